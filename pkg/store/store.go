@@ -1,0 +1,217 @@
+// Package store describes what an authority remembers: the rows, the Store that keeps
+// them and the errors it returns. It holds no SQL; package sqlstore does.
+//
+// Conventions of every implementation:
+//   - Times are kept to the microsecond and come back in UTC.
+//   - Rows of one Authority are never seen through another.
+//   - A row that is not there is ErrNotFound; one that may not be there twice is ErrExists.
+//   - What Update has returned nil for survives kill -9 and power loss.
+package store
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"time"
+
+	"cauase/pkg/audit"
+)
+
+// Authority names one of the certificate authorities that share a database.
+type Authority string
+
+// The authorities. Their names are those of the protocol's paths.
+const (
+	Users    Authority = "cau"   // signs the people and programs who administer the daemon
+	Services Authority = "cas"   // signs the product
+	HTTPS    Authority = "https" // signs the daemon's own server certificate, nothing else
+)
+
+var (
+	// ErrNotFound means that there is no such row.
+	ErrNotFound = errors.New("store: not found")
+	// ErrExists means that a row with the same unique value (id, serial, digest, …) exists.
+	ErrExists = errors.New("store: exists already")
+	// ErrNewerSchema means that a later version of cauase has changed the database's layout.
+	ErrNewerSchema = errors.New("store: the database is of a newer version of cauase")
+	// ErrUnavailable means that the database cannot be used now: busy, full, read-only, gone.
+	// The operation has not happened.
+	ErrUnavailable = errors.New("store: the database is not available")
+)
+
+// A CA is one generation of an authority: a CA certificate and its key.
+type CA struct {
+	ID          int64 // assigned by AddCA, growing with age
+	Authority   Authority
+	CreatedAt   time.Time // when it was made; NotBefore may be backdated
+	NotBefore   time.Time
+	NotAfter    time.Time
+	KeyID       []byte // its subject key identifier, the AKI of what it signs
+	Certificate []byte // DER
+	Key         []byte // PKCS#8 DER; nil once the certificate has expired and the key is erased
+	Link        []byte // the envelope (JSON) by which its predecessor vouches for it; nil for the first
+}
+
+// A Request is a certificate signing request that waits for a decision.
+type Request struct {
+	Authority  Authority
+	ID         int64 // random, 63 bits; becomes the id of the certificate issued for it
+	ReceivedAt time.Time
+	Submitter  string // audit.Actor in text form
+	PEM        []byte // byte for byte as submitted
+	Digest     []byte // SHA-256 of the DER, unique within the authority
+	KeyID      []byte // SHA-1 of the public key bits
+	Subject    string // for display
+	SANs       []string
+}
+
+// Method tells why a certificate was issued.
+type Method string
+
+// The methods of issuance.
+const (
+	Signed       Method = "signed"        // a user approved the request
+	AutoSigned   Method = "auto-signed"   // one of the first N requests
+	Renewed      Method = "renewed"       // its predecessor's holder asked
+	Internal     Method = "internal"      // the daemon's own HTTPS certificate
+	TemplateSign Method = "template-sign" // a user approved the key, and gave the rest in a template
+)
+
+// A Certificate is the record of one issued certificate.
+type Certificate struct {
+	Authority Authority
+	ID        int64    // of the request it answers; random for a renewal
+	Serial    *big.Int // unique within the authority
+	CAID      int64    // CA.ID of the signer
+	Subject   string   // for display
+	SANs      []string // for display
+	NotBefore time.Time
+	NotAfter  time.Time
+	KeyID     []byte // SHA-1 of the public key bits
+	IssuedAt  time.Time
+	IssuedBy  string // audit.Actor in text form
+	Method    Method
+	Renews    *big.Int // serial of the certificate it renews, nil otherwise
+	CSR       []byte   // PEM, byte for byte as submitted
+	CSRDigest []byte   // SHA-256 of the DER
+	DER       []byte
+}
+
+// A Revocation withdraws a certificate until it has expired anyway.
+type Revocation struct {
+	Authority Authority
+	Seq       int64    // assigned by AddRevocation, growing: the order in which they were made
+	Serial    *big.Int // unique within the authority
+	RevokedAt time.Time
+	KeepUntil time.Time // RFC 5280 3.3: past the certificate's expiry, so that a CRL after it shows it
+	Reason    int       // RFC 5280 5.3.1 CRLReason
+}
+
+// A CRL is the latest revocation list signed by one CA.
+type CRL struct {
+	Authority  Authority
+	CAID       int64
+	Number     int64
+	ThisUpdate time.Time
+	NextUpdate time.Time
+	DER        []byte
+}
+
+// Counters that authorities keep. Each starts at zero.
+const (
+	CounterCRLNumber   = "crl_number"   // number of the newest CRL made or due
+	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
+)
+
+// Settings that authorities keep.
+const (
+	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
+)
+
+// A Store keeps the rows of all authorities.
+type Store interface {
+	// View runs fn on a consistent snapshot. fn must not keep the Reader.
+	View(ctx context.Context, fn func(Reader) error) error
+
+	// Update runs fn in a transaction that no other Update overlaps, and returns once its
+	// changes are durable, or with fn's error and none of them. fn may run more than once, so
+	// that it must only change what it can set anew; it must not keep the Tx, nor wait for another Update.
+	// When Update fails at the commit, the error says whether it is known not to have happened (ErrUnavailable).
+	Update(ctx context.Context, fn func(Tx) error) error
+
+	// Ping tells whether the store can be read and written now.
+	Ping(ctx context.Context) error
+
+	// Close waits for running operations and releases the database.
+	Close() error
+}
+
+// A Reader answers from one snapshot.
+type Reader interface {
+	// CAs returns the authority's CA certificates, expired ones included, oldest first.
+	CAs(ctx context.Context, a Authority) ([]CA, error)
+
+	Request(ctx context.Context, a Authority, id int64) (Request, error)
+	RequestByDigest(ctx context.Context, a Authority, digest []byte) (Request, error)
+	// Requests returns at most limit pending requests (0: all), oldest first.
+	Requests(ctx context.Context, a Authority, limit int) ([]Request, error)
+	CountRequests(ctx context.Context, a Authority) (int, error)
+
+	Certificate(ctx context.Context, a Authority, id int64) (Certificate, error)
+	CertificateBySerial(ctx context.Context, a Authority, serial *big.Int) (Certificate, error)
+	// CertificateByCSR returns the newest certificate issued for the request with this digest.
+	CertificateByCSR(ctx context.Context, a Authority, digest []byte) (Certificate, error)
+	// KeyInUse tells whether a pending request or a recorded certificate has this key.
+	KeyInUse(ctx context.Context, a Authority, keyID []byte) (bool, error)
+	// Certificates returns at most limit certificates with an ID larger than afterID, by ID.
+	Certificates(ctx context.Context, a Authority, afterID int64, limit int) ([]Certificate, error)
+
+	Revocation(ctx context.Context, a Authority, serial *big.Int) (Revocation, error)
+	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
+	Revocations(ctx context.Context, a Authority, afterSeq int64, limit int) ([]Revocation, error)
+	// CountRevocations and the largest Seq ever assigned tell whether a cached list is complete.
+	CountRevocations(ctx context.Context, a Authority) (count int, lastSeq int64, err error)
+
+	CRL(ctx context.Context, a Authority, caID int64) (CRL, error)
+
+	// Counter returns a counter's value, 0 when it was never set.
+	Counter(ctx context.Context, a Authority, name string) (int64, error)
+	// Setting returns a setting's value, ErrNotFound when it was never set.
+	Setting(ctx context.Context, a Authority, name string) (string, error)
+
+	// Audit calls fn with each entry that f selects, in order, until fn fails.
+	Audit(ctx context.Context, f audit.Filter, fn func(audit.Entry) error) error
+}
+
+// A Tx reads what it has written, and writes.
+type Tx interface {
+	Reader
+	audit.Log
+
+	// AddCA stores a new generation and returns its ID.
+	AddCA(ctx context.Context, ca CA) (int64, error)
+	// EraseCAKey forgets the private key of a CA that has expired; its certificate and link stay.
+	EraseCAKey(ctx context.Context, a Authority, id int64) error
+
+	AddRequest(ctx context.Context, r Request) error
+	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.
+	DeleteRequest(ctx context.Context, a Authority, id int64) error
+
+	AddCertificate(ctx context.Context, c Certificate) error
+	// PruneCertificates deletes at most limit certificates whose NotAfter lies before t, and
+	// returns how many.
+	PruneCertificates(ctx context.Context, a Authority, t time.Time, limit int) (int, error)
+
+	// AddRevocation stores a revocation and returns its Seq.
+	AddRevocation(ctx context.Context, r Revocation) (int64, error)
+	// PruneRevocations deletes at most limit revocations whose KeepUntil lies before t, and
+	// returns how many.
+	PruneRevocations(ctx context.Context, a Authority, t time.Time, limit int) (int, error)
+
+	// PutCRL stores a CA's CRL in place of its older one.
+	PutCRL(ctx context.Context, c CRL) error
+
+	// AddCounter adds delta to a counter and returns its new value.
+	AddCounter(ctx context.Context, a Authority, name string, delta int64) (int64, error)
+	PutSetting(ctx context.Context, a Authority, name, value string) error
+}
