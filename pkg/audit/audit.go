@@ -110,7 +110,7 @@ type Filter struct {
 	Until     time.Time // exclusive; zero: no bound
 	Authority string
 	Action    Action
-	Limit     int // at most so many, 0: no limit
+	Limit     int  // at most so many, 0: no limit
 	Newest    bool // newest first
 }
 

@@ -102,6 +102,7 @@ type Revocation struct {
 	Authority Authority
 	Seq       int64    // assigned by AddRevocation, growing: the order in which they were made
 	Serial    *big.Int // unique within the authority
+	KeyID     []byte   // of the certificate when it is known, nil otherwise
 	RevokedAt time.Time
 	KeepUntil time.Time // RFC 5280 3.3: past the certificate's expiry, so that a CRL after it shows it
 	Reason    int       // RFC 5280 5.3.1 CRLReason
@@ -121,7 +122,11 @@ type CRL struct {
 const (
 	CounterCRLNumber   = "crl_number"   // number of the newest CRL made or due
 	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
+	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
 )
+
+// KeyCompromise is the reason that bars a key from ever being certified again (RFC 5280 5.3.1).
+const KeyCompromise = 1
 
 // Settings that authorities keep.
 const (
@@ -167,6 +172,9 @@ type Reader interface {
 	Certificates(ctx context.Context, a Authority, afterID int64, limit int) ([]Certificate, error)
 
 	Revocation(ctx context.Context, a Authority, serial *big.Int) (Revocation, error)
+	// KeyCompromised tells whether a certificate with this key was revoked because of
+	// KeyCompromise and the revocation is still kept.
+	KeyCompromised(ctx context.Context, a Authority, keyID []byte) (bool, error)
 	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
 	Revocations(ctx context.Context, a Authority, afterSeq int64, limit int) ([]Revocation, error)
 	// CountRevocations and the largest Seq ever assigned tell whether a cached list is complete.
