@@ -1,0 +1,152 @@
+// Package rollover decides, from nothing but the time and the CA certificates that exist,
+// which of them signs, whether a new one is due and which have had their day.
+//
+// A generation passes through these phases, counted in spans (the validity of an issued
+// certificate), for a CA life of L spans:
+//
+//	age 0 … 1        passive: distributed to every holder, signs nothing
+//	age 1 … L-1      active: signs everything
+//	age L-1 … L      retired: its successor signs, what it signed runs out
+//	age L            expired
+//
+// Its successor is made when it has two spans left, so that the successor becomes active when
+// it has one left: whatever it signed last expires no later than itself, and every holder has
+// renewed, and so met the successor, at least once before the successor signs anything.
+// No cross-signing is needed.
+package rollover
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Generation is what counts about one CA certificate.
+type Generation struct {
+	CreatedAt time.Time // when it was made: its age counts from here, not from a backdated NotBefore
+	NotBefore time.Time
+	NotAfter  time.Time
+}
+
+// A Phase is where a generation stands in its life.
+type Phase string
+
+// The phases of a generation.
+const (
+	Future  Phase = "not yet valid" // the clock is behind its NotBefore
+	Passive Phase = "passive"
+	Active  Phase = "active"
+	Retired Phase = "retired"
+	Expired Phase = "expired"
+)
+
+// MinLife is the least CA life, in spans, that leaves room for every phase.
+const MinLife = 3
+
+// Spans are the durations that rule an authority.
+type Spans struct {
+	Leaf time.Duration // validity of an issued certificate, the crt span
+	Life int           // validity of a CA certificate, in spans; at least MinLife
+}
+
+// Check returns an error that names what is out of range.
+func (s Spans) Check() error {
+	if s.Leaf < time.Second {
+		return fmt.Errorf("certificate validity of %v: must be at least one second", s.Leaf)
+	}
+	if s.Life < MinLife {
+		return fmt.Errorf("CA life of %d certificate validities: must be at least %d", s.Life, MinLife)
+	}
+	if max := 100 * 365 * 24 * time.Hour; s.Leaf > max/time.Duration(s.Life) {
+		return fmt.Errorf("certificate validity of %v: a CA would live %d times as long, more than 100 years", s.Leaf, s.Life)
+	}
+	return nil
+}
+
+// CAValidity is how long a CA certificate lives.
+func (s Spans) CAValidity() time.Duration { return time.Duration(s.Life) * s.Leaf }
+
+// None stands for "no generation" where an index is expected.
+const None = -1
+
+// A Plan says what to do with the generations it was made for.
+type Plan struct {
+	Phases []Phase   // of each generation, in the order given
+	Signer int       // index of the active generation, None when no valid one exists
+	Create bool      // a new generation is due
+	Next   time.Time // the earliest time at which the plan may come out differently; zero when there is no generation
+}
+
+// Decide makes the plan for generations, ordered from oldest to newest, at now.
+//
+// A generation that is not yet valid, because the clock was set back, never signs. It still
+// counts as existing: a wrong clock must not make CA certificates.
+func Decide(now time.Time, spans Spans, generations []Generation) Plan {
+	p := Plan{Phases: make([]Phase, len(generations)), Signer: signer(now, spans, generations)}
+	for i, g := range generations {
+		p.Phases[i] = phase(now, g, i, p.Signer)
+		for _, t := range []time.Time{g.NotBefore, activation(g, spans), firstSecondAfter(g)} {
+			p.consider(t, now)
+		}
+	}
+	p.Create = true
+	if n := len(generations); n > 0 {
+		due := generations[n-1].NotAfter.Add(-2 * spans.Leaf)
+		p.Create = !now.Before(due)
+		p.consider(due, now)
+	}
+	return p
+}
+
+// consider moves p.Next to t when t is the nearer future.
+func (p *Plan) consider(t, now time.Time) {
+	if t.After(now) && (p.Next.IsZero() || t.Before(p.Next)) {
+		p.Next = t
+	}
+}
+
+// signer picks the newest valid generation that has existed for more than a span; when none
+// has, as in the first span of all, the newest valid one.
+func signer(now time.Time, spans Spans, generations []Generation) int {
+	newest := None
+	for i := len(generations) - 1; i >= 0; i-- {
+		g := generations[i]
+		if !Valid(now, g) {
+			continue
+		}
+		if newest == None {
+			newest = i
+		}
+		if !now.Before(activation(g, spans)) {
+			return i
+		}
+	}
+	return newest
+}
+
+func phase(now time.Time, g Generation, i, signer int) Phase {
+	switch {
+	case !now.Before(firstSecondAfter(g)):
+		return Expired
+	case now.Before(g.NotBefore):
+		return Future
+	case i == signer:
+		return Active
+	case i > signer:
+		return Passive
+	default:
+		return Retired
+	}
+}
+
+// Valid tells whether g's certificate is valid at now. Validity includes the whole second of
+// NotAfter (RFC 5280 4.1.2.5).
+func Valid(now time.Time, g Generation) bool {
+	return !now.Before(g.NotBefore) && now.Before(firstSecondAfter(g))
+}
+
+// activation is the first instant at which g has existed for more than a span.
+func activation(g Generation, spans Spans) time.Time {
+	return g.CreatedAt.Add(spans.Leaf).Add(time.Microsecond)
+}
+
+func firstSecondAfter(g Generation) time.Time { return g.NotAfter.Add(time.Second) }
