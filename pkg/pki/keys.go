@@ -1,0 +1,188 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // RFC 5280 4.2.1.2 key identifiers; nothing relies on its collision resistance.
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// A KeyType names a kind of key pair that can be generated, as flags and
+// configuration spell it.
+type KeyType string
+
+// The key types.
+const (
+	KeyECDSAP256 KeyType = "ecdsa-p256"
+	KeyECDSAP384 KeyType = "ecdsa-p384"
+	KeyEd25519   KeyType = "ed25519"
+	KeyRSA2048   KeyType = "rsa-2048"
+	KeyRSA3072   KeyType = "rsa-3072"
+	KeyRSA4096   KeyType = "rsa-4096"
+
+	// DefaultKeyType is what is generated when nobody chose.
+	DefaultKeyType = KeyECDSAP256
+)
+
+// KeyTypes lists the key types, the default first.
+func KeyTypes() []KeyType {
+	return []KeyType{KeyECDSAP256, KeyECDSAP384, KeyEd25519, KeyRSA2048, KeyRSA3072, KeyRSA4096}
+}
+
+// ParseKeyType reads the name of a key type. The error lists the names there are.
+func ParseKeyType(s string) (KeyType, error) {
+	names := make([]string, 0, len(KeyTypes()))
+	for _, t := range KeyTypes() {
+		if s == string(t) {
+			return t, nil
+		}
+		names = append(names, string(t))
+	}
+	return "", refusef("key type", "%s is not one of %s", quote(s), strings.Join(names, ", "))
+}
+
+// Generate makes a new key pair of type t.
+func (t KeyType) Generate() (crypto.Signer, error) {
+	switch t {
+	case KeyECDSAP256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case KeyECDSAP384:
+		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case KeyEd25519:
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return key, nil
+	case KeyRSA2048:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case KeyRSA3072:
+		return rsa.GenerateKey(rand.Reader, 3072)
+	case KeyRSA4096:
+		return rsa.GenerateKey(rand.Reader, 4096)
+	}
+	_, err := ParseKeyType(string(t))
+	return nil, err
+}
+
+// KeyTypeOf returns the type of which a successor to pub is generated. Keys that are
+// accepted in a CSR but never generated here (P-521, RSA of other sizes) have none and
+// are an error; whoever renews such a key has to choose.
+func KeyTypeOf(pub crypto.PublicKey) (KeyType, error) {
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		switch pub.N.BitLen() {
+		case 2048:
+			return KeyRSA2048, nil
+		case 3072:
+			return KeyRSA3072, nil
+		case 4096:
+			return KeyRSA4096, nil
+		}
+	case *ecdsa.PublicKey:
+		switch pub.Curve {
+		case elliptic.P256():
+			return KeyECDSAP256, nil
+		case elliptic.P384():
+			return KeyECDSAP384, nil
+		}
+	case ed25519.PublicKey:
+		return KeyEd25519, nil
+	}
+	return "", refusef("public key", "no key type generates %s", DescribeKey(pub))
+}
+
+// DescribeKey names the algorithm and size of any public key for people to read:
+// "ECDSA P-521", "RSA 8192", "Ed25519".
+func DescribeKey(pub crypto.PublicKey) string {
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", pub.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECDSA " + pub.Curve.Params().Name
+	case ed25519.PublicKey:
+		return "Ed25519"
+	case nil:
+		return "an unknown kind of key"
+	}
+	return fmt.Sprintf("%T", pub)
+}
+
+// KeyID returns the 20 bytes of RFC 5280 4.2.1.2 method (1): SHA-1 of the
+// subjectPublicKey BIT STRING without tag, length and count of unused bits. It fails
+// on keys that have no SubjectPublicKeyInfo form.
+func KeyID(pub crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("key id: %w", err)
+	}
+	return keyIDOfSPKI(der)
+}
+
+func keyIDOfSPKI(der []byte) ([]byte, error) {
+	var spki cryptobyte.String
+	var bits []byte
+	input := cryptobyte.String(der)
+	if !input.ReadASN1(&spki, asn1.SEQUENCE) ||
+		!spki.SkipASN1(asn1.SEQUENCE) ||
+		!spki.ReadASN1BitStringAsBytes(&bits) {
+		return nil, refusef("public key", "not a SubjectPublicKeyInfo")
+	}
+	sum := sha1.Sum(bits) //nolint:gosec // see the import
+	return sum[:], nil
+}
+
+// SameKey reports whether a and b are the same public key. Keys of unknown kinds are
+// never the same as anything.
+func SameKey(a, b crypto.PublicKey) bool {
+	eq, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && eq.Equal(b)
+}
+
+// NewSerial returns a certificate serial number of 159 random bits, never zero. The
+// 160th bit would be a sign bit in DER and could make it 21 bytes long; RFC 5280
+// 4.1.2.2 allows 20.
+func NewSerial() (*big.Int, error) {
+	limit := new(big.Int).Lsh(big.NewInt(1), 159)
+	for {
+		serial, err := rand.Int(rand.Reader, limit)
+		if err != nil {
+			return nil, fmt.Errorf("serial number: %w", err)
+		}
+		if serial.Sign() > 0 {
+			return serial, nil
+		}
+	}
+}
+
+// SignatureAlgorithm returns what a CA holding pub signs certificates and CRLs with: a
+// hash as strong as the key, and PKCS#1 v1.5 for RSA because old verifiers know
+// nothing else.
+func SignatureAlgorithm(pub crypto.PublicKey) (x509.SignatureAlgorithm, error) {
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		return x509.SHA256WithRSA, nil
+	case *ecdsa.PublicKey:
+		switch pub.Curve {
+		case elliptic.P256():
+			return x509.ECDSAWithSHA256, nil
+		case elliptic.P384():
+			return x509.ECDSAWithSHA384, nil
+		}
+	case ed25519.PublicKey:
+		return x509.PureEd25519, nil
+	}
+	return x509.UnknownSignatureAlgorithm,
+		refuse("public key", errors.New(DescribeKey(pub)+" is not a key a CA may have"))
+}
