@@ -122,6 +122,7 @@ type CRL struct {
 const (
 	CounterCRLNumber   = "crl_number"   // number of the newest CRL made or due
 	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
+	CounterPruned      = "pruned"       // revocations dropped from the lists, in batches
 	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
 )
 
@@ -156,6 +157,9 @@ type Reader interface {
 	// CAs returns the authority's CA certificates, expired ones included, oldest first.
 	CAs(ctx context.Context, a Authority) ([]CA, error)
 
+	// IsCAKey tells whether a CA certificate of any authority has this key.
+	IsCAKey(ctx context.Context, keyID []byte) (bool, error)
+
 	Request(ctx context.Context, a Authority, id int64) (Request, error)
 	RequestByDigest(ctx context.Context, a Authority, digest []byte) (Request, error)
 	// Requests returns at most limit pending requests (0: all), oldest first.
@@ -177,8 +181,8 @@ type Reader interface {
 	KeyCompromised(ctx context.Context, a Authority, keyID []byte) (bool, error)
 	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
 	Revocations(ctx context.Context, a Authority, afterSeq int64, limit int) ([]Revocation, error)
-	// CountRevocations and the largest Seq ever assigned tell whether a cached list is complete.
-	CountRevocations(ctx context.Context, a Authority) (count int, lastSeq int64, err error)
+	// CountRevocations counts the revocations that are kept, for display: it reads them all.
+	CountRevocations(ctx context.Context, a Authority) (int, error)
 
 	CRL(ctx context.Context, a Authority, caID int64) (CRL, error)
 
