@@ -1,0 +1,121 @@
+// Package cli holds the manners that all the command-line tools share: how an error
+// and what can be done about it are printed, what a tool exits with, and which version
+// it says it is.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"cauase/pkg/pki"
+)
+
+// Exit codes. Scripts written for the reference tools rely on them.
+const (
+	ExitOK      = 0
+	ExitError   = 1
+	ExitPending = 2 // nothing failed, but what was asked for is not there yet
+	ExitHook    = 3 // everything worked except the command that should hear about it
+)
+
+// An Error adds to an error what its reader can do about it and what the tool exits
+// with.
+type Error struct {
+	Err  error
+	Hint string // a sentence without full stop; may be empty
+	Code int    // 0 means ExitError
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error without its advice.
+func (e *Error) Unwrap() error { return e.Err }
+
+// WithHint returns err with advice for whoever reads it, nil for nil.
+func WithHint(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Err: err, Hint: fmt.Sprintf(format, args...)}
+}
+
+// WithCode returns err with the code to exit with, nil for nil.
+func WithCode(err error, code int) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Err: err, Code: code}
+}
+
+// Report prints err on w as
+//
+//	tool: error: what went wrong
+//	tool: hint: what to do about it
+//
+// once for each of errors joined by [errors.Join], and returns the code to exit with:
+// of several the most serious, which is ExitError, then ExitHook, then ExitPending.
+// Messages may quote a daemon or a file, so what does not print is escaped.
+func Report(w io.Writer, tool string, err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		code := ExitOK
+		for _, err := range joined.Unwrap() {
+			code = graver(code, Report(w, tool, err))
+		}
+		return code
+	}
+	code, hint := ExitError, ""
+	for e := err; ; {
+		var known *Error
+		if !errors.As(e, &known) {
+			break
+		}
+		if code == ExitError && known.Code != 0 {
+			code = known.Code
+		}
+		if hint == "" {
+			hint = known.Hint
+		}
+		e = known.Err
+	}
+	label := "error"
+	if code == ExitPending {
+		label = "warning"
+	}
+	fmt.Fprintf(w, "%s: %s: %s\n", tool, label, pki.EscapeText(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(w, "%s: hint: %s\n", tool, pki.EscapeText(hint))
+	}
+	return code
+}
+
+func graver(a, b int) int {
+	rank := func(code int) int {
+		switch code {
+		case ExitOK:
+			return 0
+		case ExitPending:
+			return 1
+		case ExitHook:
+			return 2
+		}
+		return 3
+	}
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+// Version returns the version the Go toolchain stamped on the running binary: a tag, a
+// pseudo-version of the commit, or "(devel)" where there was neither.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

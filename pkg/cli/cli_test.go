@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+func TestReport(t *testing.T) {
+	plain := errors.New("disk full")
+	tests := []struct {
+		name string
+		err  error
+		out  string
+		code int
+	}{
+		{"nothing", nil, "", ExitOK},
+		{"plain", plain, "x: error: disk full\n", ExitError},
+		{"hint", WithHint(plain, "free %d bytes", 7), "x: error: disk full\nx: hint: free 7 bytes\n", ExitError},
+		{"hint under context", fmt.Errorf("write: %w", WithHint(plain, "free some")), "x: error: write: disk full\nx: hint: free some\n", ExitError},
+		{"hint and code apart", WithHint(WithCode(plain, ExitHook), "look"), "x: error: disk full\nx: hint: look\n", ExitHook},
+		{"pending is no error", WithCode(errors.New("still pending"), ExitPending), "x: warning: still pending\n", ExitPending},
+		{"the gravest code", errors.Join(WithCode(errors.New("a"), ExitPending), errors.New("b"), WithCode(errors.New("c"), ExitHook)),
+			"x: warning: a\nx: error: b\nx: error: c\n", ExitError},
+		{"hook is graver than pending", errors.Join(WithCode(errors.New("c"), ExitHook), WithCode(errors.New("a"), ExitPending)),
+			"x: error: c\nx: warning: a\n", ExitHook},
+		{"a terminal is not addressed", errors.New("said \x1b[2J\nx: all is well"), "x: error: said \\x1b[2J\\x0ax: all is well\n", ExitError},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			code := Report(&out, "x", tt.err)
+			if out.String() != tt.out || code != tt.code {
+				t.Errorf("got %q, exit %d\nwant %q, exit %d", out.String(), code, tt.out, tt.code)
+			}
+		})
+	}
+}
+
+func TestNilStaysNil(t *testing.T) {
+	if WithHint(nil, "x") != nil || WithCode(nil, 2) != nil {
+		t.Error("nil became an error")
+	}
+}
