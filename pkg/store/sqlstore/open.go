@@ -1,0 +1,208 @@
+// Package sqlstore keeps an authority's rows in a SQL database: SQLite, embedded.
+//
+// Writers do not wait for each other's flush to disk: whatever has queued is committed as one
+// group (see groupWriter). Readers have connections of their own and see the last commit.
+//
+// Several processes may use one SQLite file at once, such as a daemon and someone reading its
+// audit log. SQLite's own locks keep them apart, and a writer waits for Options.BusyTimeout.
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"cauase/pkg/store"
+)
+
+// Options of Open. The zero value is good.
+type Options struct {
+	// Log takes what no caller can be told, such as the stack of a panic. nil: nothing is logged.
+	Log *slog.Logger
+	// BusyTimeout is how long to wait for another process's write lock. 0: 5 seconds.
+	BusyTimeout time.Duration
+}
+
+// How many Views may run at once; others wait. Each holds a connection and its cache.
+const maxReaders = 8
+
+// DB is a store.Store in a SQL database. It is safe for concurrent use.
+type DB struct {
+	path    string
+	file    os.FileInfo // of path when it was opened
+	log     *slog.Logger
+	writer  *groupWriter
+	readers *pool
+
+	mu      sync.RWMutex   // guards closed, and running.Add against running.Wait
+	running sync.WaitGroup // operations
+	closed  bool
+}
+
+var _ store.Store = (*DB)(nil)
+
+// Open opens the database that dsn names, the path of a SQLite file, and brings its layout up
+// to date. A file that is not there is created, readable by its owner only. When Open fails
+// it has created nothing, nor changed a file that is not a database of cauase or that is of a
+// newer version of it (store.ErrNewerSchema).
+func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.BusyTimeout == 0 {
+		opt.BusyTimeout = 5 * time.Second
+	}
+	switch scheme, _, found := strings.Cut(dsn, "://"); {
+	case dsn == "":
+		return nil, errors.New("the name of the database is empty")
+	case found && (scheme == "postgres" || scheme == "postgresql"):
+		return nil, errors.New("PostgreSQL databases are not supported yet") // and do not repeat the password
+	case found:
+		return nil, fmt.Errorf("databases named %s:// are not supported", scheme)
+	}
+	db, err := openSQLite(ctx, dsn, opt)
+	if err != nil {
+		return nil, fmt.Errorf("database %q: %w", dsn, err)
+	}
+	return db, nil
+}
+
+func openSQLite(ctx context.Context, path string, opt Options) (_ *DB, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	d := sqliteDialect()
+	if err := prepareFile(ctx, d, path, opt.BusyTimeout); err != nil {
+		return nil, err
+	}
+	// From here on the file is complete, and another process may have found it.
+
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if file.Mode().Perm()&0o077 != 0 {
+		opt.Log.WarnContext(ctx, "the database holds private keys and others than its owner may read it",
+			"path", path, "mode", file.Mode().Perm().String())
+	}
+	wdb, err := openSQLiteURI(sqliteWriterURI(path, opt.BusyTimeout), 1)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, wdb.Close())
+		}
+	}()
+	if err := migrate(ctx, d, wdb); err != nil {
+		return nil, err
+	}
+	if err := useWAL(ctx, d, wdb); err != nil {
+		return nil, err
+	}
+	rdb, err := openSQLiteURI(sqliteReaderURI(path, opt.BusyTimeout), maxReaders)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSession(ctx, d, wdb)
+	if err != nil {
+		return nil, errors.Join(err, rdb.Close())
+	}
+	return &DB{
+		path:    path,
+		file:    file,
+		log:     opt.Log,
+		writer:  newGroupWriter(s, wdb, opt.Log),
+		readers: newPool(d, rdb, maxReaders),
+	}, nil
+}
+
+// enter counts an operation that begins, unless the database is closed.
+func (db *DB) enter() error {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if db.closed {
+		return fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+	}
+	db.running.Add(1)
+	return nil
+}
+
+// Update implements store.Store. fn runs once, on the caller's goroutine; if it panics, nothing
+// is changed and the panic becomes an error. While it waits for its turn, Update returns as soon
+// as ctx ends; from then on it sees fn through, so that the outcome is always known.
+// The context given to the methods of Tx is not consulted.
+func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.running.Done()
+	return db.writer.update(ctx, fn)
+}
+
+// View implements store.Store. A panic of fn becomes an error.
+func (db *DB) View(ctx context.Context, fn func(store.Reader) error) (err error) {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.running.Done()
+	s, err := db.readers.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { db.readers.put(s) }()
+
+	if _, err := s.exec(ctx, s.dialect.beginRead); err != nil {
+		s.broken = true
+		return err
+	}
+	h := &handle{s: s}
+	defer func() {
+		h.ended.Store(true)
+		if _, e := s.exec(ctx, "ROLLBACK"); e != nil {
+			s.broken = true // its next user would find a transaction
+		}
+	}()
+	return guard(db.log, func() error { return fn(reader{h}) })
+}
+
+// Ping implements store.Store: it reads, takes the write lock, and makes sure that the file
+// has not been deleted or replaced while it is open.
+func (db *DB) Ping(ctx context.Context) error {
+	err := db.View(ctx, func(r store.Reader) error {
+		_, err := r.Counter(ctx, store.Services, store.CounterCA)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	switch now, err := os.Stat(db.path); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, db.file):
+		return fmt.Errorf("%w: its file was deleted or replaced", store.ErrUnavailable)
+	case err != nil:
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return db.Update(ctx, func(store.Tx) error { return nil })
+}
+
+// Close implements store.Store. Operations that begin later fail with store.ErrUnavailable.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	again := db.closed
+	db.closed = true
+	db.mu.Unlock()
+	if again {
+		return nil
+	}
+	db.running.Wait()
+	// Readers first: the last connection to close moves the log into the database.
+	return errors.Join(db.readers.close(), db.writer.close())
+}

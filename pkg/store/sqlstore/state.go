@@ -1,0 +1,36 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+
+	"cauase/pkg/store"
+)
+
+func (r reader) Counter(ctx context.Context, a store.Authority, name string) (int64, error) {
+	n, err := one(ctx, r.handle, scalar[int64], `
+		SELECT value FROM counter WHERE authority = ? AND name = ?`, string(a), name)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	return n, err
+}
+
+func (t tx) AddCounter(ctx context.Context, a store.Authority, name string, delta int64) (int64, error) {
+	return one(ctx, t.handle, scalar[int64], `
+		INSERT INTO counter (authority, name, value) VALUES (?, ?, ?)
+		ON CONFLICT (authority, name) DO UPDATE SET value = counter.value + excluded.value
+		RETURNING value`, string(a), name, delta)
+}
+
+func (r reader) Setting(ctx context.Context, a store.Authority, name string) (string, error) {
+	return one(ctx, r.handle, scalar[string], `
+		SELECT value FROM setting WHERE authority = ? AND name = ?`, string(a), name)
+}
+
+func (t tx) PutSetting(ctx context.Context, a store.Authority, name, value string) error {
+	_, err := t.exec(ctx, `
+		INSERT INTO setting (authority, name, value) VALUES (?, ?, ?)
+		ON CONFLICT (authority, name) DO UPDATE SET value = excluded.value`, string(a), name, value)
+	return err
+}
