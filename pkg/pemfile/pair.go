@@ -1,0 +1,288 @@
+package pemfile
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cauase/pkg/pki"
+)
+
+// ErrMismatch is a key and a certificate that do not belong together.
+var ErrMismatch = errors.New("the key does not match the certificate")
+
+// A Pair is a private key and its certificate, in two files or in one.
+type Pair struct {
+	Key crypto.Signer
+	Crt *x509.Certificate // nil where a file holds only the key so far
+}
+
+// PairPaths says where a Pair is kept. Without Key, Crt holds both.
+type PairPaths struct {
+	Crt string
+	Key string
+}
+
+// Combined reports whether key and certificate share a file.
+func (p PairPaths) Combined() bool { return p.Key == "" || p.Key == p.Crt }
+
+// keyPath is the file with the key in it.
+func (p PairPaths) keyPath() string {
+	if p.Combined() {
+		return p.Crt
+	}
+	return p.Key
+}
+
+// ReadPair reads a key and the certificate that goes with it. Other certificates beside
+// it, as of CAs, are passed over. A certificate file that does not exist, or holds
+// nothing yet, leaves Crt nil; one that holds only certificates of other keys is
+// [ErrMismatch].
+func ReadPair(paths PairPaths) (Pair, error) {
+	key, err := ReadKey(paths.keyPath())
+	if err != nil {
+		return Pair{}, err
+	}
+	crts, err := ReadCertificates(paths.Crt)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Pair{Key: key}, nil
+	}
+	if err != nil {
+		return Pair{}, err
+	}
+	for _, crt := range crts {
+		if pki.SameKey(key.Public(), crt.PublicKey) {
+			return Pair{Key: key, Crt: crt}, nil
+		}
+	}
+	if len(crts) > 0 {
+		return Pair{}, fmt.Errorf("%s and %s: %w", paths.keyPath(), paths.Crt, ErrMismatch)
+	}
+	return Pair{Key: key}, nil
+}
+
+// ReadKey reads the one private key of a file, which may hold certificates too. A file
+// without a key is fs.ErrNotExist as well as one that does not exist.
+func ReadKey(path string) (crypto.Signer, error) {
+	content, err := readRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	return keyOf(path, content)
+}
+
+func keyOf(path string, content []byte) (crypto.Signer, error) {
+	blocks, err := pki.SplitPEM(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var key crypto.Signer
+	for _, block := range blocks {
+		if !pki.IsPrivateKeyBlock(block) {
+			continue
+		}
+		if key != nil {
+			return nil, fmt.Errorf("%s holds several private keys", path)
+		}
+		if key, err = pki.ParsePrivateKeyBlock(block); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if key == nil {
+		return nil, fmt.Errorf("%s holds no private key: %w", path, fs.ErrNotExist)
+	}
+	return key, nil
+}
+
+// ReadCertificates reads the certificates of one file, which may hold keys too.
+func ReadCertificates(path string) ([]*x509.Certificate, error) {
+	content, err := readRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	return certificatesOf(path, content)
+}
+
+func certificatesOf(path string, content []byte) ([]*x509.Certificate, error) {
+	blocks, err := pki.SplitPEM(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var crts []*x509.Certificate
+	for _, block := range blocks {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		crt, err := pki.ParseCertificateDER(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		crts = append(crts, crt)
+	}
+	return crts, nil
+}
+
+// WritePair puts a key and its certificate in place together. It refuses a pair that
+// does not match before it touches anything.
+func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
+	if pair.Crt == nil || !pki.SameKey(pair.Key.Public(), pair.Crt.PublicKey) {
+		return false, ErrMismatch
+	}
+	key, err := pki.EncodePrivateKeyPEM(pair.Key)
+	if err != nil {
+		return false, err
+	}
+	crt := pki.EncodeCertificatePEM(pair.Crt.Raw)
+	if paths.Combined() {
+		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true})
+	}
+	// The key goes first: found alone, a new key tells what was about to happen,
+	// and the certificate for it can be fetched again.
+	return WriteAll(
+		File{Path: paths.Key, Content: key, Secret: true},
+		File{Path: paths.Crt, Content: crt},
+	)
+}
+
+// RecoverPair mends what a crash in [WritePair] with two files may leave, a new key
+// beside an old certificate: the new certificate, which is already on disk, is put in
+// place, or failing that the old key is. It reports whether it changed anything. Pairs
+// that match, that share a file or that are incomplete are left alone, and leftovers
+// of WritePair beside a matching pair are removed.
+//
+// Nobody else may be writing the same pair meanwhile.
+func RecoverPair(paths PairPaths) (mended bool, err error) {
+	if paths.Combined() {
+		return false, nil
+	}
+	_, err = ReadPair(paths)
+	if errors.Is(err, ErrMismatch) {
+		if err := mendPair(paths); err != nil {
+			return false, err
+		}
+		mended = true
+	} else if err != nil {
+		return false, err
+	}
+	for _, path := range []string{paths.Key, paths.Crt} {
+		for _, name := range leftovers(path, suffixNew, suffixOld) {
+			_ = os.Remove(name)
+		}
+	}
+	return mended, nil
+}
+
+func mendPair(paths PairPaths) error {
+	for _, crt := range leftovers(paths.Crt, suffixNew) {
+		if _, err := readMatching(PairPaths{Key: paths.Key, Crt: crt}); err == nil {
+			return renameDurably(crt, paths.Crt)
+		}
+	}
+	for _, key := range leftovers(paths.Key, suffixOld) {
+		if _, err := readMatching(PairPaths{Key: key, Crt: paths.Crt}); err == nil {
+			return renameDurably(key, paths.Key)
+		}
+	}
+	return fmt.Errorf("%s and %s: %w, and nothing beside them mends it", paths.Key, paths.Crt, ErrMismatch)
+}
+
+func readMatching(paths PairPaths) (Pair, error) {
+	pair, err := ReadPair(paths)
+	if err == nil && pair.Crt == nil {
+		err = ErrMismatch
+	}
+	return pair, err
+}
+
+func renameDurably(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(to))
+}
+
+// leftovers lists the temporary names of path that exist.
+func leftovers(path string, suffixes ...string) []string {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, entry := range entries {
+		rest, ours := strings.CutPrefix(entry.Name(), siblingPrefix(path))
+		if !ours || !entry.Type().IsRegular() {
+			continue
+		}
+		for _, suffix := range suffixes {
+			random, ends := strings.CutSuffix(rest, suffix)
+			if ends && len(random) == 16 && strings.Trim(random, "0123456789abcdef") == "" {
+				names = append(names, filepath.Join(filepath.Dir(path), entry.Name()))
+			}
+		}
+	}
+	return names
+}
+
+// AddCertificate stores a certificate where [PairPaths] say. With a combined file that
+// exists, the key in it is kept and must match; a certificate in it gives way. With
+// separate files, the key file must match if it exists. A certificate file that holds
+// one for another key is not overwritten: that is [ErrMismatch].
+func AddCertificate(paths PairPaths, crt *x509.Certificate) (changed bool, err error) {
+	key, err := ReadKey(paths.keyPath())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if key != nil && !pki.SameKey(key.Public(), crt.PublicKey) {
+		return false, fmt.Errorf("%s: %w", paths.keyPath(), ErrMismatch)
+	}
+	pemCrt := pki.EncodeCertificatePEM(crt.Raw)
+	if paths.Combined() && key != nil {
+		return addToKeyFile(paths.Crt, pemCrt)
+	}
+	old, err := readRegular(paths.Crt)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if len(bytes.TrimSpace(old)) > 0 {
+		crts, err := certificatesOf(paths.Crt, old)
+		if err != nil {
+			return false, err
+		}
+		if len(crts) == 0 || !pki.SameKey(crts[0].PublicKey, crt.PublicKey) {
+			return false, fmt.Errorf("%s holds something else: %w", paths.Crt, ErrMismatch)
+		}
+	}
+	return Write(File{Path: paths.Crt, Content: pemCrt})
+}
+
+// addToKeyFile keeps the key as it is written there, byte for byte.
+func addToKeyFile(path string, crt []byte) (bool, error) {
+	content, err := readRegular(path)
+	if err != nil {
+		return false, err
+	}
+	if i := bytes.Index(content, []byte("-----BEGIN CERTIFICATE-----")); i >= 0 {
+		if _, err := keyOf(path, content[:i]); err != nil {
+			// The key stands after the certificate. Written anew, it comes first.
+			key, err := keyOf(path, content)
+			if err != nil {
+				return false, err
+			}
+			if content, err = pki.EncodePrivateKeyPEM(key); err != nil {
+				return false, err
+			}
+		} else {
+			content = content[:i]
+		}
+	}
+	if n := len(content); n > 0 && content[n-1] != '\n' {
+		content = append(content, '\n')
+	}
+	return Write(File{Path: path, Content: append(bytes.Clone(content), crt...), Secret: true})
+}

@@ -1,0 +1,320 @@
+// Package pemfile reads and writes the PEM files of a host: keys, certificates, and
+// stores of CA certificates and revocation lists, as files or as directories.
+//
+// Whoever reads one of these files, at any moment and also after a crash, finds the
+// old content or the new one, whole.
+package pemfile
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Why a target is not written.
+var (
+	ErrSymlink    = errors.New("is a symbolic link")
+	ErrNotRegular = errors.New("is not a regular file")
+)
+
+// maxFileSize bounds what is read from a file: pki.MaxCRLSize, the largest there is.
+const maxFileSize = 256 << 20
+
+// A File is what a path should hold.
+type File struct {
+	Path    string
+	Content []byte
+
+	// Secret marks content that holds a private key. A new file gets mode 0600. An
+	// existing one that whoever set it up closed to the world keeps its group (0640
+	// and the like); one that was open becomes 0600.
+	Secret bool
+
+	// Follow replaces what a symbolic link points to. Without it a link is refused:
+	// it may have been put there by someone who may not write its target.
+	Follow bool
+}
+
+// newFileMode is the mode of a new file without secrets.
+const newFileMode fs.FileMode = 0o644
+
+// A staged is a File whose content is on disk, in full, under another name in the
+// same folder.
+type staged struct {
+	target   string
+	temp     string
+	backup   string // second name of what target was, while that may have to come back
+	existed  bool
+	upToDate bool // target holds the content already, nothing is staged
+	placed   bool // target is the new file
+}
+
+// Write makes one file hold what it should. It reports whether anything had to change:
+// a file with the right content keeps its modification time.
+func Write(file File) (changed bool, err error) { return WriteAll(file) }
+
+// WriteAll makes several files hold what they should, all or none. All contents are on
+// disk before the first file changes, so only renames can fail from then on, and if one
+// does those before it are undone.
+//
+// A crash between two renames leaves the first file new and the second old. The
+// missing pieces are then still beside them, see [RecoverPair].
+func WriteAll(files ...File) (changed bool, err error) {
+	var stages []*staged
+	defer func() {
+		for _, s := range stages {
+			s.discard()
+		}
+	}()
+	for _, file := range files {
+		s, err := stage(file)
+		if err != nil {
+			return false, err
+		}
+		stages = append(stages, s)
+	}
+	for i, s := range stages {
+		if s.upToDate {
+			continue
+		}
+		if err := s.commit(len(files) > 1); err != nil {
+			for _, done := range stages[:i+1] {
+				if undo := done.rollback(); undo != nil {
+					err = errors.Join(err, undo)
+				}
+			}
+			return false, err
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+// stage writes the content beside its target, with the mode and owner it will have.
+func stage(file File) (*staged, error) {
+	target, info, err := resolve(file)
+	if err != nil {
+		return nil, err
+	}
+	s := &staged{target: target, existed: info != nil}
+	if info != nil && (!file.Secret || secretMode(info.Mode()) == info.Mode().Perm()) {
+		old, err := readRegular(target)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Equal(old, file.Content) {
+			s.upToDate = true
+			return s, nil
+		}
+	}
+	mode := newFileMode
+	switch {
+	case info != nil && file.Secret:
+		mode = secretMode(info.Mode())
+	case info != nil:
+		mode = info.Mode().Perm()
+	case file.Secret:
+		mode = 0o600
+	}
+	if s.temp, err = siblingName(target, suffixNew); err != nil {
+		return nil, err
+	}
+	if err := writeTemp(s.temp, file.Content, mode, info); err != nil {
+		s.discard()
+		return nil, fmt.Errorf("write %s: %w", file.Path, err)
+	}
+	return s, nil
+}
+
+// resolve finds the file to replace and what it is now, nil if nothing.
+func resolve(file File) (string, fs.FileInfo, error) {
+	target := file.Path
+	info, err := os.Lstat(target)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if !file.Follow {
+			return "", nil, fmt.Errorf("%s %w: not written through", target, ErrSymlink)
+		}
+		if target, err = filepath.EvalSymlinks(target); err != nil {
+			return "", nil, err
+		}
+		info, err = os.Lstat(target)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return target, nil, nil
+	case err != nil:
+		return "", nil, err
+	case !info.Mode().IsRegular():
+		return "", nil, fmt.Errorf("%s %w", target, ErrNotRegular)
+	}
+	return target, info, nil
+}
+
+// secretMode is what a file of this mode may have when it holds a private key.
+func secretMode(mode fs.FileMode) fs.FileMode {
+	if mode.Perm()&0o007 != 0 {
+		return 0o600
+	}
+	return mode.Perm() & 0o640
+}
+
+// writeTemp makes a new file. Owner and mode are final before the content arrives:
+// there is no moment at which someone may read a key who may not later.
+func writeTemp(path string, content []byte, mode fs.FileMode, old fs.FileInfo) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := keepOwner(f, old); err != nil {
+		return err
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// keepOwner gives f the owner and group of the file it replaces.
+func keepOwner(f *os.File, old fs.FileInfo) error {
+	if old == nil {
+		return nil
+	}
+	was, ok := old.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	is, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || is.Uid == was.Uid && is.Gid == was.Gid {
+		return nil
+	}
+	if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
+		return fmt.Errorf("cannot keep its owner %d:%d: %w", was.Uid, was.Gid, err)
+	}
+	return nil
+}
+
+// commit puts the staged content in place. With undoable, what was there keeps a
+// second name until discard.
+func (s *staged) commit(undoable bool) error {
+	if undoable && s.existed {
+		backup, err := siblingName(s.target, suffixOld)
+		if err != nil {
+			return err
+		}
+		if err := os.Link(s.target, backup); err != nil {
+			return err
+		}
+		s.backup = backup
+	}
+	if err := os.Rename(s.temp, s.target); err != nil {
+		return err
+	}
+	s.temp, s.placed = "", true
+	return syncFolder(filepath.Dir(s.target))
+}
+
+// rollback undoes commit, however far it came.
+func (s *staged) rollback() error {
+	switch {
+	case !s.placed:
+		return nil
+	case s.backup != "":
+		if err := os.Rename(s.backup, s.target); err != nil {
+			return fmt.Errorf("restore %s (kept as %s): %w", s.target, s.backup, err)
+		}
+		s.backup = ""
+	case !s.existed:
+		if err := os.Remove(s.target); err != nil {
+			return err
+		}
+	}
+	return syncFolder(filepath.Dir(s.target))
+}
+
+// discard removes what is left of a stage, whatever became of it. What cannot be
+// removed is litter, not damage.
+func (s *staged) discard() {
+	for _, name := range []string{s.temp, s.backup} {
+		if name != "" {
+			_ = os.Remove(name)
+		}
+	}
+	s.temp, s.backup = "", ""
+}
+
+const (
+	suffixNew = ".new"
+	suffixOld = ".old"
+)
+
+// siblingName makes up a name in the folder of path that nobody can have foreseen. It
+// begins with a dot and ends in a suffix no reader of certificate directories takes.
+func siblingName(path, suffix string) (string, error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(path), siblingPrefix(path)+hex.EncodeToString(random[:])+suffix), nil
+}
+
+func siblingPrefix(path string) string { return "." + filepath.Base(path) + "." }
+
+// syncFolder makes durable which names the folder has and what they stand for.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	// Some network filesystems cannot; their renames are as durable as they get.
+	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+// Read returns the content of a regular file, through symbolic links. A FIFO or a
+// device is refused without waiting for it.
+func Read(path string) ([]byte, error) { return readRegular(path) }
+
+func readRegular(path string) ([]byte, error) {
+	// O_NONBLOCK: opening a FIFO must not wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s %w", path, ErrNotRegular)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxFileSize {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFileSize)
+	}
+	return content, nil
+}

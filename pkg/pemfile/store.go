@@ -1,0 +1,235 @@
+package pemfile
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cauase/pkg/pki"
+)
+
+// A Store is a location of several PEMs of one kind: a file that holds them one after
+// the other, or a directory with a file for each, named by the hexadecimal authority
+// key identifier. A location that does not exist will be a file if its name has an
+// extension, and a directory if not.
+type Store struct {
+	Path string
+	kind kind
+}
+
+type kind struct {
+	suffix    string // of the files in a directory that are ours to remove
+	blockType string
+}
+
+// CAStore is the location of an authority's CA certificates.
+func CAStore(path string) Store {
+	return Store{Path: path, kind: kind{suffix: ".ca.pem", blockType: "CERTIFICATE"}}
+}
+
+// CRLStore is the location of an authority's revocation lists.
+func CRLStore(path string) Store {
+	return Store{Path: path, kind: kind{suffix: ".crl.pem", blockType: "X509 CRL"}}
+}
+
+// maxEntries bounds the files read from a directory.
+const maxEntries = 10_000
+
+// ErrUnusable is a store with content of which none is what a store of this kind
+// holds, such as a CA location that points at a key.
+var ErrUnusable = errors.New("holds nothing usable")
+
+// ReadCertificates returns every certificate in the store, CA or not, expired or not;
+// none if there is no such location yet. In a directory all files count, also those
+// an administrator put there under names of her own: passing over a trust anchor
+// silently would mean to trust on first use where something was trusted already.
+func (s Store) ReadCertificates() ([]*x509.Certificate, error) {
+	contents, err := s.contents()
+	if err != nil {
+		return nil, err
+	}
+	var crts []*x509.Certificate
+	for _, c := range contents {
+		found, err := certificatesOf(c.path, c.content)
+		if err != nil {
+			return nil, err
+		}
+		crts = append(crts, found...)
+	}
+	if len(contents) > 0 && len(crts) == 0 {
+		return nil, fmt.Errorf("%s %w: no certificate in it", s.Path, ErrUnusable)
+	}
+	return crts, nil
+}
+
+// ReadCRLs returns the revocation lists in the store that can be read. Others, cut
+// short or of another kind, count for nothing: a list is only ever replaced by one
+// that is verified, and a broken one protects nobody.
+func (s Store) ReadCRLs() ([]*x509.RevocationList, error) {
+	contents, err := s.contents()
+	if err != nil {
+		return nil, err
+	}
+	var crls []*x509.RevocationList
+	for _, c := range contents {
+		found, err := pki.ParseCRLsPEM(c.content)
+		if err == nil {
+			crls = append(crls, found...)
+		}
+	}
+	return crls, nil
+}
+
+type content struct {
+	path    string
+	content []byte
+}
+
+// contents reads the files of the store that hold PEM of its kind, and a lone file in
+// any case.
+func (s Store) contents() ([]content, error) {
+	info, err := os.Stat(s.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		data, err := readRegular(s.Path)
+		if err != nil || len(bytes.TrimSpace(data)) == 0 {
+			return nil, err
+		}
+		return []content{{s.Path, data}}, nil
+	}
+	entries, err := os.ReadDir(s.Path)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, fmt.Errorf("%s holds more than %d files", s.Path, maxEntries)
+	}
+	var all []content
+	for _, entry := range entries {
+		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		path := filepath.Join(s.Path, entry.Name())
+		data, err := readRegular(path)
+		if errors.Is(err, ErrNotRegular) || errors.Is(err, fs.ErrNotExist) {
+			continue // a FIFO, a socket, a dangling link: nothing of ours
+		}
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Contains(data, []byte("-----BEGIN "+s.kind.blockType+"-----")) {
+			all = append(all, content{path, data})
+		}
+	}
+	return all, nil
+}
+
+// WriteCertificates makes crts all that the store holds, and reports whether anything
+// changed. In a directory, files with the managed ending that are not current are
+// removed, others left alone.
+func (s Store) WriteCertificates(crts []*x509.Certificate) (changed bool, err error) {
+	entries := make([]entry, 0, len(crts))
+	for _, crt := range crts {
+		entries = append(entries, entry{id: crt.SubjectKeyId, pem: pki.EncodeCertificatePEM(crt.Raw)})
+	}
+	return s.write(entries)
+}
+
+// WriteCRLs makes crls all that the store holds, see [Store.WriteCertificates].
+func (s Store) WriteCRLs(crls []*x509.RevocationList) (changed bool, err error) {
+	entries := make([]entry, 0, len(crls))
+	for _, crl := range crls {
+		entries = append(entries, entry{id: crl.AuthorityKeyId, pem: pki.EncodeCRLPEM(crl.Raw)})
+	}
+	return s.write(entries)
+}
+
+type entry struct {
+	id  []byte
+	pem []byte
+}
+
+func (s Store) write(entries []entry) (bool, error) {
+	info, err := os.Stat(s.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if filepath.Ext(s.Path) != "" {
+			return s.writeFile(entries)
+		}
+		return s.createDirectory(entries)
+	case err != nil:
+		return false, err
+	case info.IsDir():
+		return s.writeDirectory(entries)
+	}
+	return s.writeFile(entries)
+}
+
+func (s Store) writeFile(entries []entry) (bool, error) {
+	var all []byte
+	for _, e := range entries {
+		all = append(all, e.pem...)
+	}
+	return Write(File{Path: s.Path, Content: all})
+}
+
+// createDirectory leaves no directory behind if it cannot be filled.
+func (s Store) createDirectory(entries []entry) (bool, error) {
+	if err := os.Mkdir(s.Path, 0o755); err != nil {
+		return false, err
+	}
+	if _, err := s.writeDirectory(entries); err != nil {
+		_ = os.Remove(s.Path)
+		return false, err
+	}
+	return true, syncFolder(filepath.Dir(s.Path))
+}
+
+func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
+	current := make(map[string]bool, len(entries))
+	files := make([]File, 0, len(entries))
+	for _, e := range entries {
+		if len(e.id) == 0 {
+			return false, fmt.Errorf("%s: an entry without key identifier has no name in a directory", s.Path)
+		}
+		name := hex.EncodeToString(e.id) + s.kind.suffix
+		if current[name] {
+			return false, fmt.Errorf("%s: two entries named %s", s.Path, name)
+		}
+		current[name] = true
+		files = append(files, File{Path: filepath.Join(s.Path, name), Content: e.pem})
+	}
+	if changed, err = WriteAll(files...); err != nil {
+		return false, err
+	}
+	// Only now may the old ones go: at no time is there less than one of the two.
+	found, err := os.ReadDir(s.Path)
+	if err != nil {
+		return changed, err
+	}
+	for _, f := range found {
+		name := f.Name()
+		if f.IsDir() || current[name] || !strings.HasSuffix(name, s.kind.suffix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.Path, name)); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	if changed {
+		err = syncFolder(s.Path)
+	}
+	return changed, err
+}
