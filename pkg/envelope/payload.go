@@ -6,6 +6,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"cauase/pkg/pki"
 )
 
 // maxSerialBits is what fits in the 20 bytes of RFC 5280 4.1.2.2 beside the sign bit.
@@ -21,10 +23,14 @@ type Renewal struct {
 	RequestPEM     string `json:"renew_csr_pem"` // of the new key
 }
 
-// A Revocation names the certificate to revoke, by exactly one of its members.
+// A Revocation names the certificate to revoke, by exactly one of CertificatePEM and Serial.
 type Revocation struct {
 	CertificatePEM string
 	Serial         *big.Int // positive, at most 159 bits
+
+	// Reason is a CRLReason (RFC 5280 5.3.1). It is an extension of the protocol: its member,
+	// "revoke_reason", is written only when it is not zero, unspecified.
+	Reason int
 }
 
 // A Link says that the CA certificate NewPEM succeeds OldPEM. The envelope around it is
@@ -37,6 +43,7 @@ type Link struct {
 type revocationWire struct {
 	CertificatePEM jsontext.Value `json:"revoke_crt_pem,omitzero"`
 	Serial         jsontext.Value `json:"revoke_serial,omitzero"`
+	Reason         *string        `json:"revoke_reason,omitzero"`
 }
 
 // DecodeRenewal reads the payload of an envelope. Errors are ErrInvalid.
@@ -61,11 +68,17 @@ func DecodeRevocation(payload []byte) (Revocation, error) {
 	if (w.CertificatePEM == nil) == (w.Serial == nil) {
 		return Revocation{}, refuse("revocation", "exactly one of revoke_crt_pem and revoke_serial is needed")
 	}
-	if w.Serial != nil {
-		serial, err := parseSerial(string(w.Serial))
-		return Revocation{Serial: serial}, err
-	}
 	var r Revocation
+	var err error
+	if w.Reason != nil {
+		if r.Reason, err = pki.ParseReason(*w.Reason); err != nil {
+			return Revocation{}, refuse("revocation", "%v", err)
+		}
+	}
+	if w.Serial != nil {
+		r.Serial, err = parseSerial(string(w.Serial))
+		return r, err
+	}
 	if w.CertificatePEM.Kind() != '"' {
 		return Revocation{}, refuse("revocation", "revoke_crt_pem is not a string")
 	}
@@ -103,18 +116,28 @@ func EncodeRevocation(r Revocation) ([]byte, error) {
 	if (r.CertificatePEM == "") == (r.Serial == nil) {
 		return nil, refuse("revocation", "exactly one of certificate and serial number is needed")
 	}
+	var w revocationWire
+	if r.Reason != 0 {
+		name := pki.ReasonName(r.Reason)
+		if _, err := pki.ParseReason(name); err != nil {
+			return nil, refuse("revocation", "%v", err)
+		}
+		w.Reason = &name
+	}
 	if r.Serial != nil {
 		serial, err := parseSerial(r.Serial.String())
 		if err != nil {
 			return nil, err
 		}
-		return encode("revocation", revocationWire{Serial: jsontext.Value(serial.String())})
+		w.Serial = jsontext.Value(serial.String())
+		return encode("revocation", w)
 	}
 	quoted, err := jsontext.AppendQuote(nil, r.CertificatePEM)
 	if err != nil {
 		return nil, fmt.Errorf("revocation: %w", err)
 	}
-	return encode("revocation", revocationWire{CertificatePEM: quoted})
+	w.CertificatePEM = quoted
+	return encode("revocation", w)
 }
 
 // parseSerial reads a JSON number that is a serial number written as a plain integer.

@@ -1,0 +1,223 @@
+// Package ca is the certificate authority: it takes requests, signs, renews and revokes
+// certificates, keeps its own CA certificates and revocation lists, and remembers all of it in a
+// store. It knows neither HTTP nor SQL.
+//
+// Every operation reads the clock once, checks everything that can be checked without the
+// store, signs, and then lets one store transaction look again at whatever may have changed in the
+// meantime, record the result and its audit entry. Only what that transaction has made
+// durable leaves the package; what it refuses was never issued.
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/profile"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// Config is what makes one authority differ from another. Its values are those of cauased's flags.
+type Config struct {
+	Name   store.Authority
+	Netloc string // host[:port] under which verifiers reach the daemon; part of what is issued
+
+	// Host, for store.HTTPS only, is the one host that authority may name: a DNS name or an IP
+	// address without brackets.
+	Host string
+
+	Spans     rollover.Spans
+	KeyType   pki.KeyType   // of the first CA key; later ones follow their predecessor
+	Backdate  time.Duration // how far before the time of issuance NotBefore lies, for verifiers whose clock is late
+	Retention time.Duration // how long an expired certificate stays on record
+
+	MaxPending      int  // pending requests, above which new ones are refused
+	AutoApprove     int  // how many of the first requests ever are signed at once
+	LockAutoApprove bool // keep the first AutoApprove ever locked, whatever is configured later
+
+	Log *slog.Logger
+}
+
+// crlLife is how long a revocation list lives, in certificate spans; a new one is made when
+// half of it has passed.
+const crlLife = 0.33
+
+// maxBackdate is the largest backdating, as a part of a span.
+const maxBackdate = 100
+
+func (c Config) check() error {
+	if err := c.Spans.Check(); err != nil {
+		return err
+	}
+	if _, err := pki.ParseKeyType(string(c.KeyType)); err != nil {
+		return err
+	}
+	switch {
+	case c.Netloc == "":
+		return errors.New("ca: no netloc")
+	case (c.Name == store.HTTPS) != (c.Host != ""):
+		return errors.New("ca: a host constraint is for the HTTPS authority")
+	case c.Backdate < 0 || c.Retention < 0 || c.MaxPending < 0 || c.AutoApprove < 0:
+		return errors.New("ca: negative limit")
+	}
+	return nil
+}
+
+// An Authority is one certificate authority. It is safe for concurrent use.
+type Authority struct {
+	store       store.Store
+	clock       clock.Clock
+	cfg         Config
+	log         *slog.Logger
+	autoApprove int64 // after locking
+
+	cas      atomic.Pointer[generations]
+	maintain sync.Mutex // held while CA certificates are made or reloaded
+
+	crls crlCache
+
+	voucher voucherCache
+}
+
+// Open loads an authority from st, making its first CA certificate when there is none.
+func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Authority, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg.Backdate = min(cfg.Backdate, cfg.Spans.Leaf/maxBackdate)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Authority{store: st, clock: clk, cfg: cfg, log: cfg.Log.With("authority", string(cfg.Name))}
+	if err := a.lockAutoApprove(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.reload(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := a.current(ctx, clk.Now()); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Name returns which authority this is.
+func (a *Authority) Name() store.Authority { return a.cfg.Name }
+
+// CRLLife is how long a revocation list is valid.
+func (a *Authority) CRLLife() time.Duration {
+	return time.Duration(crlLife * float64(a.cfg.Spans.Leaf))
+}
+
+// lockAutoApprove settles how many requests are approved without a user: the number locked in
+// the store if there is one, else the configured one, which is locked now if that was asked for.
+func (a *Authority) lockAutoApprove(ctx context.Context) error {
+	locked, err := a.lockedAutoApprove(ctx)
+	if !errors.Is(err, store.ErrNotFound) {
+		a.autoApprove = locked
+		return err
+	}
+	a.autoApprove = int64(a.cfg.AutoApprove)
+	if !a.cfg.LockAutoApprove {
+		return nil
+	}
+	now := a.clock.Now()
+	return a.store.Update(ctx, func(tx store.Tx) error {
+		value := fmt.Sprint(a.cfg.AutoApprove)
+		if err := tx.PutSetting(ctx, a.cfg.Name, store.SettingAutoApprove, value); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.LockAuto, "count "+value))
+	})
+}
+
+func (a *Authority) lockedAutoApprove(ctx context.Context) (count int64, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		value, err := r.Setting(ctx, a.cfg.Name, store.SettingAutoApprove)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Sscan(value, &count); err != nil || count < 0 {
+			return fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.cfg.Name, value)
+		}
+		return nil
+	})
+	return count, err
+}
+
+// entry starts an audit entry about this authority.
+func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object string) audit.Entry {
+	return audit.NewEntry(now, string(a.cfg.Name), actor, action, object)
+}
+
+// refused records that an operation was refused to someone who has shown who they are, and
+// returns why. What strangers try is in the access log: here they could fill the disk.
+func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Actor, action audit.Action, object string, why error) error {
+	if actor.Serial == nil || errors.Is(why, store.ErrUnavailable) || errors.Is(why, context.Canceled) {
+		return why
+	}
+	e := a.entry(now, actor, action, object)
+	e.Result, e.Detail = audit.Refused, pki.EscapeText(why.Error())
+	err := a.store.Update(ctx, func(tx store.Tx) error { return tx.AppendAudit(ctx, e) })
+	if err != nil {
+		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor, "action", string(action), "object", object, "error", err)
+	}
+	return why
+}
+
+// subject is the name of the authority's first CA certificate. Later ones copy it.
+func (a *Authority) subject() ([]byte, error) {
+	titles := map[store.Authority]string{
+		store.Users:    "Caucase CAU at ",
+		store.Services: "Caucase CAS at ",
+		store.HTTPS:    "Caucased CA at ",
+	}
+	return profile.CommonName(shorten(titles[a.cfg.Name] + a.cfg.Netloc))
+}
+
+// shorten keeps a common name within ub-common-name, 64 characters (RFC 5280 appendix A.1).
+// The end of a host name is what the organisation's hosts share, so that the middle goes.
+func shorten(cn string) string {
+	const limit = 64
+	if len(cn) <= limit {
+		return cn
+	}
+	const gap = "..."
+	head := (limit - len(gap)) / 2
+	return cn[:head] + gap + cn[len(cn)-(limit-len(gap)-head):]
+}
+
+// crlURL is where verifiers find the revocation list of the CA with this key identifier. Only
+// services have one: users are verified by the daemon itself.
+func (a *Authority) crlURL(keyID []byte) string {
+	if a.cfg.Name != store.Services {
+		return ""
+	}
+	return fmt.Sprintf("http://%s/%s/crl/%s", a.cfg.Netloc, a.cfg.Name, decimal(keyID))
+}
+
+// constraint is what the HTTPS authority may name.
+func (a *Authority) constraint() profile.Constraint { return profile.Constraint{Host: a.cfg.Host} }
+
+func pemOf(crts []*x509.Certificate) []byte {
+	var out strings.Builder
+	for _, c := range crts {
+		// A strings.Builder does not fail.
+		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+	}
+	return []byte(out.String())
+}
+
+func isIP(host string) bool { return net.ParseIP(host) != nil }

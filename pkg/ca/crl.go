@@ -1,0 +1,297 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// crlCache holds the lists that are being served, and what makes the next ones cheap.
+type crlCache struct {
+	serving atomic.Pointer[crlSet]
+
+	mu      sync.Mutex // held while lists are loaded or made
+	entries revokedEntries
+}
+
+// A crlSet is the lists of every valid CA of an authority, as of one number.
+type crlSet struct {
+	number  int64
+	version int64 // of the CA certificates
+	from    time.Time
+	renewAt time.Time
+	lists   []crlOf
+}
+
+type crlOf struct {
+	keyID []byte
+	pem   []byte
+}
+
+// revokedEntries are the encoded entries of the lists, kept from one list to the next.
+type revokedEntries struct {
+	der     []byte
+	lastSeq int64 // of the newest revocation among them
+	pruned  int64 // value of store.CounterPruned when they were read
+	loaded  bool
+}
+
+// CRLs returns the revocation lists of every valid CA, PEM, oldest CA first, with an empty
+// line between them.
+func (a *Authority) CRLs(ctx context.Context) ([]byte, error) {
+	set, err := a.currentCRLs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pems := make([][]byte, len(set.lists))
+	for i, l := range set.lists {
+		pems[i] = l.pem
+	}
+	if len(pems) == 1 {
+		return pems[0], nil
+	}
+	return bytes.Join(pems, []byte("\n")), nil
+}
+
+// CRL returns the revocation list, PEM, of the valid CA whose key identifier, read as one
+// big-endian integer, is aki.
+func (a *Authority) CRL(ctx context.Context, aki *big.Int) ([]byte, error) {
+	set, err := a.currentCRLs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range set.lists {
+		if new(big.Int).SetBytes(l.keyID).Cmp(aki) == 0 {
+			return l.pem, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: no valid CA has this authority key identifier", ErrNotFound)
+}
+
+// currentCRLs returns lists that are up to date now, making them first when there are none,
+// when half their life has passed, or when something has been revoked since.
+func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) {
+	now := a.clock.Now()
+	var set *crlSet
+	err := a.retryStale(ctx, func() error {
+		st, err := a.current(ctx, now)
+		if err != nil {
+			return err
+		}
+		set, err = a.crlsOf(ctx, now, st)
+		return err
+	})
+	return set, err
+}
+
+func (a *Authority) crlsOf(ctx context.Context, now time.Time, st state) (*crlSet, error) {
+	var number int64
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		number, err = r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if set := a.crls.serving.Load(); set.serves(now, number, st.version) {
+		return set, nil
+	}
+	a.crls.mu.Lock()
+	defer a.crls.mu.Unlock()
+	if set := a.crls.serving.Load(); set.serves(now, number, st.version) {
+		return set, nil
+	}
+	set, err := a.makeCRLs(ctx, now, st)
+	if err != nil {
+		return nil, err
+	}
+	a.crls.serving.Store(set)
+	return set, nil
+}
+
+// serves tells whether the set is still the one to serve.
+func (s *crlSet) serves(now time.Time, number, version int64) bool {
+	return s != nil && number > 0 && s.number == number && s.version == version &&
+		!now.Before(s.from) && now.Before(s.renewAt)
+}
+
+// fresh tells whether a stored list with the current number need not be made again. A list
+// from the future, made before the clock was set back, is not usable by anyone.
+func (a *Authority) fresh(now time.Time, l store.CRL) bool {
+	return !now.Before(l.ThisUpdate) && now.Before(a.renewCRLAt(l))
+}
+
+func (a *Authority) renewCRLAt(l store.CRL) time.Time {
+	return l.ThisUpdate.Add(l.NextUpdate.Sub(l.ThisUpdate) / 2)
+}
+
+// makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
+// that after a restart the same lists are served, newly made and stored where not.
+func (a *Authority) makeCRLs(ctx context.Context, now time.Time, st state) (*crlSet, error) {
+	valid := st.valid(now)
+	set, err := a.storedCRLs(ctx, now, st, valid)
+	if err != nil || set != nil {
+		return set, err
+	}
+	var entries revokedEntries
+	err = a.store.Update(ctx, func(tx store.Tx) error {
+		version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
+		if err != nil {
+			return err
+		}
+		if version != st.version {
+			return errStale
+		}
+		if entries, err = a.readEntries(ctx, tx); err != nil {
+			return err
+		}
+		set, err = a.updateCRLs(ctx, tx, now, st, valid, entries.der)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Only now is it certain that what was read is there to stay.
+	a.crls.entries = entries
+	return set, nil
+}
+
+// storedCRLs returns the set that the store holds, nil when it is not complete and fresh.
+func (a *Authority) storedCRLs(ctx context.Context, now time.Time, st state, valid []generation) (*crlSet, error) {
+	var set *crlSet
+	err := a.store.View(ctx, func(r store.Reader) error {
+		number, err := r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+		if err != nil {
+			return err
+		}
+		made := &crlSet{number: number, version: st.version}
+		for _, g := range valid {
+			l, err := r.CRL(ctx, a.cfg.Name, g.id)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if l.Number != number || !a.fresh(now, l) {
+				return nil
+			}
+			made.add(g, l, a.renewCRLAt(l))
+		}
+		set = made
+		return nil
+	})
+	return set, err
+}
+
+// add appends a list to the set, which is fresh as long as all of its lists are.
+func (s *crlSet) add(g generation, l store.CRL, renewAt time.Time) {
+	if len(s.lists) == 0 || renewAt.Before(s.renewAt) {
+		s.renewAt = renewAt
+	}
+	s.from = later(s.from, l.ThisUpdate)
+	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, pki.EncodeCRLPEM(l.DER)})
+}
+
+// updateCRLs brings the lists of valid up to date within tx. Lists of one number have the
+// same entries; a list that must be renewed although nothing was revoked takes a new number, and
+// the other CAs' lists follow.
+func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, st state, valid []generation, entries []byte) (*crlSet, error) {
+	number, err := tx.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+	if err != nil {
+		return nil, err
+	}
+	stored := make([]store.CRL, len(valid))
+	outdated := number == 0
+	for i, g := range valid {
+		stored[i], err = tx.CRL(ctx, a.cfg.Name, g.id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil && stored[i].Number == number && !a.fresh(now, stored[i]) {
+			outdated = true
+		}
+	}
+	if outdated {
+		if number, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
+			return nil, err
+		}
+	}
+	set := &crlSet{number: number, version: st.version}
+	for i, g := range valid {
+		l := stored[i]
+		if l.Number != number {
+			if l, err = a.signCRL(now, number, g, entries); err != nil {
+				return nil, err
+			}
+			if err := tx.PutCRL(ctx, l); err != nil {
+				return nil, err
+			}
+		}
+		set.add(g, l, a.renewCRLAt(l))
+	}
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.MakeCRL, fmt.Sprintf("crl %d", number))
+	return set, tx.AppendAudit(ctx, e)
+}
+
+// signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a
+// certificate's NotBefore: a host whose clock is a little late must not refuse everybody.
+func (a *Authority) signCRL(now time.Time, number int64, g generation, entries []byte) (store.CRL, error) {
+	l := store.CRL{
+		Authority:  a.cfg.Name,
+		CAID:       g.id,
+		Number:     number,
+		ThisUpdate: now.Add(-min(a.cfg.Backdate, a.CRLLife()/maxBackdate)).Truncate(time.Second),
+		// Whole seconds are written: rounded up, so that spans of seconds work.
+		NextUpdate: now.Add(a.CRLLife() + time.Second - 1).Truncate(time.Second),
+	}
+	der, err := pki.SignCRL(pki.CRLTemplate{
+		Issuer:     g.crt,
+		Number:     number,
+		ThisUpdate: l.ThisUpdate,
+		NextUpdate: l.NextUpdate,
+		Entries:    entries,
+	}, g.key)
+	l.DER = der
+	return l, err
+}
+
+// revocationPage is how many revocations are read at a time.
+const revocationPage = 10_000
+
+// readEntries returns the entries with what was revoked since they were last read. They are
+// read anew when old ones have been pruned. The caller holds crls.mu.
+func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEntries, error) {
+	pruned, err := r.Counter(ctx, a.cfg.Name, store.CounterPruned)
+	if err != nil {
+		return revokedEntries{}, err
+	}
+	next := a.crls.entries
+	if !next.loaded || next.pruned != pruned {
+		next = revokedEntries{pruned: pruned, loaded: true}
+	}
+	for {
+		page, err := r.Revocations(ctx, a.cfg.Name, next.lastSeq, revocationPage)
+		if err != nil {
+			return revokedEntries{}, err
+		}
+		for _, rev := range page {
+			if next.der, err = pki.AppendRevoked(next.der, rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
+				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.cfg.Name, err)
+			}
+			next.lastSeq = rev.Seq
+		}
+		if len(page) < revocationPage {
+			break
+		}
+	}
+	return next, nil
+}

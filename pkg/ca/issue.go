@@ -1,0 +1,219 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/profile"
+	"cauase/pkg/store"
+)
+
+// An issuance is what an authority has decided to certify. Whatever way it was asked for, it
+// is made into a certificate by issue and into a record by record, and nowhere else.
+type issuance struct {
+	id      int64
+	request *pki.Request // the public key and, unless there is a template, everything else
+	method  store.Method
+
+	template *pki.Request      // subject and extensions given by a user instead
+	renews   *x509.Certificate // subject and extensions carried on from here instead
+}
+
+// issue signs a certificate. It is not valid before record has stored it.
+func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certificate, error) {
+	subject, extensions := in.request.CSR.RawSubject, in.request.CSR.Extensions
+	if t := in.template; t != nil {
+		subject, extensions = t.CSR.RawSubject, t.CSR.Extensions
+	}
+	if r := in.renews; r != nil {
+		subject, extensions = r.RawSubject, r.Extensions
+	}
+	return a.signLeaf(now, st, in, subject, extensions)
+}
+
+func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byte, extensions []pkix.Extension) (store.Certificate, error) {
+	serial, err := pki.NewSerial()
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	leaf := profile.Leaf{
+		Subject:    subject,
+		Extensions: extensions,
+		PublicKey:  in.request.CSR.PublicKey,
+		Serial:     serial,
+		NotBefore:  later(now.Add(-a.cfg.Backdate), st.signer.times.NotBefore),
+		NotAfter:   earlier(now.Add(a.cfg.Spans.Leaf), st.signer.times.NotAfter),
+		IssuerKey:  st.signer.crt.SubjectKeyId,
+		CRLURL:     a.crlURL(st.signer.crt.SubjectKeyId),
+		AutoSigned: in.method == store.AutoSigned,
+		Renewal:    in.renews != nil,
+	}
+	template, err := leaf.Template()
+	if err != nil {
+		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	crt, err := create(template, st.signer.crt, leaf.PublicKey, st.signer.key)
+	if err != nil {
+		return store.Certificate{}, fmt.Errorf("signing: %w", err)
+	}
+	row := store.Certificate{
+		Authority: a.cfg.Name,
+		ID:        in.id,
+		Serial:    serial,
+		CAID:      st.signer.id,
+		Subject:   pki.SubjectString(crt.RawSubject),
+		SANs:      pki.SANStrings(crt.Extensions),
+		NotBefore: crt.NotBefore,
+		NotAfter:  crt.NotAfter,
+		KeyID:     in.request.KeyID,
+		IssuedAt:  now,
+		Method:    in.method,
+		CSR:       in.request.PEM,
+		CSRDigest: in.request.Digest[:],
+		DER:       crt.Raw,
+	}
+	if in.renews != nil {
+		row.Renews = in.renews.SerialNumber
+	}
+	return row, nil
+}
+
+// record stores a certificate that was signed with the state st, on behalf of actor.
+func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
+	// A daemon that slept, or one of several on the same database, may have signed with a CA
+	// that has been succeeded.
+	version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
+	if err != nil {
+		return err
+	}
+	if version != st.version {
+		return errStale
+	}
+	crt.IssuedBy = actor.String()
+	if err := tx.AddCertificate(ctx, crt); err != nil {
+		return err
+	}
+	e := a.entry(now, actor, action, fmt.Sprintf("crt %d serial=%s", crt.ID, crt.Serial))
+	e.Detail = describe(crt.Subject, crt.SANs)
+	if crt.Renews != nil {
+		e.Detail += " renews serial=" + crt.Renews.String()
+	}
+	return tx.AppendAudit(ctx, e)
+}
+
+// attempts bounds how often an operation is tried again after losing a race.
+const attempts = 3
+
+// retryStale runs an operation again when the CA certificates have changed under it, or when
+// a random id or serial was taken.
+func (a *Authority) retryStale(ctx context.Context, op func() error) error {
+	var err error
+	for range attempts {
+		err = op()
+		switch {
+		case errors.Is(err, errStale):
+			if err := a.reload(ctx); err != nil {
+				return err
+			}
+		case !errors.Is(err, store.ErrExists):
+			return err
+		}
+	}
+	return err
+}
+
+// Sign issues the certificate for a pending request. With a template, which a user has
+// prepared, subject and extensions are the template's and only the key is the request's.
+func (a *Authority) Sign(ctx context.Context, actor audit.Actor, id int64, template *pki.Request) error {
+	now := a.clock.Now()
+	err := a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, template) })
+	if err != nil {
+		return a.refused(ctx, now, actor, audit.Sign, fmt.Sprintf("csr %d", id), err)
+	}
+	return nil
+}
+
+func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, id int64, template *pki.Request) error {
+	var pending store.Request
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		pending, err = r.Request(ctx, a.cfg.Name, id)
+		return err
+	})
+	if err != nil {
+		return absent(err, "pending request", id)
+	}
+	// It was checked when it came in, but the rules may have become stricter since.
+	req, err := pki.ParseRequest(pending.PEM)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return err
+	}
+	in := issuance{id: id, request: req, method: store.Signed}
+	if template != nil {
+		if err := st.acceptable(template); err != nil {
+			return err
+		}
+		in.template, in.method = template, store.TemplateSign
+	}
+	crt, err := a.issue(now, st, in)
+	if err != nil {
+		return err
+	}
+	return a.store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.DeleteRequest(ctx, a.cfg.Name, id); err != nil {
+			return absent(err, "pending request", id)
+		}
+		// Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
+		if err := a.checkKey(ctx, tx, req); err != nil {
+			return err
+		}
+		return a.record(ctx, tx, now, st, actor, audit.Sign, crt)
+	})
+}
+
+// Certificate returns the certificate issued for a request, PEM. ErrNotFound while it is pending.
+func (a *Authority) Certificate(ctx context.Context, id int64) (crtPEM []byte, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		crt, err := r.Certificate(ctx, a.cfg.Name, id)
+		crtPEM = pki.EncodeCertificatePEM(crt.DER)
+		return err
+	})
+	if err != nil {
+		return nil, absent(err, "certificate", id)
+	}
+	return crtPEM, nil
+}
+
+func describe(subject string, sans []string) string {
+	if len(sans) == 0 {
+		return subject
+	}
+	return strings.TrimSpace(subject + " [" + strings.Join(sans, ", ") + "]")
+}
+
+func serialObject(serial *big.Int) string { return "crt serial=" + serial.String() }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

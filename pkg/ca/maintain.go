@@ -1,0 +1,98 @@
+package ca
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// pruneBatch bounds how much one transaction deletes, and so how long others wait for it.
+const pruneBatch = 500
+
+// Maintain does what time alone makes due: it rolls over, erases the keys of expired CAs,
+// renews revocation lists before anybody waits for them, and forgets what need not be
+// remembered. It is called from a loop; operations that need a rollover do not wait for it.
+func (a *Authority) Maintain(ctx context.Context) error {
+	now := a.clock.Now()
+	var errs []error
+	// Another daemon on the same store may have rolled over.
+	errs = append(errs, a.reload(ctx))
+	if _, err := a.current(ctx, now); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs,
+		a.eraseExpiredKeys(ctx, now),
+		a.pruneCertificates(ctx, now),
+		a.pruneRevocations(ctx, now))
+	_, err := a.currentCRLs(ctx)
+	return errors.Join(append(errs, err)...)
+}
+
+// eraseExpiredKeys forgets the keys of CAs that have expired, once their successor exists and
+// is vouched for.
+func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
+	g := a.cas.Load()
+	phases := rollover.Decide(now, a.cfg.Spans, g.times()).Phases
+	erased := false
+	for i, c := range g.list {
+		if phases[i] != rollover.Expired || c.key == nil || i == len(g.list)-1 {
+			continue
+		}
+		err := a.store.Update(ctx, func(tx store.Tx) error {
+			if err := tx.EraseCAKey(ctx, a.cfg.Name, c.id); err != nil {
+				return err
+			}
+			if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCA, 1); err != nil {
+				return err
+			}
+			object := "ca " + hex.EncodeToString(c.crt.SubjectKeyId)
+			return tx.AppendAudit(ctx, a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, object))
+		})
+		if err != nil {
+			return err
+		}
+		erased = true
+	}
+	if !erased {
+		return nil
+	}
+	return a.reload(ctx)
+}
+
+func (a *Authority) pruneCertificates(ctx context.Context, now time.Time) error {
+	return a.prune(ctx, func(tx store.Tx) (int, error) {
+		return tx.PruneCertificates(ctx, a.cfg.Name, now.Add(-a.cfg.Retention), pruneBatch)
+	})
+}
+
+// pruneRevocations drops revocations of certificates that have expired so long ago that a
+// list made after their expiry has shown them (RFC 5280 3.3).
+func (a *Authority) pruneRevocations(ctx context.Context, now time.Time) error {
+	return a.prune(ctx, func(tx store.Tx) (int, error) {
+		n, err := tx.PruneRevocations(ctx, a.cfg.Name, now, pruneBatch)
+		if err != nil || n == 0 {
+			return n, err
+		}
+		_, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterPruned, int64(n))
+		return n, err
+	})
+}
+
+// prune repeats one batch until nothing is left to do.
+func (a *Authority) prune(ctx context.Context, batch func(store.Tx) (int, error)) error {
+	for {
+		var n int
+		err := a.store.Update(ctx, func(tx store.Tx) (err error) {
+			n, err = batch(tx)
+			return err
+		})
+		if err != nil || n < pruneBatch {
+			return err
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package ca
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// Submit takes a certificate signing request (PEM) and returns its id. The same request again
+// is answered with the id it already has, and changes nothing. The first AutoApprove requests
+// ever are signed at once; others wait for a user.
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (int64, error) {
+	req, err := pki.ParseRequest(csrPEM)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	now := a.clock.Now()
+	var id int64
+	err = a.retryStale(ctx, func() error {
+		st, err := a.current(ctx, now)
+		if err != nil {
+			return err
+		}
+		if err := st.acceptable(req); err != nil {
+			return err
+		}
+		return a.store.Update(ctx, func(tx store.Tx) error {
+			id, err = a.submit(ctx, tx, now, st, actor, req)
+			return err
+		})
+	})
+	return id, err
+}
+
+func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, req *pki.Request) (int64, error) {
+	id, err := a.knownRequest(ctx, tx, now, req)
+	if !errors.Is(err, ErrNotFound) {
+		return id, err
+	}
+	if err := a.checkKey(ctx, tx, req); err != nil {
+		return 0, err
+	}
+	if id, err = newID(); err != nil {
+		return 0, err
+	}
+	object := fmt.Sprintf("csr %d", id)
+	received, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterReceivedCSR, 1)
+	if err != nil {
+		return 0, err
+	}
+	if err := tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, object), req.Subject, req.SANs)); err != nil {
+		return 0, err
+	}
+	if received <= a.autoApprove {
+		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned})
+		if err != nil {
+			return 0, err
+		}
+		return id, a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, crt)
+	}
+	pending, err := tx.CountRequests(ctx, a.cfg.Name)
+	if err != nil {
+		return 0, err
+	}
+	if pending >= a.cfg.MaxPending {
+		return 0, fmt.Errorf("%w: %d", ErrTooManyPending, pending)
+	}
+	return id, tx.AddRequest(ctx, store.Request{
+		Authority:  a.cfg.Name,
+		ID:         id,
+		ReceivedAt: now,
+		Submitter:  actor.String(),
+		PEM:        req.PEM,
+		Digest:     req.Digest[:],
+		KeyID:      req.KeyID,
+		Subject:    req.Subject,
+		SANs:       req.SANs,
+	})
+}
+
+// knownRequest finds the id of a request that was made before: one that is pending, or one
+// whose certificate can still be used.
+func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (int64, error) {
+	pending, err := r.RequestByDigest(ctx, a.cfg.Name, req.Digest[:])
+	if !errors.Is(err, store.ErrNotFound) {
+		return pending.ID, err
+	}
+	crt, err := a.usableByCSR(ctx, r, now, req)
+	return crt.ID, err
+}
+
+// usableByCSR finds the newest certificate issued for req, if it has neither expired nor been revoked.
+func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (store.Certificate, error) {
+	crt, err := r.CertificateByCSR(ctx, a.cfg.Name, req.Digest[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Certificate{}, ErrNotFound
+	} else if err != nil {
+		return store.Certificate{}, err
+	}
+	if now.After(crt.NotAfter) {
+		return store.Certificate{}, ErrNotFound
+	}
+	switch _, err := r.Revocation(ctx, a.cfg.Name, crt.Serial); {
+	case err == nil:
+		return store.Certificate{}, ErrNotFound
+	case !errors.Is(err, store.ErrNotFound):
+		return store.Certificate{}, err
+	}
+	return crt, nil
+}
+
+// checkKey refuses keys that must not be certified (again): those of CAs, those revoked because
+// they were compromised and, for users, any that is known. Backups are encrypted to user keys, which
+// therefore name one user each.
+func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Request) error {
+	switch is, err := r.IsCAKey(ctx, req.KeyID); {
+	case err != nil:
+		return err
+	case is:
+		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
+	}
+	switch is, err := r.KeyCompromised(ctx, a.cfg.Name, req.KeyID); {
+	case err != nil:
+		return err
+	case is:
+		return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
+	}
+	if a.cfg.Name != store.Users {
+		return nil
+	}
+	switch is, err := r.KeyInUse(ctx, a.cfg.Name, req.KeyID); {
+	case err != nil:
+		return err
+	case is:
+		return fmt.Errorf("%w: another request of a user has this key; make a new key", ErrConflict)
+	}
+	return nil
+}
+
+// acceptable refuses what could be mistaken for the authority itself.
+func (s state) acceptable(req *pki.Request) error {
+	for _, g := range s.list {
+		if string(req.CSR.RawSubject) == string(g.crt.RawSubject) {
+			return fmt.Errorf("%w: the subject is that of the certificate authority", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// Pending returns the requests that wait for a user, oldest first.
+func (a *Authority) Pending(ctx context.Context) (requests []store.Request, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		requests, err = r.Requests(ctx, a.cfg.Name, 0)
+		return err
+	})
+	return requests, err
+}
+
+// Request returns a request, PEM, byte for byte as it was submitted, whether it is pending or
+// signed. ErrNotFound: rejected or never made.
+func (a *Authority) Request(ctx context.Context, id int64) (csr []byte, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		pending, err := r.Request(ctx, a.cfg.Name, id)
+		if !errors.Is(err, store.ErrNotFound) {
+			csr = pending.PEM
+			return err
+		}
+		crt, err := r.Certificate(ctx, a.cfg.Name, id)
+		csr = crt.CSR
+		return err
+	})
+	return csr, absent(err, "request", id)
+}
+
+// Reject removes a pending request.
+func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) error {
+	now := a.clock.Now()
+	object := fmt.Sprintf("csr %d", id)
+	err := a.store.Update(ctx, func(tx store.Tx) error {
+		req, err := tx.Request(ctx, a.cfg.Name, id)
+		if err != nil {
+			return absent(err, "pending request", id)
+		}
+		if err := tx.DeleteRequest(ctx, a.cfg.Name, id); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Reject, object), req.Subject, req.SANs))
+	})
+	if err != nil {
+		return a.refused(ctx, now, actor, audit.Reject, object, err)
+	}
+	return nil
+}
+
+// detailed says in e whom it is about.
+func (a *Authority) detailed(e audit.Entry, subject string, sans []string) audit.Entry {
+	e.Detail = describe(subject, sans)
+	return e
+}
+
+// absent translates the store's ErrNotFound, and says of what.
+func absent(err error, what string, id int64) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: %s %d", ErrNotFound, what, id)
+	}
+	return err
+}
+
+// newID returns a random id of 63 bits: what can be guessed of it tells nothing about others.
+func newID() (int64, error) {
+	var b [8]byte
+	for {
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, err
+		}
+		if id := int64(binary.BigEndian.Uint64(b[:]) >> 1); id > 0 {
+			return id, nil
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// RevokeByHolder revokes a certificate on behalf of whoever holds its key.
+func (a *Authority) RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope.Envelope) error {
+	now := a.clock.Now()
+	rev, err := envelope.DecodeRevocation(e.Payload())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if rev.Serial != nil {
+		return fmt.Errorf("%w: revoking by serial takes an authenticated user", ErrUnauthorized)
+	}
+	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
+	if err != nil {
+		return fmt.Errorf("%w: revoke_crt_pem: %w", ErrInvalid, err)
+	}
+	if actor, err = a.holder(ctx, now, actor, crt, e); err != nil {
+		return err
+	}
+	if err := a.revoke(ctx, now, actor, crt, rev.Reason); err != nil {
+		return a.refused(ctx, now, actor, audit.Revoke, serialObject(crt.SerialNumber), err)
+	}
+	return nil
+}
+
+// RevokeByUser revokes a certificate, or a serial, on behalf of an authenticated user.
+func (a *Authority) RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) error {
+	now := a.clock.Now()
+	if rev.Serial != nil {
+		if err := a.revokeSerial(ctx, now, actor, rev.Serial, rev.Reason); err != nil {
+			return a.refused(ctx, now, actor, audit.Revoke, serialObject(rev.Serial), err)
+		}
+		return nil
+	}
+	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
+	if err != nil {
+		return fmt.Errorf("%w: revoke_crt_pem: %w", ErrInvalid, err)
+	}
+	if err := a.revokeIssued(ctx, now, actor, crt, rev.Reason); err != nil {
+		return a.refused(ctx, now, actor, audit.Revoke, serialObject(crt.SerialNumber), err)
+	}
+	return nil
+}
+
+// revokeIssued revokes a certificate after checking that it is one of ours, and valid.
+func (a *Authority) revokeIssued(ctx context.Context, now time.Time, actor audit.Actor, crt *x509.Certificate, reason int) error {
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return err
+	}
+	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return a.revoke(ctx, now, actor, crt, reason)
+}
+
+func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor, crt *x509.Certificate, reason int) error {
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil {
+		return err
+	}
+	return a.store.Update(ctx, func(tx store.Tx) error {
+		return a.addRevocation(ctx, tx, actor, pki.SubjectString(crt.RawSubject), store.Revocation{
+			Authority: a.cfg.Name,
+			Serial:    crt.SerialNumber,
+			KeyID:     keyID,
+			RevokedAt: now,
+			KeepUntil: crt.NotAfter.Add(a.CRLLife()),
+			Reason:    reason,
+		})
+	})
+}
+
+// revokeSerial revokes a certificate that is perhaps not on record: it may have been issued
+// before the records begin. How long it lives is then unknown, but no longer than any CA.
+func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit.Actor, serial *big.Int, reason int) error {
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return err
+	}
+	for _, g := range st.list {
+		if g.crt.SerialNumber.Cmp(serial) == 0 {
+			return fmt.Errorf("%w: %s is the serial of a CA certificate", ErrInvalid, serial)
+		}
+	}
+	rev := store.Revocation{
+		Authority: a.cfg.Name,
+		Serial:    serial,
+		RevokedAt: now,
+		KeepUntil: st.list[len(st.list)-1].times.NotAfter.Add(a.CRLLife()),
+		Reason:    reason,
+	}
+	return a.store.Update(ctx, func(tx store.Tx) error {
+		subject := "not on record"
+		switch crt, err := tx.CertificateBySerial(ctx, a.cfg.Name, serial); {
+		case err == nil:
+			rev.KeyID, rev.KeepUntil, subject = crt.KeyID, crt.NotAfter.Add(a.CRLLife()), crt.Subject
+			if now.After(crt.NotAfter) {
+				return fmt.Errorf("%w: certificate %s has expired", ErrInvalid, serial)
+			}
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		return a.addRevocation(ctx, tx, actor, subject, rev)
+	})
+}
+
+// addRevocation stores rev and makes the revocation lists out of date.
+func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, actor audit.Actor, subject string, rev store.Revocation) error {
+	switch _, err := tx.AddRevocation(ctx, rev); {
+	case errors.Is(err, store.ErrExists):
+		return fmt.Errorf("%w: certificate %s is revoked already", ErrConflict, rev.Serial)
+	case err != nil:
+		return err
+	}
+	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
+		return err
+	}
+	e := a.entry(rev.RevokedAt, actor, audit.Revoke, serialObject(rev.Serial))
+	e.Detail = subject
+	if rev.Reason != 0 {
+		e.Detail += fmt.Sprintf(" reason=%d", rev.Reason)
+	}
+	return tx.AppendAudit(ctx, e)
+}

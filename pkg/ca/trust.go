@@ -1,0 +1,198 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"net"
+	"sync"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// CACertificates returns the CA certificates that are valid now, oldest first.
+func (a *Authority) CACertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	now := a.clock.Now()
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	return certificates(st.valid(now)), nil
+}
+
+// CACertificate returns the oldest CA certificate that is still valid, PEM: what every holder
+// of a certificate knows, and from which the chain leads to the newer ones.
+func (a *Authority) CACertificate(ctx context.Context) ([]byte, error) {
+	crts, err := a.CACertificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pki.EncodeCertificatePEM(crts[0].Raw), nil
+}
+
+// Chain returns the signed succession of the authority's CA certificates: a JSON list of
+// envelopes, oldest first, in each of which a CA vouches for its successor.
+func (a *Authority) Chain(ctx context.Context) ([]byte, error) {
+	st, err := a.current(ctx, a.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	var links [][]byte
+	for _, g := range st.list {
+		if g.link != nil {
+			links = append(links, g.link)
+		}
+	}
+	return slicesJoin(links), nil
+}
+
+func slicesJoin(links [][]byte) []byte {
+	out := append([]byte{'['}, bytes.Join(links, []byte(", "))...)
+	return append(out, ']')
+}
+
+// Authenticate turns actor into the user whose certificate was shown, if it is one: issued by
+// a CA of this authority that is valid now, valid now itself, and not revoked. The caller has
+// made sure that the key is held (a TLS handshake does). Nothing of the answer may be kept for
+// later: a user revoked now is no user at the next request.
+func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error) {
+	now := a.clock.Now()
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return actor, err
+	}
+	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
+		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil {
+		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	err = a.store.View(ctx, func(r store.Reader) error { return a.notRevoked(ctx, r, crt) })
+	if err != nil {
+		return actor, err
+	}
+	actor.Kind, actor.Serial, actor.KeyID = audit.User, crt.SerialNumber, keyID
+	return actor, nil
+}
+
+// voucherCache keeps the last voucher: signing one at every request would let anybody keep the
+// CA key busy.
+type voucherCache struct {
+	mu     sync.Mutex
+	made   []byte
+	signer int64  // CA.ID
+	for_   []byte // the PEM vouched for
+}
+
+// VouchHTTPS returns an envelope, signed by the active CA, over the certificates of the
+// authority that signs the daemon's own HTTPS certificate: what lets a client that trusts this
+// authority know that it talks to its daemon.
+func (a *Authority) VouchHTTPS(ctx context.Context, https *Authority) ([]byte, error) {
+	crts, err := https.CACertificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st, err := a.current(ctx, a.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	v := &a.voucher
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	bundle := pemOf(crts)
+	if v.made != nil && v.signer == st.signer.id && bytes.Equal(v.for_, bundle) {
+		return v.made, nil
+	}
+	payload, err := envelope.EncodeServerCA(envelope.ServerCA{PEM: string(bundle)})
+	if err != nil {
+		return nil, err
+	}
+	made, err := envelope.Sign(st.signer.key, payload)
+	if err != nil {
+		return nil, err
+	}
+	v.made, v.signer, v.for_ = made, st.signer.id, bundle
+	return made, nil
+}
+
+// IssueServer issues, by the HTTPS authority, a certificate for the daemon's own listener: for
+// the one host that the authority may name, which is also all that identifies it. It
+// returns the certificate and that of its CA.
+func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf, issuer *x509.Certificate, err error) {
+	if a.cfg.Name != store.HTTPS {
+		return nil, nil, fmt.Errorf("ca: authority %s does not issue server certificates", a.cfg.Name)
+	}
+	extensions, err := serverExtensions(a.cfg.Host, pub)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyID, err := pki.KeyID(pub)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := a.clock.Now()
+	err = a.retryStale(ctx, func() error {
+		st, err := a.current(ctx, now)
+		if err != nil {
+			return err
+		}
+		id, err := newID()
+		if err != nil {
+			return err
+		}
+		emptySubject := []byte{byte(asn1.TagSequence | 0x20), 0}
+		crt, err := a.signLeaf(now, st, issuance{
+			id:      id,
+			request: &pki.Request{CSR: &x509.CertificateRequest{PublicKey: pub}, KeyID: keyID},
+			method:  store.Internal,
+		}, emptySubject, extensions)
+		if err != nil {
+			return err
+		}
+		issuer = st.signer.crt
+		if leaf, err = x509.ParseCertificate(crt.DER); err != nil {
+			return err
+		}
+		return a.store.Update(ctx, func(tx store.Tx) error {
+			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon}, audit.Sign, crt)
+		})
+	})
+	return leaf, issuer, err
+}
+
+func serverExtensions(host string, pub crypto.PublicKey) ([]pkix.Extension, error) {
+	const dnsName, ipAddress = 2, 7 // RFC 5280 4.2.1.6 GeneralName
+	name := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: dnsName, Bytes: []byte(host)}
+	if isIP(host) {
+		ip := net.ParseIP(host)
+		if v4 := ip.To4(); v4 != nil {
+			ip = v4
+		}
+		name.Tag, name.Bytes = ipAddress, ip
+	}
+	san, err := asn1.Marshal([]asn1.RawValue{name})
+	if err != nil {
+		return nil, err
+	}
+	digitalSignature, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0x80}, BitLength: 1})
+	if err != nil {
+		return nil, err
+	}
+	serverAuth, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 1}})
+	if err != nil {
+		return nil, err
+	}
+	return []pkix.Extension{
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san},
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Critical: true, Value: digitalSignature},
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: serverAuth},
+	}, nil
+}
