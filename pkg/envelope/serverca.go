@@ -1,12 +1,5 @@
 package envelope
 
-import (
-	"errors"
-	"fmt"
-
-	"github.com/go-json-experiment/json"
-)
-
 // ServerCA is the payload of GET /{cau|cas}/crt/https-ca.json: the certificates of the
 // internal CA that signs the daemon's own HTTPS certificate, vouched for by the
 // authority whose key signs the envelope. It is what lets a client that trusts the
@@ -15,32 +8,22 @@ import (
 // It is an extension of ours. A reference daemon has no such route, and a reference
 // client does not check the daemon's HTTPS certificate at all.
 type ServerCA struct {
-	PEM string // one or more CERTIFICATE blocks
+	PEM string `json:"https_ca_pem"` // one or more CERTIFICATE blocks
 }
 
-type serverCAPayload struct {
-	PEM *string `json:"https_ca_pem"`
-}
+// EncodeServerCA writes what DecodeServerCA reads. It fails on text that is not UTF-8.
+func EncodeServerCA(s ServerCA) ([]byte, error) { return encode("HTTPS CA", s) }
 
-// EncodeServerCA returns the JSON text that is signed.
-func EncodeServerCA(s ServerCA) ([]byte, error) {
-	payload, err := json.Marshal(serverCAPayload{PEM: &s.PEM})
-	if err != nil {
-		return nil, fmt.Errorf("encode HTTPS CA: %w", err)
-	}
-	return payload, nil
-}
-
-// DecodeServerCA reads the payload of a verified envelope. Unknown, repeated and
-// re-cased keys are refused, so that no other payload the same key ever signs (a link
-// of the CA chain) can be taken for this one.
+// DecodeServerCA reads the payload of an envelope. No other payload that a CA's key
+// signs, such as a link of the chain, can be taken for this one. Errors are ErrInvalid.
 func DecodeServerCA(payload []byte) (ServerCA, error) {
-	var p serverCAPayload
-	if err := json.Unmarshal(payload, &p, json.RejectUnknownMembers(true)); err != nil {
-		return ServerCA{}, fmt.Errorf("HTTPS CA payload: %w", err)
+	var s ServerCA
+	err := decode("HTTPS CA", payload, &s)
+	if err == nil && s.PEM == "" {
+		err = refuse("HTTPS CA", "https_ca_pem is needed")
 	}
-	if p.PEM == nil || *p.PEM == "" {
-		return ServerCA{}, errors.New("HTTPS CA payload: https_ca_pem is missing")
+	if err != nil {
+		return ServerCA{}, err
 	}
-	return ServerCA{PEM: *p.PEM}, nil
+	return s, nil
 }

@@ -1,0 +1,152 @@
+// Package client speaks the protocol from the side of administrators and hosts: it
+// submits requests, fetches certificates, follows an authority's CA certificates and
+// revocation lists, and trusts nothing it cannot check.
+//
+// What needs no identity goes over plain HTTP, as everything on the way there is signed:
+// requests by their key, renewals and revocations by their holder, certificates and
+// lists by the CA. What only users may do goes through a [Session].
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"cauase/pkg/clock"
+)
+
+// An Authority is one of the two a daemon serves, as spelt in its URLs.
+type Authority string
+
+// The authorities.
+const (
+	CAS Authority = "cas" // for services, the product
+	CAU Authority = "cau" // for users, who administer the daemon
+)
+
+// DefaultTimeout bounds one exchange with the daemon, body included.
+const DefaultTimeout = time.Minute
+
+// Options say where the daemon is and how to reach it.
+type Options struct {
+	// URL is the daemon's base URL, http://HOST[:PORT]. Its HTTPS port follows from
+	// it: 443 for 80, the next one for any other.
+	URL       string
+	Authority Authority
+	Clock     clock.Clock
+
+	// UserAgent introduces us, as "cauase/1.2".
+	UserAgent string
+
+	// Timeout of one exchange, DefaultTimeout if 0.
+	Timeout time.Duration
+
+	// Dial opens connections, net.Dialer if nil. No proxy is used: an authority is
+	// inside one's own walls.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// A Client talks to one authority of one daemon. It is safe for concurrent use.
+type Client struct {
+	options Options
+	http    *endpoint
+	host    string // without port or brackets
+	https   string // base URL
+}
+
+// New checks the options. It does not contact the daemon.
+func New(options Options) (*Client, error) {
+	if options.Authority != CAS && options.Authority != CAU {
+		return nil, fmt.Errorf("authority %q is not one of %s, %s", options.Authority, CAS, CAU)
+	}
+	if options.Clock == nil {
+		return nil, errors.New("client needs a clock")
+	}
+	if options.Timeout == 0 {
+		options.Timeout = DefaultTimeout
+	}
+	host, port, err := splitURL(options.URL)
+	if err != nil {
+		return nil, err
+	}
+	securePort := port + 1
+	if port == 80 {
+		securePort = 443
+	}
+	if securePort > 65535 {
+		return nil, fmt.Errorf("%s leaves no port for HTTPS, which is the next one", options.URL)
+	}
+	c := &Client{options: options, host: host}
+	c.http = c.endpoint(baseURL("http", host, port), nil)
+	c.https = baseURL("https", host, securePort)
+	return c, nil
+}
+
+func splitURL(raw string) (host string, port int, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", 0, fmt.Errorf("CA URL %q is not a URL", raw)
+	}
+	switch {
+	case u.Scheme == "https":
+		return "", 0, fmt.Errorf("CA URL %q: give the http:// address, from which the HTTPS port follows (http port + 1, or 443 for 80)", raw)
+	case u.Scheme != "http" || u.Hostname() == "":
+		return "", 0, fmt.Errorf("CA URL %q is not of the form http://HOST[:PORT]", raw)
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return "", 0, fmt.Errorf("CA URL %q: nothing may follow http://HOST[:PORT]", raw)
+	}
+	port = 80
+	if s := u.Port(); s != "" {
+		if port, err = strconv.Atoi(s); err != nil || port < 1 || port > 65535 {
+			return "", 0, fmt.Errorf("CA URL %q: there is no port %s", raw, s)
+		}
+	}
+	return u.Hostname(), port, nil
+}
+
+func baseURL(scheme, host string, port int) string {
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// URL returns the daemon's base URL in its normal form, port included.
+func (c *Client) URL() string { return c.http.base }
+
+// endpoint makes what sends requests to base. Connections are kept for the next
+// request, so one endpoint serves a client for its life.
+func (c *Client) endpoint(base string, config *tls.Config) *endpoint {
+	dial := c.options.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	return &endpoint{
+		base:      base,
+		authority: c.options.Authority,
+		userAgent: c.options.UserAgent,
+		timeout:   c.options.Timeout,
+		http: &http.Client{
+			Transport: &http.Transport{
+				DialContext:            dial,
+				TLSClientConfig:        config,
+				TLSHandshakeTimeout:    10 * time.Second,
+				MaxResponseHeaderBytes: 64 << 10,
+				IdleConnTimeout:        30 * time.Second,
+				// Sizes are bounded as they come over the wire; compressed
+				// they would say nothing.
+				DisableCompression: true,
+			},
+			// A redirected PUT would arrive as something else somewhere else, and
+			// no daemon sends redirects.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.http.CloseIdleConnections() }

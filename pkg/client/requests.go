@@ -1,0 +1,186 @@
+package client
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+)
+
+const (
+	typePKCS10 = "application/pkcs10"
+	typeJSON   = "application/json"
+)
+
+// An ID names a request, and the certificate issued for it.
+type ID uint64
+
+func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
+
+// ParseID reads a decimal ID.
+func ParseID(s string) (ID, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not the id of a request: a decimal number is", s)
+	}
+	return ID(n), nil
+}
+
+// Submit hands in a certificate signing request and returns its ID. The same request
+// again has the same ID for as long as the daemon remembers it.
+func (c *Client) Submit(ctx context.Context, csrPEM []byte) (ID, error) {
+	const op = "submit request"
+	_, header, err := c.http.do(ctx, call{
+		op: op, method: http.MethodPut, path: "/csr", body: csrPEM, typ: typePKCS10, want: http.StatusCreated,
+	})
+	if err != nil {
+		return 0, err
+	}
+	location := header.Get("Location")
+	id, err := ParseID(location[strings.LastIndexByte(location, '/')+1:])
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w: Location is %.100q", op, ErrNotCA, location)
+	}
+	return id, nil
+}
+
+// Request returns a submitted request as PEM, byte for byte. Daemons keep requests for
+// some time after they are signed.
+func (c *Client) Request(ctx context.Context, id ID) ([]byte, error) {
+	body, _, err := c.http.do(ctx, call{
+		op: "get request " + id.String(), method: http.MethodGet, path: "/csr/" + id.String(), want: http.StatusOK,
+	})
+	return body, err
+}
+
+// Why there is no certificate for an ID.
+var (
+	// ErrPending says that the request is known and nobody has decided on it.
+	ErrPending = errors.New("the request is still pending")
+	// ErrUnknown says that there is neither request nor certificate.
+	ErrUnknown = errors.New("the daemon knows no such request: it was rejected, or is long gone")
+)
+
+// Certificate returns the certificate issued for a request, or [ErrPending] or
+// [ErrUnknown]. Nothing is checked but that it is a certificate, see [CheckIssued].
+func (c *Client) Certificate(ctx context.Context, id ID) (*x509.Certificate, error) {
+	op := "get certificate " + id.String()
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/" + id.String(), want: http.StatusOK})
+	if !IsStatus(err, http.StatusNotFound) {
+		return parseCertificate(op, body, err)
+	}
+	// A daemon that signs between the two questions makes the request look pending
+	// for one more round, which is harmless.
+	switch _, err := c.Request(ctx, id); {
+	case err == nil:
+		return nil, fmt.Errorf("%s: %w", id, ErrPending)
+	case IsStatus(err, http.StatusNotFound):
+		return nil, fmt.Errorf("%s: %w", id, ErrUnknown)
+	default:
+		return nil, err
+	}
+}
+
+func parseCertificate(op string, body []byte, err error) (*x509.Certificate, error) {
+	if err != nil {
+		return nil, err
+	}
+	crt, err := pki.ParseCertificatePEM(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return crt, nil
+}
+
+// Renew asks for a successor of crt, with the same names, for key, a new one. It proves
+// to hold crt by signing with its key, old. The successor is checked by [CheckIssued]
+// and to have the same names.
+func (c *Client) Renew(ctx context.Context, crt *x509.Certificate, old, key crypto.Signer, trusted []*x509.Certificate) (*x509.Certificate, error) {
+	const op = "renew certificate"
+	csr, err := renewalRequest(crt, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	payload, err := envelope.EncodeRenewal(envelope.Renewal{
+		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)),
+		RequestPEM:     string(csr),
+	})
+	if err != nil {
+		return nil, err
+	}
+	signed, err := envelope.Sign(old, payload)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := c.http.do(ctx, call{
+		op: op, method: http.MethodPut, path: "/crt/renew", body: signed, typ: typeJSON, want: http.StatusOK,
+	})
+	renewed, err := parseCertificate(op, body, err)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckIssued(renewed, key.Public(), trusted, c.options.Clock.Now()); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	if err := checkSameNames(renewed, crt); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return renewed, nil
+}
+
+// renewalRequest carries the new key. The daemon takes all else from the certificate;
+// the names are there because a request has to have some.
+func renewalRequest(crt *x509.Certificate, key crypto.Signer) ([]byte, error) {
+	template := &x509.CertificateRequest{RawSubject: crt.RawSubject}
+	if san := subjectAltName(crt.Extensions); san != nil {
+		template.ExtraExtensions = []pkix.Extension{*san}
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return nil, err
+	}
+	return pki.EncodeCSRPEM(der), nil
+}
+
+func subjectAltName(extensions []pkix.Extension) *pkix.Extension {
+	for _, ext := range extensions {
+		if ext.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+			return &ext
+		}
+	}
+	return nil
+}
+
+// Revoke revokes crt in the name of its holder, who signs with its key. The reason is a
+// CRLReason (RFC 5280 5.3.1), 0 for none; a reference daemon takes no notice of it.
+func (c *Client) Revoke(ctx context.Context, crt *x509.Certificate, key crypto.Signer, reason int) error {
+	payload, err := envelope.EncodeRevocation(envelope.Revocation{
+		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: reason,
+	})
+	if err != nil {
+		return err
+	}
+	signed, err := envelope.Sign(key, payload)
+	if err != nil {
+		return err
+	}
+	return revoke(ctx, c.http, signed)
+}
+
+func revoke(ctx context.Context, e *endpoint, message []byte) error {
+	_, _, err := e.do(ctx, call{
+		op: "revoke certificate", method: http.MethodPut, path: "/crt/revoke",
+		body: message, typ: typeJSON, want: http.StatusNoContent,
+	})
+	return err
+}

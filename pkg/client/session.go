@@ -1,0 +1,194 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+
+	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+)
+
+var (
+	// ErrUnverifiedHTTPS says that the daemon does not vouch for its HTTPS
+	// certificate, as no reference daemon does.
+	ErrUnverifiedHTTPS = errors.New("the daemon does not say which CA its HTTPS certificate is from")
+
+	// ErrVoucher is a word of the daemon on its HTTPS CA that none of the trusted CAs
+	// has given.
+	ErrVoucher = errors.New("the daemon's HTTPS CA is not vouched for by a trusted CA")
+)
+
+// A Session does what only users may, over HTTPS and with a user's certificate.
+type Session struct {
+	https    *endpoint
+	verified bool
+}
+
+// Connect prepares a session for a user. Before anything is sent it learns from the
+// daemon, in a message signed by one of the trusted CAs of this authority, which CA the
+// daemon's HTTPS certificate must be from; host name and validity are then verified as
+// for any HTTPS server.
+//
+// A daemon that has no such message is a reference daemon, whose HTTPS certificate
+// nobody can verify. With strict that is [ErrUnverifiedHTTPS]; without, the session
+// works, [Session.Verified] is false, and what it answers is as trustworthy as the
+// network. The user's key is safe in any case: TLS proves it without revealing it.
+//
+// No connection is opened yet, so a certificate the daemon does not like, or one of the
+// daemon we do not like, shows at the first operation.
+func (c *Client) Connect(ctx context.Context, user tls.Certificate, trusted []*x509.Certificate, strict bool) (*Session, error) {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		Time:       c.options.Clock.Now,
+		// Handed over whatever CAs the daemon names: its list may lag behind.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &user, nil },
+	}
+	roots, err := c.serverCAs(ctx, trusted)
+	switch {
+	case err == nil:
+		config.RootCAs, config.ServerName = roots, c.host
+	case errors.Is(err, ErrUnverifiedHTTPS) && !strict:
+		config.InsecureSkipVerify = true //nolint:gosec // see above; the caller is told
+	default:
+		return nil, err
+	}
+	return &Session{https: c.endpoint(c.https, config), verified: err == nil}, nil
+}
+
+// Verified reports whether the daemon's HTTPS certificate is checked.
+func (s *Session) Verified() bool { return s.verified }
+
+// Close drops idle connections.
+func (s *Session) Close() { s.https.http.CloseIdleConnections() }
+
+// serverCAs fetches the CA certificates of the daemon's HTTPS certificate.
+func (c *Client) serverCAs(ctx context.Context, trusted []*x509.Certificate) (*x509.CertPool, error) {
+	const op = "get HTTPS CA"
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/https-ca.json", want: http.StatusOK})
+	switch {
+	case IsStatus(err, http.StatusNotFound, http.StatusBadRequest):
+		// To a reference daemon the name is an id that is not a number.
+		return nil, ErrUnverifiedHTTPS
+	case err != nil:
+		return nil, err
+	}
+	pool, err := readVoucher(body, trusted, c.options.Clock)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return pool, nil
+}
+
+func readVoucher(body []byte, trusted []*x509.Certificate, clock clock.Clock) (*x509.CertPool, error) {
+	message, err := envelope.Parse(body)
+	if err != nil {
+		return nil, err
+	}
+	if !vouched(message, trusted, clock) {
+		return nil, ErrVoucher
+	}
+	voucher, err := envelope.DecodeServerCA(message.Payload())
+	if err != nil {
+		return nil, err
+	}
+	crts, err := pki.ParseCertificatesPEM([]byte(voucher.PEM))
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, crt := range crts {
+		pool.AddCert(crt)
+	}
+	return pool, nil
+}
+
+func vouched(message *envelope.Envelope, trusted []*x509.Certificate, clock clock.Clock) bool {
+	now := clock.Now()
+	for _, ca := range trusted {
+		if pki.CheckValidity(ca, now) == nil && message.Verify(ca.PublicKey) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// A Pending is a request nobody has decided on.
+type Pending struct {
+	ID  ID
+	PEM []byte
+}
+
+// Pending lists the pending requests.
+func (s *Session) Pending(ctx context.Context) ([]Pending, error) {
+	const op = "list requests"
+	body, _, err := s.https.do(ctx, call{op: op, method: http.MethodGet, path: "/csr", want: http.StatusOK})
+	if err != nil {
+		return nil, err
+	}
+	var entries []struct {
+		ID  string `json:"id"`
+		CSR string `json:"csr"`
+	}
+	if err := json.Unmarshal(body, &entries); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+	}
+	list := make([]Pending, 0, len(entries))
+	for _, e := range entries {
+		id, err := ParseID(e.ID)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", op, ErrNotCA, err)
+		}
+		list = append(list, Pending{ID: id, PEM: []byte(e.CSR)})
+	}
+	return list, nil
+}
+
+// Sign signs a pending request. With a template, which is a CSR in PEM, subject and
+// extensions come from that and only the key from the request.
+func (s *Session) Sign(ctx context.Context, id ID, template []byte) error {
+	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), want: http.StatusNoContent}
+	if len(template) > 0 {
+		c.body, c.typ = template, typePKCS10
+	}
+	_, _, err := s.https.do(ctx, c)
+	return err
+}
+
+// Reject removes a pending request.
+func (s *Session) Reject(ctx context.Context, id ID) error {
+	_, _, err := s.https.do(ctx, call{
+		op: "reject request " + id.String(), method: http.MethodDelete, path: "/csr/" + id.String(), want: http.StatusNoContent,
+	})
+	return err
+}
+
+// Revoke revokes a certificate whose key need not be at hand.
+func (s *Session) Revoke(ctx context.Context, crt *x509.Certificate, reason int) error {
+	return s.revoke(ctx, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: reason})
+}
+
+// RevokeSerial revokes a certificate that is not at hand either. The daemon cannot
+// notice a wrong serial, and keeps the entry until its newest CA has expired.
+func (s *Session) RevokeSerial(ctx context.Context, serial *big.Int, reason int) error {
+	return s.revoke(ctx, envelope.Revocation{Serial: serial, Reason: reason})
+}
+
+func (s *Session) revoke(ctx context.Context, what envelope.Revocation) error {
+	payload, err := envelope.EncodeRevocation(what)
+	if err != nil {
+		return err
+	}
+	message, err := envelope.Unsigned(payload)
+	if err != nil {
+		return err
+	}
+	return revoke(ctx, s.https, message)
+}

@@ -1,0 +1,318 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+)
+
+// Why trust in an authority cannot be brought up to date. The local store stays as it
+// is in every case.
+var (
+	// ErrNoAnchor says that there are CA certificates here, and none is valid now. Over
+	// the network nothing can be learned any more: trust starts anew, by a [Pin].
+	ErrNoAnchor = errors.New("no locally stored CA certificate is valid now")
+
+	// ErrChain is a succession of CA certificates that is forged, cut or reordered.
+	ErrChain = errors.New("the daemon's chain of CA certificates does not hold")
+
+	// ErrUnknownAnchor says that the daemon does not know the CA trusted here: it
+	// is another authority, or was set back to before that CA existed.
+	ErrUnknownAnchor = errors.New("the daemon does not know the CA certificate trusted here")
+
+	// ErrPin says that no CA certificate of the daemon is one of those pinned.
+	ErrPin = errors.New("the daemon has no CA certificate with the expected fingerprint")
+)
+
+// Trust is the state of trust in an authority.
+type Trust struct {
+	CAs []*x509.Certificate // oldest first
+
+	// FirstUse says that nothing but the network vouches for CAs: there was no store,
+	// and no pin.
+	FirstUse bool
+}
+
+// UpdateTrust follows an authority from the CA certificates stored locally to those it
+// has now (protocol: 5). The newest local one that is valid is the anchor, and each
+// later one must be vouched for by its predecessor's key. Expired ones are dropped.
+//
+// Without local ones, pins decide which of the daemon's CA certificates are trusted to
+// begin with, and without pins the oldest valid one is, on first use. Pins also serve to
+// begin anew when all local ones have expired.
+//
+// A pin says nothing about CAs older than the pinned one: what such a CA may have
+// signed about its successor, anybody can sign with a key of his own. Hosts that need
+// them (right after a rollover, when the older one still signs) pin both.
+func (c *Client) UpdateTrust(ctx context.Context, local []*x509.Certificate, pins []Pin) (Trust, error) {
+	now := c.options.Clock.Now()
+	links, err := c.chain(ctx)
+	if err != nil {
+		return Trust{}, err
+	}
+	var cas []*x509.Certificate
+	for _, crt := range local {
+		if checkCA(crt) == nil {
+			cas = append(cas, crt)
+		}
+	}
+	trust := Trust{}
+	switch {
+	case len(local) > 0 && len(cas) == 0:
+		return Trust{}, fmt.Errorf("%w: there is no CA certificate among the %d stored", ErrNoAnchor, len(local))
+	case newestValid(cas, now) != nil:
+	case len(pins) > 0:
+		if cas, err = c.pinned(ctx, links, pins); err != nil {
+			return Trust{}, err
+		}
+	case len(local) > 0:
+		return Trust{}, whyNoAnchor(cas, now)
+	default:
+		first, err := c.CACertificate(ctx)
+		if err != nil {
+			return Trust{}, err
+		}
+		cas, trust.FirstUse = []*x509.Certificate{first}, true
+	}
+	anchor := newestValid(cas, now)
+	if anchor == nil {
+		return Trust{}, whyNoAnchor(cas, now)
+	}
+	successors, err := c.successors(ctx, anchor, links)
+	if err != nil {
+		return Trust{}, err
+	}
+	trust.CAs = current(append(cas, successors...), now)
+	return trust, nil
+}
+
+func newestValid(cas []*x509.Certificate, now time.Time) *x509.Certificate {
+	var newest *x509.Certificate
+	for _, ca := range cas {
+		if pki.CheckValidity(ca, now) == nil && (newest == nil || ca.NotBefore.After(newest.NotBefore)) {
+			newest = ca
+		}
+	}
+	return newest
+}
+
+// whyNoAnchor tells a host that slept too long from one whose clock is wrong.
+func whyNoAnchor(cas []*x509.Certificate, now time.Time) error {
+	last := slices.MaxFunc(cas, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+	err := pki.CheckValidity(last, now)
+	if err == nil {
+		err = errors.New("older ones are not valid yet or have expired")
+	}
+	return fmt.Errorf("%w: the last one: %w", ErrNoAnchor, err)
+}
+
+// current drops what has expired and what occurs twice, and sorts by age.
+func current(cas []*x509.Certificate, now time.Time) []*x509.Certificate {
+	slices.SortStableFunc(cas, func(a, b *x509.Certificate) int { return a.NotBefore.Compare(b.NotBefore) })
+	var kept []*x509.Certificate
+	for _, ca := range cas {
+		if errors.Is(pki.CheckValidity(ca, now), pki.ErrExpired) || slices.ContainsFunc(kept, ca.Equal) {
+			continue
+		}
+		kept = append(kept, ca)
+	}
+	return kept
+}
+
+// CACertificate fetches the oldest CA certificate that is valid, and checks that it is
+// one. Nothing says whose it is.
+func (c *Client) CACertificate(ctx context.Context) (*x509.Certificate, error) {
+	const op = "get CA certificate"
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/ca.crt.pem", want: http.StatusOK})
+	crt, err := parseCertificate(op, body, err)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCA(crt); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return crt, nil
+}
+
+// A link is one step of the chain, of which nothing is verified. Links that cannot be
+// read are kept as their error: those before the anchor do not matter.
+type link struct {
+	envelope *envelope.Envelope
+	old, new *x509.Certificate
+	err      error
+}
+
+// chain fetches the links, of which [envelope.ParseList] bounds the number.
+func (c *Client) chain(ctx context.Context) ([]link, error) {
+	const op = "get CA chain"
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/ca.crt.json", want: http.StatusOK})
+	if err != nil {
+		return nil, err
+	}
+	envelopes, err := envelope.ParseList(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	links := make([]link, 0, len(envelopes))
+	for _, e := range envelopes {
+		links = append(links, readLink(e))
+	}
+	return links, nil
+}
+
+func readLink(e *envelope.Envelope) link {
+	l := link{envelope: e}
+	payload, err := envelope.DecodeLink(e.Payload())
+	if err != nil {
+		return link{err: err}
+	}
+	if l.old, err = pki.ParseCertificatePEM([]byte(payload.OldPEM)); err != nil {
+		return link{err: err}
+	}
+	if l.new, err = pki.ParseCertificatePEM([]byte(payload.NewPEM)); err != nil {
+		return link{err: err}
+	}
+	return l
+}
+
+// successors walks from anchor to the end of the chain and returns what comes after
+// it. A chain that does not lead there from anchor is an error as a whole.
+func (c *Client) successors(ctx context.Context, anchor *x509.Certificate, links []link) ([]*x509.Certificate, error) {
+	start := slices.IndexFunc(links, func(l link) bool { return l.err == nil && l.old.Equal(anchor) })
+	if start < 0 {
+		return nil, c.confirmNewest(ctx, anchor, links)
+	}
+	var found []*x509.Certificate
+	last := anchor
+	for i, l := range links[start:] {
+		if err := l.check(last); err != nil {
+			return nil, fmt.Errorf("%w: link %d of %d: %w", ErrChain, start+i+1, len(links), err)
+		}
+		found = append(found, l.new)
+		last = l.new
+	}
+	return found, nil
+}
+
+// confirmNewest decides whether anchor, which the chain leads nowhere from, is where it
+// ends: in the last link, or as the only CA certificate there is.
+func (c *Client) confirmNewest(ctx context.Context, anchor *x509.Certificate, links []link) error {
+	if len(links) > 0 {
+		last := links[len(links)-1]
+		if last.err != nil || !last.new.Equal(anchor) {
+			return fmt.Errorf("%w: %s", ErrUnknownAnchor, PinOf(anchor))
+		}
+		return nil
+	}
+	only, err := c.CACertificate(ctx)
+	if err != nil {
+		return err
+	}
+	if !only.Equal(anchor) {
+		return fmt.Errorf("%w: here is %s, there %s", ErrUnknownAnchor, PinOf(anchor), PinOf(only))
+	}
+	return nil
+}
+
+// check verifies one link that has to continue from last.
+func (l link) check(last *x509.Certificate) error {
+	switch {
+	case l.err != nil:
+		return l.err
+	case !l.old.Equal(last):
+		return errors.New("it does not continue the one before it")
+	}
+	if err := l.envelope.Verify(last.PublicKey); err != nil {
+		return err
+	}
+	if err := checkCA(l.new); err != nil {
+		return err
+	}
+	switch {
+	case !bytes.Equal(l.new.RawSubject, last.RawSubject):
+		return fmt.Errorf("subject changes from %s to %s", pki.SubjectString(last.RawSubject), pki.SubjectString(l.new.RawSubject))
+	case l.new.NotBefore.Before(last.NotBefore):
+		return errors.New("the successor is older than its predecessor")
+	}
+	return nil
+}
+
+// checkCA accepts a self-signed CA certificate as authorities make them.
+func checkCA(crt *x509.Certificate) error {
+	switch {
+	case !crt.BasicConstraintsValid || !crt.IsCA:
+		return errors.New("not a CA certificate")
+	case crt.KeyUsage&x509.KeyUsageCertSign == 0 || crt.KeyUsage&x509.KeyUsageCRLSign == 0:
+		return errors.New("CA certificate may not sign certificates and revocation lists")
+	case len(crt.SubjectKeyId) == 0:
+		return errors.New("CA certificate without key identifier")
+	case !bytes.Equal(crt.RawIssuer, crt.RawSubject):
+		return errors.New("CA certificate is not its own issuer")
+	}
+	if err := pki.CheckPublicKey(crt.PublicKey); err != nil {
+		return err
+	}
+	if err := crt.CheckSignatureFrom(crt); err != nil {
+		return errors.New("CA certificate is not signed with its own key")
+	}
+	return nil
+}
+
+// A Pin is the SHA-256 fingerprint of a CA certificate.
+type Pin [sha256.Size]byte
+
+const pinPrefix = "sha256:"
+
+// PinOf returns the fingerprint of crt.
+func PinOf(crt *x509.Certificate) Pin { return sha256.Sum256(crt.Raw) }
+
+func (p Pin) String() string { return pinPrefix + hex.EncodeToString(p[:]) }
+
+// ParsePin reads "sha256:" and 64 hexadecimal digits, in either case and with or
+// without the colons of openssl.
+func ParsePin(s string) (Pin, error) {
+	var p Pin
+	digits, ok := strings.CutPrefix(s, pinPrefix)
+	raw, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
+	if !ok || err != nil || len(raw) != len(p) {
+		return p, fmt.Errorf("%.80q is not a fingerprint: sha256: and 64 hexadecimal digits needed", s)
+	}
+	copy(p[:], raw)
+	return p, nil
+}
+
+// pinned returns the daemon's CA certificates that are pinned. Being pinned is proof
+// enough, so links need not be verified.
+func (c *Client) pinned(ctx context.Context, links []link, pins []Pin) ([]*x509.Certificate, error) {
+	oldest, err := c.CACertificate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	served := []*x509.Certificate{oldest}
+	for _, l := range links {
+		if l.err == nil {
+			served = append(served, l.old, l.new)
+		}
+	}
+	var found []*x509.Certificate
+	for _, crt := range served {
+		if slices.Contains(pins, PinOf(crt)) && checkCA(crt) == nil {
+			found = append(found, crt)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%w: the oldest valid one is %s", ErrPin, PinOf(oldest))
+	}
+	return found, nil
+}
