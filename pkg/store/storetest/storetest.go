@@ -1,0 +1,188 @@
+// Package storetest is the suite that every implementation of store.Store passes.
+package storetest
+
+import (
+	"context"
+	"encoding/binary"
+	"math/big"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/store"
+)
+
+// Run tests the stores that open returns: empty ones, each used by one test only. open
+// registers what closes them.
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *db)
+	}{
+		{"CAs", testCAs},
+		{"CA keys of any authority", testIsCAKey},
+		{"erasing a CA key", testEraseCAKey},
+		{"requests", testRequests},
+		{"order of requests", testRequestOrder},
+		{"requests are unique", testRequestUnique},
+		{"certificates", testCertificates},
+		{"certificates are unique", testCertificateUnique},
+		{"newest certificate of a request", testCertificateByCSR},
+		{"pages of certificates", testCertificatePages},
+		{"pruning certificates", testPruneCertificates},
+		{"keys in use", testKeyInUse},
+		{"revocations", testRevocations},
+		{"revocations are unique", testRevocationUnique},
+		{"pruning revocations", testPruneRevocations},
+		{"compromised keys", testKeyCompromised},
+		{"CRLs", testCRLs},
+		{"counters", testCounters},
+		{"settings", testSettings},
+		{"audit log", testAudit},
+		{"audit log by filter", testAuditFilter},
+		{"audit log in pages", testAuditPages},
+		{"times", testTimes},
+		{"serials", testSerials},
+		{"texts", testTexts},
+		{"nothing there", testNotFound},
+		{"rows without an authority", testNoAuthority},
+		{"an error undoes everything", testRollback},
+		{"a refused row does not end the transaction", testGoOn},
+		{"a panic undoes everything", testPanic},
+		{"a transaction sees its own writes", testOwnWrites},
+		{"a view is a snapshot", testSnapshot},
+		{"updates do not overlap", testSerial},
+		{"an error harms no neighbour", testNeighbours},
+		{"a transaction that was kept", testKept},
+		{"an ended context", testContext},
+		{"a context that ends while waiting", testContextWaiting},
+		{"a context that ends half-way", testContextHalfway},
+		{"ping", testPing},
+		{"closed", testClosed},
+		{"close waits", testCloseWaits},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, &db{t: t, Store: open(t)}) })
+	}
+}
+
+// A db is a Store whose errors end the test, for the steps that are not what it is about.
+type db struct {
+	store.Store
+	t *testing.T
+}
+
+func (d *db) update(fn func(ctx context.Context, tx store.Tx) error) {
+	d.t.Helper()
+	ctx := d.t.Context()
+	if err := d.Update(ctx, func(tx store.Tx) error { return fn(ctx, tx) }); err != nil {
+		d.t.Fatalf("Update: %v", err)
+	}
+}
+
+func (d *db) view(fn func(ctx context.Context, r store.Reader) error) {
+	d.t.Helper()
+	ctx := d.t.Context()
+	if err := d.View(ctx, func(r store.Reader) error { return fn(ctx, r) }); err != nil {
+		d.t.Fatalf("View: %v", err)
+	}
+}
+
+// ca stores a CA for rows that need one and returns its ID.
+func (d *db) ca(a store.Authority) (id int64) {
+	d.t.Helper()
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		id, err = tx.AddCA(ctx, newCA(a, 1))
+		return err
+	})
+	return id
+}
+
+// start is when everything in this package happens, give or take.
+func start() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 891_234_000, time.UTC) }
+
+func day(n int) time.Time { return start().AddDate(0, 0, n) }
+
+// id20 makes 20 bytes of a number, a key identifier or serial.
+func id20(kind byte, n int) []byte {
+	b := make([]byte, 20)
+	b[0] = kind
+	binary.BigEndian.PutUint64(b[12:], uint64(n))
+	return b
+}
+
+func serial(n int) *big.Int { return new(big.Int).SetBytes(id20(0x7f, n)) }
+
+// The new… functions make rows in which every field has a value of its own.
+
+func newCA(a store.Authority, n int) store.CA {
+	return store.CA{
+		Authority:   a,
+		CreatedAt:   day(n),
+		NotBefore:   day(n).Add(-time.Minute),
+		NotAfter:    day(n + 372),
+		KeyID:       id20('k', n),
+		Certificate: []byte{'C', byte(n), 0},
+		Key:         []byte{'K', byte(n), 0xff},
+		Link:        []byte(`{"payload":"` + string(a) + `"}`),
+	}
+}
+
+func newRequest(a store.Authority, n int) store.Request {
+	return store.Request{
+		Authority:  a,
+		ID:         1<<62 + int64(n),
+		ReceivedAt: day(n),
+		Submitter:  "anonymous 192.0.2.1",
+		PEM:        []byte("-----BEGIN CERTIFICATE REQUEST-----\r\n"),
+		Digest:     id20('d', n),
+		KeyID:      id20('q', n),
+		Subject:    "CN=host",
+		SANs:       []string{"DNS:host.example", "URI:urn:x?<&>"},
+	}
+}
+
+func newCertificate(a store.Authority, caID int64, n int) store.Certificate {
+	return store.Certificate{
+		Authority: a,
+		ID:        1<<62 + int64(n),
+		Serial:    serial(n),
+		CAID:      caID,
+		Subject:   "CN=host",
+		SANs:      []string{"DNS:host.example", "DNS:höst.example"},
+		NotBefore: day(n),
+		NotAfter:  day(n + 93),
+		KeyID:     id20('q', n),
+		IssuedAt:  day(n).Add(time.Microsecond),
+		IssuedBy:  "user serial=1 key=02",
+		Method:    store.Renewed,
+		Renews:    serial(n + 1_000_000),
+		CSR:       []byte("-----BEGIN CERTIFICATE REQUEST-----\n"),
+		CSRDigest: id20('d', n),
+		DER:       []byte{0x30, 0x00, byte(n)},
+	}
+}
+
+func newRevocation(a store.Authority, n int) store.Revocation {
+	return store.Revocation{
+		Authority: a,
+		Serial:    serial(n),
+		KeyID:     id20('q', n),
+		RevokedAt: day(n),
+		KeepUntil: day(n + 93),
+		Reason:    4,
+	}
+}
+
+func newEntry(n int) audit.Entry {
+	return audit.Entry{
+		Time:      day(n),
+		Authority: string(store.Services),
+		Actor:     "user serial=1 key=02",
+		Address:   "2001:db8::1",
+		Action:    audit.Sign,
+		Object:    "csr 123",
+		Result:    audit.OK,
+		Detail:    "because",
+		RequestID: "r-1",
+	}
+}
