@@ -27,8 +27,8 @@ import (
 const (
 	// MaxSize bounds the JSON of an envelope or of a list of them, in bytes.
 	MaxSize = 10 << 20
-	// MaxList bounds the envelopes in a list. A CA that rolls over once a day
-	// collects fewer in its life than this in two and a half years.
+	// MaxList bounds the envelopes in a list: a CA that rolls over weekly takes
+	// nineteen years to get there.
 	MaxList = 1000
 
 	// maxDepth is far above what any message needs, a list of objects of strings.

@@ -14,18 +14,12 @@ import (
 // maxItems bounds the usages and policies in one extension.
 const maxItems = 100
 
-// checkExtensions refuses requested extensions that occur twice, cannot be read, or
-// demand what issuing would silently drop. Extensions only a CA may have are fine: they
-// are dropped when issuing, as every peer of ours does.
+// checkExtensions refuses requested extensions that cannot be read, or demand what
+// issuing would silently drop; x509 has refused those that occur twice. Extensions only
+// a CA may have are fine: they are dropped when issuing, as every peer of ours does.
 func checkExtensions(extensions []pkix.Extension) (sans []string, err error) {
-	seen := make(map[string]bool, len(extensions))
 	for _, ext := range extensions {
 		id := ext.Id.String()
-		if seen[id] {
-			return nil, fmt.Errorf("extension %s occurs twice", clip(id, 60))
-		}
-		seen[id] = true
-		var err error
 		switch id {
 		case "2.5.29.17":
 			sans, err = checkSANs(ext.Value)

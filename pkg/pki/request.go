@@ -48,16 +48,17 @@ func parseRequest(pemData []byte) (*Request, error) {
 	if err := checkDER(der); err != nil {
 		return nil, err
 	}
-	// For RSA and Ed25519 this computes nothing with the key, and for ECDSA it
-	// only checks a point of fixed size.
-	csr, err := x509.ParseCertificateRequest(der)
+	subject, err := checkStructure(der)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStructure(csr); err != nil {
+	attrs, err := checkSubject(subject)
+	if err != nil {
 		return nil, err
 	}
-	attrs, err := checkSubject(csr.RawSubject)
+	// For RSA and Ed25519 this computes nothing with the key, and for ECDSA it
+	// only checks a point of fixed size.
+	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, err
 	}
@@ -91,24 +92,25 @@ func parseRequest(pemData []byte) (*Request, error) {
 	}, nil
 }
 
-// checkStructure looks at what x509 reads past: the version, and attributes it ignores
-// or of which it takes the first value.
-func checkStructure(csr *x509.CertificateRequest) error {
-	input := cryptobyte.String(csr.RawTBSCertificateRequest)
-	var info, attributes cryptobyte.String
+// checkStructure looks at what x509 reads past, the version and attributes it ignores
+// or of which it takes the first value, and returns the DER of the subject.
+func checkStructure(der []byte) (subject []byte, err error) {
+	input := cryptobyte.String(der)
+	var csr, info, name, attributes cryptobyte.String
 	var version int
-	if !input.ReadASN1(&info, cbasn1.SEQUENCE) ||
+	if !input.ReadASN1(&csr, cbasn1.SEQUENCE) ||
+		!csr.ReadASN1(&info, cbasn1.SEQUENCE) ||
 		!info.ReadASN1Integer(&version) ||
-		!info.SkipASN1(cbasn1.SEQUENCE) || // subject
+		!info.ReadASN1Element(&name, cbasn1.SEQUENCE) ||
 		!info.SkipASN1(cbasn1.SEQUENCE) || // subjectPublicKeyInfo
 		!info.ReadASN1(&attributes, cbasn1.Tag(0).ContextSpecific().Constructed()) ||
 		!info.Empty() {
-		return errors.New("malformed CertificationRequestInfo")
+		return nil, errors.New("not a PKCS#10 request (RFC 2986)")
 	}
 	if version != 0 {
-		return fmt.Errorf("version %d: only 0 (v1) exists", version)
+		return nil, fmt.Errorf("version %d: only 0 (v1) exists", version)
 	}
-	return checkAttributes(attributes)
+	return name, checkAttributes(attributes)
 }
 
 // checkAttributes refuses attributes that are malformed or occur twice, RFC 2986 4.1.
@@ -131,7 +133,7 @@ func checkAttributes(list cryptobyte.String) error {
 			continue
 		}
 		if !values.SkipASN1(cbasn1.SEQUENCE) || !values.Empty() {
-			return errors.New("extensionRequest does not have exactly one value")
+			return errors.New("extensionRequest is not exactly one list of extensions")
 		}
 	}
 	return nil

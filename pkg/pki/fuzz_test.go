@@ -1,0 +1,104 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/elliptic"
+	"encoding/pem"
+	"errors"
+	"testing"
+)
+
+func FuzzParseRequest(f *testing.F) {
+	f.Add(testCSR{}.pem(f))
+	f.Add(testCSR{attributes: extRequest(san(dns("*.a.example"), general(nameIP, "\xc0\x00\x02\x01")))}.pem(f))
+	f.Add(testCSR{subject: cn("a\u202eb"), key: ecKey(f, elliptic.P521())}.pem(f))
+	f.Add([]byte("-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		req, err := ParseRequest(data)
+		if err != nil {
+			wantRefusal(t, err)
+			return
+		}
+		wantPrintable(t, req.Subject)
+		for _, name := range req.SANs {
+			wantPrintable(t, name)
+		}
+		again, err := ParseRequest(EncodeCSRPEM(req.CSR.Raw))
+		if err != nil || again.Digest != req.Digest {
+			t.Errorf("the same request wrapped anew is another: %v", err)
+		}
+	})
+}
+
+// FuzzRequestDER spares the fuzzer the base64 and, with a signature that cannot hold,
+// looks at everything checked before it.
+func FuzzRequestDER(f *testing.F) {
+	f.Add(testCSR{}.der(f))
+	f.Add(testCSR{attributes: extRequest(san(dns("a.example"), general(nameURI, "spiffe://a/b")),
+		extension(oidKeyUsage, true, []byte{3, 2, 5, 0xa0}))}.der(f))
+	f.Add([]byte{0x30, 0x80, 0, 0})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		if _, err := ParseRequest(EncodeCSRPEM(der)); err != nil {
+			wantRefusal(t, err)
+		}
+	})
+}
+
+// FuzzPEM compares with encoding/pem: what we accept it must read alike.
+func FuzzPEM(f *testing.F) {
+	f.Add([]byte("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"))
+	f.Add([]byte("-----BEGIN X509 CRL-----\r\nAA\r\nAA \r\n-----END X509 CRL-----"))
+	f.Add([]byte("text\n-----BEGIN A-----\nK: v\n\nAAAA\n-----END A-----\n-----END A-----"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if blocks, err := SplitPEM(data); err != nil {
+			wantRefusal(t, err)
+		} else {
+			for _, block := range blocks {
+				wantPrintable(t, block.Type)
+			}
+		}
+		der, err := onlyBlock(data, 1<<20, typeCRL)
+		if err != nil {
+			return
+		}
+		block, rest := pem.Decode(data)
+		if block == nil {
+			return // encoding/pem may be the stricter of the two
+		}
+		if !bytes.Equal(block.Bytes, der) || block.Type != typeCRL || len(bytes.TrimSpace(rest)) > 0 {
+			t.Errorf("encoding/pem reads %q %x, we %x", block.Type, block.Bytes, der)
+		}
+	})
+}
+
+func FuzzDisplay(f *testing.F) {
+	f.Add(cn("alice"))
+	f.Add(seq(dns("a\x00b"), general(nameIP, "1234")))
+	f.Add([]byte("a\x1b\u202e\xff"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		wantPrintable(t, EscapeText(string(data)))
+		wantPrintable(t, SubjectString(data))
+		names, err := parseSANs(data, MaxSANs)
+		if err != nil {
+			return
+		}
+		for _, name := range names {
+			wantPrintable(t, name.display())
+		}
+	})
+}
+
+func wantRefusal(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrInvalid) {
+		t.Errorf("%T is not a refusal: %v", err, err)
+	}
+	wantPrintable(t, err.Error())
+}
+
+func wantPrintable(t *testing.T, s string) {
+	t.Helper()
+	if !printable(s) {
+		t.Errorf("not fit to print: %q", s)
+	}
+}
