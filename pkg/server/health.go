@@ -1,0 +1,80 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"cauase/pkg/audit"
+)
+
+// A Check is one thing that has to work for the daemon to be of use.
+type Check struct {
+	Name string // one word
+	Run  func(ctx context.Context) error
+}
+
+// readiness is the latest outcome of all checks. It is kept for a moment, so that whoever
+// asks often does not keep us busy.
+type readiness struct {
+	mu    sync.Mutex
+	at    time.Time
+	ready bool
+	page  []byte
+}
+
+const (
+	readinessLife = time.Second
+	// checkTimeout bounds all checks together. A store that takes longer is not ready.
+	checkTimeout = 5 * time.Second
+)
+
+// getHealth tells that the process is alive.
+func (s *Server) getHealth(x *exchange) (perform, error) {
+	return func(context.Context, audit.Actor) error {
+		x.w.Header().Set("Cache-Control", noStore)
+		return x.reply(http.StatusOK, typeText, []byte("ok\n"))
+	}, nil
+}
+
+// getReady tells whether the daemon is of use, with a line for each check. Why one failed
+// is in the log only.
+func (s *Server) getReady(x *exchange) (perform, error) {
+	return func(ctx context.Context, _ audit.Actor) error {
+		ready, page := s.checkReady(ctx)
+		x.w.Header().Set("Cache-Control", noStore)
+		if !ready {
+			x.w.Header().Set("Retry-After", retryAfter)
+			return x.reply(http.StatusServiceUnavailable, typeText, page)
+		}
+		return x.reply(http.StatusOK, typeText, page)
+	}, nil
+}
+
+func (s *Server) checkReady(ctx context.Context) (bool, []byte) {
+	r := &s.readiness
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := s.cfg.Clock.Now()
+	if age := now.Sub(r.at); r.page != nil && age >= 0 && age < readinessLife {
+		return r.ready, r.page
+	}
+	// What is found out serves everyone: it must not depend on the one who asked staying.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	var page bytes.Buffer
+	ready := true
+	for _, c := range s.cfg.Ready {
+		outcome := "ok"
+		if err := c.Run(ctx); err != nil {
+			ready, outcome = false, "failed"
+			s.log.ErrorContext(ctx, "not ready", "check", c.Name, "error", err)
+		}
+		fmt.Fprintf(&page, "%s %s\n", c.Name, outcome)
+	}
+	r.at, r.ready, r.page = now, ready, page.Bytes()
+	return ready, r.page
+}

@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// drainTimeout bounds how long Serve waits for requests under way.
+const drainTimeout = 20 * time.Second
+
+func baseContext(ctx context.Context) func(net.Listener) context.Context {
+	return func(net.Listener) context.Context { return ctx }
+}
+
+// Serve answers on all listeners, which it closes, until ctx ends or one of them fails. It
+// then accepts nothing new, lets the requests under way finish, for a bounded time, and
+// returns; the end of force ends them at once.
+func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Handshake) error {
+	defer l.Close()
+	// Requests outlive ctx: they are to be finished.
+	srv := s.httpServer(force)
+	srv.TLSConfig = handshake.Config()
+
+	count := len(l.HTTP) + len(l.HTTPS)
+	failed := make(chan error, count)
+	var running sync.WaitGroup
+	for _, plain := range l.HTTP {
+		running.Go(func() { failed <- srv.Serve(plain) })
+	}
+	for _, secure := range l.HTTPS {
+		running.Go(func() { failed <- srv.ServeTLS(secure, "", "") })
+	}
+
+	var cause error
+	select {
+	case <-ctx.Done():
+	case <-force.Done():
+	case cause = <-failed:
+	}
+	drain, cancel := context.WithTimeout(force, drainTimeout)
+	defer cancel()
+	err := srv.Shutdown(drain)
+	if err != nil {
+		s.log.WarnContext(drain, "requests under way were cut off", "error", err)
+		err = srv.Close()
+	}
+	running.Wait()
+	if errors.Is(cause, http.ErrServerClosed) {
+		cause = nil
+	}
+	if cause != nil {
+		cause = fmt.Errorf("a listener failed: %w", cause)
+	}
+	return errors.Join(cause, err)
+}
