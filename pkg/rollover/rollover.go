@@ -104,23 +104,22 @@ func (p *Plan) consider(t, now time.Time) {
 	}
 }
 
-// signer picks the newest valid generation that has existed for more than a span; when none
-// has, as in the first span of all, the newest valid one.
+// signer picks the newest valid generation that has existed for more than a span. When none
+// has, as in the first span of all, it picks the oldest valid one: that is the one which is handed to
+// every newcomer, and a successor made this very second, as happens with a life of three spans, or a
+// clock set back by a moment, must not make anything active that holders have not met.
 func signer(now time.Time, spans Spans, generations []Generation) int {
-	newest := None
+	oldest := None
 	for i := len(generations) - 1; i >= 0; i-- {
-		g := generations[i]
-		if !Valid(now, g) {
+		if !Valid(now, generations[i]) {
 			continue
 		}
-		if newest == None {
-			newest = i
-		}
-		if !now.Before(activation(g, spans)) {
+		if !now.Before(activation(generations[i], spans)) {
 			return i
 		}
+		oldest = i
 	}
-	return newest
+	return oldest
 }
 
 func phase(now time.Time, g Generation, i, signer int) Phase {
