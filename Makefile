@@ -1,0 +1,75 @@
+# cauase: targets for users and developers. `make help` lists them.
+
+GO     ?= go
+BIN    := bin
+VAR    ?= var
+NETLOC ?= 127.0.0.1:8009
+
+# The race detector needs a C compiler; everything else needs Go alone.
+CC_FOUND := $(shell command -v $${CC:-gcc} 2>/dev/null)
+RACE     := $(if $(CC_FOUND),-race,)
+ifeq ($(CC_FOUND),)
+export CGO_ENABLED = 0
+endif
+
+TOOLS := cauased:cauased cauase:cauase
+
+# Pinned here rather than in go.mod: their dependencies are no business of who builds cauase.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FORBIDIGO   := github.com/ashanbrown/forbidigo/v2@v2.3.1
+
+# House rules that a machine can keep: time comes from a clock, libraries return errors.
+FORBIDDEN   := '^time\.(Now|Since|Until)$$' '^log\.(Fatal|Panic)' '^math/rand'
+
+INTEROP_VENV ?= .cache/caucase
+FUZZTIME     ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench fuzz interop clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build all tools into bin/
+	@mkdir -p $(BIN)
+	@for tool in $(TOOLS); do \
+		$(GO) build -trimpath -o $(BIN)/$${tool#*:} ./$${tool%:*} || exit 1; \
+	done
+
+run: build ## start a CA on loopback with its data in ./var
+	@mkdir -p -m 0700 $(VAR)
+	@exec $(BIN)/cauased --netloc $(NETLOC) \
+		--db $(VAR)/cauase.sqlite --server-key $(VAR)/server.key.pem --cors-key-store $(VAR)/cors.key
+
+test: ## build and run the tests, with the race detector where there is a C compiler
+	$(GO) build ./...
+	$(GO) test $(RACE) -timeout 20m ./...
+
+lint: ## gofmt, go vet, staticcheck, and the house rules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(FORBIDIGO) -set_exit_status -analyze_types -tests=false $(FORBIDDEN) -- ./...
+	$(GO) mod tidy -diff
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+interop: build $(INTEROP_VENV)/.done ## test against the reference implementation (Python)
+	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) $(GO) test -count=1 -timeout 20m -tags interop ./pkg/interop/...
+
+$(INTEROP_VENV)/.done: testdata/interop/requirements.txt
+	python3 -m venv $(INTEROP_VENV)
+	$(INTEROP_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+clean: ## remove what was built; the CA in ./var stays
+	rm -rf $(BIN)

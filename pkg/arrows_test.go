@@ -1,0 +1,82 @@
+// Package pkg holds no code: this test keeps the dependencies between its packages the way
+// docs/architecture.md draws them.
+package pkg
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport lists, for each package below pkg, which others of ours it may import directly. A
+// package that is not listed must be added, together with the reason for its existence, to
+// docs/architecture.md.
+var mayImport = map[string][]string{
+	"audit":           {},
+	"clock":           {},
+	"pki":             {},
+	"rollover":        {},
+	"profile":         {"pki"},
+	"envelope":        {"pki"},
+	"pemfile":         {"pki"},
+	"cli":             {"pki"},
+	"store":           {"audit"},
+	"store/sqlstore":  {"store", "audit"},
+	"store/storetest": {"store", "audit"},
+	"ca":              {"audit", "clock", "envelope", "pki", "profile", "rollover", "store"},
+	"client":          {"clock", "envelope", "pki"},
+	"server":          {"audit", "ca", "clock", "envelope", "pki", "store"},
+}
+
+func TestArrows(t *testing.T) {
+	type listed struct {
+		ImportPath string
+		Name       string
+		Imports    []string
+		GoFiles    []string
+	}
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Imports,GoFiles", "cauase/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	const module, below = "cauase/", "cauase/pkg/"
+	seen := map[string]bool{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) == 0 {
+			continue // tests only
+		}
+		name, library := strings.CutPrefix(p.ImportPath, below)
+		allowed, known := mayImport[name]
+		seen[name] = true
+		if library && !known {
+			t.Errorf("package %s is not drawn in docs/architecture.md nor listed here", p.ImportPath)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if !strings.HasPrefix(imported, module) {
+				continue
+			}
+			other, ok := strings.CutPrefix(imported, below)
+			if !ok {
+				t.Errorf("%s imports the tool %s", p.ImportPath, imported)
+			} else if library && !slices.Contains(allowed, other) {
+				t.Errorf("%s must not import %s", p.ImportPath, imported)
+			}
+		}
+	}
+	for name := range mayImport {
+		if !seen[name] {
+			t.Errorf("package %s is listed here but does not exist", name)
+		}
+	}
+}
