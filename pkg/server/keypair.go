@@ -27,8 +27,8 @@ type ServerIssuer interface {
 
 // KeyPairConfig says what kind of key pair to keep, and where.
 type KeyPairConfig struct {
-	Path      string // of a file with the key, its certificate and that of the CA, PEM
-	Host      string // that the certificate has to name
+	Path      string        // of a file with the key, its certificate and that of the CA, PEM
+	Host      string        // that the certificate has to name
 	Threshold time.Duration // how long before its expiry a certificate is renewed
 	Issuer    ServerIssuer
 	Clock     clock.Clock

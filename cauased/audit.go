@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// auditCommand lists the audit log. It may do so while the daemon runs.
+func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:            "audit",
+		Usage:           "list who did what to what, and when",
+		HideHelpCommand: true,
+		Flags: []urfave.Flag{
+			dbFlag(),
+			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
+			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours"},
+			&urfave.StringFlag{Name: "authority", Usage: "only of `NAME`: cau, cas or https"},
+			&urfave.StringFlag{Name: "action", Usage: "only `ACTION`, such as crt.sign"},
+			&urfave.IntFlag{Name: "limit", Usage: "at most `COUNT` entries, 0 for all of them"},
+			&urfave.BoolFlag{Name: "newest", Usage: "newest first"},
+		},
+		Action: func(c *urfave.Context) error {
+			if c.Args().Present() {
+				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased manage audit --help")
+			}
+			filter, err := readFilter(c, clk.Now())
+			if err != nil {
+				return cli.WithHint(err, "see cauased manage audit --help")
+			}
+			print := printEntry
+			if c.Bool("json") {
+				print = printEntryJSON
+			}
+			return listAudit(c, filter, func(e audit.Entry) error { return print(stdout, e) })
+		},
+	}
+}
+
+func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
+	f := audit.Filter{
+		Authority: c.String("authority"),
+		Action:    audit.Action(c.String("action")),
+		Limit:     c.Int("limit"),
+		Newest:    c.Bool("newest"),
+	}
+	switch store.Authority(f.Authority) {
+	case "", store.Users, store.Services, store.HTTPS:
+	default:
+		return f, fmt.Errorf("--authority: %q is not one of cau, cas, https", f.Authority)
+	}
+	if f.Limit < 0 {
+		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
+	}
+	var err error
+	if since := c.String("since"); since != "" {
+		f.Since, err = parseSince(since, now)
+	}
+	return f, err
+}
+
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--since: %q is neither a date, a time nor a duration", s)
+}
+
+func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) error) error {
+	path := c.String(flagDB)
+	// Opening would make one.
+	if _, err := os.Stat(path); err != nil {
+		return cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
+	}
+	db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
+	if err != nil {
+		return fmt.Errorf("--%s: %w", flagDB, err)
+	}
+	err = db.View(c.Context, func(r store.Reader) error {
+		return r.Audit(c.Context, filter, print)
+	})
+	return errors.Join(err, db.Close())
+}
+
+// printEntry writes an entry as a line for people. What others have put into it cannot
+// break the line or fool the terminal.
+func printEntry(w io.Writer, e audit.Entry) error {
+	line := fmt.Sprintf("%s  %-5s  %-18s  %-7s  %s  by %s", e.Time.UTC().Format(time.RFC3339), e.Authority, e.Action, e.Result, e.Object, e.Actor)
+	if e.Detail != "" {
+		line += "  (" + e.Detail + ")"
+	}
+	_, err := fmt.Fprintln(w, pki.EscapeText(line))
+	return err
+}
+
+// entryJSON is an entry as scripts read it.
+type entryJSON struct {
+	Seq       int64     `json:"seq"`
+	Time      time.Time `json:"time"`
+	Authority string    `json:"authority"`
+	Actor     string    `json:"actor"`
+	Address   string    `json:"address,omitempty"`
+	Action    string    `json:"action"`
+	Object    string    `json:"object"`
+	Result    string    `json:"result"`
+	Detail    string    `json:"detail,omitempty"`
+	RequestID string    `json:"request_id,omitempty"`
+}
+
+func printEntryJSON(w io.Writer, e audit.Entry) error {
+	line, err := json.Marshal(entryJSON{
+		Seq: e.Seq, Time: e.Time.UTC(), Authority: e.Authority, Actor: e.Actor, Address: e.Address,
+		Action: string(e.Action), Object: e.Object, Result: string(e.Result), Detail: e.Detail, RequestID: e.RequestID,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", line)
+	return err
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/pki"
+)
+
+// Names of flags, those of the reference first. Environment variables derive from them.
+const (
+	flagDB                 = "db"
+	flagServerKey          = "server-key"
+	flagCORSKeys           = "cors-key-store"
+	flagCORSWhitelist      = "cors-whitelist"
+	flagNetloc             = "netloc"
+	flagBasePort           = "base-port"
+	flagBind               = "bind"
+	flagThreshold          = "threshold"
+	flagKeyLen             = "key-len"
+	flagLockAutoApprove    = "lock-auto-approve-count"
+	flagServiceValidity    = "service-crt-validity"
+	flagServiceMaxCSR      = "service-max-csr"
+	flagServiceAutoApprove = "service-auto-approve-count"
+	flagUserValidity       = "user-crt-validity"
+	flagUserMaxCSR         = "user-max-csr"
+	flagUserAutoApprove    = "user-auto-approve-count"
+
+	flagKeyType   = "key-type"
+	flagBackdate  = "backdate"
+	flagRetention = "retention"
+	flagLogFormat = "log-format"
+	flagLogLevel  = "log-level"
+)
+
+// Categories of flags in the help.
+const (
+	groupAddress  = "Addresses"
+	groupFiles    = "Files"
+	groupServices = "Service certificates, which give no privilege here"
+	groupUsers    = "User certificates, which may sign others and decrypt backups"
+	groupKeys     = "Keys and lifetimes"
+	groupCORS     = "Web pages from elsewhere"
+	groupLog      = "Log"
+)
+
+// env is the environment variable of a flag.
+func env(name string) []string {
+	return []string{"CAUASED_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+}
+
+func serveFlags() []urfave.Flag {
+	return []urfave.Flag{
+		text(groupAddress, flagNetloc, "", "`HOST[:PORT]` at which verifiers reach this service; becomes part of certificates (required)"),
+		number(groupAddress, flagBasePort, 0, "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80 (default: that of --netloc, or 80)"),
+		texts(groupAddress, flagBind, "`ADDRESS` to listen on, repeatable (default: whatever the host of --netloc resolves to)"),
+
+		dbFlag(),
+		text(groupFiles, flagServerKey, "server.key.pem", "`FILE` of our own HTTPS key and certificate"),
+		text(groupFiles, flagCORSKeys, "cors.key", "`FILE` of the keys that sign users' consent to web pages"),
+
+		float(groupServices, flagServiceValidity, 93, "`DAYS` an issued certificate is valid"),
+		number(groupServices, flagServiceMaxCSR, 50, "`COUNT` of pending requests above which further ones are refused"),
+		number(groupServices, flagServiceAutoApprove, 0, "`COUNT` of first requests that are signed without asking"),
+
+		float(groupUsers, flagUserValidity, 93, "`DAYS` an issued certificate is valid"),
+		number(groupUsers, flagUserMaxCSR, 50, "`COUNT` of pending requests above which further ones are refused"),
+		number(groupUsers, flagUserAutoApprove, 1, "`COUNT` of first requests that are signed without asking"),
+		&urfave.BoolFlag{Category: groupUsers, Name: flagLockAutoApprove, EnvVars: env(flagLockAutoApprove),
+			Usage: "store both auto-approve counts in the database, at the first use of this; later values are ignored"},
+
+		text(groupKeys, flagKeyType, string(pki.DefaultKeyType), "`TYPE` of new keys: "+keyTypes()),
+		number(groupKeys, flagKeyLen, 0, "`BITS` of new keys, which makes them RSA; the same as --key-type rsa-BITS"),
+		float(groupKeys, flagThreshold, 31, "`DAYS` before its expiry at which our own HTTPS certificate is renewed"),
+		text(groupKeys, flagBackdate, "1m", "`DURATION` by which certificates are backdated, for peers whose clock is late; at most 1/100 of their validity"),
+		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),
+
+		texts(groupCORS, flagCORSWhitelist, "`ORIGIN` to trust without asking users, repeatable (default: none)"),
+
+		text(groupLog, flagLogFormat, "text", "`FORMAT` of the log on stderr: text or json"),
+		text(groupLog, flagLogLevel, "info", "`LEVEL` from which on is logged: debug, info, warn or error"),
+	}
+}
+
+func dbFlag() urfave.Flag {
+	return text(groupFiles, flagDB, "cauase.sqlite", "`FILE` of the SQLite database")
+}
+
+func text(category, name, value, usage string) urfave.Flag {
+	return &urfave.StringFlag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+}
+
+func texts(category, name, usage string) urfave.Flag {
+	return &urfave.StringSliceFlag{Category: category, Name: name, Usage: usage, EnvVars: env(name)}
+}
+
+func number(category, name string, value int, usage string) urfave.Flag {
+	f := &urfave.IntFlag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	if strings.Contains(usage, "(default") || name == flagKeyLen {
+		f.DefaultText = "see there"
+	}
+	return f
+}
+
+func float(category, name string, value float64, usage string) urfave.Flag {
+	return &urfave.Float64Flag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+}
+
+func keyTypes() string {
+	var names []string
+	for _, t := range pki.KeyTypes() {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
+}

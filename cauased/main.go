@@ -1,0 +1,93 @@
+// Command cauased is a private certificate authority: it serves the user and the service
+// authority over HTTP and HTTPS, and keeps them going.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+)
+
+const tool = "cauased"
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
+}
+
+// run does what args ask for and returns the exit code. The end of ctx is taken like a
+// SIGTERM.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := newApp(clock.System(), stdout, stderr)
+	return cli.Report(stderr, tool, app.RunContext(ctx, canonicalArgs(args)))
+}
+
+func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
+	return &urfave.App{
+		Name:                   tool,
+		Usage:                  "serve a certificate authority that renews itself",
+		UsageText:              "cauased [serve] --netloc HOST[:PORT] [options]\ncauased manage COMMAND [options]",
+		Description:            "Every option can also be given as an environment variable: --key-type as CAUASED_KEY_TYPE.",
+		Version:                cli.Version(),
+		Writer:                 stdout,
+		ErrWriter:              stderr,
+		HideHelpCommand:        true,
+		EnableBashCompletion:   true,
+		UseShortOptionHandling: false,
+		Flags:                  serveFlags(),
+		Action: func(c *urfave.Context) error {
+			if c.Args().Present() {
+				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased --help")
+			}
+			return serve(c, clk, stdout, stderr)
+		},
+		Commands: []*urfave.Command{
+			{
+				Name:            "serve",
+				Usage:           "serve; this is what cauased does without a command, and the options are the same",
+				HideHelpCommand: true,
+				Action:          func(c *urfave.Context) error { return serve(c, clk, stdout, stderr) },
+			},
+			{
+				Name:            "manage",
+				Usage:           "look into the database",
+				HideHelpCommand: true,
+				Subcommands:     []*urfave.Command{auditCommand(clk, stdout)},
+				Action: func(c *urfave.Context) error {
+					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")
+				},
+			},
+		},
+		// Errors are ours to print, once and in one place.
+		ExitErrHandler: func(*urfave.Context, error) {},
+		OnUsageError: func(_ *urfave.Context, err error, _ bool) error {
+			return cli.WithHint(err, "see cauased --help")
+		},
+	}
+}
+
+// canonicalArgs brings a command line into the form that the flag parser takes.
+func canonicalArgs(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case i == 1 && arg == "serve":
+			// The options are those of the program, wherever they stand.
+		case arg == "--cors-whitelist" || arg == "-cors-whitelist":
+			// The reference takes several values after one flag.
+			for i+1 < len(args) && args[i+1] != "" && args[i+1][0] != '-' {
+				i++
+				out = append(out, arg, args[i])
+			}
+		default:
+			out = append(out, arg)
+		}
+	}
+	return out
+}
