@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
-	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 )
@@ -80,19 +80,19 @@ func (c *Client) serverCAs(ctx context.Context, trusted []*x509.Certificate) (*x
 	case err != nil:
 		return nil, err
 	}
-	pool, err := readVoucher(body, trusted, c.options.Clock)
+	pool, err := readVoucher(body, trusted, c.options.Clock.Now())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	return pool, nil
 }
 
-func readVoucher(body []byte, trusted []*x509.Certificate, clock clock.Clock) (*x509.CertPool, error) {
+func readVoucher(body []byte, trusted []*x509.Certificate, now time.Time) (*x509.CertPool, error) {
 	message, err := envelope.Parse(body)
 	if err != nil {
 		return nil, err
 	}
-	if !vouched(message, trusted, clock) {
+	if !vouched(message, trusted, now) {
 		return nil, ErrVoucher
 	}
 	voucher, err := envelope.DecodeServerCA(message.Payload())
@@ -110,8 +110,7 @@ func readVoucher(body []byte, trusted []*x509.Certificate, clock clock.Clock) (*
 	return pool, nil
 }
 
-func vouched(message *envelope.Envelope, trusted []*x509.Certificate, clock clock.Clock) bool {
-	now := clock.Now()
+func vouched(message *envelope.Envelope, trusted []*x509.Certificate, now time.Time) bool {
 	for _, ca := range trusted {
 		if pki.CheckValidity(ca, now) == nil && message.Verify(ca.PublicKey) == nil {
 			return true

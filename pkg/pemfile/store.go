@@ -26,16 +26,17 @@ type Store struct {
 type kind struct {
 	suffix    string // of the files in a directory that are ours to remove
 	blockType string
+	name      string // for messages
 }
 
 // CAStore is the location of an authority's CA certificates.
 func CAStore(path string) Store {
-	return Store{Path: path, kind: kind{suffix: ".ca.pem", blockType: "CERTIFICATE"}}
+	return Store{Path: path, kind: kind{suffix: ".ca.pem", blockType: "CERTIFICATE", name: "CA certificates"}}
 }
 
 // CRLStore is the location of an authority's revocation lists.
 func CRLStore(path string) Store {
-	return Store{Path: path, kind: kind{suffix: ".crl.pem", blockType: "X509 CRL"}}
+	return Store{Path: path, kind: kind{suffix: ".crl.pem", blockType: "X509 CRL", name: "revocation lists"}}
 }
 
 // maxEntries bounds the files read from a directory.
@@ -181,7 +182,39 @@ func (s Store) writeFile(entries []entry) (bool, error) {
 	for _, e := range entries {
 		all = append(all, e.pem...)
 	}
+	if err := s.checkReplaceable(); err != nil {
+		return false, err
+	}
 	return Write(File{Path: s.Path, Content: all})
+}
+
+// checkReplaceable refuses a file that holds what this store is not for: a location
+// that points at somebody's key or certificate by mistake must not cost them it.
+func (s Store) checkReplaceable() error {
+	data, err := readRegular(s.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	begin := []byte("-----BEGIN ")
+	if bytes.Count(data, begin) != bytes.Count(data, []byte("-----BEGIN "+s.kind.blockType+"-----")) {
+		return fmt.Errorf("%s %w: it holds something else than %s, and would lose it", s.Path, ErrUnusable, s.kind.name)
+	}
+	if s.kind != CAStore("").kind {
+		return nil
+	}
+	blocks, err := pki.SplitPEM(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	for _, block := range blocks {
+		if crt, err := pki.ParseCertificateDER(block.Bytes); err == nil && !crt.IsCA {
+			return fmt.Errorf("%s %w: it holds a certificate that is not a CA's, and would lose it", s.Path, ErrUnusable)
+		}
+	}
+	return nil
 }
 
 // createDirectory leaves no directory behind if it cannot be filled.

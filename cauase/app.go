@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/clock"
+
+	manners "cauase/pkg/cli"
+)
+
+const toolName = "cauase"
+
+// An environment is what a run sees of the world, so that tests can be the world.
+type environment struct {
+	args   []string // the program's name first
+	stdout io.Writer
+	stderr io.Writer
+	clock  clock.Clock
+}
+
+// run executes one command line and returns the code to exit with.
+func run(ctx context.Context, env environment) int {
+	app := newApp(env)
+	return manners.Report(env.stderr, toolName, app.RunContext(ctx, arrange(env.args, app.Flags, app.Commands)))
+}
+
+func newApp(env environment) *cli.App {
+	t := &tool{environment: env}
+	app := &cli.App{
+		Name:                   toolName,
+		Usage:                  "request, renew and administer certificates of a private CA",
+		Version:                manners.Version(),
+		HideHelpCommand:        true,
+		EnableBashCompletion:   true,
+		UseShortOptionHandling: false,
+		Writer:                 env.stdout,
+		ErrWriter:              env.stderr,
+		Flags:                  globalFlags(),
+		Before:                 t.readSettings,
+		Action:                 noCommand,
+		OnUsageError:           usageError,
+		// The default one exits the process.
+		ExitErrHandler: func(*cli.Context, error) {},
+		Commands: []*cli.Command{
+			t.requestCommand(),
+			group("csr", "certificate signing requests",
+				t.csrSend(), t.csrList(), t.csrShow(), t.csrGet(), t.csrSign(), t.csrReject()),
+			group("crt", "certificates",
+				t.crtGet(), t.crtRenew(), t.crtRevoke(), t.crtShow()),
+			group("ca", "CA certificates", t.caUpdate(), t.caShow()),
+			group("crl", "certificate revocation lists", t.crlUpdate(), t.crlShow()),
+			completionCommand(),
+		},
+	}
+	for _, command := range app.Commands {
+		finishCommand(command)
+	}
+	return app
+}
+
+// finishCommand sets what all commands have in common.
+func finishCommand(command *cli.Command) {
+	command.OnUsageError = usageError
+	command.HideHelpCommand = true
+	for _, sub := range command.Subcommands {
+		finishCommand(sub)
+	}
+}
+
+func group(name, usage string, commands ...*cli.Command) *cli.Command {
+	return &cli.Command{Name: name, Usage: usage, Subcommands: commands, Action: noCommand}
+}
+
+// noCommand runs where a command was expected and none, or an unknown one, is found.
+func noCommand(c *cli.Context) error {
+	if name := c.Args().First(); name != "" {
+		return manners.WithHint(fmt.Errorf("there is no command %q", strings.TrimSpace(commandPath(c)+" "+name)),
+			"%s --help lists the commands", toolName)
+	}
+	if c.Command != nil && len(c.Command.Subcommands) > 0 && commandPath(c) != "" {
+		return cli.ShowSubcommandHelp(c)
+	}
+	return cli.ShowAppHelp(c)
+}
+
+// commandPath is the command as typed, without the program's name.
+func commandPath(c *cli.Context) string {
+	if c.Command == nil {
+		return ""
+	}
+	return strings.TrimSpace(strings.TrimPrefix(c.Command.HelpName, toolName))
+}
+
+func usageError(c *cli.Context, err error, _ bool) error {
+	return manners.WithHint(err, "%s", strings.TrimSpace(toolName+" "+commandPath(c))+" --help shows what there is")
+}
+
+// errUsage says how a command wants to be called.
+func errUsage(c *cli.Context, problem string) error {
+	return manners.WithHint(errors.New(problem), "usage: %s %s", c.Command.HelpName, c.Command.ArgsUsage)
+}
+
+// arrange lets flags stand anywhere. The parser wants those of the program before the
+// command and those of the command before its arguments, which nobody remembers.
+func arrange(args []string, globals []cli.Flag, commands []*cli.Command) []string {
+	if len(args) == 0 || args[len(args)-1] == "--generate-bash-completion" {
+		return args
+	}
+	var front, path, local, positional []string
+	var flags []cli.Flag
+	rest := args[1:]
+	for len(rest) > 0 {
+		token := rest[0]
+		rest = rest[1:]
+		if token == "--" {
+			positional = append(positional, rest...)
+			break
+		}
+		if len(token) < 2 || token[0] != '-' {
+			if next := findCommand(commands, token); next != nil && len(positional) == 0 {
+				path, commands, flags = append(path, token), next.Subcommands, next.Flags
+			} else {
+				positional = append(positional, token)
+			}
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimLeft(token, "-"), "=")
+		group, flag := &local, findFlag(flags, name)
+		if flag == nil {
+			if flag = findFlag(globals, name); flag != nil {
+				group = &front
+			}
+		}
+		*group = append(*group, token)
+		if flag != nil && !hasValue && takesValue(flag) && len(rest) > 0 {
+			*group = append(*group, rest[0])
+			rest = rest[1:]
+		}
+	}
+	out := append([]string{args[0]}, front...)
+	out = append(append(out, path...), local...)
+	if len(positional) > 0 {
+		out = append(append(out, "--"), positional...)
+	}
+	return out
+}
+
+func findCommand(commands []*cli.Command, name string) *cli.Command {
+	for _, command := range commands {
+		if command.HasName(name) {
+			return command
+		}
+	}
+	return nil
+}
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	for _, flag := range flags {
+		for _, n := range flag.Names() {
+			if n == name {
+				return flag
+			}
+		}
+	}
+	return nil
+}
+
+func takesValue(flag cli.Flag) bool {
+	_, isBool := flag.(*cli.BoolFlag)
+	return !isBool
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/pki"
+)
+
+func (t *tool) crlUpdate() *cli.Command {
+	return &cli.Command{
+		Name:  "update",
+		Usage: "fetch the revocation lists of the CAs trusted here",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return errUsage(c, "crl update takes no arguments: --crl or --user-crl is where they are")
+			}
+			service, err := t.trust(c.Context)
+			if err != nil {
+				return err
+			}
+			local, err := t.crlStore.ReadCRLs()
+			if err != nil {
+				return err
+			}
+			crls, err := service.UpdateCRLs(c.Context, t.trusted, local)
+			if err != nil {
+				return err
+			}
+			// A list is of no use without its CA.
+			if err := t.saveTrust(); err != nil {
+				return err
+			}
+			changed, err := t.crlStore.WriteCRLs(crls)
+			if changed {
+				t.changed = append(t.changed, "crl")
+			}
+			if err != nil {
+				return err
+			}
+			return t.updated(t.crlStore.Path, "crl", len(crls), "revocation lists")
+		}),
+	}
+}
+
+type crlView struct {
+	File       string        `json:"file"`
+	Issuer     string        `json:"issuer"`
+	CAKeyID    string        `json:"ca_key_id"`
+	Number     string        `json:"number,omitempty"`
+	ThisUpdate time.Time     `json:"this_update"`
+	NextUpdate time.Time     `json:"next_update"`
+	Freshness  string        `json:"freshness"`
+	Verified   bool          `json:"verified"`
+	Revoked    []revokedView `json:"revoked"`
+}
+
+type revokedView struct {
+	Serial string    `json:"serial"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// shownRevocations bounds what people get to read; JSON has all.
+const shownRevocations = 20
+
+func (t *tool) crlShow() *cli.Command {
+	return &cli.Command{
+		Name:  "show",
+		Usage: "describe the revocation lists stored here",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return errUsage(c, "crl show takes no arguments: --crl or --user-crl is where they are")
+			}
+			views, err := t.viewCRLs()
+			if err != nil {
+				return err
+			}
+			if len(views) == 0 {
+				return fmt.Errorf("%s holds no revocation list yet: %s crl update fetches them", t.crlStore.Path, toolName)
+			}
+			return t.print(views, func(p *printer) {
+				for i, view := range views {
+					if i > 0 {
+						p.line("")
+					}
+					p.crl(view)
+				}
+			})
+		}),
+	}
+}
+
+func (t *tool) viewCRLs() ([]crlView, error) {
+	crls, err := t.crlStore.ReadCRLs()
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := t.caStore.ReadCertificates()
+	if err != nil {
+		t.warn("%v", err)
+	}
+	var views []crlView
+	for _, crl := range crls {
+		view := crlView{
+			File:       t.crlStore.Path,
+			Issuer:     pki.SubjectString(crl.RawIssuer),
+			CAKeyID:    fmt.Sprintf("%x", crl.AuthorityKeyId),
+			ThisUpdate: crl.ThisUpdate.UTC(),
+			NextUpdate: crl.NextUpdate.UTC(),
+			Freshness:  remaining(crl.NextUpdate, t.clock.Now()),
+			Revoked:    []revokedView{},
+		}
+		if crl.Number != nil {
+			view.Number = crl.Number.String()
+		}
+		for _, ca := range trusted {
+			view.Verified = view.Verified || crl.CheckSignatureFrom(ca) == nil
+		}
+		for _, entry := range crl.RevokedCertificateEntries {
+			revoked := revokedView{Serial: serialText(entry.SerialNumber), At: entry.RevocationTime.UTC()}
+			if entry.ReasonCode != 0 {
+				revoked.Reason = pki.ReasonName(entry.ReasonCode)
+			}
+			view.Revoked = append(view.Revoked, revoked)
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+func (p *printer) crl(v crlView) {
+	p.field("issuer", v.Issuer)
+	p.field("CA key id", v.CAKeyID)
+	p.field("number", v.Number)
+	p.field("this update", timeText(v.ThisUpdate))
+	p.field("next update", timeText(v.NextUpdate)+", "+v.Freshness)
+	if v.Verified {
+		p.field("signature", "of a CA in the CA store")
+	} else {
+		p.field("signature", "NOT of any CA in the CA store")
+	}
+	p.field("revoked", fmt.Sprint(len(v.Revoked)))
+	for i, r := range v.Revoked {
+		if i == shownRevocations {
+			p.line("  … and %d more, see --json", len(v.Revoked)-i)
+			break
+		}
+		line := fmt.Sprintf("  %s on %s", r.Serial, timeText(r.At))
+		if r.Reason != "" {
+			line += ", " + r.Reason
+		}
+		p.line("%s", line)
+	}
+}
+
+// serialText shows a serial number as other tools take it, and revoke --serial does.
+func serialText(serial *big.Int) string { return "0x" + serial.Text(16) }

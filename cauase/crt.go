@@ -1,0 +1,352 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
+)
+
+func keyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "key", TakesFile: true, Usage: "the key is in `FILE` (default: with the certificate)"}
+}
+
+func (t *tool) crtGet() *cli.Command {
+	return &cli.Command{
+		Name:      "get",
+		Usage:     "fetch an issued certificate, into a file or to standard output",
+		ArgsUsage: "ID [FILE]",
+		Description: `The certificate is checked before it is stored: it has to be from a trusted CA
+and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
+		Flags: []cli.Flag{keyFlag()},
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() < 1 || c.NArg() > 2 {
+				return errUsage(c, "which certificate, and where to?")
+			}
+			id, err := client.ParseID(c.Args().First())
+			if err != nil {
+				return err
+			}
+			service, err := t.trust(c.Context)
+			if err != nil {
+				return err
+			}
+			crt, err := service.Certificate(c.Context, id)
+			if errors.Is(err, client.ErrPending) {
+				return manners.WithCode(err, manners.ExitPending)
+			}
+			if err != nil {
+				return err
+			}
+			if err := client.CheckIssued(crt, nil, t.trusted, t.clock.Now()); err != nil {
+				return fmt.Errorf("certificate %s: %w", id, err)
+			}
+			path := c.Args().Get(1)
+			if path == "" || path == "-" {
+				_, err := t.stdout.Write(pki.EncodeCertificatePEM(crt.Raw))
+				return err
+			}
+			return t.store(pemfile.PairPaths{Crt: path, Key: c.String("key")}, crt, id)
+		}),
+	}
+}
+
+// store puts a certificate that has been checked into its file.
+func (t *tool) store(paths pemfile.PairPaths, crt *x509.Certificate, id client.ID) error {
+	changed, err := pemfile.AddCertificate(paths, crt)
+	if errors.Is(err, pemfile.ErrMismatch) {
+		return manners.WithHint(err, "certificate %s belongs to another key: choose another file", id)
+	}
+	if err != nil {
+		return err
+	}
+	if changed {
+		t.changed = append(t.changed, "crt")
+	}
+	view := t.viewCertificate(crt)
+	view.File = paths.Crt
+	return t.print(view, func(p *printer) {
+		p.line("%s: certificate of %s, %s", paths.Crt, orNames(view.Subject, view.SANs), view.Validity)
+	})
+}
+
+func orNames(subject string, sans []string) string {
+	if subject != "" {
+		return subject
+	}
+	return strings.Join(sans, ", ")
+}
+
+// pairPaths reads arguments of the form CRT [KEY] or CRT --key KEY.
+func pairPaths(c *cli.Context) (pemfile.PairPaths, error) {
+	key := c.String("key")
+	if c.NArg() < 1 || c.NArg() > 2 || c.NArg() == 2 && key != "" {
+		return pemfile.PairPaths{}, errUsage(c, "which certificate?")
+	}
+	if c.NArg() == 2 {
+		key = c.Args().Get(1)
+	}
+	return pemfile.PairPaths{Crt: c.Args().First(), Key: key}, nil
+}
+
+// readPair reads a certificate with its key, and mends the files first if a renewal was
+// interrupted between the two.
+func (t *tool) readPair(paths pemfile.PairPaths) (pemfile.Pair, error) {
+	pair, err := pemfile.ReadPair(paths)
+	if errors.Is(err, pemfile.ErrMismatch) {
+		mended, mendErr := pemfile.RecoverPair(paths)
+		if mendErr != nil {
+			return pair, mendErr
+		}
+		if mended {
+			t.note("%s and %s: an interrupted renewal was completed or undone", paths.Key, paths.Crt)
+			pair, err = pemfile.ReadPair(paths)
+		}
+	}
+	if err == nil && pair.Crt == nil {
+		err = fmt.Errorf("%s holds no certificate", paths.Crt)
+	}
+	if errors.Is(err, fs.ErrNotExist) && paths.Combined() {
+		err = manners.WithHint(err, "if the key is in a file of its own, name it with --key")
+	}
+	return pair, err
+}
+
+func (t *tool) crtRenew() *cli.Command {
+	return &cli.Command{
+		Name:      "renew",
+		Usage:     "replace a certificate that expires soon, and its key",
+		ArgsUsage: "CRT [KEY]",
+		Flags: []cli.Flag{
+			keyFlag(),
+			&cli.BoolFlag{Name: "force", Usage: "renew also what is valid for long"},
+		},
+		Action: t.action(t.renew),
+	}
+}
+
+func (t *tool) renew(c *cli.Context) error {
+	paths, err := pairPaths(c)
+	if err != nil {
+		return err
+	}
+	old, err := t.readPair(paths)
+	if err != nil {
+		return err
+	}
+	left := old.Crt.NotAfter.Sub(t.clock.Now())
+	switch {
+	case left < 0:
+		return manners.WithHint(fmt.Errorf("%s expired %s ago", paths.Crt, duration(-left)),
+			"an expired certificate cannot be renewed: make a new one with %s request", toolName)
+	case left >= t.threshold && !c.Bool("force"):
+		view := t.viewCertificate(old.Crt)
+		view.File = paths.Crt
+		return t.print(view, func(p *printer) {
+			p.line("%s: %s; the threshold is not reached, not renewing", paths.Crt, view.Validity)
+		})
+	}
+	keyType := t.keyType
+	if keyType == "" {
+		if keyType, err = pki.KeyTypeOf(old.Key.Public()); err != nil {
+			return manners.WithHint(err, "choose the type of the new key with --key-type")
+		}
+	}
+	service, err := t.trust(c.Context)
+	if err != nil {
+		return err
+	}
+	key, err := keyType.Generate()
+	if err != nil {
+		return err
+	}
+	crt, err := service.Renew(c.Context, old.Crt, old.Key, key, t.trusted)
+	if err != nil {
+		return err
+	}
+	if _, err := pemfile.WritePair(paths, pemfile.Pair{Key: key, Crt: crt}); err != nil {
+		return err
+	}
+	t.changed = append(t.changed, "crt", "key")
+	view := t.viewCertificate(crt)
+	view.File = paths.Crt
+	return t.print(view, func(p *printer) {
+		p.line("%s: renewed %s, %s", paths.Crt, orNames(view.Subject, view.SANs), view.Validity)
+	})
+}
+
+func (t *tool) crtRevoke() *cli.Command {
+	return &cli.Command{
+		Name:      "revoke",
+		Usage:     "revoke certificates, as their holder or as a user",
+		ArgsUsage: "[--key FILE] CRT…, or with --user-key: --other CRT, --serial N",
+		Flags: []cli.Flag{
+			keyFlag(),
+			&cli.StringSliceFlag{Name: "other", TakesFile: true, Usage: "as a user, revoke the certificate in `CRT` without its key (repeatable)"},
+			&cli.StringSliceFlag{Name: "serial", Usage: "as a user, revoke serial `NUMBER`, decimal or 0x and hexadecimal (repeatable); a wrong one goes unnoticed and stays in the revocation list for years"},
+			&cli.StringFlag{Name: "reason", Usage: "one of " + strings.Join(pki.ReasonNames(), ", ")},
+		},
+		Action: t.action(t.revoke),
+	}
+}
+
+func (t *tool) revoke(c *cli.Context) error {
+	own, others, serials := c.Args().Slice(), c.StringSlice("other"), c.StringSlice("serial")
+	if len(own)+len(others)+len(serials) == 0 {
+		return errUsage(c, "which certificate?")
+	}
+	if len(own) > 1 && c.String("key") != "" {
+		return errUsage(c, "--key goes with one certificate")
+	}
+	reason := 0
+	if name := c.String("reason"); name != "" {
+		var err error
+		if reason, err = pki.ParseReason(name); err != nil {
+			return fmt.Errorf("--reason: %w", err)
+		}
+	}
+	var numbers []*big.Int
+	for _, s := range serials {
+		serial, err := parseSerial(s)
+		if err != nil {
+			return err
+		}
+		numbers = append(numbers, serial)
+	}
+	var session *client.Session
+	if len(others)+len(numbers) > 0 {
+		var err error
+		if session, err = t.session(c.Context); err != nil {
+			return err
+		}
+	}
+	service, err := t.connect()
+	if err != nil {
+		return err
+	}
+	report := func(what string, failed error) {
+		if failed != nil {
+			err = join(err, fmt.Errorf("%s: %w", what, failed))
+		} else if !t.json {
+			fmt.Fprintf(t.stdout, "revoked %s\n", pki.EscapeText(what))
+		}
+	}
+	for _, path := range own {
+		pair, failed := t.readPair(pemfile.PairPaths{Crt: path, Key: c.String("key")})
+		if failed == nil {
+			failed = service.Revoke(c.Context, pair.Crt, pair.Key, reason)
+		}
+		report(path, failed)
+	}
+	for _, path := range others {
+		crt, failed := onlyCertificate(path)
+		if failed == nil {
+			failed = session.Revoke(c.Context, crt, reason)
+		}
+		report(path, failed)
+	}
+	for _, serial := range numbers {
+		report("serial "+serial.String(), session.RevokeSerial(c.Context, serial, reason))
+	}
+	return err
+}
+
+// onlyCertificate reads the one certificate of a file; of several it would be a guess
+// which is meant.
+func onlyCertificate(path string) (*x509.Certificate, error) {
+	crts, err := pemfile.ReadCertificates(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(crts) != 1 {
+		return nil, fmt.Errorf("it holds %d certificates where one is expected", len(crts))
+	}
+	return crts[0], nil
+}
+
+// parseSerial reads a serial number as it is shown anywhere: decimal, hexadecimal with
+// 0x, or hexadecimal in pairs with colons.
+func parseSerial(s string) (*big.Int, error) {
+	digits, base := s, 10
+	switch {
+	case strings.HasPrefix(s, "0x"):
+		digits, base = s[2:], 16
+	case strings.Contains(s, ":"):
+		digits, base = strings.ReplaceAll(s, ":", ""), 16
+	}
+	serial, ok := new(big.Int).SetString(digits, base)
+	if len(digits) > 60 || !ok || serial.Sign() <= 0 || strings.ContainsAny(digits, "+-_") {
+		return nil, fmt.Errorf("--serial %.80q is not a positive number, decimal or 0x and hexadecimal", s)
+	}
+	return serial, nil
+}
+
+func (t *tool) crtShow() *cli.Command {
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "describe the certificates in files",
+		ArgsUsage: "FILE…",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return errUsage(c, "which certificate?")
+			}
+			trusted, err := t.caStore.ReadCertificates()
+			if err != nil {
+				t.warn("%v", err)
+			}
+			var views []certificateView
+			for _, path := range c.Args().Slice() {
+				crts, err := pemfile.ReadCertificates(path)
+				if err != nil {
+					return err
+				}
+				if len(crts) == 0 {
+					return fmt.Errorf("%s holds no certificate", path)
+				}
+				for _, crt := range crts {
+					view := t.viewCertificate(crt)
+					view.File = path
+					view.Trust = t.judge(crt, trusted)
+					views = append(views, view)
+				}
+			}
+			return t.print(views, func(p *printer) {
+				for i, view := range views {
+					if i > 0 {
+						p.line("")
+					}
+					p.certificate(view)
+				}
+			})
+		}),
+	}
+}
+
+// judge says whether the CAs at hand issued crt. Revocation is not looked at.
+func (t *tool) judge(crt *x509.Certificate, trusted []*x509.Certificate) string {
+	if len(trusted) == 0 {
+		return "unknown: " + t.caStore.Path + " holds no CA certificate"
+	}
+	if crt.IsCA {
+		for _, ca := range trusted {
+			if ca.Equal(crt) {
+				return "a CA certificate in " + t.caStore.Path
+			}
+		}
+		return "a CA certificate that is not in " + t.caStore.Path
+	}
+	if _, err := pki.VerifyIssued(crt, trusted, t.clock.Now()); err != nil {
+		return "no: " + err.Error()
+	}
+	return "yes, by " + t.caStore.Path
+}

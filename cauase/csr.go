@@ -1,0 +1,271 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+func (t *tool) csrSend() *cli.Command {
+	return &cli.Command{
+		Name:      "send",
+		Usage:     "submit requests made elsewhere",
+		ArgsUsage: "FILE…",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return errUsage(c, "which request?")
+			}
+			service, err := t.connect()
+			if err != nil {
+				return err
+			}
+			var sent []sentView
+			for _, path := range c.Args().Slice() {
+				data, failed := pemfile.Read(path)
+				var id client.ID
+				if failed == nil {
+					id, failed = service.Submit(c.Context, data)
+				}
+				if failed != nil {
+					err = join(err, fmt.Errorf("%s: %w", path, failed))
+					continue
+				}
+				sent = append(sent, sentView{ID: id.String(), File: path})
+			}
+			return join(err, t.print(sent, func(p *printer) {
+				for _, s := range sent {
+					p.line("%s %s", s.ID, s.File)
+				}
+			}))
+		}),
+	}
+}
+
+type sentView struct {
+	ID   string `json:"id"`
+	File string `json:"file"`
+}
+
+func (t *tool) csrList() *cli.Command {
+	return &cli.Command{
+		Name:  "list",
+		Usage: "list pending requests (users only)",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return errUsage(c, "csr list takes no arguments")
+			}
+			session, err := t.session(c.Context)
+			if err != nil {
+				return err
+			}
+			pending, err := session.Pending(c.Context)
+			if err != nil {
+				return err
+			}
+			views := make([]requestView, 0, len(pending))
+			for _, p := range pending {
+				views = append(views, viewPending(p))
+			}
+			return t.print(views, func(p *printer) { p.requests(views) })
+		}),
+	}
+}
+
+// viewPending shows also what we would not have let in: a reference daemon may have, and
+// it is somebody's decision to make.
+func viewPending(p client.Pending) requestView {
+	req, err := pki.ParseRequest(p.PEM)
+	if err != nil {
+		return requestView{ID: p.ID.String(), Problem: err.Error()}
+	}
+	view := viewRequest(req)
+	view.ID = p.ID.String()
+	return view
+}
+
+// requests prints a table.
+func (p *printer) requests(views []requestView) {
+	if len(views) == 0 {
+		p.line("No request is pending.")
+		return
+	}
+	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSUBJECT\tNAMES\tKEY\tKEY ID")
+	for _, v := range views {
+		if v.Problem != "" {
+			fmt.Fprintf(w, "%s\t(not acceptable: %s)\n", v.ID, pki.EscapeText(v.Problem))
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ID, v.Subject, shorten(v.SANs), v.Key, v.KeyID)
+	}
+	w.Flush()
+}
+
+// shorten keeps a table readable. What is left out is counted.
+func shorten(names []string) string {
+	const shown = 3
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s, and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+}
+
+func (t *tool) csrShow() *cli.Command {
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "describe a request, by its id or in a file",
+		ArgsUsage: "ID|FILE",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return errUsage(c, "which request?")
+			}
+			name := c.Args().First()
+			var data []byte
+			id, err := client.ParseID(name)
+			if _, statErr := os.Stat(name); err != nil || statErr == nil {
+				data, err = pemfile.Read(name)
+			} else {
+				var service *client.Client
+				if service, err = t.connect(); err == nil {
+					data, err = service.Request(c.Context, id)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			req, err := pki.ParseRequest(data)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			view := viewRequest(req)
+			if id != 0 {
+				view.ID = id.String()
+			}
+			return t.print(view, func(p *printer) { p.request(view) })
+		}),
+	}
+}
+
+func (t *tool) csrGet() *cli.Command {
+	return &cli.Command{
+		Name:      "get",
+		Usage:     "fetch a submitted request, into a file or to standard output",
+		ArgsUsage: "ID [FILE]",
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() < 1 || c.NArg() > 2 {
+				return errUsage(c, "which request, and where to?")
+			}
+			id, err := client.ParseID(c.Args().First())
+			if err != nil {
+				return err
+			}
+			service, err := t.connect()
+			if err != nil {
+				return err
+			}
+			data, err := service.Request(c.Context, id)
+			if err != nil {
+				return err
+			}
+			// Into a file goes what was submitted, to a terminal what it means.
+			req, err := pki.ParseRequest(data)
+			if err != nil {
+				return fmt.Errorf("request %s: %w", id, err)
+			}
+			if path := c.Args().Get(1); path != "" && path != "-" {
+				return writeNew(path, data, func(old []byte) bool { _, err := pki.ParseRequest(old); return err == nil })
+			}
+			_, err = t.stdout.Write(pki.EncodeCSRPEM(req.CSR.Raw))
+			return err
+		}),
+	}
+}
+
+// writeNew writes a file that does not exist or that may be replaced.
+func writeNew(path string, data []byte, replaceable func(old []byte) bool) error {
+	if old, err := pemfile.Read(path); err == nil && !replaceable(old) {
+		return fmt.Errorf("%s holds something else, which is not overwritten", path)
+	}
+	_, err := pemfile.Write(pemfile.File{Path: path, Content: data})
+	return err
+}
+
+func (t *tool) csrSign() *cli.Command {
+	return &cli.Command{
+		Name:      "sign",
+		Usage:     "sign pending requests (users only)",
+		ArgsUsage: "[--with FILE] ID…",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "with", TakesFile: true, Usage: "take subject and extensions from the request in `FILE`, and only the key from the submitted one"},
+		},
+		Action: t.action(func(c *cli.Context) error {
+			var template []byte
+			if path := c.String("with"); path != "" {
+				if c.NArg() > 1 {
+					return errUsage(c, "--with signs one request at a time")
+				}
+				data, err := pemfile.Read(path)
+				if err != nil {
+					return err
+				}
+				if _, err := pki.ParseRequest(data); err != nil {
+					return fmt.Errorf("%s: %w", path, err)
+				}
+				template = data
+			}
+			return t.decide(c, "signed", func(s *client.Session, id client.ID) error {
+				return s.Sign(c.Context, id, template)
+			})
+		}),
+	}
+}
+
+func (t *tool) csrReject() *cli.Command {
+	return &cli.Command{
+		Name:      "reject",
+		Usage:     "reject pending requests (users only)",
+		ArgsUsage: "ID…",
+		Action: t.action(func(c *cli.Context) error {
+			return t.decide(c, "rejected", func(s *client.Session, id client.ID) error {
+				return s.Reject(c.Context, id)
+			})
+		}),
+	}
+}
+
+// decide does the same to several requests. One that fails does not keep the others
+// from their decision.
+func (t *tool) decide(c *cli.Context, done string, do func(*client.Session, client.ID) error) error {
+	if c.NArg() == 0 {
+		return errUsage(c, "which request?")
+	}
+	var ids []client.ID
+	for _, arg := range c.Args().Slice() {
+		id, err := client.ParseID(arg)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	session, err := t.session(c.Context)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if failed := do(session, id); failed != nil {
+			err = join(err, failed)
+			continue
+		}
+		if !t.json {
+			fmt.Fprintf(t.stdout, "%s %s\n", done, id)
+		}
+	}
+	return err
+}

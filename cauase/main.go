@@ -1,0 +1,24 @@
+// Command cauase is the client of a certificate authority for administrators and
+// hosts: it requests, fetches, renews and revokes certificates, decides on requests, and
+// keeps CA certificates and revocation lists up to date.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"cauase/pkg/clock"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, environment{
+		args:   os.Args,
+		stdout: os.Stdout,
+		stderr: os.Stderr,
+		clock:  clock.System(),
+	}))
+}

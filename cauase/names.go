@@ -1,0 +1,129 @@
+package main
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/pki"
+)
+
+// nameFlags are the flags that say what a certificate is for.
+func nameFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "cn", Usage: "common `NAME`: who it is for, such as a host or a person"},
+		&cli.StringSliceFlag{Name: "org", Usage: "`ORGANISATION` (repeatable, like all below)"},
+		&cli.StringSliceFlag{Name: "ou", Usage: "organisational `UNIT`"},
+		&cli.StringSliceFlag{Name: "country", Usage: "`CC`, two letters"},
+		&cli.StringSliceFlag{Name: "dns", Usage: "DNS `NAME` to be reachable under; *.example.org for all in example.org"},
+		&cli.StringSliceFlag{Name: "ip", Usage: "IP `ADDRESS` to be reachable under"},
+		&cli.StringSliceFlag{Name: "email", Usage: "mail `ADDRESS`"},
+		&cli.StringSliceFlag{Name: "uri", Usage: "`URI`, such as spiffe://example.org/web"},
+		&cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: server, client, code, email, time, or an OID"},
+	}
+}
+
+// template turns the name flags into what a request asks for.
+func template(c *cli.Context) (*x509.CertificateRequest, error) {
+	req := &x509.CertificateRequest{
+		Subject: pkix.Name{
+			CommonName:         c.String("cn"),
+			Organization:       c.StringSlice("org"),
+			OrganizationalUnit: c.StringSlice("ou"),
+			Country:            c.StringSlice("country"),
+		},
+		DNSNames:       c.StringSlice("dns"),
+		EmailAddresses: c.StringSlice("email"),
+	}
+	for _, country := range req.Subject.Country {
+		if len(country) != 2 || strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+			return nil, fmt.Errorf("--country %q is not a code of two capital letters", country)
+		}
+	}
+	for _, s := range c.StringSlice("ip") {
+		ip := net.ParseIP(s)
+		if ip == nil {
+			return nil, fmt.Errorf("--ip %q is not an IP address", s)
+		}
+		req.IPAddresses = append(req.IPAddresses, ip)
+	}
+	for _, s := range c.StringSlice("uri") {
+		uri, err := url.Parse(s)
+		if err != nil || !uri.IsAbs() {
+			return nil, fmt.Errorf("--uri %q is not an absolute URI", s)
+		}
+		req.URIs = append(req.URIs, uri)
+	}
+	if usages := c.StringSlice("eku"); len(usages) > 0 {
+		ext, err := extKeyUsage(usages)
+		if err != nil {
+			return nil, err
+		}
+		req.ExtraExtensions = append(req.ExtraExtensions, ext)
+	}
+	return req, nil
+}
+
+// extKeyUsage makes the extension of RFC 5280 4.2.1.12.
+func extKeyUsage(names []string) (pkix.Extension, error) {
+	var oids []asn1.ObjectIdentifier
+	for _, name := range names {
+		oid, err := usageOID(name)
+		if err != nil {
+			return pkix.Extension{}, err
+		}
+		oids = append(oids, oid)
+	}
+	value, err := asn1.Marshal(oids)
+	if err != nil {
+		return pkix.Extension{}, fmt.Errorf("--eku: %w", err)
+	}
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: value}, nil
+}
+
+func usageOID(name string) (asn1.ObjectIdentifier, error) {
+	kp := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3}
+	switch name {
+	case "server":
+		return append(kp, 1), nil
+	case "client":
+		return append(kp, 2), nil
+	case "code":
+		return append(kp, 3), nil
+	case "email":
+		return append(kp, 4), nil
+	case "time":
+		return append(kp, 8), nil
+	}
+	oid, err := x509.ParseOID(name)
+	if err != nil {
+		return nil, fmt.Errorf("--eku %q is not one of server, client, code, email, time, nor an OID", name)
+	}
+	var arcs asn1.ObjectIdentifier
+	for _, arc := range strings.Split(oid.String(), ".") {
+		var n int
+		if _, err := fmt.Sscan(arc, &n); err != nil {
+			return nil, fmt.Errorf("--eku %q has arcs beyond what is supported", name)
+		}
+		arcs = append(arcs, n)
+	}
+	return arcs, nil
+}
+
+// newRequest signs a request with its own key and reads it back as a daemon would, so
+// that a name nobody would sign is refused here.
+func newRequest(template *x509.CertificateRequest, key crypto.Signer) (*pki.Request, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return nil, err
+	}
+	return pki.ParseRequest(pki.EncodeCSRPEM(der))
+}

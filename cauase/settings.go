@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+// settings are the global flags, checked.
+type settings struct {
+	caURL     string
+	authority client.Authority
+	caStore   pemfile.Store
+	crlStore  pemfile.Store
+	userKey   string
+	threshold time.Duration
+	keyType   pki.KeyType // "" if not given
+	onRenew   string
+	json      bool
+	pins      []client.Pin
+	strict    bool
+}
+
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "ca-url", EnvVars: []string{"CAUASE_CA_URL"}, Usage: "the CA's address, as `http://HOST[:PORT]`"},
+		&cli.StringFlag{Name: "ca-crt", EnvVars: []string{"CAUASE_CA_CRT"}, Value: "cas.crt.pem", TakesFile: true,
+			Usage: "CA certificates of services: a file or directory at `PATH`; what does not exist becomes a file if its name has an extension"},
+		&cli.StringFlag{Name: "user-ca-crt", EnvVars: []string{"CAUASE_USER_CA_CRT"}, Value: "cau.crt.pem", TakesFile: true,
+			Usage: "CA certificates of users, `PATH` like --ca-crt"},
+		&cli.StringFlag{Name: "crl", EnvVars: []string{"CAUASE_CRL"}, Value: "cas.crl.pem", TakesFile: true,
+			Usage: "revocation lists of services, `PATH` like --ca-crt"},
+		&cli.StringFlag{Name: "user-crl", EnvVars: []string{"CAUASE_USER_CRL"}, Value: "cau.crl.pem", TakesFile: true,
+			Usage: "revocation lists of users, `PATH` like --ca-crt"},
+		&cli.StringFlag{Name: "user-key", EnvVars: []string{"CAUASE_USER_KEY"}, TakesFile: true,
+			Usage: "the user to act as: `FILE` with private key and certificate"},
+		&cli.StringFlag{Name: "mode", EnvVars: []string{"CAUASE_MODE"}, Value: "service",
+			Usage: "kind of certificates at work: `service` or user"},
+		&cli.Float64Flag{Name: "threshold", EnvVars: []string{"CAUASE_THRESHOLD"}, Value: 31,
+			Usage: "renew certificates that have fewer than `DAYS` left"},
+		&cli.StringFlag{Name: "key-type", EnvVars: []string{"CAUASE_KEY_TYPE"},
+			Usage: "`TYPE` of new keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072, rsa-4096 (default: ecdsa-p256, on renewal the type of the old key)"},
+		&cli.StringFlag{Name: "on-renew", EnvVars: []string{"CAUASE_ON_RENEW"}, TakesFile: true,
+			Usage: "run `EXECUTABLE` after a certificate, CA certificate or revocation list has changed"},
+		&cli.BoolFlag{Name: "json", EnvVars: []string{"CAUASE_JSON"}, Usage: "print JSON"},
+		&cli.StringSliceFlag{Name: "ca-fingerprint", EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
+			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable; without it, the one that answers is trusted)"},
+		&cli.BoolFlag{Name: "strict-https", EnvVars: []string{"CAUASE_STRICT_HTTPS"},
+			Usage: "refuse a daemon whose HTTPS certificate cannot be verified, as that of a reference caucased"},
+	}
+}
+
+// maxThreshold keeps a duration of days within its type.
+const maxThreshold = 100_000
+
+func (t *tool) readSettings(c *cli.Context) error {
+	s := settings{
+		caURL:   c.String("ca-url"),
+		userKey: c.String("user-key"),
+		onRenew: c.String("on-renew"),
+		json:    c.Bool("json"),
+		strict:  c.Bool("strict-https"),
+	}
+	switch mode := c.String("mode"); mode {
+	case "service":
+		s.authority = client.CAS
+		s.caStore, s.crlStore = pemfile.CAStore(c.String("ca-crt")), pemfile.CRLStore(c.String("crl"))
+	case "user":
+		s.authority = client.CAU
+		s.caStore, s.crlStore = pemfile.CAStore(c.String("user-ca-crt")), pemfile.CRLStore(c.String("user-crl"))
+	default:
+		return fmt.Errorf("--mode %q is neither service nor user", mode)
+	}
+	days := c.Float64("threshold")
+	if !(days >= 0 && days <= maxThreshold) {
+		return fmt.Errorf("--threshold %v is not a number of days", days)
+	}
+	s.threshold = time.Duration(days * 24 * float64(time.Hour))
+	if name := c.String("key-type"); name != "" {
+		keyType, err := pki.ParseKeyType(name)
+		if err != nil {
+			return fmt.Errorf("--key-type: %w", err)
+		}
+		s.keyType = keyType
+	}
+	for _, text := range c.StringSlice("ca-fingerprint") {
+		pin, err := client.ParsePin(text)
+		if err != nil {
+			return fmt.Errorf("--ca-fingerprint: %w", err)
+		}
+		s.pins = append(s.pins, pin)
+	}
+	t.settings = s
+	return nil
+}

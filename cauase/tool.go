@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
+)
+
+// A tool is one run of the program.
+type tool struct {
+	environment
+	settings
+
+	client  *client.Client
+	trusted []*x509.Certificate // what the CA store holds, or will when the command succeeds
+	unsaved bool                // it does not yet
+	changed []string            // kinds of files that changed, for the hook
+}
+
+// action wraps what a command does into what comes with every command: hints for errors
+// from below, and the hook when something has changed, also when the rest failed.
+func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		err := t.advise(do(c))
+		// What failed leaves nothing behind. What is pending has not failed.
+		if failed := manners.Report(discard{}, "", err) == manners.ExitError; t.unsaved && !failed {
+			err = join(err, t.saveTrust())
+		}
+		if len(t.changed) > 0 && t.onRenew != "" {
+			err = join(err, t.runHook(c.Context))
+		}
+		return err
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// join is errors.Join, except that one error stays itself.
+func join(a, b error) error {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return errors.Join(a, b)
+}
+
+// advise adds what the reader of an error can do about it.
+func (t *tool) advise(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && !isWrapped(err) {
+		var all []error
+		for _, err := range joined.Unwrap() {
+			all = append(all, t.advise(err))
+		}
+		return errors.Join(all...)
+	}
+	if hint := t.hint(err); hint != "" {
+		return manners.WithHint(err, "%s", hint)
+	}
+	return err
+}
+
+// isWrapped tells fmt.Errorf with several %w, one sentence, from errors.Join.
+func isWrapped(err error) bool { return !strings.Contains(err.Error(), "\n") }
+
+func (t *tool) hint(err error) string {
+	var known *manners.Error
+	var dns *tls.CertificateVerificationError
+	switch {
+	case err == nil, errors.As(err, &known) && known.Hint != "":
+		return ""
+	case errors.Is(err, client.ErrNoAnchor):
+		return fmt.Sprintf("ask the CA's administrators for its fingerprint and give it as --ca-fingerprint sha256:…, or, to trust whoever answers, remove %s; if this machine's clock is wrong, correct it", t.caStore.Path)
+	case errors.Is(err, client.ErrUnknownAnchor), errors.Is(err, client.ErrChain):
+		return fmt.Sprintf("somebody may be answering in the CA's place; if it was set up anew, remove %s after making sure", t.caStore.Path)
+	case errors.Is(err, client.ErrPin):
+		return "compare with the fingerprint the CA's administrators gave you; a CA about to retire may be served beside the new one: pin both"
+	case errors.Is(err, client.ErrNotCA):
+		return "check --ca-url: it is the http:// address and port of cauased"
+	case errors.Is(err, client.ErrCRLRollback):
+		return "the local list stays; if the CA was restored from a backup, tell its administrators"
+	case errors.Is(err, client.ErrUnverifiedHTTPS):
+		return "leave out --strict-https to go on without verifying"
+	case errors.As(err, &dns):
+		return "somebody may be answering in the CA's place, or --ca-url names the host differently from its --netloc"
+	case errors.Is(err, pki.ErrUnknownIssuer):
+		return fmt.Sprintf("the CAs trusted are those in %s; is --mode right?", t.caStore.Path)
+	case client.IsStatus(err, http.StatusUnauthorized) && t.userKey == "":
+		return "give a user's key and certificate with --user-key"
+	case client.IsStatus(err, http.StatusUnauthorized):
+		return "the certificate in --user-key is expired, revoked, or not one of a user of this CA"
+	case client.IsStatus(err, http.StatusInsufficientStorage):
+		return "too many requests are pending: an administrator has to sign or reject some"
+	}
+	return ""
+}
+
+func (t *tool) note(format string, args ...any) {
+	fmt.Fprintf(t.stderr, "%s: note: %s\n", toolName, pki.EscapeText(fmt.Sprintf(format, args...)))
+}
+
+func (t *tool) warn(format string, args ...any) {
+	fmt.Fprintf(t.stderr, "%s: warning: %s\n", toolName, pki.EscapeText(fmt.Sprintf(format, args...)))
+}
+
+// connect makes the client of the authority at work.
+func (t *tool) connect() (*client.Client, error) {
+	if t.client != nil {
+		return t.client, nil
+	}
+	if t.caURL == "" {
+		return nil, manners.WithHint(errors.New("the CA's address is not given"), "give --ca-url http://HOST[:PORT] or set CAUASE_CA_URL")
+	}
+	c, err := client.New(client.Options{
+		URL:       t.caURL,
+		Authority: t.authority,
+		Clock:     t.clock,
+		UserAgent: toolName + "/" + strings.Trim(manners.Version(), "()"),
+	})
+	t.client = c
+	return c, err
+}
+
+// trust brings the CA certificates up to date, and returns the client with them. The
+// store is written by saveTrust, once the command has got somewhere.
+func (t *tool) trust(ctx context.Context) (*client.Client, error) {
+	c, err := t.connect()
+	if err != nil {
+		return nil, err
+	}
+	local, err := t.caStore.ReadCertificates()
+	if err != nil {
+		return nil, err
+	}
+	trust, err := c.UpdateTrust(ctx, local, t.pins)
+	if err != nil {
+		return nil, err
+	}
+	t.trusted, t.unsaved = trust.CAs, true
+	if trust.FirstUse {
+		for _, ca := range trust.CAs {
+			t.note("first contact: from now on trusting %q, %s; compare this fingerprint with the CA's administrators", pki.SubjectString(ca.RawSubject), client.PinOf(ca))
+		}
+	}
+	return c, nil
+}
+
+func (t *tool) saveTrust() error {
+	t.unsaved = false
+	changed, err := t.caStore.WriteCertificates(t.trusted)
+	if changed {
+		t.changed = append(t.changed, "ca")
+	}
+	return err
+}
+
+// session brings trust up to date and prepares to act as the user.
+func (t *tool) session(ctx context.Context) (*client.Session, error) {
+	if t.userKey == "" {
+		return nil, manners.WithHint(errors.New("only users may do this"), "give a user's key and certificate with --user-key FILE")
+	}
+	user, err := pemfile.ReadPair(pemfile.PairPaths{Crt: t.userKey})
+	if err == nil && user.Crt == nil {
+		err = fmt.Errorf("%s holds no certificate", t.userKey)
+	}
+	if err == nil {
+		err = pki.CheckValidity(user.Crt, t.clock.Now())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--user-key: %w", err)
+	}
+	c, err := t.trust(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Connect(ctx, tls.Certificate{
+		Certificate: [][]byte{user.Crt.Raw}, PrivateKey: user.Key, Leaf: user.Crt,
+	}, t.trusted, t.strict)
+	if err != nil {
+		return nil, err
+	}
+	if !s.Verified() {
+		t.warn("this daemon gives no means to verify its HTTPS certificate (a reference caucased never does): what it answers over HTTPS is not authenticated")
+	}
+	return s, nil
+}
+
+// runHook tells the world that files have changed.
+func (t *tool) runHook(ctx context.Context) error {
+	slices.Sort(t.changed)
+	// Also when interrupted: files have changed, and nobody would hear of it later.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), t.onRenew)
+	cmd.Env = append(os.Environ(), "CAUASE_CHANGED="+strings.Join(slices.Compact(t.changed), ","))
+	// Standard output is for what the command prints.
+	cmd.Stdout, cmd.Stderr = t.stderr, t.stderr
+	if err := cmd.Run(); err != nil {
+		if errors.Is(err, exec.ErrDot) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			return manners.WithHint(hookError(err), "--on-renew takes the path of an executable, such as ./reload or /usr/local/bin/reload")
+		}
+		return hookError(err)
+	}
+	return nil
+}
+
+func hookError(err error) error {
+	return manners.WithCode(fmt.Errorf("files have changed, but --on-renew failed: %w", err), manners.ExitHook)
+}

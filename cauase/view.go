@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pki"
+)
+
+// Views are what the show commands say, as JSON and in words.
+
+type requestView struct {
+	ID      string   `json:"id,omitempty"`
+	Subject string   `json:"subject"`
+	SANs    []string `json:"sans"`
+	Key     string   `json:"key"`
+	KeyID   string   `json:"key_id"`
+	Usages  []string `json:"usages,omitempty"`
+	Problem string   `json:"problem,omitempty"`
+}
+
+func viewRequest(req *pki.Request) requestView {
+	view := requestView{
+		Subject: req.Subject,
+		SANs:    append([]string{}, req.SANs...),
+		Key:     pki.DescribeKey(req.CSR.PublicKey),
+		KeyID:   fmt.Sprintf("%x", req.KeyID),
+	}
+	for _, ext := range req.CSR.Extensions {
+		view.Usages = append(view.Usages, extensionName(ext.Id.String()))
+	}
+	return view
+}
+
+type certificateView struct {
+	File        string    `json:"file,omitempty"`
+	Subject     string    `json:"subject"`
+	SANs        []string  `json:"sans"`
+	Issuer      string    `json:"issuer"`
+	IssuerKeyID string    `json:"issuer_key_id"`
+	Serial      string    `json:"serial"`
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	Validity    string    `json:"validity"`
+	Key         string    `json:"key"`
+	KeyID       string    `json:"key_id"`
+	CA          bool      `json:"ca"`
+	Usages      []string  `json:"usages,omitempty"`
+	Policies    []string  `json:"policies,omitempty"`
+	Fingerprint string    `json:"fingerprint"`
+	Pin         string    `json:"-"`               // the fingerprint, for CAs that may be pinned
+	Trust       string    `json:"trust,omitempty"` // who among those trusted issued it
+}
+
+func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
+	view := certificateView{
+		Subject:     pki.SubjectString(crt.RawSubject),
+		SANs:        append([]string{}, pki.SANStrings(crt.Extensions)...),
+		Issuer:      pki.SubjectString(crt.RawIssuer),
+		IssuerKeyID: fmt.Sprintf("%x", crt.AuthorityKeyId),
+		Serial:      serialText(crt.SerialNumber),
+		NotBefore:   crt.NotBefore.UTC(),
+		NotAfter:    crt.NotAfter.UTC(),
+		Validity:    remaining(crt.NotAfter, t.clock.Now()),
+		Key:         pki.DescribeKey(crt.PublicKey),
+		CA:          crt.IsCA,
+		Usages:      usageNames(crt),
+		Fingerprint: client.PinOf(crt).String(),
+	}
+	if now := t.clock.Now(); now.Before(crt.NotBefore) {
+		view.Validity = "NOT VALID YET, for " + duration(crt.NotBefore.Sub(now))
+	}
+	if id, err := pki.KeyID(crt.PublicKey); err == nil {
+		view.KeyID = fmt.Sprintf("%x", id)
+	}
+	for _, policy := range crt.Policies {
+		view.Policies = append(view.Policies, policyName(policy.String()))
+	}
+	return view
+}
+
+// policyName explains the one policy that daemons set themselves.
+func policyName(oid string) string {
+	if oid == "1.3.6.1.4.1.37476.9000.70.0.0" {
+		return "signed automatically (" + oid + ")"
+	}
+	return oid
+}
+
+func usageNames(crt *x509.Certificate) []string {
+	var names []string
+	for _, usage := range crt.ExtKeyUsage {
+		switch usage {
+		case x509.ExtKeyUsageServerAuth:
+			names = append(names, "server")
+		case x509.ExtKeyUsageClientAuth:
+			names = append(names, "client")
+		case x509.ExtKeyUsageCodeSigning:
+			names = append(names, "code")
+		case x509.ExtKeyUsageEmailProtection:
+			names = append(names, "email")
+		case x509.ExtKeyUsageTimeStamping:
+			names = append(names, "time")
+		default:
+			names = append(names, fmt.Sprintf("usage %d", usage))
+		}
+	}
+	for _, oid := range crt.UnknownExtKeyUsage {
+		names = append(names, oid.String())
+	}
+	return names
+}
+
+func extensionName(oid string) string {
+	switch oid {
+	case "2.5.29.15":
+		return "KeyUsage"
+	case "2.5.29.17":
+		return "SubjectAltName"
+	case "2.5.29.19":
+		return "BasicConstraints"
+	case "2.5.29.32":
+		return "CertificatePolicies"
+	case "2.5.29.37":
+		return "ExtendedKeyUsage"
+	}
+	return oid
+}
+
+// print writes a result: as JSON if that was asked for, else in words.
+func (t *tool) print(view any, words func(*printer)) error {
+	var out bytes.Buffer
+	if t.json {
+		if err := json.MarshalWrite(&out, view, jsontext.WithIndent("  ")); err != nil {
+			return err
+		}
+		out.WriteByte('\n')
+	} else {
+		words(&printer{w: &out})
+	}
+	_, err := t.stdout.Write(out.Bytes())
+	return err
+}
+
+// A printer writes words for people. What does not print is escaped: names may come
+// from anyone who can reach the daemon.
+type printer struct{ w io.Writer }
+
+func (p *printer) line(format string, args ...any) {
+	fmt.Fprintln(p.w, pki.EscapeText(fmt.Sprintf(format, args...)))
+}
+
+// field prints a labelled value, and nothing for an empty one.
+func (p *printer) field(label, value string) {
+	if value != "" {
+		p.line("%-14s %s", label+":", value)
+	}
+}
+
+func (p *printer) request(v requestView) {
+	p.field("request", v.ID)
+	p.field("subject", v.Subject)
+	p.field("names", strings.Join(v.SANs, ", "))
+	p.field("key", v.Key)
+	p.field("key id", v.KeyID)
+	p.field("asks for", strings.Join(v.Usages, ", "))
+}
+
+func (p *printer) certificate(v certificateView) {
+	p.field("file", v.File)
+	p.field("subject", v.Subject)
+	p.field("names", strings.Join(v.SANs, ", "))
+	p.field("valid from", timeText(v.NotBefore))
+	p.field("valid until", timeText(v.NotAfter)+", "+v.Validity)
+	p.field("key", v.Key)
+	p.field("key id", v.KeyID)
+	p.field("serial", v.Serial)
+	p.field("issuer", v.Issuer)
+	p.field("issuer key id", v.IssuerKeyID)
+	p.field("usages", strings.Join(v.Usages, ", "))
+	p.field("policies", strings.Join(v.Policies, ", "))
+	p.field("fingerprint", v.Fingerprint)
+	p.field("trusted", v.Trust)
+}
+
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// remaining says how long something is valid.
+func remaining(until, now time.Time) string {
+	if left := until.Sub(now); left >= 0 {
+		return duration(left) + " left"
+	}
+	return "EXPIRED " + duration(now.Sub(until)) + " ago"
+}
+
+// duration is rough, as people are: days, or a smaller unit where days say nothing.
+func duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return fmt.Sprintf("%d seconds", d/time.Second)
+}
