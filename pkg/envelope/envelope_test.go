@@ -8,10 +8,13 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 
@@ -241,6 +244,37 @@ func TestPythonEscapes(t *testing.T) {
 	}
 	if string(e.Payload()) != payload {
 		t.Errorf("Payload = %q, want %q", e.Payload(), payload)
+	}
+}
+
+// TestPyca reads what pyca/cryptography signed with PSS.MAX_LENGTH, json.dumps escaped
+// and base64.encodebytes folded, the tools of the reference's own trade.
+func TestPyca(t *testing.T) {
+	data, err := os.ReadFile("testdata/pyca.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("testdata/pyca.pub.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	pub, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ParseList(data)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%d envelopes, %v", len(list), err)
+	}
+	for _, e := range list {
+		if err := e.Verify(pub); err != nil {
+			t.Errorf("%s: %v", e.digest, err)
+		}
+		renewal, err := DecodeRenewal(e.Payload())
+		if want := (Renewal{"-----é🔑\n", "b\u2028/<\">"}); err != nil || renewal != want {
+			t.Errorf("%s: %+v, %v; want %+v", e.digest, renewal, err, want)
+		}
 	}
 }
 

@@ -251,6 +251,21 @@ func TestSubjectString(t *testing.T) {
 	}
 }
 
+func TestSubjectLabels(t *testing.T) {
+	tests := map[string]string{
+		"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L",
+		"2.5.4.8": "ST", "2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title",
+		"2.5.4.17": "postalCode", "2.5.4.42": "GN", "0.9.2342.19200300.100.1.1": "UID",
+		"0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "emailAddress", "2.5.4.99": "2.5.4.99",
+	}
+	for id, want := range tests {
+		raw := seq(set(seq(bigOID(t, id), utf8s("x"))))
+		if got := SubjectString(raw); got != want+"=x" {
+			t.Errorf("%s: %q, want %q", id, got, want+"=x")
+		}
+	}
+}
+
 func TestSANStringsOfAnything(t *testing.T) {
 	tests := map[string]struct {
 		value []byte

@@ -154,7 +154,7 @@ func checkSelfSignature(csr *x509.CertificateRequest) error {
 		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512,
 		x509.PureEd25519:
 	case x509.UnknownSignatureAlgorithm:
-		return fmt.Errorf("signature algorithm %s is not accepted: SHA-256 or better needed", signatureOID(csr.Raw))
+		return fmt.Errorf("signature algorithm %s is not known, or not with these parameters: SHA-256 or better needed", signatureOID(csr.Raw))
 	default:
 		return fmt.Errorf("signature algorithm %s is not accepted: SHA-256 or better needed", csr.SignatureAlgorithm)
 	}

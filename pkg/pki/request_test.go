@@ -204,9 +204,9 @@ func TestParseRequestRefusesSignatures(t *testing.T) {
 				t.Fatal(err)
 			}
 			return sig
-		}}, "1.2.840.113549.1.1.10 is not accepted"},
+		}}, "1.2.840.113549.1.1.10 is not known"},
 		"algorithm of another key type": {testCSR{key: rsaSigner, sign: signWith(rsaSigner, crypto.SHA256)}, "does not verify"},
-		"unknown algorithm":             {testCSR{algorithm: seq(oid(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 5}))}, "1.3.6.1.4.1.5 is not accepted"},
+		"unknown algorithm":             {testCSR{algorithm: seq(oid(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 5}))}, "1.3.6.1.4.1.5 is not known"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
