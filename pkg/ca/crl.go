@@ -154,7 +154,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, st state) (*crl
 		if entries, err = a.readEntries(ctx, tx); err != nil {
 			return err
 		}
-		set, err = a.updateCRLs(ctx, tx, now, st, valid, entries.der)
+		set, err = a.updateCRLs(ctx, tx, now, st, valid, entries)
 		return err
 	})
 	if err != nil {
@@ -165,60 +165,74 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, st state) (*crl
 	return set, nil
 }
 
-// storedCRLs returns the set that the store holds, nil when it is not complete and fresh.
+// storedCRLs returns the set that the store describes, nil when it is not complete and fresh.
 func (a *Authority) storedCRLs(ctx context.Context, now time.Time, st state, valid []generation) (*crlSet, error) {
-	var set *crlSet
-	err := a.store.View(ctx, func(r store.Reader) error {
-		number, err := r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
-		if err != nil {
+	var rows []store.CRL
+	var entries revokedEntries
+	var number int64
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		if number, err = r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber); err != nil {
 			return err
 		}
-		made := &crlSet{number: number, version: st.version}
 		for _, g := range valid {
-			l, err := r.CRL(ctx, a.cfg.Name, g.id)
-			if errors.Is(err, store.ErrNotFound) {
-				return nil
-			} else if err != nil {
+			row, err := r.CRL(ctx, a.cfg.Name, g.id)
+			if err != nil {
 				return err
 			}
-			if l.Number != number || !a.fresh(now, l) {
-				return nil
+			if row.Number != number || !a.fresh(now, row) {
+				return store.ErrNotFound
 			}
-			made.add(g, l, a.renewCRLAt(l))
+			rows = append(rows, row)
 		}
-		set = made
-		return nil
+		entries, err = a.readEntries(ctx, r)
+		return err
 	})
-	return set, err
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	set := &crlSet{number: number, version: st.version}
+	for i, row := range rows {
+		if row.Pruned != entries.pruned {
+			return nil, nil
+		}
+		der, err := pki.AssembleCRL(a.crlTemplate(row, valid[i], entries.der), row.Signature)
+		if err != nil {
+			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", number, "error", err)
+			return nil, nil
+		}
+		set.add(valid[i], row, a.renewCRLAt(row), der)
+	}
+	a.crls.entries = entries
+	return set, nil
 }
 
 // add appends a list to the set, which is fresh as long as all of its lists are.
-func (s *crlSet) add(g generation, l store.CRL, renewAt time.Time) {
+func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der []byte) {
 	if len(s.lists) == 0 || renewAt.Before(s.renewAt) {
 		s.renewAt = renewAt
 	}
-	s.from = later(s.from, l.ThisUpdate)
-	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, pki.EncodeCRLPEM(l.DER)})
+	s.from = later(s.from, row.ThisUpdate)
+	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, pki.EncodeCRLPEM(der)})
 }
 
-// updateCRLs brings the lists of valid up to date within tx. Lists of one number have the
-// same entries; a list that must be renewed although nothing was revoked takes a new number, and
-// the other CAs' lists follow.
-func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, st state, valid []generation, entries []byte) (*crlSet, error) {
+// updateCRLs makes the lists of valid within tx. Lists of one number have the same entries; when
+// one must be renewed although nothing was revoked, all take a new number.
+func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, st state, valid []generation, entries revokedEntries) (*crlSet, error) {
 	number, err := tx.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
 	if err != nil {
 		return nil, err
 	}
-	stored := make([]store.CRL, len(valid))
 	outdated := number == 0
-	for i, g := range valid {
-		stored[i], err = tx.CRL(ctx, a.cfg.Name, g.id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+	for _, g := range valid {
+		row, err := tx.CRL(ctx, a.cfg.Name, g.id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
-		if err == nil && stored[i].Number == number && !a.fresh(now, stored[i]) {
-			outdated = true
-		}
+		outdated = outdated || row.Number >= number
 	}
 	if outdated {
 		if number, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
@@ -226,17 +240,15 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 		}
 	}
 	set := &crlSet{number: number, version: st.version}
-	for i, g := range valid {
-		l := stored[i]
-		if l.Number != number {
-			if l, err = a.signCRL(now, number, g, entries); err != nil {
-				return nil, err
-			}
-			if err := tx.PutCRL(ctx, l); err != nil {
-				return nil, err
-			}
+	for _, g := range valid {
+		row, der, err := a.signCRL(now, number, g, entries)
+		if err != nil {
+			return nil, err
 		}
-		set.add(g, l, a.renewCRLAt(l))
+		if err := tx.PutCRL(ctx, row); err != nil {
+			return nil, err
+		}
+		set.add(g, row, a.renewCRLAt(row), der)
 	}
 	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.MakeCRL, fmt.Sprintf("crl %d", number))
 	return set, tx.AppendAudit(ctx, e)
@@ -244,24 +256,28 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 
 // signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a
 // certificate's NotBefore: a host whose clock is a little late must not refuse everybody.
-func (a *Authority) signCRL(now time.Time, number int64, g generation, entries []byte) (store.CRL, error) {
-	l := store.CRL{
+func (a *Authority) signCRL(now time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der []byte, err error) {
+	row = store.CRL{
 		Authority:  a.cfg.Name,
 		CAID:       g.id,
 		Number:     number,
 		ThisUpdate: now.Add(-min(a.cfg.Backdate, a.CRLLife()/maxBackdate)).Truncate(time.Second),
 		// Whole seconds are written: rounded up, so that spans of seconds work.
 		NextUpdate: now.Add(a.CRLLife() + time.Second - 1).Truncate(time.Second),
+		Pruned:     entries.pruned,
 	}
-	der, err := pki.SignCRL(pki.CRLTemplate{
+	der, row.Signature, err = pki.SignCRL(a.crlTemplate(row, g, entries.der), g.key)
+	return row, der, err
+}
+
+func (a *Authority) crlTemplate(row store.CRL, g generation, entries []byte) pki.CRLTemplate {
+	return pki.CRLTemplate{
 		Issuer:     g.crt,
-		Number:     number,
-		ThisUpdate: l.ThisUpdate,
-		NextUpdate: l.NextUpdate,
+		Number:     row.Number,
+		ThisUpdate: row.ThisUpdate,
+		NextUpdate: row.NextUpdate,
 		Entries:    entries,
-	}, g.key)
-	l.DER = der
-	return l, err
+	}
 }
 
 // revocationPage is how many revocations are read at a time.

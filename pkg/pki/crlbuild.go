@@ -50,16 +50,55 @@ func AppendRevoked(dst []byte, serial *big.Int, at time.Time, reason int) ([]byt
 	return b.Bytes()
 }
 
-// SignCRL makes the DER of the list, signed by key, which must be that of t.Issuer.
-func SignCRL(t CRLTemplate, key crypto.Signer) ([]byte, error) {
+// SignCRL makes the DER of the list, signed by key, which must be that of t.Issuer. It returns
+// the signature as well: with it, AssembleCRL makes the same bytes again.
+func SignCRL(t CRLTemplate, key crypto.Signer) (der, signature []byte, err error) {
 	if !SameKey(key.Public(), t.Issuer.PublicKey) {
-		return nil, errors.New("CRL: the key is not that of the issuer")
+		return nil, nil, errors.New("CRL: the key is not that of the issuer")
 	}
-	alg, hash, err := crlAlgorithm(key.Public())
+	b, err := t.build()
+	if err != nil {
+		return nil, nil, err
+	}
+	if signature, err = signBytes(key, b.hash, b.toBeSigned()); err != nil {
+		return nil, nil, fmt.Errorf("CRL: %w", err)
+	}
+	return b.signed(signature), signature, nil
+}
+
+// AssembleCRL makes the DER of the list from a signature that SignCRL has returned. It fails
+// when the signature is not that of t.Issuer over exactly this list.
+func AssembleCRL(t CRLTemplate, signature []byte) ([]byte, error) {
+	b, err := t.build()
 	if err != nil {
 		return nil, err
 	}
-	head, err := t.head(alg)
+	if err := t.Issuer.CheckSignature(b.algorithm, b.toBeSigned(), signature); err != nil {
+		return nil, fmt.Errorf("CRL: %w", err)
+	}
+	return b.signed(signature), nil
+}
+
+// A crlBuffer holds a list while it is put together, in one allocation. Room is left in front
+// for two headers, whose lengths are known last.
+type crlBuffer struct {
+	buf       []byte
+	start     int    // of the TBSCertList
+	alg       []byte // DER of the AlgorithmIdentifier
+	algorithm x509.SignatureAlgorithm
+	hash      crypto.Hash
+}
+
+func (t CRLTemplate) build() (*crlBuffer, error) {
+	b := &crlBuffer{}
+	var err error
+	if b.algorithm, err = SignatureAlgorithm(t.Issuer.PublicKey); err != nil {
+		return nil, err
+	}
+	if b.alg, b.hash, err = algorithmIdentifier(b.algorithm); err != nil {
+		return nil, err
+	}
+	head, err := t.head(b.alg)
 	if err != nil {
 		return nil, err
 	}
@@ -67,27 +106,28 @@ func SignCRL(t CRLTemplate, key crypto.Signer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	const maxSignature = 1100 // RSA 8192, with its headers
-	size := len(head) + maxHeader + len(t.Entries) + len(tail)
-	// The headers' lengths are known last, so that room is left for them in front.
-	buf := make([]byte, 2*maxHeader, 2*maxHeader+size+len(alg)+maxSignature)
-	buf = append(buf, head...)
+	const maxSignature = 1100 // RSA 8192, with its header
+	size := 3*maxHeader + len(head) + len(t.Entries) + len(tail) + len(b.alg) + maxSignature
+	b.buf = make([]byte, 2*maxHeader, size)
+	b.buf = append(b.buf, head...)
 	if len(t.Entries) > 0 {
-		buf = appendHeader(buf, byte(cbasn1.SEQUENCE), len(t.Entries))
-		buf = append(buf, t.Entries...)
+		b.buf = appendHeader(b.buf, byte(cbasn1.SEQUENCE), len(t.Entries))
+		b.buf = append(b.buf, t.Entries...)
 	}
-	buf = append(buf, tail...)
-	start := prependHeader(buf, 2*maxHeader, byte(cbasn1.SEQUENCE))
-	signature, err := signBytes(key, hash, buf[start:])
-	if err != nil {
-		return nil, fmt.Errorf("CRL: %w", err)
-	}
-	buf = append(buf, alg...)
-	buf = appendHeader(buf, byte(cbasn1.BIT_STRING), 1+len(signature))
-	buf = append(buf, 0) // no unused bits
-	buf = append(buf, signature...)
-	start = prependHeader(buf, start, byte(cbasn1.SEQUENCE))
-	return buf[start:], nil
+	b.buf = append(b.buf, tail...)
+	b.start = prependHeader(b.buf, 2*maxHeader, byte(cbasn1.SEQUENCE))
+	return b, nil
+}
+
+func (b *crlBuffer) toBeSigned() []byte { return b.buf[b.start:] }
+
+// signed completes the list. It is the buffer's last use.
+func (b *crlBuffer) signed(signature []byte) []byte {
+	b.buf = append(b.buf, b.alg...)
+	b.buf = appendHeader(b.buf, byte(cbasn1.BIT_STRING), 1+len(signature))
+	b.buf = append(b.buf, 0) // no unused bits
+	b.buf = append(b.buf, signature...)
+	return b.buf[prependHeader(b.buf, b.start, byte(cbasn1.SEQUENCE)):]
 }
 
 // head is what of the TBSCertList stands before the entries.
@@ -136,13 +176,9 @@ func addTime(b *cryptobyte.Builder, t time.Time) {
 	b.AddASN1GeneralizedTime(t)
 }
 
-// crlAlgorithm returns the DER of the AlgorithmIdentifier with which pub's key signs, and the
-// hash that goes with it: 0 for Ed25519, which takes the message itself.
-func crlAlgorithm(pub crypto.PublicKey) (der []byte, hash crypto.Hash, err error) {
-	alg, err := SignatureAlgorithm(pub)
-	if err != nil {
-		return nil, 0, err
-	}
+// algorithmIdentifier returns the DER of the AlgorithmIdentifier of alg, and the hash that
+// goes with it: 0 for Ed25519, which takes the message itself.
+func algorithmIdentifier(alg x509.SignatureAlgorithm) (der []byte, hash crypto.Hash, err error) {
 	var id asn1.ObjectIdentifier
 	withNull := false // RFC 4055 5: RSA has NULL parameters, the others none
 	switch alg {

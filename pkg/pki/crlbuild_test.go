@@ -53,9 +53,17 @@ func TestSignCRLIsReadBack(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				der, err := SignCRL(CRLTemplate{Issuer: issuer, Number: 300, ThisUpdate: now, NextUpdate: now.AddDate(30, 0, 0), Entries: entries}, key)
+				template := CRLTemplate{Issuer: issuer, Number: 300, ThisUpdate: now, NextUpdate: now.AddDate(30, 0, 0), Entries: entries}
+				der, signature, err := SignCRL(template, key)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if again, err := AssembleCRL(template, signature); err != nil || string(again) != string(der) {
+					t.Errorf("assembled again from its signature: other bytes, error %v", err)
+				}
+				template.Number++
+				if _, err := AssembleCRL(template, signature); err == nil {
+					t.Error("the signature of another list was accepted")
 				}
 				crl, err := x509.ParseRevocationList(der)
 				if err != nil {
@@ -86,7 +94,7 @@ func TestSignCRLIsReadBack(t *testing.T) {
 func TestSignCRLRefusesAnotherKey(t *testing.T) {
 	issuer, _ := testIssuer(t, KeyECDSAP256)
 	_, other := testIssuer(t, KeyECDSAP256)
-	if _, err := SignCRL(CRLTemplate{Issuer: issuer}, other); err == nil {
+	if _, _, err := SignCRL(CRLTemplate{Issuer: issuer}, other); err == nil {
 		t.Error("signed with a key that is not the issuer's")
 	}
 }
@@ -107,7 +115,7 @@ func BenchmarkSignCRL(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := SignCRL(CRLTemplate{Issuer: issuer, Number: 1, ThisUpdate: now, NextUpdate: now, Entries: entries}, key); err != nil {
+				if _, _, err := SignCRL(CRLTemplate{Issuer: issuer, Number: 1, ThisUpdate: now, NextUpdate: now, Entries: entries}, key); err != nil {
 					b.Fatal(err)
 				}
 			}

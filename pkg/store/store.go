@@ -108,14 +108,17 @@ type Revocation struct {
 	Reason    int       // RFC 5280 5.3.1 CRLReason
 }
 
-// A CRL is the latest revocation list signed by one CA.
+// A CRL is what it takes to make the latest revocation list of one CA again, byte for byte: the
+// entries are those of the revocations. The list itself would be written anew, tens of megabytes of
+// it, for every revocation.
 type CRL struct {
 	Authority  Authority
 	CAID       int64
 	Number     int64
 	ThisUpdate time.Time
 	NextUpdate time.Time
-	DER        []byte
+	Pruned     int64 // value of CounterPruned when it was made: with another, the entries are others
+	Signature  []byte
 }
 
 // Counters that authorities keep. Each starts at zero.

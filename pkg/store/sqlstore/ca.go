@@ -56,22 +56,23 @@ func (t tx) EraseCAKey(ctx context.Context, a store.Authority, id int64) (err er
 
 func (r reader) CRL(ctx context.Context, a store.Authority, caID int64) (store.CRL, error) {
 	return one(ctx, r.handle, scanCRL, `
-		SELECT authority, ca_id, number, this_update, next_update, der
+		SELECT authority, ca_id, number, this_update, next_update, pruned, signature
 		FROM crl WHERE authority = ? AND ca_id = ?`, string(a), caID)
 }
 
 func scanCRL(row scanner) (c store.CRL, err error) {
 	var this, next int64
-	err = row.Scan(&c.Authority, &c.CAID, &c.Number, &this, &next, &c.DER)
+	err = row.Scan(&c.Authority, &c.CAID, &c.Number, &this, &next, &c.Pruned, &c.Signature)
 	c.ThisUpdate, c.NextUpdate = fromMicros(this), fromMicros(next)
 	return c, err
 }
 
 func (t tx) PutCRL(ctx context.Context, c store.CRL) error {
 	_, err := t.exec(ctx, `
-		INSERT INTO crl (authority, ca_id, number, this_update, next_update, der) VALUES (?, ?, ?, ?, ?, ?)
+		INSERT INTO crl (authority, ca_id, number, this_update, next_update, pruned, signature) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (authority, ca_id) DO UPDATE SET number = excluded.number,
-			this_update = excluded.this_update, next_update = excluded.next_update, der = excluded.der`,
-		string(c.Authority), c.CAID, c.Number, micros(c.ThisUpdate), micros(c.NextUpdate), required(c.DER))
+			this_update = excluded.this_update, next_update = excluded.next_update,
+			pruned = excluded.pruned, signature = excluded.signature`,
+		string(c.Authority), c.CAID, c.Number, micros(c.ThisUpdate), micros(c.NextUpdate), c.Pruned, required(c.Signature))
 	return err
 }

@@ -311,8 +311,8 @@ func testKeyCompromised(t *testing.T, d *db) {
 
 func testCRLs(t *testing.T, d *db) {
 	first, second := d.ca(store.Services), d.ca(store.Services)
-	crl := store.CRL{Authority: store.Services, CAID: first, Number: 1, ThisUpdate: day(1), NextUpdate: day(31), DER: []byte{1}}
-	next := store.CRL{Authority: store.Services, CAID: first, Number: 2, ThisUpdate: day(2), NextUpdate: day(32), DER: []byte{2, 2}}
+	crl := store.CRL{Authority: store.Services, CAID: first, Number: 1, ThisUpdate: day(1), NextUpdate: day(31), Pruned: 3, Signature: []byte{1}}
+	next := store.CRL{Authority: store.Services, CAID: first, Number: 2, ThisUpdate: day(2), NextUpdate: day(32), Pruned: 4, Signature: []byte{2, 2}}
 	sibling := next
 	sibling.CAID = second
 	for _, c := range []store.CRL{crl, next, sibling} {

@@ -98,7 +98,8 @@ CREATE TABLE crl (
     number      INTEGER NOT NULL,
     this_update INTEGER NOT NULL,
     next_update INTEGER NOT NULL,
-    der         BLOB    NOT NULL, -- megabytes, hence a table with rowids
+    pruned      INTEGER NOT NULL,
+    signature   BLOB    NOT NULL,
     PRIMARY KEY (authority, ca_id),
     FOREIGN KEY (authority, ca_id) REFERENCES ca_certificate (authority, id)
 ) STRICT;
