@@ -1,0 +1,119 @@
+package ca
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"testing"
+
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// revoked fills the store with n revocations.
+func (w *world) revoked(n int) {
+	w.t.Helper()
+	const batch = 10_000
+	for done := 0; done < n; {
+		err := w.store.Update(w.ctx, func(tx store.Tx) error {
+			for i := range min(batch, n-done) {
+				serial := new(big.Int).Lsh(big.NewInt(int64(1_000_000_000+done+i)), 120)
+				_, err := tx.AddRevocation(w.ctx, store.Revocation{
+					Authority: store.Services, Serial: serial, RevokedAt: epoch, KeepUntil: epoch.Add(1000 * day),
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		done += min(batch, n-done)
+	}
+}
+
+var crlSizes = []int{1_000, 10_000, 100_000, 1_000_000}
+
+// What a revocation costs until the list that shows it can be served.
+func BenchmarkCRLAfterRevocation(b *testing.B) {
+	for _, n := range crlSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := newWorld(b)
+			a := w.open(config(store.Services))
+			w.revoked(n)
+			if _, err := a.CRLs(w.ctx); err != nil {
+				b.Fatal(err)
+			}
+			serial := int64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				serial++
+				if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := a.CRLs(w.ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// What the first list after a start costs.
+func BenchmarkCRLFresh(b *testing.B) {
+	for _, n := range crlSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := newWorld(b)
+			w.open(config(store.Services))
+			w.revoked(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := w.open(config(store.Services)).CRLs(w.ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Renewals, durable, from as many clients as the machine bears.
+func BenchmarkRenew(b *testing.B) {
+	w := newWorld(b)
+	a := w.open(config(store.Services))
+	crt, key := w.enrol(a, "host")
+	envelopes := make(chan *envelope.Envelope, 20_000)
+	for range cap(envelopes) {
+		envelopes <- renewalEnvelope(b, crt, key, csrNamed(b, newKey(b), "host"))
+	}
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			select {
+			case e := <-envelopes:
+				if _, err := a.Renew(context.Background(), anonymous, e); err != nil {
+					b.Error(err)
+				}
+			default:
+				b.Skip("more iterations than envelopes: use -benchtime 10000x")
+			}
+		}
+	})
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	w := newWorld(b)
+	users := w.open(config(store.Users))
+	crt, _ := w.enrol(users, "alice")
+	parsed, err := pki.ParseCertificateDER(crt.Raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := users.Authenticate(w.ctx, anonymous, parsed); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
