@@ -22,7 +22,7 @@ func (t *tool) caUpdate() *cli.Command {
 			if err := t.saveTrust(); err != nil {
 				return err
 			}
-			return t.updated(t.caStore.Path, "ca", len(t.trusted), "CA certificates")
+			return t.updated(t.caStore.Path, "ca", len(t.trusted), "CA certificate")
 		}),
 	}
 }
@@ -43,6 +43,9 @@ func (t *tool) updated(path, kind string, count int, what string) error {
 		state := "unchanged"
 		if view.Changed {
 			state = "updated"
+		}
+		if count != 1 {
+			what += "s"
 		}
 		p.line("%s: %s, %d %s", path, state, count, what)
 	})

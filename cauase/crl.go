@@ -41,7 +41,7 @@ func (t *tool) crlUpdate() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return t.updated(t.crlStore.Path, "crl", len(crls), "revocation lists")
+			return t.updated(t.crlStore.Path, "crl", len(crls), "revocation list")
 		}),
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -11,6 +12,8 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 func (t *tool) csrSend() *cli.Command {
@@ -260,6 +263,9 @@ func (t *tool) decide(c *cli.Context, done string, do func(*client.Session, clie
 	}
 	for _, id := range ids {
 		if failed := do(session, id); failed != nil {
+			if client.IsStatus(failed, http.StatusNotFound) {
+				failed = manners.WithHint(failed, "it is not pending: somebody has signed or rejected it, or it belongs to the other --mode")
+			}
 			err = join(err, failed)
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -262,7 +261,7 @@ const (
 func (t *tool) collect(ctx context.Context, r *requested, id client.ID, wait bool) error {
 	pending := func(why string) error {
 		err := fmt.Errorf("request %s %s", id, why)
-		return manners.WithCode(manners.WithHint(err, "an administrator signs it with %s --mode %s csr sign %s; then the same command again stores the certificate", toolName, t.mode(), id), manners.ExitPending)
+		return manners.WithCode(manners.WithHint(err, "a user of the CA signs it with %s csr sign %s%s --user-key FILE; then the same command again stores the certificate", toolName, id, t.modeFlag()), manners.ExitPending)
 	}
 	for delay := firstPoll; ; delay = min(delay*3/2, lastPoll) {
 		crt, err := t.client.Certificate(ctx, id)
@@ -297,17 +296,10 @@ func (t *tool) collect(ctx context.Context, r *requested, id client.ID, wait boo
 	}
 }
 
-func (t *tool) mode() string {
+// modeFlag is the --mode that a command about the same authority needs.
+func (t *tool) modeFlag() string {
 	if t.authority == client.CAU {
-		return "user"
+		return " --mode user"
 	}
-	return "service"
-}
-
-// absolute is for messages and JSON; a path that cannot be made absolute stays.
-func absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return path
+	return ""
 }

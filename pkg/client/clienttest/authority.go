@@ -1,0 +1,382 @@
+package clienttest
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+)
+
+// Lives of what an Authority issues.
+const (
+	LeafLife = 93 * 24 * time.Hour
+	CALife   = 4 * LeafLife
+	CRLLife  = LeafLife / 3
+)
+
+// A CA is one generation of an Authority.
+type CA struct {
+	Crt *x509.Certificate
+	Key crypto.Signer
+}
+
+// An Authority is a CA in memory. Its exported members may be set before requests come.
+type Authority struct {
+	AutoApprove int // how many of the next requests are signed at once
+	Number      int64
+
+	t     testing.TB
+	clock clock.Clock
+	name  string
+
+	mu      sync.Mutex
+	cas     []CA
+	nextID  uint64
+	csrs    map[uint64][]byte
+	issued  map[uint64][]byte
+	revoked []x509.RevocationListEntry
+}
+
+// NewAuthority makes an authority with one CA certificate.
+func NewAuthority(t testing.TB, clock clock.Clock, name string) *Authority {
+	t.Helper()
+	a := &Authority{t: t, clock: clock, name: name, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, issued: map[uint64][]byte{}}
+	a.Rollover()
+	return a
+}
+
+func (a *Authority) must(err error) {
+	if err != nil {
+		a.t.Error(err)
+		panic(err)
+	}
+}
+
+// Rollover makes the next CA certificate, which signs from now on.
+func (a *Authority) Rollover() CA {
+	ca := a.NewCA(a.name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cas = append(a.cas, ca)
+	return ca
+}
+
+// NewCA makes a CA certificate that is not the authority's, unless someone makes it so.
+func (a *Authority) NewCA(name string, change ...func(*x509.Certificate)) CA {
+	key, err := pki.KeyECDSAP256.Generate()
+	a.must(err)
+	id, err := pki.KeyID(key.Public())
+	a.must(err)
+	now := a.clock.Now()
+	template := &x509.Certificate{
+		SerialNumber: a.serial(), Subject: pkix.Name{CommonName: name},
+		NotBefore: now, NotAfter: now.Add(CALife),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		SubjectKeyId: id, AuthorityKeyId: id,
+	}
+	for _, c := range change {
+		c(template)
+	}
+	return CA{Crt: a.create(template, template, key.Public(), key), Key: key}
+}
+
+func (a *Authority) create(template, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, pub, key)
+	a.must(err)
+	crt, err := x509.ParseCertificate(der)
+	a.must(err)
+	return crt
+}
+
+func (a *Authority) serial() *big.Int {
+	serial, err := pki.NewSerial()
+	a.must(err)
+	return serial
+}
+
+// Newest returns the generation that signs.
+func (a *Authority) Newest() CA {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cas[len(a.cas)-1]
+}
+
+// Oldest returns the first generation still valid.
+func (a *Authority) Oldest() *x509.Certificate {
+	for _, crt := range a.certificates() {
+		if pki.CheckValidity(crt, a.clock.Now()) == nil {
+			return crt
+		}
+	}
+	return a.Newest().Crt
+}
+
+// Generations returns all there ever were, oldest first.
+func (a *Authority) Generations() []CA {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]CA(nil), a.cas...)
+}
+
+func (a *Authority) certificates() []*x509.Certificate {
+	var crts []*x509.Certificate
+	for _, ca := range a.Generations() {
+		crts = append(crts, ca.Crt)
+	}
+	return crts
+}
+
+// Chain is the signed succession, from the first generation on.
+func (a *Authority) Chain() []byte {
+	var links []json.RawMessage
+	cas := a.Generations()
+	for i := 1; i < len(cas); i++ {
+		links = append(links, a.Link(cas[i-1], cas[i]))
+	}
+	data, err := json.Marshal(append([]json.RawMessage{}, links...))
+	a.must(err)
+	return data
+}
+
+// Link is old's word for new.
+func (a *Authority) Link(old, new CA) []byte {
+	payload, err := envelope.EncodeLink(envelope.Link{
+		OldPEM: string(pki.EncodeCertificatePEM(old.Crt.Raw)),
+		NewPEM: string(pki.EncodeCertificatePEM(new.Crt.Raw)),
+	})
+	a.must(err)
+	data, err := envelope.Sign(old.Key, payload)
+	a.must(err)
+	return data
+}
+
+// Sign signs a payload with the newest CA's key.
+func (a *Authority) Sign(payload []byte) []byte {
+	data, err := envelope.Sign(a.Newest().Key, payload)
+	a.must(err)
+	return data
+}
+
+// CRLs returns a revocation list of each valid generation.
+func (a *Authority) CRLs() []byte {
+	var all [][]byte
+	for _, ca := range a.Generations() {
+		if pki.CheckValidity(ca.Crt, a.clock.Now()) == nil {
+			all = append(all, a.CRL(ca, a.Number, a.clock.Now()))
+		}
+	}
+	return bytes.Join(all, []byte("\n"))
+}
+
+// CRL makes one revocation list in PEM.
+func (a *Authority) CRL(ca CA, number int64, thisUpdate time.Time) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(number), ThisUpdate: thisUpdate, NextUpdate: thisUpdate.Add(CRLLife),
+		RevokedCertificateEntries: a.revoked,
+	}, ca.Crt, ca.Key)
+	a.must(err)
+	return pki.EncodeCRLPEM(der)
+}
+
+// Issue makes a certificate for pub, with changes to what is usual.
+func (a *Authority) Issue(csr *x509.CertificateRequest, pub crypto.PublicKey, change ...func(*x509.Certificate)) *x509.Certificate {
+	ca := a.Newest()
+	now := a.clock.Now()
+	template := &x509.Certificate{
+		SerialNumber: a.serial(), RawSubject: csr.RawSubject, Subject: csr.Subject,
+		NotBefore: now, NotAfter: now.Add(LeafLife), BasicConstraintsValid: true,
+		DNSNames: csr.DNSNames, IPAddresses: csr.IPAddresses, EmailAddresses: csr.EmailAddresses, URIs: csr.URIs,
+	}
+	for _, c := range change {
+		c(template)
+	}
+	return a.create(template, ca.Crt, pub, ca.Key)
+}
+
+// IssueServer makes a certificate for an HTTPS server.
+func (a *Authority) IssueServer(t testing.TB, ip string) tls.Certificate {
+	t.Helper()
+	key, err := pki.KeyECDSAP256.Generate()
+	a.must(err)
+	crt := a.Issue(&x509.CertificateRequest{IPAddresses: []net.IP{net.ParseIP(ip)}}, key.Public())
+	return tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key}
+}
+
+// Revoked reports whether a serial is.
+func (a *Authority) Revoked(serial *big.Int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, entry := range a.revoked {
+		if entry.SerialNumber.Cmp(serial) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Revocations returns what was revoked.
+func (a *Authority) Revocations() []x509.RevocationListEntry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]x509.RevocationListEntry(nil), a.revoked...)
+}
+
+func (a *Authority) submit(w http.ResponseWriter, body []byte) {
+	req, err := pki.ParseRequest(body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a.mu.Lock()
+	id := a.nextID
+	known := false
+	for old, csr := range a.csrs {
+		if bytes.Equal(csr, body) {
+			id, known = old, true
+		}
+	}
+	approve := !known && a.AutoApprove > 0
+	if !known {
+		a.nextID++
+		a.csrs[id] = body
+	}
+	if approve {
+		a.AutoApprove--
+	}
+	a.mu.Unlock()
+	if approve {
+		crt := a.Issue(req.CSR, req.CSR.PublicKey)
+		a.mu.Lock()
+		a.issued[id] = pki.EncodeCertificatePEM(crt.Raw)
+		a.mu.Unlock()
+	}
+	w.Header().Set("Location", strconv.FormatUint(id, 10))
+	w.WriteHeader(http.StatusCreated)
+}
+
+func (a *Authority) request(id uint64) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.csrs[id]
+}
+
+func (a *Authority) certificate(id uint64) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.issued[id]
+}
+
+func (a *Authority) pendingList() []map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := []map[string]string{}
+	for id, csr := range a.csrs {
+		if a.issued[id] == nil {
+			list = append(list, map[string]string{"id": strconv.FormatUint(id, 10), "csr": string(csr)})
+		}
+	}
+	return list
+}
+
+func (a *Authority) sign(w http.ResponseWriter, id uint64, template []byte) {
+	stored := a.request(id)
+	if stored == nil || a.certificate(id) != nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	req, err := pki.ParseRequest(stored)
+	a.must(err)
+	names := req
+	if len(template) > 0 {
+		if names, err = pki.ParseRequest(template); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	crt := a.Issue(names.CSR, req.CSR.PublicKey)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.issued[id] = pki.EncodeCertificatePEM(crt.Raw)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (a *Authority) reject(w http.ResponseWriter, id uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.csrs[id] == nil || a.issued[id] != nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	delete(a.csrs, id)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (a *Authority) renew(w http.ResponseWriter, body []byte) {
+	message, err := envelope.Parse(body)
+	a.must(err)
+	renewal, err := envelope.DecodeRenewal(message.Payload())
+	a.must(err)
+	crt, err := pki.ParseCertificatePEM([]byte(renewal.CertificatePEM))
+	a.must(err)
+	req, err := pki.ParseRequest([]byte(renewal.RequestPEM))
+	a.must(err)
+	if message.Verify(crt.PublicKey) != nil || a.Revoked(crt.SerialNumber) {
+		http.Error(w, "not the holder of a valid certificate", http.StatusBadRequest)
+		return
+	}
+	renewed := a.Issue(&x509.CertificateRequest{
+		RawSubject: crt.RawSubject, DNSNames: crt.DNSNames, IPAddresses: crt.IPAddresses,
+	}, req.CSR.PublicKey)
+	_, _ = w.Write(pki.EncodeCertificatePEM(renewed.Raw))
+}
+
+func (a *Authority) revoke(w http.ResponseWriter, body []byte, user bool) {
+	message, err := envelope.Parse(body)
+	a.must(err)
+	rev, err := envelope.DecodeRevocation(message.Payload())
+	a.must(err)
+	serial := rev.Serial
+	if serial == nil {
+		crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
+		a.must(err)
+		serial = crt.SerialNumber
+		if !message.Null() && message.Verify(crt.PublicKey) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+	}
+	if message.Null() && !requireUser(w, user) {
+		return
+	}
+	if a.Revoked(serial) {
+		http.Error(w, "certificate revoked", http.StatusConflict)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.revoked = append(a.revoked, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: a.clock.Now(), ReasonCode: rev.Reason})
+	a.Number++
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// quiet keeps refused handshakes, which are the point of a test, out of its output.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

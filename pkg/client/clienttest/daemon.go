@@ -1,0 +1,231 @@
+// Package clienttest has a daemon for tests of clients: a small one, quick to start,
+// that can be told to misbehave. It answers well-behaved clients as a real one does, and
+// makes no attempt to withstand others.
+package clienttest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+)
+
+// A Daemon serves both authorities on a pair of ports of the loopback interface.
+type Daemon struct {
+	URL   string
+	Clock *clock.Fake
+	CAS   *Authority
+	CAU   *Authority
+	HTTPS *Authority // signs the daemon's own certificate
+
+	// Override, if set, gets each request first, and reports whether it has answered.
+	Override func(w http.ResponseWriter, r *http.Request) bool
+
+	// Reference leaves out what a reference daemon does not have.
+	Reference bool
+
+	mu   sync.Mutex
+	leaf tls.Certificate
+	seen []string
+}
+
+// Start starts a daemon that lives as long as the test.
+func Start(t testing.TB, clock *clock.Fake) *Daemon {
+	t.Helper()
+	d := &Daemon{
+		Clock: clock,
+		CAS:   NewAuthority(t, clock, "CAS"),
+		CAU:   NewAuthority(t, clock, "CAU"),
+		HTTPS: NewAuthority(t, clock, "HTTPS"),
+	}
+	d.SetLeaf(d.HTTPS.IssueServer(t, "127.0.0.1"))
+	plain, secure := listen(t)
+	d.URL = "http://" + plain.Addr().String()
+	d.serve(t, plain, nil)
+	d.serve(t, secure, &tls.Config{
+		ClientAuth:             tls.RequestClientCert,
+		SessionTicketsDisabled: true,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			leaf := d.leaf
+			return &leaf, nil
+		},
+	})
+	return d
+}
+
+// SetLeaf replaces the daemon's HTTPS certificate.
+func (d *Daemon) SetLeaf(leaf tls.Certificate) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leaf = leaf
+}
+
+// Seen returns the requests so far, as "GET http /cas/crl".
+func (d *Daemon) Seen() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.seen...)
+}
+
+// listen finds two ports in a row.
+func listen(t testing.TB) (plain, secure net.Listener) {
+	t.Helper()
+	for range 100 {
+		first, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := first.Addr().(*net.TCPAddr).Port
+		second, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
+		if err == nil {
+			return first, second
+		}
+		first.Close()
+	}
+	t.Fatal("no two ports in a row are free")
+	return nil, nil
+}
+
+func (d *Daemon) serve(t testing.TB, listener net.Listener, config *tls.Config) {
+	// StartTLS would add a certificate of its own, and prefer it for IP addresses.
+	if config != nil {
+		listener = tls.NewListener(listener, config)
+	}
+	server := &httptest.Server{
+		Listener: listener,
+		Config:   &http.Server{Handler: http.HandlerFunc(d.handle), ErrorLog: quiet()},
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+}
+
+func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	d.mu.Lock()
+	d.seen = append(d.seen, r.Method+" "+scheme+" "+r.URL.Path)
+	d.mu.Unlock()
+	if d.Override != nil && d.Override(w, r) {
+		return
+	}
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	authority := map[string]*Authority{"cas": d.CAS, "cau": d.CAU}[parts[0]]
+	if authority == nil || len(parts) < 2 {
+		http.NotFound(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	user := d.user(r)
+	name := strings.Join(parts[1:], "/")
+	switch r.Method + " " + name {
+	case "GET crl":
+		_, _ = w.Write(authority.CRLs())
+	case "GET crt/ca.crt.pem":
+		_, _ = w.Write(pki.EncodeCertificatePEM(authority.Oldest().Raw))
+	case "GET crt/ca.crt.json":
+		_, _ = w.Write(authority.Chain())
+	case "GET crt/https-ca.json":
+		d.voucher(w, r, authority)
+	case "PUT csr":
+		authority.submit(w, body)
+	case "PUT crt/renew":
+		authority.renew(w, body)
+	case "PUT crt/revoke":
+		authority.revoke(w, body, user)
+	case "GET csr":
+		if requireUser(w, user) {
+			_ = json.NewEncoder(w).Encode(authority.pendingList())
+		}
+	default:
+		d.byID(w, r, authority, parts, body, user)
+	}
+}
+
+func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authority, parts []string, body []byte, user bool) {
+	if len(parts) != 3 {
+		http.NotFound(w, r)
+		return
+	}
+	id, err := strconv.ParseUint(parts[2], 10, 63)
+	if err != nil {
+		http.Error(w, "Invalid integer", http.StatusBadRequest)
+		return
+	}
+	switch r.Method + " " + parts[1] {
+	case "GET csr":
+		answer(w, authority.request(id))
+	case "GET crt":
+		answer(w, authority.certificate(id))
+	case "PUT crt":
+		if requireUser(w, user) {
+			authority.sign(w, id, body)
+		}
+	case "DELETE csr":
+		if requireUser(w, user) {
+			authority.reject(w, id)
+		}
+	default:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+func answer(w http.ResponseWriter, pem []byte) {
+	if pem == nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	_, _ = w.Write(pem)
+}
+
+func requireUser(w http.ResponseWriter, user bool) bool {
+	if !user {
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	return user
+}
+
+func (d *Daemon) user(r *http.Request) bool {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	crt := r.TLS.PeerCertificates[0]
+	_, err := pki.VerifyIssued(crt, d.CAU.certificates(), d.Clock.Now())
+	return err == nil && !d.CAU.Revoked(crt.SerialNumber)
+}
+
+func (d *Daemon) voucher(w http.ResponseWriter, r *http.Request, authority *Authority) {
+	if d.Reference {
+		http.Error(w, "Invalid integer", http.StatusBadRequest)
+		return
+	}
+	_, _ = w.Write(authority.Vouch(d.HTTPS.certificates()))
+}
+
+// Vouch returns the envelope that says who signs the daemon's HTTPS certificate.
+func (a *Authority) Vouch(cas []*x509.Certificate) []byte {
+	var bundle []byte
+	for _, ca := range cas {
+		bundle = append(bundle, pki.EncodeCertificatePEM(ca.Raw)...)
+	}
+	payload, err := envelope.EncodeServerCA(envelope.ServerCA{PEM: string(bundle)})
+	a.must(err)
+	return a.Sign(payload)
+}

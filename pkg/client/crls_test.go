@@ -1,0 +1,87 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"testing"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/client/clienttest"
+	"cauase/pkg/pki"
+)
+
+func parseCRLs(t *testing.T, pems ...[]byte) []*x509.RevocationList {
+	t.Helper()
+	if len(pems) == 0 {
+		return nil
+	}
+	crls, err := pki.ParseCRLsPEM(bytes.Join(pems, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return crls
+}
+
+func TestUpdateCRLs(t *testing.T) {
+	d, c := start(t)
+	old := d.CAS.Newest()
+	d.Clock.Advance(span)
+	young := d.CAS.Rollover()
+	d.Clock.Advance(span / 10)
+	now := d.Clock.Now()
+	both := []*x509.Certificate{old.Crt, young.Crt}
+	crl := d.CAS.CRL
+	rogue := clienttest.NewAuthority(t, d.Clock, "CAS").Newest()
+	// forgedCA pretends to be young, with another key.
+	forgedCA := d.CAS.NewCA("CAS", func(c *x509.Certificate) { c.SubjectKeyId = young.Crt.SubjectKeyId })
+
+	type numbers map[string]int64 // by the CA's key id
+	tests := []struct {
+		name    string
+		served  [][]byte
+		local   [][]byte
+		trusted []*x509.Certificate
+		want    numbers
+		err     error
+	}{
+		{"first ones", [][]byte{crl(old, 5, now), crl(young, 5, now)}, nil, both, numbers{"old": 5, "young": 5}, nil},
+		{"newer ones", [][]byte{crl(old, 6, now), crl(young, 6, now)}, [][]byte{crl(old, 5, now), crl(young, 5, now)}, both, numbers{"old": 6, "young": 6}, nil},
+		{"the same again", [][]byte{crl(old, 5, now)}, [][]byte{crl(old, 5, now)}, both, numbers{"old": 5}, nil},
+		{"a lower number", [][]byte{crl(old, 6, now), crl(young, 4, now)}, [][]byte{crl(old, 5, now), crl(young, 5, now)}, both, nil, client.ErrCRLRollback},
+		{"the same number, of before", [][]byte{crl(old, 5, now.Add(-time.Hour))}, [][]byte{crl(old, 5, now)}, both, nil, client.ErrCRLRollback},
+		{"a higher number, of before", [][]byte{crl(old, 6, now.Add(-time.Hour))}, [][]byte{crl(old, 5, now)}, both, numbers{"old": 6}, nil},
+		{"a rollback of a list with a forged past", [][]byte{crl(young, 5, now)}, [][]byte{crl(forgedCA, 9, now)}, both, numbers{"young": 5}, nil},
+		{"expired", [][]byte{crl(old, 5, now.Add(-clienttest.CRLLife-time.Second))}, nil, both, nil, client.ErrCRL},
+		{"forged", [][]byte{crl(old, 5, now), crl(forgedCA, 5, now)}, nil, both, nil, client.ErrCRL},
+		{"of a stranger alone", [][]byte{crl(rogue, 5, now)}, nil, both, nil, client.ErrCRL},
+		{"of a CA not trusted yet", [][]byte{crl(old, 5, now), crl(young, 5, now)}, nil, both[:1], numbers{"old": 5}, nil},
+		{"one no longer served is kept", [][]byte{crl(young, 6, now)}, [][]byte{crl(old, 5, now), crl(young, 5, now)}, both, numbers{"old": 5, "young": 6}, nil},
+		{"one no longer trusted is not", [][]byte{crl(young, 6, now)}, [][]byte{crl(old, 5, now)}, both[1:], numbers{"young": 6}, nil},
+		{"junk", [][]byte{[]byte("junk")}, nil, both, nil, pki.ErrInvalid},
+		{"nothing", nil, nil, both, nil, pki.ErrInvalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			serve(d, "/cas/crl", bytes.Join(tt.served, []byte("\n")))
+			got, err := c.UpdateCRLs(context.Background(), tt.trusted, parseCRLs(t, tt.local...))
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("error %v, want %v", err, tt.err)
+			}
+			if len(got) != len(tt.want) {
+				t.Fatalf("%d lists, want %v", len(got), tt.want)
+			}
+			for _, crl := range got {
+				name := "old"
+				if bytes.Equal(crl.AuthorityKeyId, young.Crt.SubjectKeyId) {
+					name = "young"
+				}
+				if crl.Number.Int64() != tt.want[name] {
+					t.Errorf("list of %s is number %v, want %d", name, crl.Number, tt.want[name])
+				}
+			}
+		})
+	}
+}
