@@ -53,7 +53,8 @@ func env(name string) []string {
 func serveFlags() []urfave.Flag {
 	return []urfave.Flag{
 		text(groupAddress, flagNetloc, "", "`HOST[:PORT]` at which verifiers reach this service; becomes part of certificates (required)"),
-		number(groupAddress, flagBasePort, 0, "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80 (default: that of --netloc, or 80)"),
+		&urfave.IntFlag{Category: groupAddress, Name: flagBasePort, EnvVars: env(flagBasePort), DefaultText: "that of --netloc, or 80",
+			Usage: "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80"},
 		texts(groupAddress, flagBind, "`ADDRESS` to listen on, repeatable (default: whatever the host of --netloc resolves to)"),
 
 		dbFlag(),
@@ -71,7 +72,8 @@ func serveFlags() []urfave.Flag {
 			Usage: "store both auto-approve counts in the database, at the first use of this; later values are ignored"},
 
 		text(groupKeys, flagKeyType, string(pki.DefaultKeyType), "`TYPE` of new keys: "+keyTypes()),
-		number(groupKeys, flagKeyLen, 0, "`BITS` of new keys, which makes them RSA; the same as --key-type rsa-BITS"),
+		&urfave.IntFlag{Category: groupKeys, Name: flagKeyLen, EnvVars: env(flagKeyLen), DefaultText: "none",
+			Usage: "`BITS` of new keys, which makes them RSA; the same as --key-type rsa-BITS"},
 		float(groupKeys, flagThreshold, 31, "`DAYS` before its expiry at which our own HTTPS certificate is renewed"),
 		text(groupKeys, flagBackdate, "1m", "`DURATION` by which certificates are backdated, for peers whose clock is late; at most 1/100 of their validity"),
 		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),
@@ -96,11 +98,7 @@ func texts(category, name, usage string) urfave.Flag {
 }
 
 func number(category, name string, value int, usage string) urfave.Flag {
-	f := &urfave.IntFlag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
-	if strings.Contains(usage, "(default") || name == flagKeyLen {
-		f.DefaultText = "see there"
-	}
-	return f
+	return &urfave.IntFlag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
 }
 
 func float(category, name string, value float64, usage string) urfave.Flag {

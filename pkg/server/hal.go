@@ -9,13 +9,29 @@ import (
 )
 
 // A link is one entry of a HAL page. Its members are written in this order, and the
-// entries of a page in theirs, as the reference has them.
+// entries of a page in theirs, byte for byte as the reference has them.
 type link struct {
 	name      string
-	Title     string `json:"title,omitempty"`
-	Templated bool   `json:"templated,omitempty"`
-	Href      string `json:"href"`
-	Method    string `json:"method,omitempty"` // of actions
+	title     string
+	templated bool
+	href      string
+	method    string // of actions
+}
+
+func (l link) appendTo(page *bytes.Buffer) {
+	page.WriteString(`"` + l.name + `": {`)
+	if l.title != "" {
+		page.WriteString(`"title": "` + l.title + `", `)
+	}
+	if l.templated {
+		page.WriteString(`"templated": true, `)
+	}
+	// Our own words, and a host that ParseNetloc has let through: nothing to escape.
+	page.WriteString(`"href": "` + l.href + `"`)
+	if l.method != "" {
+		page.WriteString(`, "method": "` + l.method + `"`)
+	}
+	page.WriteByte('}')
 }
 
 // An operation is what a HAL page says about a route of an authority.
@@ -28,32 +44,32 @@ type operation struct {
 // halLinks are the operations that read, in the reference's order.
 func halLinks() []operation {
 	return []operation{
-		{link: link{name: "getCertificateRevocationListList", Title: "Retrieve latest certificate revocation list for all valid authorities."}, path: "/crl"},
-		{link: link{name: "getCertificateRevocationList", Title: "Retrieve latest certificate revocation list for given decimal representation of the authority identifier.", Templated: true}, path: "/crl/{+authority_key_id}"},
-		{link: link{name: "getPendingCertificateRequestList", Title: "List pending certificate signing requests."}, path: "/csr", user: true},
-		{link: link{name: "getCertificateSigningRequest", Title: "Retrieve a pending certificate signing request.", Templated: true}, path: "/csr/{+csr_id}"},
-		{link: link{name: "getCertificate", Title: "Retrieve a signed certificate.", Templated: true}, path: "/crt/{+csr_id}"},
-		{link: link{name: "getCACertificate", Title: "Retrieve current CA certificate."}, path: "/crt/ca.crt.pem"},
-		{link: link{name: "getCACertificateChain", Title: "Retrieve current CA certificate trust chain."}, path: "/crt/ca.crt.json"},
+		{link: link{name: "getCertificateRevocationListList", title: "Retrieve latest certificate revocation list for all valid authorities."}, path: "/crl"},
+		{link: link{name: "getCertificateRevocationList", title: "Retrieve latest certificate revocation list for given decimal representation of the authority identifier.", templated: true}, path: "/crl/{+authority_key_id}"},
+		{link: link{name: "getPendingCertificateRequestList", title: "List pending certificate signing requests."}, path: "/csr", user: true},
+		{link: link{name: "getCertificateSigningRequest", title: "Retrieve a pending certificate signing request.", templated: true}, path: "/csr/{+csr_id}"},
+		{link: link{name: "getCertificate", title: "Retrieve a signed certificate.", templated: true}, path: "/crt/{+csr_id}"},
+		{link: link{name: "getCACertificate", title: "Retrieve current CA certificate."}, path: "/crt/ca.crt.pem"},
+		{link: link{name: "getCACertificateChain", title: "Retrieve current CA certificate trust chain."}, path: "/crt/ca.crt.json"},
 	}
 }
 
 // halActions are the operations that change something, in the reference's order.
 func halActions() []operation {
 	return []operation{
-		{link: link{name: "createCertificateSigningRequest", Title: "Request a new certificate signature.", Method: http.MethodPut}, path: "/csr"},
-		{link: link{name: "deletePendingCertificateRequest", Title: "Reject a pending certificate signing request.", Templated: true, Method: http.MethodDelete}, path: "/csr/{+csr_id}", user: true},
-		{link: link{name: "createCertificate", Title: "Accept pending certificate signing request", Templated: true, Method: http.MethodPut}, path: "/crt/{+crt_id}", user: true},
-		{link: link{name: "revokeCertificate", Title: "Revoke a certificate", Method: http.MethodPut}, path: "/crt/revoke"},
-		{link: link{name: "renewCertificate", Title: "Renew a certificate", Method: http.MethodPut}, path: "/crt/renew"},
+		{link: link{name: "createCertificateSigningRequest", title: "Request a new certificate signature.", method: http.MethodPut}, path: "/csr"},
+		{link: link{name: "deletePendingCertificateRequest", title: "Reject a pending certificate signing request.", templated: true, method: http.MethodDelete}, path: "/csr/{+csr_id}", user: true},
+		{link: link{name: "createCertificate", title: "Accept pending certificate signing request", templated: true, method: http.MethodPut}, path: "/crt/{+crt_id}", user: true},
+		{link: link{name: "revokeCertificate", title: "Revoke a certificate", method: http.MethodPut}, path: "/crt/revoke"},
+		{link: link{name: "renewCertificate", title: "Renew a certificate", method: http.MethodPut}, path: "/crt/renew"},
 	}
 }
 
 func (s *Server) getRootHAL(x *exchange) (perform, error) {
 	return hal(x, section{"_links", []link{
-		{name: "self", Href: "/"},
-		{name: "getCASHAL", Title: "cas", Href: "/cas"},
-		{name: "getCAUHAL", Title: "cau", Href: "/cau"},
+		{name: "self", href: "/"},
+		{name: "getCASHAL", title: "cas", href: "/cas"},
+		{name: "getCAUHAL", title: "cau", href: "/cau"},
 	}})
 }
 
@@ -68,14 +84,14 @@ func (s *Server) getAuthorityHAL(x *exchange) (perform, error) {
 		links := make([]link, len(operations))
 		for i, o := range operations {
 			links[i] = o.link
-			links[i].Href = self + o.path
+			links[i].href = self + o.path
 			if o.user {
-				links[i].Href = secure + links[i].Href
+				links[i].href = secure + links[i].href
 			}
 		}
 		return links
 	}
-	links := []link{{name: "self", Href: self}, {name: "home", Href: "/"}}
+	links := []link{{name: "self", href: self}, {name: "home", href: "/"}}
 	return hal(x,
 		section{"_links", append(links, resolve(halLinks())...)},
 		section{"_actions", resolve(halActions())},
@@ -94,15 +110,10 @@ func hal(x *exchange, sections ...section) (perform, error) {
 		page.WriteString([]string{"{", ", "}[min(i, 1)])
 		page.WriteString(`"` + sec.name + `": {`)
 		for j, l := range sec.links {
-			object, err := encodeJSON(l)
-			if err != nil {
-				return nil, err
-			}
 			if j > 0 {
 				page.WriteString(", ")
 			}
-			page.WriteString(`"` + l.name + `": `)
-			page.Write(object)
+			l.appendTo(&page)
 		}
 		page.WriteByte('}')
 	}

@@ -25,6 +25,8 @@ type Config struct {
 
 	// Ready lists what has to work for the daemon to be of use, for GET /readyz.
 	Ready []Check
+
+	timeouts timeouts // the zero value stands for defaultTimeouts; tests have less patience
 }
 
 // A Server is an http.Handler for the whole protocol.
@@ -42,6 +44,9 @@ func New(cfg Config) (*Server, error) {
 	case cfg.Clock == nil, cfg.Log == nil, cfg.Users == nil, cfg.Services == nil,
 		cfg.UsersVoucher == nil, cfg.ServicesVoucher == nil, cfg.Authenticator == nil, cfg.CORSKeys == nil:
 		return nil, errors.New("server: incomplete configuration")
+	}
+	if cfg.timeouts == (timeouts{}) {
+		cfg.timeouts = defaultTimeouts()
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool)}
 	for _, origin := range cfg.CORSWhitelist {
@@ -143,16 +148,23 @@ func (s *Server) authorize(ctx context.Context, x *exchange) error {
 	return errCredentials
 }
 
-// Timeouts of connections.
+// timeouts bound how long a connection may take for what.
+type timeouts struct {
+	header, read, write, idle time.Duration
+}
+
+func defaultTimeouts() timeouts {
+	return timeouts{
+		header: 10 * time.Second, // and for the TLS handshake
+		read:   2 * time.Minute,  // lets 10 MiB through at 90 kB/s
+		// Counted from the end of the request's header; lets a CRL of a million
+		// entries through at 150 kB/s.
+		write: 7 * time.Minute,
+		idle:  2 * time.Minute,
+	}
+}
+
 const (
-	// headerTimeout also bounds the TLS handshake.
-	headerTimeout = 10 * time.Second
-	// readTimeout lets 10 MiB through at 90 kB/s.
-	readTimeout = 2 * time.Minute
-	// writeTimeout, counted from the end of the request's header, lets a CRL of a million
-	// entries through at 150 kB/s.
-	writeTimeout   = 7 * time.Minute
-	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 	// maxStreams bounds what one HTTP/2 connection can have us do at once.
 	maxStreams = 64
@@ -163,10 +175,10 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 	return &http.Server{
 		Handler:                      s,
 		DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout:            headerTimeout,
-		ReadTimeout:                  readTimeout,
-		WriteTimeout:                 writeTimeout,
-		IdleTimeout:                  idleTimeout,
+		ReadHeaderTimeout:            s.cfg.timeouts.header,
+		ReadTimeout:                  s.cfg.timeouts.read,
+		WriteTimeout:                 s.cfg.timeouts.write,
+		IdleTimeout:                  s.cfg.timeouts.idle,
 		MaxHeaderBytes:               maxHeaderBytes,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:                     newErrorLog(s.log),

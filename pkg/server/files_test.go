@@ -1,0 +1,279 @@
+package server
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/store"
+)
+
+// privateOnly fails unless the folder of path holds nothing beside it that we have left,
+// and nobody else can read it.
+func privateOnly(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestCORSKeys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cors.key")
+	now := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	k, err := OpenCORSKeys(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil || len(k.verifying(now)) != 0 {
+		t.Error("a key before anything is to be signed")
+	}
+	first, err := k.signing(now)
+	if err != nil || len(first) != 32 {
+		t.Fatal(first, err)
+	}
+	privateOnly(t, path)
+	if again, _ := k.signing(now.Add(corsKeyLife/2 - time.Second)); string(again) != string(first) {
+		t.Error("another key before half a year")
+	}
+	// Another process, half a year later.
+	if k, err = OpenCORSKeys(path); err != nil {
+		t.Fatal(err)
+	}
+	later := now.Add(corsKeyLife / 2)
+	second, err := k.signing(later)
+	if err != nil || string(second) == string(first) {
+		t.Errorf("no new key: %v", err)
+	}
+	if got := k.verifying(later); len(got) != 2 {
+		t.Errorf("%d keys", len(got))
+	}
+	if got := k.verifying(now.Add(corsKeyLife)); len(got) != 1 || string(got[0]) != string(second) {
+		t.Errorf("%d keys after the first has expired", len(got))
+	}
+
+	for name, content := range map[string]string{
+		"no time":   "tomorrow 00\n",
+		"short key": "2031-01-01T00:00:00Z 0011\n",
+		"no hex":    "2031-01-01T00:00:00Z " + strings.Repeat("zz", 32) + "\n",
+		"no key":    "2031-01-01T00:00:00Z\n",
+		"too long":  strings.Repeat("#\n", maxCORSKeyFile),
+		"long line": strings.Repeat("#", maxCORSKeyFile) + "\n",
+		"a folder":  "",
+	} {
+		bad := filepath.Join(t.TempDir(), "cors.key")
+		if name == "a folder" {
+			err = os.Mkdir(bad, 0o700)
+		} else {
+			err = os.WriteFile(bad, []byte(content), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenCORSKeys(bad); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenCORSKeys(path); err != nil {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+func TestKeyPairFile(t *testing.T) {
+	s := newSite(t)
+	k, path := s.keyPair, s.keyPair.cfg.Path
+	privateOnly(t, path)
+	serial := func() string { return k.Certificate().Leaf.SerialNumber.String() }
+	// refreshed tells whether looking after the file brings another certificate.
+	refreshed := func() bool {
+		t.Helper()
+		before := serial()
+		if err := k.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		privateOnly(t, path)
+		if err := k.Check(); err != nil {
+			t.Error(err)
+		}
+		return serial() != before
+	}
+	if refreshed() {
+		t.Error("renewed for no reason")
+	}
+	other := newSite(t)
+	foreign, err := os.ReadFile(other.keyPair.cfg.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, certificates, _ := strings.Cut(string(own), "-----END PRIVATE KEY-----\n")
+	key, _, _ := strings.Cut(string(foreign), "-----BEGIN CERTIFICATE")
+	for name, content := range map[string]string{
+		"empty":                "",
+		"junk":                 "junk",
+		"cut":                  string(own[:len(own)/2]),
+		"foreign":              string(foreign),
+		"another key":          key + certificates,
+		"no key":               certificates,
+		"no certificate":       key,
+		"two keys":             key + string(own),
+		"readable to everyone": string(own),
+	} {
+		mode := os.FileMode(0o600)
+		if name == "readable to everyone" {
+			mode = 0o644
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		if !refreshed() {
+			t.Errorf("%s: not replaced", name)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if !refreshed() {
+		t.Error("missing: not replaced")
+	}
+
+	// What somebody puts there is used if it can be.
+	if err := os.WriteFile(path, own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := os.ReadFile(path); string(now) != string(own) {
+		t.Error("a usable file was replaced")
+	}
+
+	s.clk.Advance(testSpan - 31*testDay - time.Second)
+	if refreshed() {
+		t.Error("renewed too early")
+	}
+	s.clk.Advance(2 * time.Second)
+	if !refreshed() {
+		t.Error("not renewed at the threshold")
+	}
+	s.clk.Advance(2 * testSpan)
+	if err := k.Check(); err == nil {
+		t.Error("an expired certificate counts")
+	}
+	if !refreshed() {
+		t.Error("not renewed after its expiry")
+	}
+}
+
+// TestKeyPairOfShortLife makes sure that a threshold beyond the certificate's life does
+// not renew it at every look.
+func TestKeyPairOfShortLife(t *testing.T) {
+	s := newSite(t)
+	s.keyPair.cfg.Threshold = 10 * testSpan
+	before := s.keyPair.Certificate()
+	s.refresh()
+	if s.keyPair.Certificate() != before {
+		t.Error("renewed at once")
+	}
+	s.clk.Advance(testSpan/2 + time.Minute)
+	s.refresh()
+	if s.keyPair.Certificate() == before {
+		t.Error("not renewed in half its life")
+	}
+}
+
+// TestKeyPairSwitch renews the certificate under a running listener.
+func TestKeyPairSwitch(t *testing.T) {
+	s := newSite(t)
+	old, idle := s.client(nil), s.client(nil)
+	first := s.do(old, "GET", "https:/", "").TLS.PeerCertificates
+	s.clk.Advance(testSpan - testDay)
+	s.refresh()
+	if second := s.do(idle, "GET", "https:/", "").TLS.PeerCertificates; second[0].Equal(first[0]) || len(second) != 2 || !second[1].IsCA {
+		t.Error("the new certificate is not shown")
+	}
+	if again := s.do(old, "GET", "https:/", "").TLS.PeerCertificates; !again[0].Equal(first[0]) {
+		t.Error("the connection was dropped")
+	}
+}
+
+// noIssuer cannot issue.
+type noIssuer struct{ ServerIssuer }
+
+func (noIssuer) IssueServer(context.Context, crypto.PublicKey) (*x509.Certificate, *x509.Certificate, error) {
+	return nil, nil, store.ErrUnavailable
+}
+
+func TestKeyPairFailures(t *testing.T) {
+	s := newSite(t)
+	before := s.keyPair.Certificate()
+	s.clk.Advance(testSpan - testDay)
+
+	good := s.keyPair.cfg.Issuer
+	s.keyPair.cfg.Issuer = noIssuer{good}
+	if err := s.keyPair.Refresh(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("database away: %v", err)
+	}
+	s.keyPair.cfg.Issuer = good
+	s.keyPair.cfg.Path = filepath.Join(t.TempDir(), "missing", "server.key.pem")
+	if err := s.keyPair.Refresh(t.Context()); err == nil {
+		t.Error("no error for a folder that is not there")
+	}
+	if s.keyPair.Certificate() != before || s.keyPair.Check() != nil {
+		t.Error("what was usable is not used any more")
+	}
+}
+
+func TestWritePrivateFile(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.WriteFile(target, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := writePrivateFile(link, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	privateOnly(t, target)
+	if got, _ := os.ReadFile(target); string(got) != "new" {
+		t.Errorf("%q", got)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+	// A folder cannot be replaced by a file; the attempt leaves nothing.
+	folder := filepath.Join(dir, "folder")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := writePrivateFile(folder, []byte("new")); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".folder.*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
