@@ -54,15 +54,16 @@ type Action string
 
 // The actions that are recorded.
 const (
-	CreateCA Action = "ca.create"
-	ExpireCA Action = "ca.expire"
-	Submit   Action = "csr.submit"
-	Reject   Action = "csr.reject"
-	Sign     Action = "crt.sign"
-	Renew    Action = "crt.renew"
-	Revoke   Action = "crt.revoke"
-	LockAuto Action = "auto-approve.lock"
-	MakeCRL  Action = "crl.generate"
+	CreateCA   Action = "ca.create"
+	ExpireCA   Action = "ca.expire"
+	Submit     Action = "csr.submit"
+	Reject     Action = "csr.reject"
+	Sign       Action = "crt.sign"
+	Renew      Action = "crt.renew"
+	Revoke     Action = "crt.revoke"
+	LockAuto   Action = "auto-approve.lock"
+	MakeCRL    Action = "crl.generate"
+	SetKeyType Action = "ca.next-key-type"
 )
 
 // Result says how it ended.

@@ -43,6 +43,10 @@ type Config struct {
 	Backdate  time.Duration // how far before the time of issuance NotBefore lies, for verifiers whose clock is late
 	Retention time.Duration // how long an expired certificate stays on record
 
+	// ChainRetention is how long after a CA's expiry its word for its successor is still
+	// served, to hosts that were away. Zero means always.
+	ChainRetention time.Duration
+
 	MaxPending      int  // pending requests, above which new ones are refused
 	AutoApprove     int  // how many of the first requests ever are signed at once
 	LockAutoApprove bool // keep the first AutoApprove ever locked, whatever is configured later
@@ -69,7 +73,7 @@ func (c Config) check() error {
 		return errors.New("ca: no netloc")
 	case (c.Name == store.HTTPS) != (c.Host != ""):
 		return errors.New("ca: a host constraint is for the HTTPS authority")
-	case c.Backdate < 0 || c.Retention < 0 || c.MaxPending < 0 || c.AutoApprove < 0:
+	case c.Backdate < 0 || c.Retention < 0 || c.ChainRetention < 0 || c.MaxPending < 0 || c.AutoApprove < 0:
 		return errors.New("ca: negative limit")
 	}
 	return nil

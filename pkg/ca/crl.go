@@ -26,10 +26,20 @@ type crlCache struct {
 // A crlSet is the lists of every valid CA of an authority, as of one number.
 type crlSet struct {
 	number  int64
-	version int64 // of the CA certificates
-	from    time.Time
+	version int64     // of the CA certificates
+	from    time.Time // ThisUpdate
+	until   time.Time // NextUpdate
 	renewAt time.Time
+	loaded  time.Time // when it was made, or read from the store
 	lists   []crlOf
+}
+
+func (s *crlSet) list(pem []byte) List {
+	l := List{PEM: pem, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until}
+	if s.from.Before(s.loaded.Truncate(time.Second)) {
+		l.Modified = s.from
+	}
+	return l
 }
 
 type crlOf struct {
@@ -45,36 +55,45 @@ type revokedEntries struct {
 	loaded  bool
 }
 
-// CRLs returns the revocation lists of every valid CA, PEM, oldest CA first, with an empty
-// line between them.
-func (a *Authority) CRLs(ctx context.Context) ([]byte, error) {
+// A List is one or more revocation lists, ready to be served.
+type List struct {
+	PEM        []byte
+	Number     int64
+	ThisUpdate time.Time // whole seconds; grows with every list, unless the clock was set back
+	NextUpdate time.Time
+	Modified   time.Time // ThisUpdate, or zero when the next list may have the same
+}
+
+// CRLs returns the revocation lists of every valid CA, oldest CA first, with an empty line
+// between them. They all have the same number and times.
+func (a *Authority) CRLs(ctx context.Context) (List, error) {
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
-		return nil, err
+		return List{}, err
 	}
 	pems := make([][]byte, len(set.lists))
 	for i, l := range set.lists {
 		pems[i] = l.pem
 	}
 	if len(pems) == 1 {
-		return pems[0], nil
+		return set.list(pems[0]), nil
 	}
-	return bytes.Join(pems, []byte("\n")), nil
+	return set.list(bytes.Join(pems, []byte("\n"))), nil
 }
 
-// CRL returns the revocation list, PEM, of the valid CA whose key identifier, read as one
-// big-endian integer, is aki.
-func (a *Authority) CRL(ctx context.Context, aki *big.Int) ([]byte, error) {
+// CRL returns the revocation list of the valid CA whose key identifier, read as one big-endian
+// integer, is aki.
+func (a *Authority) CRL(ctx context.Context, aki *big.Int) (List, error) {
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
-		return nil, err
+		return List{}, err
 	}
 	for _, l := range set.lists {
 		if new(big.Int).SetBytes(l.keyID).Cmp(aki) == 0 {
-			return l.pem, nil
+			return set.list(l.pem), nil
 		}
 	}
-	return nil, fmt.Errorf("%w: no valid CA has this authority key identifier", ErrNotFound)
+	return List{}, fmt.Errorf("%w: no valid CA has this authority key identifier", ErrNotFound)
 }
 
 // currentCRLs returns lists that are up to date now, making them first when there are none,
@@ -192,7 +211,7 @@ func (a *Authority) storedCRLs(ctx context.Context, now time.Time, st state, val
 	} else if err != nil {
 		return nil, err
 	}
-	set := &crlSet{number: number, version: st.version}
+	set := &crlSet{number: number, version: st.version, loaded: now}
 	for i, row := range rows {
 		if row.Pruned != entries.pruned {
 			return nil, nil
@@ -211,7 +230,7 @@ func (a *Authority) storedCRLs(ctx context.Context, now time.Time, st state, val
 // add appends a list to the set, which is fresh as long as all of its lists are.
 func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der []byte) {
 	if len(s.lists) == 0 || renewAt.Before(s.renewAt) {
-		s.renewAt = renewAt
+		s.renewAt, s.until = renewAt, row.NextUpdate
 	}
 	s.from = later(s.from, row.ThisUpdate)
 	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, pki.EncodeCRLPEM(der)})
@@ -225,6 +244,7 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 		return nil, err
 	}
 	outdated := number == 0
+	var last time.Time
 	for _, g := range valid {
 		row, err := tx.CRL(ctx, a.cfg.Name, g.id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -233,15 +253,16 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 			return nil, err
 		}
 		outdated = outdated || row.Number >= number
+		last = later(last, row.ThisUpdate)
 	}
 	if outdated {
 		if number, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
 			return nil, err
 		}
 	}
-	set := &crlSet{number: number, version: st.version}
+	set := &crlSet{number: number, version: st.version, loaded: now}
 	for _, g := range valid {
-		row, der, err := a.signCRL(now, number, g, entries)
+		row, der, err := a.signCRL(now, last, number, g, entries)
 		if err != nil {
 			return nil, err
 		}
@@ -255,13 +276,14 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 }
 
 // signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a
-// certificate's NotBefore: a host whose clock is a little late must not refuse everybody.
-func (a *Authority) signCRL(now time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der []byte, err error) {
+// certificate's NotBefore: a host whose clock is a little late must not refuse everybody. Within the
+// backdating it lies after last, that of the list before, so that it tells them apart.
+func (a *Authority) signCRL(now, last time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der []byte, err error) {
 	row = store.CRL{
 		Authority:  a.cfg.Name,
 		CAID:       g.id,
 		Number:     number,
-		ThisUpdate: now.Add(-min(a.cfg.Backdate, a.CRLLife()/maxBackdate)).Truncate(time.Second),
+		ThisUpdate: earlier(now, later(now.Add(-min(a.cfg.Backdate, a.CRLLife()/maxBackdate)), last.Add(time.Second))).Truncate(time.Second),
 		// Whole seconds are written: rounded up, so that spans of seconds work.
 		NextUpdate: now.Add(a.CRLLife() + time.Second - 1).Truncate(time.Second),
 		Pruned:     entries.pruned,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
@@ -99,13 +100,9 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) error {
 	}
 	// Making a key can take seconds: it is made before the transaction, and thrown away if
 	// another daemon has been faster.
-	keyType := a.cfg.KeyType
-	if n := len(loaded.list); n > 0 {
-		t, err := pki.KeyTypeOf(loaded.list[n-1].crt.PublicKey)
-		if err != nil {
-			return err
-		}
-		keyType = t
+	keyType, err := a.nextKeyType(ctx, loaded)
+	if err != nil {
+		return err
 	}
 	key, err := keyType.Generate()
 	if err != nil {
@@ -123,6 +120,9 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
+		if err := tx.DeleteSetting(ctx, a.cfg.Name, store.SettingNextKeyType); err != nil {
+			return err
+		}
 		return a.addGeneration(ctx, tx, now, next, made)
 	})
 	if err != nil {
@@ -133,6 +133,47 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) error {
 	a.log.InfoContext(ctx, "new CA certificate", "key_id", hex.EncodeToString(newest.crt.SubjectKeyId),
 		"not_after", newest.times.NotAfter, "generation", len(next.list))
 	return nil
+}
+
+// nextKeyType is the type of the next CA key: the one an operator has asked for, else that of
+// the key before it. A changed default or flag changes nothing: hosts that verify certificates
+// today may not know another algorithm.
+func (a *Authority) nextKeyType(ctx context.Context, g *generations) (pki.KeyType, error) {
+	var chosen string
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		chosen, err = r.Setting(ctx, a.cfg.Name, store.SettingNextKeyType)
+		return err
+	})
+	switch {
+	case err == nil:
+		t, err := pki.ParseKeyType(chosen)
+		if err != nil {
+			return "", fmt.Errorf("%w: setting %s of %s: %w", ErrDamaged, store.SettingNextKeyType, a.cfg.Name, err)
+		}
+		return t, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return "", err
+	case len(g.list) == 0:
+		return a.cfg.KeyType, nil
+	default:
+		return pki.KeyTypeOf(g.list[len(g.list)-1].crt.PublicKey)
+	}
+}
+
+// SetNextKeyType chooses, on an operator's behalf, the type of the next CA key of an authority,
+// which is then kept until chosen otherwise. It takes no Authority: no daemon need run.
+func SetNextKeyType(ctx context.Context, st store.Store, clk clock.Clock, name store.Authority, keyType pki.KeyType) error {
+	if _, err := pki.ParseKeyType(string(keyType)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	e := audit.NewEntry(clk.Now(), string(name), audit.Actor{Kind: audit.Operator}, audit.SetKeyType, "next ca")
+	e.Detail = string(keyType)
+	return st.Update(ctx, func(tx store.Tx) error {
+		if err := tx.PutSetting(ctx, name, store.SettingNextKeyType, string(keyType)); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, e)
+	})
 }
 
 // newGeneration makes a self-signed CA certificate for key, the successor of the last of older.

@@ -25,12 +25,13 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	if _, err := a.current(ctx, now); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs,
-		a.eraseExpiredKeys(ctx, now),
-		a.pruneCertificates(ctx, now),
-		a.pruneRevocations(ctx, now))
-	_, err := a.currentCRLs(ctx)
-	return errors.Join(append(errs, err)...)
+	errs = append(errs, a.eraseExpiredKeys(ctx, now), a.pruneCertificates(ctx, now))
+	lists, err := a.currentCRLs(ctx)
+	errs = append(errs, err)
+	if err == nil {
+		errs = append(errs, a.pruneRevocations(ctx, now, lists))
+	}
+	return errors.Join(errs...)
 }
 
 // eraseExpiredKeys forgets the keys of CAs that have expired, once their successor exists and
@@ -71,10 +72,13 @@ func (a *Authority) pruneCertificates(ctx context.Context, now time.Time) error 
 }
 
 // pruneRevocations drops revocations of certificates that have expired so long ago that a
-// list made after their expiry has shown them (RFC 5280 3.3).
-func (a *Authority) pruneRevocations(ctx context.Context, now time.Time) error {
+// list made after their expiry has shown them (RFC 5280 3.3). KeepUntil lies one list's life after the
+// expiry; a daemon that was off for longer has made no list in between, so that lists, those
+// being served, must themselves be younger than the expiry.
+func (a *Authority) pruneRevocations(ctx context.Context, now time.Time, lists *crlSet) error {
+	cutoff := earlier(now, lists.from.Add(a.CRLLife()))
 	return a.prune(ctx, func(tx store.Tx) (int, error) {
-		n, err := tx.PruneRevocations(ctx, a.cfg.Name, now, pruneBatch)
+		n, err := tx.PruneRevocations(ctx, a.cfg.Name, cutoff, pruneBatch)
 		if err != nil || n == 0 {
 			return n, err
 		}

@@ -40,22 +40,25 @@ func (a *Authority) CACertificate(ctx context.Context) ([]byte, error) {
 // Chain returns the signed succession of the authority's CA certificates: a JSON list of
 // envelopes, oldest first, in each of which a CA vouches for its successor.
 func (a *Authority) Chain(ctx context.Context) ([]byte, error) {
-	st, err := a.current(ctx, a.clock.Now())
+	now := a.clock.Now()
+	st, err := a.current(ctx, now)
 	if err != nil {
 		return nil, err
 	}
 	var links [][]byte
-	for _, g := range st.list {
-		if g.link != nil {
-			links = append(links, g.link)
+	for i, g := range st.list {
+		if g.link == nil {
+			// Nothing leads from what is older to what is newer than here.
+			links = nil
+			continue
 		}
+		if r := a.cfg.ChainRetention; r > 0 && now.After(st.list[i-1].times.NotAfter.Add(r)) {
+			continue
+		}
+		links = append(links, g.link)
 	}
-	return slicesJoin(links), nil
-}
-
-func slicesJoin(links [][]byte) []byte {
 	out := append([]byte{'['}, bytes.Join(links, []byte(", "))...)
-	return append(out, ']')
+	return append(out, ']'), nil
 }
 
 // Authenticate turns actor into the user whose certificate was shown, if it is one: issued by

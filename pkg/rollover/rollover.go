@@ -84,13 +84,13 @@ func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 	p := Plan{Phases: make([]Phase, len(generations)), Signer: signer(now, spans, generations)}
 	for i, g := range generations {
 		p.Phases[i] = phase(now, g, i, p.Signer)
-		for _, t := range []time.Time{g.NotBefore, activation(g, spans), firstSecondAfter(g)} {
+		for _, t := range []time.Time{g.NotBefore, ActiveAt(spans, g), firstSecondAfter(g)} {
 			p.consider(t, now)
 		}
 	}
 	p.Create = true
 	if n := len(generations); n > 0 {
-		due := generations[n-1].NotAfter.Add(-2 * spans.Leaf)
+		due := SuccessorAt(spans, generations[n-1])
 		p.Create = !now.Before(due)
 		p.consider(due, now)
 	}
@@ -114,7 +114,7 @@ func signer(now time.Time, spans Spans, generations []Generation) int {
 		if !Valid(now, generations[i]) {
 			continue
 		}
-		if !now.Before(activation(generations[i], spans)) {
+		if !now.Before(ActiveAt(spans, generations[i])) {
 			return i
 		}
 		oldest = i
@@ -143,9 +143,12 @@ func Valid(now time.Time, g Generation) bool {
 	return !now.Before(g.NotBefore) && now.Before(firstSecondAfter(g))
 }
 
-// activation is the first instant at which g has existed for more than a span.
-func activation(g Generation, spans Spans) time.Time {
+// ActiveAt is the first instant at which g has existed for more than a span.
+func ActiveAt(spans Spans, g Generation) time.Time {
 	return g.CreatedAt.Add(spans.Leaf).Add(time.Microsecond)
 }
+
+// SuccessorAt is when g has two spans left, and its successor is due.
+func SuccessorAt(spans Spans, g Generation) time.Time { return g.NotAfter.Add(-2 * spans.Leaf) }
 
 func firstSecondAfter(g Generation) time.Time { return g.NotAfter.Add(time.Second) }

@@ -6,6 +6,7 @@ import (
 	"math/big"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -25,8 +26,8 @@ type Authority interface {
 	RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope.Envelope) error
 	RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) error
 
-	CRL(ctx context.Context, aki *big.Int) (pem []byte, err error)
-	CRLs(ctx context.Context) (pem []byte, err error)
+	CRL(ctx context.Context, aki *big.Int) (ca.List, error)
+	CRLs(ctx context.Context) (ca.List, error)
 	CACertificate(ctx context.Context) (pem []byte, err error)
 	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
 	Chain(ctx context.Context) (json []byte, err error)

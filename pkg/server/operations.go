@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 )
@@ -25,7 +26,7 @@ func read(x *exchange, contentType string, get func(context.Context) ([]byte, er
 }
 
 func getCRLs(x *exchange) (perform, error) {
-	return read(x, typeCRL, x.authority().CRLs)
+	return readList(x, x.authority().CRLs)
 }
 
 func getCRL(x *exchange) (perform, error) {
@@ -33,21 +34,21 @@ func getCRL(x *exchange) (perform, error) {
 	if err != nil {
 		return nil, err
 	}
-	return read(x, typeCRL, func(ctx context.Context) ([]byte, error) {
+	return readList(x, func(ctx context.Context) (ca.List, error) {
 		return x.authority().CRL(ctx, aki)
 	})
 }
 
 func getCACertificate(x *exchange) (perform, error) {
-	return read(x, typeCACRT, x.authority().CACertificate)
+	return readCached(x, typeCACRT, x.authority().CACertificate)
 }
 
 func getChain(x *exchange) (perform, error) {
-	return read(x, typeJSON, x.authority().Chain)
+	return readCached(x, typeJSON, x.authority().Chain)
 }
 
 func getVoucher(x *exchange) (perform, error) {
-	return read(x, typeJSON, x.route.voucher)
+	return readCached(x, typeJSON, x.route.voucher)
 }
 
 // getPending lists what waits for a decision. Ids are strings: they have 63 bits, and

@@ -135,6 +135,7 @@ const KeyCompromise = 1
 // Settings that authorities keep.
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
+	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
 )
 
 // A Store keeps the rows of all authorities.
@@ -229,4 +230,6 @@ type Tx interface {
 	// AddCounter adds delta to a counter and returns its new value.
 	AddCounter(ctx context.Context, a Authority, name string, delta int64) (int64, error)
 	PutSetting(ctx context.Context, a Authority, name, value string) error
+	// DeleteSetting removes a setting; one that was never set is fine.
+	DeleteSetting(ctx context.Context, a Authority, name string) error
 }

@@ -28,6 +28,11 @@ func (r reader) Setting(ctx context.Context, a store.Authority, name string) (st
 		SELECT value FROM setting WHERE authority = ? AND name = ?`, string(a), name)
 }
 
+func (t tx) DeleteSetting(ctx context.Context, a store.Authority, name string) error {
+	_, err := t.exec(ctx, `DELETE FROM setting WHERE authority = ? AND name = ?`, string(a), name)
+	return err
+}
+
 func (t tx) PutSetting(ctx context.Context, a store.Authority, name, value string) error {
 	_, err := t.exec(ctx, `
 		INSERT INTO setting (authority, name, value) VALUES (?, ?, ?)

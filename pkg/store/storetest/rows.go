@@ -386,4 +386,16 @@ func testSettings(t *testing.T, d *db) {
 		}
 		return nil
 	})
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		if err := tx.DeleteSetting(ctx, store.Users, "never set"); err != nil {
+			return err
+		}
+		return tx.DeleteSetting(ctx, store.Users, store.SettingAutoApprove)
+	})
+	d.view(func(ctx context.Context, r store.Reader) error {
+		_, err := r.Setting(ctx, store.Users, store.SettingAutoApprove)
+		is(t, "deleted", err, store.ErrNotFound)
+		_, err = r.Setting(ctx, store.Services, store.SettingAutoApprove)
+		return err
+	})
 }

@@ -1,0 +1,74 @@
+package ca
+
+import (
+	"context"
+	"time"
+
+	"cauase/pkg/rollover"
+)
+
+// A Timeline is where an authority stands in its self-renewal.
+type Timeline struct {
+	Span        time.Duration // validity of an issued certificate
+	Now         time.Time
+	Generations []TimelineGeneration // oldest first, expired ones left out
+	CRLNumber   int64
+	ThisUpdate  time.Time
+	NextUpdate  time.Time
+	NextCA      time.Time // when the next CA certificate is made
+}
+
+// A TimelineGeneration is one CA certificate that has not expired.
+type TimelineGeneration struct {
+	KeyID       []byte
+	Phase       rollover.Phase
+	CreatedAt   time.Time
+	NotBefore   time.Time
+	NotAfter    time.Time
+	Certificate []byte // DER
+
+	// ActiveFrom is when it starts to sign. The first of all signs from the start.
+	ActiveFrom time.Time
+	// RetiredFrom is when its successor starts to sign, as far as that is known.
+	RetiredFrom time.Time
+}
+
+// Timeline tells where the authority stands, rolling over first when that is due.
+func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
+	now := a.clock.Now()
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return Timeline{}, err
+	}
+	lists, err := a.currentCRLs(ctx)
+	if err != nil {
+		return Timeline{}, err
+	}
+	spans := a.cfg.Spans
+	t := Timeline{
+		Span: spans.Leaf, Now: now,
+		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until,
+		NextCA: rollover.SuccessorAt(spans, st.list[len(st.list)-1].times),
+	}
+	phases := rollover.Decide(now, spans, st.times()).Phases
+	for i, g := range st.list {
+		if phases[i] == rollover.Expired {
+			continue
+		}
+		one := TimelineGeneration{
+			KeyID: g.crt.SubjectKeyId, Phase: phases[i], Certificate: g.crt.Raw,
+			CreatedAt: g.times.CreatedAt, NotBefore: g.times.NotBefore, NotAfter: g.times.NotAfter,
+			ActiveFrom: rollover.ActiveAt(spans, g.times),
+		}
+		if i == 0 {
+			one.ActiveFrom = g.times.CreatedAt
+		}
+		if i+1 < len(st.list) {
+			one.RetiredFrom = rollover.ActiveAt(spans, st.list[i+1].times)
+		} else {
+			one.RetiredFrom = t.NextCA.Add(spans.Leaf)
+		}
+		t.Generations = append(t.Generations, one)
+	}
+	return t, nil
+}
