@@ -30,10 +30,6 @@ func (t *tool) crlUpdate() *cli.Command {
 			if err != nil {
 				return err
 			}
-			// A list is of no use without its CA.
-			if err := t.saveTrust(); err != nil {
-				return err
-			}
 			changed, err := t.crlStore.WriteCRLs(crls)
 			if changed {
 				t.changed = append(t.changed, "crl")

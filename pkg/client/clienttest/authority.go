@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -51,6 +52,8 @@ type Authority struct {
 	csrs    map[uint64][]byte
 	issued  map[uint64][]byte
 	revoked []x509.RevocationListEntry
+	lists   []byte // the last CRLs, and of what they were
+	listsOf string
 }
 
 // NewAuthority makes an authority with one CA certificate.
@@ -174,15 +177,21 @@ func (a *Authority) Sign(payload []byte) []byte {
 	return data
 }
 
-// CRLs returns a revocation list of each valid generation.
+// CRLs returns a revocation list of each valid generation, the same as long as neither
+// time nor Number change.
 func (a *Authority) CRLs() []byte {
+	key := fmt.Sprint(a.Number, a.clock.Now(), len(a.Generations()))
+	if key == a.listsOf {
+		return a.lists
+	}
 	var all [][]byte
 	for _, ca := range a.Generations() {
 		if pki.CheckValidity(ca.Crt, a.clock.Now()) == nil {
 			all = append(all, a.CRL(ca, a.Number, a.clock.Now()))
 		}
 	}
-	return bytes.Join(all, []byte("\n"))
+	a.lists, a.listsOf = bytes.Join(all, []byte("\n")), key
+	return a.lists
 }
 
 // CRL makes one revocation list in PEM.
@@ -339,12 +348,14 @@ func (a *Authority) renew(w http.ResponseWriter, body []byte) {
 	a.must(err)
 	req, err := pki.ParseRequest([]byte(renewal.RequestPEM))
 	a.must(err)
-	if message.Verify(crt.PublicKey) != nil || a.Revoked(crt.SerialNumber) {
+	_, err = pki.VerifyIssued(crt, a.certificates(), a.clock.Now())
+	if err != nil || message.Verify(crt.PublicKey) != nil || a.Revoked(crt.SerialNumber) {
 		http.Error(w, "not the holder of a valid certificate", http.StatusBadRequest)
 		return
 	}
 	renewed := a.Issue(&x509.CertificateRequest{
-		RawSubject: crt.RawSubject, DNSNames: crt.DNSNames, IPAddresses: crt.IPAddresses,
+		RawSubject: crt.RawSubject,
+		DNSNames:   crt.DNSNames, IPAddresses: crt.IPAddresses, EmailAddresses: crt.EmailAddresses, URIs: crt.URIs,
 	}, req.CSR.PublicKey)
 	_, _ = w.Write(pki.EncodeCertificatePEM(renewed.Raw))
 }
