@@ -106,8 +106,8 @@ func (d *daemon) announce(ctx context.Context, w io.Writer) error {
 	}
 	if first && d.cfg.users.autoApprove > 0 {
 		fmt.Fprintf(&out, "Next, become the first user, whose request is approved without asking:\n"+
-			"  cauase --ca-url %s --mode user --user-key user.pem --ca-fingerprint %s request --cn \"$USER\" --wait\n",
-			d.cfg.netloc.HTTP(), users)
+			"  cauase --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$USER\" --crt user.pem\n",
+			d.cfg.netloc.HTTP(), users, services)
 	}
 	_, err = io.WriteString(w, out.String())
 	return err

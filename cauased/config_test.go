@@ -1,0 +1,118 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/pki"
+)
+
+func TestConfigDefaults(t *testing.T) {
+	for _, args := range [][]string{
+		{"--netloc", "ca.example:8009"},
+		{"serve", "--netloc", "ca.example:8009"},
+		{"--netloc", "ca.example:8009", "serve"},
+	} {
+		c, err := parse(t, args...)
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		if c.db != "cauase.sqlite" || c.serverKey != "server.key.pem" || c.corsKeys != "cors.key" || c.port != 8009 ||
+			!slices.Equal(c.bind, []string{"ca.example"}) || c.threshold != 31*day || c.backdate != time.Minute || c.retention != 30*day ||
+			c.keyType != pki.KeyECDSAP256 || c.users.spans.Leaf != 93*day || c.services.spans.Leaf != 93*day || c.users.spans.Life != 4 ||
+			c.users.maxPending != 50 || c.services.maxPending != 50 || c.users.autoApprove != 1 || c.services.autoApprove != 0 ||
+			c.lockAutoApprove || len(c.corsWhitelist) != 0 || c.logJSON || c.logLevel != 0 {
+			t.Errorf("%v: %+v", args, c)
+		}
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	c, err := parse(t, "--netloc", "[::1]", "--base-port", "8080", "--bind", "127.0.0.1", "--bind", "::1", "--key-len", "3072",
+		"--service-crt-validity", "0.001", "--user-crt-validity", "1.5", "--threshold", "0.5", "--retention", "0",
+		"--cors-whitelist", "http://a.example", "https://b.example:8443", "--log-format", "json", "--log-level", "warn", "--backdate", "0s",
+		"--lock-auto-approve-count", "--key-type", "rsa-3072")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.netloc.Host != "::1" || c.netloc.Port != 80 || c.port != 8080 || !slices.Equal(c.bind, []string{"127.0.0.1", "::1"}) || c.keyType != pki.KeyRSA3072 ||
+		c.services.spans.Leaf != 86400*time.Millisecond || c.users.spans.Leaf != 36*time.Hour || c.threshold != 12*time.Hour || c.retention != 0 ||
+		!slices.Equal(c.corsWhitelist, []string{"http://a.example", "https://b.example:8443"}) || !c.logJSON || c.logLevel.String() != "WARN" ||
+		c.backdate != 0 || !c.lockAutoApprove {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestConfigEnvironment sets every flag from its environment variable.
+func TestConfigEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"DB": "/db", "SERVER_KEY": "/key", "CORS_KEY_STORE": "/cors", "CORS_WHITELIST": "http://a.example,http://b.example",
+		"NETLOC": "ca.example", "BASE_PORT": "1000", "BIND": "127.0.0.1,::1", "THRESHOLD": "7", "KEY_LEN": "4096",
+		"LOCK_AUTO_APPROVE_COUNT": "true", "SERVICE_CRT_VALIDITY": "1", "SERVICE_MAX_CSR": "2", "SERVICE_AUTO_APPROVE_COUNT": "3",
+		"USER_CRT_VALIDITY": "4", "USER_MAX_CSR": "5", "USER_AUTO_APPROVE_COUNT": "6", "BACKDATE": "2m", "RETENTION": "8",
+		"LOG_FORMAT": "json", "LOG_LEVEL": "debug",
+	} {
+		t.Setenv("CAUASED_"+name, value)
+	}
+	c, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.db != "/db" || c.serverKey != "/key" || c.corsKeys != "/cors" || len(c.corsWhitelist) != 2 || c.netloc.String() != "ca.example" ||
+		c.port != 1000 || len(c.bind) != 2 || c.threshold != 7*day || c.keyType != pki.KeyRSA4096 || !c.lockAutoApprove ||
+		c.services.spans.Leaf != day || c.services.maxPending != 2 || c.services.autoApprove != 3 || c.users.spans.Leaf != 4*day ||
+		c.users.maxPending != 5 || c.users.autoApprove != 6 || c.backdate != 2*time.Minute || c.retention != 8*day || !c.logJSON || c.logLevel != -4 {
+		t.Errorf("%+v", c)
+	}
+	// A flag counts more than the environment.
+	if c, err := parse(t, "--netloc", "other.example"); err != nil || c.netloc.String() != "other.example" {
+		t.Errorf("%v %v", c.netloc, err)
+	}
+}
+
+// TestConfigErrors makes sure that a bad value names its flag.
+func TestConfigErrors(t *testing.T) {
+	for flag, values := range map[string][]string{
+		"netloc":                     {"", "http://ca.example", "a:b", "::1", "a:65535", "bücher.example", "a b"},
+		"db":                         {""},
+		"server-key":                 {""},
+		"cors-key-store":             {""},
+		"base-port":                  {"0", "-1", "65535", "99999", "x"},
+		"threshold":                  {"-1", "NaN", "Inf", "x", "1e300"},
+		"retention":                  {"-1", "NaN"},
+		"service-crt-validity":       {"0", "-1", "NaN", "1e-9", "36525", "x"},
+		"user-crt-validity":          {"0", "0.00001"},
+		"service-max-csr":            {"-1", "x", "9999999999"},
+		"user-max-csr":               {"-1"},
+		"service-auto-approve-count": {"-1"},
+		"user-auto-approve-count":    {"-1"},
+		"key-type":                   {"", "dsa", "rsa-1024", "RSA-2048"},
+		"key-len":                    {"1024", "0", "-2048", "x"},
+		"backdate":                   {"", "-1m", "1", "x"},
+		"log-format":                 {"xml", ""},
+		"log-level":                  {"loud", "INFO", ""},
+		"cors-whitelist":             {"*", "null", "ca.example", "http://ca.example/", "HTTP://ca.example"},
+		"no-such-flag":               {"1"},
+	} {
+		for _, value := range values {
+			args := []string{"--" + flag + "=" + value}
+			if flag != "netloc" {
+				args = append(args, "--netloc", "ca.example")
+			}
+			if _, err := parse(t, args...); err == nil || !strings.Contains(err.Error(), "-"+flag) {
+				t.Errorf("%s: %v", args[0], err)
+			}
+		}
+	}
+	if _, err := parse(t); err == nil || !strings.Contains(err.Error(), "--netloc") {
+		t.Errorf("without netloc: %v", err)
+	}
+	if _, err := parse(t, "--netloc", "ca.example", "--key-type", "ed25519", "--key-len", "2048"); err == nil || !strings.Contains(err.Error(), "--key-type ed25519") {
+		t.Errorf("contradiction: %v", err)
+	}
+	if _, err := parse(t, "--netloc", "ca.example", "surplus"); err == nil {
+		t.Error("surplus argument accepted")
+	}
+}

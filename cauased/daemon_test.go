@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // to damage a database
+
+	"cauase/pkg/audit"
+	"cauase/pkg/envelope"
+)
+
+// testTime is when tests begin.
+func testTime() time.Time { return time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC) }
+
+// TestRestart finds everything again after a restart.
+func TestRestart(t *testing.T) {
+	dir := t.TempDir()
+	cfg := testConfig(t, dir)
+	seen := map[string]string{}
+	for i, now := range []time.Time{testTime(), testTime().Add(day)} {
+		d := launch(t, cfg, now)
+		for _, path := range []string{"/cau/crt/ca.crt.pem", "/cas/crt/ca.crt.pem", "/cau/crl", "/cas/crl"} {
+			status, body := get(t, d.httpURL(path))
+			if status != 200 || i > 0 && body != seen[path] {
+				t.Errorf("%s after restart %d: %d %s", path, i, status, body)
+			}
+			seen[path] = body
+		}
+		if serial := d.shown(t); i > 0 && serial != seen["https"] {
+			t.Error("another HTTPS certificate after a restart")
+		} else {
+			seen["https"] = serial
+		}
+		if status, body := get(t, d.httpURL("/readyz")); status != 200 || body != "database ok\ncau ok\ncas ok\nhttps ok\n" {
+			t.Errorf("%d %s", status, body)
+		}
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := files(t, dir); !slices.Equal(got, []string{"db.sqlite", "server.key.pem"}) {
+		t.Errorf("files: %v", got)
+	}
+}
+
+// TestLoop lets time pass and waits for the daemon to notice.
+func TestLoop(t *testing.T) {
+	// A span of ten seconds has the loop look ten times a second.
+	d := launch(t, testConfig(t, t.TempDir(), "--service-crt-validity", "0.000115741"), testTime())
+	before := d.shown(t)
+	d.clk.Advance(6 * time.Second)
+	for d.shown(t) == before {
+		if t.Context().Err() != nil {
+			t.Fatal("the HTTPS certificate is not renewed")
+		}
+	}
+}
+
+// TestLoopOutlivesFailure: what fails once is tried again, and the rest goes on.
+func TestLoopOutlivesFailure(t *testing.T) {
+	cfg := testConfig(t, t.TempDir())
+	d := launch(t, cfg, testTime())
+	before := d.shown(t)
+	if err := os.Remove(cfg.serverKey); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(cfg.serverKey, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.maintain(t.Context())
+	if d.shown(t) != before {
+		t.Error("something else is shown")
+	}
+	if err := os.Remove(cfg.serverKey); err != nil {
+		t.Fatal(err)
+	}
+	d.maintain(t.Context())
+	if d.shown(t) == before {
+		t.Error("not renewed once it was possible")
+	}
+}
+
+// TestWrongStarts: one line says what is wrong, and nothing is left behind.
+func TestWrongStarts(t *testing.T) {
+	busy, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	busyPort := busy.Addr().(*net.TCPAddr).Port
+
+	write := func(name, content string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	newer := func(t *testing.T, dir string) {
+		d := launch(t, testConfig(t, dir), testTime())
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(dir, "server.key.pem")); err != nil {
+			t.Fatal(err)
+		}
+		makeNewer(t, filepath.Join(dir, "db.sqlite"))
+	}
+	tests := []struct {
+		name    string
+		args    []string
+		prepare func(*testing.T, string)
+		want    string
+	}{
+		{name: "no netloc", args: []string{"--netloc="}, want: "--netloc"},
+		{name: "bad netloc", args: []string{"--netloc=http://ca.example"}, want: "--netloc"},
+		{name: "port in use", args: []string{fmt.Sprintf("--base-port=%d", busyPort)}, want: "address already in use"},
+		{name: "HTTPS port in use", args: []string{fmt.Sprintf("--base-port=%d", busyPort-1)}, want: "address already in use"},
+		{name: "address of others", args: []string{"--bind=192.0.2.1"}, want: "cannot assign requested address"},
+		{name: "no address", args: []string{"--bind=name.invalid"}, want: "name.invalid"},
+		{name: "no folder for the database", args: []string{"--db=DIR/missing/db"}, want: "--db"},
+		{name: "database is a folder", args: []string{"--db=DIR"}, want: "--db"},
+		{name: "database is none", prepare: write("db.sqlite", "not a database, but long enough to be looked at"), want: "not a SQLite database"},
+		{name: "database of a newer version", prepare: newer, want: "newer version"},
+		{name: "database of another kind", args: []string{"--db=postgres://u:secret@host/db"}, want: "--db"},
+		{name: "no folder for the key", args: []string{"--server-key=DIR/missing/key"}, want: "HTTPS key pair"},
+		{name: "key is a folder", args: []string{"--server-key=DIR"}, want: "HTTPS key pair"},
+		{name: "damaged CORS keys", prepare: write("cors.key", "junk\n"), want: "--cors-key-store"},
+		{name: "unknown flag", args: []string{"--frobnicate"}, want: "frobnicate"},
+		{name: "unknown command", args: []string{"frobnicate"}, want: "frobnicate"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tt.prepare != nil {
+				tt.prepare(t, dir)
+			}
+			before := files(t, dir)
+			args := []string{
+				tool, "--netloc=127.0.0.1:8009", fmt.Sprintf("--base-port=%d", freePort(t)), "--log-level=error",
+				"--db=DIR/db.sqlite", "--server-key=DIR/server.key.pem", "--cors-key-store=DIR/cors.key",
+			}
+			args = append(args, tt.args...)
+			for i := range args {
+				args[i] = strings.ReplaceAll(args[i], "DIR", dir)
+			}
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), args, &stdout, &stderr)
+			lines := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
+			if code != 1 || stdout.Len() > 0 || !strings.HasPrefix(lines[0], "cauased: error: ") || !strings.Contains(lines[0], tt.want) ||
+				len(lines) > 2 || len(lines) == 2 && !strings.HasPrefix(lines[1], "cauased: hint: ") {
+				t.Errorf("exit code %d\nstdout: %s\nstderr: %s", code, &stdout, &stderr)
+			}
+			if strings.Contains(stderr.String(), "secret") {
+				t.Error("shows a password")
+			}
+			if after := files(t, dir); !slices.Equal(after, before) {
+				t.Errorf("left behind: %v, before: %v", after, before)
+			}
+		})
+	}
+}
+
+// makeNewer gives a database a layout that this version does not know.
+func makeNewer(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSignals runs the whole program and ends it as an init system does.
+func TestSignals(t *testing.T) {
+	dir, port := t.TempDir(), freePort(t)
+	var stdout, stderr lineBuffer
+	code := make(chan int)
+	go func() {
+		code <- run(context.Background(), []string{
+			tool, "serve", fmt.Sprintf("--netloc=127.0.0.1:%d", port),
+			"--db", filepath.Join(dir, "db"), "--server-key", filepath.Join(dir, "key"), "--cors-key-store", filepath.Join(dir, "cors"),
+		}, &stdout, &stderr)
+	}()
+	select {
+	case <-stdout.contains("--mode user"):
+	case got := <-code:
+		t.Fatalf("exit code %d: %s", got, &stderr)
+	}
+	base := fmt.Sprintf("http://127.0.0.1:%d", port)
+	for _, want := range []string{base, fmt.Sprintf("https://127.0.0.1:%d", port+1), "user CA:       sha256:", "service CA:    sha256:", "cauase --ca-url " + base} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("%q not in %s", want, &stdout)
+		}
+	}
+	if status, _ := get(t, base+"/healthz"); status != 200 {
+		t.Errorf("status %d", status)
+	}
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != 0 {
+		t.Errorf("exit code %d: %s", got, &stderr)
+	}
+	if got := files(t, dir); !slices.Equal(got, []string{"db", "key"}) {
+		t.Errorf("files: %v", got)
+	}
+	if !strings.Contains(stderr.String(), "status=200") {
+		t.Errorf("no access log: %s", &stderr)
+	}
+}
+
+// TestSecondSignal does not wait for a request that never ends.
+func TestSecondSignal(t *testing.T) {
+	d, err := start(t.Context(), testConfig(t, t.TempDir()), fixed{}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	force, cut := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- d.Run(ctx, force) }()
+	conn, err := net.Dial("tcp", d.listeners.HTTP[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// The go-ahead shows that the request is being handled.
+	fmt.Fprint(conn, "PUT /cas/csr HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		t.Fatalf("did not wait: %v", err)
+	default:
+	}
+	cut()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err == nil {
+		t.Log("the connection was closed in good order")
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAudit lists the log of a daemon that runs.
+func TestAudit(t *testing.T) {
+	cfg := testConfig(t, t.TempDir())
+	d := launch(t, cfg, testTime())
+	operator := audit.Actor{Kind: audit.Operator}
+	if err := d.services.RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
+		t.Fatal(err)
+	}
+	list := func(args ...string) []string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), append([]string{tool, "manage", "audit", "--db", cfg.db}, args...), &stdout, &stderr); code != 0 {
+			t.Fatalf("%v: exit code %d: %s", args, code, &stderr)
+		}
+		return strings.FieldsFunc(stdout.String(), func(r rune) bool { return r == '\n' })
+	}
+	if got := list("--action", "ca.create"); len(got) != 3 || !strings.HasPrefix(got[0], "2031-05-01T12:00:00Z  cau    ca.create ") || !strings.Contains(got[0], " by daemon") {
+		t.Errorf("%v", got)
+	}
+	newest := list("--json", "--authority", "cas", "--action", "crt.revoke", "--newest", "--limit", "1")
+	if len(newest) != 1 {
+		t.Fatalf("%v", newest)
+	}
+	var e entryJSON
+	if err := json.Unmarshal([]byte(newest[0]), &e); err != nil || e.Actor != "operator" || e.Result != "ok" || !strings.Contains(e.Object, "serial=1") || e.Seq == 0 || !e.Time.Equal(testTime()) {
+		t.Errorf("%+v %v", e, err)
+	}
+	if got := list("--since", "2031-05-02"); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	if got := list("--since", "2031-05-01T12:00:00Z", "--limit", "2"); len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+
+	for _, args := range [][]string{
+		{"--db", filepath.Join(t.TempDir(), "missing")},
+		{"--authority", "cax"}, {"--since", "yesterday"}, {"--limit", "-1"}, {"surplus"}, {"--frobnicate"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), append([]string{tool, "manage", "audit"}, args...), &stdout, &stderr); code != 1 || !strings.HasPrefix(stderr.String(), "cauased: error: ") {
+			t.Errorf("%v: %d %s", args, code, &stderr)
+		}
+	}
+}
+
+// TestPrintEntry: what others have put into the log cannot fool a terminal.
+func TestPrintEntry(t *testing.T) {
+	var out bytes.Buffer
+	if err := printEntry(&out, audit.Entry{Detail: "a\nb\x1b[31m\u202e"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.ContainsAny(strings.TrimSuffix(got, "\n"), "\n\x1b\u202e") {
+		t.Errorf("%q", got)
+	}
+}
