@@ -234,31 +234,33 @@ func (t *tool) revoke(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := func(what string, failed error) {
+	results := []resultView{}
+	report := func(r resultView, failed error) {
 		if failed != nil {
-			err = join(err, fmt.Errorf("%s: %w", what, failed))
-		} else if !t.json {
-			fmt.Fprintf(t.stdout, "revoked %s\n", pki.EscapeText(what))
+			err = join(err, fmt.Errorf("%s: %w", r.File+r.Serial, failed))
+			return
 		}
+		r.Result = "revoked"
+		results = append(results, r)
 	}
 	for _, path := range own {
 		pair, failed := t.readPair(pemfile.PairPaths{Crt: path, Key: c.String("key")})
 		if failed == nil {
 			failed = service.Revoke(c.Context, pair.Crt, pair.Key, reason)
 		}
-		report(path, failed)
+		report(resultView{File: path}, failed)
 	}
 	for _, path := range others {
 		crt, failed := onlyCertificate(path)
 		if failed == nil {
 			failed = session.Revoke(c.Context, crt, reason)
 		}
-		report(path, failed)
+		report(resultView{File: path}, failed)
 	}
 	for _, serial := range numbers {
-		report("serial "+serial.String(), session.RevokeSerial(c.Context, serial, reason))
+		report(resultView{Serial: serial.String()}, session.RevokeSerial(c.Context, serial, reason))
 	}
-	return err
+	return join(err, t.printResults(results))
 }
 
 // onlyCertificate reads the one certificate of a file; of several it would be a guess

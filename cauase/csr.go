@@ -261,6 +261,7 @@ func (t *tool) decide(c *cli.Context, done string, do func(*client.Session, clie
 	if err != nil {
 		return err
 	}
+	results := []resultView{}
 	for _, id := range ids {
 		if failed := do(session, id); failed != nil {
 			if client.IsStatus(failed, http.StatusNotFound) {
@@ -269,9 +270,26 @@ func (t *tool) decide(c *cli.Context, done string, do func(*client.Session, clie
 			err = join(err, failed)
 			continue
 		}
-		if !t.json {
-			fmt.Fprintf(t.stdout, "%s %s\n", done, id)
-		}
+		results = append(results, resultView{ID: id.String(), Result: done})
 	}
-	return err
+	return join(err, t.printResults(results))
+}
+
+// A resultView is what became of one of several objects of a command.
+type resultView struct {
+	ID     string `json:"id,omitempty"`
+	File   string `json:"file,omitempty"`
+	Serial string `json:"serial,omitempty"`
+	Result string `json:"result"`
+}
+
+func (t *tool) printResults(results []resultView) error {
+	return t.print(results, func(p *printer) {
+		for _, r := range results {
+			if r.Serial != "" {
+				r.Serial = "serial " + r.Serial
+			}
+			p.line("%s %s", r.Result, r.ID+r.File+r.Serial)
+		}
+	})
 }

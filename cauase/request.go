@@ -260,6 +260,11 @@ const (
 // collect fetches the certificate, checks it and stores it.
 func (t *tool) collect(ctx context.Context, r *requested, id client.ID, wait bool) error {
 	pending := func(why string) error {
+		if t.json {
+			if err := t.print(resultView{ID: id.String(), File: r.csr, Result: "pending"}, nil); err != nil {
+				return err
+			}
+		}
 		err := fmt.Errorf("request %s %s", id, why)
 		return manners.WithCode(manners.WithHint(err, "a user of the CA signs it with %s csr sign %s%s --user-key FILE; then the same command again stores the certificate", toolName, id, t.modeFlag()), manners.ExitPending)
 	}

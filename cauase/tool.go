@@ -39,7 +39,7 @@ func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		err := t.advise(do(c))
 		// What failed leaves nothing behind. What is pending has not failed.
-		if failed := manners.Report(discard{}, "", err) == manners.ExitError; t.unsaved && !failed {
+		if t.unsaved && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveTrust())
 		}
 		if len(t.changed) > 0 && t.onRenew != "" {
@@ -48,10 +48,6 @@ func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 		return err
 	}
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // join is errors.Join, except that one error stays itself.
 func join(a, b error) error {

@@ -49,39 +49,42 @@ func WithCode(err error, code int) error {
 	return &Error{Err: err, Code: code}
 }
 
-// Report prints err on w as
-//
-//	tool: error: what went wrong
-//	tool: hint: what to do about it
-//
-// once for each of errors joined by [errors.Join], and returns the code to exit with:
-// of several the most serious, which is ExitError, then ExitHook, then ExitPending.
-// Messages may quote a daemon or a file, so what does not print is escaped.
-func Report(w io.Writer, tool string, err error) int {
+// Code returns what a tool exits with for err: of errors joined by [errors.Join] the
+// most serious, which is ExitError, then ExitHook, then ExitPending.
+func Code(err error) int {
 	if err == nil {
 		return ExitOK
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		code := ExitOK
 		for _, err := range joined.Unwrap() {
-			code = graver(code, Report(w, tool, err))
+			code = graver(code, Code(err))
 		}
 		return code
 	}
-	code, hint := ExitError, ""
-	for e := err; ; {
-		var known *Error
-		if !errors.As(e, &known) {
-			break
-		}
-		if code == ExitError && known.Code != 0 {
-			code = known.Code
-		}
-		if hint == "" {
-			hint = known.Hint
-		}
-		e = known.Err
+	code, _ := advice(err)
+	return code
+}
+
+// Report prints err on w as
+//
+//	tool: error: what went wrong
+//	tool: hint: what to do about it
+//
+// once for each of errors joined by [errors.Join], and returns the code to exit with.
+// What is merely pending is a warning. Messages may quote a daemon or a file, so what
+// does not print is escaped.
+func Report(w io.Writer, tool string, err error) int {
+	if err == nil {
+		return ExitOK
 	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			Report(w, tool, err)
+		}
+		return Code(err)
+	}
+	code, hint := advice(err)
 	label := "error"
 	if code == ExitPending {
 		label = "warning"
@@ -91,6 +94,24 @@ func Report(w io.Writer, tool string, err error) int {
 		fmt.Fprintf(w, "%s: hint: %s\n", tool, pki.EscapeText(hint))
 	}
 	return code
+}
+
+// advice collects the outermost code and hint along the chain of err.
+func advice(err error) (code int, hint string) {
+	var known *Error
+	for errors.As(err, &known) {
+		if code == 0 {
+			code = known.Code
+		}
+		if hint == "" {
+			hint = known.Hint
+		}
+		err = known.Err
+	}
+	if code == 0 {
+		code = ExitError
+	}
+	return code, hint
 }
 
 func graver(a, b int) int {

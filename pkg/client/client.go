@@ -31,7 +31,8 @@ const (
 	CAU Authority = "cau" // for users, who administer the daemon
 )
 
-// DefaultTimeout bounds one exchange with the daemon, body included.
+// DefaultTimeout bounds one exchange with the daemon, body included, unless
+// [Options] say otherwise.
 const DefaultTimeout = time.Minute
 
 // Options say where the daemon is and how to reach it.
@@ -45,7 +46,7 @@ type Options struct {
 	// UserAgent introduces us, as "cauase/1.2".
 	UserAgent string
 
-	// Timeout of one exchange, DefaultTimeout if 0.
+	// Timeout of one exchange, DefaultTimeout if 0; ten times that for revocation lists.
 	Timeout time.Duration
 
 	// Dial opens connections, net.Dialer if nil. No proxy is used: an authority is

@@ -29,7 +29,9 @@ var (
 func (c *Client) UpdateCRLs(ctx context.Context, trusted []*x509.Certificate, local []*x509.RevocationList) ([]*x509.RevocationList, error) {
 	const op = "get revocation lists"
 	now := c.options.Clock.Now()
-	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crl", want: http.StatusOK, limit: pki.MaxCRLSize})
+	body, _, err := c.http.do(ctx, call{
+		op: op, method: http.MethodGet, path: "/crl", want: http.StatusOK, limit: pki.MaxCRLSize, large: true,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -75,11 +75,19 @@ type call struct {
 	typ    string // Content-Type of body
 	want   int    // status of success
 	limit  int64  // of the answer, maxAnswer if 0
+	large  bool   // the answer may take a while to come
 }
+
+// patience is how many times longer than others a large answer may take.
+const patience = 10
 
 // do sends a request and returns the answer's body and headers, or why there is none.
 func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	timeout := e.timeout
+	if c.large {
+		timeout *= patience
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// A reader of length zero makes net/http send "Content-Length: 0", without which
 	// the reference daemon waits for a body that never comes.

@@ -215,20 +215,37 @@ func keepOwner(f *os.File, old fs.FileInfo) error {
 // second name until discard.
 func (s *staged) commit(undoable bool) error {
 	if undoable && s.existed {
-		backup, err := siblingName(s.target, suffixOld)
-		if err != nil {
-			return err
+		if err := s.keepOld(); err != nil {
+			return fmt.Errorf("keep the old %s: %w", s.target, err)
 		}
-		if err := os.Link(s.target, backup); err != nil {
-			return err
-		}
-		s.backup = backup
 	}
 	if err := os.Rename(s.temp, s.target); err != nil {
 		return err
 	}
 	s.temp, s.placed = "", true
 	return syncFolder(filepath.Dir(s.target))
+}
+
+// keepOld gives the file that will be replaced a second name, or makes a copy of it where
+// there are no hard links.
+func (s *staged) keepOld() error {
+	backup, err := siblingName(s.target, suffixOld)
+	if err != nil {
+		return err
+	}
+	s.backup = backup
+	if os.Link(s.target, backup) == nil {
+		return nil
+	}
+	info, err := os.Lstat(s.target)
+	if err != nil {
+		return err
+	}
+	content, err := readRegular(s.target)
+	if err != nil {
+		return err
+	}
+	return writeTemp(backup, content, info.Mode().Perm(), info)
 }
 
 // rollback undoes commit, however far it came.
