@@ -52,6 +52,10 @@ type Config struct {
 	LockAutoApprove bool // keep the first AutoApprove ever locked, whatever is configured later
 
 	Log *slog.Logger
+
+	// Observe, when set, is told how each operation that changes something has ended. It must
+	// return at once.
+	Observe func(name store.Authority, action audit.Action, err error)
 }
 
 // crlLife is how long a revocation list lives, in certificate spans; a new one is made when
@@ -103,6 +107,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Au
 	cfg.Backdate = min(cfg.Backdate, cfg.Spans.Leaf/maxBackdate)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(store.Authority, audit.Action, error) {}
 	}
 	a := &Authority{store: st, clock: clk, cfg: cfg, log: cfg.Log.With("authority", string(cfg.Name))}
 	if err := a.lockAutoApprove(ctx); err != nil {
@@ -160,6 +167,9 @@ func (a *Authority) lockedAutoApprove(ctx context.Context) (count int64, err err
 	})
 	return count, err
 }
+
+// observe reports the end of an operation, from a deferred call: err points to its result.
+func (a *Authority) observe(action audit.Action, err *error) { a.cfg.Observe(a.cfg.Name, action, *err) }
 
 // entry starts an audit entry about this authority.
 func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object string) audit.Entry {

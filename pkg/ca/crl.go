@@ -98,7 +98,10 @@ func (a *Authority) CRL(ctx context.Context, aki *big.Int) (List, error) {
 
 // currentCRLs returns lists that are up to date now, making them first when there are none,
 // when half their life has passed, or when something has been revoked since.
-func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) {
+func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) { return a.listsAhead(ctx, 0) }
+
+// listsAhead is currentCRLs for lists that will still be up to date in so long a time.
+func (a *Authority) listsAhead(ctx context.Context, ahead time.Duration) (*crlSet, error) {
 	now := a.clock.Now()
 	var set *crlSet
 	err := a.retryStale(ctx, func() error {
@@ -106,13 +109,13 @@ func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) {
 		if err != nil {
 			return err
 		}
-		set, err = a.crlsOf(ctx, now, st)
+		set, err = a.crlsOf(ctx, now, ahead, st)
 		return err
 	})
 	return set, err
 }
 
-func (a *Authority) crlsOf(ctx context.Context, now time.Time, st state) (*crlSet, error) {
+func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
 	var number int64
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
 		number, err = r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
@@ -121,15 +124,15 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, st state) (*crlSe
 	if err != nil {
 		return nil, err
 	}
-	if set := a.crls.serving.Load(); set.serves(now, number, st.version) {
+	if set := a.crls.serving.Load(); set.serves(now, ahead, number, st.version) {
 		return set, nil
 	}
 	a.crls.mu.Lock()
 	defer a.crls.mu.Unlock()
-	if set := a.crls.serving.Load(); set.serves(now, number, st.version) {
+	if set := a.crls.serving.Load(); set.serves(now, ahead, number, st.version) {
 		return set, nil
 	}
-	set, err := a.makeCRLs(ctx, now, st)
+	set, err := a.makeCRLs(ctx, now, ahead, st)
 	if err != nil {
 		return nil, err
 	}
@@ -138,15 +141,15 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, st state) (*crlSe
 }
 
 // serves tells whether the set is still the one to serve.
-func (s *crlSet) serves(now time.Time, number, version int64) bool {
+func (s *crlSet) serves(now time.Time, ahead time.Duration, number, version int64) bool {
 	return s != nil && number > 0 && s.number == number && s.version == version &&
-		!now.Before(s.from) && now.Before(s.renewAt)
+		!now.Before(s.from) && now.Add(ahead).Before(s.renewAt)
 }
 
 // fresh tells whether a stored list with the current number need not be made again. A list
 // from the future, made before the clock was set back, is not usable by anyone.
-func (a *Authority) fresh(now time.Time, l store.CRL) bool {
-	return !now.Before(l.ThisUpdate) && now.Before(a.renewCRLAt(l))
+func (a *Authority) fresh(now time.Time, ahead time.Duration, l store.CRL) bool {
+	return !now.Before(l.ThisUpdate) && now.Add(ahead).Before(a.renewCRLAt(l))
 }
 
 func (a *Authority) renewCRLAt(l store.CRL) time.Time {
@@ -155,9 +158,9 @@ func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 
 // makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
 // that after a restart the same lists are served, newly made and stored where not.
-func (a *Authority) makeCRLs(ctx context.Context, now time.Time, st state) (*crlSet, error) {
+func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
 	valid := st.valid(now)
-	set, err := a.storedCRLs(ctx, now, st, valid)
+	set, err := a.storedCRLs(ctx, now, ahead, st, valid)
 	if err != nil || set != nil {
 		return set, err
 	}
@@ -185,7 +188,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, st state) (*crl
 }
 
 // storedCRLs returns the set that the store describes, nil when it is not complete and fresh.
-func (a *Authority) storedCRLs(ctx context.Context, now time.Time, st state, valid []generation) (*crlSet, error) {
+func (a *Authority) storedCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state, valid []generation) (*crlSet, error) {
 	var rows []store.CRL
 	var entries revokedEntries
 	var number int64
@@ -198,7 +201,7 @@ func (a *Authority) storedCRLs(ctx context.Context, now time.Time, st state, val
 			if err != nil {
 				return err
 			}
-			if row.Number != number || !a.fresh(now, row) {
+			if row.Number != number || !a.fresh(now, ahead, row) {
 				return store.ErrNotFound
 			}
 			rows = append(rows, row)

@@ -132,9 +132,10 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 
 // Sign issues the certificate for a pending request. With a template, which a user has
 // prepared, subject and extensions are the template's and only the key is the request's.
-func (a *Authority) Sign(ctx context.Context, actor audit.Actor, id int64, template *pki.Request) error {
+func (a *Authority) Sign(ctx context.Context, actor audit.Actor, id int64, template *pki.Request) (err error) {
+	defer a.observe(audit.Sign, &err)
 	now := a.clock.Now()
-	err := a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, template) })
+	err = a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, template) })
 	if err != nil {
 		return a.refused(ctx, now, actor, audit.Sign, fmt.Sprintf("csr %d", id), err)
 	}

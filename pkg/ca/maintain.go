@@ -11,6 +11,10 @@ import (
 	"cauase/pkg/store"
 )
 
+// crlAhead is how early, as a part of a list's life, the loop makes the next one: early enough
+// that nobody who asks has to wait for it.
+const crlAhead = 20
+
 // pruneBatch bounds how much one transaction deletes, and so how long others wait for it.
 const pruneBatch = 500
 
@@ -26,7 +30,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, a.eraseExpiredKeys(ctx, now), a.pruneCertificates(ctx, now))
-	lists, err := a.currentCRLs(ctx)
+	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
 	errs = append(errs, err)
 	if err == nil {
 		errs = append(errs, a.pruneRevocations(ctx, now, lists))

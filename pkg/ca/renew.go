@@ -23,7 +23,8 @@ const replayWindow = time.Hour
 //
 // The same envelope again, within an hour, gets the same certificate: an answer that was lost
 // can be asked for again, and a repeated or intercepted envelope produces nothing new.
-func (a *Authority) Renew(ctx context.Context, actor audit.Actor, e *envelope.Envelope) ([]byte, error) {
+func (a *Authority) Renew(ctx context.Context, actor audit.Actor, e *envelope.Envelope) (crtPEM []byte, err error) {
+	defer a.observe(audit.Renew, &err)
 	now := a.clock.Now()
 	renewal, err := envelope.DecodeRenewal(e.Payload())
 	if err != nil {
@@ -37,7 +38,7 @@ func (a *Authority) Renew(ctx context.Context, actor audit.Actor, e *envelope.En
 	if err != nil {
 		return nil, err
 	}
-	crtPEM, err := a.renew(ctx, now, holder, old, []byte(renewal.RequestPEM))
+	crtPEM, err = a.renew(ctx, now, holder, old, []byte(renewal.RequestPEM))
 	if err != nil {
 		return nil, a.refused(ctx, now, holder, audit.Renew, serialObject(old.SerialNumber), err)
 	}

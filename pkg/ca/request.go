@@ -16,13 +16,14 @@ import (
 // Submit takes a certificate signing request (PEM) and returns its id. The same request again
 // is answered with the id it already has, and changes nothing. The first AutoApprove requests
 // ever are signed at once; others wait for a user.
-func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (int64, error) {
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (id int64, err error) {
+	defer a.observe(audit.Submit, &err)
 	req, err := pki.ParseRequest(csrPEM)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	now := a.clock.Now()
-	var id int64
+	approved := false
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
@@ -32,47 +33,50 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte
 			return err
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
-			id, err = a.submit(ctx, tx, now, st, actor, req)
+			id, approved, err = a.submit(ctx, tx, now, st, actor, req)
 			return err
 		})
 	})
+	if err == nil && approved {
+		a.observe(audit.Sign, &err)
+	}
 	return id, err
 }
 
-func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, req *pki.Request) (int64, error) {
-	id, err := a.knownRequest(ctx, tx, now, req)
+func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, req *pki.Request) (id int64, approved bool, err error) {
+	id, err = a.knownRequest(ctx, tx, now, req)
 	if !errors.Is(err, ErrNotFound) {
-		return id, err
+		return id, false, err
 	}
 	if err := a.checkKey(ctx, tx, req); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if id, err = newID(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	object := fmt.Sprintf("csr %d", id)
 	received, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterReceivedCSR, 1)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, object), req.Subject, req.SANs)); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if received <= a.autoApprove {
 		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned})
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		return id, a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, crt)
+		return id, true, a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, crt)
 	}
 	pending, err := tx.CountRequests(ctx, a.cfg.Name)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if pending >= a.cfg.MaxPending {
-		return 0, fmt.Errorf("%w: %d", ErrTooManyPending, pending)
+		return 0, false, fmt.Errorf("%w: %d", ErrTooManyPending, pending)
 	}
-	return id, tx.AddRequest(ctx, store.Request{
+	return id, false, tx.AddRequest(ctx, store.Request{
 		Authority:  a.cfg.Name,
 		ID:         id,
 		ReceivedAt: now,
@@ -180,10 +184,11 @@ func (a *Authority) Request(ctx context.Context, id int64) (csr []byte, err erro
 }
 
 // Reject removes a pending request.
-func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) error {
+func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) (err error) {
+	defer a.observe(audit.Reject, &err)
 	now := a.clock.Now()
 	object := fmt.Sprintf("csr %d", id)
-	err := a.store.Update(ctx, func(tx store.Tx) error {
+	err = a.store.Update(ctx, func(tx store.Tx) error {
 		req, err := tx.Request(ctx, a.cfg.Name, id)
 		if err != nil {
 			return absent(err, "pending request", id)

@@ -15,7 +15,8 @@ import (
 )
 
 // RevokeByHolder revokes a certificate on behalf of whoever holds its key.
-func (a *Authority) RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope.Envelope) error {
+func (a *Authority) RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope.Envelope) (err error) {
+	defer a.observe(audit.Revoke, &err)
 	now := a.clock.Now()
 	rev, err := envelope.DecodeRevocation(e.Payload())
 	if err != nil {
@@ -38,7 +39,8 @@ func (a *Authority) RevokeByHolder(ctx context.Context, actor audit.Actor, e *en
 }
 
 // RevokeByUser revokes a certificate, or a serial, on behalf of an authenticated user.
-func (a *Authority) RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) error {
+func (a *Authority) RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) (err error) {
+	defer a.observe(audit.Revoke, &err)
 	now := a.clock.Now()
 	if rev.Serial != nil {
 		if err := a.revokeSerial(ctx, now, actor, rev.Serial, rev.Reason); err != nil {
