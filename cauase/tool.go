@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -80,7 +81,8 @@ func isWrapped(err error) bool { return !strings.Contains(err.Error(), "\n") }
 
 func (t *tool) hint(err error) string {
 	var known *manners.Error
-	var dns *tls.CertificateVerificationError
+	var impostor *tls.CertificateVerificationError
+	var dial *net.OpError
 	switch {
 	case err == nil, errors.As(err, &known) && known.Hint != "":
 		return ""
@@ -96,8 +98,12 @@ func (t *tool) hint(err error) string {
 		return "the local list stays; if the CA was restored from a backup, tell its administrators"
 	case errors.Is(err, client.ErrUnverifiedHTTPS):
 		return "leave out --strict-https to go on without verifying"
-	case errors.As(err, &dns):
+	case errors.As(err, &impostor):
 		return "somebody may be answering in the CA's place, or --ca-url names the host differently from its --netloc"
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return "is the daemon running there, and is --ca-url right?"
+	case errors.Is(err, pemfile.ErrSymlink):
+		return "give the path that it points to"
 	case errors.Is(err, pki.ErrUnknownIssuer):
 		return fmt.Sprintf("the CAs trusted are those in %s; is --mode right?", t.caStore.Path)
 	case client.IsStatus(err, http.StatusUnauthorized) && t.userKey == "":
