@@ -1,0 +1,182 @@
+//go:build interop
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A process runs in the background until the test ends.
+type process struct {
+	cmd    *exec.Cmd
+	output transcript
+	done   chan struct{} // closed when it has ended
+	err    error         // valid then
+}
+
+func background(t *testing.T, dir string, argv ...string) *process {
+	t.Helper()
+	p := &process{done: make(chan struct{})}
+	ctx, kill := context.WithCancel(context.Background())
+	p.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
+	p.cmd.Dir, p.cmd.Env = dir, environment()
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.WaitDelay = time.Second
+	if err := p.cmd.Start(); err != nil {
+		kill()
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.terminate()
+		kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", filepath.Base(argv[0]), p.output.String())
+		}
+	})
+	return p
+}
+
+// terminate asks the process to end, and reports whether it has within a while.
+func (p *process) terminate() bool {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(10 * time.Second):
+		return false
+	}
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// A daemon is a certificate authority that runs, ours or the reference's.
+type daemon struct {
+	*process
+	netloc string
+	http   string // base URLs
+	https  string
+}
+
+// startOurs runs cauased the way it serves reference clients: with RSA keys.
+func startOurs(t *testing.T, args ...string) *daemon {
+	t.Helper()
+	return startOursWith(t, "rsa-2048", args...)
+}
+
+func startOursWith(t *testing.T, keyType string, args ...string) *daemon {
+	t.Helper()
+	d := start(t, filepath.Join(programs.ours, "cauased"), append(args, "--key-type", keyType)...)
+	t.Cleanup(func() {
+		if !d.terminate() || d.err != nil {
+			t.Errorf("cauased did not end well on SIGTERM: %v\n%s", d.err, d.output.String())
+		}
+	})
+	return d
+}
+
+// startReference runs caucased. Our clients may not want CORS of it: its first POST /cors
+// fails and leaves a file with which it does not start again.
+func startReference(t *testing.T, args ...string) *daemon {
+	t.Helper()
+	return start(t, filepath.Join(programs.reference, "caucased"), args...)
+}
+
+func start(t *testing.T, executable string, args ...string) *daemon {
+	t.Helper()
+	port := freePorts(t)
+	d := &daemon{
+		netloc: fmt.Sprintf("127.0.0.1:%d", port),
+		http:   fmt.Sprintf("http://127.0.0.1:%d", port),
+		https:  fmt.Sprintf("https://127.0.0.1:%d", port+1),
+	}
+	d.process = background(t, t.TempDir(), append([]string{executable, "--netloc", d.netloc}, args...)...)
+	// The reference opens HTTPS last, after it has made its keys.
+	eventually(t, time.Minute, func() string {
+		if d.ended() {
+			t.Fatalf("%s ended: %v", filepath.Base(executable), d.err)
+		}
+		response, err := http.Get(d.http + "/cas/crt/ca.crt.pem")
+		if err != nil {
+			return err.Error()
+		}
+		response.Body.Close()
+		conn, err := net.DialTimeout("tcp", d.https[len("https://"):], time.Second)
+		if err != nil {
+			return err.Error()
+		}
+		conn.Close()
+		return ""
+	})
+	return d
+}
+
+// get fetches what anybody may.
+func (d *daemon) get(t *testing.T, path string) []byte {
+	t.Helper()
+	response, err := http.Get(d.http + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s %v", path, response.Status, err)
+	}
+	return body
+}
+
+// ports is where the next search for free ports begins. They are from below the range that
+// the system gives to outgoing connections.
+var ports = struct {
+	sync.Mutex
+	next int
+}{next: 10_000 + 2*rand.IntN(10_000)}
+
+// freePorts returns a port p so that p and p+1, for HTTP and HTTPS, are free.
+func freePorts(t *testing.T) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	for range 1000 {
+		port := ports.next
+		ports.next += 2
+		if isFree(port) && isFree(port+1) {
+			return port
+		}
+	}
+	t.Fatal("no two free ports side by side")
+	return 0
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
