@@ -56,6 +56,9 @@ type Config struct {
 	// Observe, when set, is told how each operation that changes something has ended. It must
 	// return at once.
 	Observe func(name store.Authority, action audit.Action, err error)
+
+	// Decide is rollover.Decide if nil. A test that has to notice a wrong rule gives one.
+	Decide func(now time.Time, spans rollover.Spans, generations []rollover.Generation) rollover.Plan
 }
 
 // crlLife is how long a revocation list lives, in certificate spans; a new one is made when
@@ -107,6 +110,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Au
 	cfg.Backdate = min(cfg.Backdate, cfg.Spans.Leaf/maxBackdate)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Decide == nil {
+		cfg.Decide = rollover.Decide
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(store.Authority, audit.Action, error) {}

@@ -72,7 +72,7 @@ type state struct {
 // fails while a CA certificate is still valid, that one goes on signing.
 func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	g := a.cas.Load()
-	plan := rollover.Decide(now, a.cfg.Spans, g.times())
+	plan := a.cfg.Decide(now, a.cfg.Spans, g.times())
 	if plan.Create {
 		if err := a.rollOver(ctx, now); err != nil {
 			a.log.ErrorContext(ctx, "no new CA certificate could be made; the old one goes on serving", "error", err)
@@ -81,7 +81,7 @@ func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 			}
 		}
 		g = a.cas.Load()
-		plan = rollover.Decide(now, a.cfg.Spans, g.times())
+		plan = a.cfg.Decide(now, a.cfg.Spans, g.times())
 	}
 	if plan.Signer == rollover.None || g.list[plan.Signer].key == nil {
 		return state{}, fmt.Errorf("%w: %s", ErrNoSigner, now.Format(time.RFC3339))
@@ -95,7 +95,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) error {
 	defer a.maintain.Unlock()
 	// Another operation may have been faster.
 	loaded := a.cas.Load()
-	if !rollover.Decide(now, a.cfg.Spans, loaded.times()).Create {
+	if !a.cfg.Decide(now, a.cfg.Spans, loaded.times()).Create {
 		return nil
 	}
 	// Making a key can take seconds: it is made before the transaction, and thrown away if
@@ -113,7 +113,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) error {
 		if next, err = a.load(ctx, tx); err != nil {
 			return err
 		}
-		if !rollover.Decide(now, a.cfg.Spans, next.times()).Create {
+		if !a.cfg.Decide(now, a.cfg.Spans, next.times()).Create {
 			return nil
 		}
 		made, err := a.newGeneration(now, key, next)

@@ -42,7 +42,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 // is vouched for.
 func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
 	g := a.cas.Load()
-	phases := rollover.Decide(now, a.cfg.Spans, g.times()).Phases
+	phases := a.cfg.Decide(now, a.cfg.Spans, g.times()).Phases
 	erased := false
 	for i, c := range g.list {
 		if phases[i] != rollover.Expired || c.key == nil || i == len(g.list)-1 {

@@ -50,7 +50,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until,
 		NextCA: rollover.SuccessorAt(spans, st.list[len(st.list)-1].times),
 	}
-	phases := rollover.Decide(now, spans, st.times()).Phases
+	phases := a.cfg.Decide(now, spans, st.times()).Phases
 	for i, g := range st.list {
 		if phases[i] == rollover.Expired {
 			continue
