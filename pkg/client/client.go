@@ -52,6 +52,10 @@ type Options struct {
 	// Dial opens connections, net.Dialer if nil. No proxy is used: an authority is
 	// inside one's own walls.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Transport replaces connections altogether, Dial included, where there is no network
+	// but a simulated one. It is given what TLS has to heed, nil for plain HTTP.
+	Transport func(*tls.Config) http.RoundTripper
 }
 
 // A Client talks to one authority of one daemon. It is safe for concurrent use.
@@ -122,30 +126,37 @@ func (c *Client) URL() string { return c.http.base }
 // endpoint makes what sends requests to base. Connections are kept for the next
 // request, so one endpoint serves a client for its life.
 func (c *Client) endpoint(base string, config *tls.Config) *endpoint {
-	dial := c.options.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
-	}
 	return &endpoint{
 		base:      base,
 		authority: c.options.Authority,
 		userAgent: c.options.UserAgent,
 		timeout:   c.options.Timeout,
 		http: &http.Client{
-			Transport: &http.Transport{
-				DialContext:            dial,
-				TLSClientConfig:        config,
-				TLSHandshakeTimeout:    10 * time.Second,
-				MaxResponseHeaderBytes: 64 << 10,
-				IdleConnTimeout:        30 * time.Second,
-				// Sizes are bounded as they come over the wire; compressed
-				// they would say nothing.
-				DisableCompression: true,
-			},
+			Transport: c.transport(config),
 			// A redirected PUT would arrive as something else somewhere else, and
 			// no daemon sends redirects.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
+	}
+}
+
+func (c *Client) transport(config *tls.Config) http.RoundTripper {
+	if c.options.Transport != nil {
+		return c.options.Transport(config)
+	}
+	dial := c.options.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	return &http.Transport{
+		DialContext:            dial,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        30 * time.Second,
+		// Sizes are bounded as they come over the wire; compressed
+		// they would say nothing.
+		DisableCompression: true,
 	}
 }
 
