@@ -5,15 +5,18 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"log"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/store"
 )
 
 // newRequestID returns a name for a request, which nobody outside can choose or guess.
@@ -53,6 +56,28 @@ func (s *Server) logAccess(x *exchange, start time.Time) {
 		slog.Duration("duration", s.cfg.Clock.Now().Sub(start)),
 		slog.String("user_agent", loggable(x.r.UserAgent())),
 	)
+}
+
+// noticeReference warns, once, when a client of the reference shows up while there is a CA
+// whose key is not RSA. Such a client verifies no other signatures, so that it cannot
+// follow that CA when it rolls over.
+func (s *Server) noticeReference(x *exchange) {
+	if !strings.HasPrefix(x.r.UserAgent(), "caucase ") || s.referenceNoticed.Swap(true) {
+		return
+	}
+	ctx := x.r.Context()
+	for name, a := range map[store.Authority]Authority{store.Users: s.cfg.Users, store.Services: s.cfg.Services} {
+		crts, err := a.CACertificates(ctx)
+		if err != nil {
+			s.referenceNoticed.Store(false)
+			return
+		}
+		if crt := crts[len(crts)-1]; crt.PublicKeyAlgorithm != x509.RSA {
+			s.log.WarnContext(ctx, "a caucase client is in use, which cannot follow a CA whose key is not RSA when it rolls over",
+				"authority", string(name), "ca_key", pki.DescribeKey(crt.PublicKey),
+				"user_agent", loggable(x.r.UserAgent()), "address", x.actor.Address)
+		}
+	}
 }
 
 // recoverPanic turns a panic into an answer. One request's bad luck is not the others'.

@@ -158,11 +158,11 @@ type broken struct {
 	err error
 }
 
-func (b broken) CRLs(context.Context) ([]byte, error) {
+func (b broken) CRLs(context.Context) (ca.List, error) {
 	if b.err == nil {
 		panic("at the \x1b[31mworst moment")
 	}
-	return nil, b.err
+	return ca.List{}, b.err
 }
 
 func (b broken) Authenticate(context.Context, audit.Actor, *x509.Certificate) (audit.Actor, error) {
@@ -255,5 +255,38 @@ func TestReadiness(t *testing.T) {
 	failure = nil
 	if got := s.handle("GET", "/readyz"); got.Code != 200 {
 		t.Errorf("after the clock was set back: %d", got.Code)
+	}
+}
+
+// TestReferenceClient: one warning says that it will not follow an ECDSA CA.
+func TestReferenceClient(t *testing.T) {
+	s := newSite(t)
+	for _, agent := range []string{"curl/8", "cauase/1", "caucase 0.9.17", "caucase 0.9.17"} {
+		s.handle("GET", "/cas/crl", "User-Agent", agent)
+	}
+	if n := strings.Count(s.log.String(), "level=WARN"); n != 2 || !strings.Contains(s.log.String(), "authority=cau ") {
+		t.Errorf("%d warnings, want one for each authority: %s", n, s.log)
+	}
+}
+
+// TestRevalidation asks again for what has not changed, and for what has.
+func TestRevalidation(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{"/cas/crl", "/cas/crt/ca.crt.pem", "/cas/crt/ca.crt.json"} {
+		first := s.handle("GET", path)
+		etag := first.Header().Get("ETag")
+		again := s.handle("GET", path, "If-None-Match", etag)
+		if first.Code != 200 || etag == "" || again.Code != 304 || again.Body.Len() != 0 {
+			t.Errorf("%s: %d %s, then %d", path, first.Code, etag, again.Code)
+		}
+		if got := s.handle("GET", path, "If-None-Match", `"other"`); got.Code != 200 || got.Body.String() != first.Body.String() {
+			t.Errorf("%s with another tag: %d", path, got.Code)
+		}
+	}
+	crl := s.handle("GET", "/cau/crl").Header()
+	crt, _ := s.issue(s.users)
+	s.revoke(crt)
+	if got := s.handle("GET", "/cau/crl", "If-None-Match", crl.Get("ETag"), "If-Modified-Since", crl.Get("Last-Modified")); got.Code != 200 {
+		t.Errorf("after a revocation: %d", got.Code)
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // drainTimeout bounds how long Serve waits for requests under way.
@@ -27,13 +30,14 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 	srv.TLSConfig = handshake.Config()
 
 	count := len(l.HTTP) + len(l.HTTPS)
+	limit := connectionLimit(openFiles(), count)
 	failed := make(chan error, count)
 	var running sync.WaitGroup
 	for _, plain := range l.HTTP {
-		running.Go(func() { failed <- srv.Serve(plain) })
+		running.Go(func() { failed <- srv.Serve(netutil.LimitListener(plain, limit)) })
 	}
 	for _, secure := range l.HTTPS {
-		running.Go(func() { failed <- srv.ServeTLS(secure, "", "") })
+		running.Go(func() { failed <- srv.ServeTLS(netutil.LimitListener(secure, limit), "", "") })
 	}
 
 	var cause error
@@ -57,4 +61,29 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 		cause = fmt.Errorf("a listener failed: %w", cause)
 	}
 	return errors.Join(cause, err)
+}
+
+const (
+	// reservedFiles are for all but connections: the database and its readers, files
+	// that are replaced, name resolution.
+	reservedFiles = 40
+	// Bounds of the connections that one listener has at a time. Others wait.
+	minConnections = 4
+	maxConnections = 10_000
+)
+
+// connectionLimit shares what the process may open between its listeners. Without it, a
+// crowd of connections would leave no file descriptor for the database.
+func connectionLimit(files uint64, listeners int) int {
+	free := int64(min(files, 1<<30)) - reservedFiles
+	return int(min(max(free/int64(max(listeners, 1)), minConnections), maxConnections))
+}
+
+// openFiles is how many files the process may have open.
+func openFiles() uint64 {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024 // what it is on most systems
+	}
+	return uint64(limit.Cur)
 }

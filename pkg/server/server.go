@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"cauase/pkg/clock"
@@ -36,6 +37,8 @@ type Server struct {
 	root      *node
 	whitelist map[string]bool
 	readiness readiness
+
+	referenceNoticed atomic.Bool
 }
 
 // New returns a Server. An error is a mistake of the caller's.
@@ -80,6 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	defer s.logAccess(x, start)
 	defer s.recoverPanic(x)
+	s.noticeReference(x)
 	if err := s.serve(x); err != nil {
 		s.fail(x, err)
 	}

@@ -296,3 +296,17 @@ func TestActor(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+func TestConnectionLimit(t *testing.T) {
+	for _, tt := range []struct {
+		files     uint64
+		listeners int
+		want      int
+	}{
+		{64, 2, 12}, {1024, 2, 492}, {1024, 4, 246}, {10, 2, minConnections}, {1 << 20, 2, maxConnections}, {1<<64 - 1, 2, maxConnections}, {1024, 0, 984},
+	} {
+		if got := connectionLimit(tt.files, tt.listeners); got != tt.want {
+			t.Errorf("%d files, %d listeners: %d, want %d", tt.files, tt.listeners, got, tt.want)
+		}
+	}
+}
