@@ -37,8 +37,20 @@ func loggable(s string) string {
 	return pki.EscapeText(s)
 }
 
+// observe reports an answer, to the access log and to whoever counts. Methods without a route
+// are not named to the latter: a stranger can invent any number of them.
+func (s *Server) observe(x *exchange, start time.Time) {
+	took := s.cfg.Clock.Now().Sub(start)
+	method, pattern := "other", ""
+	if x.route != nil {
+		method, pattern = x.route.method, "/"+x.route.path
+	}
+	s.cfg.Observe(method, pattern, x.w.status, took)
+	s.logAccess(x, took)
+}
+
 // logAccess writes the request's line of the access log.
-func (s *Server) logAccess(x *exchange, start time.Time) {
+func (s *Server) logAccess(x *exchange, took time.Duration) {
 	protocol := x.r.Proto
 	if x.r.TLS != nil {
 		protocol += " " + tls.VersionName(x.r.TLS.Version)
@@ -53,7 +65,7 @@ func (s *Server) logAccess(x *exchange, start time.Time) {
 		slog.String("protocol", protocol),
 		slog.Int("status", x.w.status),
 		slog.Int64("bytes", x.w.bytes),
-		slog.Duration("duration", s.cfg.Clock.Now().Sub(start)),
+		slog.Duration("duration", took),
 		slog.String("user_agent", loggable(x.r.UserAgent())),
 	)
 }

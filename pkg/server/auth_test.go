@@ -83,6 +83,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "", 200, func() request { return at("/cas") }},
 		{"GET", "crl", 200, func() request { return at("/cas/crl") }},
 		{"GET", "crl/{aki}", 200, func() request { return at("/cas/crl/%s", casAKI) }},
+		{"GET", "timeline", 200, func() request { return at("/cas/timeline") }},
 		{"GET", "csr", 200, func() request { return at("/cas/csr") }},
 		{"PUT", "csr", 201, func() request { return request{"/cas/csr", string(newCSR(t, newKey(t), "new")), nil} }},
 		{"GET", "csr/{id}", 200, func() request { return at("/cas/csr/%d", newPending()) }},

@@ -28,6 +28,7 @@ type Authority interface {
 
 	CRL(ctx context.Context, aki *big.Int) (ca.List, error)
 	CRLs(ctx context.Context) (ca.List, error)
+	Timeline(ctx context.Context) (ca.Timeline, error)
 	CACertificate(ctx context.Context) (pem []byte, err error)
 	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
 	Chain(ctx context.Context) (json []byte, err error)

@@ -35,7 +35,7 @@ const (
 // A site is a daemon without its command line: real authorities on a real database, real
 // listeners, and a clock that stands still.
 type site struct {
-	t               *testing.T
+	t               testing.TB
 	clk             *clock.Fake
 	store           store.Store
 	users, services *ca.Authority
@@ -50,7 +50,7 @@ type site struct {
 }
 
 // newSite starts a site whose configuration can still be changed.
-func newSite(t *testing.T, configure ...func(*Config)) *site {
+func newSite(t testing.TB, configure ...func(*Config)) *site {
 	t.Helper()
 	ctx := t.Context()
 	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &logBuffer{}}
@@ -208,7 +208,7 @@ func (s *site) do(c *http.Client, method, target, body string, headers ...string
 	return answer{response, string(data)}
 }
 
-func newKey(t *testing.T) crypto.Signer {
+func newKey(t testing.TB) crypto.Signer {
 	t.Helper()
 	key, err := pki.KeyECDSAP256.Generate()
 	if err != nil {
@@ -217,7 +217,7 @@ func newKey(t *testing.T) crypto.Signer {
 	return key
 }
 
-func newCSR(t *testing.T, key crypto.Signer, name string) []byte {
+func newCSR(t testing.TB, key crypto.Signer, name string) []byte {
 	t.Helper()
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
 	if err != nil {

@@ -40,6 +40,8 @@ func (s *Server) authorityRoutes() []route {
 		{method: http.MethodGet, path: "crl", access: anyone, prepare: getCRLs},
 		{method: http.MethodGet, path: "crl/{aki}", access: anyone, prepare: getCRL},
 
+		{method: http.MethodGet, path: "timeline", access: anyone, prepare: getTimeline},
+
 		{method: http.MethodGet, path: "csr", access: user, prepare: getPending},
 		{method: http.MethodPut, path: "csr", access: anyone, prepare: putRequest},
 		{method: http.MethodGet, path: "csr/{id}", access: anyone, prepare: getRequest},

@@ -24,6 +24,10 @@ type Config struct {
 	CORSKeys      *CORSKeys
 	CORSWhitelist []string // origins, as browsers write them
 
+	// Observe, when set, is told of every answer: the pattern of the route that matched, empty
+	// when none did. It must return at once.
+	Observe func(method, route string, status int, took time.Duration)
+
 	// Ready lists what has to work for the daemon to be of use, for GET /readyz.
 	Ready []Check
 
@@ -47,6 +51,9 @@ func New(cfg Config) (*Server, error) {
 	case cfg.Clock == nil, cfg.Log == nil, cfg.Users == nil, cfg.Services == nil,
 		cfg.UsersVoucher == nil, cfg.ServicesVoucher == nil, cfg.Authenticator == nil, cfg.CORSKeys == nil:
 		return nil, errors.New("server: incomplete configuration")
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, string, int, time.Duration) {}
 	}
 	if cfg.timeouts == (timeouts{}) {
 		cfg.timeouts = defaultTimeouts()
@@ -81,7 +88,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Request-Id", x.requestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 
-	defer s.logAccess(x, start)
+	defer s.observe(x, start)
 	defer s.recoverPanic(x)
 	s.noticeReference(x)
 	if err := s.serve(x); err != nil {
