@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
+	"strconv"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -38,6 +40,9 @@ type config struct {
 	keyType             pki.KeyType
 	threshold           time.Duration
 	backdate, retention time.Duration
+	chainRetention      time.Duration
+
+	metrics string // address to bind, empty for none
 
 	corsWhitelist []string
 
@@ -90,6 +95,9 @@ func readConfig(c *urfave.Context) (config, error) {
 		backdate:  r.backdate(),
 		retention: r.days(flagRetention),
 
+		chainRetention: r.days(flagChain),
+		metrics:        r.metrics(),
+
 		corsWhitelist: c.StringSlice(flagCORSWhitelist),
 	}
 	cfg.port = r.port(cfg.netloc)
@@ -137,6 +145,19 @@ func (r *reader) port(netloc server.Netloc) int {
 		r.fail(flagBasePort, err)
 	}
 	return port
+}
+
+func (r *reader) metrics() string {
+	address := r.c.String(flagMetrics)
+	if address == "" {
+		return ""
+	}
+	if _, port, err := net.SplitHostPort(address); err != nil {
+		r.fail(flagMetrics, fmt.Errorf("%q is not an ADDRESS:PORT", address))
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		r.fail(flagMetrics, fmt.Errorf("%q is not a port", port))
+	}
+	return address
 }
 
 func (r *reader) count(flag string) int {

@@ -25,6 +25,7 @@ type daemon struct {
 	log   *slog.Logger
 
 	listeners *server.Listeners
+	metrics   *metricsServer // nil when not asked for
 	store     store.Store
 	users     *ca.Authority
 	services  *ca.Authority
@@ -41,6 +42,10 @@ func start(ctx context.Context, cfg config, clk clock.Clock, log *slog.Logger) (
 	if d.listeners, err = server.Listen(ctx, log, cfg.bind, cfg.port); err != nil {
 		return nil, cli.WithHint(fmt.Errorf("cannot listen: %w", err),
 			"--%s and --%s choose where to listen; port 80 needs privileges", flagBind, flagBasePort)
+	}
+	if d.metrics, err = listenMetrics(ctx, cfg.metrics, log); err != nil {
+		d.listeners.Close()
+		return nil, err
 	}
 	created := missing(cfg.db, cfg.db+"-wal", cfg.db+"-shm", cfg.db+"-journal", cfg.serverKey)
 	defer func() {
@@ -82,6 +87,7 @@ func start(ctx context.Context, cfg config, clk clock.Clock, log *slog.Logger) (
 		CORSKeys:        corsKeys,
 		CORSWhitelist:   cfg.corsWhitelist,
 		Ready:           d.checks(),
+		Observe:         d.metrics.observeRequest(),
 	})
 	if err != nil {
 		return nil, err
@@ -107,6 +113,8 @@ func (d *daemon) openAuthorities(ctx context.Context) error {
 			KeyType:         d.cfg.keyType,
 			Backdate:        d.cfg.backdate,
 			Retention:       d.cfg.retention,
+			ChainRetention:  d.cfg.chainRetention,
+			Observe:         d.metrics.observeOperation(),
 			MaxPending:      of.maxPending,
 			AutoApprove:     of.autoApprove,
 			LockAutoApprove: d.cfg.lockAutoApprove && host == "",
@@ -211,6 +219,7 @@ func (d *daemon) Run(ctx, force context.Context) error {
 			}
 		}
 	}()
+	d.metrics.serve(d)
 	err := d.server.Serve(ctx, force, d.listeners, d.handshake)
 	stop()
 	<-done
@@ -220,6 +229,7 @@ func (d *daemon) Run(ctx, force context.Context) error {
 // Close releases what start has opened.
 func (d *daemon) Close() error {
 	d.listeners.Close()
+	d.metrics.Close()
 	if d.store == nil {
 		return nil
 	}

@@ -31,6 +31,8 @@ const (
 	flagBackdate  = "backdate"
 	flagRetention = "retention"
 	flagLogFormat = "log-format"
+	flagChain     = "chain-retention"
+	flagMetrics   = "metrics-bind"
 	flagLogLevel  = "log-level"
 )
 
@@ -56,6 +58,7 @@ func serveFlags() []urfave.Flag {
 		&urfave.IntFlag{Category: groupAddress, Name: flagBasePort, EnvVars: env(flagBasePort), DefaultText: "that of --netloc, or 80",
 			Usage: "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80"},
 		texts(groupAddress, flagBind, "`ADDRESS` to listen on, repeatable (default: whatever the host of --netloc resolves to)"),
+		text(groupAddress, flagMetrics, "", "`ADDRESS:PORT` at which to serve metrics to Prometheus, without authentication (default: none)"),
 
 		dbFlag(),
 		text(groupFiles, flagServerKey, "server.key.pem", "`FILE` of our own HTTPS key and certificate"),
@@ -77,6 +80,8 @@ func serveFlags() []urfave.Flag {
 		float(groupKeys, flagThreshold, 31, "`DAYS` before its expiry at which our own HTTPS certificate is renewed"),
 		text(groupKeys, flagBackdate, "1m", "`DURATION` by which certificates are backdated, for peers whose clock is late; at most 1/100 of their validity"),
 		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),
+
+		float(groupKeys, flagChain, 3650, "`DAYS` for which an expired CA's word for its successor is still served, to hosts that were away; 0 means always"),
 
 		texts(groupCORS, flagCORSWhitelist, "`ORIGIN` to trust without asking users, repeatable (default: none)"),
 

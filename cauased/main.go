@@ -55,9 +55,9 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 			},
 			{
 				Name:            "manage",
-				Usage:           "look into the database",
+				Usage:           "look into the database, and choose what is kept there",
 				HideHelpCommand: true,
-				Subcommands:     []*urfave.Command{auditCommand(clk, stdout)},
+				Subcommands:     []*urfave.Command{auditCommand(clk, stdout), keyTypeCommand(clk, stdout)},
 				Action: func(c *urfave.Context) error {
 					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")
 				},

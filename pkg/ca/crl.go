@@ -31,6 +31,7 @@ type crlSet struct {
 	until   time.Time // NextUpdate
 	renewAt time.Time
 	loaded  time.Time // when it was made, or read from the store
+	count   int       // of entries
 	lists   []crlOf
 }
 
@@ -50,6 +51,7 @@ type crlOf struct {
 // revokedEntries are the encoded entries of the lists, kept from one list to the next.
 type revokedEntries struct {
 	der     []byte
+	count   int
 	lastSeq int64 // of the newest revocation among them
 	pruned  int64 // value of store.CounterPruned when they were read
 	loaded  bool
@@ -214,7 +216,7 @@ func (a *Authority) storedCRLs(ctx context.Context, now time.Time, ahead time.Du
 	} else if err != nil {
 		return nil, err
 	}
-	set := &crlSet{number: number, version: st.version, loaded: now}
+	set := &crlSet{number: number, version: st.version, loaded: now, count: entries.count}
 	for i, row := range rows {
 		if row.Pruned != entries.pruned {
 			return nil, nil
@@ -263,7 +265,7 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 			return nil, err
 		}
 	}
-	set := &crlSet{number: number, version: st.version, loaded: now}
+	set := &crlSet{number: number, version: st.version, loaded: now, count: entries.count}
 	for _, g := range valid {
 		row, der, err := a.signCRL(now, last, number, g, entries)
 		if err != nil {
@@ -329,6 +331,7 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.cfg.Name, err)
 			}
 			next.lastSeq = rev.Seq
+			next.count++
 		}
 		if len(page) < revocationPage {
 			break

@@ -2,10 +2,21 @@ package ca
 
 import (
 	"context"
+	"crypto/x509"
 	"time"
 
 	"cauase/pkg/rollover"
+	"cauase/pkg/store"
 )
+
+// CountPending counts the requests that wait for a user.
+func (a *Authority) CountPending(ctx context.Context) (n int, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		n, err = r.CountRequests(ctx, a.cfg.Name)
+		return err
+	})
+	return n, err
+}
 
 // A Timeline is where an authority stands in its self-renewal.
 type Timeline struct {
@@ -15,17 +26,15 @@ type Timeline struct {
 	CRLNumber   int64
 	ThisUpdate  time.Time
 	NextUpdate  time.Time
+	Revoked     int       // entries of the lists
 	NextCA      time.Time // when the next CA certificate is made
 }
 
 // A TimelineGeneration is one CA certificate that has not expired.
 type TimelineGeneration struct {
-	KeyID       []byte
+	Certificate *x509.Certificate
 	Phase       rollover.Phase
 	CreatedAt   time.Time
-	NotBefore   time.Time
-	NotAfter    time.Time
-	Certificate []byte // DER
 
 	// ActiveFrom is when it starts to sign. The first of all signs from the start.
 	ActiveFrom time.Time
@@ -47,7 +56,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	spans := a.cfg.Spans
 	t := Timeline{
 		Span: spans.Leaf, Now: now,
-		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until,
+		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until, Revoked: lists.count,
 		NextCA: rollover.SuccessorAt(spans, st.list[len(st.list)-1].times),
 	}
 	phases := a.cfg.Decide(now, spans, st.times()).Phases
@@ -56,8 +65,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 			continue
 		}
 		one := TimelineGeneration{
-			KeyID: g.crt.SubjectKeyId, Phase: phases[i], Certificate: g.crt.Raw,
-			CreatedAt: g.times.CreatedAt, NotBefore: g.times.NotBefore, NotAfter: g.times.NotAfter,
+			Certificate: g.crt, Phase: phases[i], CreatedAt: g.times.CreatedAt,
 			ActiveFrom: rollover.ActiveAt(spans, g.times),
 		}
 		if i == 0 {

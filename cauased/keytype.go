@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// keyTypeCommand chooses what the next CA key is. It may do so while the daemon runs.
+func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:      "next-key-type",
+		Usage:     "choose the type of an authority's next CA key",
+		ArgsUsage: "TYPE",
+		Description: "A CA key is of the type of the one before it, whatever --key-type says. This chooses\n" +
+			"another TYPE for the next one: " + keyTypes() + ".\n" +
+			"The clients of caucase, the Python implementation, can follow RSA keys only.",
+		HideHelpCommand: true,
+		Flags: []urfave.Flag{
+			dbFlag(),
+			&urfave.StringFlag{Name: "authority", Usage: "of `NAME`: cau, cas or https (required)"},
+		},
+		Action: func(c *urfave.Context) error {
+			const hint = "see cauased manage next-key-type --help"
+			name := store.Authority(c.String("authority"))
+			switch name {
+			case store.Users, store.Services, store.HTTPS:
+			default:
+				return cli.WithHint(fmt.Errorf("--authority: %q is not one of cau, cas, https", name), hint)
+			}
+			if c.NArg() != 1 {
+				return cli.WithHint(errors.New("one key type is needed, after the options"), hint)
+			}
+			keyType, err := pki.ParseKeyType(c.Args().First())
+			if err != nil {
+				return cli.WithHint(err, hint)
+			}
+			path := c.String(flagDB)
+			// Opening would make one.
+			if _, err := os.Stat(path); err != nil {
+				return cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
+			}
+			db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
+			if err != nil {
+				return fmt.Errorf("--%s: %w", flagDB, err)
+			}
+			err = ca.SetNextKeyType(c.Context, db, clk, name, keyType)
+			if err = errors.Join(err, db.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(stdout, "the next CA key of %s will be %s\n", name, keyType)
+			return err
+		},
+	}
+}

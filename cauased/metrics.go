@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/cli"
+	"cauase/pkg/metrics"
+	"cauase/pkg/store"
+)
+
+// A metricsServer has a socket of its own: who may see metrics is another question than who
+// may ask for certificates. A nil one does nothing.
+type metricsServer struct {
+	listener net.Listener
+	metrics  *metrics.Metrics
+	server   *http.Server
+	daemon   *daemon
+}
+
+func listenMetrics(ctx context.Context, address string, log *slog.Logger) (*metricsServer, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, cli.WithHint(fmt.Errorf("cannot listen: %w", err), "--%s chooses where metrics are served", flagMetrics)
+	}
+	m := &metricsServer{listener: listener}
+	m.metrics = metrics.New(log, cli.Version(), m.httpsNotAfter,
+		m.source(func(d *daemon) *ca.Authority { return d.users }, store.Users),
+		m.source(func(d *daemon) *ca.Authority { return d.services }, store.Services),
+		m.source(func(d *daemon) *ca.Authority { return d.https }, store.HTTPS))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.metrics.Handler())
+	m.server = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return m, nil
+}
+
+// serve answers from now on, with the state of d.
+func (m *metricsServer) serve(d *daemon) {
+	if m == nil {
+		return
+	}
+	m.daemon = d
+	go func() {
+		if err := m.server.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
+			d.log.Error("metrics are no longer served", "error", err)
+		}
+	}()
+}
+
+// Close ends it at once: a scrape that is cut off is tried again.
+func (m *metricsServer) Close() {
+	if m == nil {
+		return
+	}
+	_ = m.server.Close()
+	_ = m.listener.Close() // which the server does not know before serve
+}
+
+func (m *metricsServer) httpsNotAfter() time.Time {
+	if crt := m.daemon.keyPair.Certificate(); crt != nil && crt.Leaf != nil {
+		return crt.Leaf.NotAfter
+	}
+	return time.Time{}
+}
+
+func (m *metricsServer) source(of func(*daemon) *ca.Authority, name store.Authority) metrics.Source {
+	return func(ctx context.Context) (metrics.State, error) {
+		s := metrics.State{Authority: string(name)}
+		a := of(m.daemon)
+		t, err := a.Timeline(ctx)
+		if err != nil {
+			return s, err
+		}
+		s.CRLNumber, s.ThisUpdate, s.NextUpdate, s.Revoked = t.CRLNumber, t.ThisUpdate, t.NextUpdate, t.Revoked
+		for _, g := range t.Generations {
+			s.Generations = append(s.Generations, metrics.Generation{
+				KeyID: hex.EncodeToString(g.Certificate.SubjectKeyId), Phase: string(g.Phase), NotAfter: g.Certificate.NotAfter,
+			})
+		}
+		s.Pending, err = a.CountPending(ctx)
+		return s, err
+	}
+}
+
+func (m *metricsServer) observeRequest() func(method, route string, status int, took time.Duration) {
+	if m == nil {
+		return nil
+	}
+	return m.metrics.Request
+}
+
+func (m *metricsServer) observeOperation() func(store.Authority, audit.Action, error) {
+	if m == nil {
+		return nil
+	}
+	return func(name store.Authority, action audit.Action, err error) {
+		m.metrics.Operation(string(name), string(action), reasonOf(err))
+	}
+}
+
+// reasons name what operations are refused for, the first match counts.
+var reasons = [...]struct {
+	sentinel error
+	reason   string
+}{
+	{ca.ErrNotFound, "not found"},
+	{ca.ErrTooManyPending, "too many pending"},
+	{ca.ErrConflict, "conflict"},
+	{ca.ErrUnauthorized, "unauthorized"},
+	{ca.ErrInvalid, "invalid"},
+	{store.ErrUnavailable, "database unavailable"},
+	{ca.ErrNoSigner, "no CA certificate"},
+	{context.Canceled, "cancelled"},
+	{context.DeadlineExceeded, "timeout"},
+}
+
+func reasonOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, r := range reasons {
+		if errors.Is(err, r.sentinel) {
+			return r.reason
+		}
+	}
+	return "internal"
+}

@@ -1,0 +1,172 @@
+// Package metrics shows the state of a daemon to Prometheus. Alert rules that go with it are in
+// deploy/prometheus/cauase.rules.yml.
+//
+// What changes with requests is counted as it happens. What follows from the state of an
+// authority, such as how long its CA certificates live, is asked for at each scrape, so that it
+// cannot be out of date.
+package metrics
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// A Generation is a CA certificate that has not expired.
+type Generation struct {
+	KeyID    string // hex
+	Phase    string
+	NotAfter time.Time
+}
+
+// A State is what an authority is asked for at each scrape.
+type State struct {
+	Authority   string
+	Generations []Generation
+	CRLNumber   int64
+	ThisUpdate  time.Time
+	NextUpdate  time.Time
+	Revoked     int
+	Pending     int
+}
+
+// A Source tells the state of an authority. It must answer within the context's time.
+type Source func(context.Context) (State, error)
+
+// scrapeTimeout bounds how long the sources are waited for, shorter than Prometheus waits.
+const scrapeTimeout = 5 * time.Second
+
+// Metrics are those of one daemon.
+type Metrics struct {
+	registry *prometheus.Registry
+	log      *slog.Logger
+
+	operations *prometheus.CounterVec
+	refused    *prometheus.CounterVec
+	requests   *prometheus.HistogramVec
+}
+
+// New returns metrics that ask sources for the state of the authorities, and httpsNotAfter for
+// the end of the daemon's own HTTPS certificate, zero when there is none.
+func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sources ...Source) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		log:      log,
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cauase_operations_total",
+			Help: "Operations that succeeded: requests submitted and rejected, certificates signed, renewed and revoked.",
+		}, []string{"authority", "operation"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cauase_refused_total",
+			Help: "Operations that did not succeed, by reason.",
+		}, []string{"authority", "operation", "reason"}),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "cauase_http_request_duration_seconds",
+			Help:    "Time to answer HTTP requests, by route and status.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"method", "route", "status"}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "cauase_build_info",
+		Help: "1, with the version of cauased.",
+	}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		build, m.operations, m.refused, m.requests,
+		&stateCollector{log: log, sources: sources, httpsNotAfter: httpsNotAfter},
+	)
+	return m
+}
+
+// Operation counts an operation of an authority: under its reason if it was refused.
+func (m *Metrics) Operation(authority, operation, refusedReason string) {
+	if refusedReason == "" {
+		m.operations.WithLabelValues(authority, operation).Inc()
+		return
+	}
+	m.refused.WithLabelValues(authority, operation, refusedReason).Inc()
+}
+
+// Request counts an HTTP request. The route is the pattern that has matched, never the path: a
+// stranger must not be able to fill the memory with label values.
+func (m *Metrics) Request(method, route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog:      slogErrors{m.log},
+		ErrorHandling: promhttp.ContinueOnError,
+	})
+}
+
+type slogErrors struct{ log *slog.Logger }
+
+func (l slogErrors) Println(v ...any) { l.log.Error("metrics", "error", v) }
+
+// A stateCollector turns the states of authorities into gauges.
+type stateCollector struct {
+	log           *slog.Logger
+	sources       []Source
+	httpsNotAfter func() time.Time
+}
+
+var (
+	caNotAfter    = desc("cauase_ca_not_after_timestamp_seconds", "Expiry of a CA certificate.", "authority", "key_id", "phase")
+	crlNumber     = desc("cauase_crl_number", "Number of the revocation lists.", "authority")
+	crlThisUpdate = desc("cauase_crl_this_update_timestamp_seconds", "When the revocation lists were made.", "authority")
+	crlNextUpdate = desc("cauase_crl_next_update_timestamp_seconds", "When the revocation lists expire.", "authority")
+	revoked       = desc("cauase_revocations", "Revocations that are listed.", "authority")
+	pending       = desc("cauase_pending_requests", "Requests that wait for a user.", "authority")
+	httpsNotAfter = desc("cauase_https_not_after_timestamp_seconds", "Expiry of the daemon's own HTTPS certificate.")
+	up            = desc("cauase_authority_up", "1 when the state of the authority could be read.", "authority")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe sends what Collect may send.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, httpsNotAfter, up} {
+		ch <- d
+	}
+}
+
+// Collect asks every source. One that fails is reported as down, and hides no other.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, source := range c.sources {
+		s, err := source(ctx)
+		if err != nil {
+			c.log.Error("the state of an authority could not be read for metrics", "authority", s.Authority, "error", err)
+			gauge(up, 0, s.Authority)
+			continue
+		}
+		gauge(up, 1, s.Authority)
+		for _, g := range s.Generations {
+			gauge(caNotAfter, float64(g.NotAfter.Unix()), s.Authority, g.KeyID, g.Phase)
+		}
+		gauge(crlNumber, float64(s.CRLNumber), s.Authority)
+		gauge(crlThisUpdate, float64(s.ThisUpdate.Unix()), s.Authority)
+		gauge(crlNextUpdate, float64(s.NextUpdate.Unix()), s.Authority)
+		gauge(revoked, float64(s.Revoked), s.Authority)
+		gauge(pending, float64(s.Pending), s.Authority)
+	}
+	if t := c.httpsNotAfter(); !t.IsZero() {
+		gauge(httpsNotAfter, float64(t.Unix()))
+	}
+}

@@ -1,0 +1,100 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func scrape(t *testing.T, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func example(t *testing.T) *Metrics {
+	at := time.Unix(1_800_000_000, 0)
+	state := State{
+		Authority:   "cas",
+		Generations: []Generation{{"aa", "retired", at}, {"bb", "active", at.Add(time.Hour)}},
+		CRLNumber:   7, ThisUpdate: at, NextUpdate: at.Add(time.Minute), Revoked: 3, Pending: 2,
+	}
+	m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return at },
+		func(context.Context) (State, error) { return state, nil },
+		func(context.Context) (State, error) { return State{Authority: "cau"}, errors.New("database is gone") })
+	m.Operation("cas", "crt.sign", "")
+	m.Operation("cas", "crt.sign", "")
+	m.Operation("cas", "crt.renew", "unauthorized")
+	m.Request("GET", "/cas/crl", 200, 3*time.Millisecond)
+	return m
+}
+
+func TestScrape(t *testing.T) {
+	got := scrape(t, example(t))
+	for _, line := range []string{
+		`cauase_build_info{version="v1"} 1`,
+		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="aa",phase="retired"} 1.8e+09`,
+		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="bb",phase="active"} 1.8000036e+09`,
+		`cauase_crl_number{authority="cas"} 7`,
+		`cauase_crl_next_update_timestamp_seconds{authority="cas"} 1.80000006e+09`,
+		`cauase_revocations{authority="cas"} 3`,
+		`cauase_pending_requests{authority="cas"} 2`,
+		`cauase_authority_up{authority="cas"} 1`,
+		`cauase_authority_up{authority="cau"} 0`,
+		`cauase_https_not_after_timestamp_seconds 1.8e+09`,
+		`cauase_operations_total{authority="cas",operation="crt.sign"} 2`,
+		`cauase_refused_total{authority="cas",operation="crt.renew",reason="unauthorized"} 1`,
+		`cauase_http_request_duration_seconds_count{method="GET",route="/cas/crl",status="200"} 1`,
+	} {
+		if !strings.Contains(got, line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(got)
+	}
+}
+
+const rules = "../../deploy/prometheus/cauase.rules.yml"
+
+// An alert on a metric that does not exist never fires, and nobody notices.
+func TestAlertRulesNameOurMetrics(t *testing.T) {
+	data, err := os.ReadFile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := scrape(t, example(t))
+	names := regexp.MustCompile(`cauase_[a-z_]+`).FindAllString(string(data), -1)
+	if len(names) == 0 {
+		t.Fatal("no metrics in the alert rules")
+	}
+	for _, name := range names {
+		if !strings.Contains(got, "\n"+name) {
+			t.Errorf("%s is not a metric of ours", name)
+		}
+	}
+}
+
+func TestAlertRules(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("CAUASE_REQUIRE_ALL") != "" {
+			t.Fatal("promtool is needed: install prometheus")
+		}
+		t.Skip("SKIPPED: promtool is not installed, the alert rules are not evaluated")
+	}
+	if out, err := exec.Command(promtool, "test", "rules", "testdata/alerts.yml").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
