@@ -198,8 +198,9 @@ func (s Store) checkReplaceable() error {
 	if err != nil {
 		return err
 	}
-	begin := []byte("-----BEGIN ")
-	if bytes.Count(data, begin) != bytes.Count(data, []byte("-----BEGIN "+s.kind.blockType+"-----")) {
+	all := bytes.Count(data, []byte("-----BEGIN "))
+	ours := bytes.Count(data, []byte("-----BEGIN "+s.kind.blockType+"-----"))
+	if all != ours || all == 0 && len(bytes.TrimSpace(data)) > 0 {
 		return fmt.Errorf("%s %w: it holds something else than %s, and would lose it", s.Path, ErrUnusable, s.kind.name)
 	}
 	if s.kind != CAStore("").kind {
