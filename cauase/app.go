@@ -138,10 +138,18 @@ func arrange(args []string, globals []cli.Flag, commands []*cli.Command) []strin
 			}
 		}
 		*group = append(*group, token)
-		if flag != nil && !hasValue && takesValue(flag) && len(rest) > 0 {
-			*group = append(*group, rest[0])
-			rest = rest[1:]
+		if flag == nil || hasValue || !takesValue(flag) {
+			continue
 		}
+		if len(rest) == 0 {
+			// Nothing may follow: the parser would take it for the value that is missing.
+			if group == &front {
+				path = nil
+			}
+			return append(append(args[:1:1], path...), token)
+		}
+		*group = append(*group, rest[0])
+		rest = rest[1:]
 	}
 	out := append([]string{args[0]}, front...)
 	out = append(append(out, path...), local...)
