@@ -1,0 +1,153 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math/big"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/store"
+)
+
+// calls has one call of every method of store.Tx, so that every query there is gets prepared.
+func calls() map[string]func(context.Context, store.Tx) error {
+	const a = store.Services
+	when, serial := time.Unix(1e9, 0), big.NewInt(7)
+	type (
+		ctx = context.Context
+		tx  = store.Tx
+	)
+	return map[string]func(ctx, tx) error{
+		"CAs":                 func(c ctx, t tx) error { _, err := t.CAs(c, a); return err },
+		"IsCAKey":             func(c ctx, t tx) error { _, err := t.IsCAKey(c, nil); return err },
+		"Request":             func(c ctx, t tx) error { _, err := t.Request(c, a, 1); return err },
+		"RequestByDigest":     func(c ctx, t tx) error { _, err := t.RequestByDigest(c, a, nil); return err },
+		"Requests":            func(c ctx, t tx) error { _, err := t.Requests(c, a, 0); return err },
+		"CountRequests":       func(c ctx, t tx) error { _, err := t.CountRequests(c, a); return err },
+		"Certificate":         func(c ctx, t tx) error { _, err := t.Certificate(c, a, 1); return err },
+		"CertificateBySerial": func(c ctx, t tx) error { _, err := t.CertificateBySerial(c, a, serial); return err },
+		"CertificateByCSR":    func(c ctx, t tx) error { _, err := t.CertificateByCSR(c, a, nil); return err },
+		"KeyInUse":            func(c ctx, t tx) error { _, err := t.KeyInUse(c, a, nil); return err },
+		"Certificates":        func(c ctx, t tx) error { _, err := t.Certificates(c, a, 0, 1); return err },
+		"Revocation":          func(c ctx, t tx) error { _, err := t.Revocation(c, a, serial); return err },
+		"KeyCompromised":      func(c ctx, t tx) error { _, err := t.KeyCompromised(c, a, nil); return err },
+		"Revocations":         func(c ctx, t tx) error { _, err := t.Revocations(c, a, 0, 0); return err },
+		"CountRevocations":    func(c ctx, t tx) error { _, err := t.CountRevocations(c, a); return err },
+		"CRL":                 func(c ctx, t tx) error { _, err := t.CRL(c, a, 1); return err },
+		"Counter":             func(c ctx, t tx) error { _, err := t.Counter(c, a, "x"); return err },
+		"Setting":             func(c ctx, t tx) error { _, err := t.Setting(c, a, "x"); return err },
+		"Audit": func(c ctx, t tx) (err error) {
+			for _, f := range filters() {
+				err = errors.Join(err, t.Audit(c, f, func(audit.Entry) error { return nil }))
+			}
+			return err
+		},
+		"AppendAudit":       func(c ctx, t tx) error { return t.AppendAudit(c, audit.Entry{Time: when}) },
+		"AddCA":             func(c ctx, t tx) error { _, err := t.AddCA(c, store.CA{Authority: a}); return err },
+		"EraseCAKey":        func(c ctx, t tx) error { return t.EraseCAKey(c, a, 1) },
+		"AddRequest":        func(c ctx, t tx) error { return t.AddRequest(c, store.Request{Authority: a}) },
+		"DeleteRequest":     func(c ctx, t tx) error { return t.DeleteRequest(c, a, 1) },
+		"AddCertificate":    func(c ctx, t tx) error { return t.AddCertificate(c, store.Certificate{Authority: a, Serial: serial}) },
+		"PruneCertificates": func(c ctx, t tx) error { _, err := t.PruneCertificates(c, a, when, 1); return err },
+		"AddRevocation": func(c ctx, t tx) error {
+			_, err := t.AddRevocation(c, store.Revocation{Authority: a, Serial: serial})
+			return err
+		},
+		"PruneRevocations": func(c ctx, t tx) error { _, err := t.PruneRevocations(c, a, when, 1); return err },
+		"PutCRL":           func(c ctx, t tx) error { return t.PutCRL(c, store.CRL{Authority: a}) },
+		"AddCounter":       func(c ctx, t tx) error { _, err := t.AddCounter(c, a, "x", 1); return err },
+		"PutSetting":       func(c ctx, t tx) error { return t.PutSetting(c, a, "x", "y") },
+		"DeleteSetting":    func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
+	}
+}
+
+// filters has every combination of what a filter may ask for.
+func filters() (all []audit.Filter) {
+	for bits := range 32 {
+		var f audit.Filter
+		if bits&1 != 0 {
+			f.Since = time.Unix(1, 0)
+		}
+		if bits&2 != 0 {
+			f.Until = time.Unix(1e10, 0)
+		}
+		if bits&4 != 0 {
+			f.Authority = "cas"
+		}
+		if bits&8 != 0 {
+			f.Action = audit.Renew
+		}
+		f.Newest = bits&16 != 0
+		all = append(all, f)
+	}
+	return all
+}
+
+// No query reads a table that grows from end to end, nor sorts what it has found, except where
+// sorts says that few rows can come together.
+func TestPlans(t *testing.T) {
+	sorts := map[string]bool{"csr_digest = ?": true} // certificates of one request
+
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "db.sqlite"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	all := calls()
+	for m := range reflect.TypeFor[store.Tx]().Methods() {
+		if all[m.Name] == nil {
+			t.Errorf("calls lacks %s", m.Name)
+		}
+	}
+	update := func(fn func(ctx context.Context, h tx) error) {
+		t.Helper()
+		if err := db.Update(t.Context(), func(s store.Tx) error { return fn(t.Context(), s.(tx)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One entry, without which Audit finds its range empty and asks for no page.
+	update(func(ctx context.Context, h tx) error { return h.AppendAudit(ctx, audit.Entry{Time: time.Unix(2, 0)}) })
+	for name, call := range all {
+		// What the queries answer does not matter, as long as the database accepts them.
+		err := db.Update(t.Context(), func(s store.Tx) error { return call(t.Context(), s) })
+		if errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var queries []string
+	update(func(_ context.Context, h tx) error {
+		for query := range maps.Keys(h.s.stmts) {
+			queries = append(queries, query)
+		}
+		return nil
+	})
+	if len(queries) < len(all) {
+		t.Fatalf("only %d queries for %d methods", len(queries), len(all))
+	}
+	for _, query := range queries {
+		update(func(ctx context.Context, h tx) error {
+			return h.each(ctx, func(row scanner) error {
+				var id, parent, unused int
+				var step string
+				if err := row.Scan(&id, &parent, &unused, &step); err != nil {
+					return err
+				}
+				scan := strings.HasPrefix(step, "SCAN ") && step != "SCAN CONSTANT ROW"
+				sort := strings.Contains(step, "TEMP B-TREE")
+				for part := range sorts {
+					sort = sort && !strings.Contains(query, part)
+				}
+				if scan || sort {
+					t.Errorf("%s: %s", step, query)
+				}
+				return nil
+			}, "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+		})
+	}
+}
