@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -196,10 +195,4 @@ func blocks(data []byte, wanted string) []*pem.Block {
 			list = append(list, block)
 		}
 	}
-}
-
-// countBlocks counts the PEM blocks of a type.
-func (d *desk) countBlocks(name, wanted string) int {
-	d.t.Helper()
-	return bytes.Count(d.read(name), []byte("-----BEGIN "+wanted+"-----"))
 }

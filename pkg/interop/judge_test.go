@@ -48,8 +48,8 @@ func (d *desk) revoked(of authority, name string) {
 	}
 }
 
-// genuine wants each revocation list stored here to be from the CA certificate that is stored
-// in the same place in the order of age.
+// genuine shows the revocation lists stored here to the judges: each has to be from one CA
+// certificate that is stored here too, in the same order.
 func (d *desk) genuine(of authority) {
 	d.t.Helper()
 	cas, crls := blocks(d.read(of.ca), "CERTIFICATE"), blocks(d.read(of.crl), "X509 CRL")

@@ -8,10 +8,13 @@
 package interop
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
@@ -25,7 +28,19 @@ var programs struct {
 var requireAll = os.Getenv("CAUASE_REQUIRE_ALL") == "1"
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	setParallel()
 	os.Exit(runAll(m))
+}
+
+// setParallel lets the few stories that wait for minutes wait beside the others, unless the
+// command line says how many to run at once.
+func setParallel() {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+3)) // a number is what it takes
+	}
 }
 
 func runAll(m *testing.M) int {
