@@ -276,7 +276,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 func TestOpenOnFullDisk(t *testing.T) {
-	for _, size := range []int{4, 8, 32, 64, 96, 128, 160, 192, 224} {
+	for _, size := range []int{4, 32, 64, 96, 128, 132, 136, 140, 144, 148, 152, 156, 160, 164, 168, 192, 224} {
 		t.Run(fmt.Sprintf("%d KiB", size), func(t *testing.T) {
 			dir := smallDisk(t, size)
 			db, err := Open(t.Context(), filepath.Join(dir, "db.sqlite"), Options{})

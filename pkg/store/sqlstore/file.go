@@ -20,11 +20,11 @@ func sidecars() []string { return []string{"-journal", "-wal", "-shm"} }
 // prepareFile sees to it that path is a SQLite file of ours, of which nothing may be known but
 // that: its layout is migrate's business. It creates the file when there is none. Whatever else
 // is found there stays untouched.
-func prepareFile(ctx context.Context, d *dialect, path string, busy time.Duration) error {
+func prepareFile(ctx context.Context, d *dialect, path string, opt Options) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return createFile(ctx, d, path, busy)
+		return createFile(ctx, d, path, opt)
 	case err != nil:
 		return err
 	case info.IsDir():
@@ -62,7 +62,7 @@ func inspectFile(ctx context.Context, d *dialect, path string) error {
 // complete. Hence path never names half a database, whatever interrupts us, and of two
 // processes that start at once the slower one finds the work done. A kill at the wrong moment
 // leaves a hidden file that holds no key yet.
-func createFile(ctx context.Context, d *dialect, path string, busy time.Duration) (err error) {
+func createFile(ctx context.Context, d *dialect, path string, opt Options) (err error) {
 	dir, base := filepath.Split(path)
 	tmp := filepath.Join(dir, "."+base+".new-"+rand.Text())
 
@@ -82,7 +82,10 @@ func createFile(ctx context.Context, d *dialect, path string, busy time.Duration
 	if err := f.Close(); err != nil {
 		return pathless(err)
 	}
-	if err := fillFile(ctx, d, tmp, busy); err != nil {
+	if err := fillFile(ctx, d, tmp, opt.BusyTimeout); err != nil {
+		return err
+	}
+	if err := rehearse(ctx, d, tmp, opt); err != nil {
 		return err
 	}
 	// Unlike a rename, a link never replaces what another process has put there meanwhile.
@@ -110,6 +113,16 @@ func fillFile(ctx context.Context, d *dialect, path string, busy time.Duration) 
 		return err
 	}
 	return useWAL(ctx, d, db)
+}
+
+// rehearse makes sure that the file can be used, with a log beside it, as long as it can still be
+// removed: once it has its final name another process may have found it.
+func rehearse(ctx context.Context, d *dialect, path string, opt Options) error {
+	db, err := connectSQLite(ctx, d, path, opt)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Ping(ctx), db.Close())
 }
 
 // useWAL switches to the write-ahead log, with which readers and the writer do not wait for

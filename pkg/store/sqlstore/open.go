@@ -74,20 +74,23 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	return db, nil
 }
 
-func openSQLite(ctx context.Context, path string, opt Options) (_ *DB, err error) {
-	path, err = filepath.Abs(path)
+func openSQLite(ctx context.Context, path string, opt Options) (*DB, error) {
+	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
 	d := sqliteDialect()
-	if err := prepareFile(ctx, d, path, opt.BusyTimeout); err != nil {
+	if err := prepareFile(ctx, d, path, opt); err != nil {
 		return nil, err
 	}
-	// From here on the file is complete, and another process may have found it.
+	return connectSQLite(ctx, d, path, opt)
+}
 
+// connectSQLite opens a file of ours and brings its layout up to date.
+func connectSQLite(ctx context.Context, d *dialect, path string, opt Options) (_ *DB, err error) {
 	file, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, pathless(err)
 	}
 	if file.Mode().Perm()&0o077 != 0 {
 		opt.Log.WarnContext(ctx, "the database holds private keys and others than its owner may read it",
@@ -99,7 +102,7 @@ func openSQLite(ctx context.Context, path string, opt Options) (_ *DB, err error
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, wdb.Close())
+			_ = wdb.Close() // err says why
 		}
 	}()
 	if err := migrate(ctx, d, wdb); err != nil {
@@ -114,7 +117,8 @@ func openSQLite(ctx context.Context, path string, opt Options) (_ *DB, err error
 	}
 	s, err := newSession(ctx, d, wdb)
 	if err != nil {
-		return nil, errors.Join(err, rdb.Close())
+		_ = rdb.Close()
+		return nil, err
 	}
 	return &DB{
 		path:    path,
