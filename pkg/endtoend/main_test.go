@@ -1,0 +1,41 @@
+// Package endtoend tests what is delivered: the real binaries, as separate processes, with
+// real sockets, files, signals and clocks. Scripts are in testdata/script; what needs a
+// program to drive, such as a daemon that is killed at any moment, is here.
+package endtoend
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// binDir holds the tools under test. It stands first in PATH.
+var binDir string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "cauase-endtoend-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", dir + string(filepath.Separator), "cauase/cauased", "cauase/cauase"})
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
+		return 1
+	}
+	binDir = dir
+	// Settings of whoever runs the tests are none of theirs.
+	for _, v := range os.Environ() {
+		if name, _, _ := cut(v); isOurs(name) {
+			os.Unsetenv(name)
+		}
+	}
+	os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	return m.Run()
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package endtoend
+
+// raceFlags build the tools as these tests themselves were built.
+var raceFlags = []string{"-race"}
