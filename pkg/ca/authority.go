@@ -97,6 +97,8 @@ type Authority struct {
 	cas      atomic.Pointer[generations]
 	maintain sync.Mutex // held while CA certificates are made or reloaded
 
+	rolloverFailed atomic.Pointer[time.Time] // when the last attempt failed, nil when it did not
+
 	crls crlCache
 
 	voucher voucherCache

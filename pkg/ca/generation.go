@@ -73,12 +73,9 @@ type state struct {
 func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	g := a.cas.Load()
 	plan := a.cfg.Decide(now, a.cfg.Spans, g.times())
-	if plan.Create {
-		if err := a.rollOver(ctx, now); err != nil {
-			a.log.ErrorContext(ctx, "no new CA certificate could be made; the old one goes on serving", "error", err)
-			if plan.Signer == rollover.None {
-				return state{}, err
-			}
+	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {
+		if err := a.rollOver(ctx, now); err != nil && plan.Signer == rollover.None {
+			return state{}, err
 		}
 		g = a.cas.Load()
 		plan = a.cfg.Decide(now, a.cfg.Spans, g.times())
@@ -89,10 +86,31 @@ func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	return state{g, g.list[plan.Signer]}, nil
 }
 
-// rollOver makes a new generation if one is still due once it alone may change the store.
-func (a *Authority) rollOver(ctx context.Context, now time.Time) error {
+// rolloverRetry is how long operations do without another attempt at a rollover that has
+// failed: making a key is work, and whatever stands in the way does not go away with the next request.
+const rolloverRetry = 10 * time.Second
+
+func (a *Authority) failedLately(now time.Time) bool {
+	at := a.rolloverFailed.Load()
+	if at == nil {
+		return false
+	}
+	ago := now.Sub(*at)
+	return ago >= 0 && ago < min(rolloverRetry, a.cfg.Spans.Leaf/100)
+}
+
+// rollOver makes a new generation if one is still due once it alone may change the store. While
+// it fails, the generations there are go on serving.
+func (a *Authority) rollOver(ctx context.Context, now time.Time) (err error) {
 	a.maintain.Lock()
 	defer a.maintain.Unlock()
+	defer func() {
+		a.rolloverFailed.Store(nil)
+		if err != nil {
+			a.rolloverFailed.Store(&now)
+			a.log.ErrorContext(ctx, "no new CA certificate could be made", "error", err)
+		}
+	}()
 	// Another operation may have been faster.
 	loaded := a.cas.Load()
 	if !a.cfg.Decide(now, a.cfg.Spans, loaded.times()).Create {

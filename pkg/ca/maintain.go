@@ -26,9 +26,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	var errs []error
 	// Another daemon on the same store may have rolled over.
 	errs = append(errs, a.reload(ctx))
-	if _, err := a.current(ctx, now); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, a.rollOver(ctx, now))
 	errs = append(errs, a.eraseExpiredKeys(ctx, now), a.pruneCertificates(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
 	errs = append(errs, err)
