@@ -30,7 +30,8 @@ func (d *daemon) awaitLinks(t *testing.T, of authority, count int, limit time.Du
 	})
 }
 
-// knows wants a CA file to hold so many certificates and as many genuine lists.
+// knows wants a CA file to hold so many certificates and as many genuine lists. These live for
+// seconds, so they are looked at as soon as they are fetched.
 func (d *desk) knows(of authority, count int) {
 	d.t.Helper()
 	if cas := d.certificates(of.ca); len(cas) != count {
@@ -45,14 +46,14 @@ func followRollover(t *testing.T, ca *daemon, limit time.Duration) (theirs, ours
 	t.Helper()
 	theirs, ours = ca.desk(t), ca.desk(t)
 	theirs.caucase().ok()
-	ours.cauase("crl", "update").ok()
 	theirs.knows(services, 1)
+	ours.cauase("crl", "update").ok()
 	ours.knows(services, 1)
 
 	ca.awaitLinks(t, services, 1, limit)
 	theirs.caucase().ok()
-	ours.cauase("crl", "update").ok().prints("updated, 2 revocation lists").omits("first contact")
 	theirs.knows(services, 2)
+	ours.cauase("crl", "update").ok().prints("updated, 2 revocation lists").omits("first contact")
 	ours.knows(services, 2)
 	if string(theirs.read(services.ca)) != string(ours.read(services.ca)) {
 		t.Errorf("two clients followed the same chain to\n%sand to\n%s", theirs.read(services.ca), ours.read(services.ca))
