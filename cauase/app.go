@@ -22,6 +22,7 @@ type environment struct {
 	stdout io.Writer
 	stderr io.Writer
 	clock  clock.Clock
+	width  int // of the terminal at stdout, in columns; 0 if that is none
 }
 
 // run executes one command line and returns the code to exit with.

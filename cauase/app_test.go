@@ -24,6 +24,7 @@ import (
 type shell struct {
 	*testing.T
 	daemon *clienttest.Daemon
+	width  int    // of the terminal
 	out    string // of the last command
 	err    string
 }
@@ -52,7 +53,7 @@ func (s *shell) runContext(ctx context.Context, line string) int {
 	s.Helper()
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, environment{
-		args: strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock,
+		args: strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width,
 	})
 	s.out, s.err = stdout.String(), stderr.String()
 	return code
@@ -385,7 +386,13 @@ func TestFailures(t *testing.T) {
 		{"crt revoke a.pem b.pem --key k.pem", `--key goes with one`},
 		{"crt show nowhere.pem", `no such file`},
 		{"crt show junk.pem", `holds no certificate`},
-		{"ca show", `does not exist yet`},
+		{"ca show --offline", `does not exist yet`},
+		{"ca show x", `takes no arguments`},
+		{"--ca-url http://127.0.0.1:1 ca show", `connection refused`},
+		{"--catch-up -1 ca update", `--catch-up -1 is not a number of spans`},
+		{"--catch-up NaN ca update", `is not a number of spans`},
+		{"--catch-up Inf ca update", `is not a number of spans`},
+		{"--catch-up soon ca update", `invalid value|parse`},
 		{"ca update x", `takes no arguments`},
 		{"ca update --ca-crt junk.pem", `holds nothing usable`},
 		{"ca update --ca-crt admin.pem", `no locally stored CA certificate`},
@@ -430,12 +437,62 @@ func snapshot(s *shell) string {
 func TestExpiredTrust(t *testing.T) {
 	s := newShell(t)
 	s.ok("ca update")
-	s.daemon.Clock.Advance(3 * clienttest.LeafLife)
-	s.daemon.CAS.Rollover()
 	s.daemon.Clock.Advance(2 * clienttest.LeafLife)
+	s.daemon.CAS.Rollover()
+	s.daemon.Clock.Advance(3 * clienttest.LeafLife)
 	s.exits("ca update", 1)
-	s.says("hint: .*--ca-fingerprint sha256:")
+	s.says("about 1.0 spans ago\n.*hint: .*--ca-fingerprint sha256:.*--catch-up SPANS")
+	before := snapshot(s)
+	s.exits("ca update --catch-up 0.9", 1)
+	s.says("more than the 0.9 allowed")
+	s.exits("crl update", 1)
+	s.exits("request --cn web", 1)
+	if snapshot(s) != before {
+		t.Error("files have changed")
+	}
 	s.ok("ca update --ca-fingerprint " + client.PinOf(s.daemon.CAS.Newest().Crt).String())
+}
+
+func TestCatchUp(t *testing.T) {
+	s := newShell(t)
+	s.ok("ca update")
+	first, err := os.ReadFile("cas.crt.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := []clienttest.CA{s.daemon.CAS.Newest()}
+	for range 4 {
+		s.daemon.Clock.Advance(2 * clienttest.LeafLife)
+		g = append(g, s.daemon.CAS.Rollover())
+	}
+	// The first expired four spans ago.
+	for name, chain := range map[string][][]byte{
+		"forged":      {s.daemon.CAS.Link(clienttest.CA{Crt: g[0].Crt, Key: g[4].Key}, g[4])},
+		"reordered":   {s.daemon.CAS.Link(g[0], g[1]), s.daemon.CAS.Link(g[2], g[3]), s.daemon.CAS.Link(g[1], g[2])},
+		"truncated":   {s.daemon.CAS.Link(g[0], g[1])},
+		"rolled back": {s.daemon.CAS.Link(g[3], g[4])},
+	} {
+		s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/cas/crt/ca.crt.json" {
+				_, _ = w.Write(append(append([]byte("["), bytes.Join(chain, []byte(","))...), ']'))
+				return true
+			}
+			return false
+		}
+		s.exits("--catch-up 5 ca update", 1)
+		s.exits("--catch-up 5 crl update", 1)
+		if got, err := os.ReadFile("cas.crt.pem"); err != nil || !bytes.Equal(got, first) || len(s.files()) != 1 {
+			t.Errorf("%s: the store has changed, or %v; files %v", name, err, s.files())
+		}
+	}
+	s.daemon.Override = nil
+	s.exits("ca update", 1)
+	s.exits("--catch-up 3.9 ca update", 1)
+	t.Setenv("CAUASE_CATCH_UP", "4.1")
+	s.ok("crl update")
+	if got := storedCAs(t, "cas.crt.pem"); len(got) != 3 || !got[2].Equal(g[4].Crt) {
+		t.Errorf("%d CA certificates", len(got))
+	}
 }
 
 func TestHelpAndCompletion(t *testing.T) {
@@ -468,7 +525,8 @@ func TestArrange(t *testing.T) {
 		{"an argument named like a command", "cauase csr send list", "cauase csr send -- list"},
 		{"after two dashes", "cauase csr send -- --json", "cauase csr send -- --json"},
 		{"unknown", "cauase csr list --nope", "cauase csr list --nope"},
-		{"a value missing", "cauase csr list --mode", "cauase --mode csr list"},
+		{"a value missing", "cauase csr list --mode", "cauase --mode"},
+		{"a value of a command's flag missing", "cauase csr sign 1 --with", "cauase csr sign --with"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
-
-	"cauase/pkg/client"
 )
 
 func (t *tool) caUpdate() *cli.Command {
@@ -54,33 +50,29 @@ func (t *tool) updated(path, kind string, count int, what string) error {
 func (t *tool) caShow() *cli.Command {
 	return &cli.Command{
 		Name:  "show",
-		Usage: "describe the CA certificates trusted here",
+		Usage: "draw the timeline of the CA: its certificates, their phases, revocation lists",
+		Description: `Shows what is stored here together with what the daemon has; nothing is stored.
+A CA certificate is passive while it gets known everywhere, then active, which is to
+sign, then retired until what it signed has run out. Dates come from certificates that
+the ones stored here vouch for. Only the span and what follows from it is the daemon's
+word; of a daemon that does not say, and offline, it is estimated from the certificates.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "offline", Usage: "do not ask the daemon"},
+			&cli.BoolFlag{Name: "verbose", Usage: "describe each CA certificate in full"},
+		},
 		Action: t.action(func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return errUsage(c, "ca show takes no arguments: --ca-crt or --user-ca-crt is where they are")
 			}
-			crts, err := t.caStore.ReadCertificates()
-			if err != nil {
+			overview, err := t.survey(c.Context, c.Bool("offline"))
+			if overview == nil {
 				return err
 			}
-			if len(crts) == 0 {
-				return fmt.Errorf("%s does not exist yet: %s ca update makes it", t.caStore.Path, toolName)
+			width := t.width
+			if width == 0 {
+				width = defaultWidth
 			}
-			views := make([]certificateView, 0, len(crts))
-			for _, crt := range crts {
-				view := t.viewCertificate(crt)
-				view.File = t.caStore.Path
-				view.Pin = client.PinOf(crt).String()
-				views = append(views, view)
-			}
-			return t.print(views, func(p *printer) {
-				for i, view := range views {
-					if i > 0 {
-						p.line("")
-					}
-					p.certificate(view)
-				}
-			})
+			return join(t.print(overview, func(p *printer) { p.overview(overview, width, c.Bool("verbose")) }), err)
 		}),
 	}
 }

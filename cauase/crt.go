@@ -281,7 +281,7 @@ func onlyCertificate(path string) (*x509.Certificate, error) {
 func parseSerial(s string) (*big.Int, error) {
 	digits, base := s, 10
 	switch {
-	case strings.HasPrefix(s, "0x"):
+	case strings.HasPrefix(s, "0x"), strings.HasPrefix(s, "0X"):
 		digits, base = s[2:], 16
 	case strings.Contains(s, ":"):
 		digits, base = strings.ReplaceAll(s, ":", ""), 16

@@ -20,5 +20,6 @@ func main() {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		clock:  clock.System(),
+		width:  terminalWidth(os.Stdout),
 	}))
 }

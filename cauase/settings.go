@@ -24,6 +24,7 @@ type settings struct {
 	json      bool
 	pins      []client.Pin
 	strict    bool
+	catchUp   float64 // spans
 }
 
 func globalFlags() []cli.Flag {
@@ -50,10 +51,15 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"CAUASE_JSON"}, Usage: "print JSON"},
 		&cli.StringSliceFlag{Name: "ca-fingerprint", EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
 			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable; without it, the one that answers is trusted)"},
+		&cli.Float64Flag{Name: "catch-up", EnvVars: []string{"CAUASE_CATCH_UP"}, DefaultText: "0: never",
+			Usage: "when all CA certificates stored here have expired, follow the CA from the newest of them nevertheless if it did so at most `SPANS` ago, such as 1.5 (a span is how long the CA's certificates are valid, estimated from that CA certificate and its successor's); whoever has got at that CA's key since can then impersonate the CA"},
 		&cli.BoolFlag{Name: "strict-https", EnvVars: []string{"CAUASE_STRICT_HTTPS"},
 			Usage: "refuse a daemon whose HTTPS certificate cannot be verified, as that of a reference caucased"},
 	}
 }
+
+// maxCatchUp is more than any CA certificate lives.
+const maxCatchUp = 1000
 
 // maxThreshold keeps a duration of days within its type.
 const maxThreshold = 100_000
@@ -81,6 +87,9 @@ func (t *tool) readSettings(c *cli.Context) error {
 		return fmt.Errorf("--threshold %v is not a number of days", days)
 	}
 	s.threshold = time.Duration(days * 24 * float64(time.Hour))
+	if s.catchUp = c.Float64("catch-up"); !(s.catchUp >= 0 && s.catchUp <= maxCatchUp) {
+		return fmt.Errorf("--catch-up %v is not a number of spans", s.catchUp)
+	}
 	if name := c.String("key-type"); name != "" {
 		keyType, err := pki.ParseKeyType(name)
 		if err != nil {

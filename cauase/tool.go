@@ -87,7 +87,11 @@ func (t *tool) hint(err error) string {
 	case err == nil, errors.As(err, &known) && known.Hint != "":
 		return ""
 	case errors.Is(err, client.ErrNoAnchor):
-		return fmt.Sprintf("ask the CA's administrators for its fingerprint and give it as --ca-fingerprint sha256:…, or, to trust whoever answers, remove %s; if this machine's clock is wrong, correct it", t.caStore.Path)
+		hint := "if this machine's clock is wrong, correct it; else ask the CA's administrators for its fingerprint and give it as --ca-fingerprint sha256:…"
+		if errors.Is(err, pki.ErrExpired) && t.catchUp == 0 {
+			hint += ", or follow it from the expired certificate, on its word alone, with --catch-up SPANS"
+		}
+		return hint + fmt.Sprintf(", or, to trust whoever answers, remove %s", t.caStore.Path)
 	case errors.Is(err, client.ErrUnknownAnchor), errors.Is(err, client.ErrChain):
 		return fmt.Sprintf("somebody may be answering in the CA's place; if it was set up anew, remove %s after making sure", t.caStore.Path)
 	case errors.Is(err, client.ErrPin):
@@ -136,6 +140,7 @@ func (t *tool) connect() (*client.Client, error) {
 		URL:       t.caURL,
 		Authority: t.authority,
 		Clock:     t.clock,
+		CatchUp:   t.catchUp,
 		UserAgent: toolName + "/" + strings.Trim(manners.Version(), "()"),
 	})
 	t.client = c

@@ -46,7 +46,8 @@ type certificateView struct {
 	SANs        []string  `json:"sans"`
 	Issuer      string    `json:"issuer"`
 	IssuerKeyID string    `json:"issuer_key_id"`
-	Serial      string    `json:"serial"`
+	Serial      string    `json:"serial"` // hexadecimal
+	SerialDec   string    `json:"serial_decimal"`
 	NotBefore   time.Time `json:"not_before"`
 	NotAfter    time.Time `json:"not_after"`
 	Validity    string    `json:"validity"`
@@ -67,6 +68,7 @@ func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
 		Issuer:      pki.SubjectString(crt.RawIssuer),
 		IssuerKeyID: fmt.Sprintf("%x", crt.AuthorityKeyId),
 		Serial:      serialText(crt.SerialNumber),
+		SerialDec:   crt.SerialNumber.String(),
 		NotBefore:   crt.NotBefore.UTC(),
 		NotAfter:    crt.NotAfter.UTC(),
 		Validity:    remaining(crt.NotAfter, t.clock.Now()),
@@ -183,6 +185,7 @@ func (p *printer) certificate(v certificateView) {
 	p.field("key", v.Key)
 	p.field("key id", v.KeyID)
 	p.field("serial", v.Serial)
+	p.field("in decimal", v.SerialDec)
 	p.field("issuer", v.Issuer)
 	p.field("issuer key id", v.IssuerKeyID)
 	p.field("usages", strings.Join(v.Usages, ", "))

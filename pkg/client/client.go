@@ -43,6 +43,11 @@ type Options struct {
 	Authority Authority
 	Clock     clock.Clock
 
+	// CatchUp is for how many spans (validities of an issued certificate) after its expiry
+	// a CA certificate stored locally may still vouch for its successor, when none that is
+	// valid is stored. Fractions are fine; 0, the safe choice, is not at all.
+	CatchUp float64
+
 	// UserAgent introduces us, as "cauase/1.2".
 	UserAgent string
 
@@ -73,6 +78,9 @@ func New(options Options) (*Client, error) {
 	}
 	if options.Clock == nil {
 		return nil, errors.New("client needs a clock")
+	}
+	if !(options.CatchUp >= 0) {
+		return nil, fmt.Errorf("%v is not a number of spans to catch up over", options.CatchUp)
 	}
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout

@@ -27,20 +27,56 @@ var (
 //
 // On any error the local ones stay.
 func (c *Client) UpdateCRLs(ctx context.Context, trusted []*x509.Certificate, local []*x509.RevocationList) ([]*x509.RevocationList, error) {
+	crls, _, err := c.RevalidateCRLs(ctx, trusted, local, "")
+	return crls, err
+}
+
+// RevalidateCRLs is UpdateCRLs for who asks often: tag is what it returned the last
+// time, together with the lists that are local now. Lists can be many megabytes, which
+// need not come again while they are the same. Daemons that know no tags return "".
+func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate, local []*x509.RevocationList, tag string) (crls []*x509.RevocationList, newTag string, err error) {
 	const op = "get revocation lists"
 	now := c.options.Clock.Now()
-	body, _, err := c.http.do(ctx, call{
-		op: op, method: http.MethodGet, path: "/crl", want: http.StatusOK, limit: pki.MaxCRLSize, large: true,
+	if tag != "" && !complete(trusted, local, now) {
+		tag = "" // the same again would not do
+	}
+	body, header, err := c.http.do(ctx, call{
+		op: op, method: http.MethodGet, path: "/crl", want: http.StatusOK, limit: pki.MaxCRLSize, large: true, tag: tag,
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	if body == nil {
+		crls, _, err = choose(trusted, local, nil, now)
+		return crls, tag, err
 	}
 	served, err := pki.ParseCRLsPEM(body)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+		return nil, "", fmt.Errorf("%s: %w", op, err)
 	}
-	var kept []*x509.RevocationList
-	fresh := 0
+	crls, fresh, err := choose(trusted, local, served, now)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", op, err)
+	}
+	if fresh == 0 {
+		return nil, "", fmt.Errorf("%s: %w: none is of a CA trusted here", op, ErrCRL)
+	}
+	return crls, header.Get("ETag"), nil
+}
+
+// complete reports whether there is a good list of every trusted CA.
+func complete(trusted []*x509.Certificate, crls []*x509.RevocationList, now time.Time) bool {
+	for _, ca := range trusted {
+		crl := crlOf(ca, crls)
+		if crl == nil || checkCRL(crl, ca, nil, now) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// choose picks a list for each trusted CA, and counts those that were served.
+func choose(trusted []*x509.Certificate, local, served []*x509.RevocationList, now time.Time) (kept []*x509.RevocationList, fresh int, err error) {
 	for _, ca := range trusted {
 		have := crlOf(ca, local)
 		if have != nil && have.CheckSignatureFrom(ca) != nil {
@@ -54,15 +90,12 @@ func (c *Client) UpdateCRLs(ctx context.Context, trusted []*x509.Certificate, lo
 			continue
 		}
 		if err := checkCRL(got, ca, have, now); err != nil {
-			return nil, fmt.Errorf("%s: of CA %x: %w", op, ca.SubjectKeyId, err)
+			return nil, 0, fmt.Errorf("of CA %x: %w", ca.SubjectKeyId, err)
 		}
 		kept = append(kept, got)
 		fresh++
 	}
-	if fresh == 0 {
-		return nil, fmt.Errorf("%s: %w: none is of a CA trusted here", op, ErrCRL)
-	}
-	return kept, nil
+	return kept, fresh, nil
 }
 
 // crlOf finds the list that claims to be of ca.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -83,5 +84,59 @@ func TestUpdateCRLs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRevalidateCRLs(t *testing.T) {
+	ctx := context.Background()
+	d, c := start(t)
+	trusted := []*x509.Certificate{d.CAS.Newest().Crt}
+	now := d.Clock.Now()
+	const tag = `"1-2-3"`
+	served, sent := d.CAS.CRL(d.CAS.Newest(), 1, now), 0
+	d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return true
+		}
+		sent++
+		_, _ = w.Write(served)
+		return true
+	}
+	ask := func(trusted []*x509.Certificate, local []*x509.RevocationList, with string, wantSent int) []*x509.RevocationList {
+		t.Helper()
+		sent = 0
+		crls, got, err := c.RevalidateCRLs(ctx, trusted, local, with)
+		if err != nil || got != tag || len(crls) != 1 || sent != wantSent {
+			t.Fatalf("%d lists, tag %s, %v, sent %d times", len(crls), got, err, sent)
+		}
+		return crls
+	}
+	local := ask(trusted, nil, "", 1)
+	ask(trusted, local, tag, 0)
+	ask(trusted, local, `"other"`, 1)
+	ask(trusted, nil, tag, 1) // lost here
+	ask(trusted, parseCRLs(t, d.CAS.CRL(d.CAS.NewCA("CAS", func(c *x509.Certificate) { c.SubjectKeyId = trusted[0].SubjectKeyId }), 9, now)), tag, 1)
+	d.Clock.Advance(span / 10)
+	young := d.CAS.Rollover()
+	served = bytes.Join([][]byte{served, d.CAS.CRL(young, 1, now)}, nil)
+	sent = 0
+	if crls, _, err := c.RevalidateCRLs(ctx, append(trusted, young.Crt), local, tag); err != nil || len(crls) != 2 || sent != 1 {
+		t.Errorf("a CA more: %d lists, %v, sent %d times", len(crls), err, sent)
+	}
+	// An expired list is not confirmed.
+	d.Clock.Advance(clienttest.CRLLife)
+	sent = 0
+	if _, _, err := c.RevalidateCRLs(ctx, trusted, local, tag); !errors.Is(err, client.ErrCRL) || sent != 1 {
+		t.Errorf("expired: %v, sent %d times", err, sent)
+	}
+	// A 304 that nobody asked for is none.
+	d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
+	if _, _, err := c.RevalidateCRLs(ctx, trusted, local, ""); err == nil {
+		t.Error("304 to a question without tag was taken")
 	}
 }

@@ -76,12 +76,14 @@ type call struct {
 	want   int    // status of success
 	limit  int64  // of the answer, maxAnswer if 0
 	large  bool   // the answer may take a while to come
+	tag    string // of the answer known already (RFC 9110 13.1.2), "" for none
 }
 
 // patience is how many times longer than others a large answer may take.
 const patience = 10
 
 // do sends a request and returns the answer's body and headers, or why there is none.
+// The body is nil if, and only if, it is the one known already.
 func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) {
 	timeout := e.timeout
 	if c.large {
@@ -99,11 +101,17 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 	if c.typ != "" {
 		req.Header.Set("Content-Type", c.typ)
 	}
+	if c.tag != "" {
+		req.Header.Set("If-None-Match", c.tag)
+	}
 	resp, err := e.http.Do(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", c.op, err)
 	}
 	defer resp.Body.Close()
+	if c.tag != "" && resp.StatusCode == http.StatusNotModified {
+		return nil, resp.Header, nil
+	}
 	limit := c.limit
 	if limit == 0 {
 		limit = maxAnswer

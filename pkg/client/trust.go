@@ -50,42 +50,34 @@ type Trust struct {
 //
 // Without local ones, pins decide which of the daemon's CA certificates are trusted to
 // begin with, and without pins the oldest valid one is, on first use. Pins also serve to
-// begin anew when all local ones have expired.
+// begin anew when all local ones have expired. Failing that, Options.CatchUp may allow the
+// newest of those to be the anchor nevertheless.
 //
 // A pin says nothing about CAs older than the pinned one: what such a CA may have
 // signed about its successor, anybody can sign with a key of his own. Hosts that need
 // them (right after a rollover, when the older one still signs) pin both.
 func (c *Client) UpdateTrust(ctx context.Context, local []*x509.Certificate, pins []Pin) (Trust, error) {
-	now := c.options.Clock.Now()
 	links, err := c.chain(ctx)
 	if err != nil {
 		return Trust{}, err
 	}
+	return c.follow(ctx, local, pins, links, c.options.Clock.Now())
+}
+
+func (c *Client) follow(ctx context.Context, local []*x509.Certificate, pins []Pin, links []link, now time.Time) (Trust, error) {
+	var trust Trust
 	var cas []*x509.Certificate
-	for _, crt := range local {
-		if checkCA(crt) == nil {
-			cas = append(cas, crt)
-		}
+	var anchor *x509.Certificate
+	var err error
+	if len(local) > 0 {
+		cas, anchor, err = c.stored(ctx, local, pins, links, now)
+	} else {
+		cas, trust.FirstUse, err = c.first(ctx, pins, links)
+		anchor = newestValid(cas, now)
 	}
-	trust := Trust{}
-	switch {
-	case len(local) > 0 && len(cas) == 0:
-		return Trust{}, fmt.Errorf("%w: there is no CA certificate among the %d stored", ErrNoAnchor, len(local))
-	case newestValid(cas, now) != nil:
-	case len(pins) > 0:
-		if cas, err = c.pinned(ctx, links, pins); err != nil {
-			return Trust{}, err
-		}
-	case len(local) > 0:
-		return Trust{}, whyNoAnchor(cas, now)
-	default:
-		first, err := c.CACertificate(ctx)
-		if err != nil {
-			return Trust{}, err
-		}
-		cas, trust.FirstUse = []*x509.Certificate{first}, true
+	if err != nil {
+		return Trust{}, err
 	}
-	anchor := newestValid(cas, now)
 	if anchor == nil {
 		return Trust{}, whyNoAnchor(cas, now)
 	}
@@ -94,7 +86,50 @@ func (c *Client) UpdateTrust(ctx context.Context, local []*x509.Certificate, pin
 		return Trust{}, err
 	}
 	trust.CAs = current(append(cas, successors...), now)
+	if newestValid(trust.CAs, now) == nil {
+		return Trust{}, fmt.Errorf("%w: it ends before a CA certificate that is valid now", ErrChain)
+	}
 	return trust, nil
+}
+
+// first returns what to trust where nothing was trusted so far.
+func (c *Client) first(ctx context.Context, pins []Pin, links []link) (cas []*x509.Certificate, firstUse bool, err error) {
+	if len(pins) > 0 {
+		cas, err = c.pinned(ctx, links, pins)
+		return cas, false, err
+	}
+	oldest, err := c.CACertificate(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	return []*x509.Certificate{oldest}, true, nil
+}
+
+// stored returns what to trust and where to go on from, given what is stored here.
+func (c *Client) stored(ctx context.Context, local []*x509.Certificate, pins []Pin, links []link, now time.Time) (cas []*x509.Certificate, anchor *x509.Certificate, err error) {
+	for _, crt := range local {
+		if checkCA(crt) == nil {
+			cas = append(cas, crt)
+		}
+	}
+	if len(cas) == 0 {
+		return nil, nil, fmt.Errorf("%w: there is no CA certificate among the %d stored", ErrNoAnchor, len(local))
+	}
+	if anchor = newestValid(cas, now); anchor != nil {
+		return cas, anchor, nil
+	}
+	if len(pins) > 0 {
+		found, err := c.pinned(ctx, links, pins)
+		if anchor = newestValid(found, now); anchor != nil {
+			return found, anchor, nil
+		}
+		// The pin of the first contact may still be configured, years later.
+		if c.options.CatchUp == 0 && err != nil {
+			return nil, nil, err
+		}
+	}
+	anchor, err = c.lapsed(cas, links, now)
+	return cas, anchor, err
 }
 
 func newestValid(cas []*x509.Certificate, now time.Time) *x509.Certificate {
@@ -117,9 +152,13 @@ func whyNoAnchor(cas []*x509.Certificate, now time.Time) error {
 	return fmt.Errorf("%w: the last one: %w", ErrNoAnchor, err)
 }
 
+func byAge(cas []*x509.Certificate) {
+	slices.SortStableFunc(cas, func(a, b *x509.Certificate) int { return a.NotBefore.Compare(b.NotBefore) })
+}
+
 // current drops what has expired and what occurs twice, and sorts by age.
 func current(cas []*x509.Certificate, now time.Time) []*x509.Certificate {
-	slices.SortStableFunc(cas, func(a, b *x509.Certificate) int { return a.NotBefore.Compare(b.NotBefore) })
+	byAge(cas)
 	var kept []*x509.Certificate
 	for _, ca := range cas {
 		if errors.Is(pki.CheckValidity(ca, now), pki.ErrExpired) || slices.ContainsFunc(kept, ca.Equal) {

@@ -1,0 +1,105 @@
+package client
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"cauase/pkg/pki"
+)
+
+// A Survey is what an authority has, beside what is trusted here.
+type Survey struct {
+	// Trust is what UpdateTrust would return.
+	Trust Trust
+
+	// Others are CA certificates that the daemon serves and that are valid now, but for
+	// which nothing trusted here vouches, oldest first.
+	Others []*x509.Certificate
+}
+
+// Survey asks what UpdateTrust would, also of a daemon that nothing vouches for, for
+// somebody to look at.
+func (c *Client) Survey(ctx context.Context, local []*x509.Certificate, pins []Pin) (Survey, error) {
+	now := c.options.Clock.Now()
+	links, err := c.chain(ctx)
+	if err != nil {
+		return Survey{}, err
+	}
+	var s Survey
+	if s.Trust, err = c.follow(ctx, local, pins, links, now); err != nil {
+		return Survey{}, err
+	}
+	for _, l := range links {
+		for _, crt := range []*x509.Certificate{l.old, l.new} {
+			if l.err == nil && checkCA(crt) == nil && pki.CheckValidity(crt, now) == nil && !slices.ContainsFunc(s.Trust.CAs, crt.Equal) {
+				s.Others = append(s.Others, crt)
+			}
+		}
+	}
+	s.Others = current(s.Others, now)
+	return s, nil
+}
+
+// ErrNoTimeline says that the daemon has no timeline, as no reference daemon does.
+var ErrNoTimeline = errors.New("the daemon does not say how long its spans are")
+
+// A Timeline is what a daemon says about its self-renewal that its CA certificates do not
+// show. Nothing vouches for it but the network.
+type Timeline struct {
+	Span time.Duration // validity of an issued certificate
+	Now  time.Time     // by the daemon's clock
+
+	// ActiveFrom is when CAs start to sign, or did, by their subject key identifier
+	// in hexadecimal.
+	ActiveFrom map[string]time.Time
+}
+
+// maxSpan is more than any daemon allows.
+const maxSpan = 100 * 365 * 24 * time.Hour
+
+// Timeline fetches the timeline of the authority (protocol: "Timeline"), or says that
+// there is none with ErrNoTimeline.
+func (c *Client) Timeline(ctx context.Context) (Timeline, error) {
+	const op = "get timeline"
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/timeline", want: http.StatusOK})
+	switch {
+	case IsStatus(err, http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed):
+		return Timeline{}, ErrNoTimeline
+	case err != nil:
+		return Timeline{}, err
+	}
+	var wire struct {
+		Span        float64   `json:"span_seconds"`
+		Now         time.Time `json:"now"`
+		Generations []struct {
+			KeyID      string    `json:"key_id"`
+			ActiveFrom time.Time `json:"active_from"`
+		} `json:"generations"`
+	}
+	if err := json.Unmarshal(body, &wire); err != nil {
+		return Timeline{}, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+	}
+	if !(wire.Span >= 1 && wire.Span <= maxSpan.Seconds()) {
+		return Timeline{}, fmt.Errorf("%s: %w: a span of %v seconds", op, ErrNotCA, wire.Span)
+	}
+	t := Timeline{Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now, ActiveFrom: map[string]time.Time{}}
+	for _, g := range wire.Generations {
+		t.ActiveFrom[g.KeyID] = g.ActiveFrom
+	}
+	return t, nil
+}
+
+// ActiveFromOf returns what the timeline says about ca, if that can be: between the
+// limits of its validity.
+func (t Timeline) ActiveFromOf(ca *x509.Certificate) (time.Time, bool) {
+	from, ok := t.ActiveFrom[hex.EncodeToString(ca.SubjectKeyId)]
+	return from, ok && !from.Before(ca.NotBefore) && !from.After(ca.NotAfter)
+}
