@@ -67,8 +67,8 @@ func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate
 // complete reports whether there is a good list of every trusted CA.
 func complete(trusted []*x509.Certificate, crls []*x509.RevocationList, now time.Time) bool {
 	for _, ca := range trusted {
-		crl := crlOf(ca, crls)
-		if crl == nil || checkCRL(crl, ca, nil, now) != nil {
+		crl := newestCRL(ca, crls)
+		if crl == nil || crl.NextUpdate.Before(now) {
 			return false
 		}
 	}
@@ -78,10 +78,7 @@ func complete(trusted []*x509.Certificate, crls []*x509.RevocationList, now time
 // choose picks a list for each trusted CA, and counts those that were served.
 func choose(trusted []*x509.Certificate, local, served []*x509.RevocationList, now time.Time) (kept []*x509.RevocationList, fresh int, err error) {
 	for _, ca := range trusted {
-		have := crlOf(ca, local)
-		if have != nil && have.CheckSignatureFrom(ca) != nil {
-			have = nil
-		}
+		have := newestCRL(ca, local)
 		got := crlOf(ca, served)
 		if got == nil {
 			if have != nil {
@@ -98,11 +95,31 @@ func choose(trusted []*x509.Certificate, local, served []*x509.RevocationList, n
 	return kept, fresh, nil
 }
 
+// newestCRL returns the genuine list of ca with the highest number: beside the current
+// one, a directory may hold copies that somebody keeps there.
+func newestCRL(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
+	var newest *x509.RevocationList
+	for _, crl := range crls {
+		if !isOf(crl, ca) || crl.CheckSignatureFrom(ca) != nil {
+			continue
+		}
+		if newest == nil || newest.Number == nil || crl.Number != nil && crl.Number.Cmp(newest.Number) > 0 {
+			newest = crl
+		}
+	}
+	return newest
+}
+
+// isOf reports whether a list claims to be of ca.
+func isOf(crl *x509.RevocationList, ca *x509.Certificate) bool {
+	return bytes.Equal(crl.RawIssuer, ca.RawSubject) &&
+		(bytes.Equal(crl.AuthorityKeyId, ca.SubjectKeyId) || bytes.Equal(crl.AuthorityKeyId, ca.AuthorityKeyId))
+}
+
 // crlOf finds the list that claims to be of ca.
 func crlOf(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
 	for _, crl := range crls {
-		if bytes.Equal(crl.RawIssuer, ca.RawSubject) &&
-			(bytes.Equal(crl.AuthorityKeyId, ca.SubjectKeyId) || bytes.Equal(crl.AuthorityKeyId, ca.AuthorityKeyId)) {
+		if isOf(crl, ca) {
 			return crl
 		}
 	}

@@ -54,6 +54,8 @@ func TestUpdateCRLs(t *testing.T) {
 		{"a lower number", [][]byte{crl(old, 6, now), crl(young, 4, now)}, [][]byte{crl(old, 5, now), crl(young, 5, now)}, both, nil, client.ErrCRLRollback},
 		{"the same number, of before", [][]byte{crl(old, 5, now.Add(-time.Hour))}, [][]byte{crl(old, 5, now)}, both, nil, client.ErrCRLRollback},
 		{"a higher number, of before", [][]byte{crl(old, 6, now.Add(-time.Hour))}, [][]byte{crl(old, 5, now)}, both, numbers{"old": 6}, nil},
+		{"a lower number than one of several", [][]byte{crl(old, 6, now)}, [][]byte{crl(old, 5, now), crl(old, 7, now), crl(old, 4, now)}, both, nil, client.ErrCRLRollback},
+		{"the clock set back, and again", [][]byte{crl(old, 7, now.Add(-time.Hour))}, [][]byte{crl(old, 6, now.Add(-2*time.Hour)), crl(old, 5, now)}, both, numbers{"old": 7}, nil},
 		{"a rollback of a list with a forged past", [][]byte{crl(young, 5, now)}, [][]byte{crl(forgedCA, 9, now)}, both, numbers{"young": 5}, nil},
 		{"expired", [][]byte{crl(old, 5, now.Add(-clienttest.CRLLife-time.Second))}, nil, both, nil, client.ErrCRL},
 		{"forged", [][]byte{crl(old, 5, now), crl(forgedCA, 5, now)}, nil, both, nil, client.ErrCRL},
