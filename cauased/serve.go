@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -106,11 +108,34 @@ func (d *daemon) announce(ctx context.Context, w io.Writer) error {
 	}
 	if first && d.cfg.users.autoApprove > 0 {
 		fmt.Fprintf(&out, "Next, become the first user, whose request is approved without asking:\n"+
-			"  cauase --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$USER\" --crt user.pem\n",
-			d.cfg.netloc.HTTP(), users, services)
+			"  %s --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$(id -un)\" --crt user.pem\n",
+			clientCommand(), d.cfg.netloc.HTTP(), users, services)
 	}
 	_, err = io.WriteString(w, out.String())
 	return err
+}
+
+// clientCommand is how to call the client from here: by its name if that is found, else by the
+// place beside this program, where make puts it.
+func clientCommand() string {
+	const name = "cauase"
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	beside := filepath.Join(filepath.Dir(self), name)
+	if _, err := os.Stat(beside); err != nil {
+		return name
+	}
+	if here, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(here, beside); err == nil && !strings.HasPrefix(rel, "..") {
+			return "./" + rel
+		}
+	}
+	return beside
 }
 
 // fingerprint is that of the CA certificate which a new client meets first.

@@ -278,7 +278,7 @@ func TestLifeOfACertificate(t *testing.T) {
 	}
 	wantError(t, a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)), ErrConflict)
 	_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, second, nextKey, csrNamed(t, newKey(t), "x")))
-	wantError(t, err, ErrUnauthorized)
+	wantError(t, err, ErrInvalid)
 	crl := w.crl(a)
 	if len(crl.RevokedCertificateEntries) != 1 || crl.RevokedCertificateEntries[0].SerialNumber.Cmp(second.SerialNumber) != 0 {
 		t.Errorf("CRL lists %+v", crl.RevokedCertificateEntries)
@@ -470,7 +470,7 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 	}{
 		{"not signed", unsigned(envelope.EncodeRenewal(renewal)), ErrUnauthorized},
 		{"signed with another key", renewalEnvelope(t, crt, newKey(t), csr), ErrUnauthorized},
-		{"certificate of the other authority", renewalEnvelope(t, userCrt, userKey, csr), ErrUnauthorized},
+		{"certificate of the other authority", renewalEnvelope(t, userCrt, userKey, csr), ErrInvalid},
 		{"request is not a request", renewalEnvelope(t, crt, key, []byte("hello")), ErrInvalid},
 		{"payload of a revocation", revocationEnvelope(t, crt, key), ErrInvalid},
 	}
@@ -486,7 +486,7 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, st.signer.crt, st.signer.key, csr))
-		wantError(t, err, ErrUnauthorized)
+		wantError(t, err, ErrInvalid)
 	})
 	t.Run("expired a second ago", func(t *testing.T) {
 		w.clock.Set(crt.NotAfter)
@@ -495,7 +495,7 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 		}
 		w.clock.Set(crt.NotAfter.Add(time.Second))
 		_, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr))
-		wantError(t, err, ErrUnauthorized)
+		wantError(t, err, ErrInvalid)
 	})
 }
 
@@ -751,5 +751,36 @@ func TestHTTPSAuthority(t *testing.T) {
 				t.Errorf("HTTPS CA lives %v", issuer.NotAfter.Sub(epoch))
 			}
 		})
+	}
+}
+
+// A daemon that moves to another host can serve HTTPS there at once: the CA that may only name
+// the old host is left aside, and is back when the daemon moves back.
+func TestHTTPSAuthorityMoves(t *testing.T) {
+	w := newWorld(t)
+	issuers := map[string]string{}
+	for _, host := range []string{"127.0.0.1", "ca.example.org", "127.0.0.1"} {
+		cfg := config(store.HTTPS)
+		cfg.Host = host
+		a := w.open(cfg)
+		leaf, issuer, err := a.IssueServer(w.ctx, newKey(t).Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots := x509.NewCertPool()
+		cas, err := a.CACertificates(w.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, crt := range cas {
+			roots.AddCert(crt)
+		}
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: w.clock.Now(), DNSName: host}); err != nil {
+			t.Errorf("at %s: %v", host, err)
+		}
+		if before, ok := issuers[host]; ok && before != string(issuer.Raw) {
+			t.Errorf("back at %s: another CA", host)
+		}
+		issuers[host] = string(issuer.Raw)
 	}
 }

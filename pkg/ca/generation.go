@@ -352,6 +352,11 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 		if row.Key == nil {
 			one.key = nil
 		}
+		if !a.constraint().Permits(one.crt) {
+			// The daemon has moved to another host: this CA can do nothing for it there. It is left
+			// aside, so that a first one is made anew, and is back when the daemon moves back.
+			continue
+		}
 		g.list = append(g.list, one)
 	}
 	return g, nil

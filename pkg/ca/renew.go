@@ -46,7 +46,9 @@ func (a *Authority) Renew(ctx context.Context, actor audit.Actor, e *envelope.En
 }
 
 // holder turns actor into the holder of crt, if crt was issued here and is valid, and e is
-// signed with its key. That it is not revoked is for the transaction that follows to see.
+// signed with its key. That it is not revoked is for the transaction that follows to see. A
+// certificate that does not verify is bad input, as it is to the reference: unlike a user at the TLS
+// handshake, nobody has claimed to be anybody yet.
 func (a *Authority) holder(ctx context.Context, now time.Time, actor audit.Actor, crt *x509.Certificate, e *envelope.Envelope) (audit.Actor, error) {
 	if e.Null() {
 		return actor, fmt.Errorf("%w: the envelope is not signed", ErrUnauthorized)
@@ -57,7 +59,7 @@ func (a *Authority) holder(ctx context.Context, now time.Time, actor audit.Actor
 	}
 	// First that we have issued it: only then is its key one that we have found fit for arithmetic.
 	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
-		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		return actor, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if err := e.Verify(crt.PublicKey); err != nil {
 		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
@@ -91,7 +93,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
 			der = crt.DER
-			if err := a.notRevoked(ctx, tx, old); err != nil {
+			if err := a.notRevoked(ctx, tx, old, ErrInvalid); err != nil {
 				return err
 			}
 			earlier, err := a.replayed(ctx, tx, now, old, req)
@@ -135,10 +137,11 @@ func (a *Authority) replayed(ctx context.Context, r store.Reader, now time.Time,
 	return crt, nil
 }
 
-func (a *Authority) notRevoked(ctx context.Context, r store.Reader, crt *x509.Certificate) error {
+// notRevoked fails with an error of the given kind if crt is revoked.
+func (a *Authority) notRevoked(ctx context.Context, r store.Reader, crt *x509.Certificate, kind error) error {
 	switch _, err := r.Revocation(ctx, a.cfg.Name, crt.SerialNumber); {
 	case err == nil:
-		return fmt.Errorf("%w: certificate %s is revoked", ErrUnauthorized, crt.SerialNumber)
+		return fmt.Errorf("%w: certificate %s is revoked", kind, crt.SerialNumber)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}

@@ -78,7 +78,7 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 	if err != nil {
 		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
-	err = a.store.View(ctx, func(r store.Reader) error { return a.notRevoked(ctx, r, crt) })
+	err = a.store.View(ctx, func(r store.Reader) error { return a.notRevoked(ctx, r, crt, ErrUnauthorized) })
 	if err != nil {
 		return actor, err
 	}

@@ -156,7 +156,7 @@ func TestReferenceClientRevokes(t *testing.T) {
 	d.caucase("--revoke-crt", "own.crt.pem", "own.key").refused(409)
 	d.caucase("--user-key", "alice.pem", "--revoke-other-crt", "other.crt.pem").refused(409)
 	d.caucase("--user-key", "alice.pem", "--revoke-serial", number).refused(409)
-	d.caucase("--threshold", "100", "--renew-crt", "own.crt.pem", "own.key").refused(401)
+	d.caucase("--threshold", "100", "--renew-crt", "own.crt.pem", "own.key").refused(400)
 	d.caucase("--revoke-serial", "4711").refused(401)
 }
 
@@ -219,7 +219,7 @@ func TestReferenceClientIsLockedOut(t *testing.T) {
 	d.caucase("--user-key", "alice.pem", "--list-csr").refused(401)
 	d.caucase("--user-key", "alice.pem", "--sign-csr", id).refused(401)
 	d.caucase("--user-key", "alice.pem", "--reject-csr", id).refused(401)
-	d.caucase("--mode", "user", "--threshold", "100", "--renew-crt", "alice.pem", "alice.pem").refused(401)
+	d.caucase("--mode", "user", "--threshold", "100", "--renew-crt", "alice.pem", "alice.pem").refused(400)
 	d.caucase("--get-crt", id, "web.crt.pem").exits(2)
 }
 

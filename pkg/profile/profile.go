@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 
 	"cauase/pkg/pki"
@@ -239,6 +240,15 @@ func (c Constraint) apply(t *x509.Certificate) {
 	}
 	t.PermittedIPRanges = []*net.IPNet{{IP: ip, Mask: net.CIDRMask(8*len(ip), 8*len(ip))}}
 	t.ExcludedDNSDomains = []string{""}
+}
+
+// Permits tells whether ca is limited to exactly this constraint's host, or to none if it has
+// none.
+func (c Constraint) Permits(ca *x509.Certificate) bool {
+	want := &x509.Certificate{}
+	c.apply(want)
+	return slices.Equal(ca.PermittedDNSDomains, want.PermittedDNSDomains) &&
+		slices.EqualFunc(ca.PermittedIPRanges, want.PermittedIPRanges, func(a, b *net.IPNet) bool { return a.String() == b.String() })
 }
 
 // CommonName returns the DER of a subject that is just a common name.

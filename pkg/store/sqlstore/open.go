@@ -178,6 +178,9 @@ func (db *DB) View(ctx context.Context, fn func(store.Reader) error) (err error)
 	return guard(db.log, func() error { return fn(reader{h}) })
 }
 
+// counterPing is what Ping writes: an empty transaction writes nothing, and so proves nothing.
+const counterPing = "ping"
+
 // Ping implements store.Store: it reads, takes the write lock, and makes sure that the file
 // has not been deleted or replaced while it is open.
 func (db *DB) Ping(ctx context.Context) error {
@@ -194,7 +197,13 @@ func (db *DB) Ping(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	return db.Update(ctx, func(store.Tx) error { return nil })
+	if err := checkSpace(db.path); err != nil {
+		return err
+	}
+	return db.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.AddCounter(ctx, store.Services, counterPing, 1)
+		return err
+	})
 }
 
 // Close implements store.Store. Operations that begin later fail with store.ErrUnavailable.
