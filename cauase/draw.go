@@ -54,9 +54,9 @@ func (p *printer) overview(o *overview, width int, verbose bool) {
 
 func (o *overview) spanText() string {
 	if o.SpanEstimated {
-		return "about " + duration(o.span) + ", estimated from the CA certificates"
+		return "about " + duration(o.span.Round(time.Second)) + ", estimated from the CA certificates"
 	}
-	return duration(o.span)
+	return duration(o.span.Round(time.Second))
 }
 
 // story says in which phase a generation is and which comes next.

@@ -52,7 +52,7 @@ type generation struct {
 type nextGeneration struct {
 	PassiveFrom time.Time `json:"passive_from"` // when it is made
 	ActiveFrom  time.Time `json:"active_from"`
-	Overdue     bool      `json:"overdue"` // if none is made meanwhile, see Problem
+	Overdue     bool      `json:"overdue"` // or made already, where the daemon was not asked
 }
 
 type crlGeneration struct {
