@@ -124,12 +124,13 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	case "kill":
 		s.daemon.kill()
 	case "told":
-		_, line, found := strings.Cut(s.daemon.stdout.String(), "\n  cauase ")
-		if !found {
+		// It is the last line, so that it stands just above the prompt.
+		lines := strings.Split(strings.TrimSpace(s.daemon.stdout.String()), "\n")
+		line := strings.TrimSpace(lines[len(lines)-1])
+		if !strings.Contains(line, "cauase --ca-url ") {
 			ts.Fatalf("the daemon tells no command to type:\n%s", s.daemon.stdout.String())
 		}
-		line, _, _ = strings.Cut(line, "\n")
-		cmdCode(ts, neg, []string{"0", "sh", "-c", "cauase " + line})
+		cmdCode(ts, neg, []string{"0", "sh", "-c", line})
 	case "log", "out":
 		text := s.daemon.stderr.String()
 		if args[0] == "out" {
