@@ -102,3 +102,37 @@ func wantPrintable(t *testing.T, s string) {
 		t.Errorf("not fit to print: %q", s)
 	}
 }
+
+// FuzzDER reads what daemons and disks hold besides requests.
+func FuzzDER(f *testing.F) {
+	key, err := KeyECDSAP256.Generate()
+	if err != nil {
+		f.Fatal(err)
+	}
+	keyPEM, err := EncodePrivateKeyPEM(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	block, _ := pem.Decode(keyPEM)
+	f.Add(block.Bytes)
+	f.Add([]byte{0x30, 0x80, 0, 0})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		for _, typ := range []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} {
+			if _, err := ParsePrivateKeyPEM(encodePEM(typ, der)); err != nil {
+				wantRefusal(t, err)
+			}
+		}
+		if crt, err := ParseCertificatePEM(EncodeCertificatePEM(der)); err != nil {
+			wantRefusal(t, err)
+		} else {
+			wantPrintable(t, SubjectString(crt.RawSubject))
+			for _, name := range SANStrings(crt.Extensions) {
+				wantPrintable(t, name)
+			}
+			_ = CheckPublicKey(crt.PublicKey)
+		}
+		if _, err := ParseCRLPEM(EncodeCRLPEM(der)); err != nil {
+			wantRefusal(t, err)
+		}
+	})
+}
