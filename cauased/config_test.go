@@ -20,7 +20,7 @@ func TestConfigDefaults(t *testing.T) {
 			t.Fatalf("%v: %v", args, err)
 		}
 		if c.db != "cauase.sqlite" || c.serverKey != "server.key.pem" || c.corsKeys != "cors.key" || c.port != 8009 ||
-			!slices.Equal(c.bind, []string{"ca.example"}) || c.threshold != 31*day || c.backdate != time.Minute || c.retention != 30*day ||
+			!slices.Equal(c.bind, []string{"ca.example"}) || c.threshold != 31*day || c.backdate != time.Minute || c.retention != 30*day || c.chainRetention != 3650*day || c.metrics != "" ||
 			c.keyType != pki.KeyECDSAP256 || c.users.spans.Leaf != 93*day || c.services.spans.Leaf != 93*day || c.users.spans.Life != 4 ||
 			c.users.maxPending != 50 || c.services.maxPending != 50 || c.users.autoApprove != 1 || c.services.autoApprove != 0 ||
 			c.lockAutoApprove || len(c.corsWhitelist) != 0 || c.logJSON || c.logLevel != 0 {
@@ -52,7 +52,7 @@ func TestConfigEnvironment(t *testing.T) {
 		"NETLOC": "ca.example", "BASE_PORT": "1000", "BIND": "127.0.0.1,::1", "THRESHOLD": "7", "KEY_LEN": "4096",
 		"LOCK_AUTO_APPROVE_COUNT": "true", "SERVICE_CRT_VALIDITY": "1", "SERVICE_MAX_CSR": "2", "SERVICE_AUTO_APPROVE_COUNT": "3",
 		"USER_CRT_VALIDITY": "4", "USER_MAX_CSR": "5", "USER_AUTO_APPROVE_COUNT": "6", "BACKDATE": "2m", "RETENTION": "8",
-		"LOG_FORMAT": "json", "LOG_LEVEL": "debug",
+		"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "CHAIN_RETENTION": "9", "METRICS_BIND": "127.0.0.1:9100",
 	} {
 		t.Setenv("CAUASED_"+name, value)
 	}

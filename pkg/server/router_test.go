@@ -268,25 +268,3 @@ func TestReferenceClient(t *testing.T) {
 		t.Errorf("%d warnings, want one for each authority: %s", n, s.log)
 	}
 }
-
-// TestRevalidation asks again for what has not changed, and for what has.
-func TestRevalidation(t *testing.T) {
-	s := newSite(t)
-	for _, path := range []string{"/cas/crl", "/cas/crt/ca.crt.pem", "/cas/crt/ca.crt.json"} {
-		first := s.handle("GET", path)
-		etag := first.Header().Get("ETag")
-		again := s.handle("GET", path, "If-None-Match", etag)
-		if first.Code != 200 || etag == "" || again.Code != 304 || again.Body.Len() != 0 {
-			t.Errorf("%s: %d %s, then %d", path, first.Code, etag, again.Code)
-		}
-		if got := s.handle("GET", path, "If-None-Match", `"other"`); got.Code != 200 || got.Body.String() != first.Body.String() {
-			t.Errorf("%s with another tag: %d", path, got.Code)
-		}
-	}
-	crl := s.handle("GET", "/cau/crl").Header()
-	crt, _ := s.issue(s.users)
-	s.revoke(crt)
-	if got := s.handle("GET", "/cau/crl", "If-None-Match", crl.Get("ETag"), "If-Modified-Since", crl.Get("Last-Modified")); got.Code != 200 {
-		t.Errorf("after a revocation: %d", got.Code)
-	}
-}
