@@ -17,6 +17,7 @@ import (
 // docs/architecture.md.
 var mayImport = map[string][]string{
 	"audit":             {},
+	"backup":            {},
 	"clock":             {},
 	"pki":               {},
 	"rollover":          {},

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"encoding/hex"
+	"math/big"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cauase/pkg/pki"
+)
+
+const (
+	alice = "aa00000000000000000000000000000000000001"
+	bob   = "bb00000000000000000000000000000000000002"
+)
+
+func put(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func container(size uint32, header string) []byte {
+	return append(binary.LittleEndian.AppendUint32([]byte("caucase\x00"), size), header...)
+}
+
+// files fills the current folder and returns the identifier of the key in it.
+func files(t *testing.T) string {
+	t.Helper()
+	key, err := pki.KeyECDSAP256.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM, err := pki.EncodePrivateKeyPEM(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crt, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Unix(1<<31, 0),
+	}, &x509.Certificate{}, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "x"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crtPEM := pki.EncodeCertificatePEM(crt)
+	put(t, "key", keyPEM)
+	put(t, "pair,1.pem", append(append([]byte{}, keyPEM...), crtPEM...))
+	put(t, "crt", crtPEM)
+	put(t, "crts", append(append([]byte{}, crtPEM...), crtPEM...))
+	put(t, "csr", pki.EncodeCSRPEM(csr))
+	put(t, "keys", append(append([]byte{}, keyPEM...), keyPEM...))
+	put(t, "junk", []byte("junk"))
+	header := `{"cipher":{"name":"c"},"key_list":[{"id":"` + alice + `","cipher":{"name":"k"},"key":""},{"id":"` + bob + `","cipher":{"name":"k"},"key":""}]}`
+	put(t, "backup", container(uint32(len(header)), header+"payload"))
+	put(t, "huge", container(1<<32-1, "{}"))
+	if err := syscall.Mkfifo("fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, err := pki.KeyID(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(id)
+}
+
+func TestKeyID(t *testing.T) {
+	t.Chdir(t.TempDir())
+	id := files(t)
+	for _, c := range []struct {
+		name, args   string
+		code         int
+		stdout, says string
+	}{
+		{"a key", "--private-key key", 0, "key b'" + id + "'\n", ""},
+		{"several files after one flag", "--private-key key pair,1.pem csr crt", 0,
+			"key b'" + id + "'\npair,1.pem b'" + id + "'\ncsr b'" + id + "'\ncrt b'" + id + "'\n", ""},
+		{"a backup", "--backup backup", 0, "backup\n  b'" + alice + "'\n  b'" + bob + "'\n", ""},
+		{"keys come first", "--backup backup --private-key key --plain", 0,
+			"key " + id + "\nbackup\n  " + alice + "\n  " + bob + "\n", ""},
+		{"one bad file does not hide the others", "--private-key junk key nope --backup huge backup", 1,
+			"key b'" + id + "'\nbackup\n  b'" + alice + "'\n  b'" + bob + "'\n", "4294967295 bytes"},
+		{"nothing", "", 1, "", "usage:"},
+		{"a file without a flag", "key", 1, "", "unexpected argument"},
+		{"two keys", "--private-key keys", 1, "", "2 keys"},
+		{"two certificates", "--private-key crts", 1, "", "2 keys"},
+		{"a pipe as key", "--private-key fifo", 1, "", "not a regular file"},
+		{"a pipe as backup", "--backup fifo", 1, "", "not a regular file"},
+		{"a key as backup", "--backup key", 1, "", "not a backup"},
+		{"a directory", "--backup .", 1, "", "not a regular file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), append([]string{tool}, strings.Fields(c.args)...), &stdout, &stderr)
+			if code != c.code || stdout.String() != c.stdout || !strings.Contains(stderr.String(), c.says) || c.says == "" && stderr.Len() > 0 {
+				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
+			}
+		})
+	}
+}

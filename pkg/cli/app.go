@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+// NewApp begins the command line of a tool without commands.
+func NewApp(name, usage string, stdout, stderr io.Writer) *urfave.App {
+	return &urfave.App{
+		Name:                      name,
+		HelpName:                  name,
+		Usage:                     usage,
+		Version:                   Version(),
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		HideHelpCommand:           true,
+		EnableBashCompletion:      true,
+		DisableSliceFlagSeparator: true, // file names may have commas
+		// Errors are ours to print, once and in one place.
+		ExitErrHandler: func(*urfave.Context, error) {},
+		OnUsageError: func(_ *urfave.Context, err error, _ bool) error {
+			return WithHint(err, "see %s --help", name)
+		},
+	}
+}
+
+// Hidden requests that every tool answers, for those who package it.
+const (
+	generateMan        = "--generate-man"
+	generateCompletion = "--generate-completion"
+	askCompletion      = "--generate-bash-completion" // of urfave/cli itself
+)
+
+// Run executes a command line, unless it asks for the manual page or a completion script.
+func Run(ctx context.Context, app *urfave.App, args []string) error {
+	var document string
+	var err error
+	switch {
+	case len(args) == 2 && args[1] == generateMan:
+		document, err = manPage(app)
+	case len(args) == 3 && args[1] == generateCompletion:
+		document, err = completion(app, args[2])
+	default:
+		return app.RunContext(ctx, args)
+	}
+	if err == nil {
+		_, err = io.WriteString(app.Writer, document)
+	}
+	return err
+}
+
+// Arrange brings the arguments of a tool without commands into the form that the parser
+// takes: flags first, then what are none. A flag that may be repeated may also be followed by
+// several values, as with the reference's tools.
+func Arrange(args []string, flags []urfave.Flag) []string {
+	if len(args) == 0 || args[len(args)-1] == askCompletion || len(args) > 1 && strings.HasPrefix(args[1], "--generate-") {
+		return args
+	}
+	front, positional := args[:1:1], []string(nil)
+	for rest := args[1:]; len(rest) > 0; {
+		token := rest[0]
+		rest = rest[1:]
+		switch {
+		case token == "--":
+			positional, rest = append(positional, rest...), nil
+			continue
+		case !isFlag(token):
+			positional = append(positional, token)
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimLeft(token, "-"), "=")
+		values := 0
+		if !hasValue {
+			values = min(valuesOf(find(flags, name), rest), len(rest))
+		}
+		if values == 0 {
+			front = append(front, token)
+			if needsValue(find(flags, name)) && !hasValue {
+				return front // nothing may follow: the parser would take it for the value
+			}
+		}
+		for _, value := range rest[:values] {
+			front = append(front, token, value)
+		}
+		rest = rest[values:]
+	}
+	if len(positional) > 0 {
+		front = append(append(front, "--"), positional...)
+	}
+	return front
+}
+
+func isFlag(token string) bool { return len(token) > 1 && token[0] == '-' }
+
+func find(flags []urfave.Flag, name string) urfave.Flag {
+	for _, flag := range flags {
+		if slices.Contains(flag.Names(), name) {
+			return flag
+		}
+	}
+	return nil
+}
+
+func needsValue(flag urfave.Flag) bool {
+	_, isBool := flag.(*urfave.BoolFlag)
+	return flag != nil && !isBool
+}
+
+// valuesOf counts the tokens in rest that belong to flag.
+func valuesOf(flag urfave.Flag, rest []string) int {
+	_, many := flag.(*urfave.StringSliceFlag)
+	switch {
+	case !needsValue(flag):
+		return 0
+	case !many:
+		return 1
+	}
+	n := 0
+	for n < len(rest) && !isFlag(rest[n]) {
+		n++
+	}
+	return n
+}
+
+// NoArguments refuses arguments that are no flags.
+func NoArguments(c *urfave.Context) error {
+	if c.Args().Present() {
+		return WithHint(fmt.Errorf("unexpected argument %q", c.Args().First()), "see %s --help", c.App.Name)
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+const tool = "cauase-rerequest"
+
+const (
+	flagTemplate = "template"
+	flagCSR      = "csr"
+	flagKey      = "key"
+	flagKeyType  = "key-type"
+	flagKeyLen   = "key-len"
+	flagForce    = "force"
+)
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := newApp(stdout, stderr)
+	return cli.Report(stderr, tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
+}
+
+func newApp(stdout, stderr io.Writer) *urfave.App {
+	app := cli.NewApp(tool, "make a new key, and a signing request like an existing one", stdout, stderr)
+	app.UsageText = tool + " --template FILE --csr FILE --key FILE [options]"
+	app.Description = `Subject, extensions and attributes of the new request are those of the template, byte for
+byte. If anything fails, no file is left behind that was not there before.`
+	app.Flags = []urfave.Flag{
+		&urfave.StringFlag{Name: flagTemplate, TakesFile: true, Usage: "the request to copy is in `FILE`"},
+		&urfave.StringFlag{Name: flagCSR, TakesFile: true, Usage: "write the new request to `FILE`"},
+		&urfave.StringFlag{Name: flagKey, TakesFile: true, Usage: "write the new key to `FILE`, which only its owner may read"},
+		&urfave.StringFlag{Name: flagKeyType,
+			Usage: "`TYPE` of the new key: " + strings.Join(keyTypes(), ", ") + " (default: that of the template's)"},
+		&urfave.IntFlag{Name: flagKeyLen, DefaultText: "none",
+			Usage: "`BITS` of the new key, which makes it RSA; the same as --key-type rsa-BITS"},
+		&urfave.BoolFlag{Name: flagForce, Usage: "overwrite files that exist"},
+	}
+	app.Action = rerequest
+	return app
+}
+
+func rerequest(c *urfave.Context) error {
+	if err := cli.NoArguments(c); err != nil {
+		return err
+	}
+	for _, name := range []string{flagTemplate, flagCSR, flagKey} {
+		if c.String(name) == "" {
+			return cli.WithHint(fmt.Errorf("--%s is missing", name), "usage: %s", c.App.UsageText)
+		}
+	}
+	csrPath, keyPath := c.String(flagCSR), c.String(flagKey)
+	if filepath.Clean(csrPath) == filepath.Clean(keyPath) {
+		return fmt.Errorf("--%s and --%s are the same file", flagCSR, flagKey)
+	}
+	template, err := readTemplate(c.String(flagTemplate))
+	if err != nil {
+		return fmt.Errorf("--%s: %w", flagTemplate, err)
+	}
+	keyType, err := chooseKeyType(c, template)
+	if err != nil {
+		return err
+	}
+	if !c.Bool(flagForce) {
+		for _, path := range []string{keyPath, csrPath} {
+			if err := mustNotExist(path); err != nil {
+				return err
+			}
+		}
+	}
+	return write(template, keyType, keyPath, csrPath)
+}
+
+func write(template *pki.Request, keyType pki.KeyType, keyPath, csrPath string) error {
+	key, err := keyType.Generate()
+	if err != nil {
+		return err
+	}
+	keyPEM, err := pki.EncodePrivateKeyPEM(key)
+	if err != nil {
+		return err
+	}
+	csr, err := pki.Rerequest(template, key)
+	if err != nil {
+		return err
+	}
+	_, err = pemfile.WriteAll(
+		pemfile.File{Path: keyPath, Content: keyPEM, Secret: true},
+		pemfile.File{Path: csrPath, Content: pki.EncodeCSRPEM(csr)},
+	)
+	if errors.Is(err, pemfile.ErrSymlink) {
+		return cli.WithHint(err, "give the path that it points to")
+	}
+	return err
+}
+
+// readTemplate reads the one request of a file, which may have other text around it.
+func readTemplate(path string) (*pki.Request, error) {
+	content, err := pemfile.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := pki.SplitPEM(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var found []byte
+	n := 0
+	for _, block := range blocks {
+		if strings.HasSuffix(block.Type, "CERTIFICATE REQUEST") {
+			found = pki.EncodeCSRPEM(block.Bytes)
+			n++
+		}
+	}
+	if n != 1 {
+		return nil, fmt.Errorf("%s holds %d signing requests where one is expected", path, n)
+	}
+	req, err := pki.ParseRequest(found)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return req, nil
+}
+
+func chooseKeyType(c *urfave.Context, template *pki.Request) (pki.KeyType, error) {
+	switch {
+	case c.IsSet(flagKeyType) && c.IsSet(flagKeyLen):
+		return "", fmt.Errorf("--%s and --%s are two ways to say the same: give one", flagKeyType, flagKeyLen)
+	case c.IsSet(flagKeyType):
+		keyType, err := pki.ParseKeyType(c.String(flagKeyType))
+		if err != nil {
+			return "", fmt.Errorf("--%s: %w", flagKeyType, err)
+		}
+		return keyType, nil
+	case c.IsSet(flagKeyLen):
+		keyType, err := pki.ParseKeyType(fmt.Sprintf("rsa-%d", c.Int(flagKeyLen)))
+		if err != nil {
+			return "", fmt.Errorf("--%s %d: 2048, 3072 or 4096 is needed", flagKeyLen, c.Int(flagKeyLen))
+		}
+		return keyType, nil
+	}
+	keyType, err := pki.KeyTypeOf(template.CSR.PublicKey)
+	return keyType, cli.WithHint(err, "choose the type of the new key with --%s", flagKeyType)
+}
+
+func mustNotExist(path string) error {
+	_, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return cli.WithHint(fmt.Errorf("%s exists", path), "--%s overwrites it", flagForce)
+}
+
+func keyTypes() []string {
+	var names []string
+	for _, t := range pki.KeyTypes() {
+		names = append(names, string(t))
+	}
+	return names
+}
