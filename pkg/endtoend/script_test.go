@@ -3,7 +3,6 @@ package endtoend
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +47,6 @@ func TestScripts(t *testing.T) {
 // state is what a script has running.
 type state struct {
 	daemon *daemon
-	answer func(http.ResponseWriter, *http.Request) // of serve
 	close  func()
 }
 

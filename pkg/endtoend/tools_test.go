@@ -34,7 +34,7 @@ func needTool(t testing.TB, name string) {
 	case err != nil:
 		t.Fatal(err)
 	case !have:
-		t.Skipf("NOT TESTED: %s is not installed (apt-get install openssl gnutls-bin libnss3-tools sqlite3)", name)
+		t.Skipf("NOT TESTED: %s is not installed (apt-get install openssl gnutls-bin sqlite3)", name)
 	}
 }
 
