@@ -1,0 +1,147 @@
+package fleet
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/client"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// An admin is a user who signs what waits, and revokes. It holds a certificate of the user
+// authority, and follows the other one to know that it talks to its daemon.
+type admin struct {
+	*agent
+	services *agent
+}
+
+func (s *sim) newAdmin(name string) *admin {
+	a := &admin{agent: s.newAgent(name, store.Users), services: s.newAgent(name+" as a reader", store.Services)}
+	a.services.reader = true
+	return a
+}
+
+// callUser has the users look at what waits, after a while.
+func (s *sim) callUser() {
+	if !s.called {
+		s.called = true
+		s.after(s.exponential(s.spans.Leaf/100), s.work)
+	}
+}
+
+// work has a user, whoever can, sign what waits. If none can, an operator helps, on the
+// daemon's own machine.
+func (s *sim) work() {
+	s.called = false
+	if s.daemon.down() {
+		s.after(s.spans.Leaf/100, s.callUser)
+		return
+	}
+	for _, a := range s.admins {
+		if !a.able() {
+			continue
+		}
+		if err := a.signAll(); err != nil {
+			s.after(s.spans.Leaf/1000, s.callUser)
+			if !failed(err) {
+				s.violated(exchangesWork, "%s: %v", a.name, err)
+			}
+		}
+		return
+	}
+	pending, err := s.daemon.users.Pending(s.ctx)
+	if err != nil {
+		s.violated(exchangesWork, "pending requests of users: %v", err)
+		return
+	}
+	for _, p := range pending {
+		if err := s.daemon.users.Sign(s.ctx, audit.Actor{Kind: audit.Operator}, p.ID, nil); err != nil {
+			s.violated(exchangesWork, "operator: %v", err)
+		}
+	}
+	s.after(s.spans.Leaf/100, s.callUser)
+}
+
+// able tells whether an admin is there and has what it takes.
+func (a *admin) able() bool {
+	return a.crt != nil && a.crt.revoked == 0 && !a.sim.now().Before(a.out) &&
+		pki.CheckValidity(a.crt.crt, a.sim.now()) == nil && len(a.services.cas) > 0 &&
+		a.away() < a.sim.spans.Leaf && a.services.away() < a.sim.spans.Leaf
+}
+
+// session is one of this user's with an authority.
+func (a *admin) session(of *agent) (*client.Session, error) {
+	return of.client.Connect(a.sim.ctx, a.certificate(), of.cas, true)
+}
+
+func (a *admin) certificate() tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{a.crt.crt.Raw}, PrivateKey: a.key}
+}
+
+func (a *admin) signAll() error {
+	for _, of := range []*agent{a.agent, a.services} {
+		session, err := a.session(of)
+		if err != nil {
+			return err
+		}
+		pending, err := session.Pending(a.sim.ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range pending {
+			if err := session.Sign(a.sim.ctx, p.ID, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// revoke has a certificate of a host revoked by its serial or in full, until it is certain that it is.
+func (a *admin) revoke(of *agent, l *leaf, bySerial bool) {
+	a.sim.untilRevoked(l, func() error {
+		session, err := a.session(of)
+		if err != nil {
+			return err
+		}
+		if bySerial {
+			return session.RevokeSerial(a.sim.ctx, l.crt.SerialNumber, 0)
+		}
+		return session.Revoke(a.sim.ctx, l.crt, 4)
+	})
+}
+
+// untilRevoked tries to revoke a certificate until an answer arrives.
+func (s *sim) untilRevoked(l *leaf, try func() error) {
+	for range 10 {
+		err := try()
+		already := l.revoked != 0
+		if s.net.answered == http.StatusNoContent {
+			s.oracle.revoke(l)
+		}
+		switch {
+		case failed(err):
+			continue
+		case already && !client.IsStatus(err, http.StatusBadRequest, http.StatusUnauthorized, http.StatusConflict):
+			s.violated(exchangesWork, "certificate %s was revoked a second time: %v", l.crt.SerialNumber, err)
+		case !already && err != nil:
+			s.violated(exchangesWork, "certificate %s cannot be revoked: %v", l.crt.SerialNumber, err)
+		}
+		return
+	}
+}
+
+// checkLockedOut makes sure that a user whose certificate was revoked is no user any more.
+func (a *admin) checkLockedOut() {
+	a.sim.stats.lockedOut++
+	session, err := a.session(a.services)
+	if err == nil {
+		_, err = session.Pending(a.sim.ctx)
+	}
+	if err == nil || !failed(err) && !client.IsStatus(err, http.StatusUnauthorized) {
+		a.sim.violated(revokedIsOut, "%s works with a certificate that was revoked: %v", a.name, fmt.Sprint(err))
+	}
+}

@@ -1,0 +1,131 @@
+package fleet
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// Another seed, another history: go test ./pkg/fleet -fleet.seed 7. A seed always gives the same.
+var seedFlag = flag.Uint64("fleet.seed", 1, "seed of the fleet simulation, 0 for a random one")
+
+// The default gives twenty generations in twenty years; 93, cauased's own, forty, in twice the time.
+var spanFlag = flag.Float64("fleet.span", 186, "days that certificates of the fleet simulation live")
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	n := *seedFlag
+	if n == 0 {
+		n = rand.Uint64()
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("to see it again: go test ./pkg/fleet -run '^%s$' -fleet.seed %d", t.Name(), n)
+		}
+	})
+	return n
+}
+
+// TestTwentyYears has a fleet live for twenty years, with all that happens in them.
+func TestTwentyYears(t *testing.T) {
+	t.Parallel()
+	p := plan{seed: seed(t), hosts: 100, years: 20, spans: rollover.Spans{Leaf: time.Duration(*spanFlag * float64(day)), Life: 4}}
+	if testing.Short() {
+		p.hosts, p.years = 30, 4
+	}
+	s, err := newSim(t.Context(), t.TempDir(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("generations: %d; %+v", len(s.oracle.cas[store.Services]), s.stats)
+	// What has not happened has not been tested.
+	if spans := p.years * float64(year) / float64(p.spans.Leaf); len(s.oracle.cas[store.Services]) < int(spans)/2 {
+		t.Errorf("only %d generations in %.1f spans", len(s.oracle.cas[store.Services]), spans)
+	}
+	for name, n := range map[string]int{
+		"losses": s.stats.lost, "daemon outages": s.stats.daemonOutages, "restarts": s.stats.restarts, "crashes": s.stats.crashes,
+		"renewals": s.stats.renewals, "revocations": s.stats.revocations, "users locked out": s.stats.lockedOut,
+		"certificates expired": s.stats.expired, "CA certificates found after more than a span": s.stats.followed,
+		"hosts anchored anew": s.stats.reanchored,
+	} {
+		if n == 0 && !t.Failed() && !testing.Short() {
+			t.Errorf("no %s in this history", name)
+		}
+	}
+}
+
+// TestDaemonAway has the daemon be down for longer than certificates live, and CAs.
+func TestDaemonAway(t *testing.T) {
+	t.Parallel()
+	for _, spans := range []float64{0.9, 1.5, 2.5, 3.5, 5} {
+		t.Run(fmt.Sprint(spans), func(t *testing.T) {
+			if testing.Short() && spans != 2.5 {
+				t.Skip("one will do")
+			}
+			s, err := newSim(t.Context(), t.TempDir(), plan{seed: seed(t), hosts: 10, years: 3, spans: defaultSpans(), calm: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.after(s.between(4, 6), func() { s.stopDaemon(s.spansOf(spans)) })
+			if err := s.run(); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", s.stats)
+			for _, h := range s.hosts {
+				if h.away() > s.quiet() || h.crt == nil || pki.CheckValidity(h.crt.crt, s.now()) != nil {
+					t.Errorf("%s has not come back", h.name)
+				}
+			}
+			if s.stats.expired == 0 {
+				t.Error("no certificate has expired")
+			}
+			if all := s.stats.reanchored >= len(s.hosts)*9/10; all && spans < 2 || !all && spans > 4 {
+				t.Errorf("%d hosts were anchored anew", s.stats.reanchored)
+			}
+		})
+	}
+}
+
+// TestMutations gives the fleet wrong rules. It has to notice.
+func TestMutations(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		mutate func(*plan)
+		expect invariant
+	}{
+		{"a CA signs at once, and peers do not know it", func(p *plan) { p.decide = signAtOnce }, peersAccept},
+		{"a CA signs at once, against the rule", func(p *plan) { p.decide = signAtOnce }, activeSigns},
+		{"a CA signs for as long as it is valid", func(p *plan) { p.decide = signToTheEnd }, keepsTrust},
+		{"a successor is made a span too late", func(p *plan) { p.decide = succeedLate }, keepsTrust},
+		{"a successor is made a span too early", func(p *plan) { p.decide = succeedEarly }, inTime},
+		{"a restart brings back an old database", func(p *plan) { p.forget = true }, numbersGrow},
+		{"the newest link is missing", func(p *plan) { p.tamper = dropLink }, keepsTrust},
+		{"lists are served from a cache", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 10) }, revokedIsOut},
+		{"lists are served from a cache for long", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 5) }, listsFresh},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := plan{seed: seed(t), hosts: 30, years: 4, spans: defaultSpans(), expect: tt.expect}
+			tt.mutate(&p)
+			s, err := newSim(t.Context(), t.TempDir(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.run()
+			t.Logf("after %v spans: %v", s.now().Sub(s.start).Hours()/p.spans.Leaf.Hours(), err)
+			if len(s.violations) == 0 {
+				t.Error("nobody noticed")
+			}
+		})
+	}
+}
