@@ -208,6 +208,19 @@ func TestSignWith(t *testing.T) {
 	s.says(`note: signed with changes: SANs are DNS:other.example, requested were none`)
 }
 
+// One file for key and certificate may be spelt in two ways.
+func TestRequestOneFileTwice(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	s.exits("request --cn web --crt web.pem --key ./web.pem", 2)
+	s.ok("csr sign " + s.id())
+	s.ok("request --cn web --crt web.pem --key ./web.pem")
+	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: "web.pem"})
+	if err != nil || pair.Crt == nil {
+		t.Errorf("no key and certificate in web.pem: %v", err)
+	}
+}
+
 func TestReject(t *testing.T) {
 	s := newShell(t)
 	s.admin()
@@ -349,6 +362,16 @@ func TestFailures(t *testing.T) {
 		{"request --cn x --country xx", `two capital letters`},
 		{"request --cn x --eku everything", `is not one of server`},
 		{"request --cn x --csr x.pem", `needs a file of its own`},
+		{"request --cn x --csr ./x.pem", `needs a file of its own`},
+		{"request --cn x --crt x.crt --key x.key --csr folder/../x.key", `needs a file of its own`},
+		{"request --cn x --csr admin.pem", `something else than a request, and would lose it`},
+		{"request --cn x --csr admin.pem --force", `something else than a request, and would lose it`},
+		{"request --cn x --csr junk.pem", `something else than a request, and would lose it`},
+		{"request --cn x --crt junk.pem", `junk.pem exists, and`},
+		{"request --cn x --crt x.crt --key junk.pem", `junk.pem exists, and`},
+		{"request --cn x --crt admin.pem --key x.key", `admin.pem exists, and the key that goes with it is not in x.key`},
+		{"request --cn x --crt cas.crt.pem --force", `cas.crt.pem is for what comes from the CA`},
+		{"request --cn x --crt x.crt --key ./cas.crl.pem", `is for what comes from the CA`},
 		{"request --cn x --crt admin.pem", `holds a private key already`},
 		{"request --cn x --crt nowhere/x.pem", `no such file`},
 		{"request --cn x --crt link.pem", `symbolic link`},

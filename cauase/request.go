@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -96,10 +98,29 @@ func (t *tool) requestPaths(c *cli.Context) (*requested, error) {
 		stem := strings.TrimSuffix(strings.TrimSuffix(crt, ".pem"), ".crt")
 		r.csr = stem + ".csr.pem"
 	}
-	if r.csr == crt || r.csr == r.paths.Key {
+	if r.paths.Key != "" && samePlace(r.paths.Key, crt) {
+		r.paths.Key = "" // one file, spelt in two ways
+	}
+	if samePlace(r.csr, crt) || r.paths.Key != "" && samePlace(r.csr, r.paths.Key) {
 		return nil, fmt.Errorf("--csr %s: the request needs a file of its own", r.csr)
 	}
+	for _, path := range []string{crt, r.paths.Key, r.csr} {
+		if path != "" && (samePlace(path, t.caStore.Path) || samePlace(path, t.crlStore.Path)) {
+			return nil, manners.WithHint(fmt.Errorf("%s is for what comes from the CA", path), "choose another file")
+		}
+	}
 	return r, nil
+}
+
+// samePlace reports whether two paths name one file, whether it exists or not.
+func samePlace(a, b string) bool {
+	if infoA, err := os.Stat(a); err == nil {
+		infoB, err := os.Stat(b)
+		return err == nil && os.SameFile(infoA, infoB)
+	}
+	folderA, errA := os.Stat(filepath.Dir(a))
+	folderB, errB := os.Stat(filepath.Dir(b))
+	return filepath.Base(a) == filepath.Base(b) && errA == nil && errB == nil && os.SameFile(folderA, folderB)
 }
 
 const fileNameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@"
@@ -126,6 +147,9 @@ func (t *tool) prepare(c *cli.Context, r *requested) (done bool, err error) {
 	case !c.Bool("force"):
 		return t.resume(r, wanted.Subject.CommonName, pair)
 	}
+	if err := r.checkReplaceable(c.Bool("force")); err != nil {
+		return false, err
+	}
 	keyType := t.keyType
 	if keyType == "" {
 		keyType = pki.DefaultKeyType
@@ -135,6 +159,31 @@ func (t *tool) prepare(c *cli.Context, r *requested) (done bool, err error) {
 	}
 	r.req, err = newRequest(wanted, r.key)
 	return false, err
+}
+
+// checkReplaceable refuses to write over what is not from an earlier run: somebody may
+// have mistyped a name.
+func (r *requested) checkReplaceable(force bool) error {
+	if !force {
+		for _, path := range []string{r.paths.Crt, r.keyFile()} {
+			// Writing says what is wrong with a symbolic link.
+			info, err := os.Lstat(path)
+			if err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			if data, err := pemfile.Read(path); err == nil && len(bytes.TrimSpace(data)) > 0 {
+				return manners.WithHint(fmt.Errorf("%s exists, and the key that goes with it is not in %s", path, r.keyFile()), "choose another file, or replace what is there with --force")
+			}
+		}
+	}
+	data, err := pemfile.Read(r.csr)
+	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+		return nil // not there, or its writing will say what is wrong with it
+	}
+	if _, err := pki.ParseRequest(data); err != nil {
+		return manners.WithHint(fmt.Errorf("%s holds something else than a request, and would lose it", r.csr), "choose another file for the request with --csr")
+	}
+	return nil
 }
 
 // resume goes on with a key that exists. That is right if its request is there too and
