@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"store/storetest":   {"store", "audit"},
 	"ca":                {"audit", "clock", "envelope", "pki", "profile", "rollover", "store"},
 	"client":            {"clock", "envelope", "pki"},
+	"probe":             {"client", "clock", "pki"},
 	"client/clienttest": {"clock", "envelope", "pki"},
 	"fleet":             {}, // tests only
 	"server":            {"audit", "ca", "clock", "envelope", "pki", "store"},

@@ -67,11 +67,16 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
-	build := exec.Command("go", "build", "-o", bin, "cauase/cauased", "cauase/cauase")
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "interop: go build:", err)
-		return 1
+	for name, folder := range map[string]string{
+		"cauased": "cauased", "cauase": "cauase",
+		"cauase-probe": "probe", "cauase-rerequest": "rerequest", "cauase-key-id": "keyid",
+	} {
+		build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "cauase/"+folder)
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintln(os.Stderr, "interop: go build:", err)
+			return 1
+		}
 	}
 	programs.ours = bin
 	return m.Run()

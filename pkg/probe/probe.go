@@ -1,0 +1,238 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+)
+
+// Limits say how long before its end a certificate is worth a warning, or critical.
+type Limits struct {
+	Warning  time.Duration
+	Critical time.Duration
+
+	// Exact applies the limits to certificates of any life. Otherwise they are at most a
+	// fourth and a tenth of it, so that daemons with short spans are not always in trouble.
+	Exact bool
+}
+
+func (l Limits) judge(left, life time.Duration) Status {
+	warning, critical := l.Warning, l.Critical
+	if !l.Exact {
+		warning, critical = min(warning, life/4), min(critical, life/10)
+	}
+	switch {
+	case left <= critical:
+		return Critical
+	case left <= warning:
+		return Warning
+	}
+	return OK
+}
+
+// Options say what to look at.
+type Options struct {
+	URL       string // http://HOST[:PORT]
+	Clock     clock.Clock
+	Limits    Limits
+	Timeout   time.Duration // of everything together
+	UserAgent string
+}
+
+// How far the daemon's clock may be off before it matters. Certificates are backdated by a
+// minute at most, and by 10 seconds by a reference daemon.
+const (
+	maxSkew      = 30 * time.Second
+	criticalSkew = 5 * time.Minute
+)
+
+// A prober is a probe under way.
+type prober struct {
+	options Options
+	now     time.Time
+	record  *recorder
+	report  *Report
+}
+
+// Run looks at a daemon. What is wrong with it is in the report; an error is a mistake in the
+// options.
+func Run(ctx context.Context, options Options) (*Report, error) {
+	p := &prober{options: options, now: options.Clock.Now(), record: &recorder{clock: options.Clock}}
+	services, err := p.client(client.CAS)
+	if err != nil {
+		return nil, err
+	}
+	defer services.Close()
+	users, err := p.client(client.CAU)
+	if err != nil {
+		return nil, err
+	}
+	defer users.Close()
+	p.report = &Report{URL: services.URL(), Time: p.now.UTC()}
+
+	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
+	defer cancel()
+	p.look(ctx, services, users)
+	p.report.finish()
+	return p.report, nil
+}
+
+func (p *prober) client(authority client.Authority) (*client.Client, error) {
+	return client.New(client.Options{
+		URL: p.options.URL, Authority: authority, Clock: p.options.Clock,
+		UserAgent: p.options.UserAgent, Timeout: p.options.Timeout, Transport: p.record.transport,
+	})
+}
+
+func (p *prober) look(ctx context.Context, services, users *client.Client) {
+	first, err := services.CACertificate(ctx)
+	if err != nil {
+		// Nobody is there, or somebody else: the rest would only say so again.
+		p.report.add("HTTP", Critical, "%v", err)
+		return
+	}
+	trusted := p.authority(ctx, "service", services)
+	p.authority(ctx, "user", users)
+	p.https(ctx, services, first, trusted)
+	p.clockSkew()
+}
+
+// authority looks at the CA certificates and revocation lists, and returns the former.
+func (p *prober) authority(ctx context.Context, name string, c *client.Client) []*x509.Certificate {
+	trust, err := c.UpdateTrust(ctx, nil, nil)
+	if err != nil {
+		p.report.add(name+" CA", Critical, "%v", err)
+		return nil
+	}
+	p.ca(ctx, name, c, trust.CAs)
+	p.crls(ctx, name, c, trust.CAs)
+	return trust.CAs
+}
+
+// ca looks at the newest CA certificate: when its end comes near, no successor has come.
+func (p *prober) ca(ctx context.Context, name string, c *client.Client, cas []*x509.Certificate) {
+	newest := cas[len(cas)-1]
+	left := newest.NotAfter.Sub(p.now)
+	unit := client.EstimateSpan(cas)
+	if timeline, err := c.Timeline(ctx); err == nil {
+		unit = timeline.Span
+	}
+	status, why := p.options.Limits.judge(left, newest.NotAfter.Sub(newest.NotBefore)), ""
+	// A successor is due when two spans are left, and has to be known for one of them before
+	// it can sign.
+	switch slack := unit / 20; {
+	case left < unit-slack:
+		status, why = Critical, ", and hosts have not met its successor"
+	case left < 2*unit-slack:
+		status, why = max(status, Warning), ", and its successor is overdue"
+	}
+	p.report.add(name+" CA", status, "%s left%s", span(left), why).measure(name+"_ca_days", days(left))
+}
+
+// crls looks at the revocation lists. The client has checked whose they are and that they are
+// valid.
+func (p *prober) crls(ctx context.Context, name string, c *client.Client, cas []*x509.Certificate) {
+	check := name + " CRL"
+	crls, err := c.UpdateCRLs(ctx, cas, nil)
+	if err != nil {
+		p.report.add(check, Critical, "%v", err)
+		return
+	}
+	if missing := len(cas) - len(crls); missing > 0 {
+		p.report.add(check, Critical, "%d of %d CAs have no list, and verifiers may refuse what they signed", missing, len(cas))
+		return
+	}
+	oldest := slices.MinFunc(crls, func(a, b *x509.RevocationList) int { return a.NextUpdate.Compare(b.NextUpdate) })
+	left, life := oldest.NextUpdate.Sub(p.now), oldest.NextUpdate.Sub(oldest.ThisUpdate)
+	status, why := OK, ""
+	switch {
+	// A daemon makes a new list when half the life of the old one has passed.
+	case left < life/3:
+		status, why = Warning, fmt.Sprintf(" of %s: the daemon should have made a new list", span(life))
+	case oldest.ThisUpdate.After(p.now.Add(maxSkew)):
+		status, why = Warning, fmt.Sprintf(": it begins in the future, in %s", span(oldest.ThisUpdate.Sub(p.now)))
+	}
+	p.report.add(check, status, "valid for %s%s", span(left), why).measure(name+"_crl_days", days(left))
+}
+
+// https looks whether both ports serve the same CA, and at the certificate of the second.
+func (p *prober) https(ctx context.Context, c *client.Client, first *x509.Certificate, trusted []*x509.Certificate) {
+	if trusted == nil {
+		return // said already
+	}
+	session, err := c.Connect(ctx, tls.Certificate{}, trusted, false)
+	if err != nil {
+		p.report.add("HTTPS", Critical, "%v", err)
+		return
+	}
+	defer session.Close()
+	second, err := session.CACertificate(ctx)
+	if err != nil {
+		p.report.add("HTTPS", Critical, "%v", explain(err))
+		return
+	}
+	if !second.Equal(first) {
+		// The one asked first may have expired meanwhile.
+		if again, err := c.CACertificate(ctx); err != nil || !second.Equal(again) {
+			p.report.add("HTTPS", Critical, "serves another CA than HTTP: %s, not %s", client.PinOf(second), client.PinOf(first))
+			return
+		}
+	}
+	how := "verified"
+	if !session.Verified() {
+		how = "not verifiable, as of any reference caucased"
+	}
+	p.report.add("HTTPS", OK, "same CA as over HTTP")
+	leaf := p.record.certificate()
+	if leaf == nil {
+		return
+	}
+	left := leaf.NotAfter.Sub(p.now)
+	status := p.options.Limits.judge(left, leaf.NotAfter.Sub(leaf.NotBefore))
+	if err := pki.CheckValidity(leaf, p.now); err != nil {
+		status, how = Critical, err.Error()
+	}
+	p.report.add("HTTPS certificate", status, "%s left, %s", span(left), how).measure("https_days", days(left))
+}
+
+// explain says which of the ways to refuse the daemon's certificate it was.
+func explain(err error) error {
+	var bad *tls.CertificateVerificationError
+	if errors.As(err, &bad) && len(bad.UnverifiedCertificates) > 0 {
+		return fmt.Errorf("its certificate, which ends on %s, does not verify: %w",
+			bad.UnverifiedCertificates[0].NotAfter.UTC().Format(time.RFC3339), bad.Err)
+	}
+	return err
+}
+
+func (p *prober) clockSkew() {
+	skew, known := p.record.skew()
+	if !known {
+		p.report.add("clock", Warning, "the daemon does not say what time it is")
+		return
+	}
+	status := OK
+	switch {
+	case skew.Abs() > criticalSkew:
+		status = Critical
+	case skew.Abs() > maxSkew:
+		status = Warning
+	}
+	where := "ahead of"
+	if skew < 0 {
+		where = "behind"
+	}
+	text := fmt.Sprintf("the daemon's is %s %s ours", span(skew.Abs()), where)
+	if skew.Abs() < 2*time.Second {
+		text = "the same as ours" // no more than the resolution of a Date
+	}
+	p.report.add("clock", status, "%s", text).measure("clock_skew_seconds", skew.Seconds())
+}

@@ -1,0 +1,206 @@
+package probe
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/client/clienttest"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+)
+
+func TestProbe(t *testing.T) {
+	const life = clienttest.CALife
+	serve := func(path string, status int, body string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == path {
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte(body))
+			}
+			return r.URL.Path == path
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, d *clienttest.Daemon)
+		later  time.Duration // the daemon's and our clock are moved by, after change
+		skew   time.Duration // the daemon's clock is ahead by
+		limits Limits
+		want   Status
+		says   string
+	}{
+		{name: "all is well", want: OK, says: "same CA as over HTTP"},
+		{name: "reference daemon", change: func(_ *testing.T, d *clienttest.Daemon) { d.Reference = true }, want: OK, says: "not verifiable"},
+		{name: "after a rollover", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Clock.Advance(life / 2)
+			d.CAS.Rollover()
+			d.CAU.Rollover()
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
+		}, want: OK, says: "same CA as over HTTP"},
+		{name: "successor overdue", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
+		}, later: life * 6 / 10, want: Warning, says: "successor is overdue"},
+		{name: "hosts cannot meet a successor in time", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
+		}, later: life * 8 / 10, want: Critical, says: "have not met its successor"},
+		{name: "exact limits", limits: Limits{Warning: 2 * life, Critical: time.Hour, Exact: true}, want: Warning, says: "service CA: "},
+		{name: "clock ahead", skew: 2 * time.Minute, want: Warning, says: "clock: the daemon's is 2 minutes ahead of ours"},
+		{name: "clock far behind", skew: -time.Hour, want: Critical, says: "behind ours"},
+		{name: "no date", change: func(_ *testing.T, d *clienttest.Daemon) {
+			next := d.Override
+			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+				_ = next(w, r)
+				w.Header()["Date"] = nil
+				return false
+			}
+		}, want: Warning, says: "does not say what time it is"},
+		{name: "HTTPS certificate runs out", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
+		}, later: 50 * time.Minute, want: Warning, says: "HTTPS certificate: 10 minutes left"},
+		{name: "HTTPS certificate expired", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
+		}, later: 2 * time.Hour, want: Critical, says: "does not verify"},
+		{name: "HTTPS certificate of a reference daemon expired", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Reference = true
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
+		}, later: 2 * time.Hour, want: Critical, says: "HTTPS certificate: "},
+		{name: "HTTPS certificate for another host", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.SetLeaf(leaf(d.HTTPS, "192.0.2.1", d.Clock.Now().Add(life)))
+		}, want: Critical, says: "does not verify"},
+		{name: "HTTPS certificate of an impostor", change: func(t *testing.T, d *clienttest.Daemon) {
+			d.SetLeaf(clienttest.NewAuthority(t, d.Clock, "HTTPS").IssueServer(t, "127.0.0.1"))
+		}, want: Critical, says: "does not verify"},
+		{name: "another CA over HTTPS", change: func(t *testing.T, d *clienttest.Daemon) {
+			other := clienttest.NewAuthority(t, d.Clock, "CAS")
+			next := d.Override
+			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+				_ = next(w, r)
+				if r.TLS != nil && r.URL.Path == "/cas/crt/ca.crt.pem" {
+					_, _ = w.Write(pki.EncodeCertificatePEM(other.Oldest().Raw))
+					return true
+				}
+				return false
+			}
+		}, want: Critical, says: "serves another CA than HTTP"},
+		{name: "the oldest CA goes between two questions", change: func(_ *testing.T, d *clienttest.Daemon) {
+			next := d.CAS.NewCA("CAS")
+			over := false
+			dated := d.Override
+			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+				_ = dated(w, r)
+				over = over || r.TLS != nil
+				if over && r.URL.Path == "/cas/crt/ca.crt.pem" {
+					_, _ = w.Write(pki.EncodeCertificatePEM(next.Crt.Raw))
+					return true
+				}
+				return false
+			}
+		}, want: OK, says: "same CA as over HTTP"},
+		{name: "list expired", change: func(_ *testing.T, d *clienttest.Daemon) {
+			old := d.CAS.CRL(d.CAS.Newest(), 1, d.Clock.Now().Add(-2*clienttest.CRLLife))
+			d.Override = serve("/cas/crl", 200, string(old))
+		}, want: Critical, says: "service CRL: get revocation lists: of CA"},
+		{name: "list not renewed in time", change: func(_ *testing.T, d *clienttest.Daemon) {
+			old := d.CAU.CRL(d.CAU.Newest(), 1, d.Clock.Now().Add(-clienttest.CRLLife*9/10))
+			d.Override = serve("/cau/crl", 200, string(old))
+		}, want: Warning, says: "user CRL: "},
+		{name: "list of one CA missing", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Clock.Advance(life / 2)
+			d.CAS.Rollover()
+			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
+			old := d.CAS.CRL(d.CAS.Newest(), 2, d.Clock.Now())
+			d.Override = serve("/cas/crl", 200, string(old))
+		}, want: Critical, says: "1 of 2 CAs have no list"},
+		{name: "list from the future", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Override = serve("/cas/crl", 200, string(d.CAS.CRL(d.CAS.Newest(), 1, d.Clock.Now().Add(time.Hour))))
+		}, want: Warning, says: "begins in the future"},
+		{name: "list of somebody else", change: func(t *testing.T, d *clienttest.Daemon) {
+			other := clienttest.NewAuthority(t, d.Clock, "CAS")
+			d.Override = serve("/cas/crl", 200, string(other.CRLs()))
+		}, want: Critical, says: "service CRL: "},
+		{name: "a web page", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+				_, _ = w.Write([]byte("<!doctype html><title>Sign in | Café</title>"))
+				return true
+			}
+		}, want: Critical, says: "not from a certificate authority"},
+		{name: "a broken chain", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Override = serve("/cau/crt/ca.crt.json", 200, `[{"payload":"{}","digest":"sha256","signature":"AA=="}]`)
+		}, want: Critical, says: "user CA: "},
+		{name: "an error on the lists", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Override = serve("/cas/crl", 503, "database | is\nlocked \x1b[2J")
+		}, want: Critical, says: "503"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fake := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+			d := clienttest.Start(t, fake)
+			dated := func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Date", fake.Now().Add(c.skew).Format(http.TimeFormat))
+				return false
+			}
+			d.Override = dated
+			if c.change != nil {
+				c.change(t, d)
+			}
+			if d.Override != nil {
+				special := d.Override
+				d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+					_ = dated(w, r)
+					return special(w, r)
+				}
+			}
+			fake.Advance(c.later)
+			if c.limits == (Limits{}) {
+				c.limits = Limits{Warning: 30 * day, Critical: 7 * day}
+			}
+			report, err := Run(t.Context(), Options{URL: d.URL, Clock: fake, Limits: c.limits, Timeout: time.Minute, UserAgent: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := report.Line()
+			if report.Status != c.want || !strings.Contains(line, c.says) {
+				t.Errorf("%s\nwant %s and %q", line, c.want, c.says)
+			}
+			if !strings.HasPrefix(line, c.want.String()+": ") || strings.ContainsAny(line, "\n\x1b") || strings.Count(line, "|") > 1 {
+				t.Errorf("the line is not fit to print: %q", line)
+			}
+		})
+	}
+}
+
+func leaf(a *clienttest.Authority, ip string, until time.Time) tls.Certificate {
+	key, err := pki.KeyECDSAP256.Generate()
+	if err != nil {
+		panic(err)
+	}
+	crt := a.Issue(&x509.CertificateRequest{IPAddresses: []net.IP{net.ParseIP(ip)}}, key.Public(),
+		func(template *x509.Certificate) { template.NotAfter = until })
+	return tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key}
+}
+
+func TestProbeGivesUp(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	report, err := Run(t.Context(), Options{
+		URL: "http://" + silent.Addr().String(), Clock: clock.System(), Timeout: 50 * time.Millisecond,
+	})
+	if err != nil || report.Status != Critical || !strings.Contains(report.Line(), "deadline exceeded") {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+func TestProbeWrongURL(t *testing.T) {
+	for _, url := range []string{"", "https://ca.example", "http://ca.example/cas", "http://ca.example:65535"} {
+		if _, err := Run(t.Context(), Options{URL: url, Clock: clock.System(), Timeout: time.Second}); err == nil {
+			t.Errorf("%q is accepted", url)
+		}
+	}
+}

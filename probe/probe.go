@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/probe"
+)
+
+const tool = "cauase-probe"
+
+const (
+	flagWarning  = "warning"
+	flagCritical = "critical"
+	flagTimeout  = "timeout"
+	flagJSON     = "json"
+)
+
+const (
+	defaultWarning  = 30
+	defaultCritical = 7
+	maxDays         = 100_000
+)
+
+// run returns 0, 1 or 2, which monitoring systems take for fine, warning and critical. That we
+// cannot tell, because of a wrong command line, is critical too.
+func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
+	status := probe.OK
+	app := newApp(clk, &status, stdout, stderr)
+	if err := cli.Run(ctx, app, cli.Arrange(args, app.Flags)); err != nil {
+		cli.Report(stderr, tool, err)
+		return int(probe.Critical)
+	}
+	return int(status)
+}
+
+func newApp(clk clock.Clock, status *probe.Status, stdout, stderr io.Writer) *urfave.App {
+	app := cli.NewApp(tool, "check a certificate authority from outside", stdout, stderr)
+	app.UsageText = tool + " [options] http://HOST[:PORT]"
+	app.Description = `Checks that HTTP and HTTPS serve the same CA, that each CA has a successor in time and a
+revocation list that is valid and fresh, that the HTTPS certificate verifies and lasts, and that
+the daemon's clock is right. Prints one line, with measures after a bar, and exits with 0 if all
+is well, 1 for a warning and 2 if something is critical. It writes nothing, needs no
+certificate, and takes for granted that who answers is the CA.`
+	app.Flags = []urfave.Flag{
+		&urfave.Float64Flag{Name: flagWarning, Value: defaultWarning,
+			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
+			Usage:       "warn of certificates of the daemon with `DAYS` left"},
+		&urfave.Float64Flag{Name: flagCritical, Value: defaultCritical,
+			DefaultText: fmt.Sprintf("%d, or a tenth of the certificate's life if that is less", defaultCritical),
+			Usage:       "call it critical with `DAYS` left"},
+		&urfave.DurationFlag{Name: flagTimeout, Value: 30 * time.Second, Usage: "give up after `DURATION`"},
+		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},
+	}
+	app.Action = func(c *urfave.Context) error {
+		report, err := check(c, clk)
+		if err != nil {
+			return err
+		}
+		*status = report.Status
+		return show(c, report)
+	}
+	return app
+}
+
+func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
+	if c.NArg() != 1 {
+		return nil, cli.WithHint(errors.New("one address is needed"), "usage: %s", c.App.UsageText)
+	}
+	limits, err := readLimits(c)
+	if err != nil {
+		return nil, err
+	}
+	timeout := c.Duration(flagTimeout)
+	if timeout <= 0 {
+		return nil, fmt.Errorf("--%s %s is not a time to wait", flagTimeout, timeout)
+	}
+	return probe.Run(c.Context, probe.Options{
+		URL: c.Args().First(), Clock: clk, Limits: limits, Timeout: timeout,
+		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"),
+	})
+}
+
+func readLimits(c *urfave.Context) (probe.Limits, error) {
+	warning, critical := c.Float64(flagWarning), c.Float64(flagCritical)
+	for name, days := range map[string]float64{flagWarning: warning, flagCritical: critical} {
+		if !(days >= 0 && days <= maxDays) {
+			return probe.Limits{}, fmt.Errorf("--%s %v is not a number of days", name, days)
+		}
+	}
+	switch {
+	case warning >= critical:
+	case !c.IsSet(flagCritical):
+		critical = warning
+	case !c.IsSet(flagWarning):
+		warning = critical
+	default:
+		return probe.Limits{}, fmt.Errorf("--%s %v comes after --%s %v", flagWarning, warning, flagCritical, critical)
+	}
+	return probe.Limits{
+		Warning:  time.Duration(warning * 24 * float64(time.Hour)),
+		Critical: time.Duration(critical * 24 * float64(time.Hour)),
+		Exact:    c.IsSet(flagWarning) || c.IsSet(flagCritical),
+	}, nil
+}
+
+func show(c *urfave.Context, report *probe.Report) error {
+	if !c.Bool(flagJSON) {
+		_, err := fmt.Fprintln(c.App.Writer, report.Line())
+		return err
+	}
+	text, err := json.Marshal(report, jsontext.WithIndent("  "))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s\n", text)
+	return err
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/client/clienttest"
+	"cauase/pkg/clock"
+)
+
+func TestCommandLine(t *testing.T) {
+	fake := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	d := clienttest.Start(t, fake)
+	d.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Date", fake.Now().Format(http.TimeFormat))
+		return false
+	}
+	for _, c := range []struct {
+		name, args     string
+		code           int
+		stdout, stderr string
+	}{
+		{"all is well", d.URL, 0, "OK: " + d.URL, ""},
+		{"flags may follow", d.URL + " --warning 100000 --critical 0", 1, "WARNING: " + d.URL, ""},
+		{"a warning after the default for critical", "--warning 0.001 " + d.URL, 0, "OK: ", ""},
+		{"critical before the default for warnings", "--critical 90000 " + d.URL, 2, "CRITICAL: ", ""},
+		{"nobody there", "--timeout 5s http://127.0.0.1:1", 2, "CRITICAL: http://127.0.0.1:1: HTTP: ", ""},
+		{"help", "--help", 0, "--warning", ""},
+		{"version", "--version", 0, "cauase-probe version", ""},
+		{"no address", "", 2, "", "usage: "},
+		{"two addresses", d.URL + " " + d.URL, 2, "", "one address"},
+		{"https", "https://127.0.0.1", 2, "", "http:// address"},
+		{"unknown flag", "--nope", 2, "", "see cauase-probe --help"},
+		{"limits the wrong way round", "--warning 1 --critical 2 " + d.URL, 2, "", "comes after"},
+		{"limit that is no number", "--warning NaN " + d.URL, 2, "", "not a number of days"},
+		{"no time", "--timeout 0s " + d.URL, 2, "", "not a time to wait"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), append([]string{tool}, strings.Fields(c.args)...), fake, &stdout, &stderr)
+			if code != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
+				t.Errorf("exit code %d, want %d\nstdout: %s\nstderr: %s", code, c.code, stdout.String(), stderr.String())
+			}
+			if c.stderr == "" && stderr.Len() > 0 || c.stdout == "" && stdout.Len() > 0 {
+				t.Errorf("more output than wanted\nstdout: %s\nstderr: %s", stdout.String(), stderr.String())
+			}
+		})
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{tool, "--json", d.URL}, fake, &stdout, &stderr); code != 0 {
+		t.Fatal(code, stderr.String())
+	}
+	var report struct {
+		Status   string
+		Findings []struct{ Check, Status string }
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil || report.Status != "OK" || len(report.Findings) != 7 {
+		t.Errorf("%v: %s", err, stdout.String())
+	}
+}
