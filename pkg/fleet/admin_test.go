@@ -125,7 +125,7 @@ func (s *sim) untilRevoked(l *leaf, try func() error) {
 		switch {
 		case failed(err):
 			continue
-		case already && !client.IsStatus(err, http.StatusBadRequest, http.StatusUnauthorized, http.StatusConflict):
+		case already && !client.IsStatus(err, http.StatusBadRequest, http.StatusConflict):
 			s.violated(exchangesWork, "certificate %s was revoked a second time: %v", l.crt.SerialNumber, err)
 		case !already && err != nil:
 			s.violated(exchangesWork, "certificate %s cannot be revoked: %v", l.crt.SerialNumber, err)

@@ -231,13 +231,13 @@ func (a *agent) renew() error {
 	switch {
 	case failed(err):
 		return err
-	case client.IsStatus(err, http.StatusUnauthorized) && expired:
+	case client.IsStatus(err, http.StatusBadRequest) && expired:
 		if a.away() <= s.oracle.renewable(a.crt) {
 			s.violated(keepsTrust, "%s, away for %v, has let its certificate expire", a.name, a.away())
 		}
 		s.stats.expired++
 		a.crt = nil
-	case client.IsStatus(err, http.StatusUnauthorized) && a.crt.revoked != 0:
+	case client.IsStatus(err, http.StatusBadRequest) && a.crt.revoked != 0:
 		a.crt = nil
 	case err != nil:
 		s.violated(keepsTrust, "%s: %v", a.name, err)

@@ -20,7 +20,7 @@
 //	at most a third (31 days)      Its revocation lists may have expired, so that verifiers on it that
 //	                               insist on them refuse all peers until its next update. Its certificate is
 //	                               valid, and renewed then.
-//	at most 1 span (93 days)       Its certificate may have expired. Renewal is refused (401): it makes a new
+//	at most 1 span (93 days)       Its certificate may have expired. Renewal is refused (400): it makes a new
 //	                               request, for a user to sign. Its CA certificates are those that its peers'
 //	                               certificates are from.
 //	at most 2 spans (186 days)     Its peers may have certificates from a CA that it has not met. At its next
