@@ -202,6 +202,7 @@ func (d *daemon) interval() time.Duration {
 
 // Run answers until ctx ends, then lets requests under way finish unless force ends too.
 func (d *daemon) Run(ctx, force context.Context) error {
+	boss := supervisor{d.log}
 	loop, stop := context.WithCancel(force)
 	done := make(chan struct{})
 	go func() {
@@ -210,17 +211,28 @@ func (d *daemon) Run(ctx, force context.Context) error {
 		// what has become due meanwhile is done at the next.
 		tick := time.NewTicker(d.interval())
 		defer tick.Stop()
+		// In the same loop, so that maintenance which hangs is noticed.
+		heartbeat, still := boss.heartbeat()
+		defer still()
 		for {
 			select {
 			case <-loop.Done():
 				return
 			case <-tick.C:
 				d.maintain(loop)
+			case <-heartbeat:
+				boss.alive(loop)
 			}
 		}
 	}()
 	d.metrics.serve(d)
+	boss.ready(ctx)
+	told := make(chan struct{})
+	notOver := context.AfterFunc(ctx, func() { boss.stopping(force); close(told) })
 	err := d.server.Serve(ctx, force, d.listeners, d.handshake)
+	if !notOver() {
+		<-told
+	}
 	stop()
 	<-done
 	return err
