@@ -323,6 +323,34 @@ func TestHTTPSWarning(t *testing.T) {
 	s.says("hint: somebody may be answering")
 }
 
+// Who is in between a user and the daemon must not show a harmless request in the place of
+// another.
+func TestRequestShownToUserIsAuthentic(t *testing.T) {
+	s := newShell(t)
+	s.exits("request --cn mallory", 2)
+	id := s.id()
+	s.exits("request --cn bob", 2)
+	bob, err := os.ReadFile("bob.csr.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.TLS != nil || !strings.HasSuffix(r.URL.Path, "/csr/"+id) {
+			return false
+		}
+		_, err := w.Write(bob)
+		return err == nil
+	}
+	s.ok("csr show " + id)
+	s.says("CN=bob")
+	s.admin()
+	s.ok("csr show " + id)
+	s.says("CN=mallory")
+	s.ok("csr get " + id + " got.csr.pem")
+	s.ok("csr show got.csr.pem")
+	s.says("CN=mallory")
+}
+
 // TestFailures gives command lines that must fail, say why, and change no file.
 func TestFailures(t *testing.T) {
 	s := newShell(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -125,6 +126,8 @@ func (t *tool) csrShow() *cli.Command {
 		Name:      "show",
 		Usage:     "describe a request, by its id or in a file",
 		ArgsUsage: "ID|FILE",
+		Description: `With --user-key, a request is fetched over HTTPS from the daemon that will be told to
+sign it. Without, over HTTP, whoever is in between may show another.`,
 		Action: t.action(func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return errUsage(c, "which request?")
@@ -135,10 +138,7 @@ func (t *tool) csrShow() *cli.Command {
 			if _, statErr := os.Stat(name); err != nil || statErr == nil {
 				data, err = pemfile.Read(name)
 			} else {
-				var service *client.Client
-				if service, err = t.connect(); err == nil {
-					data, err = service.Request(c.Context, id)
-				}
+				data, err = t.submitted(c.Context, id)
 			}
 			if err != nil {
 				return err
@@ -156,6 +156,23 @@ func (t *tool) csrShow() *cli.Command {
 	}
 }
 
+// submitted fetches a request. A user is about to decide by it, and gets it as securely as
+// the list.
+func (t *tool) submitted(ctx context.Context, id client.ID) ([]byte, error) {
+	if t.userKey != "" {
+		session, err := t.session(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return session.Request(ctx, id)
+	}
+	service, err := t.connect()
+	if err != nil {
+		return nil, err
+	}
+	return service.Request(ctx, id)
+}
+
 func (t *tool) csrGet() *cli.Command {
 	return &cli.Command{
 		Name:      "get",
@@ -169,11 +186,7 @@ func (t *tool) csrGet() *cli.Command {
 			if err != nil {
 				return err
 			}
-			service, err := t.connect()
-			if err != nil {
-				return err
-			}
-			data, err := service.Request(c.Context, id)
+			data, err := t.submitted(c.Context, id)
 			if err != nil {
 				return err
 			}

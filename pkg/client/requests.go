@@ -56,8 +56,15 @@ func (c *Client) Submit(ctx context.Context, csrPEM []byte) (ID, error) {
 
 // Request returns a submitted request as PEM, byte for byte. Daemons keep requests for
 // some time after they are signed.
+//
+// Nothing vouches for the answer: the names in a request are signed by its own key
+// only. Who decides by it asks in a [Session].
 func (c *Client) Request(ctx context.Context, id ID) ([]byte, error) {
-	body, _, err := c.http.do(ctx, call{
+	return request(ctx, c.http, id)
+}
+
+func request(ctx context.Context, e *endpoint, id ID) ([]byte, error) {
+	body, _, err := e.do(ctx, call{
 		op: "get request " + id.String(), method: http.MethodGet, path: "/csr/" + id.String(), want: http.StatusOK,
 	})
 	return body, err

@@ -150,6 +150,12 @@ func (s *Session) Pending(ctx context.Context) ([]Pending, error) {
 	return list, nil
 }
 
+// Request is [Client.Request] over HTTPS, from the daemon that a user will tell to sign
+// it, and not from whoever is in between.
+func (s *Session) Request(ctx context.Context, id ID) ([]byte, error) {
+	return request(ctx, s.https, id)
+}
+
 // Sign signs a pending request. With a template, which is a CSR in PEM, subject and
 // extensions come from that and only the key from the request.
 func (s *Session) Sign(ctx context.Context, id ID, template []byte) error {
