@@ -288,7 +288,7 @@ func (a *Authority) signCRL(now, last time.Time, number int64, g generation, ent
 		Authority:  a.cfg.Name,
 		CAID:       g.id,
 		Number:     number,
-		ThisUpdate: earlier(now, later(now.Add(-min(a.cfg.Backdate, a.CRLLife()/maxBackdate)), last.Add(time.Second))).Truncate(time.Second),
+		ThisUpdate: earlier(now, later(now.Add(-a.crlBackdate()), last.Add(time.Second))).Truncate(time.Second),
 		// Whole seconds are written: rounded up, so that spans of seconds work.
 		NextUpdate: now.Add(a.CRLLife() + time.Second - 1).Truncate(time.Second),
 		Pruned:     entries.pruned,
@@ -296,6 +296,10 @@ func (a *Authority) signCRL(now, last time.Time, number int64, g generation, ent
 	der, row.Signature, err = pki.SignCRL(a.crlTemplate(row, g, entries.der), g.key)
 	return row, der, err
 }
+
+// crlBackdate is how far lists are backdated, and with them what they list: nothing may be
+// revoked after the list that says so.
+func (a *Authority) crlBackdate() time.Duration { return min(a.cfg.Backdate, a.CRLLife()/maxBackdate) }
 
 func (a *Authority) crlTemplate(row store.CRL, g generation, entries []byte) pki.CRLTemplate {
 	return pki.CRLTemplate{

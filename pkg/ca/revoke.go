@@ -76,11 +76,11 @@ func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor
 		return err
 	}
 	return a.store.Update(ctx, func(tx store.Tx) error {
-		return a.addRevocation(ctx, tx, actor, pki.SubjectString(crt.RawSubject), store.Revocation{
+		return a.addRevocation(ctx, tx, now, actor, pki.SubjectString(crt.RawSubject), store.Revocation{
 			Authority: a.cfg.Name,
 			Serial:    crt.SerialNumber,
 			KeyID:     keyID,
-			RevokedAt: now,
+			RevokedAt: now.Add(-a.crlBackdate()),
 			KeepUntil: crt.NotAfter.Add(a.CRLLife()),
 			Reason:    reason,
 		})
@@ -102,7 +102,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 	rev := store.Revocation{
 		Authority: a.cfg.Name,
 		Serial:    serial,
-		RevokedAt: now,
+		RevokedAt: now.Add(-a.crlBackdate()),
 		KeepUntil: st.list[len(st.list)-1].times.NotAfter.Add(a.CRLLife()),
 		Reason:    reason,
 	}
@@ -117,12 +117,12 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		}
-		return a.addRevocation(ctx, tx, actor, subject, rev)
+		return a.addRevocation(ctx, tx, now, actor, subject, rev)
 	})
 }
 
 // addRevocation stores rev and makes the revocation lists out of date.
-func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, actor audit.Actor, subject string, rev store.Revocation) error {
+func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, subject string, rev store.Revocation) error {
 	switch _, err := tx.AddRevocation(ctx, rev); {
 	case errors.Is(err, store.ErrExists):
 		return fmt.Errorf("%w: certificate %s is revoked already", ErrConflict, rev.Serial)
@@ -132,7 +132,7 @@ func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, actor audit.
 	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
 		return err
 	}
-	e := a.entry(rev.RevokedAt, actor, audit.Revoke, serialObject(rev.Serial))
+	e := a.entry(now, actor, audit.Revoke, serialObject(rev.Serial))
 	e.Detail = subject
 	if rev.Reason != 0 {
 		e.Detail += fmt.Sprintf(" reason=%d", rev.Reason)

@@ -54,7 +54,6 @@ var notForUs = map[string]string{
 	"e_signature_algorithm_not_supported":      ed25519,
 
 	// Revocation lists.
-	"e_cab_crl_has_valid_reason_code":         "users may give any reason of RFC 5280 5.3.1",
-	"e_crl_next_update_invalid":               "docs/protocol.md section 6: a list lives for a third of a certificate's validity",
-	"e_crl_revocation_time_after_this_update": "thisUpdate is backdated, for verifiers whose clock is late; the time of a revocation is when it was made",
+	"e_cab_crl_has_valid_reason_code": "users may give any reason of RFC 5280 5.3.1",
+	"e_crl_next_update_invalid":       "docs/protocol.md section 6: a list lives for a third of a certificate's validity",
 }

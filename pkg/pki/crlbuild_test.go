@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"testing"
@@ -96,6 +97,19 @@ func TestSignCRLRefusesAnotherKey(t *testing.T) {
 	_, other := testIssuer(t, KeyECDSAP256)
 	if _, _, err := SignCRL(CRLTemplate{Issuer: issuer}, other); err == nil {
 		t.Error("signed with a key that is not the issuer's")
+	}
+}
+
+func TestEncodePEM(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 3, 47, 48, 49, 95, 96, 97, 5000} {
+		der := make([]byte, n)
+		if _, err := rand.Read(der); err != nil {
+			t.Fatal(err)
+		}
+		want := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: der})
+		if got := EncodeCRLPEM(der); string(got) != string(want) {
+			t.Errorf("%d bytes:\n%s\nwant\n%s", n, got, want)
+		}
 	}
 }
 

@@ -100,10 +100,10 @@ type Certificate struct {
 // A Revocation withdraws a certificate until it has expired anyway.
 type Revocation struct {
 	Authority Authority
-	Seq       int64    // assigned by AddRevocation, growing: the order in which they were made
-	Serial    *big.Int // unique within the authority
-	KeyID     []byte   // of the certificate when it is known, nil otherwise
-	RevokedAt time.Time
+	Seq       int64     // assigned by AddRevocation, growing: the order in which they were made
+	Serial    *big.Int  // unique within the authority
+	KeyID     []byte    // of the certificate when it is known, nil otherwise
+	RevokedAt time.Time // as the lists say it
 	KeepUntil time.Time // RFC 5280 3.3: past the certificate's expiry, so that a CRL after it shows it
 	Reason    int       // RFC 5280 5.3.1 CRLReason
 }
