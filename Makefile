@@ -5,6 +5,10 @@ BIN    := bin
 VAR    ?= var
 NETLOC ?= 127.0.0.1:8009
 
+# Where make install puts things. Packagers stage them with DESTDIR.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
 # The race detector needs a C compiler; everything else needs Go alone.
 CC_FOUND := $(shell command -v $${CC:-gcc} 2>/dev/null)
 RACE     := $(if $(CC_FOUND),-race,)
@@ -25,7 +29,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz interop clean
+.PHONY: help build run test lint bench fuzz interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +74,38 @@ $(INTEROP_VENV)/.done: testdata/interop/requirements.txt
 	python3 -m venv $(INTEROP_VENV)
 	$(INTEROP_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
+# Manual pages and completions are written by the tools, which know their options best, so they
+# have to run on the machine that installs them. Units name PREFIX as it will be, without DESTDIR.
+UNITS := cauased.service cauase-updater.service cauase-updater@.service
+into   = $(DESTDIR)$(PREFIX)
+
+install: build ## install into PREFIX (/usr/local), below DESTDIR if that is given
+	@set -e; for name in $(foreach tool,$(TOOLS),$(lastword $(subst :, ,$(tool)))); do \
+		case $$name in cauased|cauase-updater) section=8;; *) section=1;; esac; \
+		install -D -m 0755 $(BIN)/$$name $(into)/bin/$$name; \
+		write() { "$(BIN)/$$name" "$$1" >$(BIN)/.document && install -D -m 0644 $(BIN)/.document "$$2"; }; \
+		write --generate-man $(into)/share/man/man$$section/$$name.$$section; \
+		write --generate-completion=bash $(into)/share/bash-completion/completions/$$name; \
+		write --generate-completion=zsh $(into)/share/zsh/site-functions/_$$name; \
+		write --generate-completion=fish $(into)/share/fish/vendor_completions.d/$$name.fish; \
+	done; rm -f $(BIN)/.document
+	@set -e; for unit in $(UNITS); do \
+		sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/$$unit >$(BIN)/.unit; \
+		install -D -m 0644 $(BIN)/.unit $(into)/lib/systemd/system/$$unit; \
+	done; rm -f $(BIN)/.unit
+	@install -D -m 0644 deploy/systemd/cauase.sysusers $(into)/lib/sysusers.d/cauase.conf
+	@install -D -m 0644 deploy/systemd/cauased.env $(into)/share/doc/cauase/examples/cauased.env
+	@install -D -m 0644 deploy/prometheus/cauase.rules.yml $(into)/share/doc/cauase/examples/cauase.rules.yml
+
+uninstall: ## remove what make install has installed; data and configuration stay
+	@for name in $(foreach tool,$(TOOLS),$(lastword $(subst :, ,$(tool)))); do \
+		rm -f $(into)/bin/$$name $(into)/share/man/man[18]/$$name.[18] \
+			$(into)/share/bash-completion/completions/$$name $(into)/share/zsh/site-functions/_$$name \
+			$(into)/share/fish/vendor_completions.d/$$name.fish; \
+	done
+	@rm -f $(addprefix $(into)/lib/systemd/system/,$(UNITS)) $(into)/lib/sysusers.d/cauase.conf
+	@rm -rf $(into)/share/doc/cauase
 
 clean: ## remove what was built; the CA in ./var stays
 	rm -rf $(BIN)

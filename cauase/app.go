@@ -28,7 +28,7 @@ type environment struct {
 // run executes one command line and returns the code to exit with.
 func run(ctx context.Context, env environment) int {
 	app := newApp(env)
-	return manners.Report(env.stderr, toolName, app.RunContext(ctx, arrange(env.args, app.Flags, app.Commands)))
+	return manners.Report(env.stderr, toolName, manners.Run(ctx, app, arrange(env.args, app.Flags, app.Commands)))
 }
 
 func newApp(env environment) *cli.App {

@@ -33,19 +33,23 @@ func NewApp(name, usage string, stdout, stderr io.Writer) *urfave.App {
 // Hidden requests that every tool answers, for those who package it.
 const (
 	generateMan        = "--generate-man"
-	generateCompletion = "--generate-completion"
+	generateCompletion = "--generate-completion="     // and a shell
 	askCompletion      = "--generate-bash-completion" // of urfave/cli itself
 )
 
 // Run executes a command line, unless it asks for the manual page or a completion script.
 func Run(ctx context.Context, app *urfave.App, args []string) error {
+	if len(args) != 2 {
+		return app.RunContext(ctx, args)
+	}
 	var document string
 	var err error
+	shell, isCompletion := strings.CutPrefix(args[1], generateCompletion)
 	switch {
-	case len(args) == 2 && args[1] == generateMan:
+	case args[1] == generateMan:
 		document, err = manPage(app)
-	case len(args) == 3 && args[1] == generateCompletion:
-		document, err = completion(app, args[2])
+	case isCompletion:
+		document, err = completion(app, shell)
 	default:
 		return app.RunContext(ctx, args)
 	}
@@ -59,7 +63,7 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 // takes: flags first, then what are none. A flag that may be repeated may also be followed by
 // several values, as with the reference's tools.
 func Arrange(args []string, flags []urfave.Flag) []string {
-	if len(args) == 0 || args[len(args)-1] == askCompletion || len(args) > 1 && strings.HasPrefix(args[1], "--generate-") {
+	if len(args) == 0 || args[len(args)-1] == askCompletion {
 		return args
 	}
 	front, positional := args[:1:1], []string(nil)

@@ -60,7 +60,7 @@ func TestDocuments(t *testing.T) {
 		"zsh":  "#compdef cauase-thing",
 		"fish": "complete -c cauase-thing",
 	} {
-		script := document(t, "--generate-completion", shell)
+		script := document(t, "--generate-completion="+shell)
 		if !strings.Contains(script, want) {
 			t.Errorf("%s:\n%s", shell, script)
 		}
@@ -73,7 +73,7 @@ func TestDocuments(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := Run(t.Context(), NewApp("x", "", &out, &out), []string{"x", "--generate-completion", "tcsh"}); err == nil {
+	if err := Run(t.Context(), NewApp("x", "", &out, &out), []string{"x", "--generate-completion=tcsh"}); err == nil {
 		t.Error("a completion script for tcsh:", out.String())
 	}
 }

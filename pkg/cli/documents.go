@@ -7,11 +7,12 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// manPage is the manual page of a tool, of section 1, or 8 for a daemon. The same binary gives
-// the same page on every machine and day.
+// manPage is the manual page of a tool, of section 1, or 8 for what a system runs and not a
+// person (make install knows them, too). The same binary gives the same page on every machine
+// and day.
 func manPage(app *urfave.App) (string, error) {
 	section := 1
-	if strings.HasSuffix(app.Name, "d") || strings.HasSuffix(app.Name, "-updater") {
+	if app.Name == "cauased" || app.Name == "cauase-updater" {
 		section = 8
 	}
 	return app.ToManWithSection(section)

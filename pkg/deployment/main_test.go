@@ -1,0 +1,96 @@
+// Package deployment tests what the manual says about putting the tools to use: that make
+// install lays out what systemd and shells take, and that servers of other makers, set up as
+// docs/ shows, keep serving while their certificates are renewed and refuse who is revoked.
+package deployment
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bin holds our tools. It stands first in PATH.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "cauase-deployment-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	// Others than root have to reach files of servers in it.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "cauase/cauased", "cauase/cauase").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	bin = dir
+	for _, v := range os.Environ() {
+		// Settings of whoever runs the tests are none of theirs, and ours of a make above us.
+		name, _, _ := strings.Cut(v, "=")
+		if name != requireAll && (strings.HasPrefix(name, "CAUASE_") || strings.HasPrefix(name, "CAUASED_")) ||
+			name == "MAKEFLAGS" || name == "MAKELEVEL" || name == "MFLAGS" {
+			os.Unsetenv(name)
+		}
+	}
+	// Where Debian keeps what is not for everybody.
+	os.Setenv("PATH", dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	return m.Run()
+}
+
+// requireAll makes the absence of a program a failure.
+const requireAll = "CAUASE_REQUIRE_ALL"
+
+// need finds a program, or skips the test, saying so, where it may be missing.
+func need(t *testing.T, name, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	if os.Getenv(requireAll) == "1" {
+		t.Fatalf("%s is not installed, and %s is set (apt-get install %s)", name, requireAll, debianPackage)
+	}
+	t.Skipf("NOT TESTED: %s is not installed (apt-get install %s)", name, debianPackage)
+	return ""
+}
+
+// must runs a command and returns its standard output.
+func must(t *testing.T, dir string, argv ...string) string {
+	t.Helper()
+	out, err := try(dir, argv...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func try(dir string, argv ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w\n%s%s", strings.Join(argv, " "), err, stdout.String(), stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+func write(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
