@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -15,7 +14,6 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
-	"cauase/pkg/store/sqlstore"
 )
 
 // auditCommand lists the audit log. It may do so while the daemon runs.
@@ -57,10 +55,10 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 		Limit:     c.Int("limit"),
 		Newest:    c.Bool("newest"),
 	}
-	switch store.Authority(f.Authority) {
-	case "", store.Users, store.Services, store.HTTPS:
-	default:
-		return f, fmt.Errorf("--authority: %q is not one of cau, cas, https", f.Authority)
+	if f.Authority != "" {
+		if _, err := parseAuthority("authority", f.Authority); err != nil {
+			return f, err
+		}
 	}
 	if f.Limit < 0 {
 		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
@@ -85,14 +83,9 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 }
 
 func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) error) error {
-	path := c.String(flagDB)
-	// Opening would make one.
-	if _, err := os.Stat(path); err != nil {
-		return cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
-	}
-	db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
+	db, err := openExisting(c)
 	if err != nil {
-		return fmt.Errorf("--%s: %w", flagDB, err)
+		return err
 	}
 	err = db.View(c.Context, func(r store.Reader) error {
 		return r.Audit(c.Context, filter, print)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -12,8 +11,6 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
-	"cauase/pkg/store"
-	"cauase/pkg/store/sqlstore"
 )
 
 // keyTypeCommand chooses what the next CA key is. It may do so while the daemon runs.
@@ -32,11 +29,9 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		},
 		Action: func(c *urfave.Context) error {
 			const hint = "see cauased manage next-key-type --help"
-			name := store.Authority(c.String("authority"))
-			switch name {
-			case store.Users, store.Services, store.HTTPS:
-			default:
-				return cli.WithHint(fmt.Errorf("--authority: %q is not one of cau, cas, https", name), hint)
+			name, err := parseAuthority("authority", c.String("authority"))
+			if err != nil {
+				return cli.WithHint(err, hint)
 			}
 			if c.NArg() != 1 {
 				return cli.WithHint(errors.New("one key type is needed, after the options"), hint)
@@ -45,14 +40,9 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			if err != nil {
 				return cli.WithHint(err, hint)
 			}
-			path := c.String(flagDB)
-			// Opening would make one.
-			if _, err := os.Stat(path); err != nil {
-				return cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
-			}
-			db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
+			db, err := openExisting(c)
 			if err != nil {
-				return fmt.Errorf("--%s: %w", flagDB, err)
+				return err
 			}
 			err = ca.SetNextKeyType(c.Context, db, clk, name, keyType)
 			if err = errors.Join(err, db.Close()); err != nil {

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"probe":             {"client", "clock", "pki"},
 	"client/clienttest": {"clock", "envelope", "pki"},
 	"fleet":             {}, // tests only
-	"server":            {"audit", "ca", "clock", "envelope", "pki", "store"},
+	"server":            {"audit", "ca", "clock", "envelope", "pemfile", "pki", "store"},
 }
 
 func TestArrows(t *testing.T) {

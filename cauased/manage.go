@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// openExisting opens the daemon's database for a manage command, which may run beside it.
+func openExisting(c *urfave.Context) (store.Store, error) {
+	path := c.String(flagDB)
+	// Opening would make one.
+	if _, err := os.Stat(path); err != nil {
+		return nil, cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
+	}
+	db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flagDB, err)
+	}
+	return db, nil
+}
+
+// parseAuthority reads the name of an authority from a flag.
+func parseAuthority(flag, name string) (store.Authority, error) {
+	switch a := store.Authority(name); a {
+	case store.Users, store.Services, store.HTTPS:
+		return a, nil
+	}
+	return "", fmt.Errorf("--%s: %q is not one of cau, cas, https", flag, name)
+}
