@@ -40,12 +40,14 @@ func newApp(env environment) *cli.App {
 		HideHelpCommand:        true,
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: false,
-		Writer:                 env.stdout,
-		ErrWriter:              env.stderr,
-		Flags:                  globalFlags(),
-		Before:                 t.readSettings,
-		Action:                 noCommand,
-		OnUsageError:           usageError,
+		// Organisations, URIs and paths may have commas in them.
+		DisableSliceFlagSeparator: true,
+		Writer:                    env.stdout,
+		ErrWriter:                 env.stderr,
+		Flags:                     globalFlags(),
+		Before:                    t.readSettings,
+		Action:                    noCommand,
+		OnUsageError:              usageError,
 		// The default one exits the process.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{

@@ -221,6 +221,32 @@ func TestRequestOneFileTwice(t *testing.T) {
 	}
 }
 
+// A comma is part of a name, except between fingerprints, which have one variable.
+func TestCommas(t *testing.T) {
+	s := newShell(t)
+	s.exits("request --cn web --org Example,Inc. --org Other --uri https://x.example/a,b", 2)
+	req, err := os.ReadFile("web.csr.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := pki.ParseRequest(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(slices.Values(csr.CSR.Subject.Organization)), []string{"Example,Inc.", "Other"}; !slices.Equal(got, want) {
+		t.Errorf("organisations %q, want %q", got, want)
+	}
+	if want := []string{"URI:https://x.example/a,b"}; !slices.Equal(csr.SANs, want) {
+		t.Errorf("SANs %q, want %q", csr.SANs, want)
+	}
+	pins := client.PinOf(s.daemon.CAU.Newest().Crt).String() + "," + client.PinOf(s.daemon.CAS.Newest().Crt).String()
+	for _, list := range []string{pins, strings.ReplaceAll(pins, ",", " ")} {
+		s.Setenv("CAUASE_CA_FINGERPRINT", list)
+		s.ok("ca update --ca-crt pinned.pem")
+		s.ok("ca update --mode user --user-ca-crt pinned-users.pem")
+	}
+}
+
 func TestReject(t *testing.T) {
 	s := newShell(t)
 	s.admin()
@@ -379,6 +405,8 @@ func TestFailures(t *testing.T) {
 		{"--threshold soon ca update", `invalid value|parse`},
 		{"--key-type rsa-512 request --cn x", `--key-type: .*is not one of`},
 		{"--ca-fingerprint sha256:12 ca update", `is not a fingerprint`},
+		{"--ca-fingerprint= ca update", `is not a fingerprint`},
+		{"--ca-fingerprint=, ca update", `is not a fingerprint`},
 		{"--ca-fingerprint " + pin + " ca update", `hint: compare with the fingerprint`},
 		{"request", `where to store the certificate`},
 		{"request --cn ../x", `where to store the certificate`},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -50,7 +51,7 @@ func globalFlags() []cli.Flag {
 			Usage: "run `EXECUTABLE` after a certificate, CA certificate or revocation list has changed"},
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"CAUASE_JSON"}, Usage: "print JSON"},
 		&cli.StringSliceFlag{Name: "ca-fingerprint", EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
-			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable; without it, the one that answers is trusted)"},
+			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable, in the environment separated by commas; without it, the one that answers is trusted)"},
 		&cli.Float64Flag{Name: "catch-up", EnvVars: []string{"CAUASE_CATCH_UP"}, DefaultText: "0: never",
 			Usage: "when all CA certificates stored here have expired, follow the CA from the newest of them nevertheless if it did so at most `SPANS` ago, such as 1.5 (a span is how long the CA's certificates are valid, estimated from that CA certificate and its successor's); whoever has got at that CA's key since can then impersonate the CA"},
 		&cli.BoolFlag{Name: "strict-https", EnvVars: []string{"CAUASE_STRICT_HTTPS"},
@@ -98,12 +99,30 @@ func (t *tool) readSettings(c *cli.Context) error {
 		s.keyType = keyType
 	}
 	for _, text := range c.StringSlice("ca-fingerprint") {
-		pin, err := client.ParsePin(text)
+		pins, err := parsePins(text)
 		if err != nil {
 			return fmt.Errorf("--ca-fingerprint: %w", err)
 		}
-		s.pins = append(s.pins, pin)
+		s.pins = append(s.pins, pins...)
 	}
 	t.settings = s
 	return nil
+}
+
+// parsePins reads the fingerprints of one flag or, separated, of the environment variable.
+// None at all is an error: an empty shell variable must not mean to trust anybody.
+func parsePins(list string) ([]client.Pin, error) {
+	texts := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+	if len(texts) == 0 {
+		texts = []string{list}
+	}
+	var pins []client.Pin
+	for _, text := range texts {
+		pin, err := client.ParsePin(text)
+		if err != nil {
+			return nil, err
+		}
+		pins = append(pins, pin)
+	}
+	return pins, nil
 }
