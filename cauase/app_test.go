@@ -247,6 +247,27 @@ func TestCommas(t *testing.T) {
 	}
 }
 
+// The same command again means the same names, before and after the certificate is there.
+func TestRequestForOtherNames(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	const full = "request --cn web --org O --dns a.example --ip 2001:DB8::1 --uri spiffe://x/y --eku server"
+	s.exits(full, 2)
+	id := s.id()
+	for i := range 2 {
+		for _, other := range []string{"--dns b.example", "--org P", "--ip 192.0.2.1", "--email a@b.example", "--uri spiffe://x/z", "--eku client"} {
+			s.exits("request --cn web "+other, 1)
+			s.says("error: web.csr.pem is a request without .*--" + strings.Fields(other)[0][2:])
+			s.says("hint: .*--force")
+		}
+		if i == 0 {
+			s.ok("csr sign " + id)
+		}
+		s.ok("request --cn web")
+		s.ok(full)
+	}
+}
+
 func TestReject(t *testing.T) {
 	s := newShell(t)
 	s.admin()

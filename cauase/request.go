@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -145,7 +147,7 @@ func (t *tool) prepare(c *cli.Context, r *requested) (done bool, err error) {
 	case err != nil:
 		return false, manners.WithHint(err, "--force replaces what is there")
 	case !c.Bool("force"):
-		return t.resume(r, wanted.Subject.CommonName, pair)
+		return t.resume(r, wanted, pair)
 	}
 	if err := r.checkReplaceable(c.Bool("force")); err != nil {
 		return false, err
@@ -188,7 +190,7 @@ func (r *requested) checkReplaceable(force bool) error {
 
 // resume goes on with a key that exists. That is right if its request is there too and
 // was for the same name; else somebody's key would be replaced.
-func (t *tool) resume(r *requested, cn string, pair pemfile.Pair) (done bool, err error) {
+func (t *tool) resume(r *requested, wanted *x509.CertificateRequest, pair pemfile.Pair) (done bool, err error) {
 	keyFile := r.paths.Key
 	if r.paths.Combined() {
 		keyFile = r.paths.Crt
@@ -204,8 +206,11 @@ func (t *tool) resume(r *requested, cn string, pair pemfile.Pair) (done bool, er
 	if r.req, err = pki.ParseRequest(data); err != nil {
 		return false, fmt.Errorf("%s: %w", r.csr, err)
 	}
-	if !pki.SameKey(pair.Key.Public(), r.req.CSR.PublicKey) || r.req.CSR.Subject.CommonName != cn {
+	if !pki.SameKey(pair.Key.Public(), r.req.CSR.PublicKey) || r.req.CSR.Subject.CommonName != wanted.Subject.CommonName {
 		return false, manners.WithHint(exists, "%s holds the request of another key or name; choose another file, or replace the key with --force", r.csr)
+	}
+	if missing := missing(wanted, r.req.CSR); missing != "" {
+		return false, manners.WithHint(fmt.Errorf("%s is a request without %s", r.csr, missing), "choose other files, or make a new key and request with --force")
 	}
 	if pair.Crt != nil && pki.CheckValidity(pair.Crt, t.clock.Now()) == nil {
 		t.note("%s holds a valid certificate for this request already; --force makes a new key and request", r.paths.Crt)
@@ -213,6 +218,46 @@ func (t *tool) resume(r *requested, cn string, pair pemfile.Pair) (done bool, er
 	}
 	r.key = pair.Key
 	return false, nil
+}
+
+// missing says what is wanted and not in a request, "" for nothing. Whoever goes on with a
+// request need not repeat all that was asked for.
+func missing(wanted, have *x509.CertificateRequest) string {
+	lists := []struct {
+		flag         string
+		wanted, have []string
+	}{
+		{"org", wanted.Subject.Organization, have.Subject.Organization},
+		{"ou", wanted.Subject.OrganizationalUnit, have.Subject.OrganizationalUnit},
+		{"country", wanted.Subject.Country, have.Subject.Country},
+		{"dns", wanted.DNSNames, have.DNSNames},
+		{"ip", texts(wanted.IPAddresses), texts(have.IPAddresses)},
+		{"email", wanted.EmailAddresses, have.EmailAddresses},
+		{"uri", texts(wanted.URIs), texts(have.URIs)},
+	}
+	for _, list := range lists {
+		for _, name := range list.wanted {
+			if !slices.Contains(list.have, name) {
+				return fmt.Sprintf("--%s %s", list.flag, name)
+			}
+		}
+	}
+	for _, ext := range wanted.ExtraExtensions {
+		if !slices.ContainsFunc(have.Extensions, func(e pkix.Extension) bool {
+			return e.Id.Equal(ext.Id) && bytes.Equal(e.Value, ext.Value)
+		}) {
+			return "these --eku"
+		}
+	}
+	return ""
+}
+
+func texts[T fmt.Stringer](list []T) []string {
+	var all []string
+	for _, item := range list {
+		all = append(all, item.String())
+	}
+	return all
 }
 
 // submit writes key and request, in this order, and hands in the request. Both are on
