@@ -27,6 +27,8 @@ type Pair struct {
 type PairPaths struct {
 	Crt string
 	Key string
+
+	Attributes Attributes
 }
 
 // Combined reports whether key and certificate share a file.
@@ -140,52 +142,108 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	}
 	crt := pki.EncodeCertificatePEM(pair.Crt.Raw)
 	if paths.Combined() {
-		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true})
+		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true, Attributes: paths.Attributes})
 	}
 	// The key goes first: found alone, a new key tells what was about to happen,
 	// and the certificate for it can be fetched again.
 	return WriteAll(
-		File{Path: paths.Key, Content: key, Secret: true},
-		File{Path: paths.Crt, Content: crt},
+		File{Path: paths.Key, Content: key, Secret: true, Attributes: paths.Attributes},
+		File{Path: paths.Crt, Content: crt, Attributes: paths.Attributes},
 	)
 }
 
-// RecoverPair mends what a crash in [WritePair] with two files may leave, a new key
-// beside an old certificate: the new certificate, which is already on disk, is put in
-// place, or failing that the old key is. It reports whether it changed anything. Pairs
-// that match, that share a file or that are incomplete are left alone, and leftovers
-// of WritePair beside a matching pair are removed.
+// RecoverPair completes or undoes what a crash in [WritePair] with two files may have
+// left. A new pair that is on disk in full, in place or beside it, is put in place:
+// its certificate has been issued, and the key of it must not get lost. Failing that, the
+// old pair is. It reports whether it changed anything. Other leftovers of WritePair are
+// removed, unless the pair does not match and cannot be mended.
 //
 // Nobody else may be writing the same pair meanwhile.
 func RecoverPair(paths PairPaths) (mended bool, err error) {
-	if paths.Combined() {
-		return false, nil
-	}
-	_, err = ReadPair(paths)
-	if errors.Is(err, ErrMismatch) {
-		if err := mendPair(paths); err != nil {
-			return false, err
-		}
-		mended = true
-	} else if err != nil {
+	if paths, err = paths.followed(); err != nil {
 		return false, err
 	}
-	for _, path := range []string{paths.Key, paths.Crt} {
-		for _, name := range leftovers(path, suffixNew, suffixOld) {
-			_ = os.Remove(name)
+	sweep(paths.nextKey())
+	if paths.Combined() {
+		sweep(paths.Crt)
+		return false, nil
+	}
+	pair, err := ReadPair(paths)
+	switch {
+	case err == nil && pair.Crt != nil, errors.Is(err, fs.ErrNotExist):
+		mended, err = completePair(paths, pair.Crt)
+	case err == nil:
+		mended = mendPair(paths) == nil
+	case errors.Is(err, ErrMismatch):
+		err = mendPair(paths)
+		mended = err == nil
+	}
+	if err != nil {
+		return false, err
+	}
+	sweep(paths.Key)
+	sweep(paths.Crt)
+	return mended, nil
+}
+
+// followed returns where the files are that are replaced, which is where leftovers are.
+func (p PairPaths) followed() (PairPaths, error) {
+	if !p.Attributes.Follow {
+		return p, nil
+	}
+	for _, path := range []*string{&p.Key, &p.Crt} {
+		if *path == "" {
+			continue
+		}
+		target, err := filepath.EvalSymlinks(*path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return p, err
+		default:
+			*path = target
 		}
 	}
-	return mended, nil
+	return p, nil
+}
+
+func sweep(path string) {
+	for _, name := range leftovers(path, suffixNew, suffixOld) {
+		_ = os.Remove(name)
+	}
+}
+
+// completePair puts a pair in place of which both halves were written and none renamed, if
+// it is newer than current, nil for none.
+func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
+	for _, crt := range leftovers(paths.Crt, suffixNew) {
+		for _, key := range leftovers(paths.Key, suffixNew) {
+			pair, err := readMatching(PairPaths{Key: key, Crt: crt})
+			if err != nil || current != nil && pair.Crt.NotBefore.Before(current.NotBefore) {
+				continue
+			}
+			// From here on a crash leaves what mendPair completes.
+			paths.Attributes.step("recover " + paths.Key)
+			if err := renameDurably(key, paths.Key); err != nil {
+				return false, err
+			}
+			paths.Attributes.step("recover " + paths.Crt)
+			return true, renameDurably(crt, paths.Crt)
+		}
+	}
+	return false, nil
 }
 
 func mendPair(paths PairPaths) error {
 	for _, crt := range leftovers(paths.Crt, suffixNew) {
 		if _, err := readMatching(PairPaths{Key: paths.Key, Crt: crt}); err == nil {
+			paths.Attributes.step("recover " + paths.Crt)
 			return renameDurably(crt, paths.Crt)
 		}
 	}
 	for _, key := range leftovers(paths.Key, suffixOld) {
 		if _, err := readMatching(PairPaths{Key: key, Crt: paths.Crt}); err == nil {
+			paths.Attributes.step("recover " + paths.Key)
 			return renameDurably(key, paths.Key)
 		}
 	}
@@ -243,7 +301,7 @@ func AddCertificate(paths PairPaths, crt *x509.Certificate) (changed bool, err e
 	}
 	pemCrt := pki.EncodeCertificatePEM(crt.Raw)
 	if paths.Combined() && key != nil {
-		return addToKeyFile(paths.Crt, pemCrt)
+		return addToKeyFile(paths, pemCrt)
 	}
 	old, err := readRegular(paths.Crt)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -258,11 +316,12 @@ func AddCertificate(paths PairPaths, crt *x509.Certificate) (changed bool, err e
 			return false, fmt.Errorf("%s holds something else: %w", paths.Crt, ErrMismatch)
 		}
 	}
-	return Write(File{Path: paths.Crt, Content: pemCrt})
+	return Write(File{Path: paths.Crt, Content: pemCrt, Attributes: paths.Attributes})
 }
 
 // addToKeyFile keeps the key as it is written there, byte for byte.
-func addToKeyFile(path string, crt []byte) (bool, error) {
+func addToKeyFile(paths PairPaths, crt []byte) (bool, error) {
+	path := paths.Crt
 	content, err := readRegular(path)
 	if err != nil {
 		return false, err
@@ -284,5 +343,5 @@ func addToKeyFile(path string, crt []byte) (bool, error) {
 	if n := len(content); n > 0 && content[n-1] != '\n' {
 		content = append(content, '\n')
 	}
-	return Write(File{Path: path, Content: append(bytes.Clone(content), crt...), Secret: true})
+	return Write(File{Path: path, Content: append(bytes.Clone(content), crt...), Secret: true, Attributes: paths.Attributes})
 }

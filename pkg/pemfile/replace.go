@@ -40,6 +40,52 @@ type File struct {
 	// Follow replaces what a symbolic link points to. Without it a link is refused:
 	// it may have been put there by someone who may not write its target.
 	Follow bool
+
+	Attributes Attributes
+}
+
+// Attributes are what is wanted of files beyond their content. The zero value wants
+// nothing: a new file gets the usual mode, and one that is replaced keeps what it had.
+type Attributes struct {
+	// Mode of files, 0 for no wish. Those with a private key never get more than
+	// 0640, and 0600 if Mode opens files to the world.
+	Mode fs.FileMode
+
+	Owner, Group *int // nil for no wish
+
+	// Follow is File.Follow for all files.
+	Follow bool
+
+	// Step, if set, is told before each step that changes what is on disk. Tests
+	// end the process there.
+	Step func(name string)
+}
+
+func (a Attributes) step(name string) {
+	if a.Step != nil {
+		a.Step(name)
+	}
+}
+
+// mode is what a file is to have, given what it replaces, nil for nothing.
+func (a Attributes) mode(secret bool, old fs.FileInfo) fs.FileMode {
+	mode := newFileMode
+	switch {
+	case a.Mode != 0:
+		mode = a.Mode.Perm()
+	case old != nil:
+		mode = old.Mode().Perm()
+	}
+	if secret {
+		return secretMode(mode)
+	}
+	return mode
+}
+
+// fit reports whether a file has the owner that is wanted.
+func (a Attributes) fit(info fs.FileInfo) bool {
+	is, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || (a.Owner == nil || *a.Owner == int(is.Uid)) && (a.Group == nil || *a.Group == int(is.Gid))
 }
 
 // newFileMode is the mode of a new file without secrets.
@@ -54,6 +100,8 @@ type staged struct {
 	existed  bool
 	upToDate bool // target holds the content already, nothing is staged
 	placed   bool // target is the new file
+
+	attributes Attributes
 }
 
 // Write makes one file hold what it should. It reports whether anything had to change:
@@ -103,8 +151,9 @@ func stage(file File) (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &staged{target: target, existed: info != nil}
-	if info != nil && (!file.Secret || secretMode(info.Mode()) == info.Mode().Perm()) {
+	s := &staged{target: target, existed: info != nil, attributes: file.Attributes}
+	mode := file.Attributes.mode(file.Secret, info)
+	if info != nil && mode == info.Mode().Perm() && file.Attributes.fit(info) {
 		old, err := readRegular(target)
 		if err != nil {
 			return nil, err
@@ -114,19 +163,10 @@ func stage(file File) (*staged, error) {
 			return s, nil
 		}
 	}
-	mode := newFileMode
-	switch {
-	case info != nil && file.Secret:
-		mode = secretMode(info.Mode())
-	case info != nil:
-		mode = info.Mode().Perm()
-	case file.Secret:
-		mode = 0o600
-	}
 	if s.temp, err = siblingName(target, suffixNew); err != nil {
 		return nil, err
 	}
-	if err := writeTemp(s.temp, file.Content, mode, info); err != nil {
+	if err := writeTemp(s.temp, file.Content, mode, info, file.Attributes); err != nil {
 		s.discard()
 		return nil, fmt.Errorf("write %s: %w", file.Path, err)
 	}
@@ -138,7 +178,7 @@ func resolve(file File) (string, fs.FileInfo, error) {
 	target := file.Path
 	info, err := os.Lstat(target)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if !file.Follow {
+		if !file.Follow && !file.Attributes.Follow {
 			return "", nil, fmt.Errorf("%s %w: not written through", target, ErrSymlink)
 		}
 		if target, err = filepath.EvalSymlinks(target); err != nil {
@@ -167,46 +207,58 @@ func secretMode(mode fs.FileMode) fs.FileMode {
 
 // writeTemp makes a new file. Owner and mode are final before the content arrives:
 // there is no moment at which someone may read a key who may not later.
-func writeTemp(path string, content []byte, mode fs.FileMode, old fs.FileInfo) error {
+func writeTemp(path string, content []byte, mode fs.FileMode, old fs.FileInfo, a Attributes) error {
+	a.step("create " + path)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := keepOwner(f, old); err != nil {
+	if err := setOwner(f, old, a); err != nil {
 		return err
 	}
 	if err := f.Chmod(mode); err != nil {
 		return err
 	}
+	a.step("fill " + path)
 	if _, err := f.Write(content); err != nil {
 		return err
 	}
+	a.step("sync " + path)
 	if err := f.Sync(); err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// keepOwner gives f the owner and group of the file it replaces.
-func keepOwner(f *os.File, old fs.FileInfo) error {
-	if old == nil {
-		return nil
-	}
-	was, ok := old.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
+// setOwner gives f the owner and group that are wanted, or else those of the file it
+// replaces.
+func setOwner(f *os.File, old fs.FileInfo, a Attributes) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	is, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || is.Uid == was.Uid && is.Gid == was.Gid {
+	if !ok {
 		return nil
 	}
-	if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
-		return fmt.Errorf("cannot keep its owner %d:%d: %w", was.Uid, was.Gid, err)
+	uid, gid := int(is.Uid), int(is.Gid)
+	if old != nil {
+		if was, ok := old.Sys().(*syscall.Stat_t); ok {
+			uid, gid = int(was.Uid), int(was.Gid)
+		}
+	}
+	if a.Owner != nil {
+		uid = *a.Owner
+	}
+	if a.Group != nil {
+		gid = *a.Group
+	}
+	if uid == int(is.Uid) && gid == int(is.Gid) {
+		return nil
+	}
+	if err := f.Chown(uid, gid); err != nil {
+		return fmt.Errorf("cannot give it to its owner %d:%d: %w", uid, gid, err)
 	}
 	return nil
 }
@@ -219,9 +271,11 @@ func (s *staged) commit(undoable bool) error {
 			return fmt.Errorf("keep the old %s: %w", s.target, err)
 		}
 	}
+	s.attributes.step("rename to " + s.target)
 	if err := os.Rename(s.temp, s.target); err != nil {
 		return err
 	}
+	s.attributes.step("sync folder of " + s.target)
 	s.temp, s.placed = "", true
 	return syncFolder(filepath.Dir(s.target))
 }
@@ -234,6 +288,7 @@ func (s *staged) keepOld() error {
 		return err
 	}
 	s.backup = backup
+	s.attributes.step("link " + backup)
 	if os.Link(s.target, backup) == nil {
 		return nil
 	}
@@ -245,7 +300,7 @@ func (s *staged) keepOld() error {
 	if err != nil {
 		return err
 	}
-	return writeTemp(backup, content, info.Mode().Perm(), info)
+	return writeTemp(backup, content, info.Mode().Perm(), info, Attributes{})
 }
 
 // rollback undoes commit, however far it came.
@@ -271,6 +326,7 @@ func (s *staged) rollback() error {
 func (s *staged) discard() {
 	for _, name := range []string{s.temp, s.backup} {
 		if name != "" {
+			s.attributes.step("remove " + name)
 			_ = os.Remove(name)
 		}
 	}

@@ -20,6 +20,15 @@ import (
 // extension, and a directory if not.
 type Store struct {
 	Path string
+
+	// Attributes of the files written; a directory that is created has the usual mode.
+	Attributes Attributes
+
+	// Ours says that this location is known to have been a store like this: what is
+	// there now and cannot be read is damage, and may be replaced. Files with a
+	// private key are not, nevertheless.
+	Ours bool
+
 	kind kind
 }
 
@@ -185,7 +194,7 @@ func (s Store) writeFile(entries []entry) (bool, error) {
 	if err := s.checkReplaceable(); err != nil {
 		return false, err
 	}
-	return Write(File{Path: s.Path, Content: all})
+	return Write(File{Path: s.Path, Content: all, Attributes: s.Attributes})
 }
 
 // checkReplaceable refuses a file that holds what this store is not for: a location
@@ -197,6 +206,9 @@ func (s Store) checkReplaceable() error {
 	}
 	if err != nil {
 		return err
+	}
+	if s.Ours && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
+		return nil
 	}
 	all := bytes.Count(data, []byte("-----BEGIN "))
 	ours := bytes.Count(data, []byte("-----BEGIN "+s.kind.blockType+"-----"))
@@ -242,7 +254,7 @@ func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
 			return false, fmt.Errorf("%s: two entries named %s", s.Path, name)
 		}
 		current[name] = true
-		files = append(files, File{Path: filepath.Join(s.Path, name), Content: e.pem})
+		files = append(files, File{Path: filepath.Join(s.Path, name), Content: e.pem, Attributes: s.Attributes})
 	}
 	if changed, err = WriteAll(files...); err != nil {
 		return false, err
@@ -257,6 +269,7 @@ func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
 		if f.IsDir() || current[name] || !strings.HasSuffix(name, s.kind.suffix) {
 			continue
 		}
+		s.Attributes.step("remove " + name)
 		if err := os.Remove(filepath.Join(s.Path, name)); err != nil {
 			return changed, err
 		}
