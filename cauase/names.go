@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -89,19 +90,15 @@ func extKeyUsage(names []string) (pkix.Extension, error) {
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: value}, nil
 }
 
+// keyPurposes is the arc of the usages that have a name here, each with its last number.
+var (
+	keyPurposes = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3}
+	usageArcs   = map[string]int{"server": 1, "client": 2, "code": 3, "email": 4, "time": 8}
+)
+
 func usageOID(name string) (asn1.ObjectIdentifier, error) {
-	kp := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3}
-	switch name {
-	case "server":
-		return append(kp, 1), nil
-	case "client":
-		return append(kp, 2), nil
-	case "code":
-		return append(kp, 3), nil
-	case "email":
-		return append(kp, 4), nil
-	case "time":
-		return append(kp, 8), nil
+	if arc, ok := usageArcs[name]; ok {
+		return append(slices.Clone(keyPurposes), arc), nil
 	}
 	oid, err := x509.ParseOID(name)
 	if err != nil {

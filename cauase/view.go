@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +26,10 @@ type requestView struct {
 	Key     string   `json:"key"`
 	KeyID   string   `json:"key_id"`
 	Usages  []string `json:"usages,omitempty"`
-	Problem string   `json:"problem,omitempty"`
+
+	// Extensions are the kinds of all that is asked for.
+	Extensions []string `json:"extensions,omitempty"`
+	Problem    string   `json:"problem,omitempty"`
 }
 
 func viewRequest(req *pki.Request) requestView {
@@ -35,9 +40,35 @@ func viewRequest(req *pki.Request) requestView {
 		KeyID:   fmt.Sprintf("%x", req.KeyID),
 	}
 	for _, ext := range req.CSR.Extensions {
-		view.Usages = append(view.Usages, extensionName(ext.Id.String()))
+		name := extensionName(ext.Id.String())
+		view.Extensions = append(view.Extensions, name)
+		if name == "ExtendedKeyUsage" {
+			view.Usages = requestedUsages(ext.Value)
+		}
 	}
 	return view
+}
+
+// requestedUsages names the usages in an extension (RFC 5280 4.2.1.12).
+func requestedUsages(value []byte) []string {
+	var oids []asn1.ObjectIdentifier
+	if rest, err := asn1.Unmarshal(value, &oids); err != nil || len(rest) > 0 {
+		return []string{"(not readable)"}
+	}
+	var names []string
+	for _, oid := range oids {
+		names = append(names, usageName(oid.String()))
+	}
+	return names
+}
+
+func usageName(oid string) string {
+	for name, arc := range usageArcs {
+		if oid == append(slices.Clone(keyPurposes), arc).String() {
+			return name
+		}
+	}
+	return oid
 }
 
 type certificateView struct {
@@ -173,7 +204,8 @@ func (p *printer) request(v requestView) {
 	p.field("names", strings.Join(v.SANs, ", "))
 	p.field("key", v.Key)
 	p.field("key id", v.KeyID)
-	p.field("asks for", strings.Join(v.Usages, ", "))
+	p.field("usages", strings.Join(v.Usages, ", "))
+	p.field("asks for", strings.Join(v.Extensions, ", "))
 }
 
 func (p *printer) certificate(v certificateView) {
