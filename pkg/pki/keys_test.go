@@ -160,6 +160,18 @@ func TestCheckPublicKey(t *testing.T) {
 			checkRefused(t, err, "public key", test.why)
 		})
 	}
+	t.Run("Ed25519 points of small order", func(t *testing.T) {
+		for _, encoded := range smallOrder {
+			pub, err := hex.DecodeString(encoded)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // either sign of x
+				checkRefused(t, CheckPublicKey(ed25519.PublicKey(pub)), "public key", "small order")
+				pub[31] ^= 0x80
+			}
+		}
+	})
 	t.Run("a message does not give the factors away", func(t *testing.T) {
 		err := CheckPublicKey(&rsa.PublicKey{N: closeModulus(t, 2048), E: 65537})
 		if err == nil || strings.ContainsAny(err.Error(), "0123456789") {

@@ -1,15 +1,18 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/letsencrypt/boulder/goodkey"
@@ -30,7 +33,7 @@ const fermatRounds = 110
 // CheckPublicKey decides whether a certificate may be issued for pub: RSA of 2048 to
 // 8192 bits with e = 65537, ECDSA on P-256, P-384 or P-521, Ed25519, and no key whose
 // private half is known to be computable (ROCA, CVE-2017-15361; close primes,
-// CVE-2022-26320; small factors). Sizes are looked at before any arithmetic.
+// CVE-2022-26320; small factors; Ed25519 points of small order). Sizes are looked at before any arithmetic.
 //
 // The keys of Debian's broken generator (CVE-2008-0166) are not recognised: that takes
 // lists of a hundred thousand fingerprints for each key size.
@@ -153,5 +156,22 @@ func checkEd25519(pub ed25519.PublicKey) error {
 	if len(pub) != ed25519.PublicKeySize {
 		return fmt.Errorf("Ed25519 key of %d bytes: %d needed", len(pub), ed25519.PublicKeySize)
 	}
+	y := hex.EncodeToString(append(bytes.Clone(pub[:31]), pub[31]&0x7f)) // without the sign of x
+	if slices.Contains(smallOrder[:], y) {
+		return errors.New("weak Ed25519 key: a point of small order, for which anybody can sign")
+	}
 	return nil
+}
+
+// smallOrder are the encodings of the points of order 1, 2, 4 and 8 on edwards25519, less the sign
+// bit, the last two of them not canonical. RFC 8032 lets them pass as public keys, and
+// verifies for some of them one and the same signature over any message.
+var smallOrder = [...]string{
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 }

@@ -172,6 +172,7 @@ func TestParseRequestRefusesKeys(t *testing.T) {
 		"Ed448":                {seq(seq(oid(asn1.ObjectIdentifier{1, 3, 101, 113})), bitString(make([]byte, 57))), "algorithm is not accepted"},
 		"RSA-PSS key":          {seq(seq(oid(oidRSAPSS)), bitString(seq(integer(oddOfSize(t, 2048)), integer(e)))), "algorithm is not accepted"},
 		"Ed25519 of 31 bytes":  {seq(seq(oid(asn1.ObjectIdentifier{1, 3, 101, 112})), bitString(make([]byte, 31))), "Ed25519"},
+		"Ed25519 of order 1":   {seq(seq(oid(asn1.ObjectIdentifier{1, 3, 101, 112})), bitString(append([]byte{1}, make([]byte, 31)...))), "small order"},
 		"RSA key of two bytes": {seq(seq(oid(oidRSA), []byte{5, 0}), bitString([]byte{0, 0})), "RSA"},
 	}
 	for name, test := range tests {
