@@ -80,7 +80,9 @@ func checkExtKeyUsage(value []byte) error {
 		if n == maxItems {
 			return fmt.Errorf("more than %d usages", maxItems)
 		}
-		if !readOID(&list) {
+		// What encoding/asn1 cannot represent could be read here, but not issued.
+		var usage asn1.ObjectIdentifier
+		if !list.ReadASN1ObjectIdentifier(&usage) {
 			return errExtension
 		}
 	}
@@ -109,9 +111,12 @@ func checkBasicConstraints(value []byte) error {
 	return nil
 }
 
-// checkPolicies, RFC 5280 4.2.1.4: a non-empty list of policies, each at most once,
-// with qualifiers that are left unread.
+// checkPolicies, RFC 5280 4.2.1.4: a non-empty list of policies, with qualifiers whose
+// meaning is not looked at. They reach the certificate as they are, so that they must be DER.
 func checkPolicies(value []byte) error {
+	if err := checkDER(value); err != nil {
+		return err
+	}
 	input := cryptobyte.String(value)
 	var list cryptobyte.String
 	if !input.ReadASN1(&list, cbasn1.SEQUENCE) || !input.Empty() || list.Empty() {
@@ -125,11 +130,28 @@ func checkPolicies(value []byte) error {
 		if !list.ReadASN1(&policy, cbasn1.SEQUENCE) || !readOID(&policy) {
 			return errExtension
 		}
-		if !policy.Empty() && (!policy.SkipASN1(cbasn1.SEQUENCE) || !policy.Empty()) {
+		if !policy.Empty() && !readQualifiers(&policy) {
 			return errExtension
 		}
 	}
 	return nil
+}
+
+// readQualifiers reads a non-empty list of qualifiers, each an OID and what belongs to it.
+func readQualifiers(s *cryptobyte.String) bool {
+	var list cryptobyte.String
+	if !s.ReadASN1(&list, cbasn1.SEQUENCE) || !s.Empty() || list.Empty() {
+		return false
+	}
+	for !list.Empty() {
+		var qualifier, value cryptobyte.String
+		var tag cbasn1.Tag
+		if !list.ReadASN1(&qualifier, cbasn1.SEQUENCE) || !readOID(&qualifier) ||
+			!qualifier.ReadAnyASN1(&value, &tag) || !qualifier.Empty() {
+			return false
+		}
+	}
+	return true
 }
 
 // readOID takes any OID, also those with arcs beyond 64 bits (2.25 and a UUID), which

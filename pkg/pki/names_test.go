@@ -180,6 +180,7 @@ func TestParseRequestRefusesExtensions(t *testing.T) {
 		"ExtendedKeyUsage empty":             {one(oidEKU, 0x30, 0), "ExtendedKeyUsage: malformed"},
 		"ExtendedKeyUsage not OIDs":          {one(oidEKU, seq(utf8s("a"))...), "ExtendedKeyUsage: malformed"},
 		"ExtendedKeyUsage OID cut":           {one(oidEKU, seq([]byte{6, 2, 0x29, 0x80})...), "ExtendedKeyUsage: malformed"},
+		"ExtendedKeyUsage 128-bit arc":       {one(oidEKU, seq(bigOID(t, "2.25.285541874270823339875695650038637483517"))...), "ExtendedKeyUsage: malformed"},
 		"ExtendedKeyUsage 101":               {one(oidEKU, seq(anyOIDs)...), "more than 100 usages"},
 		"BasicConstraints not a list":        {one(oidBasic, 1, 1, 0xff), "BasicConstraints: malformed"},
 		"BasicConstraints odd boolean":       {one(oidBasic, 0x30, 3, 1, 1, 7), "BasicConstraints: malformed"},
@@ -189,6 +190,10 @@ func TestParseRequestRefusesExtensions(t *testing.T) {
 		"CertificatePolicies empty":          {one(oidPolicies, 0x30, 0), "CertificatePolicies: malformed"},
 		"CertificatePolicies without OID":    {one(oidPolicies, seq(seq(utf8s("a")))...), "CertificatePolicies: malformed"},
 		"CertificatePolicies odd qualifiers": {one(oidPolicies, seq(seq(oid(oidCN), utf8s("a")))...), "CertificatePolicies: malformed"},
+		"CertificatePolicies qualifier junk": {one(oidPolicies, seq(seq(oid(oidCN), seq([]byte{0xff, 0xff})))...), "CertificatePolicies: malformed DER"},
+		"CertificatePolicies qualifier BER":  {one(oidPolicies, seq(seq(oid(oidCN), seq([]byte{0x30, 0x80, 0, 0})))...), "CertificatePolicies: indefinite length"},
+		"CertificatePolicies no qualifiers":  {one(oidPolicies, seq(seq(oid(oidCN), seq()))...), "CertificatePolicies: malformed"},
+		"CertificatePolicies no qualifier":   {one(oidPolicies, seq(seq(oid(oidCN), seq(seq(oid(oidCN)))))...), "CertificatePolicies: malformed"},
 		"CertificatePolicies 101":            {one(oidPolicies, seq(bytes.Repeat(seq(oid(oidCN)), 101))...), "more than 100 policies"},
 	}
 	for name, test := range tests {
