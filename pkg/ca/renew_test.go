@@ -1,0 +1,118 @@
+package ca
+
+import (
+	"testing"
+	"time"
+
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// A holder who lost the answer asks again; somebody who recorded the envelope gains nothing.
+func TestRenewalIsRepeatable(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []store.Authority{store.Users, store.Services} {
+		a := w.open(config(name))
+		crt, key := w.enrol(a, "host")
+		e := renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host"))
+		first, err := a.Renew(w.ctx, anonymous, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := a.Renew(w.ctx, anonymous, e)
+		if err != nil || string(first) != string(again) {
+			t.Errorf("%s: the same envelope again: another certificate, error %v", name, err)
+		}
+		w.clock.Advance(2 * time.Hour)
+		again, err = a.Renew(w.ctx, anonymous, e)
+		if name == store.Users {
+			wantError(t, err, ErrConflict)
+		} else if err != nil || string(first) == string(again) {
+			t.Errorf("%s: the same envelope two hours later: the same certificate, error %v", name, err)
+		}
+	}
+}
+
+func TestRenewalsThatAreRefused(t *testing.T) {
+	w := newWorld(t)
+	a, users := w.open(config(store.Services)), w.open(config(store.Users))
+	crt, key := w.enrol(a, "host")
+	userCrt, userKey := w.enrol(users, "user")
+	csr := csrNamed(t, newKey(t), "host")
+
+	unsigned := func(payload []byte, err error) *envelope.Envelope {
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := envelope.Unsigned(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := envelope.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	renewal := envelope.Renewal{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), RequestPEM: string(csr)}
+	tests := []struct {
+		name string
+		e    *envelope.Envelope
+		want error
+	}{
+		{"not signed", unsigned(envelope.EncodeRenewal(renewal)), ErrUnauthorized},
+		{"signed with another key", renewalEnvelope(t, crt, newKey(t), csr), ErrUnauthorized},
+		{"certificate of the other authority", renewalEnvelope(t, userCrt, userKey, csr), ErrInvalid},
+		{"request is not a request", renewalEnvelope(t, crt, key, []byte("hello")), ErrInvalid},
+		{"payload of a revocation", revocationEnvelope(t, crt, key), ErrInvalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := a.Renew(w.ctx, anonymous, tt.e)
+			wantError(t, err, tt.want)
+		})
+	}
+	t.Run("CA certificate", func(t *testing.T) {
+		st, err := a.current(w.ctx, w.clock.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, st.signer.crt, st.signer.key, csr))
+		wantError(t, err, ErrInvalid)
+	})
+	t.Run("expired a second ago", func(t *testing.T) {
+		w.clock.Set(crt.NotAfter)
+		if _, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr)); err != nil {
+			t.Errorf("in the last second of its life: %v", err)
+		}
+		w.clock.Set(crt.NotAfter.Add(time.Second))
+		_, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr))
+		wantError(t, err, ErrInvalid)
+	})
+}
+
+func TestSameEnvelopeInParallel(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	crt, key := w.enrol(a, "host")
+	e := renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host"))
+	const n = 32
+	out := make(chan string, n)
+	for range n {
+		go func() {
+			data, err := a.Renew(w.ctx, anonymous, e)
+			if err != nil {
+				t.Error(err)
+			}
+			out <- string(data)
+		}()
+	}
+	distinct := map[string]bool{}
+	for range n {
+		distinct[<-out] = true
+	}
+	if len(distinct) != 1 {
+		t.Errorf("%d certificates for one envelope", len(distinct))
+	}
+}

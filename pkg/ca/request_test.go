@@ -1,0 +1,276 @@
+package ca
+
+import (
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+func TestLifeOfACertificate(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	key := newKey(t)
+	csr := csrNamed(t, key, "db1")
+
+	id, err := a.Submit(w.ctx, anonymous, csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := a.Submit(w.ctx, anonymous, csr); err != nil || again != id {
+		t.Errorf("the same request again: id %d, error %v; want id %d", again, err, id)
+	}
+	if got, err := a.Request(w.ctx, id); err != nil || string(got) != string(csr) {
+		t.Errorf("request comes back changed: %q, %v", got, err)
+	}
+	_, err = a.Certificate(w.ctx, id)
+	wantError(t, err, ErrNotFound)
+	if pending, err := a.Pending(w.ctx); err != nil || len(pending) != 1 || pending[0].ID != id || pending[0].Subject != "CN=db1" {
+		t.Errorf("pending: %+v, %v", pending, err)
+	}
+
+	if err := a.Sign(w.ctx, alice, id, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, a.Sign(w.ctx, alice, id, nil), ErrNotFound)
+	wantError(t, a.Reject(w.ctx, alice, id), ErrNotFound)
+	if got, err := a.Request(w.ctx, id); err != nil || string(got) != string(csr) {
+		t.Errorf("request is gone once signed: %q, %v", got, err)
+	}
+	if again, err := a.Submit(w.ctx, anonymous, csr); err != nil || again != id {
+		t.Errorf("a signed request again: id %d, error %v; want id %d", again, err, id)
+	}
+	first := w.fetch(a, id)
+	cas, err := a.CACertificates(w.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pki.VerifyIssued(first, cas, w.clock.Now()); err != nil {
+		t.Error(err)
+	}
+	if want := epoch.Add(93 * day); !first.NotAfter.Equal(want) {
+		t.Errorf("not after %v, want %v", first.NotAfter, want)
+	}
+	if want := epoch.Add(-time.Minute); !first.NotBefore.Equal(want) {
+		t.Errorf("not before %v, want %v", first.NotBefore, want)
+	}
+	wantURL := fmt.Sprintf("http://ca.example.org:8009/cas/crl/%s", new(big.Int).SetBytes(cas[0].SubjectKeyId))
+	if got := first.CRLDistributionPoints; len(got) != 1 || got[0] != wantURL {
+		t.Errorf("CRL distribution points %v, want %v", got, wantURL)
+	}
+
+	w.clock.Advance(62 * day)
+	nextKey := newKey(t)
+	data, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, first, key, csrNamed(t, nextKey, "ignored")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := w.parse(data)
+	if second.Subject.CommonName != "db1" || len(second.DNSNames) != 1 || second.DNSNames[0] != "db1.example.org" {
+		t.Errorf("renewed for %v %v", second.Subject, second.DNSNames)
+	}
+	if !pki.SameKey(second.PublicKey, nextKey.Public()) || second.SerialNumber.Cmp(first.SerialNumber) == 0 {
+		t.Error("renewed with the old key or serial")
+	}
+
+	if err := a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)), ErrConflict)
+	_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, second, nextKey, csrNamed(t, newKey(t), "x")))
+	wantError(t, err, ErrInvalid)
+	crl := w.crl(a)
+	if len(crl.RevokedCertificateEntries) != 1 || crl.RevokedCertificateEntries[0].SerialNumber.Cmp(second.SerialNumber) != 0 {
+		t.Errorf("CRL lists %+v", crl.RevokedCertificateEntries)
+	}
+	if err := crl.CheckSignatureFrom(cas[0]); err != nil {
+		t.Error(err)
+	}
+
+	var log []string
+	for _, e := range w.audit(audit.Filter{Authority: "cas"}) {
+		log = append(log, fmt.Sprintf("%s %s", e.Action, e.Result))
+	}
+	want := "[ca.create ok csr.submit ok crt.sign ok crt.sign refused csr.reject refused crt.renew ok crt.revoke ok crt.revoke refused crt.renew refused crl.generate ok]"
+	if got := fmt.Sprint(log); got != want {
+		t.Errorf("audit log\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAutoApprovalEndsAndStaysLocked(t *testing.T) {
+	w := newWorld(t)
+	cfg := config(store.Users)
+	cfg.AutoApprove, cfg.LockAutoApprove = 2, true
+	a := w.open(cfg)
+	for i := range 3 {
+		id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("user", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Certificate(w.ctx, id)
+		if auto := err == nil; auto != (i < 2) {
+			t.Errorf("request %d: certificate %v", i, err)
+		}
+		if i == 0 {
+			crt := w.fetch(a, id)
+			if len(crt.PolicyIdentifiers) != 1 || crt.PolicyIdentifiers[0].String() != "1.3.6.1.4.1.37476.9000.70.0.0" {
+				t.Errorf("policies of an auto-signed certificate: %v", crt.PolicyIdentifiers)
+			}
+			if len(crt.CRLDistributionPoints) != 0 {
+				t.Errorf("a user certificate points to a CRL: %v", crt.CRLDistributionPoints)
+			}
+		}
+	}
+	w.restart()
+	cfg.AutoApprove = 100
+	a = w.open(cfg)
+	id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Certificate(w.ctx, id)
+	wantError(t, err, ErrNotFound)
+}
+
+func TestPendingLimit(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	crt, key := w.enrol(a, "before")
+	var last []byte
+	for i := range 5 {
+		last = csrNamed(t, newKey(t), fmt.Sprint("host", i))
+		if _, err := a.Submit(w.ctx, anonymous, last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "one-too-many"))
+	wantError(t, err, ErrTooManyPending)
+	if _, err := a.Submit(w.ctx, anonymous, last); err != nil {
+		t.Errorf("a request that is pending, again: %v", err)
+	}
+	if _, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "x"))); err != nil {
+		t.Errorf("renewal at the limit: %v", err)
+	}
+	pending, err := a.Pending(w.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Reject(w.ctx, alice, pending[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Request(w.ctx, pending[0].ID)
+	wantError(t, err, ErrNotFound)
+	if _, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "now-there-is-room")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKeysThatAreRefused(t *testing.T) {
+	w := newWorld(t)
+	services, users := w.open(config(store.Services)), w.open(config(store.Users))
+
+	st, err := users.current(w.ctx, w.clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = services.Submit(w.ctx, anonymous, csrNamed(t, st.signer.key, "impostor"))
+	wantError(t, err, ErrInvalid)
+
+	crt, key := w.enrol(services, "stolen")
+	rev := envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: store.KeyCompromise}
+	if err := services.RevokeByUser(w.ctx, alice, rev); err != nil {
+		t.Fatal(err)
+	}
+	_, err = services.Submit(w.ctx, anonymous, csrNamed(t, key, "same-key"))
+	wantError(t, err, ErrInvalid)
+
+	_, key = w.enrol(users, "bob")
+	_, err = users.Submit(w.ctx, anonymous, csrNamed(t, key, "bob-again"))
+	wantError(t, err, ErrConflict)
+	if _, err := services.Submit(w.ctx, anonymous, csrNamed(t, key, "bobs-host")); err != nil {
+		t.Errorf("a user's key for a service: %v", err)
+	}
+	ca := st.signer.crt
+	_, err = users.Submit(w.ctx, anonymous, csrFor(t, newKey(t), x509.CertificateRequest{RawSubject: ca.RawSubject}))
+	wantError(t, err, ErrInvalid)
+}
+
+func TestSignWithTemplate(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	key := newKey(t)
+	id, err := a.Submit(w.ctx, anonymous, csrNamed(t, key, "asked"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := pki.ParseRequest(csrNamed(t, newKey(t), "granted"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Sign(w.ctx, alice, id, template); err != nil {
+		t.Fatal(err)
+	}
+	crt := w.fetch(a, id)
+	if crt.Subject.CommonName != "granted" || crt.DNSNames[0] != "granted.example.org" || !pki.SameKey(crt.PublicKey, key.Public()) {
+		t.Errorf("signed %v %v", crt.Subject, crt.DNSNames)
+	}
+}
+
+func TestLeafNeverOutlivesItsIssuer(t *testing.T) {
+	w := newWorld(t)
+	cfg := config(store.Services)
+	a := w.open(cfg)
+	// The daemon is off until just before its only CA expires.
+	w.clock.Advance(4*93*day - time.Hour)
+	crt, _ := w.enrol(a, "host")
+	cas, err := a.CACertificates(w.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := pki.VerifyIssued(crt, cas, w.clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if crt.NotAfter.After(issuer.NotAfter) {
+		t.Errorf("certificate until %v, its CA until %v", crt.NotAfter, issuer.NotAfter)
+	}
+}
+
+func TestFirstRequestsInParallel(t *testing.T) {
+	w := newWorld(t)
+	cfg := config(store.Users)
+	cfg.AutoApprove, cfg.MaxPending = 3, 100
+	a := w.open(cfg)
+	const n = 16
+	csrs := make([][]byte, n)
+	for i := range csrs {
+		csrs[i] = csrNamed(t, newKey(t), fmt.Sprint("user", i))
+	}
+	ids := make(chan int64, n)
+	errs := make(chan error, n)
+	for _, csr := range csrs {
+		go func() {
+			id, err := a.Submit(w.ctx, anonymous, csr)
+			ids <- id
+			errs <- err
+		}()
+	}
+	approved := 0
+	for range n {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+		if _, err := a.Certificate(w.ctx, <-ids); err == nil {
+			approved++
+		}
+	}
+	if approved != 3 {
+		t.Errorf("%d requests approved, want 3", approved)
+	}
+}
