@@ -246,6 +246,51 @@ func TestKeyPairFailures(t *testing.T) {
 	}
 }
 
+// countingIssuer counts what it issues.
+type countingIssuer struct {
+	ServerIssuer
+	issued int
+}
+
+func (i *countingIssuer) IssueServer(ctx context.Context, pub crypto.PublicKey) (*x509.Certificate, *x509.Certificate, error) {
+	i.issued++
+	return i.ServerIssuer.IssueServer(ctx, pub)
+}
+
+// TestKeyPairUnwritable makes sure that a file which cannot be written does not fill the records with a
+// certificate at every look.
+func TestKeyPairUnwritable(t *testing.T) {
+	s := newSite(t)
+	k, path := s.keyPair, s.keyPair.cfg.Path
+	counting := &countingIssuer{ServerIssuer: k.cfg.Issuer}
+	k.cfg.Issuer = counting
+	before := k.Certificate()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := k.Refresh(t.Context()); err == nil {
+			t.Error("no error for a folder in its place")
+		}
+	}
+	if counting.issued != 1 || k.Certificate() != before {
+		t.Errorf("%d certificates issued, want 1; still the old one: %v", counting.issued, k.Certificate() == before)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	privateOnly(t, path)
+	if counting.issued != 1 || k.Certificate() == before {
+		t.Errorf("%d certificates issued, want 1; a new one in use: %v", counting.issued, k.Certificate() != before)
+	}
+}
+
 func TestWritePrivateFile(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")

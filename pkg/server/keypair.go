@@ -43,6 +43,15 @@ type KeyPair struct {
 	mu      sync.Mutex
 	file    []byte // what current was read from or written as
 	current *tls.Certificate
+
+	// unwritten is what was issued last and could not be written yet.
+	unwritten *pairFile
+}
+
+// A pairFile is a key pair and the file it makes.
+type pairFile struct {
+	data []byte
+	crt  *tls.Certificate
 }
 
 // NewKeyPair returns a KeyPair that has nothing yet. Refresh gives it something.
@@ -77,7 +86,7 @@ func (k *KeyPair) Refresh(ctx context.Context) error {
 	} else {
 		k.cfg.Log.InfoContext(ctx, "the HTTPS key pair is made anew", "path", k.cfg.Path, "because", pki.EscapeText(err.Error()))
 	}
-	if err := k.renew(ctx, cas); err != nil {
+	if err := k.renew(ctx, cas, now); err != nil {
 		return fmt.Errorf("HTTPS key pair %q: %w", k.cfg.Path, err)
 	}
 	return nil
@@ -170,30 +179,45 @@ func (k *KeyPair) verify(leaf *x509.Certificate, cas []*x509.Certificate, now ti
 	return leaf.VerifyHostname(k.cfg.Host)
 }
 
-// renew makes a key pair, writes it, and only then uses it.
-func (k *KeyPair) renew(ctx context.Context, cas []*x509.Certificate) error {
+// renew makes a key pair, writes it, and only then uses it. While the file cannot be written it
+// tries so with the same one: each that is issued is on record for months.
+func (k *KeyPair) renew(ctx context.Context, cas []*x509.Certificate, now time.Time) error {
+	made := k.unwritten
+	if made == nil || k.verify(made.crt.Leaf, cas, now) != nil || !now.Before(k.renewAt(made.crt.Leaf)) {
+		var err error
+		if made, err = k.issue(ctx, cas); err != nil {
+			return err
+		}
+	}
+	k.unwritten = made
+	if err := writePrivateFile(k.cfg.Path, made.data); err != nil {
+		return err
+	}
+	k.file, k.current, k.unwritten = made.data, made.crt, nil
+	k.cfg.Log.InfoContext(ctx, "new HTTPS certificate", "not_after", made.crt.Leaf.NotAfter, "path", k.cfg.Path)
+	return nil
+}
+
+// issue makes a key and has it certified.
+func (k *KeyPair) issue(ctx context.Context, cas []*x509.Certificate) (*pairFile, error) {
 	keyType, err := pki.KeyTypeOf(cas[len(cas)-1].PublicKey)
 	if err != nil {
 		keyType = pki.DefaultKeyType // an imported CA of a kind that is not made any more
 	}
 	key, err := keyType.Generate()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keyPEM, err := pki.EncodePrivateKeyPEM(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	leaf, issuer, err := k.cfg.Issuer.IssueServer(ctx, key.Public())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	data := slices.Concat(keyPEM, pki.EncodeCertificatePEM(leaf.Raw), pki.EncodeCertificatePEM(issuer.Raw))
-	if err := writePrivateFile(k.cfg.Path, data); err != nil {
-		return err
-	}
-	k.file = data
-	k.current = &tls.Certificate{Certificate: [][]byte{leaf.Raw, issuer.Raw}, PrivateKey: key, Leaf: leaf}
-	k.cfg.Log.InfoContext(ctx, "new HTTPS certificate", "not_after", leaf.NotAfter, "path", k.cfg.Path)
-	return nil
+	return &pairFile{
+		data: slices.Concat(keyPEM, pki.EncodeCertificatePEM(leaf.Raw), pki.EncodeCertificatePEM(issuer.Raw)),
+		crt:  &tls.Certificate{Certificate: [][]byte{leaf.Raw, issuer.Raw}, PrivateKey: key, Leaf: leaf},
+	}, nil
 }
