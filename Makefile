@@ -16,7 +16,7 @@ ifeq ($(CC_FOUND),)
 export CGO_ENABLED = 0
 endif
 
-TOOLS := cauased:cauased cauase:cauase probe:cauase-probe rerequest:cauase-rerequest keyid:cauase-key-id
+TOOLS := cauased:cauased cauase:cauase updater:cauase-updater probe:cauase-probe rerequest:cauase-rerequest keyid:cauase-key-id
 
 # Pinned here rather than in go.mod: their dependencies are no business of who builds cauase.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},
 	"client/clienttest": {"clock", "envelope", "pki"},
+	"updater":           {"client", "clock", "pemfile", "pki"},
 	"fleet":             {}, // tests only
 	"server":            {"audit", "ca", "clock", "envelope", "pemfile", "pki", "store"},
 }

@@ -235,6 +235,9 @@ func (s Store) createDirectory(entries []entry) (bool, error) {
 	if err := os.Mkdir(s.Path, 0o755); err != nil {
 		return false, err
 	}
+	if err := os.Chmod(s.Path, 0o755); err != nil { // whatever the umask
+		return false, err
+	}
 	if _, err := s.writeDirectory(entries); err != nil {
 		_ = os.Remove(s.Path)
 		return false, err

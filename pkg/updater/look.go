@@ -1,0 +1,247 @@
+package updater
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+// A sight is what the files hold at one moment.
+type sight struct {
+	pairState PairState
+	pair      pemfile.Pair
+	pairErr   error
+	rawKey    []byte // of the file with the key
+	rawCrt    []byte // nil where that is the same file
+
+	request    *pki.Request // nil if there is none that can be read
+	requestErr error
+
+	ca, casca, crl storeSight
+	crls           []*x509.RevocationList
+}
+
+type storeSight struct {
+	state StoreState
+	crts  []*x509.Certificate
+	err   error
+}
+
+// look reads all files of a job.
+func look(j *Job, now time.Time) *sight {
+	s := &sight{}
+	lookAtPair(j, s)
+	if j.CSR != "" {
+		var content []byte
+		if content, s.requestErr = pemfile.Read(j.CSR); s.requestErr == nil {
+			s.request, s.requestErr = pki.ParseRequest(bytes.TrimSpace(content))
+		}
+		if s.requestErr != nil {
+			s.requestErr = fmt.Errorf("%s: %w", j.CSR, s.requestErr)
+		}
+	}
+	s.ca = lookAtCAs(j.CA)
+	if j.CASCA != "" {
+		s.casca = s.ca
+		if filepath.Clean(j.CASCA) != filepath.Clean(j.CA) {
+			s.casca = lookAtCAs(j.CASCA)
+		}
+	}
+	lookAtCRLs(j, s, now)
+	return s
+}
+
+func lookAtPair(j *Job, s *sight) {
+	if j.Crt == "" {
+		return
+	}
+	paths := pemfile.PairPaths{Crt: j.Crt, Key: j.Key}
+	keyPath := j.Crt
+	if !paths.Combined() {
+		keyPath = j.Key
+		s.rawCrt, _ = pemfile.Read(j.Crt)
+	}
+	s.rawKey, _ = pemfile.Read(keyPath)
+	s.pair, s.pairErr = pemfile.ReadPair(paths)
+	switch {
+	case s.pairErr == nil && s.pair.Crt != nil:
+		s.pairState = PairGood
+	case s.pairErr == nil && len(bytes.TrimSpace(s.rawCrt)) > 0:
+		s.pairState, s.pairErr = PairBroken, fmt.Errorf("%s holds no certificate", j.Crt)
+	case s.pairErr == nil:
+		s.pairState = PairNoCertificate
+	case errors.Is(s.pairErr, pemfile.ErrMismatch):
+		s.pairState = PairMismatch
+	case errors.Is(s.pairErr, fs.ErrNotExist) && len(bytes.TrimSpace(s.rawKey)) == 0:
+		s.pairState = PairNoKey
+	default:
+		s.pairState = PairBroken
+	}
+}
+
+func lookAtCAs(path string) storeSight {
+	crts, err := pemfile.CAStore(path).ReadCertificates()
+	switch {
+	case err != nil:
+		return storeSight{state: StoreBroken, err: err}
+	case len(crts) == 0:
+		return storeSight{state: StoreMissing}
+	}
+	return storeSight{crts: crts}
+}
+
+func lookAtCRLs(j *Job, s *sight, now time.Time) {
+	all, err := pemfile.CRLStore(j.CRL).ReadCRLs()
+	if err != nil {
+		s.crl = storeSight{state: StoreBroken, err: err}
+		return
+	}
+	for _, ca := range s.ca.crts {
+		if crl := crlOf(ca, all); crl != nil {
+			s.crls = append(s.crls, crl)
+		} else if pki.CheckValidity(ca, now) == nil {
+			s.crl.state = StoreMissing
+		}
+	}
+	if len(s.crls) == 0 {
+		s.crl.state = StoreMissing
+		s.crls = nil
+		if s.ca.state != StoreGood {
+			s.crls = all // nothing to judge them by
+		}
+	}
+}
+
+// crlOf returns the newest list of ca.
+func crlOf(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
+	var newest *x509.RevocationList
+	for _, crl := range crls {
+		if !bytes.Equal(crl.RawIssuer, ca.RawSubject) || crl.CheckSignatureFrom(ca) != nil {
+			continue
+		}
+		if newest == nil || newest.Number == nil || crl.Number != nil && crl.Number.Cmp(newest.Number) > 0 {
+			newest = crl
+		}
+	}
+	return newest
+}
+
+func (s *sight) revoked() bool {
+	if s.pairState != PairGood {
+		return false
+	}
+	for _, crl := range s.crls {
+		if !bytes.Equal(crl.RawIssuer, s.pair.Crt.RawIssuer) {
+			continue
+		}
+		for _, entry := range crl.RevokedCertificateEntries {
+			if entry.SerialNumber.Cmp(s.pair.Crt.SerialNumber) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// crlLife is the validity of the list that ends first, among those of CAs still valid.
+func (s *sight) crlLife(now time.Time) (life Life, first *x509.RevocationList) {
+	for _, crl := range s.crls {
+		if i := issuerOf(crl, s.ca.crts); i != nil && pki.CheckValidity(i, now) != nil {
+			continue
+		}
+		if first == nil || crl.NextUpdate.Before(life.To) {
+			first, life = crl, Life{crl.ThisUpdate, crl.NextUpdate}
+		}
+	}
+	return life, first
+}
+
+func issuerOf(crl *x509.RevocationList, cas []*x509.Certificate) *x509.Certificate {
+	for _, ca := range cas {
+		if bytes.Equal(crl.AuthorityKeyId, ca.SubjectKeyId) {
+			return ca
+		}
+	}
+	return nil
+}
+
+// fraction turns what does not change into a number from 0 to 1, so that neither a
+// restart nor a second look moves what depends on it.
+func fraction(seeds ...[]byte) float64 {
+	h := sha256.New()
+	for _, seed := range seeds {
+		h.Write(seed)
+		h.Write([]byte{0})
+	}
+	return float64(binary.BigEndian.Uint64(h.Sum(nil))>>11) / (1 << 53)
+}
+
+func digestOf(r *pki.Request) string { return hex.EncodeToString(r.Digest[:]) }
+
+// fingerprint tells cheaply whether any of the files may have changed.
+func fingerprint(paths []string) string {
+	var b strings.Builder
+	for _, path := range paths {
+		stat(&b, path)
+		entries, err := os.ReadDir(path) // fails at once for files
+		if err != nil {
+			continue
+		}
+		for i, e := range entries {
+			if i == maxWatched {
+				break
+			}
+			if !strings.HasPrefix(e.Name(), ".") {
+				stat(&b, filepath.Join(path, e.Name()))
+			}
+		}
+	}
+	return b.String()
+}
+
+// maxWatched bounds the files of a directory that are looked at for changes.
+const maxWatched = 1000
+
+func stat(b *strings.Builder, path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		fmt.Fprintf(b, "%s: gone\n", path)
+		return
+	}
+	ino := uint64(0)
+	ctime := int64(0)
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		ino, ctime = sys.Ino, sys.Ctim.Nano()
+	}
+	fmt.Fprintf(b, "%s: %d %d %d %d %v\n", path, ino, ctime, info.Size(), info.ModTime().UnixNano(), info.IsDir())
+}
+
+func sameCertificates(a, b []*x509.Certificate) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(crt *x509.Certificate) bool { return !slices.ContainsFunc(b, crt.Equal) })
+}
+
+func sameCRLs(a, b []*x509.RevocationList) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(x *x509.RevocationList) bool {
+		return !slices.ContainsFunc(b, func(y *x509.RevocationList) bool { return bytes.Equal(x.Raw, y.Raw) })
+	})
+}
+
+// checkIssued is client.CheckIssued, by the CA certificates on disk.
+func (s *sight) checkIssued(now time.Time) error {
+	return client.CheckIssued(s.pair.Crt, s.pair.Key.Public(), s.ca.crts, now)
+}

@@ -1,0 +1,303 @@
+package updater
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pki"
+)
+
+// Counts are what has happened since the start.
+type Counts struct {
+	Renewals     int          `json:"renewals"`
+	Enrolments   int          `json:"enrolments"`
+	Mended       int          `json:"mended"`
+	Hooks        int          `json:"hooks"`
+	HookFailures int          `json:"hook_failures"`
+	Failures     map[Task]int `json:"failures,omitempty"`
+}
+
+func (c *Counts) failed(task Task) {
+	// Never changed in place: statuses share it with other goroutines.
+	failures := map[Task]int{task: 1}
+	for t, n := range c.Failures {
+		failures[t] += n
+	}
+	c.Failures = failures
+}
+
+// The words for how a job does, the worst that applies.
+const (
+	StateOK       = "ok"
+	StateHook     = "hook failing"
+	StatePending  = "pending"
+	StateFailing  = "failing"
+	StateRejected = "rejected"
+	StateRevoked  = "revoked"
+	StateExpired  = "expired"
+	StateBlocked  = "blocked" // until somebody does something
+	StateLocked   = "locked"
+)
+
+// A Status is how a job does.
+type Status struct {
+	Name  string `json:"name,omitempty"`
+	CAURL string `json:"ca_url"`
+	Mode  string `json:"mode"`
+	State string `json:"state"`
+
+	Certificate *CertificateStatus `json:"certificate,omitempty"`
+	CAs         []EndStatus        `json:"ca_certificates"`
+	CRLs        []EndStatus        `json:"revocation_lists"`
+
+	// Budget is for how long the daemon may be out of reach before something here
+	// expires, in seconds, and Limit what that would be.
+	Budget float64 `json:"outage_budget_seconds"`
+	Limit  string  `json:"outage_budget_limit"`
+
+	Request  string     `json:"request,omitempty"` // id of the one that is pending
+	Problems []Problem  `json:"problems"`
+	Hook     HookStatus `json:"hook"`
+	Contact  time.Time  `json:"last_contact,omitzero"`
+	Looked   time.Time  `json:"looked_at"`
+	Wake     time.Time  `json:"next_wake_up,omitzero"`
+	Counts   Counts     `json:"counts"`
+}
+
+// BudgetAt is the budget at a time after the status was made, in seconds.
+func (s *Status) BudgetAt(now time.Time) float64 {
+	return max(0, s.Budget-now.Sub(s.Looked).Seconds())
+}
+
+// A CertificateStatus describes the certificate.
+type CertificateStatus struct {
+	File     string    `json:"file"`
+	Subject  string    `json:"subject"`
+	SANs     []string  `json:"sans"`
+	Serial   string    `json:"serial"`
+	NotAfter time.Time `json:"not_after"`
+	RenewAt  time.Time `json:"renew_at"`
+}
+
+// An EndStatus is when a CA certificate or a revocation list ends.
+type EndStatus struct {
+	File  string    `json:"file"`
+	KeyID string    `json:"key_id"`
+	End   time.Time `json:"end"`
+}
+
+// A HookStatus says whether the hook still has to hear of something.
+type HookStatus struct {
+	Pending  []string  `json:"pending"`
+	Failures int       `json:"failures"`
+	Error    string    `json:"error,omitempty"`
+	Next     time.Time `json:"next_try,omitzero"`
+}
+
+// publish tells the outside how things are.
+func (w *worker) publish(s *sight, state State, plan Plan, now time.Time) {
+	w.conditions(s, state, now)
+	status := w.describe(s, state, now)
+	status.Wake = plan.Wake
+	old := w.status.Swap(status)
+	if w.o.OnStatus != nil && (old == nil || old.State != status.State || old.summary() != status.summary()) {
+		w.o.OnStatus()
+	}
+}
+
+func (s *Status) summary() string {
+	text := fmt.Sprintf("%s, outage budget %.0f days", s.State, s.Budget/day.Seconds())
+	if s.Name != "" {
+		text = s.Name + ": " + text
+	}
+	return text
+}
+
+func (w *worker) describe(s *sight, state State, now time.Time) *Status {
+	m := &w.memory
+	st := &Status{
+		Name: w.job.Name, CAURL: w.job.CAURL, Mode: "service", CAs: []EndStatus{}, CRLs: []EndStatus{},
+		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: w.counts,
+		Hook: HookStatus{Pending: slices.Clone(m.Changed), Failures: m.HookFailures, Error: m.HookError, Next: m.HookNext},
+	}
+	if w.job.Authority == client.CAU {
+		st.Mode = "user"
+	}
+	for _, p := range m.Problems {
+		st.Problems = append(st.Problems, *p)
+	}
+	if m.Request != nil && m.Request.ID != 0 {
+		st.Request = m.Request.ID.String()
+	}
+	var ends []end
+	if w.job.Crt != "" {
+		e := end{what: "certificate"}
+		if s.pairState == PairGood {
+			e.at = s.pair.Crt.NotAfter
+			st.Certificate = &CertificateStatus{
+				File: w.job.Crt, Subject: pki.SubjectString(s.pair.Crt.RawSubject), SANs: pki.SANStrings(s.pair.Crt.Extensions),
+				Serial: "0x" + s.pair.Crt.SerialNumber.Text(16), NotAfter: e.at.UTC(),
+				RenewAt: w.timing().RenewAt(state.Certificate, state.Jitter).UTC(),
+			}
+		}
+		ends = append(ends, e)
+	}
+	newest := end{what: "CA certificate"}
+	for _, ca := range s.ca.crts {
+		newest.at = later(newest.at, ca.NotAfter)
+		st.CAs = append(st.CAs, EndStatus{w.job.CA, fmt.Sprintf("%x", ca.SubjectKeyId), ca.NotAfter.UTC()})
+	}
+	for _, crl := range s.crls {
+		st.CRLs = append(st.CRLs, EndStatus{w.job.CRL, fmt.Sprintf("%x", crl.AuthorityKeyId), crl.NextUpdate.UTC()})
+	}
+	list := end{what: "revocation list"}
+	if s.crl.state == StoreGood {
+		life, _ := s.crlLife(now)
+		list.at = life.To
+	}
+	ends = append(ends, newest, list)
+	first := slices.MinFunc(ends, func(a, b end) int { return a.at.Compare(b.at) })
+	st.Limit = first.what
+	if !first.at.IsZero() {
+		st.Budget = max(0, first.at.Sub(now).Seconds())
+	}
+	st.State = word(st, state, now)
+	return st
+}
+
+type end struct {
+	what string
+	at   time.Time
+}
+
+func word(st *Status, state State, now time.Time) string {
+	classes := map[string]bool{}
+	blocked, failing, enrolling := false, false, false
+	for _, p := range st.Problems {
+		classes[p.Class] = true
+		blocked = blocked || p.Task == taskPair || p.Task == taskStores || p.Task == taskRequest
+		failing = failing || p.Failures > 0
+		enrolling = enrolling || p.Task == TaskEnrol
+	}
+	switch {
+	case classes[classRejected] || state.Request == RequestRejected && state.Pair != PairGood:
+		return StateRejected
+	case state.Revoked:
+		return StateRevoked
+	case state.Pair == PairGood && now.After(state.Certificate.To):
+		return StateExpired
+	case blocked:
+		return StateBlocked
+	case failing:
+		return StateFailing
+	case state.Pair != PairGood && state.Pair != PairUnmanaged:
+		return StatePending
+	case state.CA != StoreGood || state.CRL != StoreGood:
+		return StatePending
+	case st.Hook.Error != "":
+		return StateHook
+	}
+	return StateOK
+}
+
+// conditions notes what only somebody can mend.
+func (w *worker) conditions(s *sight, state State, now time.Time) {
+	class, message, hint := w.pairCondition(s, state, now)
+	w.condition(taskPair, class, message, hint)
+	class, message, hint = "", "", ""
+	if state.CA == StoreBroken && !state.CAMendable {
+		err := s.ca.err
+		if err == nil {
+			err = s.casca.err
+		}
+		class, message = "unreadable", err.Error()
+		hint = "restore it from a copy, or remove it to start anew; nothing is trusted meanwhile, and nothing is fetched"
+	} else if s.crl.state == StoreBroken && s.crl.err != nil {
+		class, message = "unreadable", s.crl.err.Error()
+	}
+	w.condition(taskStores, class, message, hint)
+	class, message = "", ""
+	if state.Request == RequestBroken && state.Pair != PairGood {
+		class, message = "unreadable", s.requestErr.Error()
+	}
+	w.condition(taskRequest, class, message, "make one with cauase request or cauase-rerequest")
+	class, message = "", ""
+	if p := w.memory.problem(TaskRenew); p != nil && state.Pair == PairGood && !now.After(state.Certificate.To) &&
+		state.Certificate.To.Sub(now) < state.Certificate.length()/10 {
+		class, message = "last tenth", fmt.Sprintf("%s expires on %s, and its renewal keeps failing: %s", w.job.Crt, stamp(state.Certificate.To), p.Message)
+	}
+	w.condition(taskUrgent, class, message, "")
+}
+
+func (w *worker) condition(task Task, class, message, hint string) {
+	if class == "" {
+		w.resolved(task)
+		return
+	}
+	w.problem(task, class, pki.EscapeText(message), hint, time.Time{})
+}
+
+func (w *worker) pairCondition(s *sight, state State, now time.Time) (class, message, hint string) {
+	j := w.job
+	key := j.Key
+	if key == "" {
+		key = j.Crt
+	}
+	again := fmt.Sprintf("get a new one: put a CSR for the key in %s into a file and name it with --csr, or use cauase request --crt NEW --key NEWKEY and put both in place", key)
+	switch state.Pair {
+	case PairGood:
+		switch {
+		case state.Revoked:
+			return classRevoked, j.Crt + " has been revoked", "if that was not meant, " + again
+		case now.After(state.Certificate.To) && state.Request == RequestNone:
+			return classExpired, fmt.Sprintf("%s expired on %s and cannot be renewed any more", j.Crt, stamp(state.Certificate.To)), again
+		case now.After(state.Certificate.To):
+			return classExpired + ", asking", fmt.Sprintf("%s expired on %s; a new one is asked for with the names of %s", j.Crt, stamp(state.Certificate.To), j.CSR),
+				"an administrator has to sign the request"
+		case len(s.ca.crts) > 0:
+			if err := s.checkIssued(now); err != nil {
+				class, hint = explain(err)
+				return class, j.Crt + ": " + err.Error(), hint
+			}
+		}
+	case PairNoKey:
+		if !state.Mendable && state.Request == RequestNone {
+			return "no key", "there is no private key in " + key, "restore it, or configure a CSR: then a new key is made and a certificate like that is asked for"
+		}
+	case PairNoCertificate:
+		if !state.Mendable && state.Request == RequestNone {
+			return "no certificate", "there is no certificate in " + j.Crt, again
+		}
+	case PairMismatch, PairBroken:
+		if state.Recovered || state.Pair == PairBroken {
+			return classify(s.pairErr), s.pairErr.Error(), "put the right key and certificate in place; nothing is overwritten meanwhile"
+		}
+	}
+	return "", "", ""
+}
+
+func taskVerb(task Task) string {
+	switch task {
+	case TaskRefresh:
+		return "fetch CA certificates"
+	case taskCRL:
+		return "fetch revocation lists"
+	case TaskRenew:
+		return "renew the certificate"
+	case TaskEnrol:
+		return "get a certificate"
+	case TaskFiles:
+		return "write files"
+	case taskPair:
+		return "use key and certificate"
+	case taskStores:
+		return "use CA certificates or revocation lists"
+	case taskUrgent:
+		return "renew in time"
+	case taskRequest:
+		return "use the CSR"
+	}
+	return string(task)
+}

@@ -1,0 +1,582 @@
+package updater
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+// known is what was found good before, to mend files with and to notice that somebody
+// else has changed them.
+type known struct {
+	rawKey, rawCrt []byte
+	crt            *x509.Certificate
+	ca, casca      []*x509.Certificate
+	crls           []*x509.RevocationList
+	tag            string // of crls, see client.RevalidateCRLs
+}
+
+// A worker does one job. All but what says otherwise belongs to the goroutine of run.
+type worker struct {
+	job   *Job
+	o     Options
+	log   *slog.Logger
+	paths pemfile.PairPaths
+
+	service, cas *client.Client
+	locks        []*os.File
+
+	memory    memory
+	known     known
+	pairState PairState
+	pairSince time.Time
+	recovered bool
+	refreshed time.Time
+	touched   bool
+	pending   bool
+	eager     bool
+	silent    bool // nothing is written
+	wrote     bool // what has changed since the last look was our doing
+	trials    map[Task]*trial
+
+	netBusy, hookBusy bool
+	during            []string // changed while the hook runs
+	results           chan func()
+	kick              chan struct{} // somebody should look; from any goroutine
+
+	print  string // fingerprint at the last look
+	looked time.Time
+	counts Counts
+	rounds atomic.Int64 // for tests
+	beat   atomic.Int64 // Unix seconds of the last sign of life
+	status atomic.Pointer[Status]
+}
+
+// A trial is a task that has failed.
+type trial struct {
+	backoff *backoff.ExponentialBackOff
+	next    time.Time
+}
+
+func newWorker(job *Job, o Options) (*worker, error) {
+	w := &worker{
+		job: job, o: o, log: o.Log, trials: map[Task]*trial{},
+		results: make(chan func(), 2), kick: make(chan struct{}, 1),
+	}
+	if job.Name != "" {
+		w.log = w.log.With("job", job.Name)
+	}
+	w.paths = pemfile.PairPaths{Crt: job.Crt, Key: job.Key, Attributes: job.attributes(o.Step)}
+	options := client.Options{
+		URL: job.CAURL, Authority: job.Authority, Clock: o.Clock, CatchUp: job.CatchUp,
+		UserAgent: o.UserAgent, Transport: o.Transport, Timeout: o.Timeout,
+	}
+	var err error
+	if w.service, err = client.New(options); err != nil {
+		return nil, err
+	}
+	if w.cas = w.service; job.Authority != client.CAS {
+		options.Authority = client.CAS
+		w.cas, err = client.New(options)
+	}
+	return w, err
+}
+
+// open takes the files for this worker, and reads what is remembered.
+func (w *worker) open() error {
+	for _, path := range w.job.locked() {
+		f, err := lock(path)
+		if err != nil {
+			w.close()
+			return err
+		}
+		w.locks = append(w.locks, f)
+	}
+	var err error
+	if w.memory, err = loadMemory(w.job.statePath()); err != nil {
+		w.log.Warn("what was remembered cannot be read, and is forgotten", "file", w.job.statePath(), "error", err.Error())
+	}
+	w.sweep()
+	return nil
+}
+
+// sweep removes what crashes have left behind.
+func (w *worker) sweep() {
+	// Files that are shared with other agents may be being written by them.
+	before := w.o.Clock.Now().Add(-time.Hour)
+	pemfile.CAStore(w.job.CA).Sweep(before)
+	pemfile.CRLStore(w.job.CRL).Sweep(before)
+	if w.job.CASCA != "" {
+		pemfile.CAStore(w.job.CASCA).Sweep(before)
+	}
+	pemfile.Sweep(w.job.statePath(), w.o.Clock.Now())
+	if w.job.Crt != "" {
+		w.recover()
+	}
+}
+
+func (w *worker) recover() {
+	w.recovered = true
+	mended, err := pemfile.RecoverPair(w.paths)
+	switch {
+	case mended:
+		w.log.Warn("an interrupted change of key and certificate was completed or undone", "certificate", w.job.Crt)
+		w.changed("crt", "key")
+	case err != nil && !errors.Is(err, pemfile.ErrMismatch):
+		w.log.Debug("looked for an interrupted change", "error", err.Error())
+	}
+}
+
+func (w *worker) close() {
+	for _, f := range w.locks {
+		_ = f.Close()
+	}
+	w.locks = nil
+	w.service.Close()
+	w.cas.Close()
+}
+
+// changed remembers, before it is true, that files change, for the hook to hear of it.
+func (w *worker) changed(what ...string) {
+	if w.job.OnRenew == "" {
+		return
+	}
+	if w.hookBusy {
+		w.during = append(w.during, what...)
+	}
+	w.memory.changed(what...)
+	w.memory.HookNext = time.Time{}
+	w.save()
+}
+
+func (w *worker) save() {
+	if w.silent {
+		return
+	}
+	err := w.memory.save(w.job.statePath(), pemfile.Attributes{Owner: w.job.Owner, Group: w.job.Group, Step: w.o.Step})
+	if err != nil {
+		w.log.Warn("cannot remember across restarts what is pending", "error", err.Error())
+	}
+}
+
+// run keeps the files true until ctx ends.
+func (w *worker) run(ctx context.Context) {
+	for {
+		wake := w.round(ctx)
+		if !w.wait(ctx, wake) {
+			break
+		}
+	}
+	// What the daemon has issued meanwhile is stored, not thrown away.
+	for w.netBusy || w.hookBusy {
+		(<-w.results)()
+	}
+}
+
+// once does what is due, and returns when nothing is left that could be done now.
+func (w *worker) once(ctx context.Context) {
+	w.eager = true
+	w.memory.HookNext = time.Time{}
+	for {
+		w.round(ctx)
+		if !w.netBusy && !w.hookBusy {
+			return
+		}
+		(<-w.results)()
+	}
+}
+
+// maxMends bounds what is mended in one go: somebody may be undoing it.
+const maxMends = 3
+
+// round looks, decides and acts, and returns when to do so again.
+func (w *worker) round(ctx context.Context) time.Time {
+	for i := 1; ; i++ {
+		w.rounds.Add(1)
+		now := w.o.Clock.Now()
+		w.looked = now
+		w.beat.Store(now.Unix())
+		w.print = fingerprint(w.job.paths())
+		s := look(w.job, now)
+		w.notice(s, now)
+		state := w.state(s, now)
+		plan := Decide(w.timing(), state, now)
+		mended := w.act(ctx, s, plan)
+		w.publish(s, state, plan, now)
+		if !mended || i == maxMends {
+			return plan.Wake
+		}
+	}
+}
+
+func (w *worker) timing() Timing {
+	return Timing{Threshold: w.job.Threshold, CRLThreshold: w.job.CRLThreshold, MaxSleep: w.job.MaxSleep, Eager: w.eager}
+}
+
+// act does what is planned. It reports whether files were mended, after which it is time to
+// look again.
+func (w *worker) act(ctx context.Context, s *sight, plan Plan) (mended bool) {
+	var network []Action
+	for _, action := range plan.Actions {
+		switch action {
+		case ActRecover:
+			w.recover()
+			mended = true
+		case ActMend:
+			mended = w.mend("key and certificate", w.mendPair, "crt", "key") || mended
+		case ActMendCA:
+			mended = w.mend("CA certificates", w.mendCAs, "ca") || mended
+		case ActMendCRL:
+			mended = w.mend("revocation lists", w.mendCRLs, "crl") || mended
+		case ActHook:
+			w.startHook(ctx)
+		default:
+			network = append(network, action)
+		}
+	}
+	if len(network) > 0 && !mended {
+		w.startTalk(ctx, s, network)
+	}
+	return mended
+}
+
+func (w *worker) startTalk(ctx context.Context, s *sight, actions []Action) {
+	if w.netBusy || ctx.Err() != nil {
+		return
+	}
+	t := &talk{
+		job: w.job, clock: w.o.Clock.Now, service: w.service, cas: w.cas, paths: w.paths,
+		sight: s, known: w.known,
+	}
+	if h := w.memory.Request; h != nil {
+		copied := *h
+		t.handedIn = &copied
+	}
+	w.netBusy = true
+	go func() {
+		t.run(ctx, actions)
+		w.results <- func() {
+			w.netBusy = false
+			w.finish(ctx, t)
+		}
+	}()
+}
+
+func (w *worker) startHook(ctx context.Context) {
+	if w.hookBusy || ctx.Err() != nil {
+		return
+	}
+	// Counted before it runs: one that ends us, too, must not do so again and again.
+	m := &w.memory
+	m.HookFailures++
+	m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
+	w.save()
+	run := HookRun{Path: w.job.OnRenew, Env: w.job.hookEnv(m.Changed), Timeout: w.job.HookTimeout, Log: w.log}
+	w.hookBusy, w.during = true, nil
+	go func() {
+		err := w.o.Hook(ctx, run)
+		w.results <- func() { w.hookEnded(ctx, err) }
+	}()
+}
+
+func (w *worker) hookEnded(ctx context.Context, err error) {
+	w.hookBusy = false
+	m := &w.memory
+	switch {
+	case err == nil:
+		w.counts.Hooks++
+		w.log.Info("hook has run", "hook", w.job.OnRenew, "changed", m.Changed, "after_failures", m.HookFailures-1)
+		m.Changed, m.HookFailures, m.HookError, m.HookNext = nil, 0, "", time.Time{}
+		m.changed(w.during...)
+	case ctx.Err() != nil:
+		// Not at once: the hook may be what has ended us.
+		m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
+		w.log.Warn("the hook was ended with the agent, and will be run again", "hook", w.job.OnRenew)
+	default:
+		w.counts.HookFailures++
+		m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
+		if text := pki.EscapeText(err.Error()); m.HookError != text {
+			m.HookError = text
+			w.log.Error("the hook failed, and is tried again until it succeeds", "hook", w.job.OnRenew, "error", text, "next", stamp(m.HookNext))
+		}
+	}
+	w.during = nil
+	w.save()
+}
+
+// hookDelay is how long to wait after so many failures.
+func hookDelay(failures int) time.Duration {
+	b := backoff.NewExponentialBackOff()
+	b.RandomizationFactor = 0.2
+	b.InitialInterval = min(time.Hour, 2*time.Second<<min(failures, 20))
+	b.Reset()
+	return b.NextBackOff()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+const (
+	poll        = time.Minute // looks for what events miss, and at the wall clock
+	pollUnseen  = time.Second // without events
+	debounce    = 50 * time.Millisecond
+	clockJump   = time.Minute
+	farthestTry = 2 * time.Hour // beyond what backoff asks for
+)
+
+// wait waits until it is time for another round. It returns false when ctx has ended.
+func (w *worker) wait(ctx context.Context, wake time.Time) bool {
+	every := poll
+	if w.o.watched != nil && !w.o.watched() {
+		every = pollUnseen
+	}
+	for {
+		now := w.o.Clock.Now()
+		w.beat.Store(now.Unix())
+		timer := time.NewTimer(max(min(wake.Sub(now), every), time.Millisecond))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case result := <-w.results:
+			timer.Stop()
+			result()
+			return true
+		case <-w.kick:
+			timer.Stop()
+			if !sleep(ctx, debounce) {
+				return false
+			}
+		case <-timer.C:
+		}
+		now = w.o.Clock.Now()
+		if !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.print {
+			return true
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// notice compares what is seen with what is known.
+func (w *worker) notice(s *sight, now time.Time) {
+	if s.pairState != w.pairState || w.pairSince.IsZero() {
+		w.pairState, w.pairSince, w.recovered = s.pairState, now, false
+	}
+	if s.pairState == PairGood {
+		if !w.wrote && w.known.crt != nil && !w.known.crt.Equal(s.pair.Crt) {
+			w.log.Info("another key and certificate are here, from now on these are kept", "certificate", w.job.Crt,
+				"subject", pki.SubjectString(s.pair.Crt.RawSubject), "not_after", stamp(s.pair.Crt.NotAfter))
+		}
+		w.known.crt, w.known.rawKey, w.known.rawCrt = s.pair.Crt, s.rawKey, s.rawCrt
+	}
+	w.touched = w.noticeCAs(w.job.CA, &w.known.ca, s.ca) || w.touched
+	if w.job.CASCA != "" {
+		w.touched = w.noticeCAs(w.job.CASCA, &w.known.casca, s.casca) || w.touched
+	}
+	if !w.wrote && s.crl.state == StoreGood && w.known.crls != nil && !sameCRLs(w.known.crls, s.crls) {
+		w.log.Info("other revocation lists are here", "file", w.job.CRL)
+		w.touched = true
+	}
+	// Those known are kept, too, to notice lists that are older.
+	if s.crl.state == StoreGood && len(s.crls) > 0 && (w.known.crls == nil || newerCRLs(s.crls, w.known.crls)) {
+		w.known.crls = s.crls
+	}
+	w.wrote = false
+}
+
+func newerCRLs(a, b []*x509.RevocationList) bool {
+	for _, crl := range a {
+		for _, other := range b {
+			if bytes.Equal(crl.AuthorityKeyId, other.AuthorityKeyId) && crl.Number != nil && other.Number != nil && crl.Number.Cmp(other.Number) < 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (w *worker) noticeCAs(path string, known *[]*x509.Certificate, seen storeSight) bool {
+	if seen.state != StoreGood {
+		return false
+	}
+	other := !w.wrote && *known != nil && !sameCertificates(*known, seen.crts)
+	if other {
+		w.log.Info("other CA certificates are here", "file", path)
+	}
+	*known = seen.crts
+	return other
+}
+
+// state puts together what Decide needs.
+func (w *worker) state(s *sight, now time.Time) State {
+	state := State{
+		Pair: s.pairState, Since: w.pairSince, Recovered: w.recovered,
+		Revoked:  s.revoked(),
+		Mendable: w.mendable(s),
+		CA:       worse(s.ca.state, s.casca.state), CAMendable: w.caMendable(s),
+		CRL: s.crl.state, CRLMendable: w.crlMendable(s, now),
+		Refreshed: w.refreshed, Touched: w.touched,
+		Retry:       map[Task]time.Time{},
+		NetworkBusy: w.netBusy, HookBusy: w.hookBusy,
+	}
+	if s.pairState == PairGood {
+		state.Certificate = Life{s.pair.Crt.NotBefore, s.pair.Crt.NotAfter}
+		state.Jitter = fraction(s.pair.Crt.Raw)
+	}
+	if life, first := s.crlLife(now); first != nil {
+		host, _ := os.Hostname()
+		state.CRLs, state.CRLJitter = life, fraction(first.Raw[:min(len(first.Raw), 256)], []byte(host), []byte(w.job.CRL))
+	}
+	switch {
+	case w.job.CSR == "":
+		state.Request = RequestNone
+	case s.request == nil:
+		state.Request = RequestBroken
+	case w.memory.Request != nil && w.memory.Request.Rejected && w.memory.Request.Digest == digestOf(s.request):
+		state.Request = RequestRejected
+	default:
+		state.Request = RequestReady
+	}
+	for task, t := range w.trials {
+		// A clock that was set back must not put this off for years.
+		if t.next.Before(now.Add(farthestTry)) {
+			state.Retry[task] = t.next
+		}
+	}
+	state.Retry[TaskRefresh] = later(state.Retry[TaskRefresh], state.Retry[taskCRL])
+	if len(w.memory.Changed) > 0 && w.job.OnRenew != "" {
+		state.HookDue = w.memory.HookNext
+		if state.HookDue.IsZero() || state.HookDue.After(now.Add(farthestTry)) {
+			state.HookDue = now
+		}
+	}
+	return state
+}
+
+func worse(a, b StoreState) StoreState { return max(a, b) }
+
+func (w *worker) mendable(s *sight) bool {
+	k := &w.known
+	if k.crt == nil {
+		return false
+	}
+	switch s.pairState {
+	case PairNoKey, PairNoCertificate:
+		// A key that somebody else has put there is not overwritten.
+		return s.pairState == PairNoKey || bytes.Equal(s.rawKey, k.rawKey) || w.paths.Combined() && bytes.HasPrefix(k.rawKey, bytes.TrimSpace(s.rawKey))
+	case PairMismatch, PairBroken:
+		return !w.paths.Combined() && bytes.Equal(s.rawKey, k.rawKey)
+	}
+	return false
+}
+
+func (w *worker) caMendable(s *sight) bool {
+	return (s.ca.state == StoreGood || w.known.ca != nil) && (s.casca.state == StoreGood || w.known.casca != nil)
+}
+
+func (w *worker) crlMendable(s *sight, now time.Time) bool {
+	if w.known.crls == nil || s.ca.state != StoreGood {
+		return false
+	}
+	// As much as is known may be there already.
+	return s.crl.state == StoreBroken || !containsCRLs(s.crls, w.known.crls, s.ca.crts)
+}
+
+func containsCRLs(have, wanted []*x509.RevocationList, cas []*x509.Certificate) bool {
+	for _, crl := range wanted {
+		i := issuerOf(crl, cas)
+		if i == nil || crlOf(i, have) != nil {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// tried notes how a task went.
+func (w *worker) tried(task Task, err error, slack time.Duration) {
+	now := w.o.Clock.Now()
+	if err == nil {
+		delete(w.trials, task)
+		w.resolved(task)
+		return
+	}
+	t := w.trials[task]
+	if t == nil {
+		t = &trial{backoff: backoff.NewExponentialBackOff()}
+		t.backoff.InitialInterval, t.backoff.MaxInterval, t.backoff.RandomizationFactor, t.backoff.Multiplier = time.Second, time.Hour, 0.3, 2
+		t.backoff.Reset()
+		w.trials[task] = t
+	}
+	longest := time.Minute
+	if slack > 0 {
+		longest = clamp(slack/16, time.Second, time.Hour)
+	}
+	t.next = now.Add(min(t.backoff.NextBackOff(), longest))
+	if errors.Is(err, client.ErrPending) {
+		w.resolved(task)
+		return
+	}
+	class, hint := explain(err)
+	w.problem(task, class, pki.EscapeText(err.Error()), hint, t.next)
+}
+
+// problem notes that something is wrong. Only the first of a kind is news.
+func (w *worker) problem(task Task, class, message, hint string, next time.Time) {
+	p := w.memory.problem(task)
+	if p == nil {
+		p = &Problem{Task: task, Since: w.o.Clock.Now()}
+		w.memory.Problems = append(w.memory.Problems, p)
+	}
+	news := p.Class != class
+	if !next.IsZero() {
+		p.Failures++
+		w.counts.failed(task)
+	}
+	if news {
+		attrs := []any{"task", task, "error", message}
+		if hint != "" {
+			attrs = append(attrs, "hint", hint)
+		}
+		if !next.IsZero() {
+			attrs = append(attrs, "next_try", stamp(next))
+		}
+		w.log.Error("cannot "+taskVerb(task), attrs...)
+		p.Since = w.o.Clock.Now()
+	}
+	p.Class, p.Message, p.Hint, p.Next = class, message, hint, next
+	if news {
+		w.save()
+	}
+}
+
+func (w *worker) resolved(task Task) {
+	p := w.memory.problem(task)
+	if p == nil {
+		return
+	}
+	w.memory.Problems = slices.DeleteFunc(w.memory.Problems, func(q *Problem) bool { return q == p })
+	w.log.Info("mended: "+taskVerb(task)+" works again", "task", task, "failed_since", stamp(p.Since), "failures", p.Failures)
+	w.save()
+}

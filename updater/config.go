@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/updater"
+)
+
+// A document is a configuration file: what holds for all jobs, and the jobs.
+type document struct {
+	raw
+	Jobs []raw `toml:"job"`
+}
+
+// readConfig reads and checks all of a configuration file. Paths in it are relative to its
+// folder.
+func readConfig(path string) ([]updater.Job, error) {
+	content, err := pemfile.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := parseConfig(content, filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return jobs, nil
+}
+
+// maxConfig is far more than anybody writes.
+const maxConfig = 4 << 20
+
+func parseConfig(content []byte, folder string) ([]updater.Job, error) {
+	if len(content) > maxConfig {
+		return nil, fmt.Errorf("longer than %d bytes", maxConfig)
+	}
+	var doc document
+	if err := decode(content, &doc); err != nil {
+		return nil, err
+	}
+	if len(doc.Jobs) == 0 {
+		return nil, errors.New("there is no [[job]] in it")
+	}
+	if doc.Name != "" {
+		return nil, errors.New("a name outside of [[job]]")
+	}
+	var jobs []updater.Job
+	var wrong error
+	for i, r := range doc.Jobs {
+		if r.Name == "" {
+			wrong = errors.Join(wrong, fmt.Errorf("job %d has no name", i+1))
+			continue
+		}
+		j, err := r.over(doc.raw).job("")
+		if err != nil {
+			wrong = errors.Join(wrong, fmt.Errorf("job %q: %w", r.Name, err))
+			continue
+		}
+		locate(&j, folder)
+		jobs = append(jobs, j)
+	}
+	if wrong != nil {
+		return nil, wrong
+	}
+	return jobs, updater.CheckJobs(jobs)
+}
+
+// decode refuses keys it does not know, and says in which line.
+func decode(content []byte, doc *document) error {
+	err := toml.NewDecoder(bytes.NewReader(content)).DisallowUnknownFields().Decode(doc)
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var all error
+		for _, e := range unknown.Errors {
+			line, column := e.Position()
+			all = errors.Join(all, cli.WithHint(fmt.Errorf("line %d, column %d: there is no setting %q", line, column, lastKey(e.Key())),
+				"the settings are named like the options, without the dashes before them"))
+		}
+		return all
+	}
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		line, column := syntax.Position()
+		return fmt.Errorf("line %d, column %d: %w", line, column, err)
+	}
+	return err
+}
+
+func lastKey(key toml.Key) string {
+	if len(key) == 0 {
+		return ""
+	}
+	return key[len(key)-1]
+}
+
+// over returns r, with what it does not say taken from defaults.
+func (r raw) over(defaults raw) raw {
+	set(&r.CAURL, defaults.CAURL)
+	set(&r.CASCA, defaults.CASCA)
+	set(&r.Threshold, defaults.Threshold)
+	set(&r.CRLThreshold, defaults.CRLThreshold)
+	if r.KeyType == nil && r.KeyLen == nil {
+		r.KeyType, r.KeyLen = defaults.KeyType, defaults.KeyLen
+	}
+	set(&r.OnRenew, defaults.OnRenew)
+	set(&r.HookTimeout, defaults.HookTimeout)
+	set(&r.MaxSleep, defaults.MaxSleep)
+	set(&r.Mode, defaults.Mode)
+	set(&r.CSR, defaults.CSR)
+	set(&r.Key, defaults.Key)
+	set(&r.Crt, defaults.Crt)
+	set(&r.CA, defaults.CA)
+	set(&r.CRL, defaults.CRL)
+	if r.CAFingerprint == nil {
+		r.CAFingerprint = defaults.CAFingerprint
+	}
+	set(&r.CatchUp, defaults.CatchUp)
+	set(&r.Owner, defaults.Owner)
+	set(&r.Group, defaults.Group)
+	set(&r.FileMode, defaults.FileMode)
+	set(&r.FollowSymlinks, defaults.FollowSymlinks)
+	set(&r.State, defaults.State)
+	return r
+}
+
+func set[T any](value **T, otherwise *T) {
+	if *value == nil {
+		*value = otherwise
+	}
+}
+
+func locate(j *updater.Job, folder string) {
+	for _, path := range []*string{&j.Crt, &j.Key, &j.CSR, &j.CA, &j.CRL, &j.CASCA, &j.State, &j.OnRenew} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+}

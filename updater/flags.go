@@ -1,0 +1,336 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/client"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/updater"
+)
+
+const tool = "cauase-updater"
+
+// run does what args ask for and returns the exit code. The end of ctx is taken like a
+// SIGTERM.
+func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
+	app := newApp(clk, stdout, stderr)
+	return cli.Report(stderr, tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
+}
+
+// Flags that are about the agent. All others are about a job.
+const (
+	flagConfig  = "config"
+	flagOnce    = "once"
+	flagStatus  = "status"
+	flagJSON    = "json"
+	flagMetrics = "metrics-bind"
+	flagLog     = "log-format"
+)
+
+func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
+	app := cli.NewApp(tool, "keep a host's certificate, CA certificates and revocation lists up to date", stdout, stderr)
+	app.UsageText = tool + " --ca-url URL --cas-ca PATH --ca PATH --crl PATH [--crt FILE [--key FILE] [--csr FILE]] [options]\n" +
+		tool + " --config FILE [options]"
+	app.Description = `Runs until it is told to end, and no error ends it. With --crt it renews that certificate, and with
+--csr it gets the first one; without --crt only CA certificates and revocation lists are kept. --once does
+what is due and exits with 0, 1 for an error, 2 while a request is pending, 3 if only the hook failed;
+--status says how things are and exits likewise. Every option can also be given as an environment
+variable: --ca-url as CAUASE_UPDATER_CA_URL.`
+	app.Flags = flags()
+	app.Action = func(c *urfave.Context) error {
+		if err := cli.NoArguments(c); err != nil {
+			return err
+		}
+		return start(c, clk, stdout, stderr)
+	}
+	return app
+}
+
+func env(name string) []string {
+	return []string{"CAUASE_UPDATER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+}
+
+func text(name, usage string) urfave.Flag {
+	return &urfave.StringFlag{Name: name, EnvVars: env(name), Usage: usage}
+}
+
+func file(name, usage string) urfave.Flag {
+	return &urfave.StringFlag{Name: name, EnvVars: env(name), TakesFile: true, Usage: usage}
+}
+
+func number(name string, value float64, usage string) urfave.Flag {
+	return &urfave.Float64Flag{Name: name, EnvVars: env(name), Value: value, Usage: usage}
+}
+
+func flags() []urfave.Flag {
+	return []urfave.Flag{
+		text("ca-url", "the CA's address, as `http://HOST[:PORT]`"),
+		file("cas-ca", "CA certificates of services: a file or directory at `PATH`; what does not exist becomes a file if its name has an extension (default: that of --ca, in service mode)"),
+		number("threshold", updater.DefaultThreshold.Hours()/24, "renew the certificate when fewer than `DAYS` are left"),
+		number("crl-threshold", updater.DefaultCRLThreshold.Hours()/24, "fetch revocation lists when fewer than `DAYS` are left of one"),
+		&urfave.IntFlag{Name: "key-len", EnvVars: env("key-len"), DefaultText: "that of the old key", Usage: "make RSA keys of so many `BITS`: 2048, 3072 or 4096"},
+		text("key-type", "`TYPE` of new keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072, rsa-4096 (default: that of the old key)"),
+		file("on-renew", "run `EXECUTABLE` after any file has changed, until it succeeds"),
+		&urfave.DurationFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: updater.DefaultHookTimeout, Usage: "end the executable after `DURATION`"},
+		number("max-sleep", updater.DefaultMaxSleep.Hours()/24, "fetch CA certificates and revocation lists at least every so many `DAYS`"),
+		&urfave.StringFlag{Name: "mode", EnvVars: env("mode"), Value: "service", Usage: "kind of certificate: `service` or user"},
+		file("csr", "request in `FILE` for the first certificate; ignored once --crt holds a valid one"),
+		file("key", "private key in `FILE` (default: with the certificate)"),
+		file("crt", "certificate in `FILE`"),
+		file("ca", "CA certificates of the mode, `PATH` like --cas-ca"),
+		file("crl", "revocation lists of the mode, `PATH` like --cas-ca"),
+		&urfave.StringSliceFlag{Name: "ca-fingerprint", EnvVars: env("ca-fingerprint"),
+			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable; in user mode one of each CA)"},
+		&urfave.Float64Flag{Name: "catch-up", EnvVars: env("catch-up"), DefaultText: "0: never",
+			Usage: "when all CA certificates here have expired, follow the CA from the newest nevertheless if it did so at most `SPANS` ago"},
+		text("owner", "`USER` that written files belong to, by name or number (default: that of the file replaced)"),
+		text("group", "`GROUP` of written files, by name or number"),
+		text("file-mode", "`MODE` of written files, such as 0640; files with a private key never get more than 0640, and 0600 if MODE opens files to the world"),
+		&urfave.BoolFlag{Name: "follow-symlinks", EnvVars: env("follow-symlinks"), Usage: "replace what symbolic links point to, instead of refusing them"},
+		file("state", "what is remembered across restarts is in `FILE` (default: beside the certificate, or the revocation lists)"),
+		file(flagConfig, "keep what the TOML file `FILE` lists, instead of what options say; read again when it changes and on SIGHUP"),
+		&urfave.BoolFlag{Name: flagOnce, Usage: "do what is due, then exit"},
+		&urfave.BoolFlag{Name: flagStatus, Usage: "print how things are, changing nothing, then exit"},
+		&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
+		text(flagMetrics, "serve metrics for Prometheus at `HOST:PORT`"),
+		&urfave.StringFlag{Name: flagLog, EnvVars: env(flagLog), Value: "text", Usage: "`FORMAT` of the log: text or json"},
+	}
+}
+
+// raw is a job as command lines and configuration files have it. Nil is not given.
+type raw struct {
+	Name           string   `toml:"name"`
+	CAURL          *string  `toml:"ca-url"`
+	CASCA          *string  `toml:"cas-ca"`
+	Threshold      *float64 `toml:"threshold"`
+	CRLThreshold   *float64 `toml:"crl-threshold"`
+	KeyLen         *int     `toml:"key-len"`
+	KeyType        *string  `toml:"key-type"`
+	OnRenew        *string  `toml:"on-renew"`
+	HookTimeout    *string  `toml:"hook-timeout"`
+	MaxSleep       *float64 `toml:"max-sleep"`
+	Mode           *string  `toml:"mode"`
+	CSR            *string  `toml:"csr"`
+	Key            *string  `toml:"key"`
+	Crt            *string  `toml:"crt"`
+	CA             *string  `toml:"ca"`
+	CRL            *string  `toml:"crl"`
+	CAFingerprint  []string `toml:"ca-fingerprint"`
+	CatchUp        *float64 `toml:"catch-up"`
+	Owner          *string  `toml:"owner"`
+	Group          *string  `toml:"group"`
+	FileMode       *string  `toml:"file-mode"`
+	FollowSymlinks *bool    `toml:"follow-symlinks"`
+	State          *string  `toml:"state"`
+}
+
+// fromFlags reads the job of a command line.
+func fromFlags(c *urfave.Context) raw {
+	str := func(name string) *string {
+		if !c.IsSet(name) {
+			return nil
+		}
+		v := c.String(name)
+		return &v
+	}
+	num := func(name string) *float64 {
+		if !c.IsSet(name) {
+			return nil
+		}
+		v := c.Float64(name)
+		return &v
+	}
+	r := raw{
+		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: num("threshold"), CRLThreshold: num("crl-threshold"),
+		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: num("max-sleep"), Mode: str("mode"),
+		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"),
+		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
+		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
+	}
+	if c.IsSet("key-len") {
+		v := c.Int("key-len")
+		r.KeyLen = &v
+	}
+	if c.IsSet("hook-timeout") {
+		v := c.Duration("hook-timeout").String()
+		r.HookTimeout = &v
+	}
+	if c.IsSet("follow-symlinks") {
+		v := c.Bool("follow-symlinks")
+		r.FollowSymlinks = &v
+	}
+	return r
+}
+
+// jobFlagsGiven lists flags that make no sense beside a configuration file.
+func jobFlagsGiven(c *urfave.Context) []string {
+	var given []string
+	for _, flag := range c.App.Flags {
+		name := flag.Names()[0]
+		switch name {
+		case flagConfig, flagOnce, flagStatus, flagJSON, flagMetrics, flagLog, "help", "version", "generate-bash-completion":
+			continue
+		}
+		if c.IsSet(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	return given
+}
+
+func or[T any](value *T, otherwise T) T {
+	if value == nil {
+		return otherwise
+	}
+	return *value
+}
+
+// job checks what is given and turns it into what the agent takes. Options are named in
+// errors as prefix and name.
+func (r raw) job(prefix string) (updater.Job, error) {
+	j := updater.Job{
+		Name: r.Name, CAURL: or(r.CAURL, ""), Crt: or(r.Crt, ""), Key: or(r.Key, ""), CSR: or(r.CSR, ""),
+		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""),
+		OnRenew: or(r.OnRenew, ""), CatchUp: or(r.CatchUp, 0), Follow: or(r.FollowSymlinks, false),
+		HookTimeout: updater.DefaultHookTimeout,
+	}
+	err := errors.Join(
+		r.durations(&j, prefix), r.mode(&j, prefix), r.keyType(&j, prefix), r.pins(&j, prefix), r.ownership(&j, prefix),
+	)
+	if err != nil {
+		return j, err
+	}
+	for _, need := range []struct{ name, value string }{{"ca-url", j.CAURL}, {"ca", j.CA}, {"crl", j.CRL}} {
+		if need.value == "" {
+			return j, fmt.Errorf("%s%s is not given", prefix, need.name)
+		}
+	}
+	return j, j.Validate()
+}
+
+func (r raw) durations(j *updater.Job, prefix string) error {
+	var err error
+	days := func(name string, value *float64, otherwise float64) time.Duration {
+		d, wrong := updater.Days(or(value, otherwise))
+		if wrong != nil {
+			err = errors.Join(err, fmt.Errorf("%s%s %w", prefix, name, wrong))
+		}
+		return d
+	}
+	j.Threshold = days("threshold", r.Threshold, updater.DefaultThreshold.Hours()/24)
+	j.CRLThreshold = days("crl-threshold", r.CRLThreshold, updater.DefaultCRLThreshold.Hours()/24)
+	j.MaxSleep = days("max-sleep", r.MaxSleep, updater.DefaultMaxSleep.Hours()/24)
+	if r.HookTimeout != nil {
+		timeout, wrong := updater.ParseTimeout(*r.HookTimeout)
+		if wrong != nil {
+			err = errors.Join(err, fmt.Errorf("%shook-timeout: %w", prefix, wrong))
+		}
+		j.HookTimeout = timeout
+	}
+	return err
+}
+
+func (r raw) mode(j *updater.Job, prefix string) error {
+	switch mode := or(r.Mode, "service"); mode {
+	case "service":
+		j.Authority = client.CAS
+	case "user":
+		j.Authority = client.CAU
+	default:
+		return fmt.Errorf("%smode %q is neither service nor user", prefix, mode)
+	}
+	return nil
+}
+
+func (r raw) keyType(j *updater.Job, prefix string) error {
+	switch {
+	case r.KeyType != nil && r.KeyLen != nil:
+		return fmt.Errorf("%skey-type and %skey-len say the same: give one", prefix, prefix)
+	case r.KeyLen != nil:
+		keyType, err := pki.ParseKeyType("rsa-" + strconv.Itoa(*r.KeyLen))
+		if err != nil {
+			return fmt.Errorf("%skey-len %d is none of 2048, 3072, 4096", prefix, *r.KeyLen)
+		}
+		j.KeyType = keyType
+	case r.KeyType != nil:
+		keyType, err := pki.ParseKeyType(*r.KeyType)
+		if err != nil {
+			return fmt.Errorf("%skey-type: %w", prefix, err)
+		}
+		j.KeyType = keyType
+	}
+	return nil
+}
+
+func (r raw) pins(j *updater.Job, prefix string) error {
+	for _, text := range r.CAFingerprint {
+		pin, err := client.ParsePin(text)
+		if err != nil {
+			return fmt.Errorf("%sca-fingerprint: %w", prefix, err)
+		}
+		j.Pins = append(j.Pins, pin)
+	}
+	return nil
+}
+
+func (r raw) ownership(j *updater.Job, prefix string) error {
+	if r.FileMode != nil {
+		mode, err := strconv.ParseUint(strings.TrimPrefix(*r.FileMode, "0o"), 8, 32)
+		if err != nil || mode == 0 || mode > 0o777 || mode&0o400 == 0 {
+			return fmt.Errorf("%sfile-mode %q is no mode such as 0640 that lets the owner read", prefix, *r.FileMode)
+		}
+		j.FileMode = fs.FileMode(mode)
+	}
+	var err error
+	if r.Owner != nil {
+		j.Owner, err = id(*r.Owner, func(name string) (string, error) {
+			u, err := user.Lookup(name)
+			if err != nil {
+				return "", err
+			}
+			return u.Uid, nil
+		})
+		if err != nil {
+			return fmt.Errorf("%sowner: %w", prefix, err)
+		}
+	}
+	if r.Group != nil {
+		j.Group, err = id(*r.Group, func(name string) (string, error) {
+			g, err := user.LookupGroup(name)
+			if err != nil {
+				return "", err
+			}
+			return g.Gid, nil
+		})
+		if err != nil {
+			return fmt.Errorf("%sgroup: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+// id reads a number, or the name that look knows.
+func id(text string, look func(string) (string, error)) (*int, error) {
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		v := int(n)
+		return &v, nil
+	}
+	found, err := look(text)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(found)
+	return &n, err
+}

@@ -1,0 +1,14 @@
+// Command cauase-updater is the agent of a host: it gets a certificate, and keeps it, its
+// key, CA certificates and revocation lists up to date for as long as it runs.
+package main
+
+import (
+	"context"
+	"os"
+
+	"cauase/pkg/clock"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, clock.System(), os.Stdout, os.Stderr))
+}

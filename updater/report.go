@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/pki"
+	"cauase/pkg/updater"
+)
+
+// report prints how jobs do, and returns what the tool exits with for that.
+func report(w io.Writer, all []updater.Status, now time.Time, asJSON bool) error {
+	if asJSON {
+		if err := json.MarshalWrite(w, all, jsontext.WithIndent("  "), json.FormatNilSliceAsNull(false)); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	} else {
+		for i, s := range all {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			if _, err := io.WriteString(w, describe(s, now)); err != nil {
+				return err
+			}
+		}
+	}
+	var result error
+	for _, s := range all {
+		result = errors.Join(result, verdict(s))
+	}
+	return result
+}
+
+// verdict is nil for a job that does well.
+func verdict(s updater.Status) error {
+	prefix := ""
+	if s.Name != "" {
+		prefix = s.Name + ": "
+	}
+	message, hint := s.State, ""
+	if len(s.Problems) > 0 {
+		message, hint = s.Problems[0].Message, s.Problems[0].Hint
+	}
+	switch s.State {
+	case updater.StateOK:
+		return nil
+	case updater.StatePending:
+		if s.Request != "" {
+			message = "request " + s.Request + " waits to be signed"
+		}
+		return &cli.Error{Err: errors.New(prefix + message), Hint: hint, Code: cli.ExitPending}
+	case updater.StateHook:
+		return &cli.Error{Err: fmt.Errorf("%sthe hook failed: %s", prefix, s.Hook.Error), Code: cli.ExitHook}
+	}
+	return &cli.Error{Err: errors.New(prefix + message), Hint: hint}
+}
+
+func describe(s updater.Status, now time.Time) string {
+	var b strings.Builder
+	field := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-15s %s\n", name+":", pki.EscapeText(fmt.Sprintf(format, args...)))
+	}
+	if s.Name != "" {
+		field("job", "%s", s.Name)
+	}
+	field("state", "%s", s.State)
+	field("CA", "%s, mode %s", s.CAURL, s.Mode)
+	if c := s.Certificate; c != nil {
+		field("certificate", "%s, %s", c.File, c.Subject)
+		field("  names", "%s", strings.Join(c.SANs, ", "))
+		field("  serial", "%s", c.Serial)
+		field("  valid until", "%s", when(c.NotAfter, now))
+		field("  renewed from", "%s", when(c.RenewAt, now))
+	}
+	for _, e := range s.CAs {
+		field("CA certificate", "%s, until %s", e.KeyID, when(e.End, now))
+	}
+	for _, e := range s.CRLs {
+		field("revocations", "of %s, until %s", e.KeyID, when(e.End, now))
+	}
+	field("outage budget", "%s, then the %s ends", span(time.Duration(s.Budget*float64(time.Second))), s.Limit)
+	if s.Request != "" {
+		field("request", "%s", s.Request)
+	}
+	if len(s.Hook.Pending) > 0 {
+		field("hook", "has to hear of %s, %d failures, next try %s", strings.Join(s.Hook.Pending, ","), s.Hook.Failures, when(s.Hook.Next, now))
+		if s.Hook.Error != "" {
+			field("  error", "%s", s.Hook.Error)
+		}
+	}
+	if !s.Contact.IsZero() {
+		field("last contact", "%s", when(s.Contact, now))
+	}
+	for _, p := range s.Problems {
+		field("problem", "%s (since %s)", p.Message, p.Since.UTC().Format(time.RFC3339))
+		if p.Hint != "" {
+			field("  hint", "%s", p.Hint)
+		}
+	}
+	return b.String()
+}
+
+func when(t, now time.Time) string {
+	if t.IsZero() {
+		return "now"
+	}
+	text := t.UTC().Format("2006-01-02 15:04:05 UTC")
+	if t.Before(now) {
+		return text + ", " + span(now.Sub(t)) + " ago"
+	}
+	return text + ", in " + span(t.Sub(now))
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d seconds", int(d.Seconds()))
+}
