@@ -1,0 +1,390 @@
+package deployment
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"cauase/pkg/pemfile"
+)
+
+// patience is how long anything is waited for, as machines that run tests are busy.
+const patience = time.Minute
+
+// A site is a CA, a server that is set up as its page in docs/ says, and clients.
+type site struct {
+	t    *testing.T
+	page string // in docs/
+	dir  string // stands for the root directory
+	tls  string // where the page puts certificates, below dir
+	ca   string // netloc
+	host string // what the server is called
+	port int
+	cas  *x509.CertPool
+}
+
+// newSite starts a CA that signs whatever services ask for.
+func newSite(t *testing.T, page, tlsDir, host string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{t: t, page: page, dir: dir, tls: filepath.Join(dir, tlsDir), host: host, port: freePorts(t, 1)}
+	// Servers that run as somebody else have to get in.
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.ca = "127.0.0.1:" + strconv.Itoa(freePorts(t, 2))
+	for _, folder := range []string{"ca", "clients", "bin", tlsDir} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.background("ca", filepath.Join(bin, "cauased"), "--netloc", s.ca, "--service-auto-approve-count", "1000")
+	s.until("the CA is ready", func() error {
+		resp, err := http.Get("http://" + s.ca + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	})
+	s.run("enrol")
+	s.cas = x509.NewCertPool()
+	content, err := os.ReadFile(filepath.Join(s.tls, "ca.pem"))
+	if err != nil || !s.cas.AppendCertsFromPEM(content) {
+		t.Fatalf("no CA certificates: %v", err)
+	}
+	return s
+}
+
+// background runs a program in a folder of the site until the test ends.
+func (s *site) background(folder string, argv ...string) *exec.Cmd {
+	s.t.Helper()
+	return s.backgroundAs(nil, folder, argv...)
+}
+
+func (s *site) backgroundAs(who *syscall.Credential, folder string, argv ...string) *exec.Cmd {
+	s.t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(s.dir, folder), &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		late.Stop()
+		if s.t.Failed() {
+			text := out.String()
+			s.t.Logf("%s said:\n%s", argv[0], text[max(0, len(text)-4000):])
+		}
+	})
+	return cmd
+}
+
+// block returns what the page has between ```language NAME and ```, with the site's names.
+func (s *site) block(name string) string {
+	s.t.Helper()
+	page, err := os.ReadFile(filepath.Join(repository, "docs", s.page))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var found strings.Builder
+	inside := false
+	for line := range strings.Lines(string(page)) {
+		switch fields := strings.Fields(line); {
+		case strings.HasPrefix(line, "```"):
+			inside = len(fields) == 2 && fields[1] == name
+		case inside:
+			found.WriteString(line)
+		}
+	}
+	if found.Len() == 0 {
+		s.t.Fatalf("docs/%s has no block %q", s.page, name)
+	}
+	return strings.NewReplacer(
+		"ca.example.org:8009", s.ca,
+		"/etc/", s.dir+"/etc/",
+		"/run/", s.dir+"/run/",
+	).Replace(found.String())
+}
+
+// run does what a shell block of the page says. What it calls systemctl is ours.
+func (s *site) run(name string, env ...string) {
+	s.t.Helper()
+	if err := s.tryRun(name, env...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) tryRun(name string, env ...string) error {
+	s.t.Helper()
+	return s.shell(s.block(name), env...)
+}
+
+func (s *site) shell(script string, env ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-euc", script)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"))
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Dir = filepath.Join(s.dir, "clients")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s\n%w\n%s", script, err, out)
+	}
+	return nil
+}
+
+// reloads installs the page's hook, for which "systemctl reload NAME" is to run a script.
+func (s *site) reloads(name, script string) {
+	s.t.Helper()
+	write(s.t, filepath.Join(s.dir, "bin", "systemctl"),
+		"#!/bin/sh -e\n[ \"$*\" = \"reload "+name+"\" ]\n"+script+"\n", 0o755)
+	write(s.t, filepath.Join(s.tls, "reload"), s.block("hook"), 0o755)
+}
+
+// cauase runs the client for clients.
+func (s *site) cauase(args ...string) {
+	s.t.Helper()
+	must(s.t, filepath.Join(s.dir, "clients"), append([]string{filepath.Join(bin, "cauase"), "--ca-url", "http://" + s.ca}, args...)...)
+}
+
+// client makes a certificate for a client.
+func (s *site) client(name string) tls.Certificate {
+	s.t.Helper()
+	s.cauase("request", "--cn", name, "--eku", "client", "--crt", name+".crt.pem", "--key", name+".key.pem", "--wait")
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.dir, "clients", name+".crt.pem"), filepath.Join(s.dir, "clients", name+".key.pem"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pair
+}
+
+// config is how a client connects. It verifies the server as it should be.
+func (s *site) config(certificates ...tls.Certificate) *tls.Config {
+	return &tls.Config{RootCAs: s.cas, ServerName: s.host, Certificates: certificates, MinVersion: tls.VersionTLS12}
+}
+
+// An ask is one whole use of the server: connect, prove who one is, get an answer, hang up. It
+// returns the server's certificate.
+type ask func(config *tls.Config) (*x509.Certificate, error)
+
+func (s *site) address() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+// https asks a web server.
+func (s *site) https(config *tls.Config) (*x509.Certificate, error) {
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	resp, err := client.Get("https://" + s.address() + "/")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "hello") {
+		return nil, fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return resp.TLS.PeerCertificates[0], nil
+}
+
+func (s *site) until(what string, done func() error) {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := done()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited in vain until %s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// story is what every page promises, told with the server running.
+func (s *site) story(ask ask) {
+	s.t.Helper()
+	t := s.t
+	alice, mallory := s.config(s.client("alice")), s.config(s.client("mallory"))
+	s.until("alice is served", func() error { _, err := ask(alice); return err })
+	if _, err := ask(mallory); err != nil {
+		t.Fatalf("mallory, not revoked yet: %v", err)
+	}
+	if _, err := ask(s.config()); err == nil {
+		t.Error("somebody without certificate is served")
+	}
+	if _, err := ask(s.config(stranger(t))); err == nil {
+		t.Error("somebody with a certificate of another CA is served")
+	}
+
+	load := startLoad(ask, alice)
+	renewals := []string{"renew", "renew", "renew"}
+	if _, err := os.Stat(filepath.Join(bin, "cauase-updater")); err == nil {
+		renewals = append(renewals, "updater")
+	}
+	for _, how := range renewals {
+		before, err := ask(alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.renew(how)
+		s.until("the renewed certificate is served", func() error {
+			crt, err := ask(alice)
+			if err == nil && crt.Equal(before) {
+				err = errors.New("it is the old one")
+			}
+			return err
+		})
+		load.goesOn(20)
+	}
+	requests, failures := load.stop()
+	t.Logf("%d connections during %d renewals", requests, len(renewals))
+	if len(failures) > 0 {
+		t.Errorf("%d of %d connections failed, such as: %v", len(failures), requests, failures[:min(3, len(failures))])
+	}
+
+	s.cauase("crt", "revoke", "mallory.crt.pem", "--key", "mallory.key.pem")
+	s.renew("renew")
+	s.until("mallory is refused", func() error {
+		if _, err := ask(mallory); err == nil {
+			return errors.New("she is served")
+		}
+		return nil
+	})
+	if _, err := ask(alice); err != nil {
+		t.Errorf("alice, not revoked: %v", err)
+	}
+}
+
+// renew does what the page says for that, at a time when it is due.
+func (s *site) renew(how string) {
+	s.t.Helper()
+	if how != "updater" {
+		s.run(how, "CAUASE_THRESHOLD=1000")
+		return
+	}
+	script := strings.TrimSpace(s.block(how)) + " --threshold 1000 --once\n"
+	if err := s.shell(script); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// stranger has a certificate that is as good as any but for who signed it.
+func stranger(t *testing.T) tls.Certificate {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, dir, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+		"-subj", "/CN=alice", "-keyout", "key.pem", "-out", "crt.pem", "-days", "2")
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "crt.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// A load asks all the time.
+type load struct {
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+	mu       sync.Mutex
+	requests int
+	failures []error
+}
+
+func startLoad(ask ask, config *tls.Config) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{cancel: cancel}
+	for range 4 {
+		l.done.Go(func() {
+			for ctx.Err() == nil {
+				_, err := ask(config)
+				l.mu.Lock()
+				l.requests++
+				if err != nil {
+					l.failures = append(l.failures, err)
+				}
+				l.mu.Unlock()
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	return l
+}
+
+// goesOn waits for another n requests.
+func (l *load) goesOn(n int) {
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.requests
+	}
+	for enough := count() + n; count() < enough; {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (l *load) stop() (requests int, failures []error) {
+	l.cancel()
+	l.done.Wait()
+	return l.requests, l.failures
+}
+
+// Ports are taken from below those the system gives to connections.
+func freePorts(t *testing.T, count int) int {
+	t.Helper()
+next:
+	for range 1000 {
+		first := 12000 + rand.IntN(19000)
+		for port := first; port < first+count; port++ {
+			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+			if err != nil {
+				continue next
+			}
+			l.Close()
+		}
+		return first
+	}
+	t.Fatal("no ports are free")
+	return 0
+}
+
+// serverKeyStaysClosed wants the key of the server as only its owner may read it.
+func (s *site) serverKeyStaysClosed(name string) {
+	s.t.Helper()
+	path := filepath.Join(s.tls, name)
+	info, err := os.Stat(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		s.t.Errorf("%s has mode %v", name, info.Mode())
+	}
+	if _, err := pemfile.ReadKey(path); err != nil {
+		s.t.Error(err)
+	}
+}
