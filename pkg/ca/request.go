@@ -130,11 +130,14 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 	case is:
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
-	switch is, err := r.KeyCompromised(ctx, a.cfg.Name, req.KeyID); {
-	case err != nil:
-		return err
-	case is:
-		return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
+	// Whichever authority was told: the key is the same one.
+	for _, name := range [...]store.Authority{store.Users, store.Services} {
+		switch is, err := r.KeyCompromised(ctx, name, req.KeyID); {
+		case err != nil:
+			return err
+		case is:
+			return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
+		}
 	}
 	if a.cfg.Name != store.Users {
 		return nil

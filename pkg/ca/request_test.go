@@ -189,6 +189,8 @@ func TestKeysThatAreRefused(t *testing.T) {
 	}
 	_, err = services.Submit(w.ctx, anonymous, csrNamed(t, key, "same-key"))
 	wantError(t, err, ErrInvalid)
+	_, err = users.Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-as-user"))
+	wantError(t, err, ErrInvalid)
 
 	_, key = w.enrol(users, "bob")
 	_, err = users.Submit(w.ctx, anonymous, csrNamed(t, key, "bob-again"))
