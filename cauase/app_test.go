@@ -279,6 +279,20 @@ func TestShowRequestedUsages(t *testing.T) {
 	s.says(`"usages": \[\s+"server",\s+"code",\s+"1\.2\.3\.4"\s+\]`)
 }
 
+func TestJSONWhereverAsked(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	s.exits("request --cn web", 2)
+	id := s.id()
+	s.ok("csr sign " + id)
+	for _, line := range []string{"request --cn web", "request --cn web", "csr get " + id, "csr get " + id + " got.csr.pem", "crt get " + id} {
+		s.ok("--json " + line)
+		if !json.Valid([]byte(s.out)) {
+			t.Errorf("%s: not JSON: %q", line, s.out)
+		}
+	}
+}
+
 func TestReject(t *testing.T) {
 	s := newShell(t)
 	s.admin()

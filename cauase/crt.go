@@ -53,8 +53,7 @@ and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
 			}
 			path := c.Args().Get(1)
 			if path == "" || path == "-" {
-				_, err := t.stdout.Write(pki.EncodeCertificatePEM(crt.Raw))
-				return err
+				return t.printPEM(id, pki.EncodeCertificatePEM(crt.Raw))
 			}
 			return t.store(pemfile.PairPaths{Crt: path, Key: c.String("key")}, crt, id)
 		}),

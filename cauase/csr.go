@@ -196,10 +196,12 @@ func (t *tool) csrGet() *cli.Command {
 				return fmt.Errorf("request %s: %w", id, err)
 			}
 			if path := c.Args().Get(1); path != "" && path != "-" {
-				return writeNew(path, data, func(old []byte) bool { _, err := pki.ParseRequest(old); return err == nil })
+				if err := writeNew(path, data, func(old []byte) bool { _, err := pki.ParseRequest(old); return err == nil }); err != nil || !t.json {
+					return err
+				}
+				return t.print(resultView{ID: id.String(), File: path, Result: "stored"}, nil)
 			}
-			_, err = t.stdout.Write(pki.EncodeCSRPEM(req.CSR.Raw))
-			return err
+			return t.printPEM(id, pki.EncodeCSRPEM(req.CSR.Raw))
 		}),
 	}
 }

@@ -214,6 +214,11 @@ func (t *tool) resume(r *requested, wanted *x509.CertificateRequest, pair pemfil
 	}
 	if pair.Crt != nil && pki.CheckValidity(pair.Crt, t.clock.Now()) == nil {
 		t.note("%s holds a valid certificate for this request already; --force makes a new key and request", r.paths.Crt)
+		if t.json {
+			view := t.viewCertificate(pair.Crt)
+			view.File = r.paths.Crt
+			return true, t.print(view, nil)
+		}
 		return true, nil
 	}
 	r.key = pair.Key

@@ -183,6 +183,18 @@ func (t *tool) print(view any, words func(*printer)) error {
 	return err
 }
 
+// printPEM prints what goes to standard output in the place of a file.
+func (t *tool) printPEM(id client.ID, pem []byte) error {
+	if t.json {
+		return t.print(struct {
+			ID  string `json:"id"`
+			PEM string `json:"pem"`
+		}{id.String(), string(pem)}, nil)
+	}
+	_, err := t.stdout.Write(pem)
+	return err
+}
+
 // A printer writes words for people. What does not print is escaped: names may come
 // from anyone who can reach the daemon.
 type printer struct{ w io.Writer }
