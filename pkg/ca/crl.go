@@ -135,17 +135,27 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 		return set, nil
 	}
 	set, err := a.makeCRLs(ctx, now, ahead, st)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		a.crls.serving.Store(set)
+		return set, nil
 	}
-	a.crls.serving.Store(set)
-	return set, nil
+	// Lists that are valid and have every revocation are better than none. The loop, which asks
+	// ahead, is told nevertheless, and says so in the log.
+	if last := a.crls.serving.Load(); ahead == 0 && errors.Is(err, store.ErrUnavailable) && last.valid(now, number, st.version) {
+		return last, nil
+	}
+	return nil, err
 }
 
 // serves tells whether the set is still the one to serve.
 func (s *crlSet) serves(now time.Time, ahead time.Duration, number, version int64) bool {
+	return s.valid(now, number, version) && now.Add(ahead).Before(s.renewAt)
+}
+
+// valid tells whether nothing has changed since the set was made, and verifiers accept it.
+func (s *crlSet) valid(now time.Time, number, version int64) bool {
 	return s != nil && number > 0 && s.number == number && s.version == version &&
-		!now.Before(s.from) && now.Add(ahead).Before(s.renewAt)
+		!now.Before(s.from) && now.Before(s.until)
 }
 
 // fresh tells whether a stored list with the current number need not be made again. A list

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -265,6 +266,37 @@ func TestRolloverThatCannotBeStored(t *testing.T) {
 	list, err := a.CRLs(w.ctx)
 	if err != nil || list.Number <= before.Number.Int64() {
 		t.Errorf("CRL number %d after %v, %v", list.Number, before.Number, err)
+	}
+}
+
+// While no list can be stored, the last one goes on being served for as long as it is valid, but not
+// past its end, nor when it lacks a revocation.
+func TestListsThatCannotBeStored(t *testing.T) {
+	w := newWorld(t)
+	broken := &brokenStore{Store: w.store}
+	w.store = broken
+	a := w.open(config(store.Services))
+	first := w.crl(a)
+	broken.broken.Store(true)
+	w.clock.Set(first.NextUpdate.Add(-time.Minute))
+	if err := a.Maintain(w.ctx); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("maintenance: %v", err)
+	}
+	if list := w.crl(a); list.Number.Cmp(first.Number) != 0 {
+		t.Errorf("list %v, want the valid one before, %v", list.Number, first.Number)
+	}
+	w.clock.Set(first.NextUpdate)
+	if _, err := a.CRLs(w.ctx); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a list that has expired: %v", err)
+	}
+	w.clock.Set(first.NextUpdate.Add(-time.Minute))
+	broken.broken.Store(false)
+	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); err != nil {
+		t.Fatal(err)
+	}
+	broken.broken.Store(true)
+	if _, err := a.CRLs(w.ctx); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a list without the last revocation: %v", err)
 	}
 }
 
