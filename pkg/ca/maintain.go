@@ -74,11 +74,11 @@ func (a *Authority) pruneCertificates(ctx context.Context, now time.Time) error 
 }
 
 // pruneRevocations drops revocations of certificates that have expired so long ago that a
-// list made after their expiry has shown them (RFC 5280 3.3). KeepUntil lies one list's life after the
-// expiry; a daemon that was off for longer has made no list in between, so that lists, those
-// being served, must themselves be younger than the expiry.
+// list made after their expiry has shown them (RFC 5280 3.3). KeepUntil lies one list's life, as it was
+// when they were revoked, after the expiry: lists made since then, those being served, have done so,
+// also when the daemon was off meanwhile, or when spans have changed.
 func (a *Authority) pruneRevocations(ctx context.Context, now time.Time, lists *crlSet) error {
-	cutoff := earlier(now, lists.from.Add(a.CRLLife()))
+	cutoff := earlier(now, lists.from)
 	return a.prune(ctx, func(tx store.Tx) (int, error) {
 		n, err := tx.PruneRevocations(ctx, a.cfg.Name, cutoff, pruneBatch)
 		if err != nil || n == 0 {

@@ -7,6 +7,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -161,4 +162,50 @@ func TestRevocationIsForgotten(t *testing.T) {
 		return err
 	})
 	wantError(t, err, store.ErrNotFound)
+}
+
+// So it does when spans, and the lives of lists, have become longer in between.
+func TestRevocationIsForgottenAfterSpansGrew(t *testing.T) {
+	w := newWorld(t)
+	short := config(store.Services)
+	short.Spans.Leaf = day
+	a := w.open(short)
+	crt, _ := w.enrol(a, "host")
+	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(day / 2)
+	shortLife := a.CRLLife()
+	a = w.open(config(store.Services))
+	entries := func() int {
+		t.Helper()
+		list, err := a.CRLs(w.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crls, err := pki.ParseCRLsPEM(list.PEM) // of two CAs, as a successor was due at once
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(crls[0].RevokedCertificateEntries)
+	}
+	if n := entries(); n != 1 {
+		t.Fatalf("%d entries, want 1", n)
+	}
+	// No list has been made since the certificate has expired: the one before lasts for weeks.
+	w.clock.Set(crt.NotAfter.Add(shortLife + time.Hour))
+	if err := a.Maintain(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(a.CRLLife() / 2)
+	if err := a.Maintain(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := entries(); n != 1 {
+		t.Errorf("%d entries in the first list after the expiry, want 1", n)
+	}
+	w.clock.Advance(a.CRLLife() / 2)
+	if n := entries(); n != 0 {
+		t.Errorf("%d entries in the next list, want 0", n)
+	}
 }
