@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
 	"sync/atomic"
 	"testing"
@@ -266,6 +267,33 @@ func TestRolloverThatCannotBeStored(t *testing.T) {
 	list, err := a.CRLs(w.ctx)
 	if err != nil || list.Number <= before.Number.Int64() {
 		t.Errorf("CRL number %d after %v, %v", list.Number, before.Number, err)
+	}
+}
+
+// Short spans make many generations. Of their links only so many are served as a client reads, the newest.
+func TestLongChain(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	first := a.cas.Load()
+	long := &generations{version: first.version}
+	for i := range envelope.MaxList + 5 {
+		g := first.list[0]
+		if i > 0 {
+			g.link = fmt.Appendf(nil, `{"payload": "%d", "digest": null}`, i)
+		}
+		long.list = append(long.list, g)
+	}
+	a.cas.Store(long)
+	data, err := a.Chain(w.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := envelope.ParseList(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(links[len(links)-1].Payload()), fmt.Sprint(envelope.MaxList+4); got != want {
+		t.Errorf("the chain ends with link %s, want %s", got, want)
 	}
 }
 
