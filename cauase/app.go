@@ -106,7 +106,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 
 // errUsage says how a command wants to be called.
 func errUsage(c *cli.Context, problem string) error {
-	return manners.WithHint(errors.New(problem), "usage: %s %s", c.Command.HelpName, c.Command.ArgsUsage)
+	return manners.WithHint(errors.New(problem), "usage: %s", strings.TrimSpace(c.Command.HelpName+" "+c.Command.ArgsUsage))
 }
 
 // arrange lets flags stand anywhere. The parser wants those of the program before the

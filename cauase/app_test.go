@@ -492,6 +492,7 @@ func TestFailures(t *testing.T) {
 		{"csr sign abc", `is not the id`},
 		{"csr sign 99", `answered 404`},
 		{"csr sign 1 2 --with admin.csr.pem", `one request at a time`},
+		{"csr sign 1 --with=", `--with needs the path`},
 		{"csr sign 1 --with junk.pem", `junk.pem: CSR`},
 		{"csr reject 99", `answered 404`},
 		{"csr list --user-key junk.pem", `holds no private key`},

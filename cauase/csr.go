@@ -225,7 +225,10 @@ func (t *tool) csrSign() *cli.Command {
 		},
 		Action: t.action(func(c *cli.Context) error {
 			var template []byte
-			if path := c.String("with"); path != "" {
+			if path := c.String("with"); c.IsSet("with") {
+				if path == "" {
+					return errUsage(c, "--with needs the path of a request")
+				}
 				if c.NArg() > 1 {
 					return errUsage(c, "--with signs one request at a time")
 				}
