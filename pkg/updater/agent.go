@@ -31,6 +31,7 @@ type Options struct {
 	NoWatch   bool // no events of files, looks are a poll's
 	Step      func(string)
 
+	poll    time.Duration
 	watched func() bool // whether events of files come
 }
 

@@ -197,8 +197,10 @@ func digestOf(r *pki.Request) string { return hex.EncodeToString(r.Digest[:]) }
 func fingerprint(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
-		stat(&b, path)
-		entries, err := os.ReadDir(path) // fails at once for files
+		if !stat(&b, path) {
+			continue
+		}
+		entries, err := os.ReadDir(path)
 		if err != nil {
 			continue
 		}
@@ -217,11 +219,12 @@ func fingerprint(paths []string) string {
 // maxWatched bounds the files of a directory that are looked at for changes.
 const maxWatched = 1000
 
-func stat(b *strings.Builder, path string) {
+// stat writes down what a file looks like from outside, and reports whether it is a folder.
+func stat(b *strings.Builder, path string) (folder bool) {
 	info, err := os.Stat(path)
 	if err != nil {
 		fmt.Fprintf(b, "%s: gone\n", path)
-		return
+		return false
 	}
 	ino := uint64(0)
 	ctime := int64(0)
@@ -229,6 +232,7 @@ func stat(b *strings.Builder, path string) {
 		ino, ctime = sys.Ino, sys.Ctim.Nano()
 	}
 	fmt.Fprintf(b, "%s: %d %d %d %d %v\n", path, ino, ctime, info.Size(), info.ModTime().UnixNano(), info.IsDir())
+	return info.IsDir()
 }
 
 func sameCertificates(a, b []*x509.Certificate) bool {

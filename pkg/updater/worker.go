@@ -338,6 +338,9 @@ const (
 // wait waits until it is time for another round. It returns false when ctx has ended.
 func (w *worker) wait(ctx context.Context, wake time.Time) bool {
 	every := poll
+	if w.o.poll != 0 {
+		every = w.o.poll
+	}
 	if w.o.watched != nil && !w.o.watched() {
 		every = pollUnseen
 	}
