@@ -16,7 +16,7 @@ import (
 var seedFlag = flag.Uint64("fleet.seed", 1, "seed of the fleet simulation, 0 for a random one")
 
 // The default gives twenty generations in twenty years; 93, cauased's own, forty, in twice the time.
-var spanFlag = flag.Float64("fleet.span", 186, "days that certificates of the fleet simulation live")
+var spanFlag = flag.Float64("fleet.span", defaultSpan, "days that certificates of the fleet simulation live")
 
 func seed(t *testing.T) uint64 {
 	t.Helper()
@@ -63,19 +63,62 @@ func TestTwentyYears(t *testing.T) {
 	}
 }
 
+// TestHostsAway has all hosts be away at once, and come back as the package's documentation says.
+// An absence counts from the last update, up to a twelfth of a span earlier than here.
+func TestHostsAway(t *testing.T) {
+	t.Parallel()
+	const hosts = 10
+	for _, tt := range []struct {
+		spans               float64
+		expired, reanchored bool
+	}{
+		{0.24, false, false},
+		{1.01, true, false},
+		{1.91, true, false},
+		{4.01, true, true},
+	} {
+		t.Run(fmt.Sprint(tt.spans), func(t *testing.T) {
+			if testing.Short() && tt.spans < 4 {
+				t.Skip("the longest will do")
+			}
+			n := seed(t)
+			s, err := newSim(t.Context(), t.TempDir(), plan{
+				seed: n, hosts: hosts, years: 3, spans: defaultSpans(), calm: true, arrange: allAway(5+float64(n%7)/4, tt.spans),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.run(); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", s.stats)
+			check := func(what string, n int, all bool) {
+				// The last host comes later.
+				if all && n < hosts-1 || !all && n > 0 {
+					t.Errorf("%s: %d", what, n)
+				}
+			}
+			check("certificates that have expired", s.stats.expired, tt.expired)
+			check("hosts that were anchored anew", s.stats.reanchored, tt.reanchored)
+		})
+	}
+}
+
 // TestDaemonAway has the daemon be down for longer than certificates live, and CAs.
 func TestDaemonAway(t *testing.T) {
 	t.Parallel()
-	for _, spans := range []float64{0.9, 1.5, 2.5, 3.5, 5} {
+	for _, spans := range []float64{0.9, 2.5, 3.5, 5} {
 		t.Run(fmt.Sprint(spans), func(t *testing.T) {
 			if testing.Short() && spans != 2.5 {
 				t.Skip("one will do")
 			}
-			s, err := newSim(t.Context(), t.TempDir(), plan{seed: seed(t), hosts: 10, years: 3, spans: defaultSpans(), calm: true})
+			s, err := newSim(t.Context(), t.TempDir(), plan{
+				seed: seed(t), hosts: 10, years: 3, spans: defaultSpans(), calm: true,
+				arrange: func(s *sim) { s.after(s.between(4, 6), func() { s.stopDaemon(s.spansOf(spans)) }) },
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.after(s.between(4, 6), func() { s.stopDaemon(s.spansOf(spans)) })
 			if err := s.run(); err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +149,8 @@ func TestMutations(t *testing.T) {
 		{"a CA signs at once, and peers do not know it", func(p *plan) { p.decide = signAtOnce }, peersAccept},
 		{"a CA signs at once, against the rule", func(p *plan) { p.decide = signAtOnce }, activeSigns},
 		{"a CA signs for as long as it is valid", func(p *plan) { p.decide = signToTheEnd }, keepsTrust},
-		{"a successor is made a span too late", func(p *plan) { p.decide = succeedLate }, keepsTrust},
+		{"a successor is made a span too late", func(p *plan) { p.decide = succeedLate }, inTime},
+		{"a successor is made a span too late, for those who leave", func(p *plan) { p.decide, p.arrange = succeedLate, allAway(2.9, 1.9) }, keepsTrust},
 		{"a successor is made a span too early", func(p *plan) { p.decide = succeedEarly }, inTime},
 		{"a restart brings back an old database", func(p *plan) { p.forget = true }, numbersGrow},
 		{"the newest link is missing", func(p *plan) { p.tamper = dropLink }, keepsTrust},

@@ -33,7 +33,7 @@ func (s *sim) scheduleMishaps() {
 	s.sometimes(s.spansOf(2)/perHost, s.hostOutage)
 	s.sometimes(s.spansOf(3), s.adminOutage)
 	s.sometimes(s.spansOf(1.2), s.daemonOutage)
-	s.sometimes(s.spansOf(0.4), s.restart)
+	s.sometimes(s.spansOf(0.6), s.restart)
 	s.sometimes(s.spansOf(12)/perHost, s.revokeHost)
 	s.sometimes(s.spansOf(8), s.revokeUser)
 }
@@ -66,6 +66,17 @@ func (s *sim) hostOutage() {
 	}
 	s.stats.hostOutages++
 	h.out = s.now().Add(d)
+}
+
+// allAway takes all hosts away at once, when so many spans have passed, for so many.
+func allAway(from, spans float64) func(*sim) {
+	return func(s *sim) {
+		s.after(s.spansOf(from), func() {
+			for _, h := range s.hosts {
+				h.out = s.now().Add(s.spansOf(spans))
+			}
+		})
+	}
 }
 
 func (s *sim) adminOutage() {

@@ -26,7 +26,8 @@ type plan struct {
 	years float64
 	spans rollover.Spans
 
-	calm bool // no mishap happens but those a test arranges itself
+	calm    bool       // no mishap happens but those that are arranged
+	arrange func(*sim) // schedules what a test wants to happen in any case; may be nil
 
 	// What a mutation puts in place of what is right.
 	decide func(time.Time, rollover.Spans, []rollover.Generation) rollover.Plan
@@ -90,10 +91,13 @@ func newSim(ctx context.Context, dir string, p plan) (*sim, error) {
 		return nil, err
 	}
 	s.enrolFleet()
-	s.every(s.spans.Leaf/40, s.maintain)
+	s.every(s.spans.Leaf/20, s.maintain)
 	s.every(s.spans.Leaf/20, s.oracle.checkAll)
 	if !p.calm {
 		s.scheduleMishaps()
+	}
+	if p.arrange != nil {
+		p.arrange(s)
 	}
 	return s, nil
 }
