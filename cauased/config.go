@@ -111,6 +111,7 @@ func readConfig(c *urfave.Context) (config, error) {
 		}
 	}
 	cfg.logLevel, cfg.logJSON = r.log()
+	r.distinct(cfg)
 	return cfg, r.err
 }
 

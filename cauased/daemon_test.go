@@ -120,6 +120,12 @@ func TestWrongStarts(t *testing.T) {
 		}
 		makeNewer(t, filepath.Join(dir, "db.sqlite"))
 	}
+	link := func(t *testing.T, dir string) {
+		write("db.sqlite", "")(t, dir)
+		if err := os.Symlink("db.sqlite", filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	tests := []struct {
 		name    string
 		args    []string
@@ -139,6 +145,10 @@ func TestWrongStarts(t *testing.T) {
 		{name: "database of another kind", args: []string{"--db=postgres://u:secret@host/db"}, want: "--db"},
 		{name: "no folder for the key", args: []string{"--server-key=DIR/missing/key"}, want: "HTTPS key pair"},
 		{name: "key is a folder", args: []string{"--server-key=DIR"}, want: "HTTPS key pair"},
+		{name: "key at the database's place", args: []string{"--server-key=DIR/./db.sqlite"}, prepare: write("db.sqlite", ""), want: "--server-key"},
+		{name: "key at the place of the database's log", args: []string{"--server-key=DIR/db.sqlite-wal"}, want: "--server-key"},
+		{name: "key at a link to the database", args: []string{"--server-key=DIR/link"}, prepare: link, want: "--server-key"},
+		{name: "CORS keys at the key's place", args: []string{"--cors-key-store=DIR/./server.key.pem"}, want: "--cors-key-store"},
 		{name: "damaged CORS keys", prepare: write("cors.key", "junk\n"), want: "--cors-key-store"},
 		{name: "unknown flag", args: []string{"--frobnicate"}, want: "frobnicate"},
 		{name: "unknown command", args: []string{"frobnicate"}, want: "frobnicate"},

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// distinct makes sure that each file has a place of its own. What is at the place of the HTTPS key
+// pair and is none is replaced: the database, with every CA key, would be gone.
+func (r *reader) distinct(cfg config) {
+	database := []string{"", "-wal", "-shm", "-journal"}
+	places := []struct {
+		flag, path string
+		endings    []string
+	}{
+		{flagDB, cfg.db, database},
+		{flagServerKey, cfg.serverKey, []string{""}},
+		{flagCORSKeys, cfg.corsKeys, []string{""}},
+	}
+	for i, one := range places {
+		for _, other := range places[:i] {
+			for _, ending := range other.endings {
+				if samePlace(one.path, other.path+ending) || samePlace(one.path, resolve(other.path)+ending) {
+					r.fail(one.flag, fmt.Errorf("%q is a file of --%s", one.path, other.flag))
+				}
+			}
+		}
+	}
+}
+
+// samePlace tells whether a and b lead to one file, be it there or not.
+func samePlace(a, b string) bool {
+	if resolve(a) == resolve(b) {
+		return true
+	}
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
+// resolve follows symbolic links as far as there is something.
+func resolve(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir, base := filepath.Split(path)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return filepath.Join(real, base)
+	}
+	return path
+}
