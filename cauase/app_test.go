@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -663,4 +665,64 @@ func TestArrange(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What another run has put in place while this one asked the daemon stays: written over, its
+// key might meet our certificate.
+func TestRenewOvertaken(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	s.exits("request --cn web --crt web.crt --key web.key", 2)
+	s.ok("csr sign " + s.id())
+	s.ok("request --cn web --crt web.crt --key web.key")
+	copyFile := func(from, to string) {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, data, 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	copyFile("web.crt", "other.crt")
+	copyFile("web.key", "other.key")
+	s.ok("crt renew --force other.crt other.key")
+	s.daemon.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/crt/renew") {
+			copyFile("other.crt", "web.crt")
+			copyFile("other.key", "web.key")
+		}
+		return false
+	}
+	s.exits("crt renew --force web.crt web.key", 1)
+	s.says("web.crt was replaced meanwhile")
+	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: "web.crt", Key: "web.key"})
+	if err != nil || pair.Crt == nil {
+		t.Fatalf("key and certificate: %v", err)
+	}
+	if s.serial("web.crt") != s.serial("other.crt") {
+		t.Error("the other run's certificate was replaced")
+	}
+}
+
+func TestLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	var inside atomic.Int32
+	var runs sync.WaitGroup
+	for range 10 {
+		runs.Go(func() {
+			err := locked(path, func() error {
+				if inside.Add(1) > 1 {
+					t.Error("two at once")
+				}
+				time.Sleep(time.Millisecond)
+				inside.Add(-1)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	runs.Wait()
 }

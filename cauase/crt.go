@@ -103,14 +103,18 @@ func pairPaths(c *cli.Context) (pemfile.PairPaths, error) {
 func (t *tool) readPair(paths pemfile.PairPaths) (pemfile.Pair, error) {
 	pair, err := pemfile.ReadPair(paths)
 	if errors.Is(err, pemfile.ErrMismatch) {
-		mended, mendErr := pemfile.RecoverPair(paths)
-		if mendErr != nil {
-			return pair, mendErr
-		}
-		if mended {
-			t.note("%s and %s: an interrupted renewal was completed or undone", paths.Key, paths.Crt)
+		// Perhaps it is not interrupted, but under way.
+		err = locked(paths.Crt, func() error {
+			mended, err := pemfile.RecoverPair(paths)
+			if err != nil {
+				return err
+			}
+			if mended {
+				t.note("%s and %s: an interrupted renewal was completed or undone", paths.Key, paths.Crt)
+			}
 			pair, err = pemfile.ReadPair(paths)
-		}
+			return err
+		})
 	}
 	if err == nil && pair.Crt == nil {
 		err = fmt.Errorf("%s holds no certificate", paths.Crt)
@@ -173,7 +177,18 @@ func (t *tool) renew(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := pemfile.WritePair(paths, pemfile.Pair{Key: key, Crt: crt}); err != nil {
+	err = locked(paths.Crt, func() error {
+		now, err := pemfile.ReadPair(paths)
+		if err != nil {
+			return err
+		}
+		if now.Crt == nil || !now.Crt.Equal(old.Crt) {
+			return fmt.Errorf("%s was replaced meanwhile, by another run: what it holds now stays", paths.Crt)
+		}
+		_, err = pemfile.WritePair(paths, pemfile.Pair{Key: key, Crt: crt})
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	t.changed = append(t.changed, "crt", "key")
