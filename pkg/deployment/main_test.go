@@ -5,10 +5,12 @@ package deployment
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -30,9 +32,16 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "cauase/cauased", "cauase/cauase").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	tools, err := makefileTools()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	for name, folder := range tools {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "cauase/"+folder).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+			return 1
+		}
 	}
 	bin = dir
 	for _, v := range os.Environ() {
@@ -46,6 +55,26 @@ func runTests(m *testing.M) int {
 	// Where Debian keeps what is not for everybody.
 	os.Setenv("PATH", dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return m.Run()
+}
+
+const repository = "../.."
+
+// makefileTools are the names of the tools and their folders, as the Makefile has them.
+func makefileTools() (map[string]string, error) {
+	makefile, err := os.ReadFile(filepath.Join(repository, "Makefile"))
+	if err != nil {
+		return nil, err
+	}
+	line := regexp.MustCompile(`(?m)^TOOLS := (.*)$`).FindSubmatch(makefile)
+	if line == nil {
+		return nil, errors.New("the Makefile has no TOOLS")
+	}
+	tools := map[string]string{}
+	for _, tool := range strings.Fields(string(line[1])) {
+		folder, name, _ := strings.Cut(tool, ":")
+		tools[name] = folder
+	}
+	return tools, nil
 }
 
 // requireAll makes the absence of a program a failure.

@@ -73,7 +73,7 @@ func TestPostgreSQL(t *testing.T) {
 	need(t, "openssl", "openssl")
 	programs := filepath.Dir(found[len(found)-1])
 
-	s := newSitePostgreSQL(t)
+	s := newSite(t, "postgresql.md", "etc/postgresql/tls", "db.example.org", chownForTest)
 	who, name := unprivileged(t)
 	data := filepath.Join(s.dir, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
@@ -113,17 +113,15 @@ func TestPostgreSQL(t *testing.T) {
 	}
 }
 
-// newSitePostgreSQL makes a site whose page gives the key to a user that there may not be.
-func newSitePostgreSQL(t *testing.T) *site {
-	t.Helper()
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "chown"), "#!/bin/sh\n[ \"$1\" = postgres ]\nshift\n", 0o755)
-	_, name := unprivileged(t)
-	if os.Getuid() == 0 {
-		write(t, filepath.Join(dir, "chown"), "#!/bin/sh\n[ \"$1\" = postgres ] && shift && exec /bin/chown "+name+" \"$@\"\n", 0o755)
+// chownForTest gives the key to who runs the server here, which need not be postgres.
+func chownForTest(s *site) {
+	s.t.Helper()
+	_, name := unprivileged(s.t)
+	script := "#!/bin/sh -e\n[ \"$1\" = postgres ]\n"
+	if name != "" {
+		script += "shift\nexec /bin/chown " + name + " \"$@\"\n"
 	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return newSite(t, "postgresql.md", "etc/postgresql/tls", "db.example.org")
+	write(s.t, filepath.Join(s.dir, "bin", "chown"), script, 0o755)
 }
 
 // unprivileged is who runs what refuses to run as root; nil is ourselves.

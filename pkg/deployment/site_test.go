@@ -37,11 +37,15 @@ type site struct {
 	host string // what the server is called
 	port int
 	cas  *x509.CertPool
+
+	daemon *exec.Cmd // the CA
 }
 
-// newSite starts a CA that signs whatever services ask for.
-func newSite(t *testing.T, page, tlsDir, host string) *site {
+// newSite starts a CA that signs whatever services ask for, and gets the server's certificate.
+// Before it does, programs may be put into bin, in front of the system's.
+func newSite(t *testing.T, page, tlsDir, host string, prepare ...func(s *site)) *site {
 	t.Helper()
+	t.Parallel()
 	dir := t.TempDir()
 	s := &site{t: t, page: page, dir: dir, tls: filepath.Join(dir, tlsDir), host: host, port: freePorts(t, 1)}
 	// Servers that run as somebody else have to get in.
@@ -54,7 +58,22 @@ func newSite(t *testing.T, page, tlsDir, host string) *site {
 			t.Fatal(err)
 		}
 	}
-	s.background("ca", filepath.Join(bin, "cauased"), "--netloc", s.ca, "--service-auto-approve-count", "1000")
+	s.startCA()
+	for _, f := range prepare {
+		f(s)
+	}
+	s.run("enrol")
+	s.cas = x509.NewCertPool()
+	content, err := os.ReadFile(filepath.Join(s.tls, "ca.pem"))
+	if err != nil || !s.cas.AppendCertsFromPEM(content) {
+		t.Fatalf("no CA certificates: %v", err)
+	}
+	return s
+}
+
+func (s *site) startCA(args ...string) {
+	s.t.Helper()
+	s.daemon = s.background("ca", append([]string{filepath.Join(bin, "cauased"), "--netloc", s.ca, "--service-auto-approve-count", "1000"}, args...)...)
 	s.until("the CA is ready", func() error {
 		resp, err := http.Get("http://" + s.ca + "/readyz")
 		if err != nil {
@@ -66,13 +85,16 @@ func newSite(t *testing.T, page, tlsDir, host string) *site {
 		}
 		return nil
 	})
-	s.run("enrol")
-	s.cas = x509.NewCertPool()
-	content, err := os.ReadFile(filepath.Join(s.tls, "ca.pem"))
-	if err != nil || !s.cas.AppendCertsFromPEM(content) {
-		t.Fatalf("no CA certificates: %v", err)
+}
+
+func (s *site) stopCA() {
+	s.t.Helper()
+	if err := s.daemon.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
 	}
-	return s
+	if err := s.daemon.Wait(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // background runs a program in a folder of the site until the test ends.
@@ -230,10 +252,12 @@ func (s *site) until(what string, done func() error) {
 func (s *site) story(ask ask) {
 	s.t.Helper()
 	t := s.t
-	alice, mallory := s.config(s.client("alice")), s.config(s.client("mallory"))
+	alice, mallory, eve := s.config(s.client("alice")), s.config(s.client("mallory")), s.config(s.client("eve"))
 	s.until("alice is served", func() error { _, err := ask(alice); return err })
-	if _, err := ask(mallory); err != nil {
-		t.Fatalf("mallory, not revoked yet: %v", err)
+	for _, config := range []*tls.Config{mallory, eve} {
+		if _, err := ask(config); err != nil {
+			t.Fatalf("a client that is not revoked yet: %v", err)
+		}
 	}
 	if _, err := ask(s.config()); err == nil {
 		t.Error("somebody without certificate is served")
@@ -243,53 +267,72 @@ func (s *site) story(ask ask) {
 	}
 
 	load := startLoad(ask, alice)
-	renewals := []string{"renew", "renew", "renew"}
-	if _, err := os.Stat(filepath.Join(bin, "cauase-updater")); err == nil {
-		renewals = append(renewals, "updater")
-	}
-	for _, how := range renewals {
+	renewed := func(how func()) *x509.Certificate {
+		t.Helper()
 		before, err := ask(alice)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.renew(how)
+		how()
+		var now *x509.Certificate
 		s.until("the renewed certificate is served", func() error {
-			crt, err := ask(alice)
-			if err == nil && crt.Equal(before) {
+			if now, err = ask(alice); err == nil && now.Equal(before) {
 				err = errors.New("it is the old one")
 			}
 			return err
 		})
 		load.goesOn(20)
+		return now
+	}
+	renewed(s.renew)
+	renewed(s.renew)
+	// One of which half its life is over soon, whereupon the agent renews it.
+	s.stopCA()
+	s.startCA("--service-crt-validity", fmt.Sprint(shortLife.Hours()/24))
+	short := renewed(s.renew)
+	s.stopCA()
+	s.startCA()
+	time.Sleep(time.Until(short.NotAfter.Add(-shortLife / 2)))
+	if last := renewed(s.agent); time.Until(last.NotAfter) < 24*time.Hour {
+		t.Errorf("the agent got a certificate until %s", last.NotAfter)
 	}
 	requests, failures := load.stop()
-	t.Logf("%d connections during %d renewals", requests, len(renewals))
+	t.Logf("%d connections during 4 renewals", requests)
 	if len(failures) > 0 {
 		t.Errorf("%d of %d connections failed, such as: %v", len(failures), requests, failures[:min(3, len(failures))])
 	}
 
-	s.cauase("crt", "revoke", "mallory.crt.pem", "--key", "mallory.key.pem")
-	s.renew("renew")
-	s.until("mallory is refused", func() error {
-		if _, err := ask(mallory); err == nil {
-			return errors.New("she is served")
+	revoked := func(name string, config *tls.Config, update func()) {
+		t.Helper()
+		s.cauase("crt", "revoke", name+".crt.pem", "--key", name+".key.pem")
+		update()
+		s.until(name+" is refused", func() error {
+			if _, err := ask(config); err == nil {
+				return errors.New("still served")
+			}
+			return nil
+		})
+		if _, err := ask(alice); err != nil {
+			t.Errorf("alice, not revoked: %v", err)
 		}
-		return nil
-	})
-	if _, err := ask(alice); err != nil {
-		t.Errorf("alice, not revoked: %v", err)
 	}
+	revoked("mallory", mallory, s.renew)
+	revoked("eve", eve, s.agent)
 }
 
-// renew does what the page says for that, at a time when it is due.
-func (s *site) renew(how string) {
+// shortLife leaves the agent half of it to renew in, on a busy machine.
+const shortLife = 20 * time.Second
+
+// renew does what the page says for timers, at a time when it is due.
+func (s *site) renew() {
 	s.t.Helper()
-	if how != "updater" {
-		s.run(how, "CAUASE_THRESHOLD=1000")
-		return
-	}
-	script := strings.TrimSpace(s.block(how)) + " --threshold 1000 --once\n"
-	if err := s.shell(script); err != nil {
+	s.run("renew", "CAUASE_THRESHOLD=1000")
+}
+
+// agent has the agent that the page starts do what is due.
+func (s *site) agent() {
+	s.t.Helper()
+	if err := s.shell(strings.TrimSpace(s.block("updater")) + " --max-sleep 0.00001 --once\n"); err != nil {
 		s.t.Fatal(err)
 	}
 }
