@@ -34,6 +34,9 @@ type exchange struct {
 	param  string      // what stands for {…} in the route's path
 	access access      // the route's, or what prepare has narrowed it to
 	actor  audit.Actor // who asks, as far as known
+
+	large   chan struct{} // the server's turns for long bodies
+	isLarge bool          // has one
 }
 
 // anonymous is the sender before it has shown who it is.

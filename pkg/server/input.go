@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"cauase/pkg/pki"
 )
@@ -26,6 +27,36 @@ const (
 	keepForm     = 64 << 10
 )
 
+const (
+	// smallBody is what every request may have, in bytes: more than a certificate and a request usually
+	// need together. Longer ones take turns, as thousands of connections could each hold one.
+	smallBody = 16 << 10
+	maxLarge  = 64
+	// largeWait is how long a request waits for its turn.
+	largeWait = 5 * time.Second
+)
+
+// enterLarge waits for this request's turn to have a long body. It lasts until leaveLarge.
+func (x *exchange) enterLarge() error {
+	timeout := time.NewTimer(largeWait)
+	defer timeout.Stop()
+	select {
+	case x.large <- struct{}{}:
+		x.isLarge = true
+		return nil
+	case <-timeout.C:
+		return refuse(http.StatusServiceUnavailable, "too many long requests at once, try again")
+	case <-x.r.Context().Done():
+		return x.r.Context().Err()
+	}
+}
+
+func (x *exchange) leaveLarge() {
+	if x.isLarge {
+		<-x.large
+	}
+}
+
 // body reads the request's body, of which at most keep bytes are acceptable. Compressed
 // bodies are refused, not inflated.
 func (x *exchange) body(keep int64) ([]byte, error) {
@@ -33,7 +64,15 @@ func (x *exchange) body(keep int64) ([]byte, error) {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding is not supported")
 	}
 	limited := http.MaxBytesReader(x.w.ResponseWriter, x.r.Body, maxBody)
-	data, err := io.ReadAll(io.LimitReader(limited, keep+1))
+	data, err := io.ReadAll(io.LimitReader(limited, smallBody))
+	if err == nil && len(data) == smallBody {
+		if err := x.enterLarge(); err != nil {
+			return nil, err
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(limited, keep+1-smallBody))
+		data = append(data, rest...)
+	}
 	if err == nil && int64(len(data)) > keep {
 		if _, err = io.Copy(io.Discard, limited); err == nil {
 			return nil, refuse(http.StatusBadRequest, "body is longer than %d bytes", keep)

@@ -43,6 +43,8 @@ type Server struct {
 	readiness readiness
 
 	referenceNoticed atomic.Bool
+
+	large chan struct{} // turns for long bodies, see enterLarge
 }
 
 // New returns a Server. An error is a mistake of the caller's.
@@ -58,7 +60,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.timeouts == (timeouts{}) {
 		cfg.timeouts = defaultTimeouts()
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool)}
+	s := &Server{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool), large: make(chan struct{}, maxLarge)}
 	for _, origin := range cfg.CORSWhitelist {
 		if err := CheckOrigin(origin); err != nil {
 			return nil, err
@@ -81,6 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w:         &recorder{ResponseWriter: w},
 		requestID: newRequestID(),
 		path:      components(r.URL.Path),
+		large:     s.large,
 	}
 	x.actor = anonymous(r, x.requestID)
 	h := w.Header()
@@ -88,6 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Request-Id", x.requestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 
+	defer x.leaveLarge()
 	defer s.observe(x, start)
 	defer s.recoverPanic(x)
 	s.noticeReference(x)

@@ -2,11 +2,13 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -308,5 +310,37 @@ func TestConnectionLimit(t *testing.T) {
 		if got := connectionLimit(tt.files, tt.listeners); got != tt.want {
 			t.Errorf("%d files, %d listeners: %d, want %d", tt.files, tt.listeners, got, tt.want)
 		}
+	}
+}
+
+// TestLongBodiesTakeTurns makes sure that strangers cannot fill the memory with long bodies that they
+// send slowly, and that those do not keep out anybody else.
+func TestLongBodiesTakeTurns(t *testing.T) {
+	s := newSite(t)
+	put := func(size int) int {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		r := httptest.NewRequestWithContext(ctx, "PUT", "/cas/csr", strings.NewReader(strings.Repeat("\n", size)))
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		return w.Code
+	}
+	for range maxLarge {
+		s.server.large <- struct{}{}
+	}
+	if got := put(smallBody - 1); got != http.StatusBadRequest {
+		t.Errorf("short body: %d", got)
+	}
+	if got := put(smallBody); got != http.StatusServiceUnavailable {
+		t.Errorf("long body while there are too many: %d", got)
+	}
+	<-s.server.large
+	for range 3 { // each gives its turn back
+		if got := put(keepCSR); got != http.StatusBadRequest {
+			t.Errorf("long body in its turn: %d", got)
+		}
+	}
+	if got := len(s.server.large); got != maxLarge-1 {
+		t.Errorf("%d turns taken, want %d", got, maxLarge-1)
 	}
 }
