@@ -726,3 +726,29 @@ func TestLocked(t *testing.T) {
 	}
 	runs.Wait()
 }
+
+// A list that is withheld is told of, and none that has been is taken for it.
+func TestListWithheld(t *testing.T) {
+	s := newShell(t)
+	old := s.daemon.CAS.Newest()
+	s.daemon.Clock.Advance(time.Hour)
+	s.daemon.CAS.Rollover()
+	s.ok("ca update")
+	s.ok("crl update --crl whole.pem")
+	if s.err != "" {
+		t.Errorf("says %q", s.err)
+	}
+	s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/crl") {
+			return false
+		}
+		_, err := w.Write(s.daemon.CAS.CRL(old, 100, s.daemon.Clock.Now()))
+		return err == nil
+	}
+	s.ok("crl update --crl whole.pem")
+	if s.err != "" {
+		t.Errorf("says %q while the list stored is current", s.err)
+	}
+	s.ok("crl update --crl one.pem")
+	s.says("warning: the daemon has served no revocation list of the CA with key id")
+}

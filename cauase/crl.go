@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -37,8 +39,21 @@ func (t *tool) crlUpdate() *cli.Command {
 			if err != nil {
 				return err
 			}
+			t.warnUnlisted(crls)
 			return t.updated(t.crlStore.Path, "crl", len(crls), "revocation list")
 		}),
+	}
+}
+
+// warnUnlisted tells of trusted CAs without a current list. A daemon has one for each;
+// somebody in between can withhold one, and what that CA has revoked stays good.
+func (t *tool) warnUnlisted(crls []*x509.RevocationList) {
+	for _, ca := range t.trusted {
+		if !slices.ContainsFunc(crls, func(crl *x509.RevocationList) bool {
+			return crl.CheckSignatureFrom(ca) == nil && crl.NextUpdate.After(t.clock.Now())
+		}) {
+			t.warn("the daemon has served no revocation list of the CA with key id %x, and none that is current is stored here", ca.SubjectKeyId)
+		}
 	}
 }
 
