@@ -225,6 +225,10 @@ func (p *planner) refresh(t Timing) {
 	if s.Refreshed.IsZero() || s.Refreshed.After(p.now) {
 		due = p.now
 	}
+	// What has failed is tried again, whenever it would be due.
+	if retry := s.Retry[TaskRefresh]; !retry.IsZero() {
+		due = earlier(due, retry)
+	}
 	p.task(TaskRefresh, due, ActRefresh)
 }
 

@@ -137,6 +137,16 @@ func (w *worker) recover() {
 	case err != nil && !errors.Is(err, pemfile.ErrMismatch):
 		w.log.Debug("looked for an interrupted change", "error", err.Error())
 	}
+	// A staged key that is in place has served its purpose.
+	staged, err := pemfile.StagedKey(w.paths)
+	if err != nil {
+		return
+	}
+	if pair, err := pemfile.ReadPair(w.paths); err == nil && pair.Crt != nil && pki.SameKey(staged.Public(), pair.Key.Public()) {
+		if err := pemfile.DropStagedKey(w.paths); err != nil {
+			w.log.Warn("cannot remove a key that is in place by now", "error", err.Error())
+		}
+	}
 }
 
 func (w *worker) close() {
@@ -332,7 +342,8 @@ const (
 	pollUnseen  = time.Second // without events
 	debounce    = 50 * time.Millisecond
 	clockJump   = time.Minute
-	farthestTry = 2 * time.Hour // beyond what backoff asks for
+	unhurried   = 5 * time.Minute // between tries when it is too late
+	farthestTry = 2 * time.Hour   // beyond what backoff asks for
 )
 
 // wait waits until it is time for another round. It returns false when ctx has ended.
@@ -532,9 +543,12 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 		t.backoff.Reset()
 		w.trials[task] = t
 	}
-	longest := time.Minute
-	if slack > 0 {
+	longest := unhurried
+	switch {
+	case slack > 0:
 		longest = clamp(slack/16, time.Second, time.Hour)
+	case task == TaskEnrol:
+		longest = time.Minute // somebody is waiting
 	}
 	t.next = now.Add(min(t.backoff.NextBackOff(), longest))
 	if errors.Is(err, client.ErrPending) {
