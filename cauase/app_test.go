@@ -752,3 +752,26 @@ func TestListWithheld(t *testing.T) {
 	s.ok("crl update --crl one.pem")
 	s.says("warning: the daemon has served no revocation list of the CA with key id")
 }
+
+// The key of another run that began at the same time stays with its request.
+func TestRequestOvertaken(t *testing.T) {
+	s := newShell(t)
+	s.exits("request --cn web --crt other.pem", 2)
+	key, err := os.ReadFile("other.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.daemon.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			if err := os.WriteFile("web.pem", key, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		return false
+	}
+	s.exits("request --cn web", 1)
+	s.says("web.pem has got a private key meanwhile")
+	if now, err := os.ReadFile("web.pem"); err != nil || !bytes.Equal(now, key) {
+		t.Errorf("the other run's key was replaced: %v", err)
+	}
+}

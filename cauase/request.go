@@ -50,6 +50,7 @@ type requested struct {
 	csr   string
 	key   crypto.Signer
 	req   *pki.Request
+	fresh bool     // no key was there
 	undo  []func() // what takes back the files this run has written
 }
 
@@ -152,6 +153,7 @@ func (t *tool) prepare(c *cli.Context, r *requested) (done bool, err error) {
 	if err := r.checkReplaceable(c.Bool("force")); err != nil {
 		return false, err
 	}
+	r.fresh = !c.Bool("force")
 	keyType := t.keyType
 	if keyType == "" {
 		keyType = pki.DefaultKeyType
@@ -269,7 +271,13 @@ func texts[T fmt.Stringer](list []T) []string {
 // disk before the daemon hears of them: the first user's request may be signed at once
 // and only once.
 func (t *tool) submit(ctx context.Context, r *requested) (client.ID, error) {
-	if err := r.write(); err != nil {
+	err := locked(r.keyFile(), func() error {
+		if _, err := pemfile.ReadKey(r.keyFile()); err == nil && r.fresh {
+			return fmt.Errorf("%s has got a private key meanwhile, from another run", r.keyFile())
+		}
+		return r.write()
+	})
+	if err != nil {
 		r.takeBack()
 		return 0, err
 	}
