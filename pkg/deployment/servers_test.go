@@ -59,7 +59,9 @@ func TestHAProxy(t *testing.T) {
 	path := filepath.Join(s.dir, "etc/haproxy/haproxy.cfg")
 	write(t, path, config, 0o644)
 	cmd := s.background(".", haproxy, "-W", "-f", path)
+	need(t, "pgrep", "procps")
 	s.reloads("haproxy", "kill -USR2 "+strconv.Itoa(cmd.Process.Pid))
+	s.systemctl("show -p MainPID --value haproxy", "echo "+strconv.Itoa(cmd.Process.Pid))
 	s.story(s.https)
 	s.serverKeyStaysClosed("www.pem")
 }
@@ -93,7 +95,7 @@ func TestPostgreSQL(t *testing.T) {
 	cmd := s.backgroundAs(who, ".", filepath.Join(programs, "postgres"), "-D", data)
 	s.reloads("postgresql", "kill -HUP "+strconv.Itoa(cmd.Process.Pid))
 	s.until("the database is up", func() error {
-		_, err := try(s.dir, psql, "-h", data, "-p", strconv.Itoa(s.port), "-U", "alice", "-c", "create role mallory login", "postgres")
+		_, err := try(s.dir, psql, "-h", data, "-p", strconv.Itoa(s.port), "-U", "alice", "-c", "create role bob login; create role mallory login; create role eve login", "postgres")
 		if err != nil && strings.Contains(err.Error(), "already exists") {
 			err = nil
 		}
@@ -105,7 +107,7 @@ func TestPostgreSQL(t *testing.T) {
 	// And with the client everybody has, as the page shows it. It resolves no names here.
 	s.cauase("--ca-crt", "ca.pem", "--crl", "crl.pem", "crl", "update")
 	command := strings.Replace(s.block("client"), "host=", "hostaddr=127.0.0.1 port="+strconv.Itoa(s.port)+" host=", 1)
-	if err := s.shell("test \"$(" + strings.TrimSpace(command) + ")\" = alice"); err != nil {
+	if err := s.shell("test \"$(" + strings.TrimSpace(strings.ReplaceAll(command, "alice", "bob")) + ")\" = bob"); err != nil {
 		t.Error(err)
 	}
 	if err := s.shell(strings.ReplaceAll(command, "alice", "mallory")); err == nil || !strings.Contains(err.Error(), "revoked") {

@@ -39,7 +39,11 @@ type site struct {
 	cas  *x509.CertPool
 
 	daemon *exec.Cmd // the CA
+	alice  tls.Certificate
 }
+
+// firstSpan is that of the first CA certificate. With the usual one its successor is overdue.
+const firstSpan = 30 * time.Minute
 
 // newSite starts a CA that signs whatever services ask for, and gets the server's certificate.
 // Before it does, programs may be put into bin, in front of the system's.
@@ -58,22 +62,23 @@ func newSite(t *testing.T, page, tlsDir, host string, prepare ...func(s *site)) 
 			t.Fatal(err)
 		}
 	}
-	s.startCA()
+	s.startCA(firstSpan)
 	for _, f := range prepare {
 		f(s)
 	}
 	s.run("enrol")
-	s.cas = x509.NewCertPool()
-	content, err := os.ReadFile(filepath.Join(s.tls, "ca.pem"))
-	if err != nil || !s.cas.AppendCertsFromPEM(content) {
-		t.Fatalf("no CA certificates: %v", err)
-	}
+	s.trust(1)
+	s.alice = s.client("alice")
 	return s
 }
 
-func (s *site) startCA(args ...string) {
+const usualSpan = 93 * 24 * time.Hour
+
+func (s *site) startCA(span time.Duration) {
 	s.t.Helper()
-	s.daemon = s.background("ca", append([]string{filepath.Join(bin, "cauased"), "--netloc", s.ca, "--service-auto-approve-count", "1000"}, args...)...)
+	// Backdated by more than the first CA certificate, the second would look older.
+	s.daemon = s.background("ca", filepath.Join(bin, "cauased"), "--netloc", s.ca, "--backdate", "1s",
+		"--service-auto-approve-count", "1000", "--service-crt-validity", fmt.Sprint(span.Hours()/24))
 	s.until("the CA is ready", func() error {
 		resp, err := http.Get("http://" + s.ca + "/readyz")
 		if err != nil {
@@ -87,13 +92,29 @@ func (s *site) startCA(args ...string) {
 	})
 }
 
-func (s *site) stopCA() {
+// restartCA goes on with another span.
+func (s *site) restartCA(span time.Duration) {
 	s.t.Helper()
 	if err := s.daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := s.daemon.Wait(); err != nil {
 		s.t.Fatal(err)
+	}
+	s.startCA(span)
+}
+
+// trust brings the clients' CA certificates up to date, which should be so many.
+func (s *site) trust(count int) {
+	s.t.Helper()
+	s.cauase("--ca-crt", "ca.pem", "ca", "update")
+	crts, err := pemfile.ReadCertificates(filepath.Join(s.dir, "clients", "ca.pem"))
+	if err != nil || len(crts) != count {
+		s.t.Fatalf("%d CA certificates, want %d: %v", len(crts), count, err)
+	}
+	s.cas = x509.NewCertPool()
+	for _, crt := range crts {
+		s.cas.AddCert(crt)
 	}
 }
 
@@ -182,9 +203,19 @@ func (s *site) shell(script string, env ...string) error {
 // reloads installs the page's hook, for which "systemctl reload NAME" is to run a script.
 func (s *site) reloads(name, script string) {
 	s.t.Helper()
-	write(s.t, filepath.Join(s.dir, "bin", "systemctl"),
-		"#!/bin/sh -e\n[ \"$*\" = \"reload "+name+"\" ]\n"+script+"\n", 0o755)
+	s.systemctl("reload "+name, script)
 	write(s.t, filepath.Join(s.tls, "reload"), s.block("hook"), 0o755)
+}
+
+// systemctl has a script stand for what systemd would do.
+func (s *site) systemctl(arguments, script string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "bin", "systemctl")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		old = []byte("#!/bin/sh -e\n")
+	}
+	write(s.t, path, string(old)+"if [ \"$*\" = \""+arguments+"\" ]; then\n"+script+"\nexit\nfi\n", 0o755)
 }
 
 // cauase runs the client for clients.
@@ -252,13 +283,12 @@ func (s *site) until(what string, done func() error) {
 func (s *site) story(ask ask) {
 	s.t.Helper()
 	t := s.t
-	alice, mallory, eve := s.config(s.client("alice")), s.config(s.client("mallory")), s.config(s.client("eve"))
-	s.until("alice is served", func() error { _, err := ask(alice); return err })
-	for _, config := range []*tls.Config{mallory, eve} {
-		if _, err := ask(config); err != nil {
-			t.Fatalf("a client that is not revoked yet: %v", err)
-		}
-	}
+	s.until("alice is served", func() error { _, err := ask(s.config(s.alice)); return err })
+	// The CA rolls over. Alice and the server have certificates of the old one.
+	s.restartCA(usualSpan)
+	rolledOver := time.Now()
+	s.trust(2)
+	alice := s.config(s.alice)
 	if _, err := ask(s.config()); err == nil {
 		t.Error("somebody without certificate is served")
 	}
@@ -285,15 +315,28 @@ func (s *site) story(ask ask) {
 		return now
 	}
 	renewed(s.renew)
+	bob, mallory, eve := s.config(s.client("bob")), s.config(s.client("mallory")), s.config(s.client("eve"))
+	for _, config := range []*tls.Config{bob, mallory, eve} {
+		if _, err := ask(config); err != nil {
+			t.Fatalf("a client that is not revoked: %v", err)
+		}
+	}
 	renewed(s.renew)
-	// One of which half its life is over soon, whereupon the agent renews it.
-	s.stopCA()
-	s.startCA("--service-crt-validity", fmt.Sprint(shortLife.Hours()/24))
+	// With a short span the new CA soon signs, and half the life of what it signs is over soon,
+	// whereupon the agent renews it. A client of the new CA needs its list, beside the old one's.
+	time.Sleep(time.Until(rolledOver.Add(shortLife + time.Second)))
+	s.restartCA(shortLife)
+	newcomer := s.client("newcomer")
+	if bytes.Equal(newcomer.Leaf.AuthorityKeyId, s.alice.Leaf.AuthorityKeyId) {
+		t.Error("the new CA does not sign")
+	}
+	if _, err := ask(s.config(newcomer)); err != nil {
+		t.Errorf("a client of the new CA: %v", err)
+	}
 	short := renewed(s.renew)
-	s.stopCA()
-	s.startCA()
+	s.restartCA(usualSpan)
 	time.Sleep(time.Until(short.NotAfter.Add(-shortLife / 2)))
-	if last := renewed(s.agent); time.Until(last.NotAfter) < 24*time.Hour {
+	if last := renewed(s.agent); time.Until(last.NotAfter) < time.Hour {
 		t.Errorf("the agent got a certificate until %s", last.NotAfter)
 	}
 	requests, failures := load.stop()
@@ -312,11 +355,15 @@ func (s *site) story(ask ask) {
 			}
 			return nil
 		})
-		if _, err := ask(alice); err != nil {
-			t.Errorf("alice, not revoked: %v", err)
+		if _, err := ask(bob); err != nil {
+			t.Errorf("bob, not revoked: %v", err)
 		}
 	}
 	revoked("mallory", mallory, s.renew)
+	if _, err := ask(alice); err != nil {
+		t.Errorf("alice, not revoked: %v", err)
+	}
+	revoked("alice", alice, s.renew) // of the old CA
 	revoked("eve", eve, s.agent)
 }
 
