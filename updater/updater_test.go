@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+)
+
+func TestParseConfig(t *testing.T) {
+	jobs, err := parseConfig([]byte(`
+ca-url = "http://ca.example:8009"
+ca = "ca.pem"
+threshold = 10.5
+key-len = 3072
+ca-fingerprint = ["sha256:`+strings.Repeat("ab", 32)+`"]
+
+[[job]]
+name = "web"
+crt = "web.crt"
+key = "/etc/web.key"
+csr = "web.csr"
+crl = "crl.pem"
+on-renew = "./reload"
+hook-timeout = "90s"
+file-mode = "0640"
+owner = "0"
+key-type = "ed25519"
+
+[[job]]
+name = "alice"
+mode = "user"
+crt = "alice.pem"
+ca = "cau.pem"
+cas-ca = "ca.pem"
+crl = "cau.crl.pem"
+max-sleep = 0.5
+`), "/srv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, alice := jobs[0], jobs[1]
+	if web.Crt != "/srv/web.crt" || web.Key != "/etc/web.key" || web.CA != "/srv/ca.pem" || web.OnRenew != "/srv/reload" ||
+		web.HookTimeout != 90*time.Second || web.FileMode != 0o640 || *web.Owner != 0 || web.KeyType != pki.KeyEd25519 ||
+		web.Threshold != 252*time.Hour || len(web.Pins) != 1 || web.Authority != client.CAS {
+		t.Errorf("%+v", web)
+	}
+	if alice.Authority != client.CAU || alice.CA != "/srv/cau.pem" || alice.CASCA != "/srv/ca.pem" || alice.MaxSleep != 12*time.Hour || alice.KeyType != pki.KeyRSA3072 {
+		t.Errorf("%+v", alice)
+	}
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	const good = "ca-url = \"http://ca:80\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"nothing":           {"", "no [[job]]"},
+		"unknown key":       {good + "[[job]]\nname = \"a\"\ncolour = 1\n", `line 6, column 1: there is no setting "colour"`},
+		"unknown key above": {"colour = 1\n" + good, "line 1, column 1"},
+		"syntax":            {good + "[[job\n", "line 4"},
+		"wrong type":        {good + "[[job]]\nname = \"a\"\nthreshold = \"soon\"\n", "line 6"},
+		"no name":           {good + "[[job]]\n", "job 1 has no name"},
+		"no URL":            {"ca = \"a\"\ncrl = \"b\"\n[[job]]\nname = \"a\"\n", "ca-url is not given"},
+		"https":             {strings.Replace(good, "http:", "https:", 1) + "[[job]]\nname = \"a\"\n", "give the http:// address"},
+		"days":              {good + "[[job]]\nname = \"a\"\nthreshold = -1\n", "threshold -1 is not a number of days"},
+		"nan":               {good + "[[job]]\nname = \"a\"\nmax-sleep = nan\n", "is not a number of days"},
+		"mode":              {good + "[[job]]\nname = \"a\"\nmode = \"root\"\n", "neither service nor user"},
+		"user without CAS":  {good + "[[job]]\nname = \"a\"\nmode = \"user\"\ncrt = \"x\"\n", "service CA certificates is not given"},
+		"key without crt":   {good + "[[job]]\nname = \"a\"\nkey = \"x\"\n", "a key without a certificate"},
+		"file mode":         {good + "[[job]]\nname = \"a\"\nfile-mode = \"rw\"\n", "no mode such as 0640"},
+		"file mode unread":  {good + "[[job]]\nname = \"a\"\nfile-mode = \"0040\"\n", "lets the owner read"},
+		"owner":             {good + "[[job]]\nname = \"a\"\nowner = \"no such user\"\n", "owner: "},
+		"timeout":           {good + "[[job]]\nname = \"a\"\nhook-timeout = \"0s\"\n", "not a duration"},
+		"two key types":     {good + "[[job]]\nname = \"a\"\nkey-len = 2048\nkey-type = \"ed25519\"\n", "say the same"},
+		"key length":        {good + "[[job]]\nname = \"a\"\nkey-len = 1024\n", "none of 2048"},
+		"fingerprint":       {good + "[[job]]\nname = \"a\"\nca-fingerprint = [\"x\"]\n", "is not a fingerprint"},
+		"hook by name":      {good + "[[job]]\nname = \"a\"\non-renew = \"reload\"\n", "write ./reload"},
+		"same file twice":   {good + "[[job]]\nname = \"a\"\ncrt = \"crl.pem\"\n", "location of both"},
+		"same job twice":    {good + "[[job]]\nname = \"a\"\ncrt = \"a\"\n[[job]]\nname = \"a\"\ncrt = \"b\"\n", "two jobs are named"},
+		"same key twice":    {good + "[[job]]\nname = \"a\"\ncrt = \"a\"\nkey = \"k\"\n[[job]]\nname = \"b\"\ncrt = \"b\"\nkey = \"k\"\n", "kept up to date by \"a\" already"},
+		"two errors":        {good + "[[job]]\nname = \"a\"\nmode = \"x\"\n[[job]]\nname = \"b\"\nthreshold = -2\n", "threshold -2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig([]byte(c.text), "/srv")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want …%s…", err, c.want)
+			}
+		})
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte("ca-url = \"http://ca:80\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\n[[job]]\nname = \"a\"\n"))
+	f.Add([]byte("job = [{name = 1}]"))
+	f.Add([]byte("[[job]]\n\"\\u0000\" = nan"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		jobs, err := parseConfig(content, "/srv")
+		if err == nil && len(jobs) == 0 {
+			t.Error("neither jobs nor an error")
+		}
+	})
+}
+
+// execute runs a command line in this process.
+func execute(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(ctx, append([]string{tool}, args...), clock.System(), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCommandLine(t *testing.T) {
+	job := []string{"--ca-url", "http://127.0.0.1:1", "--cas-ca", "ca.pem", "--ca", "ca.pem", "--crl", "crl.pem"}
+	with := func(args ...string) []string { return append(append([]string{}, job...), args...) }
+	for name, c := range map[string]struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		"nothing":        {nil, 1, "--ca-url is not given"},
+		"no ca":          {job[:4], 1, "--ca is not given"},
+		"argument":       {with("extra"), 1, `unexpected argument "extra"`},
+		"unknown flag":   {with("--colour"), 1, "not defined: -colour"},
+		"no config":      {[]string{"--config", "nowhere.toml"}, 1, "no such file"},
+		"both":           {with("--once", "--status"), 1, "exclude each other"},
+		"log":            {with("--log-format", "xml"), 1, "neither text nor json"},
+		"fractions":      {with("--threshold", "0.5", "--crl-threshold", "0.1", "--max-sleep", "1.5", "--key-len", "2048", "--status"), 2, "pending"},
+		"status":         {with("--status"), 2, ""},
+		"once, no CA":    {with("--once"), 1, "connection refused"},
+		"a file beneath": {with("--crt", "nowhere/web.crt", "--once"), 1, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			code, stdout, stderr := execute(t.Context(), c.args...)
+			if code != c.code || !strings.Contains(stderr, c.stderr) {
+				t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+	if _, stdout, _ := execute(t.Context(), "--help"); !strings.Contains(stdout, "--hook-timeout") {
+		t.Errorf("help:\n%s", stdout)
+	}
+}
+
+// TestNotify is systemd for an agent.
+func TestNotify(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	socket := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int)
+	go func() {
+		code, _, _ := execute(ctx, "--ca-url", "http://127.0.0.1:1", "--cas-ca", "ca.pem", "--ca", "ca.pem", "--crl", "crl.pem")
+		ended <- code
+	}()
+	var all string
+	buffer := make([]byte, 1000)
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for !strings.Contains(all, "READY=1") || !strings.Contains(all, "WATCHDOG=1") || !strings.Contains(all, "STATUS=failing") {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			t.Fatalf("%v after %q", err, all)
+		}
+		all += string(buffer[:n]) + "\n"
+	}
+	cancel()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	n, _ := conn.Read(buffer)
+	for !strings.Contains(string(buffer[:n]), "STOPPING=1") {
+		if n, err = conn.Read(buffer); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestManual reads the configuration in the manual, and misses no option there.
+func TestManual(t *testing.T) {
+	page, err := os.ReadFile("../docs/updater.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "```toml\n")
+	config, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatal("the manual has no configuration")
+	}
+	if jobs, err := parseConfig([]byte(config), "/etc/cauase"); err != nil || len(jobs) < 2 {
+		t.Errorf("the manual's configuration: %v", err)
+	}
+	for _, flag := range flags() {
+		if name := flag.Names()[0]; !strings.Contains(string(page), "`"+name+"`") && !strings.Contains(string(page), "--"+name) {
+			t.Errorf("the manual does not mention --%s", name)
+		}
+	}
+}
