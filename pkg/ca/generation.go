@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -134,6 +135,9 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) (err error) {
 		if !a.cfg.Decide(now, a.cfg.Spans, next.times()).Create {
 			return nil
 		}
+		if err := a.disown(ctx, tx, now, next); err != nil {
+			return err
+		}
 		made, err := a.newGeneration(now, key, next)
 		if err != nil {
 			return err
@@ -151,6 +155,38 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) (err error) {
 	a.log.InfoContext(ctx, "new CA certificate", "key_id", hex.EncodeToString(newest.crt.SubjectKeyId),
 		"not_after", newest.times.NotAfter, "generation", len(next.list))
 	return nil
+}
+
+// disown leaves aside generations from the future, made while the clock was far ahead: the next
+// one succeeds those that hosts know. Their keys are erased, which is what tells them from others.
+func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g *generations) error {
+	var kept []generation
+	for _, one := range g.list {
+		if !now.Before(one.times.NotBefore) {
+			kept = append(kept, one)
+			continue
+		}
+		if err := a.eraseKey(ctx, tx, now, one, "made while the clock was ahead, not used any more"); err != nil {
+			return err
+		}
+		a.log.WarnContext(ctx, "a CA certificate from the future is not used any more: it was made while the clock was ahead",
+			"key_id", hex.EncodeToString(one.crt.SubjectKeyId), "not_before", one.times.NotBefore)
+	}
+	g.list = kept
+	return nil
+}
+
+// eraseKey forgets a CA's key, for the reason given.
+func (a *Authority) eraseKey(ctx context.Context, tx store.Tx, now time.Time, g generation, why string) error {
+	if err := tx.EraseCAKey(ctx, a.cfg.Name, g.id); err != nil {
+		return err
+	}
+	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCA, 1); err != nil {
+		return err
+	}
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, "ca "+hex.EncodeToString(g.crt.SubjectKeyId))
+	e.Detail = why
+	return tx.AppendAudit(ctx, e)
 }
 
 // nextKeyType is the type of the next CA key: the one an operator has asked for, else that of
@@ -337,6 +373,10 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 	if err != nil {
 		return nil, err
 	}
+	if old := a.cas.Load(); old != nil && old.version == version {
+		return &generations{version: version, list: slices.Clone(old.list)}, nil
+	}
+	now := a.clock.Now()
 	rows, err := r.CAs(ctx, a.cfg.Name)
 	if err != nil {
 		return nil, err
@@ -351,6 +391,9 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 		}
 		if row.Key == nil {
 			one.key = nil
+		}
+		if row.Key == nil && !now.After(row.NotAfter) {
+			continue // disowned
 		}
 		if !a.constraint().Permits(one.crt) {
 			// The daemon has moved to another host: this CA can do nothing for it there. It is left

@@ -2,11 +2,9 @@ package ca
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
-	"cauase/pkg/audit"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 )
@@ -14,6 +12,11 @@ import (
 // crlAhead is how early, as a part of a list's life, the loop makes the next one: early enough
 // that nobody who asks has to wait for it.
 const crlAhead = 20
+
+// pruneAfter is how old, as a part of their life, the lists being served must be before anything
+// is forgotten for good. A clock that jumps ahead makes new lists at once; until it is set back
+// again, hopefully sooner than that, nothing that it takes for long expired is lost.
+const pruneAfter = 4
 
 // pruneBatch bounds how much one transaction deletes, and so how long others wait for it.
 const pruneBatch = 500
@@ -27,35 +30,30 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	// Another daemon on the same store may have rolled over.
 	errs = append(errs, a.reload(ctx))
 	errs = append(errs, a.rollOver(ctx, now))
-	errs = append(errs, a.eraseExpiredKeys(ctx, now), a.pruneCertificates(ctx, now))
+	errs = append(errs, a.eraseExpiredKeys(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
 	errs = append(errs, err)
-	if err == nil {
-		errs = append(errs, a.pruneRevocations(ctx, now, lists))
+	if err == nil && now.Sub(lists.from) >= a.CRLLife()/pruneAfter {
+		errs = append(errs, a.pruneCertificates(ctx, now), a.pruneRevocations(ctx, now, lists))
 	}
 	return errors.Join(errs...)
 }
 
-// eraseExpiredKeys forgets the keys of CAs that have expired, once their successor exists and
-// is vouched for.
+// eraseExpiredKeys forgets the keys of CAs that have expired, once their successor exists, is
+// vouched for and has lived for a span: should the clock merely have jumped, it is noticed and set
+// back by then, and they are needed again.
 func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
 	g := a.cas.Load()
+	if n := len(g.list); n == 0 || now.Before(rollover.ActiveAt(a.cfg.Spans, g.list[n-1].times)) {
+		return nil
+	}
 	phases := a.cfg.Decide(now, a.cfg.Spans, g.times()).Phases
 	erased := false
 	for i, c := range g.list {
 		if phases[i] != rollover.Expired || c.key == nil || i == len(g.list)-1 {
 			continue
 		}
-		err := a.store.Update(ctx, func(tx store.Tx) error {
-			if err := tx.EraseCAKey(ctx, a.cfg.Name, c.id); err != nil {
-				return err
-			}
-			if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCA, 1); err != nil {
-				return err
-			}
-			object := "ca " + hex.EncodeToString(c.crt.SubjectKeyId)
-			return tx.AppendAudit(ctx, a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, object))
-		})
+		err := a.store.Update(ctx, func(tx store.Tx) error { return a.eraseKey(ctx, tx, now, c, "expired") })
 		if err != nil {
 			return err
 		}

@@ -78,8 +78,10 @@ type Plan struct {
 
 // Decide makes the plan for generations, ordered from oldest to newest, at now.
 //
-// A generation that is not yet valid, because the clock was set back, never signs. It still
-// counts as existing: a wrong clock must not make CA certificates.
+// A generation that is not yet valid, because the clock was set back, never signs. When there is
+// no other, none is made: a wrong clock must not make CA certificates. Beside others it counts for
+// nothing: it was made by a clock that was far ahead, and those who have come to their senses must
+// not wait for it.
 func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 	p := Plan{Phases: make([]Phase, len(generations)), Signer: signer(now, spans, generations)}
 	for i, g := range generations {
@@ -88,13 +90,26 @@ func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 			p.consider(t, now)
 		}
 	}
-	p.Create = true
-	if n := len(generations); n > 0 {
-		due := SuccessorAt(spans, generations[n-1])
+	switch newest := Newest(now, generations); {
+	case newest != None:
+		due := SuccessorAt(spans, generations[newest])
 		p.Create = !now.Before(due)
 		p.consider(due, now)
+	default:
+		p.Create = len(generations) == 0
 	}
 	return p
+}
+
+// Newest returns the index of the newest generation whose time has come, valid or expired, None
+// when there is none.
+func Newest(now time.Time, generations []Generation) int {
+	for i := len(generations) - 1; i >= 0; i-- {
+		if !now.Before(generations[i].NotBefore) {
+			return i
+		}
+	}
+	return None
 }
 
 // consider moves p.Next to t when t is the nearer future.
