@@ -40,9 +40,7 @@ http {
   uwsgi_temp_path %[1]s/t4; scgi_temp_path %[1]s/t5;
 `, s.dir)+config+"}\n", 0o644)
 	command := []string{nginx, "-p", s.dir, "-e", filepath.Join(s.dir, "error.log"), "-c", filepath.Join(s.dir, "nginx.conf")}
-	// The hook checks the configuration first.
-	write(t, filepath.Join(s.dir, "bin", "nginx"), "#!/bin/sh\nexec "+strings.Join(command, " ")+" \"$@\"\n", 0o755)
-	s.reloads("nginx", filepath.Join(s.dir, "bin", "nginx")+" -s reload")
+	s.reloads("nginx", strings.Join(command, " ")+" -s reload")
 	s.background(".", command...)
 	s.story(s.https)
 	s.serverKeyStaysClosed("www.key.pem")
