@@ -76,7 +76,10 @@ func TestEvents(t *testing.T) {
 	request, err := pki.ParseRequest(h.read("web.csr"))
 	must(t, err)
 	h.write("web.crt", pki.EncodeCertificatePEM(h.daemon.CAS.Issue(request.CSR, key.Public()).Raw))
-	h.within("adopted", func() bool { all := a.Statuses(); return all[0].Certificate != nil && all[0].Certificate.Subject == "CN=other" })
+	h.within("adopted", func() bool {
+		all := a.Statuses()
+		return all[0].Certificate != nil && all[0].Certificate.Subject == "CN=other"
+	})
 	if s := h.status(a); s.Counts.Renewals != 0 || s.State != StateOK {
 		t.Errorf("%+v", s)
 	}

@@ -68,8 +68,11 @@ func sameRequest(a, b *handedIn) bool {
 func (w *worker) finishRefresh(t *talk, now time.Time) {
 	life, _ := t.sight.crlLife(now)
 	slack := life.To.Sub(now)
-	if t.trust.FirstUse {
-		for _, ca := range t.trust.CAs {
+	for _, trust := range []client.Trust{t.trust, t.casTrust} {
+		if !trust.FirstUse {
+			continue
+		}
+		for _, ca := range trust.CAs {
 			w.log.Warn("first contact: from now on this CA is trusted; compare its fingerprint with the CA's administrators",
 				"subject", pki.SubjectString(ca.RawSubject), "fingerprint", client.PinOf(ca).String())
 		}

@@ -312,3 +312,53 @@ func TestClockJumps(t *testing.T) {
 		t.Errorf("tries again on %s", state.Retry[TaskRenew])
 	}
 }
+
+// TestLastTenth: what gets dangerous is said once more.
+func TestLastTenth(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = time.Hour
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(60 * day)
+		h.wire.Cut(true)
+		time.Sleep(20 * day)
+		if strings.Contains(h.log.String(), "renew in time") {
+			t.Errorf("said too early:\n%s", h.log)
+		}
+		time.Sleep(8 * day)
+		if n := strings.Count(h.log.String(), "renew in time"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, h.log)
+		}
+		h.wire.Cut(false)
+		time.Sleep(10 * time.Minute)
+		if s := h.status(a); s.State != StateOK {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestHelpFromElsewhere: after a rejection, somebody puts a certificate in place by hand.
+func TestHelpFromElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.daemon.CAS.AutoApprove = 0
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(time.Minute)
+		h.daemon.CAS.Reject(1000)
+		time.Sleep(time.Hour)
+		if s := h.status(a); s.State != StateRejected {
+			t.Errorf("%+v", s)
+		}
+		request, err := pki.ParseRequest(h.read("web.csr"))
+		must(t, err)
+		h.write("web.crt", pki.EncodeCertificatePEM(h.daemon.CAS.Issue(request.CSR, request.CSR.PublicKey).Raw))
+		time.Sleep(2 * time.Minute)
+		if s := h.status(a); s.State != StateOK || len(s.Problems) > 0 || s.Request != "" {
+			t.Errorf("%+v", s)
+		}
+	})
+}

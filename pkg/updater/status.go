@@ -204,6 +204,7 @@ func word(st *Status, state State, now time.Time) string {
 
 // conditions notes what only somebody can mend.
 func (w *worker) conditions(s *sight, state State, now time.Time) {
+	w.settled(state, now)
 	class, message, hint := w.pairCondition(s, state, now)
 	w.condition(taskPair, class, message, hint)
 	class, message, hint = "", "", ""
@@ -229,6 +230,25 @@ func (w *worker) conditions(s *sight, state State, now time.Time) {
 		class, message = "last tenth", fmt.Sprintf("%s expires on %s, and its renewal keeps failing: %s", w.job.Crt, stamp(state.Certificate.To), p.Message)
 	}
 	w.condition(taskUrgent, class, message, "")
+}
+
+// settled forgets what failed and is no longer wanted, because somebody else has put a good
+// certificate in place.
+func (w *worker) settled(state State, now time.Time) {
+	if state.Pair != PairGood || now.After(state.Certificate.To) || w.netBusy {
+		return
+	}
+	w.pending = false
+	delete(w.trials, TaskEnrol)
+	w.resolved(TaskEnrol)
+	if w.memory.Request != nil {
+		w.memory.Request = nil
+		w.save()
+	}
+	if now.Before(w.timing().RenewAt(state.Certificate, state.Jitter)) {
+		delete(w.trials, TaskRenew)
+		w.resolved(TaskRenew)
+	}
 }
 
 func (w *worker) condition(task Task, class, message, hint string) {
