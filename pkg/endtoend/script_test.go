@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode"
@@ -47,6 +48,7 @@ func TestScripts(t *testing.T) {
 // state is what a script has running.
 type state struct {
 	daemon *daemon
+	answer atomic.Value // http.HandlerFunc, of serve
 	close  func()
 }
 

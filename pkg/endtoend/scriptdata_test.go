@@ -84,10 +84,6 @@ func cmdMake(ts *testscript.TestScript, neg bool, args []string) {
 // serve stop removes it.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	s := stateOf(ts)
-	if s.close != nil {
-		s.close()
-		s.close = nil
-	}
 	answers := map[string]http.HandlerFunc{
 		"html": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
@@ -102,11 +98,21 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		"close": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	}
 	if args[0] == "stop" {
+		if s.close != nil {
+			s.close()
+			s.close = nil
+		}
 		return
+	}
+	s.answer.Store(answers[args[0]])
+	if s.close != nil {
+		return // it keeps its port: somebody else might take it in between
 	}
 	l, err := net.Listen("tcp", ts.Getenv("NETLOC"))
 	ts.Check(err)
-	server := &http.Server{Handler: answers[args[0]]}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.answer.Load().(http.HandlerFunc)(w, r)
+	})}
 	go func() { _ = server.Serve(l) }()
 	s.close = func() { _ = server.Close() }
 }
