@@ -1,8 +1,10 @@
 package updater
 
 import (
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -132,6 +134,40 @@ func TestOwner(t *testing.T) {
 			if sys := info.Sys().(*syscall.Stat_t); int(sys.Uid) != uid || int(sys.Gid) != gid || info.Mode().Perm() != 0o640 {
 				t.Errorf("%s: %d:%d %v", name, sys.Uid, sys.Gid, info.Mode())
 			}
+		}
+	})
+}
+
+// TestSlowDaemon: while an answer does not come, files are looked after nevertheless.
+func TestSlowDaemon(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(time.Minute)
+		var hanging atomic.Int32 // requests that wait at this moment
+		h.daemon.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+			hanging.Add(1)
+			<-r.Context().Done()
+			hanging.Add(-1)
+			return true
+		}
+		before := h.read("crl.pem")
+		time.Sleep(25*day + time.Second)
+		for hanging.Load() == 0 {
+			time.Sleep(time.Second)
+		}
+		must(t, os.Remove(h.path("crl.pem")))
+		a.kick()
+		time.Sleep(time.Second)
+		if got, err := os.ReadFile(h.path("crl.pem")); err != nil || string(got) != string(before) {
+			t.Errorf("the list is not back: %v", err)
+		}
+		h.daemon.Override = nil
+		time.Sleep(2 * time.Hour)
+		if s := h.status(a); s.State != StateOK {
+			t.Errorf("%+v", s)
 		}
 	})
 }
