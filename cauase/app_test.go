@@ -528,7 +528,7 @@ func TestFailures(t *testing.T) {
 		{"ca update --ca-crt link.pem", `holds nothing usable`},
 		{"crl show", `holds no revocation list`},
 		{"crl update --crl admin.pem", `would lose it`},
-		{"completion tcsh", `of which shell`},
+		{"completion tcsh", `no completion for "tcsh"`},
 	}
 	before := snapshot(s)
 	for _, tt := range tests {

@@ -250,6 +250,8 @@ func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *gener
 	if n := len(older.list); n > 0 {
 		predecessor = &older.list[n-1]
 		p.Predecessor = predecessor.crt
+		// Spans, and with them the backdating, may have grown since it was made; age must show.
+		p.NotBefore = later(p.NotBefore, predecessor.times.NotBefore)
 	}
 	template, err := p.Template()
 	if err != nil {

@@ -512,3 +512,21 @@ func TestClockJumpsAhead(t *testing.T) {
 		t.Errorf("phases %v", got)
 	}
 }
+
+// Right after its CA was made the daemon is restarted with longer spans: a successor is due at
+// once, and must not look older than its predecessor, which clients take for a reordered chain.
+func TestSuccessorIsNeverOlder(t *testing.T) {
+	w := newWorld(t)
+	cfg := config(store.Services)
+	cfg.Spans.Leaf = 10 * time.Second
+	w.open(cfg)
+	cfg.Spans.Leaf = span
+	a := w.open(cfg)
+	cas, err := a.CACertificates(w.ctx)
+	if err != nil || len(cas) != 2 {
+		t.Fatalf("%d CA certificates, %v", len(cas), err)
+	}
+	if cas[1].NotBefore.Before(cas[0].NotBefore) {
+		t.Errorf("the successor is valid from %v, its predecessor from %v", cas[1].NotBefore, cas[0].NotBefore)
+	}
+}

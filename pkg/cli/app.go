@@ -49,7 +49,7 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 	case args[1] == generateMan:
 		document, err = manPage(app)
 	case isCompletion:
-		document, err = completion(app, shell)
+		document, err = Completion(app, shell)
 	default:
 		return app.RunContext(ctx, args)
 	}

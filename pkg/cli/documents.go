@@ -18,10 +18,10 @@ func manPage(app *urfave.App) (string, error) {
 	return app.ToManWithSection(section)
 }
 
-// completion is the script that completes the tool's command lines in a shell. Those of bash
+// Completion is the script that completes the tool's command lines in a shell. Those of bash
 // and zsh ask the tool itself, which knows its commands and flags best; where it has nothing
 // to offer, files are.
-func completion(app *urfave.App, shell string) (string, error) {
+func Completion(app *urfave.App, shell string) (string, error) {
 	function := "_" + strings.ReplaceAll(app.Name, "-", "_")
 	fill := strings.NewReplacer("FUNCTION", function, "TOOL", app.Name)
 	switch shell {
