@@ -308,7 +308,7 @@ func TestReject(t *testing.T) {
 func TestWait(t *testing.T) {
 	s := newShell(t)
 	asked := 0
-	s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/cas/csr/") {
 			asked++
 			if asked == 1 {
@@ -319,7 +319,7 @@ func TestWait(t *testing.T) {
 			return true
 		}
 		return false
-	}
+	})
 	s.exits("request --cn web --wait", 1)
 	s.says("trying again")
 	s.says("was rejected")
@@ -327,7 +327,7 @@ func TestWait(t *testing.T) {
 		t.Errorf("left %v", got)
 	}
 
-	s.daemon.Override = nil
+	s.daemon.Intercept(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	if code := s.runContext(ctx, "request --cn web --wait"); code != 2 {
@@ -408,13 +408,13 @@ func TestRequestShownToUserIsAuthentic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.TLS != nil || !strings.HasSuffix(r.URL.Path, "/csr/"+id) {
 			return false
 		}
 		_, err := w.Write(bob)
 		return err == nil
-	}
+	})
 	s.ok("csr show " + id)
 	s.says("CN=bob")
 	s.admin()
@@ -601,20 +601,20 @@ func TestCatchUp(t *testing.T) {
 		"truncated":   {s.daemon.CAS.Link(g[0], g[1])},
 		"rolled back": {s.daemon.CAS.Link(g[3], g[4])},
 	} {
-		s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+		s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == "/cas/crt/ca.crt.json" {
 				_, _ = w.Write(append(append([]byte("["), bytes.Join(chain, []byte(","))...), ']'))
 				return true
 			}
 			return false
-		}
+		})
 		s.exits("--catch-up 5 ca update", 1)
 		s.exits("--catch-up 5 crl update", 1)
 		if got, err := os.ReadFile("cas.crt.pem"); err != nil || !bytes.Equal(got, first) || len(s.files()) != 1 {
 			t.Errorf("%s: the store has changed, or %v; files %v", name, err, s.files())
 		}
 	}
-	s.daemon.Override = nil
+	s.daemon.Intercept(nil)
 	s.exits("ca update", 1)
 	s.exits("--catch-up 3.9 ca update", 1)
 	t.Setenv("CAUASE_CATCH_UP", "4.1")
@@ -687,13 +687,13 @@ func TestRenewOvertaken(t *testing.T) {
 	copyFile("web.crt", "other.crt")
 	copyFile("web.key", "other.key")
 	s.ok("crt renew --force other.crt other.key")
-	s.daemon.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+	s.daemon.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/crt/renew") {
 			copyFile("other.crt", "web.crt")
 			copyFile("other.key", "web.key")
 		}
 		return false
-	}
+	})
 	s.exits("crt renew --force web.crt web.key", 1)
 	s.says("web.crt was replaced meanwhile")
 	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: "web.crt", Key: "web.key"})
@@ -738,13 +738,13 @@ func TestListWithheld(t *testing.T) {
 	if s.err != "" {
 		t.Errorf("says %q", s.err)
 	}
-	s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/crl") {
 			return false
 		}
 		_, err := w.Write(s.daemon.CAS.CRL(old, 100, s.daemon.Clock.Now()))
 		return err == nil
-	}
+	})
 	s.ok("crl update --crl whole.pem")
 	if s.err != "" {
 		t.Errorf("says %q while the list stored is current", s.err)
@@ -761,14 +761,14 @@ func TestRequestOvertaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.daemon.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+	s.daemon.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet {
 			if err := os.WriteFile("web.pem", key, 0o600); err != nil {
 				t.Error(err)
 			}
 		}
 		return false
-	}
+	})
 	s.exits("request --cn web", 1)
 	s.says("web.pem has got a private key meanwhile")
 	if now, err := os.ReadFile("web.pem"); err != nil || !bytes.Equal(now, key) {

@@ -51,7 +51,7 @@ var testFolder, _ = filepath.Abs("testdata")
 
 // sayTimeline has the daemon say how long its spans are, as ours does.
 func (s *shell) sayTimeline(span time.Duration) {
-	s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/cas/timeline" {
 			return false
 		}
@@ -67,7 +67,7 @@ func (s *shell) sayTimeline(span time.Duration) {
 			"span_seconds": span.Seconds(), "now": s.daemon.Clock.Now(), "generations": list,
 		})
 		return true
-	}
+	})
 }
 
 func TestShowTimeline(t *testing.T) {
@@ -100,7 +100,7 @@ func TestShowTimeline(t *testing.T) {
 	s.width = 0
 
 	// A daemon that says nothing about its spans, and one that says nonsense.
-	s.daemon.Override = nil
+	s.daemon.Intercept(nil)
 	s.ok("ca show")
 	s.golden("passive-estimated")
 	s.sayTimeline(2 * span)
@@ -206,12 +206,12 @@ func TestShowLies(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s.T = t
-			s.daemon.Override = func(w http.ResponseWriter, r *http.Request) bool {
+			s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				if r.URL.Path == "/cas/timeline" {
 					fmt.Fprint(w, tt.timeline)
 				}
 				return r.URL.Path == "/cas/timeline"
-			}
+			})
 			s.ok("ca show")
 			s.says(`1  active; retired on 2026-10-08 03:04:05 UTC`)
 			s.says(`active_from|\(2\) to be made on 2026-07-07 03:04:05 UTC`)

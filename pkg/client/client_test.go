@@ -213,7 +213,7 @@ func TestRogueAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d.Override = func(w http.ResponseWriter, r *http.Request) bool { tt.answer(w, r); return true }
+			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool { tt.answer(w, r); return true })
 			_, err := c.CACertificate(context.Background())
 			if err == nil || tt.err != nil && !errors.Is(err, tt.err) {
 				t.Fatalf("error %v, want %v", err, tt.err)
@@ -225,7 +225,7 @@ func TestRogueAnswers(t *testing.T) {
 		})
 	}
 	t.Run("a submission", func(t *testing.T) {
-		d.Override = func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(http.StatusCreated); return true }
+		d.Intercept(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(http.StatusCreated); return true })
 		if _, err := c.Submit(context.Background(), []byte("x")); !errors.Is(err, client.ErrNotCA) {
 			t.Errorf("without an id: %v", err)
 		}
@@ -236,7 +236,7 @@ func TestTimeout(t *testing.T) {
 	d, _ := start(t)
 	release := make(chan struct{})
 	defer close(release)
-	d.Override = func(w http.ResponseWriter, r *http.Request) bool { <-release; return true }
+	d.Intercept(func(w http.ResponseWriter, r *http.Request) bool { <-release; return true })
 	c, err := client.New(client.Options{URL: d.URL, Authority: client.CAS, Clock: d.Clock, Timeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -318,13 +318,13 @@ func TestHTTPSIdentity(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d.SetLeaf(tt.leaf)
-			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				if tt.voucher == nil || !strings.HasSuffix(r.URL.Path, "https-ca.json") {
 					return false
 				}
 				tt.voucher(w)
 				return true
-			}
+			})
 			session, err := c.Connect(ctx, user, trusted, tt.strict)
 			if (err == nil) != tt.connect {
 				t.Fatalf("connect: %v", err)

@@ -96,7 +96,7 @@ func TestRevalidateCRLs(t *testing.T) {
 	now := d.Clock.Now()
 	const tag = `"1-2-3"`
 	served, sent := d.CAS.CRL(d.CAS.Newest(), 1, now), 0
-	d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("ETag", tag)
 		if r.Header.Get("If-None-Match") == tag {
 			w.WriteHeader(http.StatusNotModified)
@@ -105,7 +105,7 @@ func TestRevalidateCRLs(t *testing.T) {
 		sent++
 		_, _ = w.Write(served)
 		return true
-	}
+	})
 	ask := func(trusted []*x509.Certificate, local []*x509.RevocationList, with string, wantSent int) []*x509.RevocationList {
 		t.Helper()
 		sent = 0
@@ -134,10 +134,10 @@ func TestRevalidateCRLs(t *testing.T) {
 		t.Errorf("expired: %v, sent %d times", err, sent)
 	}
 	// A 304 that nobody asked for is none.
-	d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusNotModified)
 		return true
-	}
+	})
 	if _, _, err := c.RevalidateCRLs(ctx, trusted, local, ""); err == nil {
 		t.Error("304 to a question without tag was taken")
 	}

@@ -33,14 +33,14 @@ func newClient(t *testing.T, d *clienttest.Daemon, authority client.Authority) *
 
 // serve answers one path with body.
 func serve(d *clienttest.Daemon, path string, body []byte) {
-	before := d.Override
-	d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+	before := d.Interceptor()
+	d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == path {
 			_, _ = w.Write(body)
 			return true
 		}
 		return before != nil && before(w, r)
-	}
+	})
 }
 
 func list(t *testing.T, links ...[]byte) []byte {

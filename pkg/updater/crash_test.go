@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,12 +49,12 @@ func crashingJob(dir, url, variant string) Job {
 }
 
 func crashAt(text string) int {
-	last, err := strconv.Atoi(text)
+	last, err := strconv.ParseInt(text, 10, 64)
 	unix, err2 := strconv.ParseInt(os.Getenv("UPDATER_TEST_NOW"), 10, 64)
 	if err != nil || err2 != nil {
 		return 3
 	}
-	step := 0
+	var step atomic.Int64 // keys are staged beside the loop
 	job := crashingJob(os.Getenv("UPDATER_TEST_DIR"), os.Getenv("UPDATER_TEST_URL"), os.Getenv("UPDATER_TEST_VARIANT"))
 	_, err = Once(context.Background(), Options{
 		Clock: clock.NewFake(time.Unix(unix, 0)), Log: slog.New(slog.DiscardHandler),
@@ -61,7 +62,7 @@ func crashAt(text string) int {
 			return os.WriteFile(filepath.Join(os.Getenv("UPDATER_TEST_DIR"), "heard"), nil, 0o600)
 		},
 		Step: func(string) {
-			if step++; step == last {
+			if step.Add(1) == last {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}
 			}
@@ -172,7 +173,7 @@ func crashOnce(t *testing.T, variant string, step int) (crashed bool) {
 func record(d *clienttest.Daemon) func() []any {
 	var mu sync.Mutex
 	var keys []any
-	d.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+	d.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodPut {
 			return false
 		}
@@ -196,7 +197,7 @@ func record(d *clienttest.Daemon) func() []any {
 			mu.Unlock()
 		}
 		return false
-	}
+	})
 	return func() []any {
 		mu.Lock()
 		defer mu.Unlock()

@@ -147,12 +147,12 @@ func TestSlowDaemon(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Minute)
 		var hanging atomic.Int32 // requests that wait at this moment
-		h.daemon.Override = func(_ http.ResponseWriter, r *http.Request) bool {
+		h.daemon.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 			hanging.Add(1)
 			<-r.Context().Done()
 			hanging.Add(-1)
 			return true
-		}
+		})
 		before := h.read("crl.pem")
 		time.Sleep(25*day + time.Second)
 		for hanging.Load() == 0 {
@@ -164,7 +164,7 @@ func TestSlowDaemon(t *testing.T) {
 		if got, err := os.ReadFile(h.path("crl.pem")); err != nil || string(got) != string(before) {
 			t.Errorf("the list is not back: %v", err)
 		}
-		h.daemon.Override = nil
+		h.daemon.Intercept(nil)
 		time.Sleep(2 * time.Hour)
 		if s := h.status(a); s.State != StateOK {
 			t.Errorf("%+v", s)

@@ -140,7 +140,7 @@ func TestRogue(t *testing.T) {
 				for _, file := range c.keeps {
 					before[file] = h.read(file)
 				}
-				h.daemon.Override = c.rogue(h)
+				h.daemon.Intercept(c.rogue(h))
 				time.Sleep(8 * day) // the certificate is due meanwhile
 				for file, content := range before {
 					if !bytes.Equal(h.read(file), content) {
@@ -157,7 +157,7 @@ func TestRogue(t *testing.T) {
 				if n := strings.Count(h.log.String(), "level=ERROR"); n > 5 {
 					t.Errorf("%d errors in the log:\n%s", n, h.log)
 				}
-				h.daemon.Override = nil
+				h.daemon.Intercept(nil)
 				time.Sleep(2 * time.Hour)
 				if s := h.status(a); s.State != StateOK {
 					t.Errorf("afterwards: %+v", s)

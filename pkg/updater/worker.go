@@ -234,9 +234,22 @@ func (w *worker) timing() Timing {
 	return Timing{Threshold: w.job.Threshold, CRLThreshold: w.job.CRLThreshold, MaxSleep: w.job.MaxSleep, Eager: w.eager}
 }
 
+// mends tells whether an action replaces files that were found damaged.
+func mends(a Action) bool { return a == ActMend || a == ActMendCA || a == ActMendCRL }
+
+// untouched waits a moment, and tells whether the files are still as they were looked at. What
+// looks damaged may be half of what somebody is writing just now, and mending it would have
+// him write into a file that is gone.
+func (w *worker) untouched(ctx context.Context) bool {
+	return sleep(ctx, debounce) && fingerprint(w.job.paths()) == w.print
+}
+
 // act does what is planned. It reports whether files were mended, after which it is time to
 // look again.
 func (w *worker) act(ctx context.Context, s *sight, plan Plan) (mended bool) {
+	if slices.ContainsFunc(plan.Actions, mends) && !w.untouched(ctx) {
+		return true
+	}
 	var network []Action
 	for _, action := range plan.Actions {
 		switch action {

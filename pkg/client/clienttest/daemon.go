@@ -29,15 +29,13 @@ type Daemon struct {
 	CAU   *Authority
 	HTTPS *Authority // signs the daemon's own certificate
 
-	// Override, if set, gets each request first, and reports whether it has answered.
-	Override func(w http.ResponseWriter, r *http.Request) bool
-
 	// Reference leaves out what a reference daemon does not have.
 	Reference bool
 
-	mu   sync.Mutex
-	leaf tls.Certificate
-	seen []string
+	mu        sync.Mutex
+	intercept Interceptor
+	leaf      tls.Certificate
+	seen      []string
 }
 
 // Start starts a daemon that lives as long as the test.
@@ -64,6 +62,23 @@ func Start(t testing.TB, clock *clock.Fake) *Daemon {
 		},
 	})
 	return d
+}
+
+// An Interceptor gets a request before the daemon, and reports whether it has answered.
+type Interceptor func(w http.ResponseWriter, r *http.Request) bool
+
+// Intercept has each request from now on go through f first; nil ends that.
+func (d *Daemon) Intercept(f Interceptor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.intercept = f
+}
+
+// Interceptor returns the present one, nil when there is none.
+func (d *Daemon) Interceptor() Interceptor {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.intercept
 }
 
 // SetLeaf replaces the daemon's HTTPS certificate.
@@ -120,7 +135,7 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	d.seen = append(d.seen, r.Method+" "+scheme+" "+r.URL.Path)
 	d.mu.Unlock()
-	if d.Override != nil && d.Override(w, r) {
+	if f := d.Interceptor(); f != nil && f(w, r) {
 		return
 	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
