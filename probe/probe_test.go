@@ -15,10 +15,10 @@ import (
 func TestCommandLine(t *testing.T) {
 	fake := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	d := clienttest.Start(t, fake)
-	d.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+	d.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Date", fake.Now().Format(http.TimeFormat))
 		return false
-	}
+	})
 	for _, c := range []struct {
 		name, args     string
 		code           int

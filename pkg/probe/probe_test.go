@@ -53,11 +53,11 @@ func TestProbe(t *testing.T) {
 		{name: "clock far behind", skew: -time.Hour, want: Critical, says: "behind ours"},
 		{name: "no date", change: func(_ *testing.T, d *clienttest.Daemon) {
 			next := d.Override
-			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				_ = next(w, r)
 				w.Header()["Date"] = nil
 				return false
-			}
+			})
 		}, want: Warning, says: "does not say what time it is"},
 		{name: "HTTPS certificate runs out", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
@@ -78,20 +78,20 @@ func TestProbe(t *testing.T) {
 		{name: "another CA over HTTPS", change: func(t *testing.T, d *clienttest.Daemon) {
 			other := clienttest.NewAuthority(t, d.Clock, "CAS")
 			next := d.Override
-			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				_ = next(w, r)
 				if r.TLS != nil && r.URL.Path == "/cas/crt/ca.crt.pem" {
 					_, _ = w.Write(pki.EncodeCertificatePEM(other.Oldest().Raw))
 					return true
 				}
 				return false
-			}
+			})
 		}, want: Critical, says: "serves another CA than HTTP"},
 		{name: "the oldest CA goes between two questions", change: func(_ *testing.T, d *clienttest.Daemon) {
 			next := d.CAS.NewCA("CAS")
 			over := false
 			dated := d.Override
-			d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				_ = dated(w, r)
 				over = over || r.TLS != nil
 				if over && r.URL.Path == "/cas/crt/ca.crt.pem" {
@@ -99,41 +99,41 @@ func TestProbe(t *testing.T) {
 					return true
 				}
 				return false
-			}
+			})
 		}, want: OK, says: "same CA as over HTTP"},
 		{name: "list expired", change: func(_ *testing.T, d *clienttest.Daemon) {
 			old := d.CAS.CRL(d.CAS.Newest(), 1, d.Clock.Now().Add(-2*clienttest.CRLLife))
-			d.Override = serve("/cas/crl", 200, string(old))
+			d.Intercept(serve("/cas/crl", 200, string(old)))
 		}, want: Critical, says: "service CRL: get revocation lists: of CA"},
 		{name: "list not renewed in time", change: func(_ *testing.T, d *clienttest.Daemon) {
 			old := d.CAU.CRL(d.CAU.Newest(), 1, d.Clock.Now().Add(-clienttest.CRLLife*9/10))
-			d.Override = serve("/cau/crl", 200, string(old))
+			d.Intercept(serve("/cau/crl", 200, string(old)))
 		}, want: Warning, says: "user CRL: "},
 		{name: "list of one CA missing", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Clock.Advance(life / 2)
 			d.CAS.Rollover()
 			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
 			old := d.CAS.CRL(d.CAS.Newest(), 2, d.Clock.Now())
-			d.Override = serve("/cas/crl", 200, string(old))
+			d.Intercept(serve("/cas/crl", 200, string(old)))
 		}, want: Critical, says: "1 of 2 CAs have no list"},
 		{name: "list from the future", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.Override = serve("/cas/crl", 200, string(d.CAS.CRL(d.CAS.Newest(), 1, d.Clock.Now().Add(time.Hour))))
+			d.Intercept(serve("/cas/crl", 200, string(d.CAS.CRL(d.CAS.Newest(), 1, d.Clock.Now().Add(time.Hour)))))
 		}, want: Warning, says: "begins in the future"},
 		{name: "list of somebody else", change: func(t *testing.T, d *clienttest.Daemon) {
 			other := clienttest.NewAuthority(t, d.Clock, "CAS")
-			d.Override = serve("/cas/crl", 200, string(other.CRLs()))
+			d.Intercept(serve("/cas/crl", 200, string(other.CRLs())))
 		}, want: Critical, says: "service CRL: "},
 		{name: "a web page", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+			d.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 				_, _ = w.Write([]byte("<!doctype html><title>Sign in | Café</title>"))
 				return true
-			}
+			})
 		}, want: Critical, says: "not from a certificate authority"},
 		{name: "a broken chain", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.Override = serve("/cau/crt/ca.crt.json", 200, `[{"payload":"{}","digest":"sha256","signature":"AA=="}]`)
+			d.Intercept(serve("/cau/crt/ca.crt.json", 200, `[{"payload":"{}","digest":"sha256","signature":"AA=="}]`))
 		}, want: Critical, says: "user CA: "},
 		{name: "an error on the lists", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.Override = serve("/cas/crl", 503, "database | is\nlocked \x1b[2J")
+			d.Intercept(serve("/cas/crl", 503, "database | is\nlocked \x1b[2J"))
 		}, want: Critical, says: "503"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,16 +143,16 @@ func TestProbe(t *testing.T) {
 				w.Header().Set("Date", fake.Now().Add(c.skew).Format(http.TimeFormat))
 				return false
 			}
-			d.Override = dated
+			d.Intercept(dated)
 			if c.change != nil {
 				c.change(t, d)
 			}
 			if d.Override != nil {
 				special := d.Override
-				d.Override = func(w http.ResponseWriter, r *http.Request) bool {
+				d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 					_ = dated(w, r)
 					return special(w, r)
-				}
+				})
 			}
 			fake.Advance(c.later)
 			if c.limits == (Limits{}) {

@@ -334,7 +334,7 @@ func TestLastTenth(t *testing.T) {
 		h.wire.Cut(false)
 		time.Sleep(10 * time.Minute)
 		if s := h.status(a); s.State != StateOK {
-			t.Errorf("%+v", s)
+			t.Errorf("%+v\n%s", s, h.log)
 		}
 	})
 }

@@ -67,6 +67,7 @@ type worker struct {
 type trial struct {
 	backoff *backoff.ExponentialBackOff
 	next    time.Time
+	class   string // of the last error
 }
 
 func newWorker(job *Job, o Options) (*worker, error) {
@@ -410,6 +411,12 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 	if err == nil {
 		delete(w.trials, task)
 		w.resolved(task)
+		// The daemon can be reached again: what failed because it could not need not wait.
+		for _, other := range w.trials {
+			if other.class == classNetwork && task != TaskFiles {
+				other.next = now
+			}
+		}
 		return
 	}
 	t := w.trials[task]
@@ -432,6 +439,7 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 		return
 	}
 	class, hint := explain(err)
+	t.class = class
 	w.problem(task, class, pki.EscapeText(err.Error()), hint, t.next)
 }
 
