@@ -52,7 +52,7 @@ func TestProbe(t *testing.T) {
 		{name: "clock ahead", skew: 2 * time.Minute, want: Warning, says: "clock: the daemon's is 2 minutes ahead of ours"},
 		{name: "clock far behind", skew: -time.Hour, want: Critical, says: "behind ours"},
 		{name: "no date", change: func(_ *testing.T, d *clienttest.Daemon) {
-			next := d.Override
+			next := d.Interceptor()
 			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				_ = next(w, r)
 				w.Header()["Date"] = nil
@@ -77,7 +77,7 @@ func TestProbe(t *testing.T) {
 		}, want: Critical, says: "does not verify"},
 		{name: "another CA over HTTPS", change: func(t *testing.T, d *clienttest.Daemon) {
 			other := clienttest.NewAuthority(t, d.Clock, "CAS")
-			next := d.Override
+			next := d.Interceptor()
 			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				_ = next(w, r)
 				if r.TLS != nil && r.URL.Path == "/cas/crt/ca.crt.pem" {
@@ -90,7 +90,7 @@ func TestProbe(t *testing.T) {
 		{name: "the oldest CA goes between two questions", change: func(_ *testing.T, d *clienttest.Daemon) {
 			next := d.CAS.NewCA("CAS")
 			over := false
-			dated := d.Override
+			dated := d.Interceptor()
 			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				_ = dated(w, r)
 				over = over || r.TLS != nil
@@ -147,8 +147,8 @@ func TestProbe(t *testing.T) {
 			if c.change != nil {
 				c.change(t, d)
 			}
-			if d.Override != nil {
-				special := d.Override
+			if d.Interceptor() != nil {
+				special := d.Interceptor()
 				d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 					_ = dated(w, r)
 					return special(w, r)
