@@ -171,6 +171,45 @@ func (h *host) has(a *Agent, class string) bool {
 	return false
 }
 
+// TestLockRemoved: who removes the folder, or the lock in it, opens no door to a second agent.
+func TestLockRemoved(t *testing.T) {
+	h := newRealHost(t)
+	h.job.CRL = h.path("folder/crl.pem")
+	h.job.Crt, h.job.Key, h.job.CSR = "", "", ""
+	must(t, os.Mkdir(h.path("folder"), 0o755))
+	name := lockName(h.job.CRL)
+	a, stop := h.start()
+	defer stop()
+	h.within("bootstrap", h.isOK(a))
+	second := func(want error) {
+		t.Helper()
+		if f, err := lock(h.job.CRL); !errors.Is(err, want) {
+			t.Errorf("a second agent: %v", err)
+		} else if err == nil {
+			t.Cleanup(func() { f.Close() })
+		}
+	}
+	isThere := func() bool { _, err := os.Lstat(name); return err == nil }
+	must(t, os.Remove(name))
+	h.within("lock", isThere)
+	time.Sleep(50 * time.Millisecond)
+	second(ErrLocked)
+
+	must(t, os.RemoveAll(h.path("folder")))
+	must(t, os.Mkdir(h.path("folder"), 0o755))
+	h.within("lock in a new folder", isThere)
+	h.within("list in a new folder", func() bool { _, err := os.Lstat(h.job.CRL); return err == nil })
+	second(ErrLocked)
+
+	// One that was faster has the files, until it ends.
+	other, err := os.OpenFile(name+".other", os.O_RDWR|os.O_CREATE, 0o600)
+	must(t, err)
+	must(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX))
+	must(t, os.Rename(name+".other", name))
+	h.within("giving way", func() bool { return a.Statuses()[0].State == StateLocked })
+	must(t, other.Close())
+}
+
 // TestTwoAgents: the second one is told, and another set of jobs may take over later.
 func TestTwoAgents(t *testing.T) {
 	h := newRealHost(t)

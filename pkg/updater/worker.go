@@ -149,11 +149,15 @@ func (w *worker) recover() {
 	}
 }
 
-func (w *worker) close() {
+func (w *worker) unlock() {
 	for _, f := range w.locks {
 		_ = f.Close()
 	}
 	w.locks = nil
+}
+
+func (w *worker) close() {
+	w.unlock()
 	w.service.Close()
 	w.cas.Close()
 }
@@ -184,15 +188,29 @@ func (w *worker) save() {
 // run keeps the files true until ctx ends.
 func (w *worker) run(ctx context.Context) {
 	for {
+		if !w.keepLocks() && !w.giveWay(ctx) {
+			break
+		}
 		wake := w.round(ctx)
 		if !w.wait(ctx, wake) {
 			break
 		}
 	}
-	// What the daemon has issued meanwhile is stored, not thrown away.
+	w.drain()
+}
+
+// drain waits for what is under way: what the daemon has issued is stored, not thrown away.
+func (w *worker) drain() {
 	for w.netBusy || w.hookBusy {
 		(<-w.results)()
 	}
+}
+
+// giveWay leaves the files to another agent until that one ends.
+func (w *worker) giveWay(ctx context.Context) bool {
+	w.drain()
+	w.unlock()
+	return w.openPatiently(ctx)
 }
 
 // once does what is due, and returns when nothing is left that could be done now.
@@ -388,7 +406,7 @@ func (w *worker) wait(ctx context.Context, wake time.Time) bool {
 		case <-timer.C:
 		}
 		now = w.o.Clock.Now()
-		if !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.print {
+		if !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.print || !w.holdsLocks() {
 			return true
 		}
 	}
