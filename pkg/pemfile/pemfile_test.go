@@ -142,6 +142,18 @@ func TestRefusedTargets(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a link to what is right already", func(t *testing.T) {
+		dir := t.TempDir()
+		target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+		write(t, target, "same", 0o644)
+		must(t, os.Symlink("target", link))
+		if changed, err := Write(File{Path: link, Content: []byte("same")}); changed || err != nil {
+			t.Errorf("changed %v, %v", changed, err)
+		}
+		if changed, err := Write(File{Path: link, Content: []byte("same"), Secret: true}); changed || !errors.Is(err, ErrSymlink) {
+			t.Errorf("a secret: changed %v, %v", changed, err)
+		}
+	})
 	t.Run("a link that is followed", func(t *testing.T) {
 		dir := t.TempDir()
 		target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")

@@ -148,6 +148,12 @@ func WriteAll(files ...File) (changed bool, err error) {
 // stage writes the content beside its target, with the mode and owner it will have.
 func stage(file File) (*staged, error) {
 	target, info, err := resolve(file)
+	if errors.Is(err, ErrSymlink) && !file.Secret {
+		// What is behind the link is not ours to write, but may be right as it is.
+		if old, failed := readRegular(file.Path); failed == nil && bytes.Equal(old, file.Content) {
+			return &staged{target: file.Path, existed: true, upToDate: true}, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
