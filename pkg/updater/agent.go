@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -116,7 +117,10 @@ func (a *Agent) Start(ctx context.Context, jobs []Job) error {
 	for i := range jobs {
 		w, err := newWorker(&jobs[i], a.o)
 		if err == nil {
-			err = w.open()
+			// A folder that is not there may be on a disk that is mounted later: begin waits for it.
+			if err = w.open(); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
 		}
 		if err != nil {
 			for _, w := range workers {
@@ -162,7 +166,7 @@ func (w *worker) openPatiently(ctx context.Context) bool {
 			w.log.Error("cannot begin", "error", text)
 			w.status.Store(&Status{Name: w.job.Name, CAURL: w.job.CAURL, State: StateLocked, Problems: []Problem{{Task: TaskFiles, Class: "locked", Message: text}}})
 		}
-		if !sleep(ctx, 10*time.Second) {
+		if !sleep(ctx, time.Second) {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package updater
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -359,6 +360,28 @@ func TestHelpFromElsewhere(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if s := h.status(a); s.State != StateOK || len(s.Problems) > 0 || s.Request != "" {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestFolderComesLater: a disk that is mounted after the agent has started delays its job, and
+// ends nothing.
+func TestFolderComesLater(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.job.Crt, h.job.Key, h.job.CSR = "", "", ""
+		h.job.CRL = filepath.Join(dir, "later", "crl.pem")
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(time.Minute)
+		if s := h.status(a); s.State != StateLocked {
+			t.Errorf("before: %+v", s)
+		}
+		must(t, os.Mkdir(filepath.Join(dir, "later"), 0o700))
+		time.Sleep(time.Minute)
+		if s := h.status(a); s.State != StateOK {
+			t.Errorf("after: %+v", s)
 		}
 	})
 }
