@@ -172,8 +172,11 @@ func current(cas []*x509.Certificate, now time.Time) []*x509.Certificate {
 // CACertificate fetches the oldest CA certificate that is valid, and checks that it is
 // one. Nothing says whose it is.
 func (c *Client) CACertificate(ctx context.Context) (*x509.Certificate, error) {
-	const op = "get CA certificate"
-	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/ca.crt.pem", want: http.StatusOK})
+	return oldestCA(ctx, c.http, "get CA certificate")
+}
+
+func oldestCA(ctx context.Context, from *endpoint, op string) (*x509.Certificate, error) {
+	body, _, err := from.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/ca.crt.pem", want: http.StatusOK})
 	crt, err := parseCertificate(op, body, err)
 	if err != nil {
 		return nil, err
