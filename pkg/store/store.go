@@ -11,6 +11,7 @@ package store
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/big"
 	"time"
 
@@ -197,6 +198,13 @@ type Reader interface {
 
 	// Audit calls fn with each entry that f selects, in order, until fn fails.
 	Audit(ctx context.Context, f audit.Filter, fn func(audit.Entry) error) error
+
+	// Rows calls fn with every row of every authority, until fn fails. The order is that in which
+	// Load takes them and the same for every store that holds the same rows: CAs by ID, CRLs by
+	// CA, requests by age, certificates in the order of issuance, revocations by authority and Seq,
+	// counters and settings by authority and name, the audit log by Seq. Memory does not grow with
+	// their number. fn must not use the Reader.
+	Rows(ctx context.Context, fn func(Row) error) error
 }
 
 // A Tx reads what it has written, and writes.
@@ -232,4 +240,10 @@ type Tx interface {
 	PutSetting(ctx context.Context, a Authority, name, value string) error
 	// DeleteSetting removes a setting; one that was never set is fine.
 	DeleteSetting(ctx context.Context, a Authority, name string) error
+
+	// Load fills a store that holds nothing, ErrExists otherwise, with rows in the order of Rows.
+	// It keeps what other methods assign: IDs of CAs, Seqs of revocations and of audit entries, the
+	// order of certificates; later rows get larger ones. The first error of rows ends it.
+	// What Ping writes does not count as something held.
+	Load(ctx context.Context, rows iter.Seq2[Row, error]) error
 }

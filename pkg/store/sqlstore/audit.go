@@ -9,6 +9,9 @@ import (
 	"cauase/pkg/store"
 )
 
+const selectEntry = `
+	SELECT seq, time, authority, actor, address, action, object, result, detail, request_id FROM audit_log `
+
 func (t tx) AppendAudit(ctx context.Context, e audit.Entry) error {
 	_, err := t.exec(ctx, `
 		INSERT INTO audit_log (time, authority, actor, address, action, object, result, detail, request_id)
@@ -16,6 +19,15 @@ func (t tx) AppendAudit(ctx context.Context, e audit.Entry) error {
 		micros(e.Time), e.Authority, e.Actor, e.Address, string(e.Action), e.Object, string(e.Result),
 		e.Detail, e.RequestID)
 	return err
+}
+
+// loadEntry keeps the Seq.
+func (t tx) loadEntry(ctx context.Context, e store.AuditEntry) error {
+	return t.insert(ctx, `
+		INSERT INTO audit_log (seq, time, authority, actor, address, action, object, result, detail, request_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		e.Seq, micros(e.Time), e.Authority, e.Actor, e.Address, string(e.Action), e.Object, string(e.Result),
+		e.Detail, e.RequestID)
 }
 
 // auditPage is how many entries Audit reads at once. It does not keep a query open while fn
@@ -92,9 +104,7 @@ func scanRange(row scanner) (seqRange, error) {
 }
 
 func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []any) {
-	query = `
-		SELECT seq, time, authority, actor, address, action, object, result, detail, request_id
-		FROM audit_log WHERE seq >= ? AND seq <= ?`
+	query = selectEntry + `WHERE seq >= ? AND seq <= ?`
 	args = []any{b.first, b.last}
 	and := func(condition string, arg any) {
 		query += " AND " + condition

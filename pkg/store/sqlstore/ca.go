@@ -7,10 +7,12 @@ import (
 	"cauase/pkg/store"
 )
 
+const selectCA = `
+	SELECT id, authority, created_at, not_before, not_after, key_id, certificate, private_key, link
+	FROM ca_certificate `
+
 func (r reader) CAs(ctx context.Context, a store.Authority) ([]store.CA, error) {
-	return list(ctx, r.handle, scanCA, `
-		SELECT id, authority, created_at, not_before, not_after, key_id, certificate, private_key, link
-		FROM ca_certificate WHERE authority = ? ORDER BY id`, string(a))
+	return list(ctx, r.handle, scanCA, selectCA+`WHERE authority = ? ORDER BY id`, string(a))
 }
 
 func (r reader) IsCAKey(ctx context.Context, keyID []byte) (bool, error) {
@@ -39,6 +41,20 @@ func (t tx) AddCA(ctx context.Context, ca store.CA) (int64, error) {
 		required(ca.KeyID), required(ca.Certificate), optional(ca.Key), optional(ca.Link))
 }
 
+// loadCA keeps the ID.
+func (t tx) loadCA(ctx context.Context, ca store.CA) error {
+	authority, err := named(ca.Authority)
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, `
+		INSERT INTO ca_certificate
+			(id, authority, created_at, not_before, not_after, key_id, certificate, private_key, link)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		ca.ID, authority, micros(ca.CreatedAt), micros(ca.NotBefore), micros(ca.NotAfter),
+		required(ca.KeyID), required(ca.Certificate), optional(ca.Key), optional(ca.Link))
+}
+
 func (t tx) EraseCAKey(ctx context.Context, a store.Authority, id int64) (err error) {
 	// Without this the key would stay readable in the file, in space that is free.
 	d := t.s.dialect
@@ -54,10 +70,11 @@ func (t tx) EraseCAKey(ctx context.Context, a store.Authority, id int64) (err er
 	return t.change(ctx, `UPDATE ca_certificate SET private_key = NULL WHERE authority = ? AND id = ?`, string(a), id)
 }
 
+const selectCRL = `
+	SELECT authority, ca_id, number, this_update, next_update, pruned, signature FROM crl `
+
 func (r reader) CRL(ctx context.Context, a store.Authority, caID int64) (store.CRL, error) {
-	return one(ctx, r.handle, scanCRL, `
-		SELECT authority, ca_id, number, this_update, next_update, pruned, signature
-		FROM crl WHERE authority = ? AND ca_id = ?`, string(a), caID)
+	return one(ctx, r.handle, scanCRL, selectCRL+`WHERE authority = ? AND ca_id = ?`, string(a), caID)
 }
 
 func scanCRL(row scanner) (c store.CRL, err error) {

@@ -25,6 +25,9 @@ type dialect struct {
 
 	// wipe makes deletion overwrite what it frees, unwipe goes back to the usual. Empty: no such thing.
 	wipe, unwipe string
+
+	// loaded are statements that follow the loading of rows with ids of their own.
+	loaded []string
 }
 
 // A condition is the meaning of a database error.

@@ -62,14 +62,37 @@ func (t tx) AddRevocation(ctx context.Context, v store.Revocation) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	err = t.insert(ctx, `
-		INSERT INTO revocation (authority, seq, serial, key_id, revoked_at, keep_until, reason)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		authority, seq, serial, optional(v.KeyID), micros(v.RevokedAt), micros(v.KeepUntil), v.Reason)
-	if err != nil {
+	if err := t.insertRevocation(ctx, authority, seq, serial, v); err != nil {
 		return 0, err
 	}
 	return seq, nil
+}
+
+func (t tx) insertRevocation(ctx context.Context, authority string, seq int64, serial []byte, v store.Revocation) error {
+	return t.insert(ctx, `
+		INSERT INTO revocation (authority, seq, serial, key_id, revoked_at, keep_until, reason)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		authority, seq, serial, optional(v.KeyID), micros(v.RevokedAt), micros(v.KeepUntil), v.Reason)
+}
+
+// loadRevocation keeps the Seq.
+func (t tx) loadRevocation(ctx context.Context, v store.Revocation) error {
+	authority, err := named(v.Authority)
+	if err != nil {
+		return err
+	}
+	serial, err := newSerial(v.Serial)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `
+		INSERT INTO revocation_seq (authority, last) VALUES (?, ?)
+		ON CONFLICT (authority) DO UPDATE SET last = excluded.last WHERE excluded.last > revocation_seq.last`,
+		authority, v.Seq)
+	if err != nil {
+		return err
+	}
+	return t.insertRevocation(ctx, authority, v.Seq, serial, v)
 }
 
 func (t tx) PruneRevocations(ctx context.Context, a store.Authority, before time.Time, limit int) (int, error) {

@@ -23,6 +23,13 @@ func (t tx) AddCounter(ctx context.Context, a store.Authority, name string, delt
 		RETURNING value`, string(a), name, delta)
 }
 
+func (t tx) loadCounter(ctx context.Context, c store.Counter) error {
+	_, err := t.exec(ctx, `
+		INSERT INTO counter (authority, name, value) VALUES (?, ?, ?)
+		ON CONFLICT (authority, name) DO UPDATE SET value = excluded.value`, string(c.Authority), c.Name, c.Value)
+	return err
+}
+
 func (r reader) Setting(ctx context.Context, a store.Authority, name string) (string, error) {
 	return one(ctx, r.handle, scalar[string], `
 		SELECT value FROM setting WHERE authority = ? AND name = ?`, string(a), name)
