@@ -6,122 +6,17 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"cauase/pkg/client"
 	"cauase/pkg/client/clienttest"
-	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
-
-// A shell runs command lines in a folder of its own, against a daemon of its own.
-type shell struct {
-	*testing.T
-	daemon *clienttest.Daemon
-	width  int    // of the terminal
-	out    string // of the last command
-	err    string
-}
-
-func newShell(t *testing.T) *shell {
-	t.Helper()
-	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "CAUASE_") {
-			t.Setenv(name, "")
-			os.Unsetenv(name)
-		}
-	}
-	t.Chdir(t.TempDir())
-	d := clienttest.Start(t, clock.NewFake(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)))
-	t.Setenv("CAUASE_CA_URL", d.URL)
-	return &shell{T: t, daemon: d}
-}
-
-// run runs a command line, split at spaces, and returns the exit code.
-func (s *shell) run(line string) int {
-	s.Helper()
-	return s.runContext(context.Background(), line)
-}
-
-func (s *shell) runContext(ctx context.Context, line string) int {
-	s.Helper()
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, environment{
-		args: strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width,
-	})
-	s.out, s.err = stdout.String(), stderr.String()
-	return code
-}
-
-// ok runs a command line that must succeed.
-func (s *shell) ok(line string) {
-	s.Helper()
-	s.exits(line, 0)
-}
-
-func (s *shell) exits(line string, code int) {
-	s.Helper()
-	if got := s.run(line); got != code {
-		s.Fatalf("cauase %s: exit %d, want %d\n%s%s", line, got, code, s.out, s.err)
-	}
-}
-
-// says checks what the last command wrote, on either stream.
-func (s *shell) says(pattern string) {
-	s.Helper()
-	if !regexp.MustCompile(pattern).MatchString(s.out + s.err) {
-		s.Errorf("does not say %s:\n%s%s", pattern, s.out, s.err)
-	}
-}
-
-func (s *shell) files() []string {
-	s.Helper()
-	names := []string{}
-	err := filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
-		if path != "." {
-			names = append(names, path)
-		}
-		return err
-	})
-	if err != nil {
-		s.Fatal(err)
-	}
-	return names
-}
-
-// admin makes a user and acts as it from now on.
-func (s *shell) admin() {
-	s.Helper()
-	s.daemon.CAU.AutoApprove = 1
-	s.ok("request --mode user --cn admin")
-	s.Setenv("CAUASE_USER_KEY", "admin.pem")
-}
-
-func (s *shell) id() string {
-	s.Helper()
-	id, _, _ := strings.Cut(s.out, " ")
-	if _, err := client.ParseID(id); err != nil {
-		s.Fatalf("no id in %q", s.out)
-	}
-	return id
-}
-
-func (s *shell) serial(path string) string {
-	s.Helper()
-	crts, err := pemfile.ReadCertificates(path)
-	if err != nil || len(crts) != 1 {
-		s.Fatalf("%s: %d certificates, %v", path, len(crts), err)
-	}
-	return crts[0].SerialNumber.String()
-}
 
 func TestFirstUser(t *testing.T) {
 	s := newShell(t)
@@ -667,66 +562,6 @@ func TestArrange(t *testing.T) {
 	}
 }
 
-// What another run has put in place while this one asked the daemon stays: written over, its
-// key might meet our certificate.
-func TestRenewOvertaken(t *testing.T) {
-	s := newShell(t)
-	s.admin()
-	s.exits("request --cn web --crt web.crt --key web.key", 2)
-	s.ok("csr sign " + s.id())
-	s.ok("request --cn web --crt web.crt --key web.key")
-	copyFile := func(from, to string) {
-		data, err := os.ReadFile(from)
-		if err == nil {
-			err = os.WriteFile(to, data, 0o600)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	copyFile("web.crt", "other.crt")
-	copyFile("web.key", "other.key")
-	s.ok("crt renew --force other.crt other.key")
-	s.daemon.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		if strings.HasSuffix(r.URL.Path, "/crt/renew") {
-			copyFile("other.crt", "web.crt")
-			copyFile("other.key", "web.key")
-		}
-		return false
-	})
-	s.exits("crt renew --force web.crt web.key", 1)
-	s.says("web.crt was replaced meanwhile")
-	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: "web.crt", Key: "web.key"})
-	if err != nil || pair.Crt == nil {
-		t.Fatalf("key and certificate: %v", err)
-	}
-	if s.serial("web.crt") != s.serial("other.crt") {
-		t.Error("the other run's certificate was replaced")
-	}
-}
-
-func TestLocked(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x")
-	var inside atomic.Int32
-	var runs sync.WaitGroup
-	for range 10 {
-		runs.Go(func() {
-			err := locked(path, func() error {
-				if inside.Add(1) > 1 {
-					t.Error("two at once")
-				}
-				time.Sleep(time.Millisecond)
-				inside.Add(-1)
-				return nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	runs.Wait()
-}
-
 // A list that is withheld is told of, and none that has been is taken for it.
 func TestListWithheld(t *testing.T) {
 	s := newShell(t)
@@ -751,27 +586,4 @@ func TestListWithheld(t *testing.T) {
 	}
 	s.ok("crl update --crl one.pem")
 	s.says("warning: the daemon has served no revocation list of the CA with key id")
-}
-
-// The key of another run that began at the same time stays with its request.
-func TestRequestOvertaken(t *testing.T) {
-	s := newShell(t)
-	s.exits("request --cn web --crt other.pem", 2)
-	key, err := os.ReadFile("other.pem")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.daemon.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			if err := os.WriteFile("web.pem", key, 0o600); err != nil {
-				t.Error(err)
-			}
-		}
-		return false
-	})
-	s.exits("request --cn web", 1)
-	s.says("web.pem has got a private key meanwhile")
-	if now, err := os.ReadFile("web.pem"); err != nil || !bytes.Equal(now, key) {
-		t.Errorf("the other run's key was replaced: %v", err)
-	}
 }

@@ -103,18 +103,9 @@ func pairPaths(c *cli.Context) (pemfile.PairPaths, error) {
 func (t *tool) readPair(paths pemfile.PairPaths) (pemfile.Pair, error) {
 	pair, err := pemfile.ReadPair(paths)
 	if errors.Is(err, pemfile.ErrMismatch) {
-		// Perhaps it is not interrupted, but under way.
-		err = locked(paths.Crt, func() error {
-			mended, err := pemfile.RecoverPair(paths)
-			if err != nil {
-				return err
-			}
-			if mended {
-				t.note("%s and %s: an interrupted renewal was completed or undone", paths.Key, paths.Crt)
-			}
+		if err = t.recoverPair(paths); err == nil {
 			pair, err = pemfile.ReadPair(paths)
-			return err
-		})
+		}
 	}
 	if err == nil && pair.Crt == nil {
 		err = fmt.Errorf("%s holds no certificate", paths.Crt)
@@ -123,6 +114,18 @@ func (t *tool) readPair(paths pemfile.PairPaths) (pemfile.Pair, error) {
 		err = manners.WithHint(err, "if the key is in a file of its own, name it with --key")
 	}
 	return pair, err
+}
+
+// recoverPair completes or undoes what an interrupted renewal has left.
+func (t *tool) recoverPair(paths pemfile.PairPaths) error {
+	// Perhaps it is not interrupted, but under way.
+	return locked(paths.Crt, func() error {
+		mended, err := pemfile.RecoverPair(paths)
+		if mended {
+			t.note("%s and %s: an interrupted renewal was completed or undone", paths.Key, paths.Crt)
+		}
+		return err
+	})
 }
 
 func (t *tool) crtRenew() *cli.Command {
@@ -141,6 +144,10 @@ func (t *tool) crtRenew() *cli.Command {
 func (t *tool) renew(c *cli.Context) error {
 	paths, err := pairPaths(c)
 	if err != nil {
+		return err
+	}
+	// A key that was written beside the pair and never used stays until somebody removes it.
+	if err := t.recoverPair(paths); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	old, err := t.readPair(paths)
