@@ -86,7 +86,11 @@ func describe(s updater.Status, now time.Time) string {
 	for _, e := range s.CRLs {
 		field("revocations", "of %s, until %s", e.KeyID, when(e.End, now))
 	}
-	field("outage budget", "%s, then the %s ends", span(time.Duration(s.Budget*float64(time.Second))), s.Limit)
+	if s.Budget > 0 {
+		field("outage budget", "%s, then the %s ends", span(time.Duration(s.Budget*float64(time.Second))), s.Limit)
+	} else {
+		field("outage budget", "none: the %s is missing or has ended", s.Limit)
+	}
 	if s.Request != "" {
 		field("request", "%s", s.Request)
 	}

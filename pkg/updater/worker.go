@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -458,7 +459,8 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 	}
 	class, hint := explain(err)
 	t.class = class
-	w.problem(task, class, pki.EscapeText(err.Error()), hint, t.next)
+	// Errors that were joined come one a line.
+	w.problem(task, class, pki.EscapeText(strings.ReplaceAll(err.Error(), "\n", "; ")), hint, t.next)
 }
 
 // problem notes that something is wrong. Only the first of a kind is news.
