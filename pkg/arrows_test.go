@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"audit":             {},
 	"backup":            {},
 	"clock":             {},
+	"pgtest":            {}, // for tests only
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},

@@ -1,0 +1,58 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Standby starts a copy of the server that follows it. From when it returns, what the server
+// acknowledges as committed is on the standby's disk, too (synchronous_standby_names). It ends
+// with the test.
+func (c *Cluster) Standby(t testing.TB) *Cluster {
+	t.Helper()
+	s := &Cluster{options: c.options, bin: c.bin, who: c.who, dir: c.dir, dog: c.dog,
+		password: c.password, owner: c.owner, name: fmt.Sprintf("standby%d", c.numbers.Add(1))}
+	from := fmt.Sprintf("%s application_name=%s", c.admin("postgres"), s.name)
+	if err := c.program("pg_basebackup", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "-d", from).Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.launch(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.showLog(t); s.Stop(t) })
+	c.Exec(t, fmt.Sprintf("ALTER SYSTEM SET synchronous_standby_names = '%s'", s.name))
+	c.Exec(t, "SELECT pg_reload_conf()")
+	c.await(t, "the standby to be synchronous", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "1")
+	return s
+}
+
+// Promote makes a standby a server that can be written to, and waits until it is one.
+func (c *Cluster) Promote(t testing.TB) {
+	t.Helper()
+	c.Exec(t, "SELECT pg_promote(wait => false)")
+	c.await(t, "the promotion", "SELECT pg_is_in_recovery()", "f")
+}
+
+// await waits until a query gives an answer.
+func (c *Cluster) await(t testing.TB, what, sql, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		got, err := c.query(ctx, "postgres", sql)
+		if err == nil && got == want {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waiting for %s: %q, %v", what, got, err)
+		case <-time.After(look):
+		}
+	}
+}
+
+// rootFile is the certificate of the CA that the server's own is of.
+func (c *Cluster) rootFile() string { return filepath.Join(c.dir, "root.crt") }
