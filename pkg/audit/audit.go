@@ -64,6 +64,8 @@ const (
 	LockAuto   Action = "auto-approve.lock"
 	MakeCRL    Action = "crl.generate"
 	SetKeyType Action = "ca.next-key-type"
+	TakeBackup Action = "backup.take"
+	Restore    Action = "backup.restore"
 )
 
 // Result says how it ended.

@@ -137,6 +137,10 @@ const KeyCompromise = 1
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
+
+	// Of store.Users, to whom backups are encrypted; package archive reads and writes them.
+	SettingBackupClaim = "backup_claim" // which daemon is just taking a backup, and until when
+	SettingBackupLast  = "backup_last"  // the last backup that was taken, by whichever daemon
 )
 
 // A Store keeps the rows of all authorities.
