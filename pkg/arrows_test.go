@@ -17,7 +17,7 @@ import (
 // docs/architecture.md.
 var mayImport = map[string][]string{
 	"audit":             {},
-	"backup":            {},
+	"backup":            {"pki"},
 	"clock":             {},
 	"pgtest":            {}, // for tests only
 	"pki":               {},
