@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"store":             {"audit"},
 	"store/sqlstore":    {"store", "audit"},
 	"store/storetest":   {"store", "audit"},
+	"dump":              {"store", "audit"},
 	"ca":                {"audit", "clock", "envelope", "pki", "profile", "rollover", "store"},
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},

@@ -1,0 +1,295 @@
+package dump
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"math/big"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/store"
+)
+
+var update = flag.Bool("update", false, "write the golden file of the current version anew")
+
+func when(n int) time.Time { return time.Date(2026, 3, 4, 5, 6, 7+n, 891_234_000, time.UTC) }
+
+func big20(n int64) *big.Int {
+	return new(big.Int).Add(new(big.Int).Lsh(big.NewInt(0x7f), 152), big.NewInt(n))
+}
+
+// samples has rows of every kind, with every member there and with everything left out that may be.
+func samples() []store.Row {
+	return []store.Row{
+		store.CA{ID: 1, Authority: store.Users, CreatedAt: when(0), NotBefore: when(0), NotAfter: when(9),
+			KeyID: []byte{1, 2}, Certificate: []byte{0x30, 0}, Key: []byte{0x30, 1, 0xff}, Link: []byte(`{"payload":"x"}`)},
+		store.CA{ID: 2, Authority: store.Services, CreatedAt: when(1), NotBefore: when(1), NotAfter: when(9),
+			KeyID: []byte{3}, Certificate: []byte{0x30, 0}},
+		store.CRL{Authority: store.Services, CAID: 2, Number: 7, ThisUpdate: when(2), NextUpdate: when(3), Pruned: 1, Signature: []byte{9}},
+		store.CRL{Authority: store.Users, CAID: 1, ThisUpdate: when(2), NextUpdate: when(3), Signature: []byte{}},
+		store.Request{Authority: store.Services, ID: 1<<63 - 1, ReceivedAt: when(3), Submitter: "anonymous 192.0.2.1",
+			PEM: []byte("-----BEGIN\r\n\x00\xff"), Digest: []byte{1}, KeyID: []byte{2}, Subject: "CN=ünï \"\\\u2028<&>",
+			SANs: []string{"DNS:a", "", "URI:urn:x?<&>\x00"}},
+		store.Request{Authority: store.Services, ID: 0, ReceivedAt: when(4), PEM: []byte{}, Digest: []byte{}, KeyID: []byte{}},
+		store.Certificate{Authority: store.Services, ID: 5, Serial: big20(1), CAID: 2, Subject: "CN=a", SANs: []string{"DNS:a"},
+			NotBefore: when(1), NotAfter: when(8), KeyID: []byte{2}, IssuedAt: when(3), IssuedBy: "user serial=1 key=02",
+			Method: store.Renewed, Renews: big20(2), CSR: []byte("csr"), CSRDigest: []byte{1}, DER: []byte{0x30, 0}},
+		store.Certificate{Authority: store.Users, ID: 4, Serial: new(big.Int), CAID: 1,
+			NotBefore: time.Date(1949, 12, 31, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
+			KeyID: []byte{}, IssuedAt: when(3), Method: store.Internal, DER: []byte{}},
+		store.Revocation{Authority: store.Services, Seq: 3, Serial: big20(1), KeyID: []byte{2}, RevokedAt: when(4), KeepUntil: when(9), Reason: 1},
+		store.Revocation{Authority: store.Users, Seq: 1, Serial: big.NewInt(7), RevokedAt: when(4), KeepUntil: when(9)},
+		store.Counter{Name: "of the daemon", Value: 1},
+		store.Counter{Authority: store.Services, Name: store.CounterCRLNumber, Value: 1<<63 - 1},
+		store.Counter{Authority: store.Services, Name: store.CounterReceivedCSR},
+		store.Setting{Authority: "", Name: "", Value: ""},
+		store.Setting{Authority: store.Users, Name: store.SettingAutoApprove, Value: "1"},
+		store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: when(1)}},
+		store.AuditEntry{Entry: audit.Entry{Seq: 3, Time: when(0), Authority: "cas", Actor: "operator", Address: "2001:db8::1",
+			Action: audit.Sign, Object: "csr 1", Result: audit.Refused, Detail: "because\n", RequestID: "r"}},
+	}
+}
+
+func meta() Meta { return Meta{Created: when(0), Software: "v1.2.3"} }
+
+// each is the function that Write takes.
+func each(rows []store.Row) func(func(store.Row) error) error {
+	return func(fn func(store.Row) error) error {
+		for _, row := range rows {
+			if err := fn(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func write(t testing.TB, rows []store.Row) (string, Summary) {
+	t.Helper()
+	var b bytes.Buffer
+	sum, err := Write(&b, meta(), each(rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), sum
+}
+
+// read returns the rows before the first error.
+func read(r io.Reader) (rows []store.Row, d *Reader, err error) {
+	if d, err = Read(r); err != nil {
+		return nil, nil, err
+	}
+	for row, err := range d.Rows() {
+		if err != nil {
+			return rows, d, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, d, nil
+}
+
+func diff(a, b any) string {
+	return cmp.Diff(a, b, cmp.Comparer(func(a, b *big.Int) bool { return a == b || a != nil && b != nil && a.Cmp(b) == 0 }))
+}
+
+func TestRoundTrip(t *testing.T) {
+	data, sum := write(t, samples())
+	for name, r := range map[string]io.Reader{
+		"at once":      strings.NewReader(data),
+		"byte by byte": iotest.OneByteReader(strings.NewReader(data)),
+		"with the end": iotest.DataErrReader(strings.NewReader(data)),
+	} {
+		rows, d, err := read(r)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := diff(samples(), rows); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if !d.Summary().Equal(sum) || sum.Rows() != int64(len(rows)) {
+			t.Errorf("%s: summary of what was read:\n%sof what was written:\n%s", name, d.Summary(), sum)
+		}
+		if m := d.Meta(); m != (Meta{Version, when(0), "v1.2.3"}) {
+			t.Errorf("%s: %+v", name, m)
+		}
+		for _, err := range d.Rows() {
+			if err == nil {
+				t.Error("the rows can be read twice")
+			}
+		}
+	}
+	if !Is([]byte(data)) || Is([]byte(data[:10])) || Is(nil) {
+		t.Error("Is")
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	data, sum := write(t, nil)
+	if rows, _, err := read(strings.NewReader(data)); err != nil || len(rows) != 0 {
+		t.Error(rows, err)
+	}
+	if len(sum) != len(kinds()) || sum.Rows() != 0 {
+		t.Error(sum)
+	}
+}
+
+// The golden files are what past versions have written. They are never written anew.
+func TestGolden(t *testing.T) {
+	const file = "testdata/version1.rows"
+	data, sum := write(t, samples())
+	if *update {
+		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Version == 1 && string(golden) != data {
+		t.Errorf("what is written has changed, which takes a new version:\n%s", data)
+	}
+	rows, d, err := read(bytes.NewReader(golden))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := diff(samples(), rows); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if Version == 1 && !d.Summary().Equal(sum) {
+		t.Error("another summary")
+	}
+}
+
+// Databases hold texts that are not UTF-8, if a peer has sent such. A backup must not fail for them.
+func TestTexts(t *testing.T) {
+	rows := []store.Row{store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: when(0), Detail: "a\xffb"}}}
+	data, sum := write(t, rows)
+	got, _, err := read(strings.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if detail := got[0].(store.AuditEntry).Detail; detail != "a\ufffdb" {
+		t.Errorf("%q", detail)
+	}
+	if _, again := write(t, got); !again.Equal(sum) {
+		t.Error("it is another row now")
+	}
+}
+
+func TestSummaries(t *testing.T) {
+	_, sum := write(t, samples())
+	for _, test := range []struct {
+		name   string
+		change func([]store.Row) []store.Row
+		want   string
+	}{
+		{"the same", func(r []store.Row) []store.Row { return r }, ""},
+		{"one less", func(r []store.Row) []store.Row { return r[:len(r)-1] }, "audit: 2 rows against 1"},
+		{"another value", func(r []store.Row) []store.Row {
+			c := r[11].(store.Counter)
+			c.Value--
+			r[11] = c
+			return r
+		}, "counter: as many rows, but not the same"},
+		{"order of issuance", func(r []store.Row) []store.Row {
+			r[6], r[7] = r[7], r[6]
+			return r
+		}, "certificate: as many rows, but not the same"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, other := write(t, test.change(samples()))
+			if got := sum.Diff(other); got != test.want || sum.Equal(other) != (test.want == "") {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+	if sum.Equal(nil) {
+		t.Error("equal to none")
+	}
+	if s := sum.String(); strings.Count(s, "\n") != len(kinds()) || !strings.Contains(s, "certificate ") {
+		t.Error(s)
+	}
+}
+
+// What could not be read again must not be written.
+func TestWriteRefuses(t *testing.T) {
+	ca := samples()[0].(store.CA)
+	crt := samples()[7].(store.Certificate)
+	with := func(change func(*store.Certificate)) []store.Row {
+		c := crt
+		change(&c)
+		return []store.Row{ca, c}
+	}
+	for _, test := range []struct {
+		name string
+		rows []store.Row
+		want string
+	}{
+		{"no row", []store.Row{nil}, "no place for a <nil>"},
+		{"out of order", []store.Row{store.Counter{Name: "b"}, store.Counter{Name: "a"}}, "out of order"},
+		{"twice", []store.Row{ca, ca}, "there twice"},
+		{"kinds out of order", []store.Row{store.Counter{}, ca}, "kind ca comes after those of kind counter"},
+		{"no serial", with(func(c *store.Certificate) { c.Serial = nil }), "serial: not a serial"},
+		{"negative serial", with(func(c *store.Certificate) { c.Serial = big.NewInt(-1) }), "serial: not a decimal"},
+		{"long serial", with(func(c *store.Certificate) { c.Serial = new(big.Int).Lsh(big.NewInt(1), 160) }), "serial: not a serial"},
+		{"absurd time", with(func(c *store.Certificate) { c.IssuedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }), "issued_at"},
+		{"ends before it begins", with(func(c *store.Certificate) { c.NotAfter = c.NotBefore.Add(-1000) }), "not_after lies before"},
+		{"unknown CA", with(func(c *store.Certificate) { c.CAID = 2 }), "has no CA 2"},
+		{"no authority", with(func(c *store.Certificate) { c.Authority = "" }), `authority: "" is none`},
+		{"too long", with(func(c *store.Certificate) { c.DER = make([]byte, MaxLine) }), "longer than"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Write(io.Discard, meta(), each(test.rows))
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+	if _, err := Write(io.Discard, Meta{Software: strings.Repeat("x", 5000)}, each(nil)); err == nil {
+		t.Error("a first line without end")
+	}
+	broken := errors.New("broken")
+	if _, err := Write(io.Discard, meta(), func(func(store.Row) error) error { return broken }); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	for n := range 3 {
+		if _, err := Write(&failing{n}, meta(), each(samples())); !errors.Is(err, io.ErrClosedPipe) {
+			t.Error(err)
+		}
+	}
+}
+
+// failing fails at the nth write.
+type failing struct{ n int }
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.n--; f.n < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
+}
+
+func TestKinds(t *testing.T) {
+	var seen []string
+	for _, row := range samples() {
+		if kind := Kind(row); !slices.Contains(seen, kind) {
+			seen = append(seen, kind)
+		}
+		if !strings.HasPrefix(Describe(row), Kind(row)) {
+			t.Error(Describe(row))
+		}
+	}
+	if !slices.Equal(seen, kinds()) {
+		t.Error(seen)
+	}
+}
