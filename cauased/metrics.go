@@ -127,6 +127,7 @@ var reasons = [...]struct {
 	{ca.ErrUnauthorized, "unauthorized"},
 	{ca.ErrInvalid, "invalid"},
 	{store.ErrUnavailable, "database unavailable"},
+	{store.ErrUncertain, "database lost"},
 	{ca.ErrNoSigner, "no CA certificate"},
 	{context.Canceled, "cancelled"},
 	{context.DeadlineExceeded, "timeout"},

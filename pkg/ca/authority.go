@@ -88,12 +88,10 @@ func (c Config) check() error {
 
 // An Authority is one certificate authority. It is safe for concurrent use.
 type Authority struct {
-	store       store.Store
-	clock       clock.Clock
-	cfg         Config
-	log         *slog.Logger
-	autoApprove int64 // after locking
-
+	store    store.Store
+	clock    clock.Clock
+	cfg      Config
+	log      *slog.Logger
 	cas      atomic.Pointer[generations]
 	maintain sync.Mutex // held while CA certificates are made or reloaded
 
@@ -140,20 +138,23 @@ func (a *Authority) CRLLife() time.Duration {
 	return time.Duration(crlLife * float64(a.cfg.Spans.Leaf))
 }
 
-// lockAutoApprove settles how many requests are approved without a user: the number locked in
-// the store if there is one, else the configured one, which is locked now if that was asked for.
+// lockAutoApprove keeps the configured number of requests that are approved without a user in
+// the store for good, if that was asked for and none is kept yet. A kept one that makes no sense is an error.
 func (a *Authority) lockAutoApprove(ctx context.Context) error {
-	locked, err := a.lockedAutoApprove(ctx)
-	if !errors.Is(err, store.ErrNotFound) {
-		a.autoApprove = locked
+	locked := false
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		_, locked, err = a.autoApprovals(ctx, r)
 		return err
-	}
-	a.autoApprove = int64(a.cfg.AutoApprove)
-	if !a.cfg.LockAutoApprove {
-		return nil
+	})
+	if err != nil || locked || !a.cfg.LockAutoApprove {
+		return err
 	}
 	now := a.clock.Now()
 	return a.store.Update(ctx, func(tx store.Tx) error {
+		// Of several daemons that start at once, the first locks.
+		if _, locked, err := a.autoApprovals(ctx, tx); err != nil || locked {
+			return err
+		}
 		value := fmt.Sprint(a.cfg.AutoApprove)
 		if err := tx.PutSetting(ctx, a.cfg.Name, store.SettingAutoApprove, value); err != nil {
 			return err
@@ -162,18 +163,19 @@ func (a *Authority) lockAutoApprove(ctx context.Context) error {
 	})
 }
 
-func (a *Authority) lockedAutoApprove(ctx context.Context) (count int64, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		value, err := r.Setting(ctx, a.cfg.Name, store.SettingAutoApprove)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Sscan(value, &count); err != nil || count < 0 {
-			return fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.cfg.Name, value)
-		}
-		return nil
-	})
-	return count, err
+// autoApprovals is how many requests are approved without a user: the number locked in the store
+// if there is one, which another daemon may have done a moment ago, else the configured one.
+func (a *Authority) autoApprovals(ctx context.Context, r store.Reader) (count int64, locked bool, err error) {
+	value, err := r.Setting(ctx, a.cfg.Name, store.SettingAutoApprove)
+	if errors.Is(err, store.ErrNotFound) {
+		return int64(a.cfg.AutoApprove), false, nil
+	} else if err != nil {
+		return 0, false, err
+	}
+	if _, err := fmt.Sscan(value, &count); err != nil || count < 0 {
+		return 0, false, fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.cfg.Name, value)
+	}
+	return count, true, nil
 }
 
 // observe reports the end of an operation, from a deferred call: err points to its result.
@@ -187,7 +189,7 @@ func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action,
 // refused records that an operation was refused to someone who has shown who they are, and
 // returns why. What strangers try is in the access log: here they could fill the disk.
 func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Actor, action audit.Action, object string, why error) error {
-	if actor.Serial == nil || errors.Is(why, store.ErrUnavailable) || errors.Is(why, context.Canceled) {
+	if actor.Serial == nil || notRefused(why) {
 		return why
 	}
 	e := a.entry(now, actor, action, object)
@@ -197,6 +199,16 @@ func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Acto
 		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor, "action", string(action), "object", object, "error", err)
 	}
 	return why
+}
+
+// notRefused tells whether an operation failed for reasons that are not its own.
+func notRefused(why error) bool {
+	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(why, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // subject is the name of the authority's first CA certificate. Later ones copy it.

@@ -99,10 +99,20 @@ func (a *Authority) CRL(ctx context.Context, aki *big.Int) (List, error) {
 }
 
 // currentCRLs returns lists that are up to date now, making them first when there are none,
-// when half their life has passed, or when something has been revoked since.
-func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) { return a.listsAhead(ctx, 0) }
+// when half their life has passed, or when something has been revoked since. While the store cannot
+// say, those it last said were are better than none, for as long as verifiers accept them.
+func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) {
+	set, err := a.listsAhead(ctx, 0)
+	if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, errLacking) {
+		return set, err
+	}
+	if last := a.crls.serving.Load(); last.inTime(a.clock.Now()) {
+		return last, nil
+	}
+	return nil, err
+}
 
-// listsAhead is currentCRLs for lists that will still be up to date in so long a time.
+// listsAhead returns lists that will still be up to date in so long a time.
 func (a *Authority) listsAhead(ctx context.Context, ahead time.Duration) (*crlSet, error) {
 	now := a.clock.Now()
 	var set *crlSet
@@ -117,21 +127,23 @@ func (a *Authority) listsAhead(ctx context.Context, ahead time.Duration) (*crlSe
 	return set, err
 }
 
+// errLacking means that the lists in memory lack a revocation, and that no others can be made.
+var errLacking = errors.New("the last revocation lists are out of date")
+
 func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
-	var number int64
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		number, err = r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
-		return err
-	})
+	number, version, err := a.numbers(ctx, now)
 	if err != nil {
 		return nil, err
 	}
-	if set := a.crls.serving.Load(); set.serves(now, ahead, number, st.version) {
+	if version != st.version {
+		return nil, errStale // another daemon has rolled over
+	}
+	if set := a.crls.serving.Load(); set.serves(now, ahead, number, version) {
 		return set, nil
 	}
 	a.crls.mu.Lock()
 	defer a.crls.mu.Unlock()
-	if set := a.crls.serving.Load(); set.serves(now, ahead, number, st.version) {
+	if set := a.crls.serving.Load(); set.serves(now, ahead, number, version) {
 		return set, nil
 	}
 	set, err := a.makeCRLs(ctx, now, ahead, st)
@@ -139,23 +151,54 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 		a.crls.serving.Store(set)
 		return set, nil
 	}
-	// Lists that are valid and have every revocation are better than none. The loop, which asks
-	// ahead, is told nevertheless, and says so in the log.
-	if last := a.crls.serving.Load(); ahead == 0 && errors.Is(err, store.ErrUnavailable) && last.valid(now, number, st.version) {
-		return last, nil
+	if last := a.crls.serving.Load(); last != nil && last.number != number {
+		return nil, fmt.Errorf("%w: %w", errLacking, err)
 	}
 	return nil, err
 }
 
-// serves tells whether the set is still the one to serve.
-func (s *crlSet) serves(now time.Time, ahead time.Duration, number, version int64) bool {
-	return s.valid(now, number, version) && now.Add(ahead).Before(s.renewAt)
+// patience is how long a store that hangs is waited for where there is something else to serve.
+const patience = time.Second
+
+// numbers asks the store for the number of the newest lists and the version of the CA
+// certificates: what tells whether those in memory are the latest.
+func (a *Authority) numbers(ctx context.Context, now time.Time) (number, version int64, err error) {
+	limited := ctx
+	if a.crls.serving.Load().inTime(now) {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	err = a.store.View(limited, func(r store.Reader) (err error) {
+		if number, err = r.Counter(limited, a.cfg.Name, store.CounterCRLNumber); err != nil {
+			return err
+		}
+		version, err = r.Counter(limited, a.cfg.Name, store.CounterCA)
+		return err
+	})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, patience)
+	}
+	return number, version, err
 }
 
-// valid tells whether nothing has changed since the set was made, and verifiers accept it.
-func (s *crlSet) valid(now time.Time, number, version int64) bool {
-	return s != nil && number > 0 && s.number == number && s.version == version &&
-		!now.Before(s.from) && now.Before(s.until)
+// Refresh takes over what other daemons on the same store have changed, CA certificates and
+// revocations, without waiting for somebody to ask. It costs next to nothing when there is nothing. It tells
+// whether CA certificates have changed.
+func (a *Authority) Refresh(ctx context.Context) (changed bool, err error) {
+	before := a.cas.Load().version
+	_, err = a.listsAhead(ctx, 0)
+	return a.cas.Load().version != before, err
+}
+
+// serves tells whether the set is still the one to serve.
+func (s *crlSet) serves(now time.Time, ahead time.Duration, number, version int64) bool {
+	return s.inTime(now) && number > 0 && s.number == number && s.version == version && now.Add(ahead).Before(s.renewAt)
+}
+
+// inTime tells whether verifiers accept the set.
+func (s *crlSet) inTime(now time.Time) bool {
+	return s != nil && !now.Before(s.from) && now.Before(s.until)
 }
 
 // fresh tells whether a stored list with the current number need not be made again. A list
@@ -172,25 +215,33 @@ func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 // that after a restart the same lists are served, newly made and stored where not.
 func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
 	valid := st.valid(now)
-	set, err := a.storedCRLs(ctx, now, ahead, st, valid)
-	if err != nil || set != nil {
-		return set, err
-	}
+	var set *crlSet
 	var entries revokedEntries
-	err = a.store.Update(ctx, func(tx store.Tx) error {
-		version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
-		if err != nil {
-			return err
-		}
-		if version != st.version {
-			return errStale
-		}
-		if entries, err = a.readEntries(ctx, tx); err != nil {
-			return err
-		}
-		set, err = a.updateCRLs(ctx, tx, now, st, valid, entries)
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		set, entries, err = a.storedCRLs(ctx, r, now, ahead, st, valid)
 		return err
 	})
+	if err == nil && set == nil {
+		err = a.store.Update(ctx, func(tx store.Tx) error {
+			version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
+			if err != nil {
+				return err
+			}
+			if version != st.version {
+				return errStale
+			}
+			// Of several daemons that a revocation has woken, one makes the lists.
+			set, entries, err = a.storedCRLs(ctx, tx, now, ahead, st, valid)
+			if err != nil || set != nil {
+				return err
+			}
+			if entries, err = a.readEntries(ctx, tx); err != nil {
+				return err
+			}
+			set, err = a.updateCRLs(ctx, tx, now, st, valid, entries)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -200,46 +251,39 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 }
 
 // storedCRLs returns the set that the store describes, nil when it is not complete and fresh.
-func (a *Authority) storedCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state, valid []generation) (*crlSet, error) {
+func (a *Authority) storedCRLs(ctx context.Context, r store.Reader, now time.Time, ahead time.Duration, st state, valid []generation) (*crlSet, revokedEntries, error) {
+	none := revokedEntries{}
+	number, err := r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+	if err != nil {
+		return nil, none, err
+	}
 	var rows []store.CRL
-	var entries revokedEntries
-	var number int64
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		if number, err = r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber); err != nil {
-			return err
+	for _, g := range valid {
+		row, err := r.CRL(ctx, a.cfg.Name, g.id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (row.Number != number || !a.fresh(now, ahead, row)) {
+			return nil, none, nil
+		} else if err != nil {
+			return nil, none, err
 		}
-		for _, g := range valid {
-			row, err := r.CRL(ctx, a.cfg.Name, g.id)
-			if err != nil {
-				return err
-			}
-			if row.Number != number || !a.fresh(now, ahead, row) {
-				return store.ErrNotFound
-			}
-			rows = append(rows, row)
-		}
-		entries, err = a.readEntries(ctx, r)
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
+		rows = append(rows, row)
+	}
+	entries, err := a.readEntries(ctx, r)
+	if err != nil {
+		return nil, none, err
 	}
 	set := &crlSet{number: number, version: st.version, loaded: now, count: entries.count}
 	for i, row := range rows {
 		if row.Pruned != entries.pruned {
-			return nil, nil
+			return nil, none, nil
 		}
 		der, err := pki.AssembleCRL(a.crlTemplate(row, valid[i], entries.der), row.Signature)
 		if err != nil {
 			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", number, "error", err)
-			return nil, nil
+			return nil, none, nil
 		}
 		set.add(valid[i], row, a.renewCRLAt(row), der)
 	}
-	a.crls.entries = entries
-	return set, nil
+	return set, entries, nil
 }
 
 // add appends a list to the set, which is fresh as long as all of its lists are.

@@ -62,7 +62,11 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 	if err := tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, object), req.Subject, req.SANs)); err != nil {
 		return 0, false, err
 	}
-	if received <= a.autoApprove {
+	approvals, _, err := a.autoApprovals(ctx, tx)
+	if err != nil {
+		return 0, false, err
+	}
+	if received <= approvals {
 		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned})
 		if err != nil {
 			return 0, false, err

@@ -38,6 +38,9 @@ var (
 	// ErrUnavailable means that the database cannot be used now: busy, full, read-only, gone.
 	// The operation has not happened.
 	ErrUnavailable = errors.New("store: the database is not available")
+	// ErrUncertain means that the connection was lost while a transaction was being committed,
+	// and that nobody could be asked since: the operation has happened or not.
+	ErrUncertain = errors.New("store: the outcome is not known")
 )
 
 // A CA is one generation of an authority: a CA certificate and its key.
@@ -161,6 +164,14 @@ type Store interface {
 	Close() error
 }
 
+// A Watcher is a Store that several daemons may share, and that tells one what others change.
+type Watcher interface {
+	Store
+	// Watch calls changed, from one goroutine, soon after another daemon may have changed counters,
+	// until ctx ends. It may call too often and, when connections break, not at all: look now and then.
+	Watch(ctx context.Context, changed func())
+}
+
 // A Reader answers from one snapshot.
 type Reader interface {
 	// CAs returns the authority's CA certificates, expired ones included, oldest first.
@@ -206,8 +217,9 @@ type Reader interface {
 	// Rows calls fn with every row of every authority, until fn fails. The order is that in which
 	// Load takes them and the same for every store that holds the same rows: CAs by ID, CRLs by
 	// CA, requests by age, certificates in the order of issuance, revocations by authority and Seq,
-	// counters and settings by authority and name, the audit log by Seq. Memory does not grow with
-	// their number. fn must not use the Reader.
+	// counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
+	// byte. What Ping writes is left out. Memory does not grow with their number. fn must not use
+	// the Reader.
 	Rows(ctx context.Context, fn func(Row) error) error
 }
 
