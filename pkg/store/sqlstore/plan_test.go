@@ -63,6 +63,8 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"PutCRL":           func(c ctx, t tx) error { return t.PutCRL(c, store.CRL{Authority: a}) },
 		"AddCounter":       func(c ctx, t tx) error { _, err := t.AddCounter(c, a, "x", 1); return err },
 		"PutSetting":       func(c ctx, t tx) error { return t.PutSetting(c, a, "x", "y") },
+		"Rows":             func(c ctx, t tx) error { return t.Rows(c, func(store.Row) error { return nil }) },
+		"Load":             func(c ctx, t tx) error { return t.Load(c, func(func(store.Row, error) bool) {}) },
 		"DeleteSetting":    func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
 	}
 }
@@ -89,10 +91,14 @@ func filters() (all []audit.Filter) {
 	return all
 }
 
-// No query reads a table that grows from end to end, nor sorts what it has found, except where
-// sorts says that few rows can come together.
+// No query reads a table that grows from end to end, nor sorts what it has found, except those that
+// are there to read all, or the first row of each, and where sorts says that few rows can come together.
 func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true} // certificates of one request
+	scans := map[string]bool{anyRow: true}
+	for _, w := range walks() {
+		scans[w.query] = true
+	}
 
 	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "db.sqlite"), Options{})
 	if err != nil {
@@ -111,6 +117,14 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// What Load does to an empty database only.
+	update(func(ctx context.Context, h tx) error {
+		return h.Load(ctx, func(yield func(store.Row, error) bool) {
+			ca := store.CA{ID: 1, Authority: store.Services}
+			_ = yield(ca, nil) && yield(store.Revocation{Authority: store.Services, Seq: 1, Serial: big.NewInt(1)}, nil) &&
+				yield(store.Counter{}, nil) && yield(store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: time.Unix(2, 0)}}, nil)
+		})
+	})
 	// One entry, without which Audit finds its range empty and asks for no page.
 	update(func(ctx context.Context, h tx) error { return h.AppendAudit(ctx, audit.Entry{Time: time.Unix(2, 0)}) })
 	for name, call := range all {
@@ -138,7 +152,7 @@ func TestPlans(t *testing.T) {
 				if err := row.Scan(&id, &parent, &unused, &step); err != nil {
 					return err
 				}
-				scan := strings.HasPrefix(step, "SCAN ") && step != "SCAN CONSTANT ROW"
+				scan := strings.HasPrefix(step, "SCAN ") && step != "SCAN CONSTANT ROW" && !scans[query]
 				sort := strings.Contains(step, "TEMP B-TREE")
 				for part := range sorts {
 					sort = sort && !strings.Contains(query, part)

@@ -8,30 +8,30 @@ import (
 	"cauase/pkg/store"
 )
 
-// Rows implements store.Reader. Each table is walked in the order of a key, so that nothing is
-// sorted and nothing collected.
-func (r reader) Rows(ctx context.Context, fn func(store.Row) error) error {
-	for _, table := range []func(context.Context, *handle, func(store.Row) error) error{
-		walk(scanCA, selectCA+`ORDER BY id`),
-		walk(scanCRL, selectCRL+`ORDER BY authority, ca_id`),
-		walk(scanRequest, selectRequest+`ORDER BY authority, received_at, id`),
-		walk(scanCertificate, selectCertificate+`ORDER BY seq`),
-		walk(scanRevocation, selectRevocation+`ORDER BY authority, seq`),
-		// Not what Ping writes: two stores with the same rows would differ by that.
-		walk(scanCounter, `SELECT authority, name, value FROM counter WHERE name <> 'ping' ORDER BY authority, name`),
-		walk(scanSetting, `SELECT authority, name, value FROM setting ORDER BY authority, name`),
-		walk(scanAuditRow, selectEntry+`ORDER BY seq`),
-	} {
-		if err := table(ctx, r.handle, fn); err != nil {
-			return err
-		}
-	}
-	return nil
+// A walk is a query for all rows of a table, and how to give them to a function.
+type walk struct {
+	query string
+	each  func(context.Context, *handle, string, func(store.Row) error) error
 }
 
-// walk gives every row of a query to a function.
-func walk[T store.Row](scan func(scanner) (T, error), query string) func(context.Context, *handle, func(store.Row) error) error {
-	return func(ctx context.Context, h *handle, fn func(store.Row) error) error {
+// walks has the tables in the order of Rows. Each is walked in the order of a key, so that nothing
+// is sorted and nothing collected.
+func walks() []walk {
+	return []walk{
+		{selectCA + `ORDER BY id`, walkWith(scanCA)},
+		{selectCRL + `ORDER BY authority, ca_id`, walkWith(scanCRL)},
+		{selectRequest + `ORDER BY authority, received_at, id`, walkWith(scanRequest)},
+		{selectCertificate + `ORDER BY seq`, walkWith(scanCertificate)},
+		{selectRevocation + `ORDER BY authority, seq`, walkWith(scanRevocation)},
+		// Without what Ping writes, by which two stores with the same rows would differ.
+		{`SELECT authority, name, value FROM counter WHERE name <> 'ping' ORDER BY authority, name`, walkWith(scanCounter)},
+		{`SELECT authority, name, value FROM setting ORDER BY authority, name`, walkWith(scanSetting)},
+		{selectEntry + `ORDER BY seq`, walkWith(scanAuditRow)},
+	}
+}
+
+func walkWith[T store.Row](scan func(scanner) (T, error)) func(context.Context, *handle, string, func(store.Row) error) error {
+	return func(ctx context.Context, h *handle, query string, fn func(store.Row) error) error {
 		return h.each(ctx, func(row scanner) error {
 			v, err := scan(row)
 			if err != nil {
@@ -40,6 +40,16 @@ func walk[T store.Row](scan func(scanner) (T, error), query string) func(context
 			return fn(v)
 		}, query)
 	}
+}
+
+// Rows implements store.Reader.
+func (r reader) Rows(ctx context.Context, fn func(store.Row) error) error {
+	for _, w := range walks() {
+		if err := w.each(ctx, r.handle, w.query, fn); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func scanCounter(row scanner) (c store.Counter, err error) {
@@ -57,13 +67,16 @@ func scanAuditRow(row scanner) (store.AuditEntry, error) {
 	return store.AuditEntry{Entry: e}, err
 }
 
+// anyRow looks whether there is any row at all, except for what Ping writes.
+const anyRow = `
+	SELECT EXISTS (SELECT 1 FROM ca_certificate) OR EXISTS (SELECT 1 FROM request)
+		OR EXISTS (SELECT 1 FROM certificate) OR EXISTS (SELECT 1 FROM revocation)
+		OR EXISTS (SELECT 1 FROM setting) OR EXISTS (SELECT 1 FROM audit_log)
+		OR EXISTS (SELECT 1 FROM counter WHERE name <> 'ping')`
+
 // Load implements store.Tx.
 func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
-	held, err := one(ctx, t.handle, scalar[bool], `
-		SELECT EXISTS (SELECT 1 FROM ca_certificate) OR EXISTS (SELECT 1 FROM request)
-			OR EXISTS (SELECT 1 FROM certificate) OR EXISTS (SELECT 1 FROM revocation)
-			OR EXISTS (SELECT 1 FROM setting) OR EXISTS (SELECT 1 FROM audit_log)
-			OR EXISTS (SELECT 1 FROM counter WHERE name <> 'ping')`)
+	held, err := one(ctx, t.handle, scalar[bool], anyRow)
 	switch {
 	case err != nil:
 		return err

@@ -12,8 +12,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// Run tests the stores that open returns: empty ones, each used by one test only. open
-// registers what closes them.
+// Run tests the stores that open returns: empty ones, each used by one test only, and by one test
+// more than one. open registers what closes them.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, test := range []struct {
 		name string
@@ -58,18 +58,32 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a context that ends while waiting", testContextWaiting},
 		{"a context that ends half-way", testContextHalfway},
 		{"ping", testPing},
+		{"all rows", testRows},
+		{"all rows to another store", testLoad},
+		{"work in a store that was loaded", testLoadThenWork},
+		{"loading what is not empty", testLoadTwice},
+		{"loading fails", testLoadFails},
+		{"stopping between rows", testRowsStop},
+		{"all rows are a snapshot", testRowsSnapshot},
+		{"all rows and what was just written", testRowsOwnWrites},
+		{"more rows than memory should hold", testRowsMany},
+		{"operations within one transaction", testWithin},
 		{"closed", testClosed},
 		{"close waits", testCloseWaits},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, &db{t: t, Store: open(t)}) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, &db{t: t, Store: open(t), open: open}) })
 	}
 }
 
 // A db is a Store whose errors end the test, for the steps that are not what it is about.
 type db struct {
 	store.Store
-	t *testing.T
+	t    *testing.T
+	open func(*testing.T) store.Store
 }
+
+// another opens a second, empty store.
+func (d *db) another() *db { return &db{t: d.t, Store: d.open(d.t), open: d.open} }
 
 func (d *db) update(fn func(ctx context.Context, tx store.Tx) error) {
 	d.t.Helper()
