@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"client/clienttest": {"clock", "envelope", "pki"},
 	"updater":           {"client", "clock", "pemfile", "pki"},
 	"fleet":             {}, // tests only
+	"archive":           {"audit", "backup", "clock", "dump", "pki", "store"},
 	"server":            {"audit", "ca", "clock", "envelope", "pemfile", "pki", "store"},
 }
 

@@ -1,0 +1,102 @@
+package archive
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"cauase/pkg/backup"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+var (
+	// ErrNoUser means that there is no user to encrypt a backup to yet. It is no failure.
+	ErrNoUser = errors.New("no user certificate is valid, so that there is nobody to encrypt a backup to")
+	// ErrNoUsableKey means that there are users, but none whose key can be encrypted to.
+	ErrNoUsableKey = errors.New("no user has a key that a backup can be encrypted to")
+)
+
+// An Excluded is a user who cannot decrypt a backup.
+type Excluded struct {
+	Subject string
+	Serial  *big.Int
+	Why     string
+}
+
+// userPage is how many certificates are read at a time.
+const userPage = 500
+
+// users returns the keys of everybody who is a user at now, each once, and who had to be left out.
+func users(ctx context.Context, r store.Reader, now time.Time) (keys []crypto.PublicKey, excluded []Excluded, err error) {
+	known := map[string]bool{}
+	err = eachUser(ctx, r, now, func(c store.Certificate) error {
+		pub, keyID, err := keyOf(c)
+		switch {
+		case err != nil:
+			excluded = append(excluded, Excluded{c.Subject, c.Serial, err.Error()})
+		case known[string(keyID)]:
+		case len(keys) == backup.MaxRecipients:
+			excluded = append(excluded, Excluded{c.Subject, c.Serial, fmt.Sprintf("more than %d users", backup.MaxRecipients)})
+		default:
+			known[string(keyID)] = true
+			keys = append(keys, pub)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(keys) == 0 && len(excluded) > 0:
+		return nil, excluded, ErrNoUsableKey
+	case len(keys) == 0:
+		return nil, nil, ErrNoUser
+	}
+	return keys, excluded, nil
+}
+
+// eachUser calls fn with each certificate of a user that is valid at now and not revoked.
+func eachUser(ctx context.Context, r store.Reader, now time.Time, fn func(store.Certificate) error) error {
+	for after := int64(0); ; {
+		page, err := r.Certificates(ctx, store.Users, after, userPage)
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
+			after = c.ID
+			if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+				continue
+			}
+			switch _, err := r.Revocation(ctx, store.Users, c.Serial); {
+			case errors.Is(err, store.ErrNotFound):
+			case err != nil:
+				return err
+			default:
+				continue
+			}
+			if err := fn(c); err != nil {
+				return err
+			}
+		}
+		if len(page) < userPage {
+			return nil
+		}
+	}
+}
+
+// keyOf returns the key of a certificate if backups can be encrypted to it.
+func keyOf(c store.Certificate) (crypto.PublicKey, []byte, error) {
+	crt, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		return nil, nil, errors.New("the certificate on record cannot be read")
+	}
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	return crt.PublicKey, keyID, backup.Usable(crt.PublicKey)
+}

@@ -1,0 +1,187 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"cauase/pkg/store"
+)
+
+// A backup that failed is tried again after retryFirst, then after twice the time, up to retryMost.
+const (
+	retryFirst = time.Minute
+	retryMost  = time.Hour
+)
+
+// missedAfter is how late a backup must be to count as missed.
+const missedAfter = 15 * time.Minute
+
+// state is how things stand for one daemon.
+type state struct {
+	base     time.Time // when the last backup was taken, by whichever daemon; zero if not known
+	files    []found   // in our directory, when it was last looked at
+	noUser   bool
+	saidAt   time.Time // when that was last logged
+	failure  error     // of our last attempt, nil when there was a good one since, by whichever daemon
+	failedAt time.Time
+	tries    int // in a row
+	failures int // since the start
+}
+
+// A Status is what monitoring wants to know.
+type Status struct {
+	Last     *Record   // nil: none on record
+	Due      time.Time // when the next one is; not known yet: zero
+	Missed   bool      // it is late
+	NoUser   bool      // there is nobody to encrypt it to
+	Failed   time.Time // when this daemon last failed, if there was no good one since
+	Failures int       // of this daemon since its start
+}
+
+// mayTry tells whether enough time has passed since the last failure.
+func (a *Archive) mayTry(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !now.Before(a.retryAt()) || now.Before(a.state.failedAt)
+}
+
+// retryAt is when to try again after a failure, the zero time when there was none. The caller holds mu.
+func (a *Archive) retryAt() time.Time {
+	s := &a.state
+	if s.tries == 0 {
+		return time.Time{}
+	}
+	wait := retryMost
+	if s.tries < 7 { // the sixth is half an hour
+		wait = retryFirst << (s.tries - 1)
+	}
+	return s.failedAt.Add(wait)
+}
+
+// next is when there will be something to do, zero if that is not known.
+func (a *Archive) next() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch s := &a.state; {
+	case s.tries > 0:
+		return a.retryAt()
+	case s.noUser || s.base.IsZero():
+		return time.Time{}
+	default:
+		return a.dueAfter(s.base)
+	}
+}
+
+func (a *Archive) lookedAt(base time.Time, files []found) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state.base, a.state.files = base, files
+	if base.After(a.state.failedAt) {
+		a.state.failure, a.state.tries = nil, 0
+	}
+}
+
+func (a *Archive) recovered() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state.failure, a.state.tries = nil, 0
+}
+
+// noticed takes note of how an attempt has ended, and says it.
+func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, log := &a.state, a.cfg.Log
+	s.noUser = errors.Is(err, ErrNoUser)
+	switch {
+	case b != nil:
+		s.base, s.failure, s.tries = b.At, nil, 0
+		s.files = append(s.files, found{name: b.name(), at: b.At, size: b.Size, ours: true})
+		log.InfoContext(ctx, "backup taken", "file", b.Path, "bytes", b.Size, "rows", b.Rows.Rows(),
+			"recipients", b.Recipients, "duration", b.Took)
+		for _, x := range b.Excluded {
+			log.WarnContext(ctx, "a user cannot decrypt the backup", "subject", x.Subject, "serial", x.Serial.String(), "reason", x.Why)
+		}
+	case errors.Is(err, ErrNoUser):
+		s.failure, s.tries = nil, 0
+		if ago := now.Sub(s.saidAt); ago < 0 || ago >= retryMost {
+			s.saidAt = now
+			log.InfoContext(ctx, "no backup yet: "+err.Error())
+		}
+	case err == nil, errors.Is(err, errClaimed), errors.Is(err, errNotDue), errors.Is(err, errLost), errors.Is(err, ErrBusy):
+		if err != nil {
+			log.DebugContext(ctx, "no backup: "+err.Error())
+		}
+	default:
+		s.failure, s.failedAt = err, now
+		s.tries++
+		s.failures++
+		log.ErrorContext(ctx, "backup failed", "directory", a.cfg.Directory, "error", err, "next_try", a.retryAt())
+	}
+}
+
+// Status tells how things stand. Its error is that of the store.
+func (a *Archive) Status(ctx context.Context) (Status, error) {
+	now := a.cfg.Clock.Now()
+	var last Record
+	var ok bool
+	err := a.cfg.Store.View(ctx, func(r store.Reader) (err error) {
+		last, ok, err = Last(ctx, r)
+		return err
+	})
+	if err != nil {
+		return Status{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Status{NoUser: a.state.noUser, Failures: a.state.failures}
+	base := a.state.base
+	if ok {
+		s.Last = &last
+		base = a.later(base, last, now, a.state.files)
+	}
+	if a.state.failure != nil && a.state.failedAt.After(base) {
+		s.Failed = a.state.failedAt
+	}
+	if s.Due = a.started; !base.IsZero() {
+		s.Due = a.dueAfter(base)
+	}
+	// A daemon that was down is given the time to make up for it.
+	since := s.Due
+	if since.Before(a.started) && a.started.Before(now) {
+		since = a.started
+	}
+	s.Missed = !s.NoUser && now.Sub(since) >= missedAfter
+	return s, nil
+}
+
+// Check says what is wrong with backups, nil if nothing is. Its text is fit for everybody's eyes.
+func (a *Archive) Check(ctx context.Context) error {
+	s, err := a.Status(ctx)
+	if err != nil {
+		return errors.New("failed: the database is not available")
+	}
+	last := "there is none yet"
+	if s.Last != nil {
+		last = "the last one is of " + s.Last.Time.UTC().Format(time.RFC3339)
+	}
+	switch {
+	case !s.Failed.IsZero():
+		return fmt.Errorf("failed at %s, %s", s.Failed.UTC().Format(time.RFC3339), last)
+	case s.Missed:
+		return fmt.Errorf("missed, due at %s, %s", s.Due.UTC().Format(time.RFC3339), last)
+	}
+	return nil
+}
+
+func (b Backup) name() string { return filepath.Base(b.Path) }
+
+func (b Backup) record(place string) Record {
+	return Record{
+		Time: b.At, Name: b.name(), Place: place, Size: b.Size, Recipients: b.Recipients,
+		Excluded: len(b.Excluded), TookMillis: b.Took.Milliseconds(),
+	}
+}

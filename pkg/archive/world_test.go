@@ -1,0 +1,218 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/backup"
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/dump"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+const day = 24 * time.Hour
+
+var epoch = time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+
+// A world is a database with users, and a clock that tests move.
+type world struct {
+	t     *testing.T
+	dir   string
+	db    string
+	store store.Store
+	clock *clock.Fake
+	users *ca.Authority
+	log   *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{t: t, dir: filepath.Join(dir, "backups"), db: filepath.Join(dir, "db.sqlite"), clock: clock.NewFake(epoch), log: &lockedBuffer{}}
+	st, err := sqlstore.Open(t.Context(), w.db, sqlstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	w.store = st
+	w.users, err = ca.Open(t.Context(), st, w.clock, ca.Config{
+		Name: store.Users, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},
+		KeyType: pki.KeyECDSAP256, MaxPending: 50,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// user makes a user with a key of that type.
+func (w *world) user(name string, keyType pki.KeyType) (crypto.Signer, *x509.Certificate) {
+	w.t.Helper()
+	key, err := keyType.Generate()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	id, err := w.users.Submit(w.t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.users.Sign(w.t.Context(), audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	data, err := w.users.Certificate(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	crt, err := pki.ParseCertificatePEM(data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return key, crt
+}
+
+func (w *world) archive(spec string, change func(*Config)) *Archive {
+	w.t.Helper()
+	schedule, err := ParseSchedule(spec)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := Config{
+		Directory: w.dir, Schedule: schedule, Store: w.store, Clock: w.clock, Software: "test",
+		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	a, err := New(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+func (w *world) taker() *taker { return &taker{store: w.store, clock: w.clock, software: "test"} }
+
+// names lists a directory, everything in it.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func (w *world) wantNames(want ...string) {
+	w.t.Helper()
+	if got := names(w.t, w.dir); !slices.Equal(got, want) {
+		w.t.Errorf("in the directory: %q, want %q", got, want)
+	}
+}
+
+// put places a file of somebody else.
+func (w *world) put(name, content string) {
+	w.t.Helper()
+	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) setting(name string) string {
+	w.t.Helper()
+	var value string
+	err := w.store.View(w.t.Context(), func(r store.Reader) (err error) {
+		value, err = r.Setting(w.t.Context(), store.Users, name)
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return value
+}
+
+// open decrypts a backup and returns what its rows are.
+func open(t *testing.T, path string, key crypto.PrivateKey) dump.Summary {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	clear, err := backup.Open(f, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := dump.Read(clear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range rows.Rows() {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rest, err := io.ReadAll(clear); err != nil || len(rest) > 0 {
+		t.Fatalf("%d bytes after the rows, %v", len(rest), err)
+	}
+	return rows.Summary()
+}
+
+func (w *world) summary() (s dump.Summary) {
+	w.t.Helper()
+	err := w.store.View(w.t.Context(), func(r store.Reader) (err error) {
+		s, err = dump.Summarize(context.Background(), r)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) said(text string) bool { return strings.Contains(w.log.String(), text) }
