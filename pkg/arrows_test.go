@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"store/sqlstore":    {"store", "audit"},
 	"store/storetest":   {"store", "audit"},
 	"dump":              {"store", "audit"},
+	"caucase":           {"audit", "envelope", "pki", "store"},
 	"ca":                {"audit", "clock", "envelope", "pki", "profile", "rollover", "store"},
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},

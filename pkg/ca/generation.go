@@ -285,14 +285,7 @@ func (a *Authority) linkTo(old, next generation) ([]byte, error) {
 			"old", hex.EncodeToString(old.crt.SubjectKeyId), "new", hex.EncodeToString(next.crt.SubjectKeyId))
 		return nil, nil
 	}
-	payload, err := envelope.EncodeLink(envelope.Link{
-		OldPEM: string(pki.EncodeCertificatePEM(old.crt.Raw)),
-		NewPEM: string(pki.EncodeCertificatePEM(next.crt.Raw)),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return envelope.Sign(old.key, payload)
+	return envelope.SignLink(old.key, old.crt.Raw, next.crt.Raw)
 }
 
 // prove signs and verifies a throw-away certificate.

@@ -1,0 +1,299 @@
+package caucase
+
+import (
+	"bytes"
+	"cmp"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// backdate is how far before the time of issuance caucase's certificates begin to be valid.
+const backdate = 10 * time.Second
+
+// A generation is a CA with what is needed to vouch for its successor.
+type generation struct {
+	store.CA
+	crt *x509.Certificate
+	key crypto.Signer
+}
+
+// convertCAs never leaves one out: what it has signed would be lost.
+func (a *authority) convertCAs(lastCA *int64) error {
+	for i, row := range a.ca {
+		g, err := a.generation(row)
+		if err != nil {
+			return fmt.Errorf("%w: %sca row %d: %w", ErrNotCaucase, a.prefix, i+1, err)
+		}
+		a.cas = append(a.cas, g)
+	}
+	slices.SortStableFunc(a.cas, func(x, y generation) int {
+		return cmp.Or(x.NotBefore.Compare(y.NotBefore), x.NotAfter.Compare(y.NotAfter))
+	})
+	for i := range a.cas {
+		*lastCA++
+		a.cas[i].ID = *lastCA
+		if i == 0 {
+			continue
+		}
+		if bytes.Equal(a.cas[i].KeyID, a.cas[i-1].KeyID) {
+			return fmt.Errorf("%w: two certificates in %sca have the same key", ErrNotCaucase, a.prefix)
+		}
+		// Caucase makes these anew at each request, ours are kept.
+		link, err := envelope.SignLink(a.cas[i-1].key, a.cas[i-1].Certificate, a.cas[i].Certificate)
+		if err != nil {
+			return fmt.Errorf("%sca: %w", a.prefix, err)
+		}
+		a.cas[i].Link = link
+		a.report.Links++
+	}
+	a.describeCAs()
+	return nil
+}
+
+func (a *authority) generation(row caRow) (generation, error) {
+	crt, err := pki.ParseCertificatePEM(row.crt)
+	if err != nil {
+		return generation{}, err
+	}
+	key, err := pki.ParsePrivateKeyPEM(row.key)
+	if err != nil {
+		return generation{}, err
+	}
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil {
+		return generation{}, err
+	}
+	if len(crt.SubjectKeyId) > 0 {
+		keyID = crt.SubjectKeyId
+	}
+	switch {
+	case !pki.SameKey(key.Public(), crt.PublicKey):
+		return generation{}, errors.New("key and certificate do not belong together")
+	case !crt.IsCA:
+		return generation{}, errors.New("the certificate is not one of a CA")
+	}
+	// Without these it could neither sign nor hand over to a successor.
+	if _, err := pki.SignatureAlgorithm(crt.PublicKey); err != nil {
+		return generation{}, err
+	}
+	if err := pki.CheckPublicKey(crt.PublicKey); err != nil {
+		return generation{}, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return generation{}, errors.New("the key has no PKCS #8 form")
+	}
+	return generation{store.CA{
+		Authority:   a.name,
+		CreatedAt:   crt.NotBefore,
+		NotBefore:   crt.NotBefore,
+		NotAfter:    crt.NotAfter,
+		KeyID:       keyID,
+		Certificate: crt.Raw,
+		Key:         der,
+	}, crt, key}, nil
+}
+
+// successorType is the type of the next CA key when it cannot be like pub, "" when it can.
+func successorType(pub crypto.PublicKey) pki.KeyType {
+	if _, err := pki.KeyTypeOf(pub); err == nil {
+		return ""
+	}
+	if pub, ok := pub.(*rsa.PublicKey); ok && pub.N.BitLen() < 3072 {
+		return pki.KeyRSA3072
+	}
+	return pki.KeyRSA4096
+}
+
+// convertCertificates tells pending requests from what was issued. Both are in one table.
+func (a *authority) convertCertificates() {
+	ids, digests, serials := map[int64]bool{}, map[[32]byte]bool{}, map[string]bool{}
+	for i, row := range a.crt {
+		what := fmt.Sprintf("id %d", row.id)
+		if row.id <= 0 || ids[row.id] {
+			a.skip("crt", i, what, errors.New("the id is not a positive number of its own"))
+			continue
+		}
+		ids[row.id] = true
+		if row.crt == nil {
+			req, err := a.request(row)
+			if err == nil && digests[[32]byte(req.Digest)] {
+				err = errors.New("the same request waits twice")
+			}
+			if err != nil {
+				a.skip("crt", i, what, err)
+				continue
+			}
+			digests[[32]byte(req.Digest)] = true
+			a.requests = append(a.requests, req)
+			continue
+		}
+		crt, err := a.certificate(row)
+		switch {
+		case errors.Is(err, errForgotten):
+			a.report.Forgotten++
+		case err == nil && serials[crt.Serial.String()]:
+			a.skip("crt", i, what, errors.New("another certificate has the same serial number"))
+		case err != nil:
+			a.skip("crt", i, what, err)
+		default:
+			serials[crt.Serial.String()] = true
+			a.keys[crt.Serial.String()] = crt.KeyID
+			a.issued = append(a.issued, crt)
+		}
+	}
+	a.report.Pending, a.report.Issued = len(a.requests), len(a.issued)
+}
+
+// request is what waits for a user. One that we would not take, who signs it gets a certificate
+// that is refused later, or none at all: its sender has to make another.
+func (a *authority) request(row crtRow) (store.Request, error) {
+	req, err := pki.ParseRequest(row.csr)
+	if err != nil {
+		return store.Request{}, err
+	}
+	return store.Request{
+		Authority:  a.name,
+		ID:         row.id,
+		ReceivedAt: a.now,
+		Submitter:  audit.Actor{Kind: audit.Anonymous}.String(),
+		PEM:        req.PEM,
+		Digest:     req.Digest[:],
+		KeyID:      req.KeyID,
+		Subject:    req.Subject,
+		SANs:       req.SANs,
+	}, nil
+}
+
+// errForgotten is a certificate that has expired, and its CA with it.
+var errForgotten = errors.New("expired together with its CA")
+
+func (a *authority) certificate(row crtRow) (store.Certificate, error) {
+	crt, err := pki.ParseCertificatePEM(row.crt)
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	if crt.SerialNumber.Sign() <= 0 || crt.SerialNumber.BitLen() > maxSerialBits {
+		return store.Certificate{}, errors.New("its serial number is not one of 1 to 20 bytes")
+	}
+	caID, err := a.issuer(crt)
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil {
+		// Caucase certifies kinds of keys that we do not know. What identifies them is the same.
+		keyID = crt.SubjectKeyId
+	}
+	method, by := a.method(crt)
+	return store.Certificate{
+		Authority: a.name,
+		ID:        row.id,
+		Serial:    crt.SerialNumber,
+		CAID:      caID,
+		Subject:   pki.SubjectString(crt.RawSubject),
+		SANs:      pki.SANStrings(crt.Extensions),
+		NotBefore: crt.NotBefore,
+		NotAfter:  crt.NotAfter,
+		KeyID:     keyID,
+		IssuedAt:  crt.NotBefore.Add(backdate),
+		IssuedBy:  by.String(),
+		Method:    method,
+		CSR:       row.csr,
+		CSRDigest: digest(row.csr),
+		DER:       crt.Raw,
+	}, nil
+}
+
+// issuer finds the CA that has signed crt.
+func (a *authority) issuer(crt *x509.Certificate) (int64, error) {
+	for _, g := range a.cas {
+		// When it was issued its CA was valid.
+		if _, err := pki.VerifyIssued(crt, []*x509.Certificate{g.crt}, crt.NotBefore); err == nil {
+			return g.ID, nil
+		}
+	}
+	if a.now.After(crt.NotAfter) {
+		return 0, errForgotten
+	}
+	return 0, errors.New("none of the CA certificates has issued it")
+}
+
+// method is how a certificate came about, as far as it says so itself, and who did it. Caucase does
+// not record who has signed, nor what was renewed.
+func (a *authority) method(crt *x509.Certificate) (store.Method, audit.Actor) {
+	autoSigned := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 37476, 9000, 70, 0, 0}
+	switch {
+	case a.name == store.HTTPS:
+		return store.Internal, audit.Actor{Kind: audit.Daemon}
+	case slices.ContainsFunc(crt.PolicyIdentifiers, autoSigned.Equal):
+		return store.AutoSigned, audit.Actor{Kind: audit.Daemon}
+	}
+	return store.Signed, audit.Actor{Kind: audit.User}
+}
+
+// digest is that of a request, nil when it is not one that can be recognised.
+func digest(csr []byte) []byte {
+	if req, err := pki.ParseRequest(csr); err == nil {
+		return req.Digest[:]
+	}
+	// One that we would refuse, such as of a weak key, or with text around it.
+	blocks, err := pki.SplitPEM(csr)
+	if err != nil || len(blocks) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(blocks[0].Bytes)
+	return sum[:]
+}
+
+// listNumber is the number of a revocation list, 0 when it has none.
+func listNumber(pem []byte) (int64, error) {
+	if len(pem) == 0 {
+		return 0, nil
+	}
+	crl, err := pki.ParseCRLPEM(pem)
+	switch {
+	case err != nil:
+		return 0, err
+	case crl.Number == nil:
+		return 0, nil
+	case !crl.Number.IsInt64():
+		return 0, errors.New("its number is too large")
+	}
+	return crl.Number.Int64(), nil
+}
+
+// describeCAs finds out with which options caucase was run, from what it has made with them.
+func (a *authority) describeCAs() {
+	a.report.CAs = len(a.cas)
+	if len(a.cas) == 0 {
+		return
+	}
+	newest := a.cas[len(a.cas)-1].crt
+	a.report.Subject, a.report.NotAfter = pki.SubjectString(newest.RawSubject), newest.NotAfter
+	name := newest.Subject.CommonName
+	for _, title := range []string{"Caucase CAU at ", "Caucase CAS at "} {
+		if at, ok := strings.CutPrefix(name, title); ok {
+			at = strings.TrimPrefix(at, "http://")
+			at, _, _ = strings.Cut(at, "/")
+			a.report.Netloc = at
+		}
+	}
+	const life = 4 // of a CA, in validities of certificates
+	if a.name != store.HTTPS {
+		a.report.Span = newest.NotAfter.Sub(newest.NotBefore) / life
+	}
+}

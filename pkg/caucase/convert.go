@@ -1,0 +1,291 @@
+package caucase
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cauase/pkg/store"
+)
+
+// A conversion is what a Database becomes.
+type conversion struct {
+	now    time.Time
+	rows   []store.Row
+	report Report
+	bad    []BadRow
+	err    error // of what cannot be left out
+}
+
+// Rows returns what a store is to be filled with, in the order that Load takes. What waits for a
+// decision is as old as now, since caucase does not say. Rows that cannot be used end it with a
+// [BadRowsError], unless they are to be left out.
+func (d *Database) Rows(now time.Time) iter.Seq2[store.Row, error] {
+	return func(yield func(store.Row, error) bool) {
+		c := d.convert(now)
+		if c.err != nil {
+			yield(nil, c.err)
+			return
+		}
+		for _, row := range c.rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Report tells what Rows has made of the database; it is complete once Rows has been called.
+func (d *Database) Report() Report {
+	if d.converted == nil {
+		return Report{}
+	}
+	return d.converted.report
+}
+
+func (d *Database) convert(now time.Time) *conversion {
+	if d.converted != nil && d.converted.now.Equal(now) {
+		return d.converted
+	}
+	c := &conversion{now: now}
+	d.converted = c
+	if d.Empty() {
+		c.err = fmt.Errorf("%w: the database is empty, it has never been used", ErrNotCaucase)
+		return c
+	}
+	var parts []*authority
+	var lastCA int64
+	for _, a := range authorities {
+		part := &authority{conversion: c, name: a.name, tables: d.authorities[a.name], keys: map[string][]byte{}}
+		if c.err = part.convert(&lastCA); c.err != nil {
+			return c
+		}
+		parts = append(parts, part)
+		c.report.Authorities = append(c.report.Authorities, part.report)
+	}
+	c.report.LeftOut = c.bad
+	if len(c.bad) > 0 && !d.SkipBadRows {
+		c.err = &BadRowsError{c.bad}
+		return c
+	}
+	c.assemble(parts)
+	return c
+}
+
+// assemble puts the rows in the order of Load.
+func (c *conversion) assemble(parts []*authority) {
+	byName := slices.SortedFunc(slices.Values(parts), func(a, b *authority) int { return cmp.Compare(a.name, b.name) })
+	for _, p := range parts {
+		for _, row := range p.cas {
+			c.rows = append(c.rows, row.CA)
+		}
+	}
+	for _, p := range byName {
+		slices.SortFunc(p.requests, func(a, b store.Request) int { return cmp.Compare(a.ID, b.ID) })
+		for _, row := range p.requests {
+			c.rows = append(c.rows, row)
+		}
+	}
+	var issued []store.Certificate
+	for _, p := range byName {
+		issued = append(issued, p.issued...)
+	}
+	slices.SortStableFunc(issued, func(a, b store.Certificate) int { return a.NotBefore.Compare(b.NotBefore) })
+	for _, row := range issued {
+		c.rows = append(c.rows, row)
+	}
+	for _, p := range byName {
+		for _, row := range p.revoked {
+			c.rows = append(c.rows, row)
+		}
+	}
+	for _, p := range byName {
+		for _, row := range p.counters {
+			c.rows = append(c.rows, row)
+		}
+	}
+	for _, p := range byName {
+		for _, row := range p.settings {
+			c.rows = append(c.rows, row)
+		}
+	}
+}
+
+// An authority is one of caucase's while it becomes one of ours.
+type authority struct {
+	*conversion
+	*tables
+	name   store.Authority
+	report AuthorityReport
+	keys   map[string][]byte // key identifier of what was issued, by serial
+
+	cas      []generation // oldest first
+	requests []store.Request
+	issued   []store.Certificate
+	revoked  []store.Revocation
+	counters []store.Counter
+	settings []store.Setting
+}
+
+func (a *authority) convert(lastCA *int64) error {
+	a.report.Authority = a.name
+	if err := a.convertCAs(lastCA); err != nil {
+		return err
+	}
+	a.convertCertificates()
+	a.convertRevocations()
+	if err := a.convertSettings(); err != nil {
+		return err
+	}
+	return a.convertCounters()
+}
+
+// skip notes a row that cannot be used.
+func (a *authority) skip(kind string, n int, what string, why error) {
+	a.bad = append(a.bad, BadRow{Table: a.prefix + kind, Row: n + 1, What: what, Why: why.Error()})
+}
+
+func (a *authority) note(format string, args ...any) {
+	a.conversion.report.Notes = append(a.conversion.report.Notes, fmt.Sprintf(format, args...))
+}
+
+// lastSecond is that of the year 9999, the last that certificates know.
+const lastSecond = 253402300799
+
+func instant(seconds int64) (time.Time, error) {
+	if seconds < 0 || seconds > lastSecond {
+		return time.Time{}, fmt.Errorf("%d is not a date in seconds since 1970", seconds)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+// maxSerialBits is the most a serial number may have: 20 bytes (RFC 5280 4.1.2.2).
+const maxSerialBits = 160
+
+// convertRevocations keeps their order of time. Caucase takes revocations of serial numbers that
+// no certificate can have, and then cannot make a list any more: they are left out without ado.
+func (a *authority) convertRevocations() {
+	seen := map[string]bool{}
+	for i, row := range a.tables.revoked {
+		what := "serial " + strconv.Quote(clip(row.serial, 60))
+		rev, err := a.revocation(row)
+		switch {
+		case err != nil:
+			a.skip("revoked", i, what, err)
+		case rev.Serial.Sign() <= 0:
+			a.note("%s: the revocation of serial %s is left out: no certificate has that one", a.name, rev.Serial)
+		case seen[rev.Serial.String()]:
+			a.note("%s: serial %s is revoked twice, the second time as %s", a.name, rev.Serial, what)
+		default:
+			seen[rev.Serial.String()] = true
+			a.revoked = append(a.revoked, rev)
+		}
+	}
+	slices.SortStableFunc(a.revoked, func(x, y store.Revocation) int { return x.RevokedAt.Compare(y.RevokedAt) })
+	for i := range a.revoked {
+		a.revoked[i].Seq = int64(i) + 1
+	}
+	a.report.Revoked = len(a.revoked)
+}
+
+func (a *authority) revocation(row revokedRow) (store.Revocation, error) {
+	rev := store.Revocation{Authority: a.name}
+	digits := strings.TrimPrefix(row.serial, "-")
+	const most = 60 // digits; 20 bytes have 49
+	if digits == "" || len(digits) > most || strings.Trim(digits, "0123456789") != "" {
+		return rev, errors.New("the serial number is not a decimal number")
+	}
+	rev.Serial, _ = new(big.Int).SetString(row.serial, 10) // digits only
+	if rev.Serial.BitLen() > maxSerialBits {
+		return rev, errors.New("the serial number is longer than 20 bytes")
+	}
+	var err error
+	if rev.RevokedAt, err = instant(row.revoked); err != nil {
+		return rev, fmt.Errorf("revocation date: %w", err)
+	}
+	if rev.KeepUntil, err = instant(row.expires); err != nil {
+		return rev, fmt.Errorf("expiration date: %w", err)
+	}
+	rev.KeyID = a.keys[rev.Serial.String()]
+	return rev, nil
+}
+
+// autoSignAmount is the one name in config_once.
+const autoSignAmount = "auto_sign_csr_amount"
+
+func (a *authority) convertSettings() error {
+	for name, value := range a.once {
+		if name != autoSignAmount {
+			a.note("%s: %sconfig_once has a value named %q, which says nothing to us", a.name, a.prefix, clip(name, 40))
+			continue
+		}
+		n, err := strconv.ParseUint(value, 10, 31)
+		if err != nil {
+			return fmt.Errorf("%w: %sconfig_once: %s is %q, not a count", ErrNotCaucase, a.prefix, name, clip(value, 40))
+		}
+		count := int64(n)
+		a.report.AutoApprove = &count
+		a.settings = append(a.settings, store.Setting{Authority: a.name, Name: store.SettingAutoApprove, Value: strconv.FormatInt(count, 10)})
+	}
+	if n := len(a.cas); n > 0 {
+		if next := successorType(a.cas[n-1].crt.PublicKey); next != "" {
+			a.note("%s: the next CA key will be %s: none is made like the newest one", a.name, next)
+			a.settings = append(a.settings, store.Setting{Authority: a.name, Name: store.SettingNextKeyType, Value: string(next)})
+		}
+	}
+	slices.SortFunc(a.settings, func(x, y store.Setting) int { return cmp.Compare(x.Name, y.Name) })
+	return nil
+}
+
+// convertCounters makes the next list's number larger than any that caucase has given to one: its
+// counter is the last of them, ours is that of the list being served, or due.
+func (a *authority) convertCounters() error {
+	const most = math.MaxInt64 / 2 // far from an overflow
+	counters := map[string]int64{store.CounterCA: int64(len(a.cas))}
+	for name, value := range a.tables.counter {
+		switch {
+		case name != store.CounterCRLNumber && name != store.CounterReceivedCSR:
+			a.note("%s: %scounter has a value named %q, which says nothing to us", a.name, a.prefix, clip(name, 40))
+			continue
+		case value < 0 || value > most:
+			return fmt.Errorf("%w: %scounter: %s is %d", ErrNotCaucase, a.prefix, name, value)
+		}
+		counters[name] = value
+	}
+	for i, row := range a.crl {
+		number, err := listNumber(row.crl)
+		if err == nil && number > most {
+			err = fmt.Errorf("its number is %d", number)
+		}
+		if err != nil {
+			a.skip("crl", i, "revocation list", err)
+			continue
+		}
+		counters[store.CounterCRLNumber] = max(counters[store.CounterCRLNumber], number)
+	}
+	if counters[store.CounterCRLNumber] > 0 {
+		counters[store.CounterCRLNumber]++
+	}
+	a.report.CRLNumber = counters[store.CounterCRLNumber]
+	for name, value := range counters {
+		if value > 0 {
+			a.counters = append(a.counters, store.Counter{Authority: a.name, Name: name, Value: value})
+		}
+	}
+	slices.SortFunc(a.counters, func(x, y store.Counter) int { return cmp.Compare(x.Name, y.Name) })
+	return nil
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
