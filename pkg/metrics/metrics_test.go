@@ -33,6 +33,9 @@ func example(t *testing.T) *Metrics {
 	m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return at },
 		func(context.Context) (State, error) { return state, nil },
 		func(context.Context) (State, error) { return State{Authority: "cau"}, errors.New("database is gone") })
+	m.Backups(func(context.Context) (Backup, error) {
+		return Backup{Last: at, Took: 1500 * time.Millisecond, Size: 4096, Recipients: 3, Excluded: 1, Due: at.Add(time.Hour), Failures: 2}, nil
+	})
 	m.Operation("cas", "crt.sign", "")
 	m.Operation("cas", "crt.sign", "")
 	m.Operation("cas", "crt.renew", "unauthorized")
@@ -56,6 +59,13 @@ func TestScrape(t *testing.T) {
 		`cauase_operations_total{authority="cas",operation="crt.sign"} 2`,
 		`cauase_refused_total{authority="cas",operation="crt.renew",reason="unauthorized"} 1`,
 		`cauase_http_request_duration_seconds_count{method="GET",route="/cas/crl",status="200"} 1`,
+		`cauase_backup_last_success_timestamp_seconds 1.8e+09`,
+		`cauase_backup_due_timestamp_seconds 1.8000036e+09`,
+		`cauase_backup_duration_seconds 1.5`,
+		`cauase_backup_size_bytes 4096`,
+		`cauase_backup_recipients 3`,
+		`cauase_backup_excluded_users 1`,
+		`cauase_backup_failures_total 2`,
 	} {
 		if !strings.Contains(got, line+"\n") {
 			t.Errorf("missing: %s", line)
@@ -63,6 +73,19 @@ func TestScrape(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(got)
+	}
+}
+
+// Without a backup there is nothing to tell of one, and no user has to wait for one.
+func TestScrapeWithoutBackup(t *testing.T) {
+	for name, failure := range map[string]error{"none yet": nil, "the database is away": errors.New("away")} {
+		m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return time.Time{} })
+		m.Backups(func(context.Context) (Backup, error) { return Backup{}, failure })
+		got := scrape(t, m)
+		if strings.Contains(got, "cauase_backup_last") || strings.Contains(got, "cauase_backup_due") ||
+			strings.Contains(got, "cauase_backup_failures_total 0") != (failure == nil) {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
 

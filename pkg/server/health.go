@@ -9,12 +9,17 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/pki"
 )
 
 // A Check is one thing that has to work for the daemon to be of use.
 type Check struct {
 	Name string // one word
 	Run  func(ctx context.Context) error
+
+	// Warns is set if certificates can be issued nevertheless: a daemon on which it fails is
+	// ready, and says what is wrong. The text of its error is for everybody.
+	Warns bool
 }
 
 // readiness is the latest outcome of all checks. It is kept for a moment, so that whoever
@@ -69,7 +74,11 @@ func (s *Server) checkReady(ctx context.Context) (bool, []byte) {
 	ready := true
 	for _, c := range s.cfg.Ready {
 		outcome := "ok"
-		if err := c.Run(ctx); err != nil {
+		switch err := c.Run(ctx); {
+		case err == nil:
+		case c.Warns:
+			outcome = "warning: " + pki.EscapeText(err.Error())
+		default:
 			ready, outcome = false, "failed"
 			s.log.ErrorContext(ctx, "not ready", "check", c.Name, "error", err)
 		}

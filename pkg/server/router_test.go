@@ -258,6 +258,30 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// What only warns is shown, and leaves the daemon ready.
+func TestReadinessWarning(t *testing.T) {
+	var failure error
+	s := newSite(t, func(c *Config) {
+		c.Ready = []Check{
+			{Name: "backup", Warns: true, Run: func(context.Context) error { return failure }},
+			{Name: "thing", Run: func(context.Context) error { return nil }},
+		}
+	})
+	for _, c := range []struct {
+		failure error
+		want    string
+	}{
+		{nil, "backup ok\nthing ok\n"},
+		{errors.New("missed\n\x1b"), "backup warning: missed\\n\\x1b\nthing ok\n"},
+	} {
+		failure = c.failure
+		s.clk.Advance(readinessLife)
+		if got := s.handle("GET", "/readyz"); got.Code != 200 || got.Body.String() != c.want {
+			t.Errorf("%d %q, want %q", got.Code, got.Body, c.want)
+		}
+	}
+}
+
 // TestReferenceClient: one warning says that it will not follow an ECDSA CA.
 func TestReferenceClient(t *testing.T) {
 	s := newSite(t)
