@@ -28,7 +28,11 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	now := a.clock.Now()
 	var errs []error
 	// Another daemon on the same store may have rolled over.
-	errs = append(errs, a.reload(ctx))
+	if err := a.reload(ctx); errors.Is(err, store.ErrUnavailable) {
+		return err // each of what follows would wait for it, too
+	} else if err != nil {
+		errs = append(errs, err)
+	}
 	errs = append(errs, a.rollOver(ctx, now))
 	errs = append(errs, a.eraseExpiredKeys(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)

@@ -93,12 +93,25 @@ func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 	switch newest := Newest(now, generations); {
 	case newest != None:
 		due := SuccessorAt(spans, generations[newest])
-		p.Create = !now.Before(due)
+		p.Create = !now.Before(due) && !soon(now, spans, generations)
 		p.consider(due, now)
 	default:
 		p.Create = len(generations) == 0
 	}
 	return p
+}
+
+// skewPart is how far the clocks of daemons on one store may differ, as a part of a span.
+const skewPart = 100
+
+// soon tells whether the time of a generation comes shortly.
+func soon(now time.Time, spans Spans, generations []Generation) bool {
+	for _, g := range generations {
+		if ahead := g.NotBefore.Sub(now); ahead > 0 && ahead <= spans.Leaf/skewPart {
+			return true
+		}
+	}
+	return false
 }
 
 // Newest returns the index of the newest generation whose time has come, valid or expired, None

@@ -49,6 +49,8 @@ func TestDecide(t *testing.T) {
 		{"then the only valid one signs, however young", 10 * span, []Generation{made(0, spans), made(10*span, spans)}, "[expired active]", 1, false},
 		{"the clock set back before the successor", 2*span - 2*time.Minute, two, "[active not yet valid]", 0, false},
 		{"the clock set back before everything", -time.Hour, one, "[not yet valid]", None, false},
+		{"made by a daemon whose clock is half an hour ahead", 2 * span, []Generation{made(0, spans), made(2*span+span/200, spans)}, "[active not yet valid]", 0, false},
+		{"made by a daemon whose clock is far ahead", 2 * span, []Generation{made(0, spans), made(2*span+span/10, spans)}, "[active not yet valid]", 0, true},
 		{"one made by a clock that was ten spans ahead", span, []Generation{made(0, spans), made(10*span, spans)}, "[active not yet valid]", 0, false},
 		{"must not keep the next from being made", 2 * span, []Generation{made(0, spans), made(10*span, spans)}, "[active not yet valid]", 0, true},
 		{"within the backdating", -time.Second, one, "[active]", 0, false},

@@ -84,9 +84,9 @@ func (s *Server) postConsent(x *exchange) (perform, error) {
 	if len(decision) != 1 || decision[0] != "0" && decision[0] != "1" {
 		return nil, refuse(http.StatusBadRequest, "grant must be 0 or 1")
 	}
-	return func(context.Context, audit.Actor) error {
+	return func(ctx context.Context, _ audit.Actor) error {
 		valid, _ := s.readGrants(x.r)
-		decided, err := s.decide(valid, origin, decision[0] == "1")
+		decided, err := s.decide(ctx, valid, origin, decision[0] == "1")
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func (s *site) decision(decisions map[string]bool) string {
 	var g grants
 	for origin, allowed := range decisions {
 		var err error
-		if g, err = s.server.decide(g, origin, allowed); err != nil {
+		if g, err = s.server.decide(s.t.Context(), g, origin, allowed); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestCrossOrigin(t *testing.T) {
 		challenge = "cors url=https%3A//127.0.0.1%3A8010/cors%3Forigin%3Dhttp%253A%252F%252Fx.example%7B%26return%7D"
 	)
 	yes, no := map[string]bool{page: true}, map[string]bool{page: false}
-	key, err := s.server.cfg.CORSKeys.signing(s.clk.Now())
+	key, err := s.server.cfg.CORSKeys.signing(t.Context(), s.clk.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestManyGrants(t *testing.T) {
 	var g grants
 	for i := range 100 {
 		var err error
-		if g, err = s.server.decide(g, "https://"+strings.Repeat("a", i+1)+".example", true); err != nil {
+		if g, err = s.server.decide(t.Context(), g, "https://"+strings.Repeat("a", i+1)+".example", true); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,12 +3,14 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,16 +24,26 @@ const (
 	corsKeyHeader  = "# cauase CORS keys: expiry, key. Without this file, users must grant access again."
 )
 
-// CORSKeys keep the keys that sign users' decisions about origins, in a file that only
-// its owner can read. The file is made when the first decision is.
+// A CORSVault is where CORSKeys are kept, as text.
+type CORSVault interface {
+	// Read returns the text, nil if there is none.
+	Read(ctx context.Context) ([]byte, error)
+	// Change puts what fn makes of the text in its place, once that is durable. Nobody else
+	// changes it meanwhile. fn may run more than once.
+	Change(ctx context.Context, fn func(old []byte) ([]byte, error)) error
+}
+
+// CORSKeys keep the keys that sign users' decisions about origins. The first is made when
+// the first decision is.
 //
-// It is text: a line for each key, with its expiry in RFC 3339 and the key in hex. Lines
+// Their text has a line for each key, with its expiry in RFC 3339 and the key in hex. Lines
 // that begin with # are comments.
 type CORSKeys struct {
-	path string
+	vault CORSVault
 
-	mu   sync.Mutex
-	keys []corsKey // oldest first
+	mu     sync.Mutex
+	keys   []corsKey // oldest first
+	readAt time.Time // when they were last looked for
 }
 
 type corsKey struct {
@@ -39,20 +51,50 @@ type corsKey struct {
 	secret []byte
 }
 
-// OpenCORSKeys reads the keys at path, where there need not be any.
+// OpenCORSKeys reads the keys in the file at path, which only its owner can read, and which need
+// not be there.
 func OpenCORSKeys(path string) (*CORSKeys, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &CORSKeys{path: path}, nil
+	k, err := OpenSharedCORSKeys(context.Background(), corsFile(path))
+	if err != nil && !errors.As(err, new(*fs.PathError)) {
+		err = fmt.Errorf("%s: %w", path, err)
 	}
+	return k, err
+}
+
+// OpenSharedCORSKeys reads the keys in a vault that several daemons share.
+func OpenSharedCORSKeys(ctx context.Context, vault CORSVault) (*CORSKeys, error) {
+	text, err := vault.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := parseCORSKeys(data)
+	keys, err := parseCORSKeys(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
-	return &CORSKeys{path: path, keys: keys}, nil
+	return &CORSKeys{vault: vault, keys: keys}, nil
+}
+
+// A corsFile is the path of a file with keys, of one daemon.
+type corsFile string
+
+func (path corsFile) Read(context.Context) ([]byte, error) {
+	data, err := os.ReadFile(string(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+func (path corsFile) Change(ctx context.Context, fn func([]byte) ([]byte, error)) error {
+	old, err := path.Read(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := fn(old)
+	if err != nil {
+		return err
+	}
+	return writePrivateFile(string(path), text)
 }
 
 func parseCORSKeys(data []byte) ([]corsKey, error) {
@@ -93,28 +135,76 @@ func (k *CORSKeys) verifying(now time.Time) [][]byte {
 	return secrets
 }
 
-// signing returns the key to sign with at now. It makes a new one when the newest has
-// less than half its life left, so that what is signed counts for at least that long.
-func (k *CORSKeys) signing(now time.Time) ([]byte, error) {
+// lookAgain is how often, at most, keys that another daemon may have made are looked for.
+const lookAgain = time.Second
+
+// refresh looks for keys that another daemon has made, and tells whether it found any. Anybody can
+// make us look, with a token that no key verifies.
+func (k *CORSKeys) refresh(ctx context.Context, now time.Time) bool {
+	k.mu.Lock()
+	ago := now.Sub(k.readAt)
+	due := ago < 0 || ago >= lookAgain
+	if due {
+		k.readAt = now
+	}
+	k.mu.Unlock()
+	if !due {
+		return false
+	}
+	text, err := k.vault.Read(ctx) // which may take its time
+	if err != nil {
+		return false
+	}
+	keys, err := parseCORSKeys(text)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if n := len(k.keys); n > 0 && now.Add(corsKeyLife/2).Before(k.keys[n-1].expiry) {
-		return k.keys[n-1].secret, nil
+	if err != nil || slices.EqualFunc(keys, k.keys, func(a, b corsKey) bool { return bytes.Equal(a.secret, b.secret) }) {
+		return false
 	}
-	var keys []corsKey
-	for _, key := range k.keys {
-		if now.Before(key.expiry) {
-			keys = append(keys, key)
-		}
+	k.keys = keys
+	return true
+}
+
+// signing returns the key to sign with at now. It makes a new one when the newest has
+// less than half its life left, so that what is signed counts for at least that long.
+func (k *CORSKeys) signing(ctx context.Context, now time.Time) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if newest := signingKey(k.keys, now); newest != nil {
+		return newest, nil
 	}
 	made := corsKey{now.Add(corsKeyLife), make([]byte, corsKeySize)}
 	_, _ = rand.Read(made.secret) // never fails
-	keys = append(keys, made)
-	if err := writePrivateFile(k.path, encodeCORSKeys(keys)); err != nil {
+	var keys []corsKey
+	err := k.vault.Change(ctx, func(old []byte) ([]byte, error) {
+		known, err := parseCORSKeys(old)
+		if err != nil {
+			return nil, err
+		}
+		keys = nil
+		for _, key := range known {
+			if now.Before(key.expiry) {
+				keys = append(keys, key)
+			}
+		}
+		if signingKey(keys, now) == nil { // else another daemon was faster
+			keys = append(keys, made)
+		}
+		return encodeCORSKeys(keys), nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("CORS keys: %w", err)
 	}
 	k.keys = keys
-	return made.secret, nil
+	return signingKey(keys, now), nil
+}
+
+// signingKey is the newest of keys, nil if it has less than half its life left.
+func signingKey(keys []corsKey, now time.Time) []byte {
+	if n := len(keys); n > 0 && now.Add(corsKeyLife/2).Before(keys[n-1].expiry) {
+		return keys[n-1].secret
+	}
+	return nil
 }
 
 func encodeCORSKeys(keys []corsKey) []byte {

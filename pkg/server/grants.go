@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -61,7 +62,17 @@ func (s *Server) readGrants(r *http.Request) (valid grants, broken bool) {
 	if len(value) > 2*maxCookie || json.Unmarshal([]byte(value), &tokens) != nil {
 		return nil, true
 	}
-	keys := s.cfg.CORSKeys.verifying(s.cfg.Clock.Now())
+	now := s.cfg.Clock.Now()
+	valid, broken = s.verifyGrants(tokens, now)
+	if broken && s.cfg.CORSKeys.refresh(r.Context(), now) {
+		valid, broken = s.verifyGrants(tokens, now)
+	}
+	slices.SortFunc(valid, func(a, b grant) int { return cmp.Compare(a.origin, b.origin) })
+	return valid, broken
+}
+
+func (s *Server) verifyGrants(tokens map[string]string, now time.Time) (valid grants, broken bool) {
+	keys := s.cfg.CORSKeys.verifying(now)
 	for origin, token := range tokens {
 		allowed, err := s.verifyGrant(keys, token, origin)
 		if err != nil {
@@ -70,7 +81,6 @@ func (s *Server) readGrants(r *http.Request) (valid grants, broken bool) {
 		}
 		valid = append(valid, grant{origin, allowed, token})
 	}
-	slices.SortFunc(valid, func(a, b grant) int { return cmp.Compare(a.origin, b.origin) })
 	return valid, broken
 }
 
@@ -92,8 +102,8 @@ func (s *Server) verifyGrant(keys [][]byte, token, origin string) (allowed bool,
 
 // decide signs a decision and adds it, in the place of an earlier one about the same
 // origin and, if room is needed, of others.
-func (s *Server) decide(g grants, origin string, allowed bool) (grants, error) {
-	key, err := s.cfg.CORSKeys.signing(s.cfg.Clock.Now())
+func (s *Server) decide(ctx context.Context, g grants, origin string, allowed bool) (grants, error) {
+	key, err := s.cfg.CORSKeys.signing(ctx, s.cfg.Clock.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -139,6 +139,7 @@ const KeyCompromise = 1
 // Settings that authorities keep.
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
+	SettingCORSKeys    = "cors_keys"          // of all daemons on one database, as text; of store.Users
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
 
 	// Of store.Users, to whom backups are encrypted; package archive reads and writes them.

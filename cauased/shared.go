@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/cli"
+	"cauase/pkg/server"
+	"cauase/pkg/store"
+)
+
+// Several daemons on one database: each has its own key pair, and everything else in common.
+
+// pollInterval is how often a daemon looks whether others have changed anything. It is told
+// sooner, if nothing is lost on the way.
+const pollInterval = time.Second
+
+// follow keeps up with the other daemons on the database, if it can have any, until ctx ends. It
+// returns a channel that is closed when it has ended.
+func (d *daemon) follow(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	shared, ok := d.store.(store.Watcher)
+	if !ok {
+		close(done)
+		return done
+	}
+	news := make(chan struct{}, 1)
+	var running sync.WaitGroup
+	running.Go(func() {
+		shared.Watch(ctx, func() {
+			select {
+			case news <- struct{}{}:
+			default: // it is about to look anyway
+			}
+		})
+	})
+	running.Go(func() { d.keepUp(ctx, news) })
+	go func() { running.Wait(); close(done) }()
+	return done
+}
+
+// keepUp catches up at each piece of news, and now and then.
+func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	away := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		case <-news:
+		}
+		err := d.catchUp(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !away:
+			d.log.ErrorContext(ctx, "what other daemons do is not seen; lists and CA certificates are served as they were", "error", err)
+		case err == nil && away:
+			d.log.InfoContext(ctx, "what other daemons do is seen again")
+		}
+		away = err != nil
+	}
+}
+
+// catchUp takes over what others have changed.
+func (d *daemon) catchUp(ctx context.Context) error {
+	var errs []error
+	changed := false
+	for _, a := range []*ca.Authority{d.users, d.services, d.https} {
+		news, err := a.Refresh(ctx)
+		changed = changed || news
+		if errs = append(errs, err); errors.Is(err, store.ErrUnavailable) {
+			break // the others need not wait for it, too
+		}
+	}
+	if changed {
+		errs = append(errs, d.refreshHandshake(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// openCORSKeys opens the keys that sign users' consent: in the file of the flag or, where a balancer
+// sends a browser to one daemon now and to another then, in their database.
+func (d *daemon) openCORSKeys(ctx context.Context) (*server.CORSKeys, error) {
+	if _, shared := d.store.(store.Watcher); !shared {
+		keys, err := server.OpenCORSKeys(d.cfg.corsKeys)
+		if err != nil {
+			return nil, corsKeysError(err)
+		}
+		return keys, nil
+	}
+	vault := settingVault{d.store}
+	// A daemon that moved here brings its own along.
+	if brought, err := os.ReadFile(d.cfg.corsKeys); err == nil {
+		if _, err := server.OpenCORSKeys(d.cfg.corsKeys); err != nil {
+			return nil, corsKeysError(err)
+		}
+		err := vault.Change(ctx, func(old []byte) ([]byte, error) {
+			if old != nil {
+				return old, nil
+			}
+			return brought, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return server.OpenSharedCORSKeys(ctx, vault)
+}
+
+func corsKeysError(err error) error {
+	return cli.WithHint(err, "if this file is not needed, move it away: users will be asked for their consent again")
+}
+
+// A settingVault keeps text in a setting.
+type settingVault struct{ store store.Store }
+
+func (v settingVault) Read(ctx context.Context) (text []byte, err error) {
+	err = v.store.View(ctx, func(r store.Reader) error {
+		text, err = readVault(ctx, r)
+		return err
+	})
+	return text, err
+}
+
+func (v settingVault) Change(ctx context.Context, fn func([]byte) ([]byte, error)) error {
+	return v.store.Update(ctx, func(tx store.Tx) error {
+		old, err := readVault(ctx, tx)
+		if err != nil {
+			return err
+		}
+		text, err := fn(old)
+		if err != nil {
+			return err
+		}
+		return tx.PutSetting(ctx, store.Users, store.SettingCORSKeys, string(text))
+	})
+}
+
+func readVault(ctx context.Context, r store.Reader) ([]byte, error) {
+	text, err := r.Setting(ctx, store.Users, store.SettingCORSKeys)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return []byte(text), err
+}
