@@ -42,6 +42,8 @@ type config struct {
 	backdate, retention time.Duration
 	chainRetention      time.Duration
 
+	backup backupConfig
+
 	metrics string // address to bind, empty for none
 
 	corsWhitelist []string
@@ -96,6 +98,7 @@ func readConfig(c *urfave.Context) (config, error) {
 		retention: r.days(flagRetention),
 
 		chainRetention: r.days(flagChain),
+		backup:         r.backup(),
 		metrics:        r.metrics(),
 
 		corsWhitelist: c.StringSlice(flagCORSWhitelist),

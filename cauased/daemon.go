@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"cauase/pkg/archive"
 	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
@@ -30,6 +31,7 @@ type daemon struct {
 	users     *ca.Authority
 	services  *ca.Authority
 	https     *ca.Authority
+	archive   *archive.Archive // nil when no backups are taken
 	keyPair   *server.KeyPair
 	handshake *server.Handshake
 	server    *server.Server
@@ -62,6 +64,9 @@ func start(ctx context.Context, cfg config, clk clock.Clock, log *slog.Logger) (
 			"if this file is not needed, move it away: users will be asked for their consent again")
 	}
 	if err := d.openAuthorities(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.openArchive(); err != nil {
 		return nil, err
 	}
 	d.keyPair = server.NewKeyPair(server.KeyPairConfig{
@@ -153,12 +158,12 @@ func (d *daemon) checks() []server.Check {
 			return err
 		}
 	}
-	return []server.Check{
+	return append([]server.Check{
 		{Name: "database", Run: d.store.Ping},
 		{Name: string(store.Users), Run: lists(d.users)},
 		{Name: string(store.Services), Run: lists(d.services)},
 		{Name: string(store.HTTPS), Run: func(context.Context) error { return d.keyPair.Check() }},
-	}
+	}, d.backupChecks()...)
 }
 
 // refreshHandshake looks after our own certificate and after what clients are told.
@@ -226,6 +231,8 @@ func (d *daemon) Run(ctx, force context.Context) error {
 		}
 	}()
 	d.metrics.serve(d)
+	toBackups, endBackups := context.WithCancel(ctx)
+	backups := d.backUp(toBackups)
 	boss.ready(ctx)
 	told := make(chan struct{})
 	notOver := context.AfterFunc(ctx, func() { boss.stopping(force); close(told) })
@@ -234,7 +241,9 @@ func (d *daemon) Run(ctx, force context.Context) error {
 		<-told
 	}
 	stop()
+	endBackups()
 	<-done
+	<-backups
 	return err
 }
 

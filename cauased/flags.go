@@ -43,6 +43,7 @@ const (
 	groupServices = "Service certificates, which give no privilege here"
 	groupUsers    = "User certificates, which may sign others and decrypt backups"
 	groupKeys     = "Keys and lifetimes"
+	groupBackups  = "Backups"
 	groupCORS     = "Web pages from elsewhere"
 	groupLog      = "Log"
 )
@@ -53,7 +54,7 @@ func env(name string) []string {
 }
 
 func serveFlags() []urfave.Flag {
-	return []urfave.Flag{
+	return append(backupFlags(), []urfave.Flag{
 		text(groupAddress, flagNetloc, "", "`HOST[:PORT]` at which verifiers reach this service; becomes part of certificates (required)"),
 		&urfave.IntFlag{Category: groupAddress, Name: flagBasePort, EnvVars: env(flagBasePort), DefaultText: "that of --netloc, or 80",
 			Usage: "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80"},
@@ -87,7 +88,7 @@ func serveFlags() []urfave.Flag {
 
 		text(groupLog, flagLogFormat, "text", "`FORMAT` of the log on stderr: text or json"),
 		text(groupLog, flagLogLevel, "info", "`LEVEL` from which on is logged: debug, info, warn or error"),
-	}
+	}...)
 }
 
 func dbFlag() urfave.Flag {

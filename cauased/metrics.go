@@ -58,6 +58,9 @@ func (m *metricsServer) serve(d *daemon) {
 		return
 	}
 	m.daemon = d
+	if d.archive != nil {
+		m.metrics.Backups(d.backupMetrics)
+	}
 	go func() {
 		if err := m.server.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
 			d.log.Error("metrics are no longer served", "error", err)

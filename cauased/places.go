@@ -17,8 +17,12 @@ func (r *reader) distinct(cfg config) {
 		{flagDB, cfg.db, database},
 		{flagServerKey, cfg.serverKey, []string{""}},
 		{flagCORSKeys, cfg.corsKeys, []string{""}},
+		{flagBackupDirectory, cfg.backup.directory, []string{""}},
 	}
 	for i, one := range places {
+		if one.path == "" {
+			continue
+		}
 		for _, other := range places[:i] {
 			for _, ending := range other.endings {
 				if samePlace(one.path, other.path+ending) || samePlace(one.path, resolve(other.path)+ending) {

@@ -272,7 +272,7 @@ func TestReadinessWarning(t *testing.T) {
 		want    string
 	}{
 		{nil, "backup ok\nthing ok\n"},
-		{errors.New("missed\n\x1b"), "backup warning: missed\\n\\x1b\nthing ok\n"},
+		{errors.New("missed\n\x1b"), "backup warning: missed\\x0a\\x1b\nthing ok\n"},
 	} {
 		failure = c.failure
 		s.clk.Advance(readinessLife)
