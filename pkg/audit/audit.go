@@ -66,6 +66,10 @@ const (
 	SetKeyType Action = "ca.next-key-type"
 	TakeBackup Action = "backup.take"
 	Restore    Action = "backup.restore"
+	ImportCA   Action = "ca.import"
+	ExportCA   Action = "ca.export"
+	ImportCRL  Action = "crl.import"
+	ImportAll  Action = "database.import"
 )
 
 // Result says how it ended.

@@ -405,6 +405,9 @@ func parseGeneration(row store.CA) (generation, error) {
 	if err != nil {
 		return generation{}, err
 	}
+	if len(crt.SubjectKeyId) == 0 {
+		crt.SubjectKeyId = row.KeyID // an imported CA may have none
+	}
 	g := generation{
 		id:    row.ID,
 		times: rollover.Generation{CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter},

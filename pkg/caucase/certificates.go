@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
@@ -107,17 +106,6 @@ func (a *authority) generation(row caRow) (generation, error) {
 	}, crt, key}, nil
 }
 
-// successorType is the type of the next CA key when it cannot be like pub, "" when it can.
-func successorType(pub crypto.PublicKey) pki.KeyType {
-	if _, err := pki.KeyTypeOf(pub); err == nil {
-		return ""
-	}
-	if pub, ok := pub.(*rsa.PublicKey); ok && pub.N.BitLen() < 3072 {
-		return pki.KeyRSA3072
-	}
-	return pki.KeyRSA4096
-}
-
 // convertCertificates tells pending requests from what was issued. Both are in one table.
 func (a *authority) convertCertificates() {
 	ids, digests, serials := map[int64]bool{}, map[[32]byte]bool{}, map[string]bool{}
@@ -158,8 +146,7 @@ func (a *authority) convertCertificates() {
 	a.report.Pending, a.report.Issued = len(a.requests), len(a.issued)
 }
 
-// request is what waits for a user. One that we would not take, who signs it gets a certificate
-// that is refused later, or none at all: its sender has to make another.
+// request is what waits for a user. One that we would not have taken cannot be signed here either.
 func (a *authority) request(row crtRow) (store.Request, error) {
 	req, err := pki.ParseRequest(row.csr)
 	if err != nil {

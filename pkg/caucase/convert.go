@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -235,7 +236,9 @@ func (a *authority) convertSettings() error {
 		a.settings = append(a.settings, store.Setting{Authority: a.name, Name: store.SettingAutoApprove, Value: strconv.FormatInt(count, 10)})
 	}
 	if n := len(a.cas); n > 0 {
-		if next := successorType(a.cas[n-1].crt.PublicKey); next != "" {
+		newest := a.cas[n-1].crt.PublicKey
+		if _, err := pki.KeyTypeOf(newest); err != nil {
+			next := pki.NearestKeyType(newest)
 			a.note("%s: the next CA key will be %s: none is made like the newest one", a.name, next)
 			a.settings = append(a.settings, store.Setting{Authority: a.name, Name: store.SettingNextKeyType, Value: string(next)})
 		}

@@ -55,13 +55,14 @@ func CheckValidity(crt *x509.Certificate, now time.Time) error {
 // findIssuer returns the CA certificate whose key signed crt, or nil. All CA
 // certificates of an authority share one subject, so the key identifier decides which
 // to try. What is issued carries its CA's own authority key identifier, which other
-// implementations may have computed differently from the subject key identifier.
+// implementations may have computed differently from the subject key identifier. A CA made by
+// others may have no identifier at all.
 func findIssuer(crt *x509.Certificate, cas []*x509.Certificate) *x509.Certificate {
 	for _, ca := range cas {
 		if !bytes.Equal(crt.RawIssuer, ca.RawSubject) {
 			continue
 		}
-		if id := crt.AuthorityKeyId; len(id) > 0 && !bytes.Equal(id, ca.SubjectKeyId) && !bytes.Equal(id, ca.AuthorityKeyId) {
+		if id := crt.AuthorityKeyId; len(id) > 0 && len(ca.SubjectKeyId) > 0 && !bytes.Equal(id, ca.SubjectKeyId) && !bytes.Equal(id, ca.AuthorityKeyId) {
 			continue
 		}
 		if crt.CheckSignatureFrom(ca) == nil {

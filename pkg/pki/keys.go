@@ -103,6 +103,18 @@ func KeyTypeOf(pub crypto.PublicKey) (KeyType, error) {
 	return "", refusef("public key", "no key type generates %s", DescribeKey(pub))
 }
 
+// NearestKeyType is KeyTypeOf, but for a key whose like is never generated here it is the RSA type
+// next in strength, or the strongest there is.
+func NearestKeyType(pub crypto.PublicKey) KeyType {
+	if t, err := KeyTypeOf(pub); err == nil {
+		return t
+	}
+	if pub, ok := pub.(*rsa.PublicKey); ok && pub.N.BitLen() < 3072 {
+		return KeyRSA3072
+	}
+	return KeyRSA4096
+}
+
 // DescribeKey names the algorithm and size of any public key for people to read:
 // "ECDSA P-521", "RSA 8192", "Ed25519".
 func DescribeKey(pub crypto.PublicKey) string {

@@ -1,0 +1,131 @@
+package manage
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/youmark/pkcs8"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// exportIterations is how often PBKDF2 is repeated for a new passphrase: OWASP's advice of 2023 for
+// HMAC-SHA-256. Unlike scrypt, every openssl since 1.0.2 reads it without being asked to.
+const exportIterations = 600_000
+
+// A CAExport says what is written where.
+type CAExport struct {
+	Authority  store.Authority
+	Path       string // of a file that is not there yet
+	Passphrase []byte // not empty
+}
+
+// ExportedCAs tells what was written.
+type ExportedCAs struct {
+	Certificates []*x509.Certificate // oldest first
+	WithoutKey   int                 // CA certificates left out, because their keys are erased
+}
+
+// ExportCAs writes an authority's CA certificates, each followed by its key, encrypted, to a new
+// file for its owner only. The audit log knows of it before the keys are there.
+func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport) (done ExportedCAs, err error) {
+	if len(out.Passphrase) == 0 {
+		return done, errors.New("keys are exported with a passphrase only, and it is empty")
+	}
+	var rows []store.CA
+	err = st.View(ctx, func(r store.Reader) (err error) {
+		rows, err = r.CAs(ctx, out.Authority)
+		return err
+	})
+	if err != nil {
+		return done, err
+	}
+	content, entries, err := out.encode(now, rows, &done)
+	if err != nil {
+		return done, err
+	}
+	f, err := os.OpenFile(out.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return done, err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			err = errors.Join(err, os.Remove(out.Path))
+		}
+	}()
+	err = st.Update(ctx, func(tx store.Tx) error {
+		for _, e := range entries {
+			if err := tx.AppendAudit(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return done, err
+	}
+	if _, err := f.Write(content); err != nil {
+		return done, err
+	}
+	if err := f.Sync(); err != nil {
+		return done, err
+	}
+	return done, syncFolder(filepath.Dir(out.Path))
+}
+
+func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (content []byte, entries []audit.Entry, err error) {
+	var buf bytes.Buffer
+	for _, row := range rows {
+		if row.Key == nil {
+			done.WithoutKey++
+			continue
+		}
+		crt, err := x509.ParseCertificate(row.Certificate)
+		if err != nil {
+			return nil, nil, fmt.Errorf("CA certificate %d: %w", row.ID, err)
+		}
+		key, err := x509.ParsePKCS8PrivateKey(row.Key)
+		if err != nil {
+			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be read", row.ID)
+		}
+		encrypted, err := pkcs8.MarshalPrivateKey(key, out.Passphrase, &pkcs8.Opts{
+			Cipher:  pkcs8.AES256CBC,
+			KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: exportIterations, HMACHash: crypto.SHA256},
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be encrypted", row.ID)
+		}
+		buf.Write(pki.EncodeCertificatePEM(row.Certificate))
+		if err := pem.Encode(&buf, &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}); err != nil {
+			return nil, nil, err
+		}
+		done.Certificates = append(done.Certificates, crt)
+		e := audit.NewEntry(now, string(out.Authority), audit.Actor{Kind: audit.Operator}, audit.ExportCA, "ca "+hex.EncodeToString(row.KeyID))
+		e.Detail = "to " + pki.EscapeText(out.Path)
+		entries = append(entries, e)
+	}
+	if len(entries) == 0 {
+		return nil, nil, fmt.Errorf("%w: authority %s has no CA with a key", store.ErrNotFound, out.Authority)
+	}
+	return buf.Bytes(), entries, nil
+}
+
+// syncFolder makes the names in a folder survive a loss of power.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

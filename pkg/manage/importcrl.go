@@ -1,0 +1,229 @@
+package manage
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// ErrForeignCRL means that no CA of the authority has signed a revocation list.
+var ErrForeignCRL = errors.New("none of the authority's CAs has signed it")
+
+// ImportedCRLs tells what was in imported revocation lists.
+type ImportedCRLs struct {
+	Lists   int
+	Added   int      // revocations that were not known
+	Known   int      // revocations that were
+	LeftOut []string // entries that cannot be kept, and why
+	Number  int64    // of the next list, at least
+}
+
+// ImportCRLs takes over what an authority's CAs have revoked elsewhere, from lists in PEM form. The
+// next list is numbered above all of them.
+func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.Authority, files []File) (done ImportedCRLs, err error) {
+	var lists []foundCRL
+	for _, f := range files {
+		crls, err := pki.ParseCRLsPEM(f.Data)
+		if err != nil {
+			return done, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		for i, crl := range crls {
+			from := f.Name
+			if len(crls) > 1 {
+				from = fmt.Sprintf("%s, list %d", f.Name, i+1)
+			}
+			if err := checkCRL(crl); err != nil {
+				return done, fmt.Errorf("%s: %w", from, err)
+			}
+			lists = append(lists, foundCRL{crl, from})
+		}
+	}
+	err = st.Update(ctx, func(tx store.Tx) error {
+		in := &crlImport{now: now, name: name}
+		cas, err := tx.CAs(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, row := range cas {
+			crt, err := x509.ParseCertificate(row.Certificate)
+			if err != nil {
+				return fmt.Errorf("CA certificate %d: %w", row.ID, err)
+			}
+			in.cas = append(in.cas, crt)
+		}
+		for _, l := range lists {
+			if err := in.take(ctx, tx, l); err != nil {
+				return fmt.Errorf("%s: %w", l.from, err)
+			}
+		}
+		if in.done.Number, err = in.renumber(ctx, tx); err != nil {
+			return err
+		}
+		done = in.done
+		return nil
+	})
+	return done, err
+}
+
+type foundCRL struct {
+	*x509.RevocationList
+	from string
+}
+
+// maxNumber is far from what would overflow.
+const maxNumber = math.MaxInt64 / 2
+
+// checkCRL refuses lists that are about less than all of a CA's certificates, or about others.
+func checkCRL(crl *x509.RevocationList) error {
+	delta, part := asn1.ObjectIdentifier{2, 5, 29, 27}, asn1.ObjectIdentifier{2, 5, 29, 28}
+	number, authority := asn1.ObjectIdentifier{2, 5, 29, 20}, asn1.ObjectIdentifier{2, 5, 29, 35}
+	for _, e := range crl.Extensions {
+		switch {
+		case e.Id.Equal(delta):
+			return errors.New("it lists only what has changed since another list (delta CRL)")
+		case e.Id.Equal(part):
+			return errors.New("it is about a part of the certificates only (issuing distribution point)")
+		case e.Critical && !e.Id.Equal(number) && !e.Id.Equal(authority):
+			return fmt.Errorf("it has a critical extension that is not known: %s", e.Id)
+		}
+	}
+	for _, entry := range crl.RevokedCertificateEntries {
+		for _, e := range entry.Extensions {
+			if e.Critical {
+				return fmt.Errorf("the entry of serial %s has a critical extension that is not known: %s", entry.SerialNumber, e.Id)
+			}
+		}
+	}
+	if crl.Number != nil && (crl.Number.Sign() < 0 || crl.Number.Cmp(big.NewInt(maxNumber)) > 0) {
+		return errors.New("its number cannot be continued: it is negative or too large")
+	}
+	return nil
+}
+
+// A crlImport is under way in a transaction.
+type crlImport struct {
+	now    time.Time
+	name   store.Authority
+	cas    []*x509.Certificate // oldest first
+	number int64               // the largest of the lists
+	done   ImportedCRLs
+}
+
+func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error {
+	issuer, err := in.issuer(crl)
+	if err != nil {
+		return err
+	}
+	before := in.done.Added
+	for _, entry := range crl.RevokedCertificateEntries {
+		if err := in.revoke(ctx, tx, crl, entry); err != nil {
+			return err
+		}
+	}
+	in.done.Lists++
+	object := "crl of ca " + hex.EncodeToString(issuer.SubjectKeyId)
+	if crl.Number != nil {
+		in.number = max(in.number, crl.Number.Int64())
+		object = fmt.Sprintf("crl %s of ca %s", crl.Number, hex.EncodeToString(issuer.SubjectKeyId))
+	}
+	e := audit.NewEntry(in.now, string(in.name), audit.Actor{Kind: audit.Operator}, audit.ImportCRL, object)
+	e.Detail = fmt.Sprintf("%d revocations, %d of them new", len(crl.RevokedCertificateEntries), in.done.Added-before)
+	return tx.AppendAudit(ctx, e)
+}
+
+// issuer finds the CA that has signed a list, be it expired by now.
+func (in *crlImport) issuer(crl foundCRL) (*x509.Certificate, error) {
+	var insecure x509.InsecureAlgorithmError
+	for _, crt := range in.cas {
+		err := crt.CheckSignature(crl.SignatureAlgorithm, crl.RawTBSRevocationList, crl.Signature)
+		switch {
+		case string(crt.RawSubject) != string(crl.RawIssuer):
+			continue
+		case err == nil:
+			return crt, nil
+		case errors.As(err, &insecure):
+			return nil, fmt.Errorf("it is signed with %s: SHA-256 or better needed", crl.SignatureAlgorithm)
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", ErrForeignCRL, pki.SubjectString(crl.RawIssuer))
+}
+
+// removeFromCRL is the reason of an entry that takes one back; it is for delta CRLs.
+const removeFromCRL = 8
+
+func (in *crlImport) revoke(ctx context.Context, tx store.Tx, crl foundCRL, entry x509.RevocationListEntry) error {
+	const maxBits = 160 // 20 bytes, RFC 5280 4.1.2.2
+	switch serial := entry.SerialNumber; {
+	case serial.Sign() <= 0 || serial.BitLen() > maxBits:
+		in.leaveOut(crl, serial, "no certificate of ours has such a serial number")
+		return nil
+	case entry.ReasonCode == removeFromCRL:
+		in.leaveOut(crl, serial, "it is not revoked any more")
+		return nil
+	}
+	for _, crt := range in.cas {
+		if crt.SerialNumber.Cmp(entry.SerialNumber) == 0 {
+			in.leaveOut(crl, entry.SerialNumber, "it is that of a CA certificate")
+			return nil
+		}
+	}
+	switch _, err := tx.Revocation(ctx, in.name, entry.SerialNumber); {
+	case err == nil:
+		in.done.Known++
+		return nil
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	row := store.Revocation{
+		Authority: in.name,
+		Serial:    entry.SerialNumber,
+		RevokedAt: entry.RevocationTime,
+		KeepUntil: in.cas[len(in.cas)-1].NotAfter,
+		Reason:    entry.ReasonCode,
+	}
+	if _, err := pki.ParseReason(pki.ReasonName(row.Reason)); err != nil {
+		row.Reason = 0 // unspecified
+	}
+	switch crt, err := tx.CertificateBySerial(ctx, in.name, entry.SerialNumber); {
+	case err == nil:
+		row.KeyID, row.KeepUntil = crt.KeyID, crt.NotAfter
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	// One list made after the expiry still has to show it (RFC 5280 3.3).
+	if life := crl.NextUpdate.Sub(crl.ThisUpdate); life > 0 {
+		row.KeepUntil = row.KeepUntil.Add(life)
+	}
+	if _, err := tx.AddRevocation(ctx, row); err != nil {
+		return err
+	}
+	in.done.Added++
+	return nil
+}
+
+func (in *crlImport) leaveOut(crl foundCRL, serial *big.Int, why string) {
+	in.done.LeftOut = append(in.done.LeftOut, fmt.Sprintf("%s: serial %s: %s", crl.from, serial, why))
+}
+
+// renumber makes sure that the next list is numbered above those that were imported, and that it
+// is made at once when something is new.
+func (in *crlImport) renumber(ctx context.Context, tx store.Tx) (int64, error) {
+	number, err := tx.Counter(ctx, in.name, store.CounterCRLNumber)
+	if err != nil {
+		return 0, err
+	}
+	if in.done.Added == 0 && in.number < number {
+		return number, nil
+	}
+	return tx.AddCounter(ctx, in.name, store.CounterCRLNumber, max(number, in.number)+1-number)
+}
