@@ -16,6 +16,7 @@ import (
 
 	"cauase/pkg/backup"
 	"cauase/pkg/cli"
+	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -26,33 +27,45 @@ const (
 	flagKey    = "private-key"
 	flagBackup = "backup"
 	flagPlain  = "plain"
+	flagJSON   = "json"
+	flagCA     = "ca-crt"
+	flagDB     = "db"
 )
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := newApp(stdout, stderr)
+func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
+	app := newApp(clk, stdout, stderr)
 	return cli.Report(stderr, tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
 }
 
-func newApp(stdout, stderr io.Writer) *urfave.App {
+func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 	app := cli.NewApp(tool, "identify keys, and those that can decrypt a backup", stdout, stderr)
-	app.UsageText = tool + " [--private-key FILE…] [--backup FILE…]"
+	app.UsageText = tool + " [--private-key FILE…] [--backup FILE…] [--ca-crt PATH…] [--db DB]"
 	app.Description = `A backup is decrypted with the key of one of the users it was made for. This tells whose.
 Identifiers are the SHA-1 of the public key (RFC 5280 4.2.1.2), which certificates carry as
 their subject key identifier. They are printed as caucase-key-id does, b'…'; --plain leaves
-that out.`
+that out.
+
+With --ca-crt or --db, the users follow to whom a key belongs: subject, serial number and
+validity of each certificate for it that is found there. A backup's list of keys is a claim
+that nothing protects; only decrypting proves that a key is among them.`
 	app.Flags = []urfave.Flag{
 		&urfave.StringSliceFlag{Name: flagKey, TakesFile: true,
 			Usage: "identify the key in `FILE`: a private key, also with its certificate, or else one certificate or signing request (several may follow)"},
 		&urfave.StringSliceFlag{Name: flagBackup, TakesFile: true,
 			Usage: "list the keys that can decrypt the backup in `FILE` (several may follow)"},
+		&urfave.StringSliceFlag{Name: flagCA, TakesFile: true,
+			Usage: "name users by the certificates in `PATH`, a file or directory; of CA certificates among them, one must have issued each (several may follow)"},
+		&urfave.StringFlag{Name: flagDB, TakesFile: true,
+			Usage: "name users by the certificates in the daemon's database `DB`, which also knows who is revoked"},
 		&urfave.BoolFlag{Name: flagPlain, Usage: "print identifiers as hexadecimal digits alone"},
+		&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
 	}
-	app.Action = identify
+	app.Action = func(c *urfave.Context) error { return identify(c, clk) }
 	return app
 }
 
 // identify goes on to the next file after one that fails.
-func identify(c *urfave.Context) error {
+func identify(c *urfave.Context, clk clock.Clock) error {
 	if err := cli.NoArguments(c); err != nil {
 		return err
 	}
@@ -60,31 +73,32 @@ func identify(c *urfave.Context) error {
 	if len(keys)+len(backups) == 0 {
 		return cli.WithHint(errors.New("no file is given"), "usage: %s", c.App.UsageText)
 	}
-	quote := func(id string) string { return "b'" + id + "'" }
-	if c.Bool(flagPlain) {
-		quote = func(id string) string { return id }
+	known, err := findUsers(c, clk.Now())
+	if err != nil {
+		return err
 	}
 	var all []error
+	var found report
 	for _, path := range keys {
 		id, err := keyID(path)
 		if err == nil {
-			_, err = fmt.Fprintf(c.App.Writer, "%s %s\n", pki.EscapeText(path), quote(id))
+			found.Keys = append(found.Keys, keyReport{path, id, known.of(id)})
 		}
 		all = append(all, err)
 	}
 	for _, path := range backups {
 		header, err := readHeader(path)
 		if err == nil {
-			var out strings.Builder
-			fmt.Fprintln(&out, pki.EscapeText(path))
-			for _, recipient := range header.Recipients {
-				fmt.Fprintln(&out, " ", quote(recipient.KeyID))
-			}
-			_, err = io.WriteString(c.App.Writer, out.String())
+			found.Backups = append(found.Backups, reportBackup(path, header, known))
 		}
 		all = append(all, err)
 	}
-	return errors.Join(all...)
+	if c.Bool(flagJSON) {
+		err = found.json(c.App.Writer)
+	} else {
+		err = found.text(c.App.Writer, c.Bool(flagPlain), known != nil)
+	}
+	return errors.Join(append(all, err)...)
 }
 
 // keyID identifies the key of a file: its private key, or else that of the one certificate or

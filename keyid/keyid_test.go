@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 )
 
@@ -102,7 +103,7 @@ func TestKeyID(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			code := run(t.Context(), append([]string{tool}, strings.Fields(c.args)...), &stdout, &stderr)
+			code := run(t.Context(), append([]string{tool}, strings.Fields(c.args)...), clock.NewFake(today), &stdout, &stderr)
 			if code != c.code || stdout.String() != c.stdout || !strings.Contains(stderr.String(), c.says) || c.says == "" && stderr.Len() > 0 {
 				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
 			}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"cauase/pkg/backup"
+	"cauase/pkg/pki"
+)
+
+// A report is what was found, as --json prints it.
+type report struct {
+	Keys    []keyReport    `json:"keys"`
+	Backups []backupReport `json:"backups"`
+}
+
+type keyReport struct {
+	File  string `json:"file"`
+	ID    string `json:"id"`
+	Users []user `json:"users,omitzero"`
+}
+
+type backupReport struct {
+	File       string      `json:"file"`
+	Cipher     string      `json:"cipher"`
+	Recipients []recipient `json:"recipients"`
+}
+
+type recipient struct {
+	ID     string `json:"id"`
+	Cipher string `json:"cipher"`
+	Users  []user `json:"users,omitzero"`
+}
+
+func reportBackup(path string, h backup.Header, known users) backupReport {
+	b := backupReport{File: path, Cipher: h.Cipher.Name}
+	for _, r := range h.Recipients {
+		b.Recipients = append(b.Recipients, recipient{r.KeyID, r.Cipher.Name, known.of(r.KeyID)})
+	}
+	return b
+}
+
+func (r report) json(w io.Writer) error {
+	text, err := json.Marshal(r, jsontext.WithIndent("  "))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}
+
+// text prints what the reference prints, and the users behind it if they were asked for.
+func (r report) text(w io.Writer, plain, named bool) error {
+	show := func(id string, of []user) string {
+		if !plain {
+			id = "b'" + id + "'"
+		}
+		if !named {
+			return id
+		}
+		var all []string
+		for _, u := range of {
+			all = append(all, u.String())
+		}
+		if len(all) == 0 {
+			all = []string{"no certificate known"}
+		}
+		return id + " " + strings.Join(all, "; ")
+	}
+	var out strings.Builder
+	for _, k := range r.Keys {
+		fmt.Fprintln(&out, pki.EscapeText(k.File), show(k.ID, k.Users))
+	}
+	for _, b := range r.Backups {
+		fmt.Fprintln(&out, pki.EscapeText(b.File))
+		for _, to := range b.Recipients {
+			fmt.Fprintln(&out, " ", show(to.ID, to.Users))
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+func (u user) String() string {
+	s := fmt.Sprintf("%s, serial %s, %s to %s, %s", u.Subject, u.Serial,
+		u.NotBefore.Format(time.DateOnly), u.NotAfter.Format(time.DateOnly), u.Status)
+	if u.Issuer == unknownIssuer {
+		s += ", not issued by the CA given"
+	}
+	return s
+}
