@@ -214,7 +214,7 @@ func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 // makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
 // that after a restart the same lists are served, newly made and stored where not.
 func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
-	valid := st.valid(now)
+	valid := st.listed(now, a.cfg.Spans)
 	var set *crlSet
 	var entries revokedEntries
 	err := a.store.View(ctx, func(r store.Reader) (err error) {

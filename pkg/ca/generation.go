@@ -55,6 +55,18 @@ func (g *generations) valid(now time.Time) []generation {
 	return valid
 }
 
+// listed returns the generations that have revocation lists: those that are valid at now, or about to
+// be. So daemons whose clocks differ a little agree on which there are.
+func (g *generations) listed(now time.Time, spans rollover.Spans) []generation {
+	var listed []generation
+	for _, c := range g.list {
+		if c.key != nil && (rollover.Valid(now, c.times) || rollover.Soon(now, spans, c.times)) {
+			listed = append(listed, c)
+		}
+	}
+	return listed
+}
+
 func certificates(list []generation) []*x509.Certificate {
 	crts := make([]*x509.Certificate, len(list))
 	for i := range list {

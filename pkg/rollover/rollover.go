@@ -17,6 +17,7 @@ package rollover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -93,7 +94,8 @@ func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 	switch newest := Newest(now, generations); {
 	case newest != None:
 		due := SuccessorAt(spans, generations[newest])
-		p.Create = !now.Before(due) && !soon(now, spans, generations)
+		soon := slices.ContainsFunc(generations, func(g Generation) bool { return Soon(now, spans, g) })
+		p.Create = !now.Before(due) && !soon
 		p.consider(due, now)
 	default:
 		p.Create = len(generations) == 0
@@ -104,14 +106,10 @@ func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 // skewPart is how far the clocks of daemons on one store may differ, as a part of a span.
 const skewPart = 100
 
-// soon tells whether the time of a generation comes shortly.
-func soon(now time.Time, spans Spans, generations []Generation) bool {
-	for _, g := range generations {
-		if ahead := g.NotBefore.Sub(now); ahead > 0 && ahead <= spans.Leaf/skewPart {
-			return true
-		}
-	}
-	return false
+// Soon tells whether g's time comes shortly: a daemon has made it whose clock is a little ahead.
+func Soon(now time.Time, spans Spans, g Generation) bool {
+	ahead := g.NotBefore.Sub(now)
+	return ahead > 0 && ahead <= spans.Leaf/skewPart
 }
 
 // Newest returns the index of the newest generation whose time has come, valid or expired, None
