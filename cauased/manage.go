@@ -14,15 +14,15 @@ import (
 // openExisting opens the daemon's database for a manage command, which may run beside it.
 func openExisting(c *urfave.Context) (store.Store, error) {
 	path := c.String(flagDB)
-	// Opening would make one.
-	if _, err := os.Stat(path); err != nil {
+	// Opening would make a file.
+	if _, err := os.Stat(path); err != nil && !sqlstore.IsURL(path) {
 		return nil, cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
 	}
 	db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flagDB, err)
 	}
-	return db, nil
+	return db.Store(), nil
 }
 
 // parseAuthority reads the name of an authority from a flag.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"cauase/pkg/store/sqlstore"
 )
 
 // distinct makes sure that each file has a place of its own. What is at the place of the HTTPS key
@@ -20,10 +22,13 @@ func (r *reader) distinct(cfg config) {
 		{flagBackupDirectory, cfg.backup.directory, []string{""}},
 	}
 	for i, one := range places {
-		if one.path == "" {
+		if one.path == "" || sqlstore.IsURL(one.path) {
 			continue
 		}
 		for _, other := range places[:i] {
+			if sqlstore.IsURL(other.path) {
+				continue
+			}
 			for _, ending := range other.endings {
 				if samePlace(one.path, other.path+ending) || samePlace(one.path, resolve(other.path)+ending) {
 					r.fail(one.flag, fmt.Errorf("%q is a file of --%s", one.path, other.flag))

@@ -155,7 +155,7 @@ type Store interface {
 	// Update runs fn in a transaction that no other Update overlaps, and returns once its
 	// changes are durable, or with fn's error and none of them. fn may run more than once, so
 	// that it must only change what it can set anew; it must not keep the Tx, nor wait for another Update.
-	// When Update fails at the commit, the error says whether it is known not to have happened (ErrUnavailable).
+	// When Update fails at the commit, it has not happened (ErrUnavailable), or that is not known (ErrUncertain).
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// Ping tells whether the store can be read and written now.

@@ -13,12 +13,11 @@ const selectEntry = `
 	SELECT seq, time, authority, actor, address, action, object, result, detail, request_id FROM audit_log `
 
 func (t tx) AppendAudit(ctx context.Context, e audit.Entry) error {
-	_, err := t.exec(ctx, `
+	return t.later(ctx, `
 		INSERT INTO audit_log (time, authority, actor, address, action, object, result, detail, request_id)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		micros(e.Time), e.Authority, e.Actor, e.Address, string(e.Action), e.Object, string(e.Result),
 		e.Detail, e.RequestID)
-	return err
 }
 
 // loadEntry keeps the Seq.

@@ -57,7 +57,7 @@ func (t tx) loadCA(ctx context.Context, ca store.CA) error {
 
 func (t tx) EraseCAKey(ctx context.Context, a store.Authority, id int64) (err error) {
 	// Without this the key would stay readable in the file, in space that is free.
-	d := t.s.dialect
+	d := t.dialect
 	if d.wipe != "" {
 		if _, err := t.exec(ctx, d.wipe); err != nil {
 			return err
@@ -85,11 +85,10 @@ func scanCRL(row scanner) (c store.CRL, err error) {
 }
 
 func (t tx) PutCRL(ctx context.Context, c store.CRL) error {
-	_, err := t.exec(ctx, `
+	return t.run(ctx, `
 		INSERT INTO crl (authority, ca_id, number, this_update, next_update, pruned, signature) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (authority, ca_id) DO UPDATE SET number = excluded.number,
 			this_update = excluded.this_update, next_update = excluded.next_update,
 			pruned = excluded.pruned, signature = excluded.signature`,
 		string(c.Authority), c.CAID, c.Number, micros(c.ThisUpdate), micros(c.NextUpdate), c.Pruned, required(c.Signature))
-	return err
 }

@@ -14,14 +14,11 @@ type dialect struct {
 	name  string // of the folder that holds its migrations
 	goose goose.Dialect
 
-	// rebind puts a query's placeholders, written "?", into the database's own form.
-	rebind func(query string) string
-
 	// classify says what an error of the driver means, by its code, never by its text.
 	classify func(error) condition
 
-	// begin and beginRead start a transaction that writes, and one that only reads.
-	begin, beginRead string
+	// strict: after an error a transaction, or its savepoint, accepts nothing but its end.
+	strict bool
 
 	// wipe makes deletion overwrite what it frees, unwipe goes back to the usual. Empty: no such thing.
 	wipe, unwipe string

@@ -96,7 +96,7 @@ func TestOpenRefuses(t *testing.T) {
 		is   error
 	}{
 		{"empty name", func(*testing.T, string) string { return "" }, "is empty", nil},
-		{"PostgreSQL", func(*testing.T, string) string { return "postgres://u:secret@h/d" }, "not supported yet", nil},
+		{"PostgreSQL", func(*testing.T, string) string { return "postgres://u:secret@127.0.0.1:1/d" }, "connection refused", store.ErrUnavailable},
 		{"another scheme", func(*testing.T, string) string { return "mysql://h/d" }, "mysql:// are not supported", nil},
 		{"directory", func(t *testing.T, path string) string {
 			if err := os.Mkdir(path, 0o700); err != nil {

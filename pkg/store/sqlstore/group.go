@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,23 +23,33 @@ const (
 // as the flush to disk is what takes time. Each runs in a savepoint of its own, so that one
 // that fails leaves nothing behind; none is told of its success before the commit.
 type groupWriter struct {
-	s    *session
-	db   *sql.DB
-	log  *slog.Logger
-	jobs chan *job
-	done chan struct{} // closed when the loop has ended
+	s       writeSession
+	dialect *dialect
+	log     *slog.Logger
+	jobs    chan *job
+	done    chan struct{} // closed when the loop has ended
 }
 
 // A job is one Update. It is the writer's turn and the caller's by turns, in this order:
 // the caller queues it; the writer claims it, opens a savepoint and sends turn; the caller runs
 // its function and answers on ran; the writer closes the savepoint and, sooner or later, sends done.
+// If the group has to be run again, so are these steps, from the savepoint on.
 // The function runs on its caller's goroutine, where its panics and runtime.Goexit belong.
 type job struct {
 	state atomic.Int32
 	turn  chan *handle
-	ran   chan error
+	ran   chan result
 	done  chan error
-	err   error // of the function; the writer's alone
+
+	// The rest is the writer's alone.
+	err  error // of the function
+	gone bool  // the caller's goroutine has ended
+}
+
+// A result is what became of a function.
+type result struct {
+	err  error
+	gone bool
 }
 
 // The states of a job. It leaves queued once, for one of the others.
@@ -50,13 +59,13 @@ const (
 	abandoned // the caller has gone, it never runs
 )
 
-func newGroupWriter(s *session, db *sql.DB, log *slog.Logger) *groupWriter {
+func newGroupWriter(s writeSession, d *dialect, log *slog.Logger) *groupWriter {
 	w := &groupWriter{
-		s:    s,
-		db:   db,
-		log:  log,
-		jobs: make(chan *job, queueLength),
-		done: make(chan struct{}),
+		s:       s,
+		dialect: d,
+		log:     log,
+		jobs:    make(chan *job, queueLength),
+		done:    make(chan struct{}),
 	}
 	go w.loop()
 	return w
@@ -67,36 +76,36 @@ func (w *groupWriter) update(ctx context.Context, fn func(store.Tx) error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{turn: make(chan *handle, 1), ran: make(chan error, 1), done: make(chan error, 1)}
+	if err := w.s.down(); err != nil {
+		return err
+	}
+	j := &job{turn: make(chan *handle, 1), ran: make(chan result, 1), done: make(chan error, 1)}
 	select {
 	case w.jobs <- j:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	var h *handle
-	select {
-	case h = <-j.turn:
-	case err := <-j.done:
-		return err
-	case <-ctx.Done():
-		if j.state.CompareAndSwap(queued, abandoned) {
-			return ctx.Err()
-		}
+	ended := ctx.Done()
+	for {
 		select {
-		case h = <-j.turn:
+		case h := <-j.turn:
+			j.run(w.log, h, fn)
 		case err := <-j.done:
 			return err
+		case <-ended:
+			if j.state.CompareAndSwap(queued, abandoned) {
+				return ctx.Err()
+			}
+			ended = nil // it has begun
 		}
 	}
-	j.run(w.log, h, fn)
-	return <-j.done
 }
 
 // run calls fn and hands the turn back to the writer, whatever becomes of fn.
 func (j *job) run(log *slog.Logger, h *handle, fn func(store.Tx) error) {
-	err := errors.New("store: the transaction's goroutine has ended") // unless fn returns
-	defer func() { j.ran <- err }()
-	err = guard(log, func() error { return fn(tx{reader{h}}) })
+	r := result{errors.New("store: the transaction's goroutine has ended"), true} // unless fn returns
+	defer func() { j.ran <- r }()
+	r = result{err: guard(log, func() error { return fn(tx{reader{h}}) })}
 }
 
 // guard turns a panic of fn into an error and logs where it came from.
@@ -117,36 +126,19 @@ func (w *groupWriter) loop() {
 	}
 }
 
-// group commits first and what queues until it is through with it.
+// group commits first and what queues until it is through with it. If that fails for a reason
+// that may pass, it runs the same jobs again.
 func (w *groupWriter) group(ctx context.Context, first *job) {
-	if _, err := w.s.exec(ctx, w.s.dialect.begin); err != nil {
-		// Whoever else is in line would wait as long for the same answer.
-		for j := first; j != nil; j = w.next() {
-			j.fail(err)
-		}
-		return
-	}
 	var group []*job
 	var err error
-	for j := first; j != nil && err == nil; {
-		if j.state.CompareAndSwap(queued, claimed) {
-			group = append(group, j)
-			err = w.run(ctx, j)
-		}
-		j = nil
-		if err == nil && len(group) < maxGroup {
-			j = w.next()
+	for n := 1; ; n++ {
+		group, err = w.attempt(ctx, group, first)
+		if err == nil || !w.s.again(ctx, err, n) {
+			break
 		}
 	}
-	if err == nil {
-		_, err = w.s.exec(ctx, "COMMIT")
-	}
-	if err != nil {
-		// SQLite may have rolled back by itself; then this fails, and does not matter.
-		_, _ = w.s.exec(ctx, "ROLLBACK")
-		if !errors.Is(err, store.ErrUnavailable) {
-			err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
+	if err != nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUncertain) {
+		err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	for _, j := range group {
 		if err != nil {
@@ -154,6 +146,50 @@ func (w *groupWriter) group(ctx context.Context, first *job) {
 		} else {
 			j.done <- j.err
 		}
+	}
+	if err != nil && !w.s.entered() {
+		// Whoever else is in line would wait as long for the same answer.
+		first.fail(err)
+		w.drain(err)
+	}
+}
+
+// attempt runs the jobs of group again, then first and what has queued, and commits. It
+// returns all of them.
+func (w *groupWriter) attempt(ctx context.Context, group []*job, first *job) ([]*job, error) {
+	err := w.s.begin(ctx)
+	for _, j := range group {
+		if err == nil {
+			err = w.run(ctx, j)
+		}
+	}
+	for j := first; err == nil; {
+		if j != nil && j.state.CompareAndSwap(queued, claimed) {
+			group = append(group, j)
+			if err = w.run(ctx, j); err != nil {
+				break
+			}
+		}
+		if len(group) >= maxGroup {
+			break
+		}
+		if j = w.next(); j == nil {
+			break
+		}
+	}
+	if err == nil {
+		err = w.s.commit(ctx)
+	}
+	if err != nil {
+		w.s.rollback(ctx)
+	}
+	return group, err
+}
+
+// drain fails everybody who waits.
+func (w *groupWriter) drain(err error) {
+	for j := w.next(); j != nil; j = w.next() {
+		j.fail(err)
 	}
 }
 
@@ -170,28 +206,32 @@ func (w *groupWriter) next() *job {
 // run lets a job's caller run its function in a savepoint. An error ends the whole group:
 // the transaction is gone or cannot be trusted.
 func (w *groupWriter) run(ctx context.Context, j *job) error {
-	if _, err := w.s.exec(ctx, "SAVEPOINT job"); err != nil {
+	if j.gone {
+		return nil // nobody is there to run it again
+	}
+	if err := w.s.save(ctx); err != nil {
 		return err
 	}
-	h := &handle{s: w.s, write: true}
+	h := &handle{s: w.s, dialect: w.dialect, write: true}
 	j.turn <- h
-	j.err = <-j.ran
+	r := <-j.ran
+	j.err, j.gone = r.err, r.gone
 	h.ended.Store(true)
-	if h.failed != nil {
+	if errors.Is(h.failed, store.ErrUnavailable) {
 		return h.failed
 	}
-	if j.err != nil {
-		if _, err := w.s.exec(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
-			return err
-		}
+	if j.err == nil {
+		j.err = h.failed // a savepoint that has failed cannot be kept
 	}
-	_, err := w.s.exec(ctx, "RELEASE SAVEPOINT job")
-	return err
+	if j.err != nil {
+		return w.s.undo(ctx)
+	}
+	return w.s.keep(ctx)
 }
 
 // fail ends a job that has not run.
 func (j *job) fail(err error) {
-	if j.state.CompareAndSwap(queued, claimed) {
+	if j != nil && j.state.CompareAndSwap(queued, claimed) {
 		j.done <- err
 	}
 }
@@ -200,7 +240,5 @@ func (j *job) fail(err error) {
 func (w *groupWriter) close() error {
 	close(w.jobs)
 	<-w.done
-	ctx := context.Background()
-	_, err := w.s.exec(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	return errors.Join(err, w.s.close(), w.db.Close())
+	return w.s.close()
 }

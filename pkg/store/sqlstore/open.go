@@ -1,20 +1,20 @@
-// Package sqlstore keeps an authority's rows in a SQL database: SQLite, embedded.
+// Package sqlstore keeps an authority's rows in a SQL database: SQLite, embedded, or PostgreSQL.
 //
 // Writers do not wait for each other's flush to disk: whatever has queued is committed as one
 // group (see groupWriter). Readers have connections of their own and see the last commit.
 //
 // Several processes may use one SQLite file at once, such as a daemon and someone reading its
 // audit log. SQLite's own locks keep them apart, and a writer waits for Options.BusyTimeout.
+//
+// Many daemons may use one PostgreSQL database. A group of Updates begins by taking a lock on a
+// table that is there for this alone, so that no two daemons' Updates overlap.
 package sqlstore
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -35,11 +35,13 @@ const maxReaders = 8
 
 // DB is a store.Store in a SQL database. It is safe for concurrent use.
 type DB struct {
-	path    string
-	file    os.FileInfo // of path when it was opened
+	dialect *dialect
 	log     *slog.Logger
 	writer  *groupWriter
 	readers *pool
+	inspect func() error // what Ping looks at besides; may be nil
+	release func() error // what is left to close in the end
+	watcher *watcher     // nil where there is nothing to watch
 
 	mu      sync.RWMutex   // guards closed, and running.Add against running.Wait
 	running sync.WaitGroup // operations
@@ -48,10 +50,12 @@ type DB struct {
 
 var _ store.Store = (*DB)(nil)
 
-// Open opens the database that dsn names, the path of a SQLite file, and brings its layout up
-// to date. A file that is not there is created, readable by its owner only. When Open fails
-// it has created nothing, nor changed a file that is not a database of cauase or that is of a
-// newer version of it (store.ErrNewerSchema).
+// Open opens the database that dsn names and brings its layout up to date: the path of a SQLite
+// file, or a postgres:// or postgresql:// URL. Errors name it without its password.
+//
+// A file that is not there is created, readable by its owner only. When Open fails it has created
+// nothing, nor changed a file that is not a database of cauase or that is of a newer version of
+// it (store.ErrNewerSchema).
 func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -59,74 +63,20 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	if opt.BusyTimeout == 0 {
 		opt.BusyTimeout = 5 * time.Second
 	}
+	open := openSQLite
 	switch scheme, _, found := strings.Cut(dsn, "://"); {
 	case dsn == "":
 		return nil, errors.New("the name of the database is empty")
-	case found && (scheme == "postgres" || scheme == "postgresql"):
-		return nil, errors.New("PostgreSQL databases are not supported yet") // and do not repeat the password
+	case IsURL(dsn):
+		open = openPostgres
 	case found:
 		return nil, fmt.Errorf("databases named %s:// are not supported", scheme)
 	}
-	db, err := openSQLite(ctx, dsn, opt)
+	db, err := open(ctx, dsn, opt)
 	if err != nil {
-		return nil, fmt.Errorf("database %q: %w", dsn, err)
+		return nil, fmt.Errorf("database %q: %w", Redact(dsn), err)
 	}
 	return db, nil
-}
-
-func openSQLite(ctx context.Context, path string, opt Options) (*DB, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	d := sqliteDialect()
-	if err := prepareFile(ctx, d, path, opt); err != nil {
-		return nil, err
-	}
-	return connectSQLite(ctx, d, path, opt)
-}
-
-// connectSQLite opens a file of ours and brings its layout up to date.
-func connectSQLite(ctx context.Context, d *dialect, path string, opt Options) (_ *DB, err error) {
-	file, err := os.Stat(path)
-	if err != nil {
-		return nil, pathless(err)
-	}
-	if file.Mode().Perm()&0o077 != 0 {
-		opt.Log.WarnContext(ctx, "the database holds private keys and others than its owner may read it",
-			"path", path, "mode", file.Mode().Perm().String())
-	}
-	wdb, err := openSQLiteURI(sqliteWriterURI(path, opt.BusyTimeout), 1)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = wdb.Close() // err says why
-		}
-	}()
-	if err := migrate(ctx, d, wdb); err != nil {
-		return nil, err
-	}
-	if err := useWAL(ctx, d, wdb); err != nil {
-		return nil, err
-	}
-	rdb, err := openSQLiteURI(sqliteReaderURI(path, opt.BusyTimeout), maxReaders)
-	if err != nil {
-		return nil, err
-	}
-	s, err := newSession(ctx, d, wdb)
-	if err != nil {
-		_ = rdb.Close()
-		return nil, err
-	}
-	return &DB{
-		path:    path,
-		file:    file,
-		log:     opt.Log,
-		writer:  newGroupWriter(s, wdb, opt.Log),
-		readers: newPool(d, rdb, maxReaders),
-	}, nil
 }
 
 // enter counts an operation that begins, unless the database is closed.
@@ -140,8 +90,8 @@ func (db *DB) enter() error {
 	return nil
 }
 
-// Update implements store.Store. fn runs once, on the caller's goroutine; if it panics, nothing
-// is changed and the panic becomes an error. While it waits for its turn, Update returns as soon
+// Update implements store.Store. fn runs on the caller's goroutine, in SQLite once; if it panics,
+// nothing is changed and the panic becomes an error. While it waits for its turn, Update returns as soon
 // as ctx ends; from then on it sees fn through, so that the outcome is always known.
 // The context given to the methods of Tx is not consulted.
 func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -164,16 +114,13 @@ func (db *DB) View(ctx context.Context, fn func(store.Reader) error) (err error)
 	}
 	defer func() { db.readers.put(s) }()
 
-	if _, err := s.exec(ctx, s.dialect.beginRead); err != nil {
-		s.broken = true
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	h := &handle{s: s}
+	h := &handle{s: s, dialect: db.dialect}
 	defer func() {
 		h.ended.Store(true)
-		if _, e := s.exec(ctx, "ROLLBACK"); e != nil {
-			s.broken = true // its next user would find a transaction
-		}
+		_ = s.rollback(context.WithoutCancel(ctx)) // nothing was written; put looks whether it is sound
 	}()
 	return guard(db.log, func() error { return fn(reader{h}) })
 }
@@ -181,8 +128,8 @@ func (db *DB) View(ctx context.Context, fn func(store.Reader) error) (err error)
 // counterPing is what Ping writes: an empty transaction writes nothing, and so proves nothing.
 const counterPing = "ping"
 
-// Ping implements store.Store: it reads, takes the write lock, and makes sure that the file
-// has not been deleted or replaced while it is open.
+// Ping implements store.Store: it reads, takes the write lock, writes, and in SQLite makes sure that
+// the file has not been deleted or replaced while it is open.
 func (db *DB) Ping(ctx context.Context) error {
 	err := db.View(ctx, func(r store.Reader) error {
 		_, err := r.Counter(ctx, store.Services, store.CounterCA)
@@ -191,14 +138,10 @@ func (db *DB) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch now, err := os.Stat(db.path); {
-	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, db.file):
-		return fmt.Errorf("%w: its file was deleted or replaced", store.ErrUnavailable)
-	case err != nil:
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	}
-	if err := checkSpace(db.path); err != nil {
-		return err
+	if db.inspect != nil {
+		if err := db.inspect(); err != nil {
+			return err
+		}
 	}
 	return db.Update(ctx, func(tx store.Tx) error {
 		_, err := tx.AddCounter(ctx, store.Services, counterPing, 1)
@@ -217,5 +160,5 @@ func (db *DB) Close() error {
 	}
 	db.running.Wait()
 	// Readers first: the last connection to close moves the log into the database.
-	return errors.Join(db.readers.close(), db.writer.close())
+	return errors.Join(db.readers.close(), db.release(), db.writer.close())
 }

@@ -136,7 +136,7 @@ func TestPlans(t *testing.T) {
 	}
 	var queries []string
 	update(func(_ context.Context, h tx) error {
-		for query := range maps.Keys(h.s.stmts) {
+		for query := range maps.Keys(h.s.(sqliteWriter).stmts) {
 			queries = append(queries, query)
 		}
 		return nil

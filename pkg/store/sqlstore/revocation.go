@@ -85,7 +85,7 @@ func (t tx) loadRevocation(ctx context.Context, v store.Revocation) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `
+	err = t.run(ctx, `
 		INSERT INTO revocation_seq (authority, last) VALUES (?, ?)
 		ON CONFLICT (authority) DO UPDATE SET last = excluded.last WHERE excluded.last > revocation_seq.last`,
 		authority, v.Seq)

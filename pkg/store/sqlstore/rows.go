@@ -83,6 +83,21 @@ func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	case held:
 		return fmt.Errorf("%w: the database is not empty", store.ErrExists)
 	}
+	if err := t.loadAll(ctx, rows); err != nil {
+		return err
+	}
+	for _, statement := range t.dialect.loaded {
+		if _, err := t.exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadAll does not wait for each row to arrive.
+func (t tx) loadAll(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
+	t.bulk = true
+	defer func() { t.bulk = false }()
 	for row, err := range rows {
 		if err != nil {
 			return err
@@ -91,12 +106,7 @@ func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 			return err
 		}
 	}
-	for _, statement := range t.s.dialect.loaded {
-		if _, err := t.exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.check(t.s.flush(ctx))
 }
 
 func (t tx) load(ctx context.Context, row store.Row) error {

@@ -2,71 +2,79 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
+	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"cauase/pkg/store"
 )
 
-// A session is one connection and the statements prepared on it. Our queries are few and
-// constant, so that none is ever prepared twice. One goroutine uses it at a time.
-type session struct {
-	dialect *dialect
-	conn    *sql.Conn
-	stmts   map[string]*sql.Stmt
-	broken  bool // not to be used again
+// A session is one connection to the database and what is prepared on it. One goroutine uses it
+// at a time. Its errors are those of dialect.wrap.
+type session interface {
+	// begin starts a transaction. The database may hear of it only with the first statement.
+	begin(ctx context.Context) error
+
+	// exec runs a statement and returns how many rows it has changed.
+	exec(ctx context.Context, query string, args ...any) (int64, error)
+
+	// later is exec for a statement that cannot fail but with the whole transaction: it may
+	// travel with the next one. If it changes no row, that is the error none, unless none is nil.
+	later(ctx context.Context, none error, query string, args ...any) error
+
+	// flush waits for what later has put off.
+	flush(ctx context.Context) error
+
+	query(ctx context.Context, query string, args ...any) (rows, error)
+
+	// unhurried lifts the bounds of time for the rest of the transaction, which moves everything.
+	unhurried()
+
+	// announce tells, at the commit, whoever watches for changes.
+	announce()
+
+	close() error
 }
 
-func newSession(ctx context.Context, d *dialect, db *sql.DB) (*session, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, d.wrap(err)
-	}
-	return &session{dialect: d, conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
+// A readSession is for Views.
+type readSession interface {
+	session
+	// rollback ends the transaction. After an error the session is not to be used again.
+	rollback(ctx context.Context) error
+	// sound tells whether the session can be used again.
+	sound() bool
 }
 
-func (s *session) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
-	if st, ok := s.stmts[query]; ok {
-		return st, nil
-	}
-	st, err := s.conn.PrepareContext(ctx, s.dialect.rebind(query))
-	if err != nil {
-		return nil, s.dialect.wrap(err)
-	}
-	s.stmts[query] = st
-	return st, nil
+// A writeSession is for groups of Updates, each in a savepoint of its own.
+type writeSession interface {
+	session
+	// save opens a savepoint, keep closes it and undo takes back what happened since.
+	save(ctx context.Context) error
+	keep(ctx context.Context) error
+	undo(ctx context.Context) error
+
+	// commit returns nil once everything is durable. Otherwise nothing has happened, unless
+	// the error is store.ErrUncertain.
+	commit(ctx context.Context) error
+	rollback(ctx context.Context)
+
+	// entered tells whether the transaction has the database for itself. One that failed
+	// before has failed all who wait.
+	entered() bool
+	// again tells whether a group that failed for the n-th time should be run once more, and
+	// has waited before it says yes.
+	again(ctx context.Context, err error, n int) bool
+	// down says why there is no sense in waiting, if there is none.
+	down() error
 }
 
-// exec and query do not let ctx interrupt a statement. Each takes microseconds, and to watch a
-// context SQLite's driver starts a goroutine per statement, which takes longer.
-
-func (s *session) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	ctx = context.WithoutCancel(ctx)
-	st, err := s.stmt(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	res, err := st.ExecContext(ctx, args...)
-	return res, s.dialect.wrap(err)
-}
-
-func (s *session) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	ctx = context.WithoutCancel(ctx)
-	st, err := s.stmt(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.QueryContext(ctx, args...)
-	return rows, s.dialect.wrap(err)
-}
-
-func (s *session) close() error {
-	var err error
-	for _, st := range s.stmts {
-		err = errors.Join(err, st.Close())
-	}
-	return errors.Join(err, s.conn.Close())
+// Rows are the result of a query.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
 }
 
 // errEnded is what a Reader or Tx says when it was kept.
@@ -74,9 +82,11 @@ var errEnded = errors.New("store: used after its transaction has ended")
 
 // A handle is a session during one transaction.
 type handle struct {
-	s     *session
-	write bool
-	ended atomic.Bool
+	s       session
+	dialect *dialect
+	write   bool
+	bulk    bool // statements need not tell at once what they did
+	ended   atomic.Bool
 	// failed is the first error after which the transaction cannot go on. SQLite rolls a
 	// transaction back by itself on some of them (a full disk), and what fn wrote after that
 	// would be committed statement by statement.
@@ -97,30 +107,69 @@ func (h *handle) ready(ctx context.Context) error {
 	return nil
 }
 
-// check remembers an error that ends the transaction.
+// check remembers an error that ends the transaction, or in some databases the savepoint.
 func (h *handle) check(err error) error {
-	if h.failed == nil && errors.Is(err, store.ErrUnavailable) {
+	if err != nil && h.failed == nil && (h.dialect.strict || errors.Is(err, store.ErrUnavailable)) {
 		h.failed = err
 	}
 	return err
 }
 
+// errText guards what PostgreSQL refuses, so that one database holds nothing that another cannot take.
+var errText = errors.New("store: a text holds a NUL or is not UTF-8")
+
+func checkTexts(args []any) error {
+	for _, arg := range args {
+		if s, ok := arg.(string); ok && (strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s)) {
+			return errText
+		}
+	}
+	return nil
+}
+
+// prepare says whether a statement with these arguments may run.
+func (h *handle) prepare(ctx context.Context, args []any) error {
+	if err := h.ready(ctx); err != nil {
+		return err
+	}
+	return checkTexts(args)
+}
+
 // exec runs a statement and returns how many rows it has changed.
 func (h *handle) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	if err := h.ready(ctx); err != nil {
+	if err := h.prepare(ctx, args); err != nil {
 		return 0, err
 	}
-	res, err := h.s.exec(ctx, query, args...)
-	if err != nil {
-		return 0, h.check(err)
+	n, err := h.s.exec(ctx, query, args...)
+	return n, h.check(err)
+}
+
+// later runs a statement of which nobody asks what it has changed.
+func (h *handle) later(ctx context.Context, query string, args ...any) error {
+	if err := h.prepare(ctx, args); err != nil {
+		return err
 	}
-	n, err := res.RowsAffected()
-	return n, h.check(h.s.dialect.wrap(err))
+	return h.check(h.s.later(ctx, nil, query, args...))
+}
+
+// run is exec for those who do not ask what has changed, but want to know of errors.
+func (h *handle) run(ctx context.Context, query string, args ...any) error {
+	if h.bulk {
+		return h.later(ctx, query, args...)
+	}
+	_, err := h.exec(ctx, query, args...)
+	return err
 }
 
 // insert runs an INSERT … ON CONFLICT DO NOTHING, which unlike one that fails lets a
 // transaction go on in every dialect. It returns ErrExists when nothing was inserted.
 func (h *handle) insert(ctx context.Context, query string, args ...any) error {
+	if h.bulk {
+		if err := h.prepare(ctx, args); err != nil {
+			return err
+		}
+		return h.check(h.s.later(ctx, store.ErrExists, query, args...))
+	}
 	n, err := h.exec(ctx, query, args...)
 	if err == nil && n == 0 {
 		return store.ErrExists
@@ -142,7 +191,7 @@ type scanner interface{ Scan(dest ...any) error }
 
 // each calls fn with each row of a query, until it fails.
 func (h *handle) each(ctx context.Context, fn func(scanner) error, query string, args ...any) (err error) {
-	if err := h.ready(ctx); err != nil {
+	if err := h.prepare(ctx, args); err != nil {
 		return err
 	}
 	rows, err := h.s.query(ctx, query, args...)
@@ -151,7 +200,7 @@ func (h *handle) each(ctx context.Context, fn func(scanner) error, query string,
 	}
 	defer func() {
 		if e := rows.Close(); err == nil {
-			err = h.check(h.s.dialect.wrap(e))
+			err = h.check(e)
 		}
 	}()
 	for rows.Next() {
@@ -162,7 +211,7 @@ func (h *handle) each(ctx context.Context, fn func(scanner) error, query string,
 			return err
 		}
 	}
-	return h.check(h.s.dialect.wrap(rows.Err()))
+	return h.check(rows.Err())
 }
 
 // list collects the rows of a query.

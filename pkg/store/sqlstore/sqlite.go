@@ -31,14 +31,11 @@ const (
 
 func sqliteDialect() *dialect {
 	return &dialect{
-		name:      "sqlite",
-		goose:     goose.DialectSQLite3,
-		rebind:    func(query string) string { return query },
-		classify:  classifySQLite,
-		begin:     "BEGIN IMMEDIATE",
-		beginRead: "BEGIN",
-		wipe:      "PRAGMA secure_delete = ON",
-		unwipe:    "PRAGMA secure_delete = FAST",
+		name:     "sqlite",
+		goose:    goose.DialectSQLite3,
+		classify: classifySQLite,
+		wipe:     "PRAGMA secure_delete = ON",
+		unwipe:   "PRAGMA secure_delete = FAST",
 	}
 }
 

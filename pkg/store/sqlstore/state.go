@@ -17,6 +17,9 @@ func (r reader) Counter(ctx context.Context, a store.Authority, name string) (in
 }
 
 func (t tx) AddCounter(ctx context.Context, a store.Authority, name string, delta int64) (int64, error) {
+	if name == store.CounterCA || name == store.CounterCRLNumber {
+		t.s.announce()
+	}
 	return one(ctx, t.handle, scalar[int64], `
 		INSERT INTO counter (authority, name, value) VALUES (?, ?, ?)
 		ON CONFLICT (authority, name) DO UPDATE SET value = counter.value + excluded.value
@@ -24,10 +27,9 @@ func (t tx) AddCounter(ctx context.Context, a store.Authority, name string, delt
 }
 
 func (t tx) loadCounter(ctx context.Context, c store.Counter) error {
-	_, err := t.exec(ctx, `
+	return t.run(ctx, `
 		INSERT INTO counter (authority, name, value) VALUES (?, ?, ?)
 		ON CONFLICT (authority, name) DO UPDATE SET value = excluded.value`, string(c.Authority), c.Name, c.Value)
-	return err
 }
 
 func (r reader) Setting(ctx context.Context, a store.Authority, name string) (string, error) {
@@ -41,8 +43,7 @@ func (t tx) DeleteSetting(ctx context.Context, a store.Authority, name string) e
 }
 
 func (t tx) PutSetting(ctx context.Context, a store.Authority, name, value string) error {
-	_, err := t.exec(ctx, `
+	return t.run(ctx, `
 		INSERT INTO setting (authority, name, value) VALUES (?, ?, ?)
 		ON CONFLICT (authority, name) DO UPDATE SET value = excluded.value`, string(a), name, value)
-	return err
 }

@@ -1,0 +1,39 @@
+package sqlstore
+
+import (
+	"net/url"
+	"strings"
+)
+
+// IsURL tells whether dsn is the address of a database server, not the path of a file.
+func IsURL(dsn string) bool {
+	scheme, _, found := strings.Cut(dsn, "://")
+	return found && (scheme == "postgres" || scheme == "postgresql")
+}
+
+// Redact returns dsn as it may be shown: a path as it is, a URL without its secrets, or without
+// anything but its scheme when it cannot be understood.
+func Redact(dsn string) string {
+	if !IsURL(dsn) {
+		return dsn
+	}
+	scheme, _, _ := strings.Cut(dsn, "://")
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return scheme + "://…"
+	}
+	if _, set := u.User.Password(); set {
+		u.User = url.User(u.User.Username())
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return scheme + "://…"
+	}
+	for name := range q {
+		if lower := strings.ToLower(name); strings.Contains(lower, "pass") && lower != "passfile" {
+			q.Del(name)
+		}
+	}
+	u.RawQuery, u.Fragment, u.RawFragment = q.Encode(), "", ""
+	return u.String()
+}
