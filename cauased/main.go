@@ -24,7 +24,7 @@ func main() {
 // SIGTERM.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(clock.System(), stdout, stderr)
-	return cli.Report(stderr, tool, cli.Run(ctx, app, canonicalArgs(args)))
+	return cli.Report(stderr, tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
 }
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
@@ -57,7 +57,15 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				Name:            "manage",
 				Usage:           "look into the database, and choose what is kept there",
 				HideHelpCommand: true,
-				Subcommands:     []*urfave.Command{auditCommand(clk, stdout), keyTypeCommand(clk, stdout)},
+				Subcommands: []*urfave.Command{
+					auditCommand(clk, stdout),
+					keyTypeCommand(clk, stdout),
+					importCaucaseCommand(clk, stdout, stderr),
+					importCACommand(clk, stdout, stderr),
+					importIdentityCommand(clk, stdout, stderr),
+					importCRLCommand(clk, stdout, stderr),
+					exportCACommand(clk, stdout, stderr),
+				},
 				Action: func(c *urfave.Context) error {
 					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")
 				},
