@@ -18,9 +18,8 @@ import (
 	"cauase/pkg/pki"
 )
 
-// Names of the ways to encrypt the session keys to a recipient. The first is the reference's, the
-// others are ours, so the reference cannot open a backup with them; it skips them as entries of
-// other users when it is given a key of its own kind.
+// Names of the ways to encrypt the session keys to a recipient. The first is the reference's, which
+// passes over entries for other recipients, whatever their cipher. The others are ours.
 const (
 	cipherRSA    = "rsa_oaep_sha1_mgf1_sha1"
 	cipherP256   = "hpke_p256_hkdf_sha256_aes256_gcm"

@@ -24,10 +24,12 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", dir + string(filepath.Separator), "cauase/cauased", "cauase/cauase"})
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
-		return 1
+	for name, folder := range map[string]string{"cauased": "cauased", "cauase": "cauase", "cauase-key-id": "keyid"} {
+		args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", filepath.Join(dir, name), "cauase/" + folder})
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
+			return 1
+		}
 	}
 	binDir = dir
 	// Settings of whoever runs the tests are none of theirs.
