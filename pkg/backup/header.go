@@ -4,6 +4,7 @@
 package backup
 
 import (
+	"bytes"
 	"crypto/aes"
 	"encoding/binary"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"io"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // magic is what a backup begins with.
@@ -45,6 +47,8 @@ var (
 	// ErrTooManyRecipients says that a backup was asked for more than MaxRecipients keys.
 	ErrTooManyRecipients = fmt.Errorf("a backup is for at most %d keys", MaxRecipients)
 )
+
+var errHeaderJSON = fmt.Errorf("%w: its header is not the JSON it should be", ErrNotBackup)
 
 // A Header says how a backup is encrypted, and to whom.
 type Header struct {
@@ -102,16 +106,38 @@ func readHeaderText(r io.Reader) ([]byte, error) {
 }
 
 func parseHeader(text []byte) (Header, error) {
-	var h Header
-	if err := json.Unmarshal(text, &h); err != nil {
-		return Header{}, fmt.Errorf("%w: its header is not the JSON it should be", ErrNotBackup)
+	var raw struct {
+		Cipher     Cipher         `json:"cipher"`
+		Recipients jsontext.Value `json:"key_list"`
 	}
-	for i, recipient := range h.Recipients {
-		if id, err := hex.DecodeString(recipient.KeyID); err != nil || len(id) != keyIDSize {
-			return Header{}, fmt.Errorf("%w: recipient %d has a key identifier that is none", ErrNotBackup, i+1)
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return Header{}, errHeaderJSON
+	}
+	recipients, err := parseRecipients(raw.Recipients)
+	return Header{Cipher: raw.Cipher, Recipients: recipients}, err
+}
+
+// parseRecipients stops at the first that is none, before millions of empty ones take a hundred
+// times the memory of the text.
+func parseRecipients(text jsontext.Value) (all []Recipient, err error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(text))
+	if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
+		return nil, errHeaderJSON
+	}
+	for d.PeekKind() != ']' {
+		var r Recipient
+		if err := json.UnmarshalDecode(d, &r); err != nil {
+			return nil, errHeaderJSON
+		}
+		all = append(all, r)
+		if id, err := hex.DecodeString(r.KeyID); err != nil || len(id) != keyIDSize {
+			return nil, fmt.Errorf("%w: recipient %d has a key identifier that is none", ErrNotBackup, len(all))
 		}
 	}
-	return h, nil
+	return all, nil
 }
 
 // iv returns the initialisation vector, if the payload is encrypted in the one known way.

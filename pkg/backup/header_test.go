@@ -55,6 +55,11 @@ func TestReadHeaderRefuses(t *testing.T) {
 		{"not JSON", string(container("hello")), "not the JSON"},
 		{"more than JSON", string(container("{}{}")), "not the JSON"},
 		{"a list", string(container("[]")), "not the JSON"},
+		{"no list of keys", string(container(`{"key_list":{}}`)), "not the JSON"},
+		{"keys that are null", string(container(`{"key_list":null}`)), "not the JSON"},
+		{"a key that is none", string(container(`{"key_list":[7]}`)), "not the JSON"},
+		{"a list twice", string(container(`{"key_list":[],"key_list":[]}`)), "not the JSON"},
+		{"deep", string(container(`{"x":` + strings.Repeat("[", 1<<20))), "not the JSON"},
 		{"identifier that is not hexadecimal", string(container(`{"key_list":[{"id":"zz"}]}`)), "recipient 1"},
 		{"identifier for a terminal", string(container(`{"key_list":[{"id":"\u001b[2J"}]}`)), "recipient 1"},
 		{"identifier of the wrong size", string(container(`{"key_list":[{"id":"` + alice + `"},{"id":"aabb"}]}`)), "recipient 2"},
@@ -85,6 +90,20 @@ func TestReadHeaderAllocatesLittle(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if each := (after.TotalAlloc - before.TotalAlloc) / 100; each > 64<<10 {
 		t.Errorf("%d bytes allocated for a file of %d", each, len(data))
+	}
+}
+
+// Neither do millions of recipients that are none.
+func TestReadHeaderOfEmptyRecipients(t *testing.T) {
+	data := container(`{"key_list":[` + strings.Repeat("{},", MaxHeaderSize/3-10) + `{}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := ReadHeader(bytes.NewReader(data)); !errors.Is(err, ErrNotBackup) {
+		t.Error(err)
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 8*MaxHeaderSize {
+		t.Errorf("%d bytes allocated for a header of %d", used, len(data))
 	}
 }
 

@@ -5,12 +5,15 @@ package interop
 import (
 	"bytes"
 	"crypto"
+	"database/sql"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite"
 
 	"cauase/pkg/backup"
 	"cauase/pkg/pki"
@@ -122,10 +125,9 @@ func TestBackupsAreReadByAnIndependentReader(t *testing.T) {
 }
 
 // referenceBackup has a reference daemon make a backup for a user, alice, whose key and
-// certificate are in alice.pem.
-func referenceBackup(t *testing.T) (d *desk, name string) {
+// certificate are in alice.pem. again makes another.
+func referenceBackup(t *testing.T) (d *desk, name string, again func() string) {
 	t.Helper()
-	folder := t.TempDir()
 	// It looks for users when it starts, then after an hour.
 	daemon := startReference(t)
 	d = daemon.desk(t)
@@ -133,31 +135,61 @@ func referenceBackup(t *testing.T) (d *desk, name string) {
 	if !daemon.terminate() {
 		t.Fatal("caucased does not end")
 	}
-	again := background(t, daemon.cmd.Dir, filepath.Join(programs.reference, "caucased"),
-		"--netloc", daemon.netloc, "--backup-directory", folder)
-	eventually(t, time.Minute, func() string {
-		if found, _ := filepath.Glob(filepath.Join(folder, "*.sql.caucased")); len(found) == 1 {
-			name = found[0]
-			return ""
+	again = func() string {
+		t.Helper()
+		folder, err := os.MkdirTemp(d.dir, "backups")
+		if err != nil {
+			t.Fatal(err)
 		}
-		return "there is no backup"
-	})
-	if !again.terminate() {
-		t.Fatal("caucased does not end")
+		p := background(t, daemon.cmd.Dir, filepath.Join(programs.reference, "caucased"),
+			"--netloc", daemon.netloc, "--backup-directory", folder)
+		var found []string
+		eventually(t, time.Minute, func() string {
+			if found, _ = filepath.Glob(filepath.Join(folder, "*.sql.caucased")); len(found) == 1 {
+				return ""
+			}
+			return "there is no backup"
+		})
+		if !p.terminate() {
+			t.Fatal("caucased does not end")
+		}
+		return filepath.Join(filepath.Base(folder), filepath.Base(found[0]))
 	}
-	content, err := os.ReadFile(name)
+	return d, again(), again
+}
+
+// The reference ends a dump of whole chunks after the HMAC of the last one.
+func TestReferenceBackupOfAWholeChunk(t *testing.T) {
+	needReference(t)
+	d, first, again := referenceBackup(t)
+	alice := d.readKey("alice.pem")
+	db, err := sql.Open("sqlite", filepath.Join(d.ca.cmd.Dir, "caucase.sqlite"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.write("theirs.backup", content)
-	return d, "theirs.backup"
+	defer db.Close()
+	missing := chunk - len(d.opens(first, alice)) - len("INSERT INTO \"casconfig\" VALUES('padding','');\x00")
+	if _, err := db.Exec("INSERT INTO casconfig VALUES ('padding', ?)", strings.Repeat("x", missing)); err != nil {
+		t.Fatal(err)
+	}
+	name := again()
+	if got := d.opens(name, alice); len(got) != chunk {
+		t.Fatalf("a dump of %d bytes, which is no whole chunk", len(got))
+	}
+	content := bytes.NewReader(d.read(name))
+	if _, err := backup.ReadHeader(content); err != nil {
+		t.Fatal(err)
+	}
+	if content.Len() != chunk+32+16 {
+		t.Errorf("a payload of %d bytes", content.Len())
+	}
 }
 
 // Backups of the reference open with ours; what was in one, sealed by us, restores with the
 // reference's tool, users of other kinds among the recipients or not, and at any length.
 func TestBackupsAreExchanged(t *testing.T) {
 	needReference(t)
-	d, theirs := referenceBackup(t)
+	d, theirs, _ := referenceBackup(t)
 	alice := d.readKey("alice.pem")
 	sql := d.opens(theirs, alice)
 	if !bytes.HasPrefix(sql, []byte("BEGIN TRANSACTION;\x00")) || !bytes.HasSuffix(sql, []byte("COMMIT;\x00")) {
