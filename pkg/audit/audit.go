@@ -64,6 +64,7 @@ const (
 	LockAuto   Action = "auto-approve.lock"
 	MakeCRL    Action = "crl.generate"
 	SetKeyType Action = "ca.next-key-type"
+	CopyDB     Action = "database.copy"
 	TakeBackup Action = "backup.take"
 	Restore    Action = "backup.restore"
 	ImportCA   Action = "ca.import"

@@ -1,0 +1,148 @@
+package manage
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+func wrong(format string, args ...any) problem { return problem{Wrong, fmt.Sprintf(format, args...)} }
+func odd(format string, args ...any) problem   { return problem{Odd, fmt.Sprintf(format, args...)} }
+
+// A caInfo is a CA that has been read.
+type caInfo struct {
+	row store.CA
+	crt *x509.Certificate // nil if it cannot be parsed
+}
+
+// disowned tells whether a CA was put aside before its time: one that was made while the clock was
+// ahead. The CA after it succeeds the one before it.
+func (i *caInfo) disowned(now time.Time) bool { return i.row.Key == nil && !now.After(i.row.NotAfter) }
+
+// ca checks a CA, and remembers it for what it has signed.
+func (c *checker) ca(v store.CA) []problem {
+	t := c.tally(v.Authority)
+	info := &caInfo{row: v}
+	before := t.cas
+	t.cas = append(t.cas, info)
+	c.cas[caRef{v.Authority, v.ID}] = info
+	crt, err := x509.ParseCertificate(v.Certificate)
+	if err != nil {
+		return []problem{wrong("its certificate cannot be parsed: %v", err)}
+	}
+	info.crt = crt
+	problems := caCertificate(v, crt)
+	problems = append(problems, c.caKey(info)...)
+	problems = append(problems, c.link(info, before)...)
+	for _, older := range before {
+		if older.crt != nil && bytes.Equal(older.row.KeyID, v.KeyID) {
+			problems = append(problems, wrong("it has the key identifier of CA %d", older.row.ID))
+		}
+	}
+	if n := len(before); n > 0 && v.CreatedAt.Before(before[n-1].row.CreatedAt) {
+		problems = append(problems, odd("it is older than CA %d, which was stored before", before[n-1].row.ID))
+	}
+	return append(problems, c.future("the time when it was made", v.CreatedAt)...)
+}
+
+func caCertificate(v store.CA, crt *x509.Certificate) (problems []problem) {
+	if !crt.BasicConstraintsValid || !crt.IsCA {
+		problems = append(problems, wrong("its certificate is not one of a CA"))
+	}
+	if !bytes.Equal(crt.RawSubject, crt.RawIssuer) || crt.CheckSignature(crt.SignatureAlgorithm, crt.RawTBSCertificate, crt.Signature) != nil {
+		problems = append(problems, wrong("its certificate is not signed by its own key"))
+	}
+	if problem := sameTimes(v.NotBefore, v.NotAfter, crt); problem != nil {
+		problems = append(problems, *problem)
+	}
+	id := crt.SubjectKeyId
+	if len(id) == 0 {
+		id, _ = pki.KeyID(crt.PublicKey) // nil is not equal either
+	}
+	if !bytes.Equal(id, v.KeyID) {
+		problems = append(problems, wrong("its key identifier is %x, and that of its certificate %x", v.KeyID, id))
+	}
+	return problems
+}
+
+// sameTimes compares whole seconds, which is what certificates hold.
+func sameTimes(notBefore, notAfter time.Time, crt *x509.Certificate) *problem {
+	if notBefore.Unix() == crt.NotBefore.Unix() && notAfter.Unix() == crt.NotAfter.Unix() {
+		return nil
+	}
+	p := wrong("it is recorded as valid from %s to %s, and its certificate says from %s to %s",
+		notBefore.Format(time.RFC3339), notAfter.Format(time.RFC3339),
+		crt.NotBefore.Format(time.RFC3339), crt.NotAfter.Format(time.RFC3339))
+	return &p
+}
+
+func (c *checker) caKey(i *caInfo) []problem {
+	if i.row.Key == nil {
+		if i.disowned(c.now) {
+			return []problem{odd("its private key is gone, although its certificate is valid until %s: nothing can be signed with it",
+				i.row.NotAfter.Format(time.RFC3339))}
+		}
+		return nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(i.row.Key)
+	if err != nil {
+		return []problem{wrong("its private key cannot be parsed")} // and the key not be quoted
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok || !pki.SameKey(signer.Public(), i.crt.PublicKey) {
+		return []problem{wrong("its private key belongs to another certificate")}
+	}
+	return nil
+}
+
+// link checks that the CA before has vouched for this one: by it, hosts that know the one come to
+// trust the other.
+func (c *checker) link(i *caInfo, before []*caInfo) []problem {
+	var last *caInfo
+	for _, older := range before {
+		if !older.disowned(c.now) {
+			last = older
+		}
+	}
+	switch {
+	case i.row.Link == nil && (len(before) == 0 || i.row.Authority == store.HTTPS || last == nil):
+		return nil // the HTTPS CA is made anew when the daemon moves
+	case i.row.Link == nil:
+		return []problem{odd("CA %d does not vouch for it: hosts that trust that one only cannot come to trust this one by themselves", last.row.ID)}
+	}
+	e, err := envelope.Parse(i.row.Link)
+	if err != nil {
+		return []problem{wrong("its link cannot be parsed: %v", err)}
+	}
+	payload, err := envelope.DecodeLink(e.Payload())
+	if err != nil {
+		return []problem{wrong("its link cannot be parsed: %v", err)}
+	}
+	successor, err := pki.ParseCertificatePEM([]byte(payload.NewPEM))
+	if err != nil || !bytes.Equal(successor.Raw, i.crt.Raw) {
+		return []problem{wrong("its link leads to another certificate")}
+	}
+	old, err := pki.ParseCertificatePEM([]byte(payload.OldPEM))
+	if err != nil {
+		return []problem{wrong("its link starts at something else than a certificate")}
+	}
+	for _, older := range before {
+		if older.crt == nil || !bytes.Equal(older.crt.Raw, old.Raw) {
+			continue
+		}
+		if err := e.Verify(older.crt.PublicKey); err != nil {
+			return []problem{wrong("its link is not signed by CA %d: %v", older.row.ID, err)}
+		}
+		if older != last && last != nil {
+			return []problem{odd("its link starts at CA %d and not at CA %d, the one before", older.row.ID, last.row.ID)}
+		}
+		return nil
+	}
+	return []problem{wrong("its link starts at a certificate that is not one of an older CA here")}
+}

@@ -1,0 +1,205 @@
+package manage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"runtime"
+	"slices"
+	"sync"
+
+	"cauase/pkg/dump"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+func (c *checker) request(v store.Request) []problem {
+	t := c.tally(v.Authority)
+	t.pending++
+	problems := c.future("when it was received", v.ReceivedAt)
+	req, err := pki.ParseRequest(v.PEM)
+	if err != nil {
+		return append(problems, wrong("it cannot be parsed: %v", err))
+	}
+	if !bytes.Equal(req.Digest[:], v.Digest) {
+		problems = append(problems, wrong("its digest is that of another request"))
+	}
+	if !bytes.Equal(req.KeyID, v.KeyID) {
+		problems = append(problems, wrong("its key identifier is %x, and that of its key %x", v.KeyID, req.KeyID))
+	}
+	if req.Subject != v.Subject || !slices.Equal(req.SANs, v.SANs) {
+		problems = append(problems, wrong("it asks for other names than are shown"))
+	}
+	return problems
+}
+
+// certificateSeen counts a certificate and sees to it that it is verified.
+func (c *checker) certificateSeen(v store.Certificate) {
+	switch v.Method {
+	case store.Signed, store.AutoSigned, store.TemplateSign:
+		c.tally(v.Authority).signed++
+	}
+	if c.issued == nil {
+		c.issued = newVerifier(c)
+	}
+	c.issued.add(v)
+}
+
+// certificatesSeen waits until all certificates so far are verified.
+func (c *checker) certificatesSeen() {
+	if c.issued != nil {
+		c.issued.finish()
+		c.issued = nil
+	}
+}
+
+// certificate checks an issued certificate. It is called from several goroutines, and changes nothing.
+func (c *checker) certificate(v store.Certificate) []problem {
+	ca := c.cas[caRef{v.Authority, v.CAID}]
+	crt, err := pki.ParseCertificateDER(v.DER)
+	if err != nil {
+		return []problem{wrong("it cannot be parsed: %v", err)}
+	}
+	var problems []problem
+	add := func(p ...problem) { problems = append(problems, p...) }
+	switch {
+	case ca == nil:
+		add(wrong("its authority has no CA %d", v.CAID))
+	case ca.crt != nil:
+		add(issuedBy(crt, ca)...)
+	}
+	if crt.IsCA {
+		add(wrong("it is a certificate of a CA"))
+	}
+	if v.Serial == nil || crt.SerialNumber.Cmp(v.Serial) != 0 {
+		add(wrong("it is recorded with serial %v, and has %v", v.Serial, crt.SerialNumber))
+	}
+	if p := sameTimes(v.NotBefore, v.NotAfter, crt); p != nil {
+		add(*p)
+	}
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil || !bytes.Equal(keyID, v.KeyID) {
+		add(wrong("its key identifier is %x, and that of its key %x", v.KeyID, keyID))
+	}
+	if pki.SubjectString(crt.RawSubject) != v.Subject || !slices.Equal(pki.SANStrings(crt.Extensions), v.SANs) {
+		add(wrong("it has other names than are shown"))
+	}
+	switch v.Method {
+	case store.Signed, store.AutoSigned, store.Renewed, store.Internal, store.TemplateSign:
+	default:
+		add(odd("this version does not know the way %q in which it was issued", v.Method))
+	}
+	add(c.future("when it was issued", v.IssuedAt)...)
+	add(answered(v, crt)...)
+	return problems
+}
+
+func issuedBy(crt *x509.Certificate, ca *caInfo) (problems []problem) {
+	if !bytes.Equal(crt.RawIssuer, ca.crt.RawSubject) {
+		problems = append(problems, wrong("its issuer is not CA %d", ca.row.ID))
+	}
+	if id := crt.AuthorityKeyId; len(id) > 0 && !bytes.Equal(id, ca.crt.SubjectKeyId) && !bytes.Equal(id, ca.crt.AuthorityKeyId) {
+		problems = append(problems, wrong("its authority key identifier is not that of CA %d", ca.row.ID))
+	}
+	if err := crt.CheckSignatureFrom(ca.crt); err != nil {
+		problems = append(problems, wrong("its signature does not verify with CA %d: %v", ca.row.ID, err))
+	}
+	if crt.NotAfter.After(ca.crt.NotAfter) || crt.NotBefore.Before(ca.crt.NotBefore) {
+		problems = append(problems, odd("it is valid at times when CA %d is not", ca.row.ID))
+	}
+	return problems
+}
+
+// answered compares a certificate with the request that it answers. The signature of the request
+// was verified when it came.
+func answered(v store.Certificate, crt *x509.Certificate) []problem {
+	if v.CSR == nil {
+		return nil
+	}
+	block, _ := pem.Decode(v.CSR)
+	if block == nil {
+		return []problem{wrong("its request cannot be parsed")}
+	}
+	if digest := sha256.Sum256(block.Bytes); !bytes.Equal(digest[:], v.CSRDigest) {
+		return []problem{wrong("its request has another digest")}
+	}
+	req, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return []problem{wrong("its request cannot be parsed: %v", err)}
+	}
+	if !pki.SameKey(req.PublicKey, crt.PublicKey) {
+		return []problem{wrong("its request is for another key")}
+	}
+	return nil
+}
+
+// A verifier checks certificates on all processors, and reports in their order. It holds a few
+// batches of them at once.
+type verifier struct {
+	c       *checker
+	open    []store.Certificate // the batch that is being filled
+	work    chan *batch
+	order   chan *batch
+	workers sync.WaitGroup
+	told    chan struct{} // closed when all was reported
+}
+
+type batch struct {
+	rows     []store.Certificate
+	problems [][]problem
+	done     chan struct{}
+}
+
+const batchSize = 64
+
+func newVerifier(c *checker) *verifier {
+	n := runtime.GOMAXPROCS(0)
+	v := &verifier{c: c, work: make(chan *batch, n), order: make(chan *batch, 2*n), told: make(chan struct{})}
+	for range n {
+		v.workers.Go(func() {
+			for b := range v.work {
+				for i := range b.rows {
+					b.problems[i] = c.certificate(b.rows[i])
+				}
+				close(b.done)
+			}
+		})
+	}
+	go func() {
+		defer close(v.told)
+		for b := range v.order {
+			<-b.done
+			for i, problems := range b.problems {
+				if len(problems) > 0 {
+					c.report(dump.Describe(b.rows[i]), problems...)
+				}
+			}
+		}
+	}()
+	return v
+}
+
+func (v *verifier) add(row store.Certificate) {
+	if v.open = append(v.open, row); len(v.open) == batchSize {
+		v.send()
+	}
+}
+
+func (v *verifier) send() {
+	b := &batch{v.open, make([][]problem, len(v.open)), make(chan struct{})}
+	v.open = nil
+	v.order <- b
+	v.work <- b
+}
+
+// finish waits until all has been reported. Nothing may be added any more.
+func (v *verifier) finish() {
+	if len(v.open) > 0 {
+		v.send()
+	}
+	close(v.work)
+	v.workers.Wait()
+	close(v.order)
+	<-v.told
+}

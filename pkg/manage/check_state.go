@@ -1,0 +1,137 @@
+package manage
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// counters are those that authorities keep.
+func counters() []string {
+	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterCA}
+}
+
+func counter(v store.Counter) []problem {
+	if v.Value < 0 {
+		return []problem{wrong("it is negative: %d", v.Value)}
+	}
+	for _, name := range counters() {
+		if v.Name == name && v.Authority != "" {
+			return nil
+		}
+	}
+	return []problem{odd("this version does not know it")}
+}
+
+func setting(v store.Setting) []problem {
+	switch v.Name {
+	case store.SettingAutoApprove:
+		if n, err := strconv.Atoi(v.Value); err != nil || n < 0 {
+			return []problem{wrong("%.40q is not a number of requests", v.Value)}
+		}
+	case store.SettingNextKeyType:
+		if _, err := pki.ParseKeyType(v.Value); err != nil {
+			return []problem{wrong("%.40q is not a type of key", v.Value)}
+		}
+	default:
+		return []problem{odd("this version does not know it")}
+	}
+	return nil
+}
+
+// revocation checks a revocation by itself, and adds it to the list that is to be verified.
+func (c *checker) revocation(v store.Revocation) []problem {
+	problems := c.future("its time", v.RevokedAt)
+	if v.KeepUntil.Before(v.RevokedAt) {
+		problems = append(problems, odd("it is kept until %s, before it was made", v.KeepUntil.Format(time.RFC3339)))
+	}
+	t := c.tally(v.Authority)
+	if _, err := pki.ParseReason(pki.ReasonName(v.Reason)); err != nil {
+		problems = append(problems, wrong("there is no reason %d", v.Reason))
+	}
+	if !t.listed || t.broken {
+		return problems
+	}
+	entries, err := pki.AppendRevoked(t.entries, v.Serial, v.RevokedAt, v.Reason)
+	if err != nil {
+		t.broken = true
+		return append(problems, wrong("no list can hold it: %v", err))
+	}
+	t.entries = entries
+	return problems
+}
+
+// revokedCertificate compares a revocation with its certificate.
+func revokedCertificate(v store.Revocation, crt store.Certificate) (problems []problem) {
+	if v.KeyID != nil && !bytes.Equal(v.KeyID, crt.KeyID) {
+		problems = append(problems, wrong("it names another key than certificate %d has", crt.ID))
+	}
+	if v.KeyID == nil && v.Reason == store.KeyCompromise {
+		problems = append(problems, odd("it does not name the compromised key, that of certificate %d: it could be certified again", crt.ID))
+	}
+	if v.KeepUntil.Before(crt.NotAfter) {
+		problems = append(problems, wrong("it is kept until %s, and certificate %d is valid until %s",
+			v.KeepUntil.Format(time.RFC3339), crt.ID, crt.NotAfter.Format(time.RFC3339)))
+	}
+	return problems
+}
+
+// crlSeen remembers a list until the revocations have been read.
+func (c *checker) crlSeen(v store.CRL) []problem {
+	c.crls = append(c.crls, v)
+	t := c.tally(v.Authority)
+	t.listed = t.listed || t.current(v)
+	return nil
+}
+
+// current tells whether the entries of a list are the revocations as they are now. An older one,
+// which has to be made anew, cannot be verified any more.
+func (t *tally) current(v store.CRL) bool {
+	return v.Number == t.counters[store.CounterCRLNumber] && v.Pruned == t.counters[store.CounterPruned]
+}
+
+// crl checks a list, after all revocations have been read.
+func (c *checker) crl(v store.CRL) (problems []problem) {
+	t := c.tally(v.Authority)
+	add := func(p problem) { problems = append(problems, p) }
+	if last := t.counters[store.CounterCRLNumber]; v.Number > last || v.Number < 1 {
+		add(wrong("its number is %d, and the last one given out %d", v.Number, last))
+	}
+	if last := t.counters[store.CounterPruned]; v.Pruned > last || v.Pruned < 0 {
+		add(wrong("%d batches of old entries were dropped before it was made, and %d to this day", v.Pruned, last))
+	}
+	if !v.NextUpdate.After(v.ThisUpdate) {
+		add(wrong("it ends at %s, before it begins", v.NextUpdate.Format(time.RFC3339)))
+	}
+	problems = append(problems, c.future("its time", v.ThisUpdate)...)
+	ca := c.cas[caRef{v.Authority, v.CAID}]
+	switch {
+	case ca == nil:
+		add(wrong("its authority has no CA %d", v.CAID))
+	case ca.crt != nil && t.current(v) && !t.broken:
+		_, err := pki.AssembleCRL(pki.CRLTemplate{Issuer: ca.crt, Number: v.Number,
+			ThisUpdate: v.ThisUpdate, NextUpdate: v.NextUpdate, Entries: t.entries}, v.Signature)
+		if err != nil {
+			add(wrong("its signature is not one of CA %d over the revocations there are: %v", v.CAID, err))
+		}
+	}
+	return problems
+}
+
+// sums compares what an authority has counted with what there is.
+func (c *checker) sums(t *tally) (problems []problem) {
+	if n := t.counters[store.CounterCA]; n < int64(len(t.cas)) {
+		problems = append(problems, wrong("counter %s is %d, and there are %d CAs", store.CounterCA, n, len(t.cas)))
+	}
+	switch n := t.counters[store.CounterReceivedCSR]; {
+	case n < t.pending:
+		problems = append(problems, wrong("counter %s is %d, and %d requests are pending", store.CounterReceivedCSR, n, t.pending))
+	case n < t.pending+t.signed:
+		problems = append(problems, odd("counter %s is %d, and there are %d requests, pending or signed: more may be approved without asking than should be",
+			store.CounterReceivedCSR, n, t.pending+t.signed))
+	}
+	return problems
+}
