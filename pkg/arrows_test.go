@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"probe":             {"client", "clock", "pki"},
 	"client/clienttest": {"clock", "envelope", "pki"},
 	"updater":           {"client", "clock", "pemfile", "pki"},
+	"cluster":           {}, // tests only
 	"fleet":             {}, // tests only
 	"archive":           {"audit", "backup", "clock", "dump", "pki", "store"},
 	"server":            {"audit", "ca", "clock", "envelope", "pemfile", "pki", "store"},

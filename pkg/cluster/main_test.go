@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/pgtest"
+)
+
+// bin holds the daemon under test.
+var bin string
+
+// postgres is a cluster that tests share which leave it alone.
+var postgres = pgtest.Shared(pgtest.Options{})
+
+// patience is how long anything is waited for, as machines that run tests are busy.
+const patience = time.Minute
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "cauase-cluster-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", filepath.Join(dir, "cauased"), "cauase/cauased"})
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
+		return 1
+	}
+	bin = dir
+	for _, v := range os.Environ() {
+		// Settings of whoever runs the tests are none of theirs.
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "CAUASED_") || strings.HasPrefix(name, "PG") {
+			os.Unsetenv(name)
+		}
+	}
+	return m.Run()
+}
+
+// soak is how many times as long loads last in `make soak`.
+func soak() time.Duration {
+	if os.Getenv("CAUASE_SOAK") == "" {
+		return 1
+	}
+	return 20
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package cluster
+
+// The daemon's races are of interest, too.
+var raceFlags = []string{"-race"}
