@@ -65,6 +65,9 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					importIdentityCommand(clk, stdout, stderr),
 					importCRLCommand(clk, stdout, stderr),
 					exportCACommand(clk, stdout, stderr),
+					backupCommand(clk, stdout, stderr),
+					restoreCommand(clk, stdout, stderr),
+					drillCommand(clk, stdout, stderr),
 				},
 				Action: func(c *urfave.Context) error {
 					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")

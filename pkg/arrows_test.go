@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"envelope":          {"pki"},
 	"pemfile":           {"pki"},
 	"cli":               {"pki"},
-	"manage":            {"audit", "caucase", "dump", "envelope", "pki", "rollover", "store"},
+	"manage":            {"archive", "audit", "backup", "ca", "caucase", "clock", "dump", "envelope", "pki", "rollover", "store"},
 	"metrics":           {},
 	"store":             {"audit"},
 	"store/sqlstore":    {"store", "audit"},

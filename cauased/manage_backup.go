@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/signal"
+	"syscall"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/archive"
+	"cauase/pkg/audit"
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// backupCommand takes one backup now. It may do so while the daemon runs.
+func backupCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:      "backup",
+		Usage:     "take a backup, encrypted to all users",
+		ArgsUsage: "DIRECTORY|FILE",
+		Description: "Writes everything in the database into a new file, which any user whose certificate is valid\n" +
+			"now can decrypt with its key, reads it back and verifies it. In a DIRECTORY it gets a name from the\n" +
+			"time; a FILE must not be there yet. The daemon need not be stopped. Its own backups, which it takes\n" +
+			"with --" + flagBackupDirectory + ", go on as scheduled; if DIRECTORY is where it keeps them, this one counts.\n\n" +
+			"Example:\n" +
+			"  cauased manage backup --db cauase.sqlite /media/usb",
+		HideHelpCommand: true,
+		Flags: []urfave.Flag{
+			dbFlag(),
+			&urfave.BoolFlag{Name: "json", Usage: "print what was written as a JSON object"},
+		},
+		Action: func(c *urfave.Context) error {
+			if c.NArg() != 1 {
+				return cli.WithHint(errors.New("one directory or file is needed, after the options"), "see cauased manage backup --help")
+			}
+			b, err := takeBackup(c, clk)
+			if err != nil {
+				return err
+			}
+			for _, x := range b.Excluded {
+				fmt.Fprintf(stderr, "%s: warning: %s\n", tool, pki.EscapeText(fmt.Sprintf("user %s, serial %s, cannot decrypt it: %s", x.Subject, x.Serial, x.Why)))
+			}
+			return printBackup(stdout, b, c.Bool("json"))
+		},
+	}
+}
+
+func takeBackup(c *urfave.Context, clk clock.Clock) (_ archive.Backup, err error) {
+	db, err := openExisting(c)
+	if err != nil {
+		return archive.Backup{}, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	ctx, done := untilSignal(c.Context)
+	defer done()
+	b, err := archive.Take(ctx, db, clk, cli.Version(), c.Args().First())
+	switch {
+	case errors.Is(err, archive.ErrNoUser):
+		return b, cli.WithHint(err, "become a user first: cauase --mode user request")
+	case errors.Is(err, fs.ErrExist):
+		return b, cli.WithHint(fmt.Errorf("backup: %w", err), "a backup replaces nothing: give another name, or a directory")
+	case err != nil:
+		return b, fmt.Errorf("backup: %w", err)
+	}
+	return b, db.Update(ctx, func(tx store.Tx) error {
+		return b.Audit(ctx, tx, clk.Now(), audit.Actor{Kind: audit.Operator})
+	})
+}
+
+// untilSignal ends with the first SIGINT or SIGTERM, so that what is under way can clean up. A second
+// one is not waited for.
+func untilSignal(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(parent, syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+type backupJSON struct {
+	File       string    `json:"file"`
+	Time       time.Time `json:"time"`
+	Size       int64     `json:"size"`
+	Rows       int64     `json:"rows"`
+	Recipients int       `json:"recipients"`
+	Excluded   []string  `json:"excluded"` // serials, decimal
+	Seconds    float64   `json:"duration_seconds"`
+}
+
+func printBackup(w io.Writer, b archive.Backup, asJSON bool) error {
+	if !asJSON {
+		p := printer{w: w}
+		p.line("%s: %d bytes, %d rows, for %s; verified", b.Path, b.Size, b.Rows.Rows(), plural(b.Recipients, "user"))
+		return p.err
+	}
+	out := backupJSON{b.Path, b.At.UTC(), b.Size, b.Rows.Rows(), b.Recipients, []string{}, b.Took.Seconds()}
+	for _, x := range b.Excluded {
+		out.Excluded = append(out.Excluded, x.Serial.String())
+	}
+	return json.NewEncoder(w).Encode(out)
+}

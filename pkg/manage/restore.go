@@ -1,0 +1,247 @@
+package manage
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"time"
+
+	"cauase/pkg/archive"
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// crlJump is by how much revocation lists are numbered ahead after a restore. Hosts refuse a list with a
+// lower number than theirs, and nobody knows the numbers that were published after the backup. Each is
+// one committed transaction, of which no database does more than some thousands a second: at ten
+// thousand a second, without a pause, it takes three and a half years to come so far. Numbers have 63 bits,
+// room for eight million restores.
+const crlJump = 1 << 40
+
+// A Restoration is what is to be restored, and who restores it.
+type Restoration struct {
+	Backup  Sealed
+	Request *pki.Request // of the key that the user has from now on
+
+	// Span is the validity of the user's new certificate; 0: that of the old one.
+	Span time.Duration
+
+	// Stage, when set, gets the new certificate, PEM, as the last step before everything is committed.
+	Stage func(crtPEM []byte) error
+
+	Progress Progress
+}
+
+// Restored tells what was restored.
+type Restored struct {
+	Contents
+	Certificate []byte   `json:"-"`                // the user's new one, PEM
+	ID          int64    `json:"certificate_id"`   // its id
+	Revoked     string   `json:"revoked_serial"`   // of the certificate that opened the backup, decimal
+	CRLNumbers  []Number `json:"crl_numbers_from"` // of the next revocation lists, at least
+}
+
+// A Number is one of an authority.
+type Number struct {
+	Authority store.Authority `json:"authority"`
+	Number    int64           `json:"number"`
+}
+
+// Restore fills a store that holds nothing, store.ErrExists otherwise, with what a backup holds. The
+// user whose key opens it gives that key up: the certificate moves to the key of the request, and what has
+// the old key is revoked, as it may have been in many hands to come to this. An expired user may restore,
+// too: a backup outlives certificates, and the key has shown itself by opening it.
+//
+// All of it is one transaction.
+func Restore(ctx context.Context, st store.Store, clk clock.Clock, in Restoration) (Restored, error) {
+	if pki.SameKey(in.Backup.Key.Public(), in.Request.CSR.PublicKey) {
+		return Restored{}, ca.ErrKeyKept
+	}
+	var done Restored
+	err := st.Update(ctx, func(tx store.Tx) (err error) {
+		done, err = in.restore(ctx, tx, clk)
+		return err
+	})
+	return done, err
+}
+
+func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock) (Restored, error) {
+	now := clk.Now()
+	s, contents, err := in.Backup.load(ctx, tx, now, in.Progress)
+	if err != nil {
+		return Restored{}, err
+	}
+	done := Restored{Contents: contents}
+	if done.CRLNumbers, err = jump(ctx, tx); err != nil {
+		return done, err
+	}
+	if err := archive.Forget(ctx, tx); err != nil {
+		return done, err
+	}
+	crt, row, err := s.user()
+	if err != nil {
+		return done, err
+	}
+	operator := audit.Actor{Kind: audit.Operator}
+	if err := tx.AppendAudit(ctx, restoredEntry(now, operator, done, in.Backup)); err != nil {
+		return done, err
+	}
+	if done.Certificate, err = in.replace(ctx, tx, clk, operator, crt, row); err != nil {
+		return done, err
+	}
+	done.Revoked = crt.SerialNumber.String()
+	issued, err := tx.CertificateByCSR(ctx, store.Users, in.Request.Digest[:])
+	if err != nil {
+		return done, err
+	}
+	done.ID = issued.ID
+	if in.Stage == nil {
+		return done, nil
+	}
+	return done, in.Stage(done.Certificate)
+}
+
+// load fills tx with what the backup holds.
+func (s Sealed) load(ctx context.Context, tx store.Tx, now time.Time, progress Progress) (*survey, Contents, error) {
+	o, err := s.open()
+	if err != nil {
+		return nil, Contents{}, err
+	}
+	defer o.close()
+	seen, err := newSurvey(now, s)
+	if err != nil {
+		return nil, Contents{}, err
+	}
+	if err := tx.Load(ctx, seen.watch(o.rows(ctx, now), progress.follow("restoring"))); err != nil {
+		return nil, Contents{}, err
+	}
+	contents, err := seen.contents(o)
+	return seen, contents, err
+}
+
+// Inspect reads a backup to its end, verifies and parses all of it, and says what it holds. It
+// changes nothing.
+func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progress) (Contents, error) {
+	o, err := backup.open()
+	if err != nil {
+		return Contents{}, err
+	}
+	defer o.close()
+	seen, err := newSurvey(now, backup)
+	if err != nil {
+		return Contents{}, err
+	}
+	for _, err := range seen.watch(o.rows(ctx, now), progress.follow("reading")) {
+		if err != nil {
+			return Contents{}, err
+		}
+	}
+	return seen.contents(o)
+}
+
+// jump numbers the next revocation lists of every authority ahead of all that may have been published.
+func jump(ctx context.Context, tx store.Tx) ([]Number, error) {
+	var numbers []Number
+	for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+		switch cas, err := tx.CAs(ctx, name); {
+		case err != nil:
+			return nil, err
+		case len(cas) == 0:
+			continue
+		}
+		was, err := tx.Counter(ctx, name, store.CounterCRLNumber)
+		if err != nil {
+			return nil, err
+		}
+		if was < 0 || was > math.MaxInt64-crlJump {
+			return nil, fmt.Errorf("%w: the number of the revocation lists of %s is %d", ca.ErrDamaged, name, was)
+		}
+		number, err := tx.AddCounter(ctx, name, store.CounterCRLNumber, crlJump)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, Number{name, number})
+	}
+	return numbers, nil
+}
+
+// replace moves the user's certificate to the key of the request.
+func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock, operator audit.Actor, crt *x509.Certificate, row store.Certificate) ([]byte, error) {
+	span := in.Span
+	if span == 0 {
+		span = row.NotAfter.Sub(row.NotBefore)
+	}
+	users, err := ca.Open(ctx, store.Within(tx), clk, authority(store.Users, span))
+	if err != nil {
+		return nil, err
+	}
+	crtPEM, err := users.Replace(ctx, operator, crt, in.Request)
+	if err != nil {
+		return nil, fmt.Errorf("the new certificate: %w", err)
+	}
+	return crtPEM, nil
+}
+
+// authority configures one that does what is asked of it at once, and leaves it to the daemon, which
+// knows the lifetimes that were chosen, to make CA certificates. Only when none is left that could sign,
+// which happens to old backups, it makes one.
+func authority(name store.Authority, span time.Duration) ca.Config {
+	return ca.Config{
+		Name:       name,
+		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
+		Spans:      rollover.Spans{Leaf: span, Life: caLife},
+		KeyType:    pki.DefaultKeyType,
+		MaxPending: math.MaxInt32,
+		Backdate:   backdate,
+		Decide: func(now time.Time, spans rollover.Spans, list []rollover.Generation) rollover.Plan {
+			plan := rollover.Decide(now, spans, list)
+			plan.Create = plan.Create && plan.Signer == rollover.None
+			return plan
+		},
+	}
+}
+
+// backdate is the daemon's default.
+const backdate = time.Minute
+
+func restoredEntry(now time.Time, operator audit.Actor, done Restored, from Sealed) audit.Entry {
+	e := audit.NewEntry(now, "", operator, audit.Restore, "backup "+done.Format)
+	if done.Created != nil {
+		e.Detail = "of " + done.Created.UTC().Format(time.RFC3339) + ", "
+	}
+	if keyID, err := pki.KeyID(from.Key.Public()); err == nil {
+		e.Detail += "opened by key " + hex.EncodeToString(keyID)
+	}
+	return e
+}
+
+// Lost says what a restore may have lost: what happened after the backup, and what to do about it.
+func (r Restored) Lost(now time.Time) []string {
+	since := "the backup"
+	if r.Created != nil {
+		since = r.Created.UTC().Format(time.RFC3339)
+	}
+	lost := []string{
+		"Certificates issued after " + since + " are not on record. They verify, can be renewed and can be revoked.",
+		"Requests that came in after it have to be sent again.",
+		"Revocations made after it are forgotten: make them again, by serial. Hosts still have the lists that " +
+			"name them (cauase crl show), until they fetch the next one: copy one before you start the daemon.",
+		"A CA certificate made after it is lost with its key. Hosts that have met it must be anchored anew.",
+	}
+	newest := map[store.Authority]time.Time{}
+	for _, c := range r.CAs {
+		newest[c.Authority] = c.NotAfter
+	}
+	for _, name := range []store.Authority{store.Users, store.Services} {
+		if ends, ok := newest[name]; ok && now.After(ends) {
+			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: a new one is made, and whoever trusts it must be anchored anew.", name))
+		}
+	}
+	return lost
+}

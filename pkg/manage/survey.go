@@ -1,0 +1,199 @@
+package manage
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/dump"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+var (
+	// ErrNotUser means that a backup has no certificate of the user whose key opens it.
+	ErrNotUser = errors.New("the backup knows no user with this key")
+	// ErrUserRevoked means that the user was one no more.
+	ErrUserRevoked = errors.New("the user with this key is revoked in the backup")
+)
+
+// Contents tells what a backup holds.
+type Contents struct {
+	Format   string      `json:"format"`
+	Created  *time.Time  `json:"created,omitempty"`  // nil: the backup does not say
+	Software string      `json:"software,omitempty"` // the version that wrote it
+	Rows     []RowCount  `json:"rows"`
+	CAs      []ContentCA `json:"cas"`   // oldest first
+	Users    []string    `json:"users"` // subjects, of certificates that are valid now
+	User     string      `json:"user"`  // subject of the one whose key opens it
+	UserEnds time.Time   `json:"user_valid_until"`
+	Notes    []string    `json:"notes,omitempty"`
+}
+
+// A RowCount says how many rows there are of a kind.
+type RowCount struct {
+	Kind  string `json:"kind"`
+	Count int64  `json:"count"`
+}
+
+// A ContentCA is a CA certificate in a backup.
+type ContentCA struct {
+	Authority   store.Authority `json:"authority"`
+	Subject     string          `json:"subject"`
+	Fingerprint string          `json:"fingerprint"` // as hosts are given it
+	NotAfter    time.Time       `json:"not_after"`
+	HasKey      bool            `json:"has_key"`
+}
+
+// A survey looks at rows as they pass.
+type survey struct {
+	now     time.Time
+	keyID   []byte // of the user whose key opens the backup
+	counts  map[string]int64
+	cas     []ContentCA
+	spans   map[store.Authority]time.Duration // a quarter of the newest CA's life
+	holder  []store.Certificate               // that have the key
+	users   map[string]string                 // subjects by serial, of those valid now
+	revoked map[string]bool                   // serials of the holder's that are
+}
+
+func newSurvey(now time.Time, s Sealed) (*survey, error) {
+	keyID, err := pki.KeyID(s.Key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &survey{
+		now: now, keyID: keyID, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
+		spans: map[store.Authority]time.Duration{},
+	}, nil
+}
+
+// watch looks at rows, and refuses what an authority could not start with.
+func (s *survey) watch(rows iter.Seq2[store.Row, error], step func(store.Row)) iter.Seq2[store.Row, error] {
+	return func(yield func(store.Row, error) bool) {
+		for row, err := range rows {
+			if err == nil {
+				step(row)
+				err = s.look(row)
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *survey) look(row store.Row) error {
+	s.counts[dump.Kind(row)]++
+	switch v := row.(type) {
+	case store.CA:
+		return s.lookAtCA(v)
+	case store.Certificate:
+		if v.Authority != store.Users {
+			return nil
+		}
+		if bytes.Equal(v.KeyID, s.keyID) {
+			s.holder = append(s.holder, v)
+		}
+		if !s.now.Before(v.NotBefore) && !s.now.After(v.NotAfter) {
+			s.users[v.Serial.String()] = v.Subject
+		}
+	case store.Revocation:
+		if v.Authority == store.Users {
+			delete(s.users, v.Serial.String())
+			for _, h := range s.holder {
+				if h.Serial.Cmp(v.Serial) == 0 {
+					s.revoked[v.Serial.String()] = true
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *survey) lookAtCA(row store.CA) error {
+	refuse := func(why string) error {
+		return fmt.Errorf("%w: CA certificate %d of %s: %s", ca.ErrDamaged, row.ID, row.Authority, why)
+	}
+	crt, err := x509.ParseCertificate(row.Certificate)
+	if err != nil {
+		return refuse("it cannot be parsed")
+	}
+	if row.Key != nil {
+		key, err := x509.ParsePKCS8PrivateKey(row.Key)
+		if err != nil {
+			return refuse("its private key cannot be parsed")
+		}
+		if signer, ok := key.(crypto.Signer); !ok || !pki.SameKey(signer.Public(), crt.PublicKey) {
+			return refuse("its private key belongs to another certificate")
+		}
+	}
+	sum := sha256.Sum256(row.Certificate)
+	s.cas = append(s.cas, ContentCA{
+		Authority: row.Authority, Subject: pki.SubjectString(crt.RawSubject), Fingerprint: fmt.Sprintf("sha256:%x", sum),
+		NotAfter: row.NotAfter, HasKey: row.Key != nil,
+	})
+	s.spans[row.Authority] = row.NotAfter.Sub(row.NotBefore) / caLife
+	return nil
+}
+
+// caLife is the life of a CA in validities of certificates, as the daemon has it.
+const caLife = 4
+
+// user returns the newest certificate of whoever opened the backup.
+func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
+	var newest *store.Certificate
+	for i, c := range s.holder {
+		if !s.revoked[c.Serial.String()] && (newest == nil || c.NotAfter.After(newest.NotAfter)) {
+			newest = &s.holder[i]
+		}
+	}
+	switch {
+	case len(s.holder) == 0:
+		return nil, store.Certificate{}, ErrNotUser
+	case newest == nil:
+		return nil, store.Certificate{}, ErrUserRevoked
+	}
+	crt, err := x509.ParseCertificate(newest.DER)
+	if err != nil {
+		return nil, store.Certificate{}, fmt.Errorf("%w: certificate %d of a user cannot be parsed", ca.ErrDamaged, newest.ID)
+	}
+	// What is issued is derived from the certificate, not from the row.
+	if keyID, err := pki.KeyID(crt.PublicKey); err != nil || !bytes.Equal(keyID, s.keyID) || crt.SerialNumber.Cmp(newest.Serial) != 0 {
+		return nil, store.Certificate{}, fmt.Errorf("%w: certificate %d of a user is another one than its row says", ca.ErrDamaged, newest.ID)
+	}
+	return crt, *newest, nil
+}
+
+// contents says what was seen.
+func (s *survey) contents(o *opened) (Contents, error) {
+	c := Contents{Format: o.format, CAs: s.cas, Software: o.meta.Software, Users: []string{}}
+	if !o.meta.Created.IsZero() {
+		c.Created = &o.meta.Created
+	}
+	for _, kind := range []string{"ca", "crl", "request", "certificate", "revocation", "counter", "setting", "audit"} {
+		c.Rows = append(c.Rows, RowCount{kind, s.counts[kind]})
+	}
+	c.Users = append(c.Users, slices.Sorted(maps.Values(s.users))...)
+	if o.theirs != nil {
+		report := o.theirs.Report()
+		for _, left := range report.LeftOut {
+			c.Notes = append(c.Notes, "left out: "+left.String())
+		}
+		c.Notes = append(c.Notes, report.Notes...)
+	}
+	crt, row, err := s.user()
+	if err != nil {
+		return c, err
+	}
+	c.User, c.UserEnds = pki.SubjectString(crt.RawSubject), row.NotAfter
+	return c, nil
+}
