@@ -195,6 +195,9 @@ type Reader interface {
 	KeyInUse(ctx context.Context, a Authority, keyID []byte) (bool, error)
 	// Certificates returns at most limit certificates with an ID larger than afterID, by ID.
 	Certificates(ctx context.Context, a Authority, afterID int64, limit int) ([]Certificate, error)
+	// CountCertificates counts the certificates whose NotAfter lies before t, all of them for the
+	// zero time. It is for display: it takes longer the more there are.
+	CountCertificates(ctx context.Context, a Authority, t time.Time) (int, error)
 
 	Revocation(ctx context.Context, a Authority, serial *big.Int) (Revocation, error)
 	// KeyCompromised tells whether a certificate with this key was revoked because of

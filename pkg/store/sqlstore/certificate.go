@@ -58,6 +58,14 @@ func (r reader) Certificates(ctx context.Context, a store.Authority, afterID int
 		WHERE authority = ? AND id > ? ORDER BY id LIMIT ?`, string(a), afterID, orAll(limit))
 }
 
+func (r reader) CountCertificates(ctx context.Context, a store.Authority, before time.Time) (int, error) {
+	if before.IsZero() {
+		return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM certificate WHERE authority = ?`, string(a))
+	}
+	return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM certificate WHERE authority = ? AND not_after < ?`,
+		string(a), micros(before))
+}
+
 func (t tx) AddCertificate(ctx context.Context, c store.Certificate) error {
 	authority, err := named(c.Authority)
 	if err != nil {

@@ -35,13 +35,18 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"CertificateByCSR":    func(c ctx, t tx) error { _, err := t.CertificateByCSR(c, a, nil); return err },
 		"KeyInUse":            func(c ctx, t tx) error { _, err := t.KeyInUse(c, a, nil); return err },
 		"Certificates":        func(c ctx, t tx) error { _, err := t.Certificates(c, a, 0, 1); return err },
-		"Revocation":          func(c ctx, t tx) error { _, err := t.Revocation(c, a, serial); return err },
-		"KeyCompromised":      func(c ctx, t tx) error { _, err := t.KeyCompromised(c, a, nil); return err },
-		"Revocations":         func(c ctx, t tx) error { _, err := t.Revocations(c, a, 0, 0); return err },
-		"CountRevocations":    func(c ctx, t tx) error { _, err := t.CountRevocations(c, a); return err },
-		"CRL":                 func(c ctx, t tx) error { _, err := t.CRL(c, a, 1); return err },
-		"Counter":             func(c ctx, t tx) error { _, err := t.Counter(c, a, "x"); return err },
-		"Setting":             func(c ctx, t tx) error { _, err := t.Setting(c, a, "x"); return err },
+		"CountCertificates": func(c ctx, t tx) error {
+			_, all := t.CountCertificates(c, a, time.Time{})
+			_, some := t.CountCertificates(c, a, when)
+			return errors.Join(all, some)
+		},
+		"Revocation":       func(c ctx, t tx) error { _, err := t.Revocation(c, a, serial); return err },
+		"KeyCompromised":   func(c ctx, t tx) error { _, err := t.KeyCompromised(c, a, nil); return err },
+		"Revocations":      func(c ctx, t tx) error { _, err := t.Revocations(c, a, 0, 0); return err },
+		"CountRevocations": func(c ctx, t tx) error { _, err := t.CountRevocations(c, a); return err },
+		"CRL":              func(c ctx, t tx) error { _, err := t.CRL(c, a, 1); return err },
+		"Counter":          func(c ctx, t tx) error { _, err := t.Counter(c, a, "x"); return err },
+		"Setting":          func(c ctx, t tx) error { _, err := t.Setting(c, a, "x"); return err },
 		"Audit": func(c ctx, t tx) (err error) {
 			for _, f := range filters() {
 				err = errors.Join(err, t.Audit(c, f, func(audit.Entry) error { return nil }))

@@ -44,6 +44,7 @@ func walkWith[T store.Row](scan func(scanner) (T, error)) func(context.Context, 
 
 // Rows implements store.Reader.
 func (r reader) Rows(ctx context.Context, fn func(store.Row) error) error {
+	r.s.unhurried()
 	for _, w := range walks() {
 		if err := w.each(ctx, r.handle, w.query, fn); err != nil {
 			return err
@@ -76,6 +77,7 @@ const anyRow = `
 
 // Load implements store.Tx.
 func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
+	t.s.unhurried()
 	held, err := one(ctx, t.handle, scalar[bool], anyRow)
 	switch {
 	case err != nil:

@@ -127,6 +127,33 @@ func testCertificatePages(t *testing.T, d *db) {
 	})
 }
 
+func testCountCertificates(t *testing.T, d *db) {
+	services, users := d.ca(store.Services), d.ca(store.Users)
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		for n := range 5 {
+			err = errors.Join(err, tx.AddCertificate(ctx, newCertificate(store.Services, services, n)))
+		}
+		return errors.Join(err, tx.AddCertificate(ctx, newCertificate(store.Users, users, 0)))
+	})
+	d.view(func(ctx context.Context, r store.Reader) error {
+		for _, test := range []struct {
+			a      store.Authority
+			before time.Time
+			want   int
+		}{
+			{store.Services, time.Time{}, 5}, {store.Users, time.Time{}, 1}, {store.HTTPS, time.Time{}, 0},
+			{store.Services, newCertificate(store.Services, 0, 2).NotAfter, 2}, {store.Services, day(1000), 5}, {store.Services, day(-1000), 0},
+		} {
+			n, err := r.CountCertificates(ctx, test.a, test.before)
+			if err != nil {
+				return err
+			}
+			same(t, "count", n, test.want)
+		}
+		return nil
+	})
+}
+
 func testPruneCertificates(t *testing.T, d *db) {
 	services, users := d.ca(store.Services), d.ca(store.Users)
 	d.update(func(ctx context.Context, tx store.Tx) error {

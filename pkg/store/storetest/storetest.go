@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"certificates are unique", testCertificateUnique},
 		{"newest certificate of a request", testCertificateByCSR},
 		{"pages of certificates", testCertificatePages},
+		{"counting certificates", testCountCertificates},
 		{"pruning certificates", testPruneCertificates},
 		{"keys in use", testKeyInUse},
 		{"revocations", testRevocations},
