@@ -133,7 +133,7 @@ const pageSize = 1000
 
 func (u users) fromDB(ctx context.Context, dsn string, now time.Time) error {
 	// Opening a file would make one.
-	if !strings.Contains(dsn, "://") {
+	if !sqlstore.IsURL(dsn) {
 		if _, err := os.Stat(dsn); err != nil {
 			return cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon")
 		}

@@ -206,6 +206,29 @@ func TestP521(t *testing.T) {
 	}
 }
 
+// The reference makes backups for users whose keys we would refuse today.
+func TestOpenWithAWeakKey(t *testing.T) {
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, sealed := seal(t, text(5), small, key(t, pki.KeyECDSAP256, "bob"))
+	entry, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &weak.PublicKey, w.keys[:], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := pki.KeyID(weak.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := rewrite(t, sealed, func(h *Header) {
+		h.Recipients = []Recipient{{KeyID: hex.EncodeToString(id), Cipher: Cipher{Name: cipherRSA}, Key: hex.EncodeToString(entry)}}
+	})
+	if got, err := unseal(theirs, small, weak); err != nil || len(got) != 5 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 // An RSA key may be in hardware, which has a method to decrypt and no more.
 type hardware struct{ crypto.Decrypter }
 
