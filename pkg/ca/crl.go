@@ -100,13 +100,21 @@ func (a *Authority) CRL(ctx context.Context, aki *big.Int) (List, error) {
 
 // currentCRLs returns lists that are up to date now, making them first when there are none,
 // when half their life has passed, or when something has been revoked since. While the store cannot
-// say, those it last said were are better than none, for as long as verifiers accept them.
+// say, those it last said were are better than none, for as long as verifiers accept them. A store that
+// says they are not, but takes no others, gets no such excuse.
 func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) {
 	set, err := a.listsAhead(ctx, 0)
-	if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, errLacking) {
+	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUncertain) {
 		return set, err
 	}
-	if last := a.crls.serving.Load(); last.inTime(a.clock.Now()) {
+	now := a.clock.Now()
+	if errors.Is(err, errLacking) {
+		// Unless it has gone just now.
+		if _, _, gone := a.numbers(ctx, now); gone == nil {
+			return nil, err
+		}
+	}
+	if last := a.crls.serving.Load(); last.inTime(now) {
 		return last, nil
 	}
 	return nil, err
