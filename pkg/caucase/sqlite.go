@@ -3,6 +3,7 @@ package caucase
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -87,7 +88,7 @@ func inspect(path string) (fileKind, error) {
 		return fileKind{}, err
 	}
 	defer f.Close()
-	var header [20]byte // https://www.sqlite.org/fileformat.html, 1.3
+	var header [100]byte // https://www.sqlite.org/fileformat.html, 1.3
 	if _, err := io.ReadFull(f, header[:]); err != nil || !strings.HasPrefix(string(header[:]), "SQLite format 3\x00") {
 		return fileKind{}, fmt.Errorf("%w: it is not a SQLite database", ErrNotCaucase)
 	}
@@ -98,7 +99,24 @@ func inspect(path string) (fileKind, error) {
 			kind.sidecar = true
 		}
 	}
+	// SQLite takes what is missing at the end for zeros.
+	if whole := sizeOf(header[:]); !kind.sidecar && info.Size() < whole {
+		return kind, fmt.Errorf("%w: the SQLite database is cut off: %d of %d bytes are there", ErrNotCaucase, info.Size(), whole)
+	}
 	return kind, nil
+}
+
+// sizeOf is how large a file with this header has to be, as far as the header is sure.
+func sizeOf(header []byte) int64 {
+	number := func(at int) int64 { return int64(binary.BigEndian.Uint32(header[at:])) }
+	if number(24) != number(92) {
+		return 0 // an old version has written last
+	}
+	pageSize := int64(binary.BigEndian.Uint16(header[16:]))
+	if pageSize == 1 {
+		pageSize = 65536
+	}
+	return pageSize * number(28)
 }
 
 // sidecars are the endings of the files beside a database that are part of it.

@@ -1,0 +1,169 @@
+package caucase
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"database/sql"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/backup"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// read returns a file of testdata/caucase, see the README there.
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "caucase", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// unpack puts a database of caucase into a folder of its own.
+func unpack(t testing.TB, folder string) string {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(read(t, folder+"/caucase.sqlite.gz")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "caucase.sqlite")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// decrypted returns the dump in a backup of caucase, opened with a user's key.
+func decrypted(t testing.TB, folder string) []byte {
+	t.Helper()
+	blocks, err := pki.SplitPEM(read(t, folder+"/alice.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pki.ParsePrivateKeyBlock(blocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := backup.Open(bytes.NewReader(read(t, folder+"/backup.sql.caucased")), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dump, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dump
+}
+
+// madeAt is when a folder's data was made.
+func madeAt(t testing.TB, folder string) time.Time {
+	t.Helper()
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(read(t, folder+"/made"))), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Unix(seconds, 0)
+}
+
+// rowsOf collects the rows, and fails the test if there are none.
+func rowsOf(t testing.TB, db *Database, now time.Time) []store.Row {
+	t.Helper()
+	rows, err := collect(db, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func collect(db *Database, now time.Time) (rows []store.Row, err error) {
+	for row, err := range db.Rows(now) {
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// of picks the rows of one kind and authority.
+func of[T store.Row](rows []store.Row, which func(T) bool) (picked []T) {
+	for _, row := range rows {
+		if r, ok := row.(T); ok && which(r) {
+			picked = append(picked, r)
+		}
+	}
+	return picked
+}
+
+// change runs SQL on a database. What it leaves beside it stays there.
+func change(t testing.TB, path string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, s := range statements {
+		if _, err := db.ExecContext(context.Background(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// dumpOf writes a database as Python's iterdump does, which caucase uses.
+func dumpOf(t testing.TB, path string) []byte {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var out bytes.Buffer
+	out.WriteString("BEGIN TRANSACTION;\x00")
+	type table struct{ name, sql string }
+	var tables []table
+	rows, err := db.Query("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var one table
+		if err := rows.Scan(&one.name, &one.sql); err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, one)
+	}
+	for _, one := range tables {
+		out.WriteString(one.sql + ";\x00")
+		var quoted []string
+		for _, c := range columns(kindOf(one.name)) {
+			quoted = append(quoted, "quote("+c.name+")")
+		}
+		rows, err := db.Query("SELECT " + strings.Join(quoted, "||','||") + " FROM " + one.name + " ORDER BY rowid")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var values string
+			if err := rows.Scan(&values); err != nil {
+				t.Fatal(err)
+			}
+			out.WriteString(`INSERT INTO "` + one.name + `" VALUES(` + values + ");\x00")
+		}
+	}
+	out.WriteString("COMMIT;\x00")
+	return out.Bytes()
+}
