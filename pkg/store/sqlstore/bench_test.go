@@ -15,9 +15,15 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/pgtest"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
+
+// benchPostgres runs a benchmark on PostgreSQL, flushing to disk as it would in earnest.
+func benchPostgres(b *testing.B) string {
+	return pgtest.Start(b, pgtest.Options{Durable: true}).NewDatabase(b)
+}
 
 // population is how many certificates there are before a benchmark starts: set
 // CAUASE_BENCH_CERTIFICATES to see what a large database costs. A run may keep its database
@@ -50,12 +56,15 @@ func renewal(caID int64) (store.Certificate, audit.Entry) {
 			audit.Renew, "crt serial="+serial.String())
 }
 
-func benchDB(b *testing.B) (*sqlstore.DB, int64) {
-	path := os.Getenv("CAUASE_BENCH_DB")
-	if path == "" {
-		path = filepath.Join(b.TempDir(), "db.sqlite")
+func benchFile(b *testing.B) string {
+	if path := os.Getenv("CAUASE_BENCH_DB"); path != "" {
+		return path
 	}
-	db := open(b, path)
+	return filepath.Join(b.TempDir(), "db.sqlite")
+}
+
+func benchDB(b *testing.B, dsn string) (*sqlstore.DB, int64) {
+	db := open(b, dsn)
 	var caID int64
 	add := 0
 	err := db.Update(b.Context(), func(tx store.Tx) error {
@@ -102,8 +111,11 @@ func renew(ctx context.Context, db *sqlstore.DB, caID int64) error {
 
 func perSecond(b *testing.B) { b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "/s") }
 
-func BenchmarkUpdateSequential(b *testing.B) {
-	db, caID := benchDB(b)
+func BenchmarkUpdateSequential(b *testing.B)         { updateSequential(b, benchFile(b)) }
+func BenchmarkUpdateSequentialPostgres(b *testing.B) { updateSequential(b, benchPostgres(b)) }
+
+func updateSequential(b *testing.B, dsn string) {
+	db, caID := benchDB(b, dsn)
 	for b.Loop() {
 		if err := renew(b.Context(), db, caID); err != nil {
 			b.Fatal(err)
@@ -112,12 +124,25 @@ func BenchmarkUpdateSequential(b *testing.B) {
 	perSecond(b)
 }
 
-func BenchmarkUpdateParallel(b *testing.B) {
-	db, caID := benchDB(b)
+func BenchmarkUpdateParallel(b *testing.B)         { updateParallel(b, benchFile(b), 1) }
+func BenchmarkUpdateParallelPostgres(b *testing.B) { updateParallel(b, benchPostgres(b), 1) }
+
+// Four daemons share one database.
+func BenchmarkUpdateDaemonsPostgres(b *testing.B) { updateParallel(b, benchPostgres(b), 4) }
+
+func updateParallel(b *testing.B, dsn string, daemons int) {
+	db, caID := benchDB(b, dsn)
+	dbs := []*sqlstore.DB{db}
+	for len(dbs) < daemons {
+		dbs = append(dbs, open(b, dsn))
+	}
 	ctx, cancel := context.WithCancel(b.Context()) // as HTTP requests have
 	defer cancel()
 	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	var next atomic.Int64
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
+		db := dbs[int(next.Add(1))%len(dbs)]
 		for pb.Next() {
 			if err := renew(ctx, db, caID); err != nil {
 				b.Error(err)
@@ -128,8 +153,11 @@ func BenchmarkUpdateParallel(b *testing.B) {
 	perSecond(b)
 }
 
-func BenchmarkViewCertificate(b *testing.B) {
-	db, caID := benchDB(b)
+func BenchmarkViewCertificate(b *testing.B)         { viewCertificate(b, benchFile(b)) }
+func BenchmarkViewCertificatePostgres(b *testing.B) { viewCertificate(b, benchPostgres(b)) }
+
+func viewCertificate(b *testing.B, dsn string) {
+	db, caID := benchDB(b, dsn)
 	c, e := renewal(caID)
 	if err := db.Update(b.Context(), func(tx store.Tx) error {
 		return errors.Join(tx.AddCertificate(b.Context(), c), tx.AppendAudit(b.Context(), e))

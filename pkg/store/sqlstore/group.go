@@ -224,7 +224,7 @@ func (w *groupWriter) run(ctx context.Context, j *job) error {
 		j.err = h.failed // a savepoint that has failed cannot be kept
 	}
 	if j.err != nil {
-		return w.s.undo(ctx)
+		return w.s.undo(ctx, j.err)
 	}
 	return w.s.keep(ctx)
 }

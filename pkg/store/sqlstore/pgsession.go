@@ -314,14 +314,20 @@ func (s *pgSession) unhurried() {
 
 func (s *pgSession) announce() {}
 
+// simple sends statements that need no preparation, at once.
+func (s *pgSession) simple(ctx context.Context, sql string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.bound)
+	defer cancel()
+	_, err := s.conn.PgConn().Exec(ctx, sql).ReadAll()
+	return s.fail(ctx, err)
+}
+
 func (s *pgSession) rollback(ctx context.Context) error {
 	s.forget()
 	if s.answered == 0 || s.conn == nil || s.broken || s.conn.IsClosed() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, rollbackBound)
-	defer cancel()
-	_, err := s.conn.Exec(ctx, "ROLLBACK")
+	err := s.simple(ctx, "ROLLBACK")
 	s.broken = s.broken || err != nil
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,63 +40,102 @@ type pgWriter struct {
 	deleted  int64  // marks up to this are gone
 
 	told   bool // the transaction has changed something worth a notification
-	mark   int  // how much waited before the savepoint
-	opened bool // the server knows of the savepoint
 	warned atomic.Bool
-	delays backoff.BackOff
+
+	careful bool // every job gets a savepoint
+	saved   bool // this one has one
+	once    bool // one of the jobs cannot be run again
+	mark    int  // how much of what waits is older than the job
+	dirty   bool // the server may have to take something back if the job fails
+	delays  backoff.BackOff
 }
 
 var _ writeSession = (*pgWriter)(nil)
 
 func (w *pgWriter) begin(ctx context.Context) error {
-	w.told = false
+	w.told, w.once = false, false
 	return w.pgSession.begin(ctx)
 }
 
+// save makes a savepoint only in a group of which a job has failed before: they are expensive, and
+// a job that fails has usually looked before it wrote, so that there is nothing to take back.
 func (w *pgWriter) save(context.Context) error {
-	w.mark = len(w.waiting)
-	w.opened = false
-	w.push(statement{query: "SAVEPOINT job"})
+	w.mark, w.dirty, w.saved = len(w.waiting), false, w.careful
+	if w.saved {
+		w.push(statement{query: "SAVEPOINT job"})
+	}
 	return nil
 }
 
-// An error also ends up here: what failed was sent.
+func (w *pgWriter) keep(context.Context) error {
+	if w.saved {
+		w.push(statement{query: "RELEASE SAVEPOINT job"})
+	}
+	return nil
+}
+
+// undo drops what the server has not heard of. What it has heard of goes with the savepoint, or with
+// the whole transaction, which is then run again with savepoints.
+func (w *pgWriter) undo(ctx context.Context, cause error) error {
+	switch {
+	case !w.dirty:
+		w.waiting = w.waiting[:w.mark]
+	case w.saved:
+		w.forget()
+		// Not as prepared statements: after an error the server prepares nothing.
+		return w.simple(ctx, "ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")
+	case w.once:
+		return cause
+	default:
+		return errRedo
+	}
+	return nil
+}
+
+// errRedo ends a group that cannot be committed because of one job.
+var errRedo = fmt.Errorf("%w: another operation had to be undone", store.ErrUnavailable)
+
+// sending notes what goes to the server besides a statement that only reads, and for whom.
+func (w *pgWriter) sending(reads bool) {
+	w.dirty = w.dirty || !reads || len(w.waiting) > w.mark
+	w.mark = 0
+}
+
 func (w *pgWriter) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	w.opened = true
-	return w.pgSession.exec(ctx, query, args...)
+	w.sending(true)
+	n, err := w.pgSession.exec(ctx, query, args...)
+	w.dirty = w.dirty || n > 0 || err != nil
+	return n, err
 }
 
 func (w *pgWriter) query(ctx context.Context, query string, args ...any) (rows, error) {
-	w.opened = true
-	return w.pgSession.query(ctx, query, args...)
+	w.sending(strings.HasPrefix(strings.TrimSpace(query), "SELECT"))
+	found, err := w.pgSession.query(ctx, query, args...)
+	w.dirty = w.dirty || err != nil
+	return found, err
 }
 
 func (w *pgWriter) flush(ctx context.Context) error {
-	w.opened = w.opened || len(w.waiting) > 0
+	w.sending(len(w.waiting) == 0)
 	return w.pgSession.flush(ctx)
 }
 
 func (w *pgWriter) later(ctx context.Context, none error, query string, args ...any) error {
 	err := w.pgSession.later(ctx, none, query, args...)
-	w.opened = w.opened || len(w.waiting) == 0 // it was too much to wait
+	if len(w.waiting) == 0 { // it was too much to wait
+		w.sending(false)
+	}
 	return err
 }
 
-func (w *pgWriter) keep(context.Context) error {
-	w.push(statement{query: "RELEASE SAVEPOINT job"})
-	return nil
-}
-
-// undo does not tell the server about what it has never heard of.
-func (w *pgWriter) undo(context.Context) error {
-	if !w.opened {
-		w.waiting = w.waiting[:w.mark]
-		return nil
+// unhurried is for Load. The rows it is given may be there only once, so that it is not run again.
+func (w *pgWriter) unhurried() {
+	if !w.saved && !w.dirty {
+		w.saved = true
+		w.waiting = slices.Insert(w.waiting, w.mark, statement{query: "SAVEPOINT job"})
 	}
-	w.forget()
-	w.push(statement{query: "ROLLBACK TO SAVEPOINT job"})
-	w.push(statement{query: "RELEASE SAVEPOINT job"})
-	return nil
+	w.once = true
+	w.pgSession.unhurried()
 }
 
 func (w *pgWriter) announce()     { w.told = true }
@@ -119,6 +160,7 @@ func (w *pgWriter) commit(ctx context.Context) error {
 	}
 	done, err := w.finish(ctx)
 	if done {
+		w.careful, w.delays = false, nil
 		return nil
 	}
 	if certain(err) {
@@ -206,10 +248,15 @@ func (w *pgWriter) rollback(ctx context.Context) { _ = w.pgSession.rollback(ctx)
 
 // again runs a group once more that has lost a race or its connection, without its own doing.
 func (w *pgWriter) again(ctx context.Context, err error, n int) bool {
-	if n >= maxTries || !passing(err) {
+	if err == errRedo && !w.careful && !w.once {
+		w.careful = true
+		return true
+	}
+	if n >= maxTries || w.once || !passing(err) {
+		w.careful = false
 		return false
 	}
-	if n == 1 {
+	if w.delays == nil {
 		w.delays = newDelays()
 		if errors.Is(err, errLost) {
 			return true // others may still have their connection, and so may we

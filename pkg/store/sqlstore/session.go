@@ -49,10 +49,11 @@ type readSession interface {
 // A writeSession is for groups of Updates, each in a savepoint of its own.
 type writeSession interface {
 	session
-	// save opens a savepoint, keep closes it and undo takes back what happened since.
+	// save opens a savepoint, keep closes it and undo takes back what happened since, because of
+	// cause. An error of theirs ends the transaction.
 	save(ctx context.Context) error
 	keep(ctx context.Context) error
-	undo(ctx context.Context) error
+	undo(ctx context.Context, cause error) error
 
 	// commit returns nil once everything is durable. Otherwise nothing has happened, unless
 	// the error is store.ErrUncertain.

@@ -132,7 +132,7 @@ func (w sqliteWriter) keep(ctx context.Context) error {
 	return err
 }
 
-func (w sqliteWriter) undo(ctx context.Context) error {
+func (w sqliteWriter) undo(ctx context.Context, _ error) error {
 	if _, err := w.exec(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
 		return err
 	}
