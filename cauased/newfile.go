@@ -29,6 +29,10 @@ func createNew(path string) (*newFile, error) {
 	n := &newFile{path: path, temp: filepath.Join(dir, "."+base+".new-"+rand.Text())}
 	var err error
 	n.file, err = os.OpenFile(n.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o644)
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = &fs.PathError{Op: "create", Path: path, Err: failed.Err}
+	}
 	return n, err
 }
 

@@ -91,12 +91,15 @@ func (a *Archive) Run(ctx context.Context) {
 func (a *Archive) pause() time.Duration {
 	next := a.next()
 	if next.IsZero() {
-		return a.cfg.Poll
+		return min(firstPoll, a.cfg.Poll) // the first user need not wait for the first backup
 	}
 	return min(max(next.Sub(a.cfg.Clock.Now()), minPause), a.cfg.Poll)
 }
 
-const minPause = 100 * time.Millisecond
+const (
+	minPause  = 100 * time.Millisecond
+	firstPoll = 5 * time.Second
+)
 
 // look takes a backup if one is due, and remembers how that went.
 func (a *Archive) look(ctx context.Context) {
