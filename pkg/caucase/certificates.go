@@ -144,6 +144,37 @@ func (a *authority) convertCertificates() {
 		}
 	}
 	a.report.Pending, a.report.Issued = len(a.requests), len(a.issued)
+	a.guessRenewals()
+}
+
+// guessRenewals finds out what answers no request of its own. Caucase does not record it, but it has
+// counted the requests: what is more than that was renewed. Most likely what follows a certificate of
+// the same name, and of the rest the newest.
+func (a *authority) guessRenewals() {
+	slices.SortStableFunc(a.issued, func(x, y store.Certificate) int { return x.NotBefore.Compare(y.NotBefore) })
+	if a.name == store.HTTPS {
+		return
+	}
+	renewed := func(c *store.Certificate) {
+		c.Method, c.IssuedBy = store.Renewed, audit.Actor{Kind: audit.Holder}.String()
+	}
+	named, requests := map[string]bool{}, int64(len(a.requests))
+	for i := range a.issued {
+		c := &a.issued[i]
+		name := fmt.Sprintf("%q %q", c.Subject, c.SANs)
+		if named[name] {
+			renewed(c)
+		} else {
+			requests++
+		}
+		named[name] = true
+	}
+	for i := len(a.issued) - 1; i >= 0 && requests > a.tables.counter[store.CounterReceivedCSR]; i-- {
+		if a.issued[i].Method != store.Renewed {
+			renewed(&a.issued[i])
+			requests--
+		}
+	}
 }
 
 // request is what waits for a user. One that we would not have taken cannot be signed here either.

@@ -24,8 +24,11 @@ import (
 // files beside the database, a journal or a log, is part of it: all of it is then copied to a
 // private temporary folder, and read there.
 func ReadDatabase(ctx context.Context, path string) (_ *Database, err error) {
-	path, err = filepath.Abs(path)
-	if err != nil {
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	// What belongs to a database lies beside the file itself, not beside a link to it.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return nil, err
 	}
 	kind, err := inspect(path)

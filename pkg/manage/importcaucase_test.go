@@ -1,0 +1,219 @@
+package manage
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/caucase"
+	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// A leftBehind is a folder of testdata/caucase, see the README there.
+type leftBehind struct {
+	t      testing.TB
+	folder string
+	now    time.Time // when it was made
+}
+
+func caucaseOf(t testing.TB, folder string) leftBehind {
+	t.Helper()
+	l := leftBehind{t: t, folder: folder}
+	seconds := must[int64](t)(strconv.ParseInt(strings.TrimSpace(string(l.read("made"))), 10, 64))
+	l.now = time.Unix(seconds, 0).UTC()
+	return l
+}
+
+func (l leftBehind) read(name string) []byte {
+	l.t.Helper()
+	return must[[]byte](l.t)(os.ReadFile(filepath.Join("..", "..", "testdata", "caucase", l.folder, name)))
+}
+
+func (l leftBehind) database() *caucase.Database {
+	l.t.Helper()
+	r := must[*gzip.Reader](l.t)(gzip.NewReader(bytes.NewReader(l.read("caucase.sqlite.gz"))))
+	path := filepath.Join(l.t.TempDir(), "caucase.sqlite")
+	if err := os.WriteFile(path, must[[]byte](l.t)(io.ReadAll(r)), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return must[*caucase.Database](l.t)(caucase.ReadDatabase(l.t.Context(), path))
+}
+
+// imported is a store that holds it all.
+func (l leftBehind) imported() store.Store {
+	l.t.Helper()
+	st := newStore(l.t)
+	must[caucase.Report](l.t)(ImportCaucase(l.t.Context(), st, l.now, l.database(), nil))
+	return st
+}
+
+// holder returns what a file with a key and a certificate holds.
+func (l leftBehind) holder(name string) (*x509.Certificate, crypto.Signer) {
+	l.t.Helper()
+	pairs := must[[]KeyPair](l.t)(ReadKeyPairs([]File{{name, l.read(name + ".pem")}}, nil))
+	return pairs[0].Certificate, pairs[0].Key
+}
+
+func TestImportedCaucasePassesTheCheck(t *testing.T) {
+	for _, folder := range []string{"0.9.17", "0.9.8", "rolled"} {
+		l := caucaseOf(t, folder)
+		if findings, _ := check(t, l.imported(), l.now); len(findings) > 0 {
+			t.Errorf("%s: %s", folder, strings.Join(findings, "\n"))
+		}
+	}
+}
+
+func TestImportedCaucaseGoesOn(t *testing.T) {
+	for _, folder := range []string{"0.9.17", "0.9.8"} {
+		t.Run(folder, func(t *testing.T) {
+			ctx := t.Context()
+			l := caucaseOf(t, folder)
+			st, clk := l.imported(), clock.NewFake(l.now.Add(time.Minute))
+			users, services := openAuthority(t, st, clk, store.Users), openAuthority(t, st, clk, store.Services)
+
+			crt, _ := l.holder("alice")
+			alice := must[audit.Actor](t)(users.Authenticate(ctx, audit.Actor{}, crt))
+			mallory, _ := l.holder("mallory")
+			if _, err := users.Authenticate(ctx, audit.Actor{}, mallory); !errors.Is(err, ca.ErrUnauthorized) {
+				t.Errorf("mallory: %v", err)
+			}
+
+			pending := must[[]store.Request](t)(services.Pending(ctx))
+			if len(pending) != 1 {
+				t.Fatalf("pending: %v", pending)
+			}
+			if again := must[int64](t)(services.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, pending[0].PEM)); again != pending[0].ID {
+				t.Errorf("the request of %d sent again is %d", pending[0].ID, again)
+			}
+			if err := services.Sign(ctx, alice, pending[0].ID, nil); err != nil {
+				t.Error(err)
+			}
+			// The lock is on, and used up.
+			fresh := must[int64](t)(services.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "fresh").PEM))
+			if _, err := services.Certificate(ctx, fresh); !errors.Is(err, ca.ErrNotFound) {
+				t.Errorf("a new request is approved automatically: %v", err)
+			}
+
+			web, key := l.holder("web")
+			payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
+				CertificatePEM: string(pki.EncodeCertificatePEM(web.Raw)), RequestPEM: string(newCSR(t, "web").PEM)}))
+			e := must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
+			renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(services.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
+			if renewed.Subject.String() != web.Subject.String() || renewed.Issuer.String() != web.Issuer.String() {
+				t.Errorf("%s by %s", renewed.Subject, renewed.Issuer)
+			}
+
+			old := must[*x509.RevocationList](t)(pki.ParseCRLPEM(l.read("cas.crl.pem")))
+			list := parseList(t, services)
+			if list.Number.Cmp(old.Number) <= 0 || len(list.RevokedCertificateEntries) != len(old.RevokedCertificateEntries) {
+				t.Errorf("list %v of %d after %v of %d", list.Number, len(list.RevokedCertificateEntries), old.Number, len(old.RevokedCertificateEntries))
+			}
+			if err := services.RevokeByUser(ctx, alice, envelope.Revocation{Serial: renewed.SerialNumber}); err != nil {
+				t.Error(err)
+			}
+			if err := services.RevokeByUser(ctx, alice, envelope.Revocation{Serial: big.NewInt(123456)}); !errors.Is(err, ca.ErrConflict) {
+				t.Errorf("revoked before: %v", err)
+			}
+			if next := parseList(t, services); next.Number.Cmp(list.Number) <= 0 || len(next.RevokedCertificateEntries) != 4 {
+				t.Errorf("list %v of %d", next.Number, len(next.RevokedCertificateEntries))
+			}
+			if findings, _ := check(t, st, clk.Now()); len(findings) > 0 {
+				t.Errorf("%s", strings.Join(findings, "\n"))
+			}
+		})
+	}
+}
+
+func parseList(t testing.TB, a *ca.Authority) *x509.RevocationList {
+	t.Helper()
+	crl := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[ca.List](t)(a.CRLs(t.Context())).PEM))
+	crts := must[[]*x509.Certificate](t)(a.CACertificates(t.Context()))
+	if err := crl.CheckSignatureFrom(crts[len(crts)-1]); err != nil {
+		t.Error(err)
+	}
+	return crl
+}
+
+// Whoever knows the oldest of caucase's CAs can follow to those made here.
+func TestImportedCaucaseRollsOver(t *testing.T) {
+	l := caucaseOf(t, "rolled")
+	st, clk := l.imported(), clock.NewFake(l.now)
+	services := openShort(t, st, clk, store.Services, time.Minute)
+	older := must[[]*x509.Certificate](t)(services.CACertificates(t.Context()))
+	for range 8 {
+		clk.Advance(15 * time.Second)
+		if err := services.Maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	anchor := older[0]
+	links := must[[]*envelope.Envelope](t)(envelope.ParseList(must[[]byte](t)(services.Chain(t.Context()))))
+	if len(links) < 2 {
+		t.Fatalf("%d links", len(links))
+	}
+	for _, e := range links {
+		if err := e.Verify(anchor.PublicKey); err != nil {
+			t.Fatal(err)
+		}
+		link := must[envelope.Link](t)(envelope.DecodeLink(e.Payload()))
+		if link.OldPEM != string(pki.EncodeCertificatePEM(anchor.Raw)) {
+			t.Error("the chain is broken")
+		}
+		next := must[*x509.Certificate](t)(pki.ParseCertificatePEM([]byte(link.NewPEM)))
+		if next.Subject.String() != anchor.Subject.String() {
+			t.Errorf("%s follows %s", next.Subject, anchor.Subject)
+		}
+		anchor = next
+	}
+}
+
+func openShort(t testing.TB, st store.Store, clk clock.Clock, name store.Authority, span time.Duration) *ca.Authority {
+	t.Helper()
+	return must[*ca.Authority](t)(ca.Open(t.Context(), st, clk, ca.Config{
+		Name: name, Netloc: "ca.example.org:8009", Spans: rollover.Spans{Leaf: span, Life: 4}, KeyType: pki.KeyECDSAP256, MaxPending: 100}))
+}
+
+func TestImportCaucaseIntoSomething(t *testing.T) {
+	l := caucaseOf(t, "0.9.17")
+	st := l.imported()
+	if _, err := ImportCaucase(t.Context(), st, l.now, l.database(), nil); !errors.Is(err, store.ErrExists) {
+		t.Errorf("%v", err)
+	}
+	other := newStore(t)
+	openAuthority(t, other, clock.NewFake(l.now), store.Users)
+	if _, err := ImportCaucase(t.Context(), other, l.now, l.database(), nil); !errors.Is(err, store.ErrExists) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestImportIsRecorded(t *testing.T) {
+	l := caucaseOf(t, "0.9.17")
+	var told []string
+	err := l.imported().View(t.Context(), func(r store.Reader) error {
+		return r.Audit(t.Context(), audit.Filter{Action: audit.ImportAll}, func(e audit.Entry) error {
+			told = append(told, e.Authority+": "+e.Detail)
+			return nil
+		})
+	})
+	want := "cas: 1 CA certificates, 1 pending requests, 5 issued certificates, 3 revocations"
+	if err != nil || len(told) != 3 || !slices.Contains(told, want) {
+		t.Errorf("%v %q", err, told)
+	}
+}
