@@ -1,0 +1,87 @@
+package manage
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// Backups that caucase has taken are restored: its users, services and revocations go on.
+func TestRestoreCaucase(t *testing.T) {
+	for _, version := range []string{"0.9.17", "0.9.8"} {
+		t.Run(version, func(t *testing.T) {
+			dir := filepath.Join("../../testdata/caucase", version)
+			read := func(name string) []byte { return must[[]byte](t)(os.ReadFile(filepath.Join(dir, name))) }
+			pair := func(name string) (crypto.Signer, *x509.Certificate) {
+				data := read(name)
+				blocks, err := pki.SplitPEM(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, block := range blocks {
+					if block.Type == "CERTIFICATE" {
+						return must[crypto.Signer](t)(ReadHolderKey(File{name, data}, nil)), must[*x509.Certificate](t)(x509.ParseCertificate(block.Bytes))
+					}
+				}
+				t.Fatalf("%s: no certificate", name)
+				return nil, nil
+			}
+			made := must[int64](t)(strconv.ParseInt(strings.TrimSpace(string(read("made"))), 10, 64))
+			clk := clock.NewFake(time.Unix(made, 0).Add(time.Hour))
+			ctx := t.Context()
+			from := func(name string) Sealed {
+				key, _ := pair(name)
+				return sealedFile(filepath.Join(dir, "backup.sql.caucased"), key)
+			}
+			contents, err := Inspect(ctx, clk.Now(), from("bob.pem"), nil)
+			if err != nil || contents.Format != FormatCaucase || contents.Created != nil || contents.User != "CN=bob" {
+				t.Errorf("%+v %v", contents, err)
+			}
+			st := newStore(t)
+			restored, err := Restore(ctx, st, clk, Restoration{Backup: from("alice.pem"), Request: requestFor(t, newKey(t), "x.example")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			users, services := openAuthority(t, st, clk, store.Users), openAuthority(t, st, clk, store.Services)
+			_, alice := pair("alice.pem")
+			_, bob := pair("bob.pem")
+			_, mallory := pair("mallory.pem")
+			for _, c := range []struct {
+				name string
+				crt  *x509.Certificate
+				want error
+			}{{"alice", alice, ca.ErrUnauthorized}, {"mallory", mallory, ca.ErrUnauthorized}, {"bob", bob, nil},
+				{"new", must[*x509.Certificate](t)(pki.ParseCertificatePEM(restored.Certificate)), nil}} {
+				if _, err := users.Authenticate(ctx, audit.Actor{Kind: audit.Anonymous}, c.crt); !errors.Is(err, c.want) {
+					t.Errorf("%s: %v, want %v", c.name, err, c.want)
+				}
+			}
+			webKey, web := pair("web.pem")
+			must[[]byte](t)(services.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
+			goneKey, gone := pair("gone.pem")
+			if _, err := services.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, gone, goneKey)); !errors.Is(err, ca.ErrInvalid) {
+				t.Errorf("a revoked service: %v", err)
+			}
+			old := must[*x509.RevocationList](t)(pki.ParseCRLPEM(read("cas.crl.pem")))
+			list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[ca.List](t)(services.CRLs(ctx)).PEM))
+			if list.Number.Cmp(old.Number) <= 0 || list.Number.Int64()-old.Number.Int64() < crlJump || len(list.RevokedCertificateEntries) != len(old.RevokedCertificateEntries) {
+				t.Errorf("list %v with %d entries after %v with %d", list.Number, len(list.RevokedCertificateEntries), old.Number, len(old.RevokedCertificateEntries))
+			}
+			if _, err := Drill(ctx, newStore(t), clk, from("bob.pem"), nil, func(Proof) {}); err != nil {
+				t.Errorf("drill: %v", err)
+			}
+		})
+	}
+}
