@@ -68,6 +68,9 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					backupCommand(clk, stdout, stderr),
 					restoreCommand(clk, stdout, stderr),
 					drillCommand(clk, stdout, stderr),
+					copyCommand(clk, stdout, stderr),
+					checkCommand(clk, stdout, stderr),
+					statusCommand(clk, stdout),
 				},
 				Action: func(c *urfave.Context) error {
 					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")

@@ -17,8 +17,13 @@ import (
 
 // fillDatabase opens the database that a command puts something into, making it if there is none,
 // and has fill do so. When that fails, a file that was made for it is gone again.
-func fillDatabase(c *urfave.Context, fill func(store.Store) error) (err error) {
-	dsn := c.String(flagDB)
+func fillDatabase(c *urfave.Context, fill func(store.Store) error) error {
+	return fillNamed(c, flagDB, fill)
+}
+
+// fillNamed does so with the database that flag names.
+func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) (err error) {
+	dsn := c.String(flag)
 	var made []string
 	if !strings.Contains(dsn, "://") {
 		if made = missing(dsn); len(made) > 0 {
@@ -27,11 +32,11 @@ func fillDatabase(c *urfave.Context, fill func(store.Store) error) (err error) {
 	}
 	db, err := sqlstore.Open(c.Context, dsn, sqlstore.Options{})
 	if err != nil {
-		return fmt.Errorf("--%s: %w", flagDB, err)
+		return fmt.Errorf("--%s: %w", flag, err)
 	}
 	err = errors.Join(fill(db), db.Close())
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, manage.ErrNotEmpty) {
+		return err // not empty: somebody else was at it at the same time
 	}
 	for _, path := range made {
 		_ = os.Remove(path) // the last three are rarely there

@@ -26,6 +26,9 @@ type Error struct {
 	Err  error
 	Hint string // a sentence without full stop; may be empty
 	Code int    // 0 means ExitError
+	// Failed: it is an error, not a warning, also with the code ExitPending, which some tools have
+	// for something else.
+	Failed bool
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -62,7 +65,7 @@ func Code(err error) int {
 		}
 		return code
 	}
-	code, _ := advice(err)
+	code, _, _ := advice(err)
 	return code
 }
 
@@ -84,9 +87,9 @@ func Report(w io.Writer, tool string, err error) int {
 		}
 		return Code(err)
 	}
-	code, hint := advice(err)
+	code, hint, failed := advice(err)
 	label := "error"
-	if code == ExitPending {
+	if code == ExitPending && !failed {
 		label = "warning"
 	}
 	fmt.Fprintf(w, "%s: %s: %s\n", tool, label, pki.EscapeText(err.Error()))
@@ -97,12 +100,13 @@ func Report(w io.Writer, tool string, err error) int {
 }
 
 // advice collects the outermost code and hint along the chain of err.
-func advice(err error) (code int, hint string) {
+func advice(err error) (code int, hint string, failed bool) {
 	var known *Error
 	for errors.As(err, &known) {
 		if code == 0 {
 			code = known.Code
 		}
+		failed = failed || known.Failed
 		if hint == "" {
 			hint = known.Hint
 		}
@@ -111,7 +115,7 @@ func advice(err error) (code int, hint string) {
 	if code == 0 {
 		code = ExitError
 	}
-	return code, hint
+	return code, hint, failed
 }
 
 func graver(a, b int) int {

@@ -21,6 +21,7 @@ func TestReport(t *testing.T) {
 		{"hint under context", fmt.Errorf("write: %w", WithHint(plain, "free some")), "x: error: write: disk full\nx: hint: free some\n", ExitError},
 		{"hint and code apart", WithHint(WithCode(plain, ExitHook), "look"), "x: error: disk full\nx: hint: look\n", ExitHook},
 		{"pending is no error", WithCode(errors.New("still pending"), ExitPending), "x: warning: still pending\n", ExitPending},
+		{"a code that means something else here", WithHint(&Error{Err: plain, Code: ExitPending, Failed: true}, "look"), "x: error: disk full\nx: hint: look\n", ExitPending},
 		{"the gravest code", errors.Join(WithCode(errors.New("a"), ExitPending), errors.New("b"), WithCode(errors.New("c"), ExitHook)),
 			"x: warning: a\nx: error: b\nx: error: c\n", ExitError},
 		{"hook is graver than pending", errors.Join(WithCode(errors.New("c"), ExitHook), WithCode(errors.New("a"), ExitPending)),

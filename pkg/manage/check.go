@@ -43,10 +43,8 @@ type Checked struct {
 // of them takes, and with nothing else.
 func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding), progress Progress) (Checked, error) {
 	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.Authority]*tally{}}
-	if engine, ok := s.(interface {
-		Integrity(context.Context) ([]string, error)
-	}); ok {
-		problems, err := engine.Integrity(ctx)
+	if described, ok := s.(store.Described); ok {
+		problems, err := described.Integrity(ctx)
 		if err != nil {
 			return c.checked, err
 		}

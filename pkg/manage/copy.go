@@ -11,8 +11,9 @@ import (
 	"cauase/pkg/store"
 )
 
-// Progress hears how far a long operation is: which step it is at, of which kind the last row was, and how many
-// rows the step has done. It is called for every row, and has to be quick. nil: nobody listens.
+// Progress hears how far a long operation is: which step it is at, of which kind the last row was,
+// and how many rows the step has done. It is called for every row, and has to be quick. nil: nobody
+// listens.
 type Progress func(step, kind string, rows int64)
 
 // follow returns a function that tells p of each row of a step.
@@ -83,23 +84,25 @@ func checkEmpty(ctx context.Context, s store.Store) error {
 
 // fill loads the rows of source into target and makes sure that they have arrived.
 func fill(ctx context.Context, source store.Reader, target store.Tx, progress Progress) (dump.Summary, error) {
-	written := dump.NewHash()
-	copying := progress.follow("copying")
+	written, copying := dump.NewHash(), progress.follow("copying")
+	var last store.Row
 	err := target.Load(ctx, stream(ctx, source, func(row store.Row) error {
+		last = row
 		copying(row)
-		return written.Add(row)
+		return errors.Join(ctx.Err(), written.Add(row)) // a Tx does not look at ctx
 	}))
 	switch {
-	case errors.Is(err, store.ErrExists) && written.Summary().Rows() == 0:
+	case errors.Is(err, store.ErrExists) && last == nil:
 		return nil, ErrNotEmpty
+	case err != nil && last != nil:
+		return nil, fmt.Errorf("at %s: %w", dump.Describe(last), err)
 	case err != nil:
 		return nil, err
 	}
-	read := dump.NewHash()
-	comparing := progress.follow("comparing")
+	read, comparing := dump.NewHash(), progress.follow("comparing")
 	err = target.Rows(ctx, func(row store.Row) error {
 		comparing(row)
-		return read.Add(row)
+		return errors.Join(ctx.Err(), read.Add(row))
 	})
 	if err != nil {
 		return nil, err

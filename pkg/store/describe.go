@@ -4,9 +4,9 @@ import "context"
 
 // A Description tells what kind of database keeps the rows.
 type Description struct {
-	Engine string // with its version, such as "SQLite 3.50.4"
-	Layout int64  // version of the layout of our tables
-	Bytes  int64  // that they take on disk, logs of the database not counted
+	Engine string `json:"engine"` // with its version, such as "SQLite 3.50.4"
+	Layout int64  `json:"layout"` // version of the layout of our tables
+	Bytes  int64  `json:"bytes"`  // that they take on disk, logs of the database not counted
 }
 
 // Described is a Store that can tell of the database behind it.

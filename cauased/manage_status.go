@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/manage"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// statusCommand tells what is in the database.
+func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:  "status",
+		Usage: "tell what is in the database: CAs and their phases, certificates, lists, the last backup",
+		Description: "May run beside the daemon, and changes nothing, except that a database of an older version of\n" +
+			"cauase is brought up to date. In which phase a CA is depends on how long certificates are valid: give\n" +
+			"the options that the daemon has, or have the same environment.\n\n" +
+			"Examples:\n" +
+			"  cauased manage status --db cauase.sqlite\n" +
+			"  cauased manage status --service-crt-validity 30 --json | jq '.authorities[].next_ca'",
+		HideHelpCommand: true,
+		Flags: []urfave.Flag{
+			dbFlag(),
+			float("", flagUserValidity, 93, "`DAYS` an issued certificate of a user is valid"),
+			float("", flagServiceValidity, 93, "`DAYS` an issued certificate of a service is valid"),
+			&urfave.BoolFlag{Name: "json", Usage: "print it as a JSON object"},
+		},
+		Action: func(c *urfave.Context) error {
+			if c.Args().Present() {
+				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased manage status --help")
+			}
+			r := &reader{c: c}
+			users, services := r.spans(flagUserValidity), r.spans(flagServiceValidity)
+			if r.err != nil {
+				return r.err
+			}
+			now := clk.Now()
+			status, err := look(c, now, map[store.Authority]rollover.Spans{
+				store.Users: users, store.Services: services, store.HTTPS: {Leaf: services.Leaf, Life: httpsCALife},
+			})
+			if err != nil {
+				return err
+			}
+			return printStatus(c, stdout, now, status)
+		},
+	}
+}
+
+func look(c *urfave.Context, now time.Time, spans map[store.Authority]rollover.Spans) (status manage.Status, err error) {
+	db, err := openExisting(c)
+	if err != nil {
+		return status, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return manage.Look(c.Context, db, now, func(a store.Authority) rollover.Spans { return spans[a] })
+}
+
+type statusJSON struct {
+	Place string `json:"place"`
+	manage.Status
+}
+
+func printStatus(c *urfave.Context, w io.Writer, now time.Time, status manage.Status) error {
+	place := sqlstore.Redact(c.String(flagDB))
+	if c.Bool("json") {
+		return json.NewEncoder(w).Encode(statusJSON{place, status})
+	}
+	p := &printer{w: w}
+	d := status.Database
+	p.line("%s: %s, layout %d, %.1f MiB", place, d.Engine, d.Layout, float64(d.Bytes)/(1<<20))
+	if b := status.LastBackup; b == nil {
+		p.line("last backup: none is recorded")
+	} else {
+		p.line("last backup: %s (%s), %s in %s, %.1f MiB, for %s", stamp(b.Time), ago(now, b.Time), b.Name, b.Place, float64(b.Size)/(1<<20), plural(b.Recipients, "user"))
+		if b.Excluded > 0 {
+			p.line("  %s cannot decrypt it", plural(b.Excluded, "user"))
+		}
+	}
+	for _, a := range status.Authorities {
+		p.line("")
+		printAuthority(p, now, a)
+	}
+	return p.err
+}
+
+func printAuthority(p *printer, now time.Time, a manage.AuthorityStatus) {
+	if len(a.CAs) == 0 {
+		p.line("%s: no CA yet", a.Name)
+		return
+	}
+	p.line("%s: %d certificates, %d of them valid by date and %d expired; %s pending; %s", a.Name, a.Total, a.Valid, a.Expired,
+		plural(a.Pending, "request"), plural(a.Revoked, "revocation"))
+	for _, ca := range a.CAs {
+		key := ""
+		if !ca.HasKey {
+			key = ", key erased"
+		}
+		p.line("  CA %s %s: %s, from %s to %s%s", ca.KeyID, ca.KeyType, ca.Phase, stamp(ca.NotBefore), stamp(ca.NotAfter), key)
+	}
+	switch {
+	case a.NextCA == nil:
+		p.line("  next CA: not before the time of the one there is has come")
+	case now.Before(*a.NextCA):
+		p.line("  next CA: due at %s (%s)", stamp(*a.NextCA), ahead(now, *a.NextCA))
+	default:
+		p.line("  next CA: due since %s, made by the daemon when it runs", stamp(*a.NextCA))
+	}
+	if a.NextKey != "" {
+		p.line("  next CA key: %s, as chosen", a.NextKey)
+	}
+	if a.Name == store.HTTPS {
+		return
+	}
+	switch {
+	case a.CRL == nil:
+		p.line("  revocation list: none yet")
+	case !a.CRL.Current:
+		p.line("  revocation list: %d, until %s; something was revoked since, the next one is due", a.CRL.Number, stamp(a.CRL.NextUpdate))
+	case a.CRL.NextUpdate.Before(now):
+		p.line("  revocation list: %d, out of date since %s", a.CRL.Number, stamp(a.CRL.NextUpdate))
+	default:
+		p.line("  revocation list: %d, until %s (%s)", a.CRL.Number, stamp(a.CRL.NextUpdate), ahead(now, a.CRL.NextUpdate))
+	}
+	if a.Locked == nil {
+		p.line("  automatic approval: not locked; %d requests were accepted so far", a.Received)
+	} else {
+		p.line("  automatic approval: locked at the first %d; %d requests were accepted so far", *a.Locked, a.Received)
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+func ago(now, t time.Time) string { return span(now.Sub(t)) + " ago" }
+
+func ahead(now, t time.Time) string { return "in " + span(t.Sub(now)) }
+
+// span is a duration as people say it.
+func span(d time.Duration) string {
+	switch {
+	case d >= 2*day:
+		return plural(int(d/day), "day")
+	case d >= 2*time.Hour:
+		return plural(int(d/time.Hour), "hour")
+	case d >= 2*time.Minute:
+		return plural(int(d/time.Minute), "minute")
+	}
+	return plural(max(0, int(d/time.Second)), "second")
+}

@@ -1,0 +1,187 @@
+package manage
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"time"
+
+	"cauase/pkg/archive"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// A Status tells what is in a store.
+type Status struct {
+	Database    store.Description `json:"database"`
+	LastBackup  *archive.Record   `json:"last_backup"` // null when none is recorded
+	Authorities []AuthorityStatus `json:"authorities"`
+}
+
+// An AuthorityStatus tells how things stand with one authority.
+type AuthorityStatus struct {
+	Name      store.Authority `json:"authority"`
+	CAs       []CAStatus      `json:"cas"`     // oldest first
+	NextCA    *time.Time      `json:"next_ca"` // when the newest CA's successor is due; null when there is no CA, or only one from the future
+	NextKey   string          `json:"next_key_type,omitempty"`
+	Valid     int             `json:"certificates_valid"` // revoked ones included
+	Expired   int             `json:"certificates_expired"`
+	Total     int             `json:"certificates"`
+	Pending   int             `json:"pending"`
+	Received  int64           `json:"received"` // requests ever accepted
+	Revoked   int             `json:"revocations"`
+	CRLNumber int64           `json:"crl_number"`
+	CRL       *CRLStatus      `json:"crl"`                // the newest list that was made; null when there is none
+	Locked    *int            `json:"auto_approve_count"` // as locked in the database; null when it is not
+}
+
+// A CAStatus tells of one generation.
+type CAStatus struct {
+	ID        int64          `json:"id"`
+	KeyID     string         `json:"key_id"` // hex
+	KeyType   string         `json:"key_type"`
+	Phase     rollover.Phase `json:"phase"`
+	CreatedAt time.Time      `json:"created_at"`
+	NotBefore time.Time      `json:"not_before"`
+	NotAfter  time.Time      `json:"not_after"`
+	HasKey    bool           `json:"has_key"`
+}
+
+// Disowned is the phase of a CA that was made while the clock was ahead, and put aside.
+const Disowned rollover.Phase = "put aside"
+
+// A CRLStatus tells of the newest revocation list.
+type CRLStatus struct {
+	Number     int64     `json:"number"`
+	ThisUpdate time.Time `json:"this_update"`
+	NextUpdate time.Time `json:"next_update"`
+	Current    bool      `json:"current"` // nothing has been revoked since
+}
+
+// Look tells what is in a store at now, given the spans that the daemon works with.
+func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Authority) rollover.Spans) (Status, error) {
+	var st Status
+	if described, ok := s.(store.Described); ok {
+		d, err := described.Describe(ctx)
+		if err != nil {
+			return st, err
+		}
+		st.Database = d
+	}
+	err := s.View(ctx, func(r store.Reader) error {
+		last, ok, err := archive.Last(ctx, r)
+		if err != nil {
+			return err
+		}
+		if ok {
+			st.LastBackup = &last
+		}
+		st.Authorities = nil
+		for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+			a, err := authorityStatus(ctx, r, now, name, spans(name))
+			if err != nil {
+				return err
+			}
+			st.Authorities = append(st.Authorities, a)
+		}
+		return nil
+	})
+	return st, err
+}
+
+func authorityStatus(ctx context.Context, r store.Reader, now time.Time, name store.Authority, spans rollover.Spans) (AuthorityStatus, error) {
+	a := AuthorityStatus{Name: name, CAs: []CAStatus{}}
+	cas, err := r.CAs(ctx, name)
+	if err != nil {
+		return a, err
+	}
+	a.generations(cas, now, spans)
+	for _, count := range []struct {
+		into *int
+		of   func() (int, error)
+	}{
+		{&a.Total, func() (int, error) { return r.CountCertificates(ctx, name, time.Time{}) }},
+		// The whole second of NotAfter is part of the validity.
+		{&a.Expired, func() (int, error) { return r.CountCertificates(ctx, name, now.Truncate(time.Second)) }},
+		{&a.Pending, func() (int, error) { return r.CountRequests(ctx, name) }},
+		{&a.Revoked, func() (int, error) { return r.CountRevocations(ctx, name) }},
+	} {
+		if *count.into, err = count.of(); err != nil {
+			return a, err
+		}
+	}
+	a.Valid = a.Total - a.Expired
+	if a.CRLNumber, err = r.Counter(ctx, name, store.CounterCRLNumber); err != nil {
+		return a, err
+	}
+	if a.Received, err = r.Counter(ctx, name, store.CounterReceivedCSR); err != nil {
+		return a, err
+	}
+	if err := a.lists(ctx, r, cas); err != nil {
+		return a, err
+	}
+	return a, a.settings(ctx, r)
+}
+
+// generations fills in what follows from the CAs.
+func (a *AuthorityStatus) generations(cas []store.CA, now time.Time, spans rollover.Spans) {
+	var times []rollover.Generation
+	var places []int // in a.CAs of what is in times
+	for _, ca := range cas {
+		c := CAStatus{ID: ca.ID, KeyID: hex.EncodeToString(ca.KeyID), KeyType: "unknown", Phase: Disowned,
+			CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, HasKey: ca.Key != nil}
+		if crt, err := x509.ParseCertificate(ca.Certificate); err == nil {
+			c.KeyType = pki.DescribeKey(crt.PublicKey)
+			if t, err := pki.KeyTypeOf(crt.PublicKey); err == nil {
+				c.KeyType = string(t)
+			}
+		}
+		if ca.Key != nil || now.After(ca.NotAfter) {
+			times = append(times, rollover.Generation{CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter})
+			places = append(places, len(a.CAs))
+		}
+		a.CAs = append(a.CAs, c)
+	}
+	plan := rollover.Decide(now, spans, times)
+	for i, place := range places {
+		a.CAs[place].Phase = plan.Phases[i]
+	}
+	if newest := rollover.Newest(now, times); newest != rollover.None {
+		next := rollover.SuccessorAt(spans, times[newest])
+		a.NextCA = &next
+	}
+}
+
+// lists finds the newest list. All valid CAs have one of the same number.
+func (a *AuthorityStatus) lists(ctx context.Context, r store.Reader, cas []store.CA) error {
+	for _, ca := range cas {
+		crl, err := r.CRL(ctx, a.Name, ca.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return err
+		case a.CRL == nil || crl.Number >= a.CRL.Number:
+			a.CRL = &CRLStatus{crl.Number, crl.ThisUpdate, crl.NextUpdate, crl.Number == a.CRLNumber}
+		}
+	}
+	return nil
+}
+
+func (a *AuthorityStatus) settings(ctx context.Context, r store.Reader) error {
+	switch value, err := r.Setting(ctx, a.Name, store.SettingAutoApprove); {
+	case err == nil:
+		if n, err := strconv.Atoi(value); err == nil {
+			a.Locked = &n
+		}
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	var err error
+	if a.NextKey, err = r.Setting(ctx, a.Name, store.SettingNextKeyType); errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
