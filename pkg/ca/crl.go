@@ -102,20 +102,22 @@ func (a *Authority) CRL(ctx context.Context, aki *big.Int) (List, error) {
 // when half their life has passed, or when something has been revoked since. While the store cannot
 // say, those it last said were are better than none, for as long as verifiers accept them. A store that
 // says they are not, but takes no others, gets no such excuse.
-func (a *Authority) currentCRLs(ctx context.Context) (*crlSet, error) {
-	set, err := a.listsAhead(ctx, 0)
-	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUncertain) {
-		return set, err
-	}
-	now := a.clock.Now()
-	if errors.Is(err, errLacking) {
-		// Unless it has gone just now.
-		if _, _, gone := a.numbers(ctx, now); gone == nil {
-			return nil, err
+func (a *Authority) currentCRLs(ctx context.Context) (set *crlSet, err error) {
+	for range attempts {
+		set, err = a.listsAhead(ctx, 0)
+		if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUncertain) {
+			return set, err
 		}
-	}
-	if last := a.crls.serving.Load(); last.inTime(now) {
-		return last, nil
+		now := a.clock.Now()
+		if errors.Is(err, errLacking) {
+			if _, _, gone := a.numbers(ctx, now); gone == nil {
+				continue // it is there, or there again: perhaps only a connection was lost
+			}
+		}
+		if last := a.crls.serving.Load(); last.inTime(now) {
+			return last, nil
+		}
+		return nil, err
 	}
 	return nil, err
 }
