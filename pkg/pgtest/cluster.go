@@ -94,9 +94,15 @@ func (c *Cluster) dsn(user *url.Userinfo, database string) string {
 // Exec runs statements as the superuser, in the database postgres.
 func (c *Cluster) Exec(t testing.TB, sql string) {
 	t.Helper()
+	c.ExecIn(t, "postgres", sql)
+}
+
+// ExecIn runs statements as the superuser, in the given database.
+func (c *Cluster) ExecIn(t testing.TB, database, sql string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := c.execute(ctx, sql); err != nil {
+	if err := c.executeIn(ctx, database, sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
@@ -133,7 +139,11 @@ func (c *Cluster) query(ctx context.Context, database, sql string) (string, erro
 }
 
 func (c *Cluster) execute(ctx context.Context, sql string) error {
-	conn, err := pgx.Connect(ctx, c.admin("postgres"))
+	return c.executeIn(ctx, "postgres", sql)
+}
+
+func (c *Cluster) executeIn(ctx context.Context, database, sql string) error {
+	conn, err := pgx.Connect(ctx, c.admin(database))
 	if err != nil {
 		return err
 	}
