@@ -49,7 +49,10 @@ func start(ctx context.Context, cfg config, clk clock.Clock, log *slog.Logger) (
 		d.listeners.Close()
 		return nil, err
 	}
-	created := missing(cfg.db, cfg.db+"-wal", cfg.db+"-shm", cfg.db+"-journal", cfg.serverKey)
+	created := missing(cfg.serverKey)
+	if !sqlstore.IsURL(cfg.db) {
+		created = append(created, missing(cfg.db, cfg.db+"-wal", cfg.db+"-shm", cfg.db+"-journal")...)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -58,10 +61,12 @@ func start(ctx context.Context, cfg config, clk clock.Clock, log *slog.Logger) (
 			}
 		}
 	}()
-	corsKeys, err := server.OpenCORSKeys(cfg.corsKeys)
+	if err := d.openStore(ctx); err != nil {
+		return nil, err
+	}
+	corsKeys, err := d.openCORSKeys(ctx)
 	if err != nil {
-		return nil, cli.WithHint(fmt.Errorf("--%s: %w", flagCORSKeys, err),
-			"if this file is not needed, move it away: users will be asked for their consent again")
+		return nil, fmt.Errorf("--%s: %w", flagCORSKeys, err)
 	}
 	if err := d.openAuthorities(ctx); err != nil {
 		return nil, err
@@ -100,7 +105,7 @@ func start(ctx context.Context, cfg config, clk clock.Clock, log *slog.Logger) (
 	return d, nil
 }
 
-func (d *daemon) openAuthorities(ctx context.Context) error {
+func (d *daemon) openStore(ctx context.Context) error {
 	db, err := sqlstore.Open(ctx, d.cfg.db, sqlstore.Options{Log: d.log})
 	if errors.Is(err, store.ErrNewerSchema) {
 		return cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "use the version of cauased that it was last used with, or a later one")
@@ -108,9 +113,13 @@ func (d *daemon) openAuthorities(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--%s: %w", flagDB, err)
 	}
-	d.store = db
+	d.store = db.Store()
+	return nil
+}
+
+func (d *daemon) openAuthorities(ctx context.Context) (err error) {
 	open := func(name store.Authority, of authorityConfig, host string) (*ca.Authority, error) {
-		a, err := ca.Open(ctx, db, d.clock, ca.Config{
+		a, err := ca.Open(ctx, d.store, d.clock, ca.Config{
 			Name:            name,
 			Netloc:          d.cfg.netloc.String(),
 			Host:            host,
@@ -183,8 +192,12 @@ func (d *daemon) refreshHandshake(ctx context.Context) error {
 // maintain does what time makes due.
 func (d *daemon) maintain(ctx context.Context) {
 	for _, a := range []*ca.Authority{d.users, d.services, d.https} {
-		if err := a.Maintain(ctx); err != nil && ctx.Err() == nil {
+		err := a.Maintain(ctx)
+		if err != nil && ctx.Err() == nil {
 			d.log.ErrorContext(ctx, "maintenance failed", "authority", string(a.Name()), "error", err)
+		}
+		if errors.Is(err, store.ErrUnavailable) {
+			break // waiting for each again would look like hanging
 		}
 	}
 	if err := d.refreshHandshake(ctx); err != nil && ctx.Err() == nil {
@@ -230,6 +243,7 @@ func (d *daemon) Run(ctx, force context.Context) error {
 			}
 		}
 	}()
+	followed := d.follow(loop)
 	d.metrics.serve(d)
 	toBackups, endBackups := context.WithCancel(ctx)
 	backups := d.backUp(toBackups)
@@ -243,6 +257,7 @@ func (d *daemon) Run(ctx, force context.Context) error {
 	stop()
 	endBackups()
 	<-done
+	<-followed
 	<-backups
 	return err
 }
