@@ -24,7 +24,9 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for name, folder := range map[string]string{"cauased": "cauased", "cauase": "cauase", "cauase-key-id": "keyid"} {
+	for name, folder := range map[string]string{
+		"cauased": "cauased", "cauase": "cauase", "cauase-key-id": "keyid", "cauase-updater": "updater", "cauase-rerequest": "rerequest",
+	} {
 		args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", filepath.Join(dir, name), "cauase/" + folder})
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)

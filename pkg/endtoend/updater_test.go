@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,14 +48,6 @@ func startAgent(t *testing.T, dir string, args ...string) *agent {
 	return a
 }
 
-func buildAgent(t *testing.T) {
-	t.Helper()
-	args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", filepath.Join(binDir, "cauase-updater"), "cauase/updater"})
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("go %v: %v\n%s", args, err, out)
-	}
-}
-
 // runTool runs a program and returns its exit code and output.
 func runTool(t *testing.T, dir, name string, args ...string) (int, string) {
 	t.Helper()
@@ -77,7 +68,6 @@ const span = 10 * time.Second
 // CA, an outage and a revocation, with a certificate that is valid all the time.
 func TestUpdaterJourney(t *testing.T) {
 	t.Parallel()
-	buildAgent(t)
 	netloc, err := freeNetloc()
 	check(t, err)
 	dir := t.TempDir()
@@ -235,7 +225,6 @@ func check(t *testing.T, err error) {
 // TestUpdaterConfiguration starts an agent by a file, with metrics, and changes the file.
 func TestUpdaterConfiguration(t *testing.T) {
 	t.Parallel()
-	buildAgent(t)
 	netloc, err := freeNetloc()
 	check(t, err)
 	metrics, err := freeNetloc()
