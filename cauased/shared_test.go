@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pgtest"
+	"cauase/pkg/store"
+)
+
+var postgres = pgtest.Shared(pgtest.Options{})
+
+// A deafStore gets no news from other daemons.
+type deafStore struct{ store.Store }
+
+func (deafStore) Watch(ctx context.Context, _ func()) { <-ctx.Done() }
+
+// launchShared is launch for a daemon with a store that wrap has changed.
+func launchShared(t *testing.T, dsn string, clk *clock.Fake, wrap func(store.Store) store.Store, args ...string) running {
+	t.Helper()
+	cfg := testConfig(t, t.TempDir(), append([]string{"--db", dsn}, args...)...)
+	d, err := start(t.Context(), cfg, clk, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.store = wrap(d.store)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx, context.Background()) }()
+	r := running{d, clk, sync.OnceValue(func() error { cancel(); err := <-done; _ = d.Close(); return err })}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// cas is how many user CAs the daemon names in a handshake.
+func (r running) cas(t *testing.T) int {
+	t.Helper()
+	named := 0
+	//nolint:gosec // only the names are of interest
+	conn, err := tls.Dial("tcp", r.listeners.HTTPS[0].Addr().String(), &tls.Config{InsecureSkipVerify: true,
+		GetClientCertificate: func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			named = len(info.AcceptableCAs)
+			return &tls.Certificate{}, nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return named
+}
+
+// eventually waits for a condition, and tells how long it took.
+func eventually(t *testing.T, what string, condition func() bool) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	for !condition() {
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("%s: never", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// TestNews: what one daemon changes reaches the other within a second, lists, CA certificates and
+// those that handshakes name, without anybody asking for them. It does so, a little later, when no
+// notification arrives.
+func TestNews(t *testing.T) {
+	for name, wrap := range map[string]func(store.Store) store.Store{
+		"notified":           func(s store.Store) store.Store { return s },
+		"notifications lost": func(s store.Store) store.Store { return deafStore{s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := postgres(t).NewDatabase(t)
+			clk := clock.NewFake(testTime())
+			a := launchShared(t, dsn, clk, wrap)
+			b := launchShared(t, dsn, clk, wrap)
+			stored := func() (number, list int64) {
+				err := b.store.View(t.Context(), func(r store.Reader) (err error) {
+					if number, err = r.Counter(t.Context(), store.Services, store.CounterCRLNumber); err != nil {
+						return err
+					}
+					cas, err := r.CAs(t.Context(), store.Services)
+					if err != nil {
+						return err
+					}
+					crl, err := r.CRL(t.Context(), store.Services, cas[0].ID)
+					if list = crl.Number; errors.Is(err, store.ErrNotFound) {
+						list, err = -1, nil
+					}
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return number, list
+			}
+			eventually(t, "the first list", func() bool { number, list := stored(); return number == list })
+			alice := audit.Actor{Kind: audit.User, Serial: big.NewInt(7)}
+			if err := a.services.RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
+				t.Fatal(err)
+			}
+			took := eventually(t, "a list with the revocation", func() bool { number, list := stored(); return number == list })
+			t.Logf("%s: the list is there after %v", name, took)
+			if took > 3*time.Second { // a second, on a machine that is not busy
+				t.Error("too late")
+			}
+
+			if n := b.cas(t); n != 1 {
+				t.Fatalf("%d user CAs are named", n)
+			}
+			// a rolls over. The other one's loop would do so only a minute later.
+			clk.Advance(2 * 93 * day)
+			if err := a.users.Maintain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			took = eventually(t, "the handshake names both CAs", func() bool { return b.cas(t) == 2 })
+			t.Logf("%s: the new CA is named after %v", name, took)
+			if took > 3*time.Second {
+				t.Error("too late")
+			}
+		})
+	}
+}
+
+// TestConsentMoves: keys of consent come along from a daemon's file to the shared database, once, and are not
+// written to the file any more.
+func TestConsentMoves(t *testing.T) {
+	dsn := postgres(t).NewDatabase(t)
+	dir := t.TempDir()
+	const line = "2126-01-01T00:00:00Z 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
+	path := filepath.Join(dir, "cors.key")
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	setting := func(d *daemon) string {
+		text, err := settingVault{d.store}.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	first := launch(t, testConfig(t, dir, "--db", dsn), testTime())
+	if got := setting(first.daemon); got != line {
+		t.Errorf("the database has %q", got)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "cors.key"), []byte(strings.Replace(line, "00112233", "44556677", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := launch(t, testConfig(t, other, "--db", dsn), testTime())
+	if got := setting(second.daemon); got != line {
+		t.Errorf("the second daemon has changed it to %q", got)
+	}
+	if err := os.WriteFile(path, []byte("junk\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := start(t.Context(), testConfig(t, dir, "--db", dsn), clock.NewFake(testTime()), discard()); err == nil {
+		_ = d.Close()
+		t.Error("a damaged file is taken")
+	}
+}
+
+// TestSharedErrors: a database that is not there does not start, and its password is not shown.
+func TestSharedErrors(t *testing.T) {
+	cluster := postgres(t)
+	dsn := cluster.NewDatabase(t)
+	gone := strings.Replace(dsn, cluster.Address(), fmt.Sprintf("127.0.0.1:%d", freePort(t)), 1)
+	password := strings.Split(strings.Split(dsn, "@")[0], ":")[2]
+	for name, dsn := range map[string]string{"no server": gone, "no database": strings.Replace(dsn, "/test", "/none", 1)} {
+		dir := t.TempDir()
+		_, err := start(t.Context(), testConfig(t, dir, "--db", dsn), clock.NewFake(testTime()), discard())
+		if err == nil || !strings.Contains(err.Error(), "--db") || strings.Contains(err.Error(), password) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left := files(t, dir); len(left) > 0 {
+			t.Errorf("%s: leaves %v", name, left)
+		}
+	}
+	resp, err := http.Get(launch(t, testConfig(t, t.TempDir(), "--db", dsn), testTime()).httpURL("/readyz"))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("readyz: %v %v", resp, err)
+	}
+}
