@@ -402,7 +402,7 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 		if row.Key == nil && !now.After(row.NotAfter) {
 			continue // disowned
 		}
-		if !a.constraint().Permits(one.crt) {
+		if a.cfg.Name == store.HTTPS && !a.constraint().Permits(one.crt) {
 			// The daemon has moved to another host: this CA can do nothing for it there. It is left
 			// aside, so that a first one is made anew, and is back when the daemon moves back.
 			continue
