@@ -253,6 +253,9 @@ func (f *fileReader) schema() (names []string, err error) {
 		case typ != "table":
 			return nil, fmt.Errorf("%w: caucase has no %s %.40q", ErrNotCaucase, typ, name)
 		}
+		if t, _ := f.db.table(name); t == nil {
+			return nil, fmt.Errorf("%w: caucase has no table %.40q", ErrNotCaucase, name)
+		}
 		declared, err := parseCreate(declaration)
 		if err == nil && declared != name {
 			err = fmt.Errorf("the table is named %.40q as well", declared)

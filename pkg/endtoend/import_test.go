@@ -1,0 +1,142 @@
+package endtoend
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// TestImportKilled kills imports at moments all over their duration. There is no database then, or
+// an empty one, which the next import fills, or all of it is there.
+func TestImportKilled(t *testing.T) {
+	home := t.TempDir()
+	unzip(t, filepath.Join("..", "..", "testdata", "caucase", "0.9.17", "caucase.sqlite.gz"), filepath.Join(home, "caucase.sqlite"))
+	caFrom(t, filepath.Join(home, "ca.pem"))
+	for _, args := range [][]string{{"import-caucase", "caucase.sqlite"}, {"import-ca", "ca.pem"}} {
+		t.Run(args[0], func(t *testing.T) {
+			command := func(db string) *exec.Cmd {
+				cmd := exec.Command(filepath.Join(binDir, "cauased"), append([]string{"manage", args[0], "--db", db}, args[1:]...)...)
+				cmd.Dir = home
+				return cmd
+			}
+			dir := t.TempDir()
+			begin := time.Now()
+			if out, err := command(filepath.Join(dir, "whole")).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			lasts := time.Since(begin)
+			want := rowsOf(t, filepath.Join(dir, "whole"))
+			outcomes := map[string]int{}
+			const moments = 40
+			for i := range moments {
+				db := filepath.Join(dir, fmt.Sprintf("db%d", i))
+				cmd := command(db)
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- cmd.Wait() }()
+				select {
+				case <-ended:
+				case <-time.After(lasts * time.Duration(i) / moments * 6 / 5):
+					_ = cmd.Process.Kill()
+					<-ended
+				}
+				outcome := "nothing"
+				if _, err := os.Stat(db); err == nil {
+					switch got := rowsOf(t, db); got {
+					case 0:
+						outcome = "empty"
+					case want:
+						outcome = "complete"
+					default:
+						t.Errorf("killed at moment %d: %d rows of %d", i, got, want)
+					}
+				} else if !errors.Is(err, fs.ErrNotExist) {
+					t.Error(err)
+				}
+				outcomes[outcome]++
+				out, err := command(db).CombinedOutput()
+				if outcome == "complete" && err == nil || outcome != "complete" && err != nil {
+					t.Errorf("killed at moment %d, %s, and again: %v\n%s", i, outcome, err, out)
+				}
+				if got := rowsOf(t, db); got != want {
+					t.Errorf("killed at moment %d, %s, and again: %d rows of %d", i, outcome, got, want)
+				}
+			}
+			t.Logf("took %v; left behind: %v", lasts, outcomes)
+		})
+	}
+}
+
+func rowsOf(t *testing.T, path string) (n int) {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(t.Context(), func(r store.Reader) error {
+		return r.Rows(t.Context(), func(row store.Row) error {
+			if c, ok := row.(store.Counter); !ok || c.Name != "ping" {
+				n++
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func unzip(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err = io.ReadAll(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// caFrom takes a CA with its key from a database of caucase, by way of an export.
+func caFrom(t *testing.T, path string) {
+	t.Helper()
+	dir := filepath.Dir(path)
+	if err := os.WriteFile(filepath.Join(dir, "passphrase"), []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"cauased manage import-caucase --db other.sqlite caucase.sqlite",
+		"cauased manage export-ca --db other.sqlite --passphrase-file passphrase exported.pem",
+		"openssl pkey -in exported.pem -passin file:passphrase -out ca.pem",
+		"sh -c 'openssl x509 -in exported.pem >>ca.pem'",
+	} {
+		cmd := exec.Command("sh", "-c", line)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", strings.Fields(line)[0], err, out)
+		}
+	}
+}
