@@ -1,6 +1,6 @@
 // Package caucase reads what caucase, the Python implementation, leaves behind: its database, and
 // the dump of it that its backups hold. It turns them into rows of a store, so that what was a
-// caucase goes on as a cauase. See docs/protocol.md, "The reference's SQLite database".
+// caucase goes on as a cauase. See docs/from-caucase.md, "Take over a caucase".
 //
 // Neither is trusted. Of a dump no SQL is ever executed: a parser knows the statements that
 // caucase writes and refuses all others. Of a database the layout is read first, with the same

@@ -353,6 +353,30 @@ func TestImportedCAGoesOn(t *testing.T) {
 	}
 }
 
+// What an imported CA has issued elsewhere is not on record, and yet goes on.
+func TestCertificatesOfImportedCAs(t *testing.T) {
+	ctx := t.Context()
+	made, key := makeCA(t, newKey(t), nil), newKey(t)
+	template := &x509.Certificate{SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "old"}, DNSNames: []string{"old.example.org"},
+		NotBefore: importTime.Add(-day), NotAfter: importTime.Add(30 * day)}
+	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, made.crt, key.Public(), made.key))
+	st := importedCA(t, made)
+	a := openAuthority(t, st, clock.NewFake(importTime), store.Services)
+	payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
+		CertificatePEM: string(pki.EncodeCertificatePEM(der)), RequestPEM: string(newCSR(t, "new").PEM)}))
+	e := must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
+	renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
+	if renewed.Subject.CommonName != "old" || len(renewed.DNSNames) != 1 {
+		t.Errorf("%s %v", renewed.Subject, renewed.DNSNames)
+	}
+	if err := a.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(der))}); err != nil {
+		t.Error(err)
+	}
+	if list := parseList(t, a); len(list.RevokedCertificateEntries) != 1 || list.RevokedCertificateEntries[0].SerialNumber.Int64() != 77 {
+		t.Errorf("%v", list.RevokedCertificateEntries)
+	}
+}
+
 // A CA need not name itself by the hash of its key, nor at all, nor have a key like ours.
 func TestUnusualCAsGoOn(t *testing.T) {
 	ctx := t.Context()
