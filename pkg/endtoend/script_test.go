@@ -15,18 +15,38 @@ import (
 	"unicode"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"cauase/pkg/pgtest"
 )
+
+var postgres = pgtest.Shared(pgtest.Options{})
 
 // TestScripts runs testdata/script. What scripts can do besides testscript's own commands is
 // said at each function below; a script begins with NETLOC, URL and CAUASE_CA_URL pointing
-// at where its daemon will be.
-func TestScripts(t *testing.T) {
+// at where its daemon will be, and DB being its database. NEW_DB is one to begin with anew, should that be lost.
+func TestScripts(t *testing.T) { runScripts(t, setupScript, "sqlite") }
+
+// TestScriptsOnPostgreSQL runs them again, with daemons on PostgreSQL, each in a database of its own.
+func TestScriptsOnPostgreSQL(t *testing.T) {
+	cluster := postgres(t)
+	runScripts(t, func(env *testscript.Env) error {
+		if err := setupScript(env); err != nil {
+			return err
+		}
+		env.Setenv("DB", cluster.NewDatabase(t))
+		env.Setenv("NEW_DB", cluster.NewDatabase(t))
+		env.Setenv("CAUASED_DB", env.Getenv("DB"))
+		return nil
+	}, "postgres")
+}
+
+func runScripts(t *testing.T, setup func(*testscript.Env) error, database string) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "../../testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               setupScript,
-		Condition:           condition,
+		Setup:               setup,
+		Condition:           func(cond string) (bool, error) { return condition(cond, database) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"daemon":  cmdDaemon,
 			"ok":      cmdOK,
@@ -77,12 +97,17 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("URL", "http://"+netloc)
 	env.Setenv("CAUASE_CA_URL", "http://"+netloc)
 	env.Setenv("TZ", "UTC")
+	env.Setenv("DB", caDir+"/cauase.sqlite")
+	env.Setenv("NEW_DB", caDir+"/cauase.sqlite")
 	return os.Mkdir(filepath.Join(env.WorkDir, caDir), 0o700)
 }
 
 // condition knows [tool:NAME], which is true if that program is installed. Scripts skip
-// what they cannot test: [!tool:openssl] skip.
-func condition(cond string) (bool, error) {
+// what they cannot test: [!tool:openssl] skip. [postgres] is true if the daemon is on PostgreSQL.
+func condition(cond, database string) (bool, error) {
+	if cond == "postgres" {
+		return database == cond, nil
+	}
 	if name, ok := strings.CutPrefix(cond, "tool:"); ok {
 		return haveTool(name)
 	}
