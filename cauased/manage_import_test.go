@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cauase/pkg/pgtest"
 )
 
 // caucaseDatabase puts one of testdata/caucase into a folder.
@@ -59,6 +61,18 @@ func TestImportCaucaseCommand(t *testing.T) {
 	}
 	if len(report.Authorities) != 3 || report.Authorities[1].Issued != 5 || report.LeftOut == nil || report.Notes == nil {
 		t.Errorf("%+v", report)
+	}
+}
+
+func TestImportCaucaseIntoPostgreSQL(t *testing.T) {
+	dsn := pgtest.Start(t, pgtest.Options{}).NewDatabase(t)
+	source := caucaseDatabase(t, t.TempDir())
+	if stdout := manages(t, "import-caucase", "--db", dsn, source); !strings.Contains(stdout, "5 issued certificates, 1 pending request, 3 revocations") {
+		t.Error(stdout)
+	}
+	manages(t, "check", "--db", dsn)
+	if _, stderr, code := manageCommand(t.Context(), "import-caucase", "--db", dsn, source); code != 1 || !strings.Contains(stderr, "already") {
+		t.Errorf("%d %s", code, stderr)
 	}
 }
 
