@@ -39,13 +39,12 @@ func prepareFile(ctx context.Context, d *dialect, path string, opt Options) erro
 // opened without locks, log or recovery. It goes through SQLite, not os.Open, because POSIX
 // drops all of a process's locks on a file when any of its descriptors is closed.
 func inspectFile(ctx context.Context, d *dialect, path string) error {
-	db, err := openSQLiteURI(sqliteURI(path, url.Values{"mode": {"ro"}, "immutable": {"1"}}), 1)
-	if err != nil {
-		return err
+	id, err := applicationIDOf(ctx, path, url.Values{"mode": {"ro"}, "immutable": {"1"}})
+	if isDamaged(err) && hasLog(path) {
+		// Somebody died while moving the log into the file: only both together are whole, and
+		// SQLite puts them together.
+		id, err = applicationIDOf(ctx, path, sqliteParams(inspectTimeout))
 	}
-	defer db.Close()
-
-	id, err := pragma(ctx, db, "application_id")
 	if isNotSQLite(err) {
 		return errors.New("it is not a SQLite database")
 	}
@@ -56,6 +55,24 @@ func inspectFile(ctx context.Context, d *dialect, path string) error {
 		return errors.New("it is not a database of cauase")
 	}
 	return nil
+}
+
+// inspectTimeout is how long to wait for another process that does the same.
+const inspectTimeout = 5 * time.Second
+
+func applicationIDOf(ctx context.Context, path string, params url.Values) (id string, err error) {
+	db, err := openSQLiteURI(sqliteURI(path, params), 1)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return pragma(ctx, db, "application_id")
+}
+
+// hasLog tells whether there is a write-ahead log beside a file.
+func hasLog(path string) bool {
+	info, err := os.Stat(path + "-wal")
+	return err == nil && info.Size() > 0
 }
 
 // createFile makes a database under a name of its own and gives it its final one when it is

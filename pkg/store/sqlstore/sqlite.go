@@ -130,6 +130,12 @@ func classifySQLite(err error) condition {
 	return condition{}
 }
 
+// isDamaged recognises a file that contradicts itself.
+func isDamaged(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CORRUPT
+}
+
 // isNotSQLite recognises a file of another format.
 func isNotSQLite(err error) bool {
 	var e *sqlite.Error
