@@ -1,0 +1,197 @@
+package endtoend
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// keyPair writes a key and a request for it.
+func keyPair(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	key, err := pki.KeyECDSAP256.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := pki.EncodePrivateKeyPEM(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr := pki.EncodeCSRPEM(der)
+	for path, content := range map[string][]byte{name + ".key": data, name + ".csr": csr} {
+		if err := os.WriteFile(filepath.Join(dir, path), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return csr
+}
+
+// backedUp makes a database with a user, alice, and some thousand entries in its audit log, and
+// takes a backup of it.
+func backedUp(t *testing.T, dir string) {
+	t.Helper()
+	ctx := t.Context()
+	db, err := sqlstore.Open(ctx, filepath.Join(dir, "old.sqlite"), sqlstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var users *ca.Authority
+	for _, name := range []store.Authority{store.Services, store.Users} {
+		users, err = ca.Open(ctx, db, clock.System(), ca.Config{
+			Name: name, Netloc: "ca.example", Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: 4}, KeyType: pki.KeyECDSAP256, AutoApprove: 1, MaxPending: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := users.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, keyPair(t, dir, "alice")); err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(ctx, func(tx store.Tx) error {
+		for i := range 5_000 {
+			e := audit.NewEntry(clock.System().Now(), "cau", audit.Actor{Kind: audit.Operator}, audit.MakeCRL, fmt.Sprintf("crl %d", i))
+			if err := tx.AppendAudit(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, out := runTool(t, dir, "cauased", "manage", "backup", "--db", "old.sqlite", "backup"); code != 0 {
+		t.Fatal(out)
+	}
+}
+
+// TestRestoreKilled kills cauased at any time of a restore. What it leaves behind can be restored
+// into, or is complete; never anything between.
+func TestRestoreKilled(t *testing.T) {
+	dir := t.TempDir()
+	backedUp(t, dir)
+	keyPair(t, dir, "next")
+	restore := []string{"manage", "restore", "--db", "new.sqlite", "backup", "alice.key", "next.csr", "next.crt"}
+	began := time.Now()
+	if code, out := runTool(t, dir, "cauased", restore...); code != 0 {
+		t.Fatal(out)
+	}
+	whole := time.Since(began)
+	clean := func() {
+		for _, path := range []string{"new.sqlite", "new.sqlite-wal", "new.sqlite-shm", "next.crt"} {
+			_ = os.Remove(filepath.Join(dir, path)) // it may not be there
+		}
+	}
+	interrupted, complete := 0, 0
+	const rounds = 15
+	for i := range rounds {
+		clean()
+		cmd := exec.Command(filepath.Join(binDir, "cauased"), restore...)
+		cmd.Dir = dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// From its first moment to a little after its last.
+		timer := time.AfterFunc(whole*time.Duration(i)*6/(5*rounds), func() { _ = cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			complete++
+			continue
+		}
+		interrupted++
+		if code, out := runTool(t, dir, "cauased", restore...); code != 0 {
+			// Then it was complete, but perhaps for the certificate.
+			if !strings.Contains(out, "the database is not empty") && !strings.Contains(out, "next.crt: file already exists") {
+				t.Fatalf("round %d: %s", i, out)
+			}
+			if code, out := runTool(t, dir, "cauased", "manage", "audit", "--db", "new.sqlite", "--action", "backup.restore"); code != 0 || strings.Count(out, "\n") != 1 {
+				t.Errorf("round %d: neither empty nor complete: %s", i, out)
+			}
+		}
+		if code, out := runTool(t, dir, "cauased", "manage", "check", "--db", "new.sqlite"); code != 0 {
+			t.Errorf("round %d: %s", i, out)
+		}
+	}
+	t.Logf("a restore takes %v; of %d, %d were killed, %d were not", whole, rounds, interrupted, complete)
+	if interrupted == 0 {
+		t.Error("none was interrupted")
+	}
+}
+
+// TestDrillKilled makes sure that the keys which a drill that was killed has left behind do not stay
+// for longer than to the next.
+func TestDrillKilled(t *testing.T) {
+	dir := t.TempDir()
+	backedUp(t, dir)
+	scratch := filepath.Join(dir, "scratch")
+	if err := os.Mkdir(scratch, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	drill := []string{"manage", "drill", "--directory", scratch, "backup", "alice.key"}
+	orphan := ""
+	for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
+		cmd := exec.Command(filepath.Join(binDir, "cauased"), drill...)
+		cmd.Dir = dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for expired := time.Now().Add(deadline); !other(left(t, scratch), orphan); {
+			if time.Now().After(expired) {
+				t.Fatal("it does not begin")
+			}
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Errorf("%v: it succeeds", signal)
+		}
+		if there := len(left(t, scratch)) > 0; there != (signal == os.Kill) {
+			t.Errorf("%v: left behind: %v", signal, left(t, scratch))
+		} else if there {
+			orphan = left(t, scratch)[0].Name()
+		}
+	}
+	if code, out := runTool(t, dir, "cauased", drill...); code != 0 || len(left(t, scratch)) != 0 {
+		t.Errorf("%s, left behind: %v", out, left(t, scratch))
+	}
+}
+
+// other tells whether there is something else.
+func other(entries []os.DirEntry, than string) bool {
+	for _, e := range entries {
+		if e.Name() != than {
+			return true
+		}
+	}
+	return false
+}
+
+func left(t *testing.T, dir string) []os.DirEntry {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
