@@ -23,6 +23,9 @@ type dialect struct {
 	// wipe makes deletion overwrite what it frees, unwipe goes back to the usual. Empty: no such thing.
 	wipe, unwipe string
 
+	// indices asks for name and definition of those that are made anew after loading. Empty: none.
+	indices string
+
 	// loaded are statements that follow the loading of rows with ids of their own.
 	loaded []string
 }

@@ -100,7 +100,8 @@ func filters() (all []audit.Filter) {
 // are there to read all, or the first row of each, and where sorts says that few rows can come together.
 func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true} // certificates of one request
-	scans := map[string]bool{anyRow: true}
+	scans := map[string]bool{anyRow: true, sqliteDialect().indices: true}
+	sorts[sqliteDialect().indices] = true
 	for _, w := range walks() {
 		scans[w.query] = true
 	}
@@ -150,6 +151,9 @@ func TestPlans(t *testing.T) {
 		t.Fatalf("only %d queries for %d methods", len(queries), len(all))
 	}
 	for _, query := range queries {
+		if strings.HasPrefix(query, "CREATE INDEX") || strings.HasPrefix(query, "DROP INDEX") {
+			continue // of Load, and has no plan
+		}
 		update(func(ctx context.Context, h tx) error {
 			return h.each(ctx, func(row scanner) error {
 				var id, parent, unused int

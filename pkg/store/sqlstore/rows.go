@@ -85,11 +85,42 @@ func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	case held:
 		return fmt.Errorf("%w: the database is not empty", store.ErrExists)
 	}
-	if err := t.loadAll(ctx, rows); err != nil {
+	err = t.withoutIndices(ctx, func() error { return t.loadAll(ctx, rows) })
+	if err != nil {
 		return err
 	}
 	for _, statement := range t.dialect.loaded {
 		if _, err := t.exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutIndices runs load without those indices, where there are such, that are faster made at the
+// end: each row that is loaded has another random place in them, and there may be more of them than memory.
+func (t tx) withoutIndices(ctx context.Context, load func() error) error {
+	if t.dialect.indices == "" {
+		return load()
+	}
+	type index struct{ name, definition string }
+	indices, err := list(ctx, t.handle, func(row scanner) (i index, err error) {
+		err = row.Scan(&i.name, &i.definition)
+		return i, err
+	}, t.dialect.indices)
+	if err != nil {
+		return err
+	}
+	for _, i := range indices {
+		if _, err := t.exec(ctx, "DROP INDEX "+i.name); err != nil {
+			return err
+		}
+	}
+	if err := load(); err != nil {
+		return err // which undoes that
+	}
+	for _, i := range indices {
+		if _, err := t.exec(ctx, i.definition); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,8 @@ func sqliteDialect() *dialect {
 		classify: classifySQLite,
 		wipe:     "PRAGMA secure_delete = ON",
 		unwipe:   "PRAGMA secure_delete = FAST",
+		indices: `SELECT name, sql FROM sqlite_schema
+			WHERE type = 'index' AND tbl_name = 'certificate' AND sql IS NOT NULL ORDER BY name`,
 	}
 }
 
