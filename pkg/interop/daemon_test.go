@@ -9,13 +9,17 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"cauase/pkg/pgtest"
 )
 
 // A process runs in the background until the test ends.
@@ -81,6 +85,11 @@ type daemon struct {
 	https  string
 }
 
+// onPostgreSQL has our daemons keep everything in PostgreSQL. make interop runs twice, so and otherwise.
+var onPostgreSQL = os.Getenv("CAUASE_TEST_DB") == "postgres"
+
+var postgres = pgtest.Shared(pgtest.Options{})
+
 // startOurs runs cauased the way it serves reference clients: with RSA keys.
 func startOurs(t *testing.T, args ...string) *daemon {
 	t.Helper()
@@ -89,7 +98,11 @@ func startOurs(t *testing.T, args ...string) *daemon {
 
 func startOursWith(t *testing.T, keyType string, args ...string) *daemon {
 	t.Helper()
-	d := start(t, filepath.Join(programs.ours, "cauased"), append(args, "--key-type", keyType)...)
+	args = append(args, "--key-type", keyType)
+	if onPostgreSQL && !slices.Contains(args, "--db") {
+		args = append(args, "--db", postgres(t).NewDatabase(t))
+	}
+	d := start(t, filepath.Join(programs.ours, "cauased"), args...)
 	t.Cleanup(func() {
 		if !d.terminate() || d.err != nil {
 			t.Errorf("cauased did not end well on SIGTERM: %v\n%s", d.err, d.output.String())
