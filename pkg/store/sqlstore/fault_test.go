@@ -69,6 +69,9 @@ func checkPairs(t *testing.T, db *DB) map[int64]bool {
 		if entries != len(there) {
 			t.Errorf("%d entries, %d revocations", entries, len(there))
 		}
+		if db.dialect.name != "sqlite" {
+			return nil
+		}
 		verdict, err := one(ctx, r.(reader).handle, scalar[string], "PRAGMA integrity_check")
 		if verdict != "ok" {
 			t.Errorf("integrity_check: %s", verdict)

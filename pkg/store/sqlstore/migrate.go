@@ -56,6 +56,16 @@ func newerSchema(current, known int64) error {
 	return fmt.Errorf("%w (its layout is %d, this version knows %d)", store.ErrNewerSchema, current, known)
 }
 
+// upgrade makes what changes to the layout are missing.
+func upgrade(ctx context.Context, d *dialect, db *sql.DB) error {
+	p, err := migrations(d, db)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
 // migrate brings the database to the layout this version of cauase knows. A database that
 // is ahead of it is left alone: writing to a layout one does not know loses data.
 func migrate(ctx context.Context, d *dialect, db *sql.DB) error {

@@ -40,8 +40,8 @@ func pgSettings(reads bool) [][2]string {
 		{"plan_cache_mode", "force_generic_plan"},
 		{"jit", "off"},
 		// A daemon whose host is gone gives back what it holds.
-		{"tcp_keepalives_idle", "15"},
-		{"tcp_keepalives_interval", "5"},
+		{"tcp_keepalives_idle", "5"},
+		{"tcp_keepalives_interval", "2"},
 		{"tcp_keepalives_count", "3"},
 	}
 	if reads {

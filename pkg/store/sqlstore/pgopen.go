@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"cauase/pkg/store"
 )
 
 // minServer is the oldest version of PostgreSQL that we are tested with.
@@ -192,17 +194,31 @@ func migratePostgres(ctx context.Context, d *dialect, cfg *pgConfig, conn *pgx.C
 	case current == known:
 		return nil
 	}
-	db := stdlib.OpenDB(*cfg.config(target{patient: true}))
-	err = migrate(ctx, d, db)
-	if e := db.Close(); err == nil {
-		err = e
+	may := false
+	err = conn.QueryRow(ctx, `SELECT has_schema_privilege(current_schema(), 'CREATE')`, pgx.QueryExecModeSimpleProtocol).Scan(&may)
+	if err == nil && may {
+		db := stdlib.OpenDB(*cfg.config(target{patient: true}))
+		err = d.wrap(upgrade(ctx, d, db))
+		if e := db.Close(); err == nil {
+			err = e
+		}
 	}
 	var refusal *pgconn.PgError
-	if errors.As(err, &refusal) && refusal.Code == "42501" {
-		return fmt.Errorf("its layout is %d, this version needs %d, and our role may not change it: %w", current, known, err)
+	if errors.As(err, &refusal) && refusal.Code == "42501" || err == nil && !may {
+		return &ownerNeeded{current, known}
 	}
 	return err
 }
+
+// ownerNeeded is the answer to a role that may use the layout, when that is not up to date.
+type ownerNeeded struct{ current, known int64 }
+
+func (e *ownerNeeded) Error() string {
+	return fmt.Sprintf("its layout is %d, this version needs %d, and our role may not change it; its owner can: cauased manage migrate", e.current, e.known)
+}
+
+// Unwrap says that it can be mended.
+func (e *ownerNeeded) Unwrap() error { return store.ErrUnavailable }
 
 // pgVersion is the version of the layout in our schema, 0 when there is none.
 func pgVersion(ctx context.Context, conn *pgx.Conn) (version int64, err error) {

@@ -19,7 +19,8 @@ func Redact(dsn string) string {
 	}
 	scheme, _, _ := strings.Cut(dsn, "://")
 	u, err := url.Parse(dsn)
-	if err != nil {
+	// A password that was not escaped may have ended up in what looks like another part.
+	if err != nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
 		return scheme + "://…"
 	}
 	if _, set := u.User.Password(); set {
