@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -76,8 +77,8 @@ func waitFor(t *testing.T, what string, there func() bool) {
 	}
 }
 
-// firstUser becomes a user of the daemon.
-func (r running) firstUser(t *testing.T) {
+// firstUser becomes a user of the daemon, and returns the key.
+func (r running) firstUser(t *testing.T) crypto.Signer {
 	t.Helper()
 	key, err := pki.KeyECDSAP256.Generate()
 	if err != nil {
@@ -90,6 +91,7 @@ func (r running) firstUser(t *testing.T) {
 	if _, err := r.users.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil {
 		t.Fatal(err)
 	}
+	return key
 }
 
 // A daemon takes backups while it runs; how they stand is seen from outside.
