@@ -92,7 +92,7 @@ func serveFlags() []urfave.Flag {
 }
 
 func dbFlag() urfave.Flag {
-	return text(groupFiles, flagDB, "cauase.sqlite", "`FILE` of the SQLite database")
+	return text(groupFiles, flagDB, "cauase.sqlite", "`FILE` of the SQLite database, or URL of a PostgreSQL one, postgres://USER@HOST/DATABASE?sslmode=verify-full; leave its password to PGPASSFILE, or give all of it in CAUASED_DB: others can read command lines")
 }
 
 func text(category, name, value, usage string) urfave.Flag {

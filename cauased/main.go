@@ -71,6 +71,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					copyCommand(clk, stdout, stderr),
 					checkCommand(clk, stdout, stderr),
 					statusCommand(clk, stdout),
+					migrateCommand(stdout),
 				},
 				Action: func(c *urfave.Context) error {
 					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")
