@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/pgtest"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
 )
 
 // A year of a daemon: one backup a day, none missing, the old ones removed.
@@ -119,11 +121,33 @@ func TestDue(t *testing.T) {
 // Ten daemons, each with a directory of its own: one backup a period, whoever takes it.
 func TestManyDaemons(t *testing.T) {
 	w := newWorld(t)
+	manyDaemons(t, w, func() store.Store { return w.store })
+}
+
+func TestManyDaemonsOnPostgreSQL(t *testing.T) {
+	dsn := pgtest.Start(t, pgtest.Options{}).NewDatabase(t)
+	connect := func() store.Store {
+		db, err := sqlstore.Open(t.Context(), dsn, sqlstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db.Store()
+	}
+	w := newWorldOn(t, connect())
+	manyDaemons(t, w, connect)
+}
+
+func manyDaemons(t *testing.T, w *world, connect func() store.Store) {
+	t.Helper()
 	w.user("alice", pki.KeyECDSAP256)
 	root := t.TempDir()
 	var all []*Archive
 	for i := range 10 {
-		a := w.archive("@every 1h", func(c *Config) { c.Directory = filepath.Join(root, fmt.Sprint(i)) })
+		a := w.archive("@every 1h", func(c *Config) {
+			c.Directory = filepath.Join(root, fmt.Sprint(i))
+			c.Store = connect()
+		})
 		a.place = fmt.Sprintf("host%d:%s", i, a.cfg.Directory)
 		all = append(all, a)
 	}

@@ -62,14 +62,21 @@ func (b *lockedBuffer) String() string {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir := t.TempDir()
-	w := &world{t: t, dir: filepath.Join(dir, "backups"), db: filepath.Join(dir, "db.sqlite"), clock: clock.NewFake(epoch), log: &lockedBuffer{}}
-	st, err := sqlstore.Open(t.Context(), w.db, sqlstore.Options{})
+	path := filepath.Join(t.TempDir(), "db.sqlite")
+	st, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	w.store = st
+	w := newWorldOn(t, st)
+	w.db = path
+	return w
+}
+
+func newWorldOn(t *testing.T, st store.Store) *world {
+	t.Helper()
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "backups"), clock: clock.NewFake(epoch), log: &lockedBuffer{}, store: st}
+	var err error
 	w.users, err = ca.Open(t.Context(), st, w.clock, ca.Config{
 		Name: store.Users, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},
 		KeyType: pki.KeyECDSAP256, MaxPending: 50,
