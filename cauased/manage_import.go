@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/caucase"
+	"cauase/pkg/caucase/caucasedb"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/manage"
@@ -61,9 +62,9 @@ func importCaucase(c *urfave.Context, now time.Time, stderr io.Writer) (report c
 	if samePlace(path, c.String(flagDB)) {
 		return report, cli.WithHint(fmt.Errorf("--%s is the database to import from", flagDB), "give the database to fill with --%s", flagDB)
 	}
-	source, err := caucase.ReadDatabase(c.Context, path)
+	source, err := caucasedb.Read(c.Context, path)
 	switch {
-	case errors.Is(err, caucase.ErrInUse):
+	case errors.Is(err, caucasedb.ErrInUse):
 		return report, cli.WithHint(fmt.Errorf("%s: %w", path, err), "stop the caucased that uses it, and leave it stopped")
 	case errors.Is(err, caucase.ErrNotCaucase):
 		return report, cli.WithHint(fmt.Errorf("%s: %w", path, err), "the database of a caucased is needed, by default named caucase.sqlite")

@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"store/storetest":   {"store", "audit"},
 	"dump":              {"store", "audit"},
 	"caucase":           {"audit", "envelope", "pki", "store"},
+	"caucase/caucasedb": {"caucase"},
 	"ca":                {"audit", "clock", "envelope", "pki", "profile", "rollover", "store"},
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},

@@ -3,8 +3,8 @@
 // caucase goes on as a cauase. See docs/from-caucase.md, "Take over a caucase".
 //
 // Neither is trusted. Of a dump no SQL is ever executed: a parser knows the statements that
-// caucase writes and refuses all others. Of a database the layout is read first, with the same
-// parser, and only tables that are exactly caucase's are read at all.
+// caucase writes and refuses all others. Package caucasedb reads the database itself, by the same
+// rules; it is a package of its own so that nothing here has to do with SQLite.
 package caucase
 
 import (
@@ -15,13 +15,9 @@ import (
 	"cauase/pkg/store"
 )
 
-var (
-	// ErrNotCaucase means that a file is something else, or that it has more or less in it than
-	// caucase puts there.
-	ErrNotCaucase = errors.New("not what caucase writes")
-	// ErrInUse means that a database is just being changed by somebody.
-	ErrInUse = errors.New("the database is in use")
-)
+// ErrNotCaucase means that a file is something else, or that it has more or less in it than caucase
+// puts there.
+var ErrNotCaucase = errors.New("not what caucase writes")
 
 // Bounds of what is read. A database holds about 5 KiB for each certificate, and forgets those of
 // services after a day.
@@ -148,6 +144,38 @@ func newDatabase() *Database {
 	}
 	return d
 }
+
+// A Builder makes a Database out of tables and rows. Its errors are not yet ErrNotCaucase.
+type Builder struct{ db *Database }
+
+// NewBuilder begins with no tables.
+func NewBuilder() *Builder { return &Builder{newDatabase()} }
+
+// Table adds a table of this name, declared (CREATE TABLE …) exactly as caucase does it. It returns
+// the names of its columns.
+func (b *Builder) Table(name, declaration string) ([]string, error) {
+	if t, _ := b.db.table(name); t == nil {
+		return nil, fmt.Errorf("caucase has no table %.40q", name)
+	}
+	declared, err := parseCreate(declaration)
+	if err != nil {
+		return nil, err
+	}
+	if declared != name {
+		return nil, fmt.Errorf("table %s is named %.40q as well", name, declared)
+	}
+	var names []string
+	for _, c := range columns(kindOf(name)) {
+		names = append(names, c.name)
+	}
+	return names, b.db.create(name)
+}
+
+// Row adds a row to a table. A value is nil, an int64 or a []byte, of text or of a blob.
+func (b *Builder) Row(table string, values []any) error { return b.db.insert(table, values) }
+
+// Database returns what was built, if all tables are there.
+func (b *Builder) Database() (*Database, error) { return b.db, b.db.complete() }
 
 // table finds the table with this name, if caucase has one.
 func (d *Database) table(name string) (t *tables, kind string) {

@@ -319,7 +319,7 @@ func blob(s string) (any, string, error) {
 func decodeHex(digits string) ([]byte, error) {
 	out := make([]byte, hex.DecodedLen(len(digits)))
 	if _, err := hex.Decode(out, []byte(digits)); err != nil {
-		return nil, errors.New("X'…' does not hold hexadecimal digits")
+		return nil, errors.New("what is between the quotes of X'…' is not hexadecimal")
 	}
 	return out, nil
 }

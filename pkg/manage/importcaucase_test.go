@@ -19,6 +19,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/caucase"
+	"cauase/pkg/caucase/caucasedb"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -53,7 +54,7 @@ func (l leftBehind) database() *caucase.Database {
 	if err := os.WriteFile(path, must[[]byte](l.t)(io.ReadAll(r)), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	return must[*caucase.Database](l.t)(caucase.ReadDatabase(l.t.Context(), path))
+	return must[*caucase.Database](l.t)(caucasedb.Read(l.t.Context(), path))
 }
 
 // imported is a store that holds it all.

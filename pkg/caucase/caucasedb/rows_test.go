@@ -1,4 +1,4 @@
-package caucase
+package caucasedb
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"cauase/pkg/caucase"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -23,18 +24,18 @@ func TestDumpsAndDatabasesSayTheSame(t *testing.T) {
 		t.Run(folder, func(t *testing.T) {
 			now := madeAt(t, folder)
 			path := unpack(t, folder)
-			fromFile, err := ReadDatabase(t.Context(), path)
+			fromFile, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			dump := decrypted(t, folder)
-			if !IsDump(dump) || IsDump(dump[:10]) || IsDump([]byte("SQLite format 3\x00")) {
+			if !caucase.IsDump(dump) || caucase.IsDump(dump[:10]) || caucase.IsDump([]byte("SQLite format 3\x00")) {
 				t.Error("dumps are not recognised")
 			}
 			if !bytes.Equal(dump, dumpOf(t, path)) {
 				t.Error("the dumps that the other tests make differ from real ones")
 			}
-			fromDump, err := ReadDump(bytes.NewReader(dump))
+			fromDump, err := caucase.ReadDump(bytes.NewReader(dump))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,14 +52,14 @@ func TestDumpsAndDatabasesSayTheSame(t *testing.T) {
 func TestEverythingComesOver(t *testing.T) {
 	for _, folder := range []string{"0.9.17", "0.9.8"} {
 		t.Run(folder, func(t *testing.T) {
-			db, err := ReadDatabase(t.Context(), unpack(t, folder))
+			db, err := Read(t.Context(), unpack(t, folder))
 			if err != nil {
 				t.Fatal(err)
 			}
 			now := madeAt(t, folder)
 			rows := rowsOf(t, db, now)
 			one := int64(1)
-			for i, want := range []AuthorityReport{
+			for i, want := range []caucase.AuthorityReport{
 				{Authority: store.Users, CAs: 1, Pending: 1, Issued: 3, Revoked: 1, CRLNumber: 3, AutoApprove: &one},
 				{Authority: store.Services, CAs: 1, Pending: 1, Issued: 5, Revoked: 3, CRLNumber: 5, AutoApprove: &one},
 				{Authority: store.HTTPS, CAs: 1, Issued: 1},
@@ -113,7 +114,7 @@ func TestEverythingComesOver(t *testing.T) {
 func TestLayoutsMayBeMixed(t *testing.T) {
 	path := unpack(t, "0.9.8")
 	change(t, path, "CREATE TABLE cauconfig (name TEXT PRIMARY KEY, value TEXT)", "INSERT INTO cauconfig VALUES ('crl_last_update', '1795272399')")
-	db, err := ReadDatabase(t.Context(), path)
+	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestLayoutsMayBeMixed(t *testing.T) {
 func TestListNumberOfOldLayout(t *testing.T) {
 	path := unpack(t, "0.9.8")
 	change(t, path, "DELETE FROM cascounter WHERE name = 'crl_number'")
-	db, err := ReadDatabase(t.Context(), path)
+	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestListNumberOfOldLayout(t *testing.T) {
 }
 
 func TestSuccessionIsSignedAnew(t *testing.T) {
-	db, err := ReadDatabase(t.Context(), unpack(t, "rolled"))
+	db, err := Read(t.Context(), unpack(t, "rolled"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestUnusableRows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := unpack(t, "0.9.17")
 			change(t, path, tc.sql...)
-			db, err := ReadDatabase(t.Context(), path)
+			db, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -226,11 +227,11 @@ func TestUnusableRows(t *testing.T) {
 				}
 				return
 			}
-			var bad *BadRowsError
-			if !errors.As(err, &bad) || !errors.Is(err, ErrNotCaucase) || !strings.Contains(err.Error(), tc.bad) {
+			var bad *caucase.BadRowsError
+			if !errors.As(err, &bad) || !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), tc.bad) {
 				t.Fatalf("%v", err)
 			}
-			again, err := ReadDatabase(t.Context(), path)
+			again, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,13 +259,13 @@ func TestUnusableCAs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := unpack(t, "0.9.17")
 			change(t, path, tc.sql)
-			db, err := ReadDatabase(t.Context(), path)
+			db, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			db.SkipBadRows = true
 			_, err = collect(db, madeAt(t, "0.9.17"))
-			if !errors.Is(err, ErrNotCaucase) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "PRIVATE") {
+			if !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "PRIVATE") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -275,7 +276,7 @@ func TestUnusableCAs(t *testing.T) {
 func TestCertificatesOfDroppedCAs(t *testing.T) {
 	path := unpack(t, "rolled")
 	change(t, path, "DELETE FROM casca WHERE expiration_date = (SELECT min(expiration_date) FROM casca)")
-	db, err := ReadDatabase(t.Context(), path)
+	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,17 +292,17 @@ func TestCertificatesOfDroppedCAs(t *testing.T) {
 func TestNeverUsed(t *testing.T) {
 	path := unpack(t, "0.9.17")
 	var statements []string
-	for _, a := range authorities {
-		for _, kind := range required {
-			statements = append(statements, "DELETE FROM "+a.prefix+kind)
+	for _, prefix := range []string{"cau", "cas", "http_cas"} {
+		for _, kind := range []string{"ca", "crt", "revoked", "counter", "config_once"} {
+			statements = append(statements, "DELETE FROM "+prefix+kind)
 		}
 	}
 	change(t, path, statements...)
-	db, err := ReadDatabase(t.Context(), path)
+	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collect(db, madeAt(t, "0.9.17")); !errors.Is(err, ErrNotCaucase) {
+	if _, err := collect(db, madeAt(t, "0.9.17")); !errors.Is(err, caucase.ErrNotCaucase) {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package caucase
+package caucasedb
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cauase/pkg/backup"
+	"cauase/pkg/caucase"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -21,7 +22,7 @@ import (
 // read returns a file of testdata/caucase, see the README there.
 func read(t testing.TB, path string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "caucase", path))
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "testdata", "caucase", path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func madeAt(t testing.TB, folder string) time.Time {
 }
 
 // rowsOf collects the rows, and fails the test if there are none.
-func rowsOf(t testing.TB, db *Database, now time.Time) []store.Row {
+func rowsOf(t testing.TB, db *caucase.Database, now time.Time) []store.Row {
 	t.Helper()
 	rows, err := collect(db, now)
 	if err != nil {
@@ -88,7 +89,7 @@ func rowsOf(t testing.TB, db *Database, now time.Time) []store.Row {
 	return rows
 }
 
-func collect(db *Database, now time.Time) (rows []store.Row, err error) {
+func collect(db *caucase.Database, now time.Time) (rows []store.Row, err error) {
 	for row, err := range db.Rows(now) {
 		if err != nil {
 			return nil, err
@@ -149,8 +150,12 @@ func dumpOf(t testing.TB, path string) []byte {
 	for _, one := range tables {
 		out.WriteString(one.sql + ";\x00")
 		var quoted []string
-		for _, c := range columns(kindOf(one.name)) {
-			quoted = append(quoted, "quote("+c.name+")")
+		columns, err := caucase.NewBuilder().Table(one.name, one.sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range columns {
+			quoted = append(quoted, "quote("+c+")")
 		}
 		rows, err := db.Query("SELECT " + strings.Join(quoted, "||','||") + " FROM " + one.name + " ORDER BY rowid")
 		if err != nil {

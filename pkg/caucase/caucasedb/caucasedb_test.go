@@ -1,4 +1,4 @@
-package caucase
+package caucasedb
 
 import (
 	"database/sql"
@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cauase/pkg/caucase"
 )
 
 // files lists a folder with the sizes and modes of what is in it.
@@ -43,7 +45,7 @@ func TestReadingLeavesNoTrace(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
 			prepare(t, path)
 			before := files(t, path)
-			db, err := ReadDatabase(t.Context(), path)
+			db, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +117,7 @@ func TestWhatAKilledProcessLeaves(t *testing.T) {
 			}
 			t.Setenv("TMPDIR", t.TempDir())
 			before := files(t, path)
-			db, err := ReadDatabase(t.Context(), path)
+			db, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +147,7 @@ func TestSomebodyIsWriting(t *testing.T) {
 	if _, err := db.Exec("BEGIN EXCLUSIVE"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadDatabase(t.Context(), path); !errors.Is(err, ErrInUse) {
+	if _, err := Read(t.Context(), path); !errors.Is(err, ErrInUse) {
 		t.Errorf("%v", err)
 	}
 }
@@ -159,14 +161,14 @@ func TestNotADatabaseOfCaucase(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadDatabase(t.Context(), path); !errors.Is(err, ErrNotCaucase) {
+		if _, err := Read(t.Context(), path); !errors.Is(err, caucase.ErrNotCaucase) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := ReadDatabase(t.Context(), dir); !errors.Is(err, ErrNotCaucase) {
+	if _, err := Read(t.Context(), dir); !errors.Is(err, caucase.ErrNotCaucase) {
 		t.Errorf("folder: %v", err)
 	}
-	if _, err := ReadDatabase(t.Context(), filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Read(t.Context(), filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 }
@@ -194,8 +196,8 @@ func TestHostileDatabases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := unpack(t, "0.9.17")
 			change(t, path, tc.sql...)
-			_, err := ReadDatabase(t.Context(), path)
-			if !errors.Is(err, ErrNotCaucase) || !strings.Contains(err.Error(), tc.want) {
+			_, err := Read(t.Context(), path)
+			if !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 		})
@@ -214,7 +216,7 @@ func TestDamagedDatabases(t *testing.T) {
 		if err := os.WriteFile(path, content[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadDatabase(t.Context(), path); !errors.Is(err, ErrNotCaucase) {
+		if _, err := Read(t.Context(), path); !errors.Is(err, caucase.ErrNotCaucase) {
 			t.Errorf("cut to %d bytes: %v", cut, err)
 		}
 	}
@@ -225,7 +227,7 @@ func TestDamagedDatabases(t *testing.T) {
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadDatabase(t.Context(), path); !errors.Is(err, ErrNotCaucase) {
+		if _, err := Read(t.Context(), path); !errors.Is(err, caucase.ErrNotCaucase) {
 			t.Errorf("page %d zeroed: %v", page, err)
 		}
 	}

@@ -1,4 +1,5 @@
-package caucase
+// Package caucasedb reads the SQLite database of caucase, see package caucase.
+package caucasedb
 
 import (
 	"context"
@@ -16,14 +17,19 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"cauase/pkg/caucase"
 )
 
-// ReadDatabase reads a database of caucase. It changes nothing and leaves nothing beside it.
+// ErrInUse means that a database is just being changed by somebody.
+var ErrInUse = errors.New("the database is in use")
+
+// Read reads a database of caucase. It changes nothing and leaves nothing beside it.
 //
 // As long as it reads, it keeps others from writing. What a process that was killed has left in
 // files beside the database, a journal or a log, is part of it: all of it is then copied to a
 // private temporary folder, and read there.
-func ReadDatabase(ctx context.Context, path string) (_ *Database, err error) {
+func Read(ctx context.Context, path string) (_ *caucase.Database, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
@@ -65,9 +71,9 @@ func explain(err error) error {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY:
 		return fmt.Errorf("%w: somebody is changing it", ErrInUse)
 	case sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%w: it is not a SQLite database", ErrNotCaucase)
+		return fmt.Errorf("%w: it is not a SQLite database", caucase.ErrNotCaucase)
 	case sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("%w: the SQLite database is damaged", ErrNotCaucase)
+		return fmt.Errorf("%w: the SQLite database is damaged", caucase.ErrNotCaucase)
 	}
 	return err
 }
@@ -84,7 +90,7 @@ func inspect(path string) (fileKind, error) {
 	case err != nil:
 		return fileKind{}, err
 	case !info.Mode().IsRegular():
-		return fileKind{}, fmt.Errorf("%w: it is not a regular file", ErrNotCaucase)
+		return fileKind{}, fmt.Errorf("%w: it is not a regular file", caucase.ErrNotCaucase)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -93,7 +99,7 @@ func inspect(path string) (fileKind, error) {
 	defer f.Close()
 	var header [100]byte // https://www.sqlite.org/fileformat.html, 1.3
 	if _, err := io.ReadFull(f, header[:]); err != nil || !strings.HasPrefix(string(header[:]), "SQLite format 3\x00") {
-		return fileKind{}, fmt.Errorf("%w: it is not a SQLite database", ErrNotCaucase)
+		return fileKind{}, fmt.Errorf("%w: it is not a SQLite database", caucase.ErrNotCaucase)
 	}
 	const walVersion = 2
 	kind := fileKind{wal: header[18] == walVersion}
@@ -104,7 +110,7 @@ func inspect(path string) (fileKind, error) {
 	}
 	// SQLite takes what is missing at the end for zeros.
 	if whole := sizeOf(header[:]); !kind.sidecar && info.Size() < whole {
-		return kind, fmt.Errorf("%w: the SQLite database is cut off: %d of %d bytes are there", ErrNotCaucase, info.Size(), whole)
+		return kind, fmt.Errorf("%w: the SQLite database is cut off: %d of %d bytes are there", caucase.ErrNotCaucase, info.Size(), whole)
 	}
 	return kind, nil
 }
@@ -173,7 +179,7 @@ func copyFile(to, from string) error {
 // busyTimeout is how long to wait for somebody who is changing the database.
 const busyTimeout = 5 * time.Second
 
-func readFile(ctx context.Context, path string, q url.Values) (_ *Database, err error) {
+func readFile(ctx context.Context, path string, q url.Values) (_ *caucase.Database, err error) {
 	q.Set("_busy_timeout", fmt.Sprint(busyTimeout.Milliseconds()))
 	q.Set("_defensive", "1")
 	q["_pragma"] = []string{"trusted_schema(OFF)", "cell_size_check(ON)"}
@@ -199,43 +205,49 @@ func readFile(ctx context.Context, path string, q url.Values) (_ *Database, err 
 			err = e
 		}
 	}()
-	f := &fileReader{ctx: ctx, conn: conn, db: newDatabase()}
-	return f.db, f.read()
+	f := &fileReader{ctx: ctx, conn: conn, into: caucase.NewBuilder()}
+	return f.read()
 }
 
 // A fileReader reads a database table by table.
 type fileReader struct {
 	ctx  context.Context
 	conn *sql.Conn
-	db   *Database
+	into *caucase.Builder
 }
 
-func (f *fileReader) read() error {
-	names, err := f.schema()
+// A table is known by its name and columns.
+type table struct {
+	name    string
+	columns []string
+}
+
+func (f *fileReader) read() (*caucase.Database, error) {
+	tables, err := f.schema()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := f.db.complete(); err != nil {
-		return err
+	if _, err := f.into.Database(); err != nil {
+		return nil, err // before anything is read that may be large
 	}
 	var verdict string
 	if err := f.conn.QueryRowContext(f.ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return err
+		return nil, err
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("%w: the SQLite database is damaged: %.100q", ErrNotCaucase, verdict)
+		return nil, fmt.Errorf("%w: the SQLite database is damaged: %.100q", caucase.ErrNotCaucase, verdict)
 	}
-	for _, name := range names {
-		if err := f.table(name); err != nil {
-			return err
+	for _, t := range tables {
+		if err := f.rows(t); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return f.into.Database()
 }
 
-// schema returns the names of the tables. They are those that caucase makes, made as it makes
-// them, and there is nothing else: a view or a trigger could have SQL run that is not ours.
-func (f *fileReader) schema() (names []string, err error) {
+// schema returns the tables. They are those that caucase makes, made as it makes them, and there is
+// nothing else: a view or a trigger could have SQL run that is not ours.
+func (f *fileReader) schema() (tables []table, err error) {
 	rows, err := f.conn.QueryContext(f.ctx, "SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")
 	if err != nil {
 		return nil, err
@@ -251,41 +263,27 @@ func (f *fileReader) schema() (names []string, err error) {
 			// Made by SQLite itself, for a PRIMARY KEY or UNIQUE.
 			continue
 		case typ != "table":
-			return nil, fmt.Errorf("%w: caucase has no %s %.40q", ErrNotCaucase, typ, name)
+			return nil, fmt.Errorf("%w: caucase has no %s %.40q", caucase.ErrNotCaucase, typ, name)
 		}
-		if t, _ := f.db.table(name); t == nil {
-			return nil, fmt.Errorf("%w: caucase has no table %.40q", ErrNotCaucase, name)
-		}
-		declared, err := parseCreate(declaration)
-		if err == nil && declared != name {
-			err = fmt.Errorf("the table is named %.40q as well", declared)
-		}
-		if err == nil {
-			err = f.db.create(name)
-		}
+		columns, err := f.into.Table(name, declaration)
 		if err != nil {
-			return nil, fmt.Errorf("%w: table %.40q: %w", ErrNotCaucase, name, err)
+			return nil, fmt.Errorf("%w: %w", caucase.ErrNotCaucase, err)
 		}
-		names = append(names, name)
+		tables = append(tables, table{name, columns})
 	}
-	return names, rows.Err()
+	return tables, rows.Err()
 }
 
-// table reads one table, in the order in which its rows were made.
-func (f *fileReader) table(name string) (err error) {
-	layout := columns(kindOf(name))
-	var selected []string
-	for _, c := range layout {
-		selected = append(selected, c.name)
-	}
-	// The name is one of those that kindOf knows.
-	rows, err := f.conn.QueryContext(f.ctx, "SELECT "+strings.Join(selected, ", ")+" FROM "+name+" ORDER BY rowid")
+// rows reads one table, in the order in which its rows were made.
+func (f *fileReader) rows(t table) (err error) {
+	// The names are those that the builder knows.
+	rows, err := f.conn.QueryContext(f.ctx, "SELECT "+strings.Join(t.columns, ", ")+" FROM "+t.name+" ORDER BY rowid")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	values := make([]any, len(layout))
-	into := make([]any, len(layout))
+	values := make([]any, len(t.columns))
+	into := make([]any, len(t.columns))
 	for n := 1; rows.Next(); n++ {
 		for i := range values {
 			values[i] = nil
@@ -299,8 +297,8 @@ func (f *fileReader) table(name string) (err error) {
 				values[i] = []byte(text)
 			}
 		}
-		if err := f.db.insert(name, values); err != nil {
-			return fmt.Errorf("%w: row %d: %w", ErrNotCaucase, n, err)
+		if err := f.into.Row(t.name, values); err != nil {
+			return fmt.Errorf("%w: row %d: %w", caucase.ErrNotCaucase, n, err)
 		}
 	}
 	return rows.Err()
