@@ -95,7 +95,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q: %v %v %v", name, at, ours, ok)
 		}
 	}
-	if !isTemp(tempName()) || isTemp(tempPrefix) || isTemp("x"+tempName()) || isTemp(tempName()+"x") || tempName() == tempName() {
+	one, other := tempName(), tempName()
+	if !isTemp(one) || isTemp(tempPrefix) || isTemp("x"+one) || isTemp(one+"x") || one == other {
 		t.Error("temporary names are not recognised")
 	}
 }
