@@ -171,6 +171,8 @@ type Watcher interface {
 	// Watch calls changed, from one goroutine, soon after another daemon may have changed counters,
 	// until ctx ends. It may call too often and, when connections break, not at all: look now and then.
 	Watch(ctx context.Context, changed func())
+	// Now is what the database's clock says: the one that those daemons have in common.
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // A Reader answers from one snapshot.

@@ -25,6 +25,16 @@ var _ store.Watcher = sharedDB{}
 // have missed something.
 func (db sharedDB) Watch(ctx context.Context, changed func()) { db.watcher.watch(ctx, changed) }
 
+// Now implements store.Watcher.
+func (db sharedDB) Now(ctx context.Context) (now time.Time, err error) {
+	err = db.View(ctx, func(r store.Reader) error {
+		micros, err := one(ctx, r.(reader).handle, scalar[int64], `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`)
+		now = time.UnixMicro(micros).UTC()
+		return err
+	})
+	return now, err
+}
+
 // Store returns db as what it can do: a store.Watcher if it is on PostgreSQL.
 func (db *DB) Store() store.Store {
 	if db.watcher == nil {

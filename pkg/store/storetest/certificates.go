@@ -286,6 +286,55 @@ func testSerials(t *testing.T, d *db) {
 	}
 }
 
+// What one kind of database cannot keep, none keeps: rows move from one to the other.
+func testTextsRefused(t *testing.T, d *db) {
+	caID := d.ca(store.Services)
+	for name, text := range map[string]string{"NUL": "a\x00b", "not UTF-8": "a\xffb", "a surrogate": "\xed\xa0\x80"} {
+		for kind, write := range map[string]func(context.Context, store.Tx) error{
+			"subject of a request": func(ctx context.Context, tx store.Tx) error {
+				q := newRequest(store.Services, 1)
+				q.Subject = text
+				return tx.AddRequest(ctx, q)
+			},
+			"subject of a certificate": func(ctx context.Context, tx store.Tx) error {
+				c := newCertificate(store.Services, caID, 1)
+				c.Subject = text
+				return tx.AddCertificate(ctx, c)
+			},
+			"detail of an entry": func(ctx context.Context, tx store.Tx) error {
+				e := newEntry(1)
+				e.Detail = text
+				return tx.AppendAudit(ctx, e)
+			},
+			"setting": func(ctx context.Context, tx store.Tx) error {
+				return tx.PutSetting(ctx, store.Services, "x", text)
+			},
+			"name of a counter": func(ctx context.Context, tx store.Tx) error {
+				_, err := tx.AddCounter(ctx, store.Services, text, 1)
+				return err
+			},
+		} {
+			before := d.contents()
+			var inside error
+			err := d.Update(t.Context(), func(tx store.Tx) error {
+				inside = write(t.Context(), tx)
+				return inside
+			})
+			if err == nil || errors.Is(err, store.ErrUnavailable) || inside == nil {
+				t.Errorf("%s, %s: error %v, inside %v", kind, name, err, inside)
+			}
+			same(t, "contents", d.contents(), before)
+		}
+		// One that is refused can be dealt with.
+		d.update(func(ctx context.Context, tx store.Tx) error {
+			if tx.PutSetting(ctx, store.Services, "x", text) == nil {
+				t.Errorf("%s was stored", name)
+			}
+			return tx.AppendAudit(ctx, newEntry(1))
+		})
+	}
+}
+
 func testTexts(t *testing.T, d *db) {
 	for _, text := range []string{"", "O'Brien; DROP TABLE request; --", "Ünïcödé 🔑", "a\tb\nc", "?$1%"} {
 		q := newRequest(store.Services, 1)

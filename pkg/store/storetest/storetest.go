@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"times", testTimes},
 		{"serials", testSerials},
 		{"texts", testTexts},
+		{"texts that are refused", testTextsRefused},
 		{"nothing there", testNotFound},
 		{"rows without an authority", testNoAuthority},
 		{"an error undoes everything", testRollback},
