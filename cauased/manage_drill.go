@@ -68,11 +68,16 @@ func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err er
 		return err
 	}
 	p := &printer{w: stdout}
-	told := func(proof manage.Proof) { p.line("proved: %s (%s)", proof.Name, proof.Detail) }
+	meter := newRowMeter(clk, stderr)
+	told := func(proof manage.Proof) {
+		meter.clear()
+		p.line("proved: %s (%s)", proof.Name, proof.Detail)
+	}
 	if c.Bool("json") {
 		told = func(manage.Proof) {}
 	}
-	drilled, err := manage.Drill(ctx, db, clk, from, rowProgress(stderr), told)
+	drilled, err := manage.Drill(ctx, db, clk, from, meter.rows, told)
+	meter.clear()
 	if closed := db.Close(); err == nil {
 		err = closed
 	}

@@ -124,7 +124,9 @@ func dryRun(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error 
 	}
 	ctx, done := untilSignal(c.Context)
 	defer done()
-	contents, err := manage.Inspect(ctx, clk.Now(), from, rowProgress(stderr))
+	meter := newRowMeter(clk, stderr)
+	contents, err := manage.Inspect(ctx, clk.Now(), from, meter.rows)
+	meter.clear()
 	if err != nil {
 		return explain(err, c)
 	}
@@ -172,12 +174,14 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	ctx, done := untilSignal(c.Context)
 	defer done()
 	var restored manage.Restored
+	meter := newRowMeter(clk, stderr)
 	err = fillDatabase(c, func(st store.Store) (err error) {
 		restored, err = manage.Restore(ctx, st, clk, manage.Restoration{
-			Backup: from, Request: request, Span: span, Stage: crt.write, Progress: rowProgress(stderr),
+			Backup: from, Request: request, Span: span, Stage: crt.write, Progress: meter.rows,
 		})
 		return err
 	})
+	meter.clear()
 	if err != nil {
 		return explain(err, c)
 	}
@@ -200,16 +204,6 @@ func userSpan(c *urfave.Context) (time.Duration, error) {
 	r := &reader{c: c}
 	spans := r.spans(flagUserValidity)
 	return spans.Leaf, r.err
-}
-
-// rowProgress tells people that something goes on.
-func rowProgress(stderr io.Writer) manage.Progress {
-	const every = 100_000
-	return func(step, _ string, rows int64) {
-		if rows%every == 0 {
-			fmt.Fprintf(stderr, "%s: %d rows\n", step, rows)
-		}
-	}
 }
 
 // printContents says what a backup holds.
