@@ -11,8 +11,6 @@ import (
 )
 
 var (
-	// ErrPassphrase means that a key cannot be decrypted with the passphrase given.
-	ErrPassphrase = errors.New("wrong passphrase")
 	// ErrUnpaired means that a key has no certificate, or a certificate no key.
 	ErrUnpaired = errors.New("keys and certificates do not match")
 	// ErrUnfit means that a certificate should not be that of a CA. It may be insisted on.
@@ -98,6 +96,22 @@ func (p *pairing) add(from string, block *pem.Block, ask AskPassphrase) error {
 		return nil
 	}
 	return fmt.Errorf("%s: PEM block %.40q is neither a key nor a certificate", from, block.Type)
+}
+
+// readKey reads a private key, asking for its passphrase if it has one.
+func readKey(from string, block *pem.Block, ask AskPassphrase) (crypto.Signer, error) {
+	if !pki.IsEncryptedBlock(block) {
+		return pki.ParsePrivateKeyBlock(block)
+	}
+	// Nobody shall type for nothing.
+	if _, err := pki.DecryptPrivateKeyBlock(block, nil); !errors.Is(err, pki.ErrPassphrase) {
+		return nil, err
+	}
+	passphrase, err := ask("the key in " + from)
+	if err != nil {
+		return nil, err
+	}
+	return pki.DecryptPrivateKeyBlock(block, passphrase)
 }
 
 func (p *pairing) pairs() ([]KeyPair, error) {

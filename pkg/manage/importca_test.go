@@ -170,7 +170,7 @@ func TestEncryptedKeys(t *testing.T) {
 			}
 			for _, wrong := range []string{"wrong horse", ""} {
 				_, err := ReadKeyPairs(files, func(string) ([]byte, error) { return []byte(wrong), nil })
-				if !errors.Is(err, ErrPassphrase) || !strings.Contains(err.Error(), "key.pem, block 1") {
+				if !errors.Is(err, pki.ErrPassphrase) || !strings.Contains(err.Error(), "key.pem, block 1") {
 					t.Errorf("with %q: %v", wrong, err)
 				}
 			}
@@ -180,46 +180,6 @@ func TestEncryptedKeys(t *testing.T) {
 			}
 		})
 	}
-}
-
-// No file makes us work for hours, or panic.
-func FuzzEncryptedKey(f *testing.F) {
-	made := makeCA(f, newKey(f), nil)
-	block, _ := pem.Decode(must[[]byte](f)(encryptedKey(f, made)))
-	f.Add("ENCRYPTED PRIVATE KEY", block.Bytes, "")
-	f.Add("RSA PRIVATE KEY", []byte("0123456789abcdef"), "AES-128-CBC,00112233445566778899AABBCCDDEEFF")
-	f.Add("EC PRIVATE KEY", []byte{}, "DES-EDE3-CBC,0011")
-	f.Fuzz(func(t *testing.T, typ string, der []byte, dek string) {
-		block := &pem.Block{Type: typ, Bytes: der}
-		if dek != "" {
-			block.Headers = map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": dek}
-		}
-		if cost(der) > 100_000 {
-			return // accepted, and slow
-		}
-		_, _ = readKey("here", block, func(string) ([]byte, error) { return []byte("x"), nil })
-	})
-}
-
-// cost is about how many hashes the first large integers in der may ask for.
-func cost(der []byte) (most int) {
-	for i := 0; i+1 < len(der); i++ {
-		if n := int(der[i+1]); der[i] == 2 && n > 2 && n < 9 && i+2+n <= len(der) {
-			most = max(most, int(new(big.Int).SetBytes(der[i+2:i+2+n]).Int64()&(1<<40-1)))
-		}
-	}
-	return most
-}
-
-func encryptedKey(t testing.TB, made madeCA) ([]byte, error) {
-	t.Helper()
-	st := newStore(t)
-	must[ImportedCAs](t)(ImportCAs(t.Context(), st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{made.pair()}}))
-	path := filepath.Join(t.TempDir(), "out.pem")
-	must[ExportedCAs](t)(ExportCAs(t.Context(), st, importTime, CAExport{Authority: store.Services, Path: path, Passphrase: []byte("x")}))
-	data, err := os.ReadFile(path)
-	_, rest := pem.Decode(data)
-	return rest, err
 }
 
 func TestWhatMayBeACA(t *testing.T) {

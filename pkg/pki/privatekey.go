@@ -46,7 +46,7 @@ func ParsePrivateKeyPEM(data []byte) (crypto.Signer, error) {
 // not.
 func IsPrivateKeyBlock(block *pem.Block) bool {
 	switch block.Type {
-	case typePrivateKey, "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY", "OPENSSH PRIVATE KEY":
+	case typePrivateKey, typeEncryptedKey, "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY", "OPENSSH PRIVATE KEY":
 		return true
 	}
 	return false
@@ -55,7 +55,7 @@ func IsPrivateKeyBlock(block *pem.Block) bool {
 // ParsePrivateKeyBlock reads the private key in one PEM block, see
 // [ParsePrivateKeyPEM].
 func ParsePrivateKeyBlock(block *pem.Block) (crypto.Signer, error) {
-	if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" || block.Headers["Proc-Type"] == "4,ENCRYPTED" {
+	if block.Type == typeEncryptedKey || block.Headers["DEK-Info"] != "" || block.Headers["Proc-Type"] == "4,ENCRYPTED" {
 		return nil, refusef("private key", "is encrypted; decrypt it first (openssl pkey -in FILE -out FILE)")
 	}
 	if len(block.Bytes) > MaxPrivateKeySize {

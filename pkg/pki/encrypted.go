@@ -1,4 +1,4 @@
-package manage
+package pki
 
 import (
 	"crypto"
@@ -8,36 +8,42 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/youmark/pkcs8"
-
-	"cauase/pkg/pki"
 )
 
-// readKey reads a private key, asking for its passphrase if it has one.
-func readKey(from string, block *pem.Block, ask AskPassphrase) (crypto.Signer, error) {
-	//lint:ignore SA1019 old CA keys are encrypted that way
-	traditional := x509.IsEncryptedPEMBlock(block)
-	if block.Type != "ENCRYPTED PRIVATE KEY" && !traditional {
-		return pki.ParsePrivateKeyBlock(block)
+// ErrPassphrase means that a key cannot be decrypted with the passphrase given.
+var ErrPassphrase = errors.New("wrong passphrase")
+
+// IsEncryptedBlock reports whether block holds a private key that takes a passphrase to read.
+func IsEncryptedBlock(block *pem.Block) bool {
+	return block.Type == typeEncryptedKey || isTraditional(block)
+}
+
+const typeEncryptedKey = "ENCRYPTED PRIVATE KEY"
+
+// isTraditional recognises RFC 1421 headers, as openssl wrote them before PKCS #8.
+func isTraditional(block *pem.Block) bool {
+	//lint:ignore SA1019 old keys are encrypted that way
+	return IsPrivateKeyBlock(block) && x509.IsEncryptedPEMBlock(block)
+}
+
+// DecryptPrivateKeyBlock reads an encrypted private key: PKCS #8 with PBES2 (RFC 8018), or with RFC
+// 1421 headers. The error is [ErrPassphrase], or [ErrInvalid] when no passphrase could open it. Without a
+// passphrase it tells whether one is worth asking for: ErrPassphrase.
+func DecryptPrivateKeyBlock(block *pem.Block, passphrase []byte) (crypto.Signer, error) {
+	if len(block.Bytes) > MaxPrivateKeySize {
+		return nil, refusef("private key", "longer than %d bytes", MaxPrivateKeySize)
 	}
-	if !traditional {
-		// Before anybody types for nothing.
-		if err := checkEncryption(block.Bytes); err != nil {
-			return nil, err
-		}
+	if isTraditional(block) {
+		return decryptTraditional(block, passphrase)
 	}
-	passphrase, err := ask("the key in " + from)
-	if err != nil {
+	if err := checkEncryption(block.Bytes); err != nil {
 		return nil, err
 	}
 	if len(passphrase) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrPassphrase)
-	}
-	if traditional {
-		return decryptTraditional(block, passphrase)
+		return nil, ErrPassphrase
 	}
 	key, _, err := pkcs8.ParsePrivateKey(block.Bytes, passphrase)
 	if err != nil {
@@ -45,19 +51,21 @@ func readKey(from string, block *pem.Block, ask AskPassphrase) (crypto.Signer, e
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
-		return nil, errors.New("the key cannot sign")
+		return nil, refusef("private key", "%T cannot sign", key)
 	}
 	return signer, nil
 }
 
-// decryptTraditional reads a key with RFC 1421 headers, as openssl wrote them before PKCS #8. A wrong
-// passphrase is noticed by what comes out.
+// decryptTraditional notices a wrong passphrase by what comes out.
 func decryptTraditional(block *pem.Block, passphrase []byte) (crypto.Signer, error) {
-	//lint:ignore SA1019 see readKey
+	if len(passphrase) == 0 {
+		return nil, ErrPassphrase
+	}
+	//lint:ignore SA1019 see isTraditional
 	der, err := x509.DecryptPEMBlock(block, passphrase)
 	if err == nil {
 		var key crypto.Signer
-		if key, err = pki.ParsePrivateKeyBlock(&pem.Block{Type: block.Type, Bytes: der}); err == nil {
+		if key, err = ParsePrivateKeyBlock(&pem.Block{Type: block.Type, Bytes: der}); err == nil {
 			return key, nil
 		}
 		return nil, ErrPassphrase
@@ -65,7 +73,7 @@ func decryptTraditional(block *pem.Block, passphrase []byte) (crypto.Signer, err
 	if errors.Is(err, x509.IncorrectPasswordError) {
 		return nil, ErrPassphrase
 	}
-	return nil, errors.New("the key is encrypted in a way that is not known")
+	return nil, errUnknownEncryption()
 }
 
 // Bounds of what it takes to derive a key from a passphrase: seconds, and as much memory as a
@@ -95,7 +103,7 @@ func checkEncryption(der []byte) error {
 }
 
 func errUnknownEncryption() error {
-	return errors.New("the key is encrypted in a way that is not known: PKCS #8 with PBES2, PBKDF2 or scrypt, AES or 3DES in CBC mode is")
+	return refusef("private key", "encrypted in a way that is not known: PKCS #8 with PBES2, PBKDF2 or scrypt, AES or 3DES in CBC mode is")
 }
 
 // An algorithm is an AlgorithmIdentifier (RFC 5280 4.1.1.2).
@@ -117,7 +125,7 @@ func (a algorithm) checkKDF() error {
 			return errUnknownEncryption()
 		}
 		if p.Iterations < 1 || p.Iterations > maxIterations {
-			return fmt.Errorf("its passphrase is stretched %d times: 1 to %d accepted", p.Iterations, maxIterations)
+			return refusef("private key", "its passphrase is stretched %d times: 1 to %d accepted", p.Iterations, maxIterations)
 		}
 		return nil
 	case a.OID.Equal(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}): // scrypt, RFC 7914 7.1
@@ -130,7 +138,7 @@ func (a algorithm) checkKDF() error {
 			return errUnknownEncryption()
 		}
 		if p.N < 2 || p.R < 1 || p.P < 1 || p.P > 64 || p.R > maxScryptMemory/128 || p.N > maxScryptMemory/128/p.R || p.N&(p.N-1) != 0 {
-			return errors.New("its passphrase is stretched with scrypt beyond what is accepted")
+			return refusef("private key", "its passphrase is stretched with scrypt beyond what is accepted")
 		}
 		return nil
 	}
@@ -150,7 +158,7 @@ func (a algorithm) checkCipher(length int) error {
 		return errUnknownEncryption()
 	}
 	if length == 0 || length%blockSize != 0 {
-		return errors.New("the encrypted key is cut off")
+		return refusef("private key", "its encrypted form is cut off")
 	}
 	return nil
 }
