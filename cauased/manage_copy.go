@@ -80,11 +80,9 @@ func copyDatabase(c *urfave.Context, clk clock.Clock, stderr io.Writer) (sum dum
 	case errors.Is(err, manage.ErrNotEmpty):
 		err = cli.WithHint(fmt.Errorf("--%s: %w", flagTo, err), "nothing is replaced or merged: give a file that is not there yet, or a database that is empty")
 	case errors.Is(err, context.Canceled):
-		err = fmt.Errorf("copy: interrupted; --%s is as it was: %w", flagTo, err)
+		err = fmt.Errorf("interrupted; --%s is as it was: %w", flagTo, err)
 	case errors.Is(err, store.ErrUnavailable):
-		err = cli.WithHint(fmt.Errorf("copy: %w", err), "the original is as it was")
-	case err != nil:
-		err = fmt.Errorf("copy: %w", err)
+		err = cli.WithHint(err, "the original is as it was, and nothing is in the copy")
 	}
 	return sum, err
 }

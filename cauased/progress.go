@@ -47,6 +47,7 @@ func (m *rowMeter) rows(step, kind string, n int64) {
 		if m.shown.IsZero() {
 			m.shown = now // work that is done in a moment needs no words
 		}
+		return
 	}
 	every := showElsewhere
 	if m.terminal {

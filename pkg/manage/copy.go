@@ -49,23 +49,53 @@ func Copy(ctx context.Context, from, to store.Store, entry audit.Entry, progress
 			// The database has made us run again, after the copy was complete.
 			return unchanged(ctx, source, copied)
 		}
-		var sum dump.Summary
-		err := to.Update(ctx, func(target store.Tx) (err error) {
-			sum, err = fill(ctx, source, target, progress)
-			if err != nil {
-				return err
-			}
-			return target.AppendAudit(ctx, entry)
-		})
-		if err == nil {
-			copied = sum
-		}
+		sum, err := fillStore(ctx, source, to, entry, progress)
+		copied = sum
 		return err
 	})
 	if err != nil && copied != nil {
 		return nil, fmt.Errorf("the copy is complete, but whether something was written to the original meanwhile is not known: do not use the copy: %w", err)
 	}
 	return copied, err
+}
+
+// fillStore fills to, and returns nil if that has not happened.
+func fillStore(ctx context.Context, source store.Reader, to store.Store, entry audit.Entry, progress Progress) (sum dump.Summary, err error) {
+	from := &original{Reader: source}
+	err = to.Update(ctx, func(target store.Tx) (err error) {
+		sum, err = fill(ctx, from, target, progress)
+		if err != nil {
+			return err
+		}
+		return target.AppendAudit(ctx, entry)
+	})
+	switch {
+	case err == nil:
+		return sum, nil
+	case from.err != nil:
+		return nil, fmt.Errorf("the original: %w", from.err)
+	case errors.Is(err, ErrNotEmpty), errors.Is(err, ErrDifferent):
+		return nil, err
+	}
+	return nil, fmt.Errorf("the copy: %w", err)
+}
+
+// An original remembers why it could not be read, as two databases have a part in what then fails.
+type original struct {
+	store.Reader
+	err error
+}
+
+func (o *original) Rows(ctx context.Context, fn func(store.Row) error) error {
+	var failed error
+	err := o.Reader.Rows(ctx, func(row store.Row) error {
+		failed = fn(row)
+		return failed
+	})
+	if failed == nil {
+		o.err = err
+	}
+	return err
 }
 
 // errFound ends a walk that has seen enough.
