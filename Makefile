@@ -29,7 +29,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz interop install uninstall clean
+.PHONY: help build run test lint bench fuzz soak interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,8 +67,13 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
+soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
+	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/
+
 interop: build $(INTEROP_VENV)/.done ## test against the reference implementation (Python)
 	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) $(GO) test -count=1 -timeout 20m -tags interop ./pkg/interop/...
+	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) CAUASE_TEST_DB=postgres $(GO) test -count=1 -timeout 20m -tags interop \
+		-skip 'Backup|Import|Export|KeyID|Rerequest|Updater' ./pkg/interop/...
 
 $(INTEROP_VENV)/.done: testdata/interop/requirements.txt
 	python3 -m venv $(INTEROP_VENV)

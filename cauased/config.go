@@ -23,6 +23,10 @@ const (
 	httpsCALife = 40
 )
 
+// skewPart is what part of the shorter certificate validity clocks may differ by. Package rollover
+// takes differences up to that for what they are.
+const skewPart = 100
+
 const day = 24 * time.Hour
 
 // config is a command line of which everything has been checked that can be without
@@ -43,6 +47,9 @@ type config struct {
 	chainRetention      time.Duration
 
 	backup backupConfig
+
+	// maxSkew is how far our clock may differ from that of a database that other daemons use, too.
+	maxSkew time.Duration
 
 	metrics string // address to bind, empty for none
 
@@ -103,6 +110,7 @@ func readConfig(c *urfave.Context) (config, error) {
 
 		corsWhitelist: c.StringSlice(flagCORSWhitelist),
 	}
+	cfg.maxSkew = max(min(cfg.users.spans.Leaf, cfg.services.spans.Leaf)/skewPart, time.Second)
 	cfg.port = r.port(cfg.netloc)
 	cfg.bind = c.StringSlice(flagBind)
 	if len(cfg.bind) == 0 {

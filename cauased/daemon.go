@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"cauase/pkg/archive"
@@ -35,6 +36,8 @@ type daemon struct {
 	keyPair   *server.KeyPair
 	handshake *server.Handshake
 	server    *server.Server
+
+	skew atomic.Pointer[error] // what is wrong with our clock, if anything
 }
 
 // start opens everything, sockets first: a second daemon in the same place gets no
@@ -114,7 +117,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 		return fmt.Errorf("--%s: %w", flagDB, err)
 	}
 	d.store = db.Store()
-	return nil
+	return d.checkClock(ctx)
 }
 
 func (d *daemon) openAuthorities(ctx context.Context) (err error) {
@@ -124,6 +127,7 @@ func (d *daemon) openAuthorities(ctx context.Context) (err error) {
 			Netloc:          d.cfg.netloc.String(),
 			Host:            host,
 			Spans:           of.spans,
+			Fit:             d.skewed,
 			KeyType:         d.cfg.keyType,
 			Backdate:        d.cfg.backdate,
 			Retention:       d.cfg.retention,
@@ -167,12 +171,16 @@ func (d *daemon) checks() []server.Check {
 			return err
 		}
 	}
-	return append([]server.Check{
+	checks := []server.Check{
 		{Name: "database", Run: d.store.Ping},
 		{Name: string(store.Users), Run: lists(d.users)},
 		{Name: string(store.Services), Run: lists(d.services)},
 		{Name: string(store.HTTPS), Run: func(context.Context) error { return d.keyPair.Check() }},
-	}, d.backupChecks()...)
+	}
+	if _, shared := d.store.(store.Watcher); shared {
+		checks = append(checks, server.Check{Name: "clock", Run: func(context.Context) error { return d.skewed() }})
+	}
+	return append(checks, d.backupChecks()...)
 }
 
 // refreshHandshake looks after our own certificate and after what clients are told.

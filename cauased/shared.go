@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -68,8 +69,51 @@ func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 	}
 }
 
+// checkClock compares our clock with the database's, which is also the others'. One that is far off would
+// make CA certificates and lists that the others have to make again, and make theirs again in turn: such a
+// daemon makes nothing until its clock is right.
+func (d *daemon) checkClock(ctx context.Context) error {
+	shared, ok := d.store.(store.Watcher)
+	if !ok {
+		return nil
+	}
+	before := d.clock.Now()
+	theirs, err := shared.Now(ctx)
+	after := d.clock.Now()
+	if err != nil {
+		return err
+	}
+	// What the answer took is no difference.
+	off := max(before.Sub(theirs), theirs.Sub(after), 0)
+	var wrong error
+	if off > d.cfg.maxSkew {
+		wrong = fmt.Errorf("the clock here says %s, that of the database %s", after.UTC().Format(time.RFC3339), theirs.Format(time.RFC3339))
+	}
+	switch was := d.skew.Swap(&wrong); {
+	case wrong != nil && (was == nil || *was == nil):
+		d.log.ErrorContext(ctx, "nothing is signed here until the clocks agree", "error", wrong, "tolerated", d.cfg.maxSkew)
+	case wrong == nil && was != nil && *was != nil:
+		d.log.InfoContext(ctx, "the clocks agree again")
+	}
+	return nil
+}
+
+// skewed says what was wrong with our clock when it was last compared.
+func (d *daemon) skewed() error {
+	if wrong := d.skew.Load(); wrong != nil {
+		return *wrong
+	}
+	return nil
+}
+
 // catchUp takes over what others have changed.
 func (d *daemon) catchUp(ctx context.Context) error {
+	if err := d.checkClock(ctx); err != nil {
+		return err
+	}
+	if d.skewed() != nil {
+		return nil // which was said
+	}
 	var errs []error
 	changed := false
 	for _, a := range []*ca.Authority{d.users, d.services, d.https} {

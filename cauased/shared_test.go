@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pgtest"
@@ -25,7 +26,7 @@ import (
 var postgres = pgtest.Shared(pgtest.Options{})
 
 // A deafStore gets no news from other daemons.
-type deafStore struct{ store.Store }
+type deafStore struct{ store.Watcher }
 
 func (deafStore) Watch(ctx context.Context, _ func()) { <-ctx.Done() }
 
@@ -86,7 +87,7 @@ func eventually(t *testing.T, what string, condition func() bool) time.Duration 
 func TestNews(t *testing.T) {
 	for name, wrap := range map[string]func(store.Store) store.Store{
 		"notified":           func(s store.Store) store.Store { return s },
-		"notifications lost": func(s store.Store) store.Store { return deafStore{s} },
+		"notifications lost": func(s store.Store) store.Store { return deafStore{s.(store.Watcher)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -199,5 +200,58 @@ func TestSharedErrors(t *testing.T) {
 	resp, err := http.Get(launch(t, testConfig(t, t.TempDir(), "--db", dsn), testTime()).httpURL("/readyz"))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("readyz: %v %v", resp, err)
+	}
+}
+
+// TestWrongClock: a daemon whose clock is far from the database's makes nothing, says so, and goes on
+// when its clock is right.
+func TestWrongClock(t *testing.T) {
+	dsn := postgres(t).NewDatabase(t)
+	right := clock.System().Now()
+	begin := func(off time.Duration) (running, error) {
+		cfg := testConfig(t, t.TempDir(), "--db", dsn)
+		cfg.maxSkew = time.Hour
+		clk := clock.NewFake(right.Add(off))
+		d, err := start(t.Context(), cfg, clk, discard())
+		return running{daemon: d, clk: clk}, err
+	}
+	for _, off := range []time.Duration{-24 * time.Hour, 24 * time.Hour, 87600 * time.Hour} {
+		d, err := begin(off)
+		if err == nil {
+			_ = d.Close()
+			t.Errorf("a daemon that is off by %v starts", off)
+		} else if !strings.Contains(err.Error(), "the clock here says") {
+			t.Errorf("off by %v: %v", off, err)
+		}
+	}
+	d, err := begin(10 * time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ready := func() error {
+		for _, c := range d.checks() {
+			if err := c.Run(t.Context()); err != nil {
+				return fmt.Errorf("%s: %w", c.Name, err)
+			}
+		}
+		return nil
+	}
+	if err := ready(); err != nil {
+		t.Error(err)
+	}
+	if err := d.catchUp(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d.clk.Advance(24 * time.Hour)
+	if err := d.catchUp(t.Context()); err != nil || ready() == nil {
+		t.Errorf("a clock that jumped: %v, ready", err)
+	}
+	if _, err := d.services.CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
+		t.Errorf("lists: %v", err)
+	}
+	d.clk.Advance(-24 * time.Hour)
+	if err := errors.Join(d.catchUp(t.Context()), ready()); err != nil {
+		t.Error(err)
 	}
 }

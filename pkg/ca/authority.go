@@ -57,6 +57,10 @@ type Config struct {
 	// return at once.
 	Observe func(name store.Authority, action audit.Action, err error)
 
+	// Fit, when set, says why nothing may be made now: a clock that differs too much from those of
+	// other daemons on the same store would ruin what they have in common. It must return at once.
+	Fit func() error
+
 	// Decide is rollover.Decide if nil. A test that has to notice a wrong rule gives one.
 	Decide func(now time.Time, spans rollover.Spans, generations []rollover.Generation) rollover.Plan
 }
@@ -113,6 +117,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Au
 	}
 	if cfg.Decide == nil {
 		cfg.Decide = rollover.Decide
+	}
+	if cfg.Fit == nil {
+		cfg.Fit = func() error { return nil }
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(store.Authority, audit.Action, error) {}

@@ -84,6 +84,9 @@ type state struct {
 // current returns the state at now, rolling over first when that is due. When the rollover
 // fails while a CA certificate is still valid, that one goes on signing.
 func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
+	if err := a.cfg.Fit(); err != nil {
+		return state{}, fmt.Errorf("%w: %w", ErrNoSigner, err)
+	}
 	g := a.cas.Load()
 	plan := a.cfg.Decide(now, a.cfg.Spans, g.times())
 	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {

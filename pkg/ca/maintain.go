@@ -25,6 +25,9 @@ const pruneBatch = 500
 // renews revocation lists before anybody waits for them, and forgets what need not be
 // remembered. It is called from a loop; operations that need a rollover do not wait for it.
 func (a *Authority) Maintain(ctx context.Context) error {
+	if err := a.cfg.Fit(); err != nil {
+		return err
+	}
 	now := a.clock.Now()
 	var errs []error
 	// Another daemon on the same store may have rolled over.
