@@ -3,13 +3,17 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/big"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
@@ -106,55 +110,14 @@ func TestPlans(t *testing.T) {
 		scans[w.query] = true
 	}
 
-	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "db.sqlite"), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	all := calls()
-	for m := range reflect.TypeFor[store.Tx]().Methods() {
-		if all[m.Name] == nil {
-			t.Errorf("calls lacks %s", m.Name)
-		}
-	}
-	update := func(fn func(ctx context.Context, h tx) error) {
-		t.Helper()
-		if err := db.Update(t.Context(), func(s store.Tx) error { return fn(t.Context(), s.(tx)) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// What Load does to an empty database only.
-	update(func(ctx context.Context, h tx) error {
-		return h.Load(ctx, func(yield func(store.Row, error) bool) {
-			ca := store.CA{ID: 1, Authority: store.Services}
-			_ = yield(ca, nil) && yield(store.Revocation{Authority: store.Services, Seq: 1, Serial: big.NewInt(1)}, nil) &&
-				yield(store.Counter{}, nil) && yield(store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: time.Unix(2, 0)}}, nil)
-		})
-	})
-	// One entry, without which Audit finds its range empty and asks for no page.
-	update(func(ctx context.Context, h tx) error { return h.AppendAudit(ctx, audit.Entry{Time: time.Unix(2, 0)}) })
-	for name, call := range all {
-		// What the queries answer does not matter, as long as the database accepts them.
-		err := db.Update(t.Context(), func(s store.Tx) error { return call(t.Context(), s) })
-		if errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
+	db := mustOpen(t, filepath.Join(t.TempDir(), "db.sqlite"))
 	var queries []string
-	update(func(_ context.Context, h tx) error {
-		for query := range maps.Keys(h.s.(sqliteWriter).stmts) {
-			queries = append(queries, query)
-		}
-		return nil
-	})
-	if len(queries) < len(all) {
-		t.Fatalf("only %d queries for %d methods", len(queries), len(all))
-	}
+	exercise(t, db, func(h tx) { queries = slices.Collect(maps.Keys(h.s.(sqliteWriter).stmts)) })
 	for _, query := range queries {
 		if strings.HasPrefix(query, "CREATE INDEX") || strings.HasPrefix(query, "DROP INDEX") {
 			continue // of Load, and has no plan
 		}
-		update(func(ctx context.Context, h tx) error {
+		update(t, db, func(ctx context.Context, h tx) error {
 			return h.each(ctx, func(row scanner) error {
 				var id, parent, unused int
 				var step string
@@ -173,4 +136,129 @@ func TestPlans(t *testing.T) {
 			}, "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
 		})
 	}
+}
+
+func update(t *testing.T, db *DB, fn func(ctx context.Context, h tx) error) {
+	t.Helper()
+	if err := db.Update(t.Context(), func(s store.Tx) error { return fn(t.Context(), s.(tx)) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exercise has a database run every query there is, and collect look at the session that did.
+func exercise(t *testing.T, db *DB, collect func(tx)) {
+	t.Helper()
+	all := calls()
+	for m := range reflect.TypeFor[store.Tx]().Methods() {
+		if all[m.Name] == nil {
+			t.Errorf("calls lacks %s", m.Name)
+		}
+	}
+	// What Load does to an empty database only.
+	update(t, db, func(ctx context.Context, h tx) error {
+		return h.Load(ctx, func(yield func(store.Row, error) bool) {
+			ca := store.CA{ID: 1, Authority: store.Services}
+			_ = yield(ca, nil) && yield(store.Revocation{Authority: store.Services, Seq: 1, Serial: big.NewInt(1)}, nil) &&
+				yield(store.Counter{}, nil) && yield(store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: time.Unix(2, 0)}}, nil)
+		})
+	})
+	// One entry, without which Audit finds its range empty and asks for no page.
+	update(t, db, func(ctx context.Context, h tx) error { return h.AppendAudit(ctx, audit.Entry{Time: time.Unix(2, 0)}) })
+	for name, call := range all {
+		// What the queries answer does not matter, as long as the database accepts them.
+		err := db.Update(t.Context(), func(s store.Tx) error { return call(t.Context(), s) })
+		if errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	update(t, db, func(_ context.Context, h tx) error { collect(h); return nil })
+}
+
+// PostgreSQL, too, finds everything by an index, although its statistics know of empty tables, and
+// sorts nothing that grows.
+func TestPostgresPlans(t *testing.T) {
+	server := postgres(t)
+	dsn := server.NewDatabase(t)
+	db := mustOpen(t, dsn)
+	var queries map[string]string
+	exercise(t, db, func(h tx) { queries = maps.Clone(h.s.(*pgWriter).queries) })
+	scans := map[string]bool{anyRow: true}
+	for _, w := range walks() {
+		scans[w.query] = true
+	}
+	for _, when := range []string{"empty", "analyzed"} {
+		planned := 0
+		for query, numbered := range queries {
+			verb, _, _ := strings.Cut(strings.TrimSpace(query), " ")
+			if scans[query] || !slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}, verb) ||
+				strings.Contains(query, "pg_") || strings.Contains(query, "commit_mark") {
+				continue
+			}
+			planned++
+			for _, line := range explain(t, db, numbered, strings.Count(query, "?")) {
+				scan := strings.Contains(line, "Seq Scan on")
+				few := strings.Contains(query, "csr_digest = ?") || strings.Contains(query, "FROM ca_certificate")
+				sort := strings.Contains(line, "Sort  (") && !few
+				if scan || sort {
+					t.Errorf("%s: %s: %s", when, strings.TrimSpace(line), query)
+				}
+			}
+		}
+		if planned < 30 {
+			t.Errorf("only %d queries", planned)
+		}
+		if when == "empty" {
+			fill(t, db)
+			run(t, dsn, "ANALYZE certificate, request, audit_log, revocation")
+		}
+	}
+}
+
+// explain asks for the plan of a query that is prepared, as ours are.
+func explain(t *testing.T, db *DB, query string, arguments int) (lines []string) {
+	t.Helper()
+	update(t, db, func(ctx context.Context, h tx) error {
+		conn := h.s.(*pgWriter).conn
+		if _, err := conn.Exec(ctx, "PREPARE plan AS "+query, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("%s: %w", query, err)
+		}
+		call := "EXPLAIN EXECUTE plan"
+		if arguments > 0 {
+			call += "(" + strings.Join(slices.Repeat([]string{"NULL"}, arguments), ", ") + ")"
+		}
+		rows, err := conn.Query(ctx, call, pgx.QueryExecModeSimpleProtocol)
+		if err == nil {
+			lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", query, err)
+		}
+		_, err = conn.Exec(ctx, "DEALLOCATE plan", pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	return lines
+}
+
+// fill makes tables that are worth an index.
+func fill(t *testing.T, db *DB) {
+	t.Helper()
+	update(t, db, func(ctx context.Context, h tx) error {
+		id, err := h.AddCA(ctx, store.CA{Authority: store.Users})
+		if err != nil {
+			return err
+		}
+		for n := range int64(5000) {
+			serial := []byte(fmt.Sprintf("s%06d", n))
+			if err := errors.Join(
+				h.AddCertificate(ctx, store.Certificate{Authority: store.Users, ID: n, Serial: new(big.Int).SetBytes(serial), CAID: id,
+					KeyID: serial, CSRDigest: serial, DER: serial, NotAfter: time.Unix(n, 0)}),
+				h.AddRequest(ctx, store.Request{Authority: store.Users, ID: n, Digest: serial, KeyID: serial, ReceivedAt: time.Unix(n, 0)}),
+				h.AppendAudit(ctx, audit.Entry{Time: time.Unix(n, 0), Authority: "cau", Action: audit.Renew}),
+			); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	newLedger().load(t, db, 100_000, 64, 40)
 }
