@@ -57,6 +57,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				Name:            "manage",
 				Usage:           "look into the database, and choose what is kept there",
 				HideHelpCommand: true,
+				Before:          optionsBehind,
 				Subcommands: []*urfave.Command{
 					auditCommand(clk, stdout),
 					keyTypeCommand(clk, stdout),

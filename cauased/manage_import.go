@@ -121,8 +121,8 @@ func printReport(w io.Writer, db string, r caucase.Report) error {
 	p.line("  happens here. Keep its database as a backup until all is well, then destroy it: it holds the keys.")
 	p.line("  Start cauased with the options of the old daemon, which have the same names, such as")
 	p.line("    cauased --db %s%s", sqlstore.Redact(db), options(r))
-	p.line("  --netloc has to be the old one: certificates name it. --server-key may be the old file or a new")
-	p.line("  one, it is made anew; --cors-key-store has to be a new one, and users are asked for consent again.")
+	p.line("  --netloc has to be the old one: certificates name it. --server-key may be the old file;")
+	p.line("  --cors-key-store may not, users are asked again which web pages they trust.")
 	return p.err
 }
 

@@ -76,6 +76,20 @@ func TestImportCaucaseIntoPostgreSQL(t *testing.T) {
 	}
 }
 
+// An option that is the daemon's would be ignored: the command would go to the wrong database.
+func TestOptionBeforeManage(t *testing.T) {
+	source := caucaseDatabase(t, t.TempDir())
+	t.Chdir(t.TempDir())
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{tool, "--db", "mine.sqlite", "manage", "import-caucase", source}, &out, &errs)
+	if code != 1 || !strings.Contains(errs.String(), "an option stands before manage") {
+		t.Errorf("%d %s", code, errs.String())
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) > 0 {
+		t.Errorf("%v %v", entries, err)
+	}
+}
+
 func TestImportCommandsRefuse(t *testing.T) {
 	dir := t.TempDir()
 	source, db := caucaseDatabase(t, dir), filepath.Join(dir, "db.sqlite")

@@ -73,6 +73,15 @@ func readInput(path string) (data []byte, err error) {
 	return data, err
 }
 
+// optionsBehind refuses options before manage: they are the daemon's. Its --db would say nothing to the
+// command, which would go to another database than the one meant.
+func optionsBehind(c *urfave.Context) error {
+	if daemon := c.Lineage()[1]; daemon.NumFlags() > 0 {
+		return cli.WithHint(errors.New("an option stands before manage"), "give the options of a command behind it: cauased manage COMMAND --%s FILE", flagDB)
+	}
+	return nil
+}
+
 // arrangeManage lets options of manage's commands stand behind their arguments.
 func arrangeManage(app *urfave.App, args []string) []string {
 	if len(args) < 4 || args[1] != "manage" {
