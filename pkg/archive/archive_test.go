@@ -392,6 +392,27 @@ func TestUnrecorded(t *testing.T) {
 	}
 }
 
+// While the database is away it is looked at each minute, and the backup taken as soon as it is back.
+func TestDatabaseAway(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", pki.KeyECDSAP256)
+	a := w.archive("@every 1h", nil)
+	down := true
+	a.cfg.Store = sometimes{w.store, &down}
+	for range 3 * 60 {
+		a.look(t.Context())
+		w.clock.Advance(time.Minute)
+	}
+	if err := a.Check(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "failed at 2026-05-01T12:59:00Z") {
+		t.Errorf("check: %v", err)
+	}
+	down = false
+	a.look(t.Context())
+	if n := len(names(t, w.dir)); n != 1 || a.Check(t.Context()) != nil {
+		t.Errorf("%d backups, %v", n, a.Check(t.Context()))
+	}
+}
+
 // sometimes is a store that cannot be written to at times.
 type sometimes struct {
 	store.Store

@@ -10,7 +10,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// A backup that failed is tried again after retryFirst, then after twice the time, up to retryMost.
+// A backup that failed is tried again after retryFirst, then after twice the time, up to retryMost;
+// one for which the database was away always after retryFirst.
 const (
 	retryFirst = time.Minute
 	retryMost  = time.Hour
@@ -119,6 +120,9 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 		s.failure, s.failedAt = err, now
 		s.tries++
 		s.failures++
+		if errors.Is(err, store.ErrUnavailable) {
+			s.tries = 1 // a look at the database costs little, and it may be back at any time
+		}
 		log.ErrorContext(ctx, "backup failed", "directory", a.cfg.Directory, "error", err, "next_try", a.retryAt())
 	}
 }
