@@ -36,7 +36,7 @@ func copyCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(),
-			&urfave.StringFlag{Name: flagTo, Usage: "`DATABASE` to copy to: a file, or a postgres:// URL (required)"},
+			&urfave.StringFlag{Name: flagTo, EnvVars: env(flagTo), Usage: "`DATABASE` to copy to: a file, or a postgres:// URL, of which the password is better left to PGPASSFILE (required)"},
 			&urfave.BoolFlag{Name: "json", Usage: "print what was copied as a JSON object"},
 		},
 		Action: func(c *urfave.Context) error {
