@@ -263,12 +263,9 @@ func (a *authority) method(crt *x509.Certificate) (store.Method, audit.Actor) {
 	return store.Signed, audit.Actor{Kind: audit.User}
 }
 
-// digest is that of a request, nil when it is not one that can be recognised.
+// digest is that of a request, nil when there is none. What else is in the text, which we would refuse,
+// is of no matter: only the first block was taken for a request.
 func digest(csr []byte) []byte {
-	if req, err := pki.ParseRequest(csr); err == nil {
-		return req.Digest[:]
-	}
-	// One that we would refuse, such as of a weak key, or with text around it.
 	blocks, err := pki.SplitPEM(csr)
 	if err != nil || len(blocks) == 0 {
 		return nil
