@@ -104,6 +104,18 @@ func TestBalancer(t *testing.T) {
 	s.daemons[2].start()
 	s.daemons[2].awaitReady(http.StatusOK)
 
+	// An upgrade: one after the other.
+	silent, away := l.silent.Load(), l.away.Load()
+	for _, d := range s.daemons {
+		d.stop(syscall.SIGTERM)
+		d.start()
+		d.awaitReady(http.StatusOK)
+		l.until(30)
+	}
+	if silent, away = l.silent.Load()-silent, l.away.Load()-away; silent+away > 0 {
+		t.Errorf("while daemons were restarted one by one, %d requests had no answer and %d were told to come back", silent, away)
+	}
+
 	way.bad("timeout", "", `{"timeout": 0}`) // the first daemon alone
 	s.daemons[0].awaitReady(http.StatusServiceUnavailable)
 	until(t, "nobody is sent to the daemon without a database", func() error {

@@ -44,7 +44,7 @@ func newSite(t testing.TB, dsn string, count int, flags ...string) *site {
 // add starts one more daemon, with a key pair of its own, without waiting for it.
 func (s *site) add() *daemon {
 	s.t.Helper()
-	d := &daemon{t: s.t, site: s, port: freePorts(s.t, 2), dir: s.t.TempDir()}
+	d := &daemon{t: s.t, site: s, dsn: s.dsn, port: freePorts(s.t, 2), dir: s.t.TempDir()}
 	s.daemons = append(s.daemons, d)
 	d.start()
 	return d
@@ -54,6 +54,7 @@ func (s *site) add() *daemon {
 type daemon struct {
 	t      testing.TB
 	site   *site
+	dsn    string
 	port   int
 	dir    string
 	cmd    *exec.Cmd
@@ -68,7 +69,7 @@ func (d *daemon) start() {
 		"--netloc", d.site.netloc, "--bind", "127.0.0.1", "--base-port", strconv.Itoa(d.port),
 		"--server-key", filepath.Join(d.dir, "server.key.pem"), "--cors-key-store", filepath.Join(d.dir, "cors.key"),
 	}, d.site.flags...)...)
-	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.site.dsn)
+	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn)
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = d.dir, d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)

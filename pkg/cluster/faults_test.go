@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +137,20 @@ func TestBadNetwork(t *testing.T) {
 		way.good()
 		way.cut()
 		recovered("black hole")
+	})
+	t.Run("frozen", func(t *testing.T) {
+		for range 3 * soak() {
+			frozen := s.daemons[0].cmd.Process
+			if err := frozen.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(4 * time.Second) // longer than the database lets it hold the lock that all wait for
+			if err := frozen.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			l.until(20)
+		}
+		recovered("frozen")
 	})
 	l.stop()
 	l.verify(c, databaseOf(t, dsn))
