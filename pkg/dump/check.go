@@ -73,7 +73,7 @@ func (c *checker) inspect(l *line) (kind int, at *position, err error) {
 		return 0, &position{n: v.ID}, first(err)
 	case l.CRL != nil:
 		v := l.CRL
-		err = errors.Join(authority(v.Authority), c.knowsCA(v.Authority, v.CAID), count("number", v.Number), count("pruned", v.Pruned),
+		err = errors.Join(authority(v.Authority), c.knowsCA(v.Authority, v.CAID), growing("number", v.Number), growing("pruned", v.Pruned),
 			moment("this_update", v.ThisUpdate), moment("next_update", v.NextUpdate))
 		return 1, &position{authority: string(v.Authority), n: v.CAID}, first(err)
 	case l.Request != nil:
@@ -98,7 +98,7 @@ func (c *checker) inspect(l *line) (kind int, at *position, err error) {
 		return 4, &position{authority: string(v.Authority), n: v.Seq}, first(err)
 	case l.Counter != nil:
 		v := l.Counter
-		err = errors.Join(anyAuthority(v.Authority), count("value", v.Value))
+		err = errors.Join(anyAuthority(v.Authority), growing("value", v.Value))
 		return 5, &position{authority: string(v.Authority), name: named(v.Name)}, first(err)
 	case l.Setting != nil:
 		return 6, &position{authority: string(l.Setting.Authority), name: named(l.Setting.Name)}, anyAuthority(l.Setting.Authority)
@@ -154,11 +154,21 @@ func anyAuthority(a store.Authority) error {
 	return authority(a)
 }
 
-func positive(name string, n int64) error {
-	if n < 1 {
-		return fmt.Errorf("%s: %d is less than 1", name, n)
+// maxGrowing bounds numbers that a store counts on from: the largest one there is would be the last.
+const maxGrowing = 3 << 61
+
+func growing(name string, n int64) error {
+	if n < 0 || n > maxGrowing {
+		return fmt.Errorf("%s: %d is not a number from 0 to %d", name, n, maxGrowing)
 	}
 	return nil
+}
+
+func positive(name string, n int64) error {
+	if n == 0 {
+		return fmt.Errorf("%s: is 0", name)
+	}
+	return growing(name, n)
 }
 
 func count(name string, n int64) error {

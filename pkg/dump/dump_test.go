@@ -49,7 +49,7 @@ func samples() []store.Row {
 		store.Revocation{Authority: store.Services, Seq: 3, Serial: big20(1), KeyID: []byte{2}, RevokedAt: when(4), KeepUntil: when(9), Reason: 1},
 		store.Revocation{Authority: store.Users, Seq: 1, Serial: big.NewInt(7), RevokedAt: when(4), KeepUntil: when(9)},
 		store.Counter{Name: "of the daemon", Value: 1},
-		store.Counter{Authority: store.Services, Name: store.CounterCRLNumber, Value: 1<<63 - 1},
+		store.Counter{Authority: store.Services, Name: store.CounterCRLNumber, Value: maxGrowing},
 		store.Counter{Authority: store.Services, Name: store.CounterReceivedCSR},
 		store.Setting{Authority: "", Name: "", Value: ""},
 		store.Setting{Authority: store.Users, Name: store.SettingAutoApprove, Value: "1"},
@@ -245,6 +245,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"absurd time", with(func(c *store.Certificate) { c.IssuedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }), "issued_at"},
 		{"ends before it begins", with(func(c *store.Certificate) { c.NotAfter = c.NotBefore.Add(-1000) }), "not_after lies before"},
 		{"unknown CA", with(func(c *store.Certificate) { c.CAID = 2 }), "has no CA 2"},
+		{"the largest number there is", []store.Row{store.Counter{Name: "x", Value: maxGrowing + 1}}, "value: 6917529027641081857 is not a number from 0"},
 		{"no authority", with(func(c *store.Certificate) { c.Authority = "" }), `authority: "" is none`},
 		{"too long", with(func(c *store.Certificate) { c.DER = make([]byte, MaxLine) }), "longer than"},
 	} {
