@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -87,7 +88,8 @@ func (d *daemon) waitReady() error {
 		if resp, err := client.Get(d.url() + "/readyz"); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			// What it says comes through a pipe, which may take its time.
+			if resp.StatusCode == http.StatusOK && strings.Contains(d.stdout.String(), "listening:") {
 				return nil
 			}
 		}
