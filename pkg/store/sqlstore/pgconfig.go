@@ -53,6 +53,7 @@ func pgSettings(reads bool) [][2]string {
 
 // A pgConfig is a URL that was understood.
 type pgConfig struct {
+	dsn        string
 	conn       *pgx.ConnConfig
 	settings   [][2]string // that the URL asks for
 	maxReaders int
@@ -66,7 +67,7 @@ func parsePostgres(dsn string) (*pgConfig, error) {
 	if err != nil {
 		return nil, parseError(err)
 	}
-	c := &pgConfig{conn: conn, maxReaders: maxReaders, bound: statementTimeout + answerMargin}
+	c := &pgConfig{dsn: dsn, conn: conn, maxReaders: maxReaders, bound: statementTimeout + answerMargin}
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectTimeout
 	}
@@ -141,9 +142,9 @@ type target struct {
 
 // dialer returns a function that connects to the first host that can write.
 func (c *pgConfig) dialer(d *dialect, t target) func(context.Context) (*pgx.Conn, error) {
-	cfg := c.config(t)
-	hosts := time.Duration(1 + len(cfg.Fallbacks))
 	return func(ctx context.Context) (*pgx.Conn, error) {
+		cfg := c.anew().config(t)
+		hosts := time.Duration(1 + len(cfg.Fallbacks))
 		ctx, cancel := context.WithTimeout(ctx, hosts*cfg.ConnectTimeout+answerMargin)
 		defer cancel()
 		conn, err := pgx.ConnectConfig(ctx, cfg)
@@ -152,6 +153,15 @@ func (c *pgConfig) dialer(d *dialect, t target) func(context.Context) (*pgx.Conn
 		}
 		return conn, nil
 	}
+}
+
+// anew reads the files again that the URL and the environment name: passwords change, and certificates
+// are renewed while a daemon runs. If that fails, as when one is just being replaced, c has to do.
+func (c *pgConfig) anew() *pgConfig {
+	if fresh, err := parsePostgres(c.dsn); err == nil {
+		return fresh
+	}
+	return c
 }
 
 func (c *pgConfig) config(t target) *pgx.ConnConfig {

@@ -354,7 +354,7 @@ func TestPostgresTooManyConnections(t *testing.T) {
 }
 
 func TestPostgresPasswordFile(t *testing.T) {
-	server := postgres(t)
+	server := pgtest.Start(t, pgtest.Options{})
 	dsn := server.NewDatabase(t)
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -372,8 +372,24 @@ func TestPostgresPasswordFile(t *testing.T) {
 	t.Setenv("PGPASSFILE", file)
 	t.Setenv("PGSERVICEFILE", services)
 	for _, dsn := range []string{replace(t, dsn, func(u *url.URL) { u.User = url.User("cauase") }), "postgres://?service=ca&sslmode=disable"} {
-		if err := mustOpen(t, dsn).Ping(t.Context()); err != nil {
+		db := mustOpen(t, dsn)
+		if err := db.Ping(t.Context()); err != nil {
 			t.Errorf("%s: %v", dsn, err)
+		}
+		// A password that changes is read anew.
+		server.Exec(t, "ALTER ROLE cauase PASSWORD 'another'")
+		end := fmt.Sprintf("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '%s'", u.Path[1:])
+		server.Exec(t, end)
+		if err := db.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "password") {
+			t.Errorf("with an old password: %v", err)
+		}
+		if err := os.WriteFile(file, []byte("127.0.0.1:*:*:cauase:another\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		await(t, db)
+		server.Exec(t, fmt.Sprintf("ALTER ROLE cauase PASSWORD '%s'", password))
+		if err := os.WriteFile(file, []byte("127.0.0.1:*:*:cauase:"+password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -208,25 +208,25 @@ func (s *pgSession) all(ctx context.Context) (pgconn.CommandTag, error) {
 		if e := r.close(); err == nil {
 			err = e
 		}
-		err = s.fail(ctx, err)
-		if !s.renewed(ctx, err) {
-			s.forget()
-			return tag, err
+		if err = s.fail(ctx, err); err != nil {
+			err = s.renew(ctx, err)
+			if err == nil {
+				continue
+			}
 		}
+		s.forget()
+		return tag, err
 	}
 }
 
-// renewed tells whether what was sent can be sent again, on a new connection. It can be if the old
-// one turns out to be lost before anything of the transaction was answered: what it was about can
-// only have been the beginning, and without its end it has no effect.
-func (s *pgSession) renewed(ctx context.Context, err error) bool {
-	if err == nil || s.answered > 0 || s.fresh || !s.broken {
-		return false
+// renew makes a new connection for what was sent on one that turns out to be lost, if it can be sent
+// again: nothing of the transaction was answered, so that it can only have been the beginning, and
+// without its end that has no effect. It returns nil when it can, otherwise why the sending failed.
+func (s *pgSession) renew(ctx context.Context, err error) error {
+	if s.answered > 0 || s.fresh || !s.broken || s.reads && ctx.Err() != nil {
+		return err
 	}
-	if s.reads && ctx.Err() != nil {
-		return false
-	}
-	return s.reconnect(ctx) == nil
+	return s.reconnect(ctx)
 }
 
 func (s *pgSession) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -269,8 +269,7 @@ func (s *pgSession) query(ctx context.Context, query string, args ...any) (rows,
 			return &pgRows{Rows: found, reply: r}, nil
 		}
 		_ = r.close() // err came first
-		err = s.fail(ctx, err)
-		if !s.renewed(ctx, err) {
+		if err = s.renew(ctx, s.fail(ctx, err)); err != nil {
 			s.forget()
 			return nil, err
 		}
