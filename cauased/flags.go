@@ -63,7 +63,7 @@ func serveFlags() []urfave.Flag {
 
 		dbFlag(),
 		text(groupFiles, flagServerKey, "server.key.pem", "`FILE` of our own HTTPS key and certificate"),
-		text(groupFiles, flagCORSKeys, "cors.key", "`FILE` of the keys that sign users' consent to web pages"),
+		text(groupFiles, flagCORSKeys, "cors.key", "`FILE` of the keys that sign users' consent to web pages; on PostgreSQL they are in the database"),
 
 		float(groupServices, flagServiceValidity, 93, "`DAYS` an issued certificate is valid"),
 		number(groupServices, flagServiceMaxCSR, 50, "`COUNT` of pending requests above which further ones are refused"),

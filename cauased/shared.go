@@ -44,7 +44,11 @@ func (d *daemon) follow(ctx context.Context) <-chan struct{} {
 	return done
 }
 
-// keepUp catches up at each piece of news, and now and then.
+// breath is how long, at least, news are gathered after others were dealt with.
+const breath = 100 * time.Millisecond
+
+// keepUp catches up at each piece of news, and now and then. When much happens, such as thousands of
+// revocations, news are gathered for so long that long lists are not made without a pause.
 func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
@@ -56,7 +60,9 @@ func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 		case <-poll.C:
 		case <-news:
 		}
+		begun := d.clock.Now()
 		err := d.catchUp(ctx)
+		took := d.clock.Now().Sub(begun)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -66,6 +72,13 @@ func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 			d.log.InfoContext(ctx, "what other daemons do is seen again")
 		}
 		away = err != nil
+		pause := time.NewTimer(min(max(4*took, breath), pollInterval))
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
 	}
 }
 

@@ -221,77 +221,98 @@ func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 	return l.ThisUpdate.Add(l.NextUpdate.Sub(l.ThisUpdate) / 2)
 }
 
+// errMade means that another daemon has made the lists meanwhile.
+var errMade = errors.New("the revocation lists are made")
+
 // makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
-// that after a restart the same lists are served, newly made and stored where not.
-func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
-	valid := st.listed(now, a.cfg.Spans)
-	var set *crlSet
-	var entries revokedEntries
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		set, entries, err = a.storedCRLs(ctx, r, now, ahead, st, valid)
-		return err
-	})
-	if err == nil && set == nil {
-		err = a.store.Update(ctx, func(tx store.Tx) error {
-			version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
-			if err != nil {
+// that after a restart, and on every daemon, the same lists are served, newly made and stored where not.
+func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (set *crlSet, err error) {
+	listed := st.listed(now, a.cfg.Spans)
+	for range attempts {
+		var entries revokedEntries
+		damaged := false
+		err = a.store.View(ctx, func(r store.Reader) error {
+			rows, err := a.freshRows(ctx, r, now, ahead, listed)
+			if err != nil || rows == nil {
 				return err
 			}
-			if version != st.version {
-				return errStale
-			}
-			// Of several daemons that a revocation has woken, one makes the lists.
-			set, entries, err = a.storedCRLs(ctx, tx, now, ahead, st, valid)
-			if err != nil || set != nil {
-				return err
-			}
-			if entries, err = a.readEntries(ctx, tx); err != nil {
-				return err
-			}
-			set, err = a.updateCRLs(ctx, tx, now, st, valid, entries)
+			set, entries, err = a.storedCRLs(ctx, r, now, st, listed, rows)
+			damaged = err == nil && set == nil
 			return err
 		})
+		if err == nil && set == nil {
+			err = a.store.Update(ctx, func(tx store.Tx) error {
+				version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
+				if err != nil {
+					return err
+				}
+				if version != st.version {
+					return errStale
+				}
+				// Of several daemons that a revocation has woken, one makes the lists. To put them together
+				// again takes a while if they are long, and need not keep others from writing.
+				if rows, err := a.freshRows(ctx, tx, now, ahead, listed); err != nil {
+					return err
+				} else if rows != nil && !damaged {
+					return errMade
+				}
+				if entries, err = a.readEntries(ctx, tx); err != nil {
+					return err
+				}
+				set, err = a.updateCRLs(ctx, tx, now, st, listed, entries)
+				return err
+			})
+		}
+		if err == nil {
+			// Only now is it certain that what was read is there to stay.
+			a.crls.entries = entries
+			return set, nil
+		}
+		if set = nil; !errors.Is(err, errMade) {
+			return nil, err
+		}
 	}
+	return nil, err
+}
+
+// freshRows returns what the store has of lists with the current number, nil unless they are all
+// there, and fresh.
+func (a *Authority) freshRows(ctx context.Context, r store.Reader, now time.Time, ahead time.Duration, listed []generation) ([]store.CRL, error) {
+	number, err := r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
 	if err != nil {
 		return nil, err
 	}
-	// Only now is it certain that what was read is there to stay.
-	a.crls.entries = entries
-	return set, nil
-}
-
-// storedCRLs returns the set that the store describes, nil when it is not complete and fresh.
-func (a *Authority) storedCRLs(ctx context.Context, r store.Reader, now time.Time, ahead time.Duration, st state, valid []generation) (*crlSet, revokedEntries, error) {
-	none := revokedEntries{}
-	number, err := r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+	pruned, err := r.Counter(ctx, a.cfg.Name, store.CounterPruned)
 	if err != nil {
-		return nil, none, err
+		return nil, err
 	}
 	var rows []store.CRL
-	for _, g := range valid {
+	for _, g := range listed {
 		row, err := r.CRL(ctx, a.cfg.Name, g.id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (row.Number != number || !a.fresh(now, ahead, row)) {
-			return nil, none, nil
+		if errors.Is(err, store.ErrNotFound) || err == nil && (row.Number != number || row.Pruned != pruned || !a.fresh(now, ahead, row)) {
+			return nil, nil
 		} else if err != nil {
-			return nil, none, err
+			return nil, err
 		}
 		rows = append(rows, row)
 	}
+	return rows, nil
+}
+
+// storedCRLs puts the lists that the store describes together again, nil when that fails.
+func (a *Authority) storedCRLs(ctx context.Context, r store.Reader, now time.Time, st state, listed []generation, rows []store.CRL) (*crlSet, revokedEntries, error) {
 	entries, err := a.readEntries(ctx, r)
 	if err != nil {
-		return nil, none, err
+		return nil, entries, err
 	}
-	set := &crlSet{number: number, version: st.version, loaded: now, count: entries.count}
+	set := &crlSet{number: rows[0].Number, version: st.version, loaded: now, count: entries.count}
 	for i, row := range rows {
-		if row.Pruned != entries.pruned {
-			return nil, none, nil
-		}
-		der, err := pki.AssembleCRL(a.crlTemplate(row, valid[i], entries.der), row.Signature)
+		der, err := pki.AssembleCRL(a.crlTemplate(row, listed[i], entries.der), row.Signature)
 		if err != nil {
-			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", number, "error", err)
-			return nil, none, nil
+			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", row.Number, "error", err)
+			return nil, entries, nil
 		}
-		set.add(valid[i], row, a.renewCRLAt(row), der)
+		set.add(listed[i], row, a.renewCRLAt(row), der)
 	}
 	return set, entries, nil
 }
