@@ -1,6 +1,10 @@
 package store
 
-import "cauase/pkg/audit"
+import (
+	"time"
+
+	"cauase/pkg/audit"
+)
 
 // A Row is any one thing that a store keeps: a CA, Request, Certificate, Revocation, CRL, Counter,
 // Setting or AuditEntry. Every store can give all of its rows away and take them in (Reader.Rows,
@@ -32,3 +36,12 @@ func (CRL) row()         {}
 func (Counter) row()     {}
 func (Setting) row()     {}
 func (AuditEntry) row()  {}
+
+// Latest keeps a time within what rows and certificates can say: the end of the year 9999, which is
+// when a certificate without an end ends (RFC 5280 4.1.2.5).
+func Latest(t time.Time) time.Time {
+	if last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC); t.After(last) {
+		return last
+	}
+	return t
+}
