@@ -81,7 +81,7 @@ func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor
 			Serial:    crt.SerialNumber,
 			KeyID:     keyID,
 			RevokedAt: now.Add(-a.crlBackdate()),
-			KeepUntil: crt.NotAfter.Add(a.CRLLife()),
+			KeepUntil: a.keepUntil(crt.NotAfter),
 			Reason:    reason,
 		})
 	})
@@ -103,14 +103,14 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 		Authority: a.cfg.Name,
 		Serial:    serial,
 		RevokedAt: now.Add(-a.crlBackdate()),
-		KeepUntil: st.list[len(st.list)-1].times.NotAfter.Add(a.CRLLife()),
+		KeepUntil: a.keepUntil(st.list[len(st.list)-1].times.NotAfter),
 		Reason:    reason,
 	}
 	return a.store.Update(ctx, func(tx store.Tx) error {
 		subject := "not on record"
 		switch crt, err := tx.CertificateBySerial(ctx, a.cfg.Name, serial); {
 		case err == nil:
-			rev.KeyID, rev.KeepUntil, subject = crt.KeyID, crt.NotAfter.Add(a.CRLLife()), crt.Subject
+			rev.KeyID, rev.KeepUntil, subject = crt.KeyID, a.keepUntil(crt.NotAfter), crt.Subject
 			if now.After(crt.NotAfter) {
 				return fmt.Errorf("%w: certificate %s has expired", ErrInvalid, serial)
 			}
@@ -119,6 +119,11 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 		}
 		return a.addRevocation(ctx, tx, now, actor, subject, rev)
 	})
+}
+
+// keepUntil is how long a revocation is kept of a certificate that is valid until notAfter.
+func (a *Authority) keepUntil(notAfter time.Time) time.Time {
+	return store.Latest(notAfter.Add(a.CRLLife()))
 }
 
 // addRevocation stores rev and makes the revocation lists out of date.

@@ -211,7 +211,8 @@ func (a *authority) revocation(row revokedRow) (store.Revocation, error) {
 	if rev.RevokedAt, err = instant(row.revoked); err != nil {
 		return rev, fmt.Errorf("revocation date: %w", err)
 	}
-	if rev.KeepUntil, err = instant(row.expires); err != nil {
+	// A CA without an end has one in the year 9999, and this may lie behind it.
+	if rev.KeepUntil, err = instant(min(row.expires, lastSecond)); err != nil {
 		return rev, fmt.Errorf("expiration date: %w", err)
 	}
 	rev.KeyID = a.keys[rev.Serial.String()]

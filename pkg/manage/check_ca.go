@@ -38,6 +38,9 @@ func (c *checker) ca(v store.CA) []problem {
 	}
 	info.crt = crt
 	problems := caCertificate(v, crt)
+	if len(crt.SubjectKeyId) == 0 {
+		crt.SubjectKeyId = v.KeyID // as the authority does for one that was imported
+	}
 	problems = append(problems, c.caKey(info)...)
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {
@@ -52,10 +55,14 @@ func (c *checker) ca(v store.CA) []problem {
 }
 
 func caCertificate(v store.CA, crt *x509.Certificate) (problems []problem) {
+	// What is odd may have been imported.
 	if !crt.BasicConstraintsValid || !crt.IsCA {
-		problems = append(problems, wrong("its certificate is not one of a CA"))
+		problems = append(problems, odd("its certificate is not one of a CA"))
 	}
-	if !bytes.Equal(crt.RawSubject, crt.RawIssuer) || crt.CheckSignature(crt.SignatureAlgorithm, crt.RawTBSCertificate, crt.Signature) != nil {
+	switch {
+	case !bytes.Equal(crt.RawSubject, crt.RawIssuer):
+		problems = append(problems, odd("its certificate is not self-signed"))
+	case badlySelfSigned(crt):
 		problems = append(problems, wrong("its certificate is not signed by its own key"))
 	}
 	if problem := sameTimes(v.NotBefore, v.NotAfter, crt); problem != nil {

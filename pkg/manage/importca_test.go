@@ -381,6 +381,10 @@ func TestUnusualCAsGoOn(t *testing.T) {
 			if crts := must[[]*x509.Certificate](t)(a.CACertificates(ctx)); len(crts) != 2 {
 				t.Errorf("%d CA certificates", len(crts))
 			}
+			findings, _ := check(t, st, clk.Now())
+			if len(findings) > 0 && !strings.Contains(findings[0], "is not one of a CA") {
+				t.Errorf("%s", strings.Join(findings, "\n"))
+			}
 		})
 	}
 }

@@ -59,6 +59,9 @@ func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.A
 			if err != nil {
 				return fmt.Errorf("CA certificate %d: %w", row.ID, err)
 			}
+			if len(crt.SubjectKeyId) == 0 {
+				crt.SubjectKeyId = row.KeyID
+			}
 			in.cas = append(in.cas, crt)
 		}
 		for _, l := range lists {
@@ -202,7 +205,7 @@ func (in *crlImport) revoke(ctx context.Context, tx store.Tx, crl foundCRL, entr
 	}
 	// One list made after the expiry still has to show it (RFC 5280 3.3).
 	if life := crl.NextUpdate.Sub(crl.ThisUpdate); life > 0 {
-		row.KeepUntil = row.KeepUntil.Add(life)
+		row.KeepUntil = store.Latest(row.KeepUntil.Add(life))
 	}
 	if _, err := tx.AddRevocation(ctx, row); err != nil {
 		return err

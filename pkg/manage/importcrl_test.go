@@ -16,6 +16,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -119,6 +120,25 @@ func TestRefusedCRLs(t *testing.T) {
 				t.Errorf("%d rows before, %d after", len(before), len(after))
 			}
 		})
+	}
+}
+
+// A CA that never ends, says so with the last second of the year 9999. Revocations cannot be kept longer.
+func TestCAWithoutEnd(t *testing.T) {
+	ctx := t.Context()
+	made := makeCA(t, newKey(t), func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) })
+	st := importedCA(t, made)
+	must[ImportedCRLs](t)(ImportCRLs(ctx, st, importTime, store.Services, []File{{"one", makeCRL(t, made, 1, nil, 5)}}))
+	a := openAuthority(t, st, clock.NewFake(importTime), store.Services)
+	if err := a.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: big.NewInt(6)}); err != nil {
+		t.Fatal(err)
+	}
+	if list := parseList(t, a); len(list.RevokedCertificateEntries) != 2 {
+		t.Errorf("%v", list.RevokedCertificateEntries)
+	}
+	// The check tries what a backup needs.
+	if findings, _ := check(t, st, importTime); len(findings) > 0 {
+		t.Errorf("%s", strings.Join(findings, "\n"))
 	}
 }
 
