@@ -158,7 +158,7 @@ func TestCheckFinds(t *testing.T) {
 	}{
 		{"CA that is no certificate", change(func(v *store.CA) bool { v.Certificate = []byte{1}; return last(v) }), "error: ca cas <ca>: its certificate cannot be parsed"},
 		{"CA of which a bit is changed", change(func(v *store.CA) bool { v.Certificate = flip(v.Certificate, -1); return last(v) }), "error: ca cas <ca>: its certificate is not signed by its own key"},
-		{"leaf for a CA", change(func(v *store.CA) bool { v.Certificate = other.DER; return last(v) }), "error: ca cas <ca>: its certificate is not one of a CA"},
+		{"leaf for a CA", change(func(v *store.CA) bool { v.Certificate = other.DER; return last(v) }), "warning: ca cas <ca>: its certificate is not one of a CA"},
 		{"CA's times", change(func(v *store.CA) bool { v.NotAfter = v.NotAfter.Add(time.Second); return last(v) }), "error: ca cas <ca>: it is recorded as valid from"},
 		{"CA's key identifier", change(func(v *store.CA) bool { v.KeyID = flip(v.KeyID, 0); return last(v) }), "error: ca cas <ca>: its key identifier is"},
 		{"CA's key is none", change(func(v *store.CA) bool { v.Key = []byte("SECRET"); return last(v) }), "error: ca cas <ca>: its private key cannot be parsed"},
