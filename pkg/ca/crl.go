@@ -231,15 +231,22 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 	for range attempts {
 		var entries revokedEntries
 		damaged := false
-		err = a.store.View(ctx, func(r store.Reader) error {
+		err = a.store.View(ctx, func(r store.Reader) (err error) {
+			// Also if a list has to be made: a million entries are not read while others cannot write.
+			if entries, err = a.readEntries(ctx, r); err != nil {
+				return err
+			}
 			rows, err := a.freshRows(ctx, r, now, ahead, listed)
 			if err != nil || rows == nil {
 				return err
 			}
-			set, entries, err = a.storedCRLs(ctx, r, now, st, listed, rows)
-			damaged = err == nil && set == nil
-			return err
+			set = a.assemble(ctx, now, st, listed, rows, entries)
+			damaged = set == nil
+			return nil
 		})
+		if err == nil {
+			a.crls.entries = entries
+		}
 		if err == nil && set == nil {
 			err = a.store.Update(ctx, func(tx store.Tx) error {
 				version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
@@ -299,22 +306,18 @@ func (a *Authority) freshRows(ctx context.Context, r store.Reader, now time.Time
 	return rows, nil
 }
 
-// storedCRLs puts the lists that the store describes together again, nil when that fails.
-func (a *Authority) storedCRLs(ctx context.Context, r store.Reader, now time.Time, st state, listed []generation, rows []store.CRL) (*crlSet, revokedEntries, error) {
-	entries, err := a.readEntries(ctx, r)
-	if err != nil {
-		return nil, entries, err
-	}
+// assemble puts the lists that the store describes together again, nil when that fails.
+func (a *Authority) assemble(ctx context.Context, now time.Time, st state, listed []generation, rows []store.CRL, entries revokedEntries) *crlSet {
 	set := &crlSet{number: rows[0].Number, version: st.version, loaded: now, count: entries.count}
 	for i, row := range rows {
 		der, err := pki.AssembleCRL(a.crlTemplate(row, listed[i], entries.der), row.Signature)
 		if err != nil {
 			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", row.Number, "error", err)
-			return nil, entries, nil
+			return nil
 		}
 		set.add(listed[i], row, a.renewCRLAt(row), der)
 	}
-	return set, entries, nil
+	return set
 }
 
 // add appends a list to the set, which is fresh as long as all of its lists are.
