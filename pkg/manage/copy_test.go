@@ -11,6 +11,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/dump"
+	"cauase/pkg/pgtest"
 	"cauase/pkg/store"
 )
 
@@ -71,26 +72,44 @@ func TestCopyNothing(t *testing.T) {
 
 // While it is copied, the original takes no change: it would be lost.
 func TestCopyLocks(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db.sqlite")
-	from, beside, to := openStore(t, path), openStore(t, path), newStore(t)
-	live(t, from)
-	tried := false
-	_, err := Copy(t.Context(), from, to, entry(), func(step, kind string, n int64) {
-		if tried {
-			return
-		}
-		tried = true
-		err := beside.Update(t.Context(), func(tx store.Tx) error { return tx.PutSetting(t.Context(), store.Users, "x", "y") })
-		if !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("a daemon's write beside the copy: %v", err)
-		}
-		err = beside.View(t.Context(), func(r store.Reader) error { _, err := r.CAs(t.Context(), store.Users); return err })
-		if err != nil {
-			t.Errorf("a daemon reads beside the copy: %v", err)
-		}
-	})
-	if err != nil || !tried {
-		t.Error(err)
+	for _, test := range []struct {
+		name     string
+		original func(*testing.T) string
+	}{
+		{"SQLite", func(t *testing.T) string { return filepath.Join(t.TempDir(), "db.sqlite") }},
+		{"PostgreSQL", func(t *testing.T) string { return pgtest.Start(t, pgtest.Options{}).NewDatabase(t) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dsn := test.original(t)
+			from, beside, to := openStore(t, dsn), openStore(t, dsn), newStore(t)
+			live(t, from)
+			write := func() error {
+				return beside.Update(t.Context(), func(tx store.Tx) error { return tx.PutSetting(t.Context(), store.Users, "x", "y") })
+			}
+			tried := false
+			sum, err := Copy(t.Context(), from, to, entry(), func(string, string, int64) {
+				if tried {
+					return
+				}
+				tried = true
+				if err := write(); !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("a daemon's write beside the copy: %v", err)
+				}
+				err := beside.View(t.Context(), func(r store.Reader) error { _, err := r.CAs(t.Context(), store.Users); return err })
+				if err != nil {
+					t.Errorf("a daemon reads beside the copy: %v", err)
+				}
+			})
+			if err != nil || !tried {
+				t.Error(err)
+			}
+			if err := write(); err != nil {
+				t.Errorf("a daemon's write after the copy: %v", err)
+			}
+			if n := int64(len(rowsOf(t, to))) - 1; n != sum.Rows() {
+				t.Errorf("%d rows of %d", n, sum.Rows())
+			}
+		})
 	}
 }
 
