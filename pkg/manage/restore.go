@@ -20,9 +20,12 @@ import (
 // crlJump is by how much revocation lists are numbered ahead after a restore. Hosts refuse a list with a
 // lower number than theirs, and nobody knows the numbers that were published after the backup. Each is
 // one committed transaction, of which no database does more than some thousands a second: at ten
-// thousand a second, without a pause, it takes three and a half years to come so far. Numbers have 63 bits,
-// room for eight million restores.
+// thousand a second, without a pause, it takes three and a half years to come so far.
 const crlJump = 1 << 40
+
+// maxRestored is how far the numbers may come in a restore: beyond what can be imported, and with room for
+// a store to go on counting.
+const maxRestored = 5 << 60
 
 // A Restoration is what is to be restored, and who restores it.
 type Restoration struct {
@@ -159,7 +162,7 @@ func jump(ctx context.Context, tx store.Tx) ([]Number, error) {
 		if err != nil {
 			return nil, err
 		}
-		if was < 0 || was > math.MaxInt64-crlJump {
+		if was < 0 || was > maxRestored-crlJump {
 			return nil, fmt.Errorf("%w: the number of the revocation lists of %s is %d", ca.ErrDamaged, name, was)
 		}
 		number, err := tx.AddCounter(ctx, name, store.CounterCRLNumber, crlJump)

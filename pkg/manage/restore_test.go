@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -295,7 +294,7 @@ func TestRestoreRefuses(t *testing.T) {
 			}
 			return row
 		})), want: ca.ErrDamaged},
-		"a number near the end of all": {from: sealRows(t, s.key, numbered(rows, math.MaxInt64-1)), want: ca.ErrDamaged},
+		"a number near the end of all": {from: sealRows(t, s.key, numbered(rows, maxRestored)), want: ca.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := newStore(t)
