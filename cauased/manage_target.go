@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -16,33 +19,63 @@ import (
 )
 
 // fillDatabase opens the database that a command puts something into, making it if there is none,
-// and has fill do so. When that fails, a file that was made for it is gone again.
+// and has fill do so. When that fails, nothing has been made.
 func fillDatabase(c *urfave.Context, fill func(store.Store) error) error {
 	return fillNamed(c, flagDB, fill)
 }
 
 // fillNamed does so with the database that flag names.
-func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) (err error) {
+func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) error {
 	dsn := c.String(flag)
-	var made []string
-	if !strings.Contains(dsn, "://") {
-		if made = missing(dsn); len(made) > 0 {
-			made = append(made, dsn+"-wal", dsn+"-shm", dsn+"-journal")
-		}
+	if !strings.Contains(dsn, "://") && len(missing(dsn)) > 0 {
+		return fillNew(c, flag, dsn, fill)
 	}
 	db, err := sqlstore.Open(c.Context, dsn, sqlstore.Options{})
 	if err != nil {
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
-	err = errors.Join(fill(db), db.Close())
-	if err == nil || errors.Is(err, manage.ErrNotEmpty) {
-		return err // not empty: somebody else was at it at the same time
-	}
-	for _, path := range made {
-		_ = os.Remove(path) // the last three are rarely there
-	}
-	return err
+	return errors.Join(fill(db), db.Close())
 }
+
+// fillNew makes a file under a name of its own, and gives it its name when it is full. A file that
+// failed to be filled may be removed without a doubt that way: nobody else has found it and put
+// something in. A kill leaves it, hidden, for whoever looks.
+func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error) error {
+	dir, base := filepath.Split(path)
+	temp := filepath.Join(dir, "."+base+".new-"+rand.Text())
+	defer func() {
+		for _, ending := range []string{"", "-wal", "-shm", "-journal"} {
+			_ = os.Remove(temp + ending) // most are not there
+		}
+	}()
+	db, err := sqlstore.Open(c.Context, temp, sqlstore.Options{})
+	if err != nil {
+		return fmt.Errorf("--%s: %w", flag, renamed{err, temp, path})
+	}
+	if err := errors.Join(fill(db), db.Close()); err != nil {
+		return err
+	}
+	// Unlike a rename, a link replaces nothing.
+	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: somebody has made %s meanwhile", store.ErrExists, path)
+	} else if err != nil {
+		return fmt.Errorf("--%s: %w", flag, renamed{err, temp, path})
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// renamed is an error about a file that has another name than the one that the user knows.
+type renamed struct {
+	error
+	from, to string
+}
+
+func (r renamed) Error() string { return strings.ReplaceAll(r.error.Error(), r.from, r.to) }
+func (r renamed) Unwrap() error { return r.error }
 
 // maxInput bounds a file that is given to a command.
 const maxInput = 512 << 20
