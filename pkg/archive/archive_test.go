@@ -289,6 +289,25 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// Where backups are due often, failures are not waited out.
+func TestFailureOfFrequent(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", pki.KeyECDSAP256)
+	a := w.archive("@every 10s", nil)
+	tries := 0
+	a.taker.wrap = func(f file) file {
+		tries++
+		return &disk{file: f, fails: "sync", err: syscall.EIO}
+	}
+	for range 60 {
+		a.look(t.Context())
+		w.clock.Advance(time.Second)
+	}
+	if tries != 6 {
+		t.Errorf("%d tries in a minute, want 6", tries)
+	}
+}
+
 // A daemon that cannot take backups any more says so, however it comes to that.
 func TestMissed(t *testing.T) {
 	w := newWorld(t)

@@ -11,7 +11,7 @@ import (
 )
 
 // A backup that failed is tried again after retryFirst, then after twice the time, up to retryMost;
-// one for which the database was away always after retryFirst.
+// one for which the database was away always after retryFirst; and each when the next one is due.
 const (
 	retryFirst = time.Minute
 	retryMost  = time.Hour
@@ -59,7 +59,12 @@ func (a *Archive) retryAt() time.Time {
 	if s.tries < 7 { // the sixth is half an hour
 		wait = retryFirst << (s.tries - 1)
 	}
-	return s.failedAt.Add(wait)
+	at := s.failedAt.Add(wait)
+	// What is due sooner than that is not waited for.
+	if next := a.cfg.Schedule.Next(s.failedAt); !next.IsZero() && next.Before(at) {
+		return next
+	}
+	return at
 }
 
 // next is when there will be something to do, zero if that is not known.
