@@ -65,7 +65,7 @@ type pgConfig struct {
 func parsePostgres(dsn string) (*pgConfig, error) {
 	conn, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, parseError(err)
+		return nil, parseError(dsn, err)
 	}
 	c := &pgConfig{dsn: dsn, conn: conn, maxReaders: maxReaders, bound: statementTimeout + answerMargin}
 	if conn.ConnectTimeout == 0 {
@@ -100,20 +100,19 @@ func parsePostgres(dsn string) (*pgConfig, error) {
 	return c, nil
 }
 
-// parseError keeps only what is known to say nothing of the URL.
-func parseError(err error) error {
+// parseError says what is wrong with a URL, unless that may be a part of a password.
+func parseError(dsn string, err error) error {
 	var e *pgconn.ParseConfigError
-	if !errors.As(err, &e) {
-		return errors.New("its URL cannot be understood")
+	if errors.As(err, &e) && !strings.HasSuffix(Redact(dsn), "…") {
+		text := e.Error()
+		if i := strings.LastIndex(text, "`: "); i >= 0 {
+			text = text[i+3:]
+		}
+		if !strings.Contains(text, "://") {
+			return errors.New(text)
+		}
 	}
-	text := e.Error()
-	if i := strings.LastIndex(text, "`: "); i >= 0 {
-		text = text[i+3:]
-	}
-	if strings.Contains(text, "://") {
-		text = "its URL cannot be understood"
-	}
-	return errors.New(text)
+	return errors.New("its URL cannot be understood; special characters in a password have to be escaped, such as %40 for @")
 }
 
 // pgDuration reads a time as PostgreSQL writes it, such as 10s, 1min or 500 for milliseconds, and

@@ -96,8 +96,8 @@ func TestPostgresOpenRefuses(t *testing.T) {
 	refuse(t, with(t, dsn, "pool_max_conns", "0"), "pool_max_conns", nil)
 	refuse(t, with(t, dsn, "sslmode", "what"), "sslmode", nil)
 	refuse(t, with(t, dsn, "no_such_setting", "1"), "no_such_setting", nil)
-	refuse(t, "postgres://u:secret-word@[::1/d", "parse as URL", nil)
-	refuse(t, "postgres://u:secret-word%zz@h/d", "parse as URL", nil)
+	refuse(t, "postgres://u:secret-word@[::1/d", "cannot be understood", nil)
+	refuse(t, "postgres://u:secret-word%zz@h/d", "cannot be understood", nil)
 	refuse(t, "postgres://u:secret-word@127.0.0.1:1/d", "refused", store.ErrUnavailable)
 
 	silent := listenSilently(t)
@@ -116,6 +116,7 @@ func TestRedact(t *testing.T) {
 		"postgres://u:p%zz@h/d":                     "postgres://…",
 		"postgres://u:p;q@h/d?a=%zz":                "postgres://…",
 		"postgres://u:12/34@h/d":                    "postgres://…",
+		"postgres://u:p@x@h/d":                      "postgres://…",
 		"postgres://u:12?34@h/d":                    "postgres://…",
 		"postgres://u:12#34@h/d":                    "postgres://…",
 	} {
@@ -123,6 +124,23 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%s: %s, want %s", dsn, got, want)
 		}
 	}
+}
+
+// However a URL is garbled, no message shows its password.
+func FuzzRedact(f *testing.F) {
+	for _, seed := range [][2]string{{"u", ""}, {"u", "/x"}, {"u", "?x"}, {"u", "#"}, {"u", "@x"}, {"u", "%zz"}, {"[::1]", ""}, {"h/d?user=u", "&a"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		const secret = "S3CRETWORD"
+		dsn := "postgres://" + before + ":" + secret + after + "@127.0.0.1:1/d"
+		if got := Redact(dsn); strings.Contains(got, secret) {
+			t.Errorf("%q is shown as %q", dsn, got)
+		}
+		if _, err := parsePostgres(dsn); err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", dsn, err)
+		}
+	})
 }
 
 func TestPostgresManyStartAtOnce(t *testing.T) {

@@ -20,7 +20,7 @@ func Redact(dsn string) string {
 	scheme, _, _ := strings.Cut(dsn, "://")
 	u, err := url.Parse(dsn)
 	// A password that was not escaped may have ended up in what looks like another part.
-	if err != nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+	if err != nil || strings.Count(dsn, "@") > 1 || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
 		return scheme + "://…"
 	}
 	if _, set := u.User.Password(); set {
