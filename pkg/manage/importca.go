@@ -158,7 +158,11 @@ func (in CAImport) check(now time.Time, crt *x509.Certificate) (notes []string, 
 	if err := pki.CheckPublicKey(crt.PublicKey); err != nil {
 		return nil, err
 	}
-	if unfit := unfitness(now, crt); unfit != "" {
+	if err := pki.CheckValidity(crt, now); err != nil {
+		// An authority takes a CA from the future for the work of a clock that was wrong, and erases its key.
+		return nil, err
+	}
+	if unfit := unfitness(crt); unfit != "" {
 		if !in.AllowUnfit {
 			return nil, fmt.Errorf("%w: %s", ErrUnfit, unfit)
 		}
@@ -178,8 +182,8 @@ func (in CAImport) check(now time.Time, crt *x509.Certificate) (notes []string, 
 }
 
 // unfitness says why a certificate should not be that of a CA. The rules are caucase's, but for
-// the last two.
-func unfitness(now time.Time, crt *x509.Certificate) string {
+// the last.
+func unfitness(crt *x509.Certificate) string {
 	critical := slices.ContainsFunc(crt.Extensions, func(e pkix.Extension) bool {
 		return e.Critical && e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19})
 	})
@@ -191,8 +195,6 @@ func unfitness(now time.Time, crt *x509.Certificate) string {
 		return "its basic constraints are not critical"
 	case crt.KeyUsage&usage != usage:
 		return "its key usage does not include signing certificates and revocation lists"
-	case errors.Is(pki.CheckValidity(crt, now), pki.ErrNotYetValid):
-		return "it is not valid yet"
 	case badlySelfSigned(crt):
 		return "its signature is not that of its own key"
 	}

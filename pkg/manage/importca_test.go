@@ -221,7 +221,7 @@ func TestWhatMayBeACA(t *testing.T) {
 		"no key usage":    {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = 0 }), "key usage", ""},
 		"signs no CRLs":   {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), "key usage", ""},
 		"signs only CRLs": {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), "key usage", ""},
-		"not valid yet":   {makeCA(t, key, func(c *x509.Certificate) { c.NotBefore = importTime.Add(day) }), "not valid yet", ""},
+		"not valid yet":   {makeCA(t, key, func(c *x509.Certificate) { c.NotBefore = importTime.Add(day) }), "not valid yet", "not valid yet"},
 		"bad signature":   {badlySigned(), "not that of its own key", ""},
 		"expired":         {makeCA(t, key, func(c *x509.Certificate) { c.NotAfter = importTime.Add(-day) }), "valid any more", "valid any more"},
 		"RSA 1024":        {makeCA(t, weak, nil), "1024 bits", "1024 bits"},
