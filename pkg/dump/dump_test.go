@@ -38,7 +38,7 @@ func samples() []store.Row {
 		store.CRL{Authority: store.Users, CAID: 1, ThisUpdate: when(2), NextUpdate: when(3), Signature: []byte{}},
 		store.Request{Authority: store.Services, ID: 1<<63 - 1, ReceivedAt: when(3), Submitter: "anonymous 192.0.2.1",
 			PEM: []byte("-----BEGIN\r\n\x00\xff"), Digest: []byte{1}, KeyID: []byte{2}, Subject: "CN=ünï \"\\\u2028<&>",
-			SANs: []string{"DNS:a", "", "URI:urn:x?<&>\x00"}},
+			SANs: []string{"DNS:a", "", "URI:urn:x?<&>\x01"}},
 		store.Request{Authority: store.Services, ID: 0, ReceivedAt: when(4), PEM: []byte{}, Digest: []byte{}, KeyID: []byte{}},
 		store.Certificate{Authority: store.Services, ID: 5, Serial: big20(1), CAID: 2, Subject: "CN=a", SANs: []string{"DNS:a"},
 			NotBefore: when(1), NotAfter: when(8), KeyID: []byte{2}, IssuedAt: when(3), IssuedBy: "user serial=1 key=02",
@@ -170,19 +170,41 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// Databases hold texts that are not UTF-8, if a peer has sent such. A backup must not fail for them.
+// Databases hold texts that are not UTF-8, or hold a NUL, if a peer has sent such. A backup must not
+// fail for them, and be good for every database.
 func TestTexts(t *testing.T) {
-	rows := []store.Row{store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: when(0), Detail: "a\xffb"}}}
-	data, sum := write(t, rows)
-	got, _, err := read(strings.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if detail := got[0].(store.AuditEntry).Detail; detail != "a\ufffdb" {
-		t.Errorf("%q", detail)
-	}
-	if _, again := write(t, got); !again.Equal(sum) {
-		t.Error("it is another row now")
+	ca := samples()[0]
+	for _, text := range []string{"a\xffb", "a\x00b", "a\xc3", "\xed\xa0\x80"} {
+		want := strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
+		at := when(0)
+		rows := func(text string) []store.Row {
+			return []store.Row{ca,
+				store.Request{Authority: "cau", ReceivedAt: at, Submitter: text, Subject: text, SANs: []string{"a", text}, PEM: []byte{}, Digest: []byte{}, KeyID: []byte{}},
+				store.Certificate{Authority: "cau", CAID: 1, Serial: big.NewInt(1), NotBefore: at, NotAfter: at, IssuedAt: at, Subject: text,
+					SANs: []string{text}, IssuedBy: text, Method: store.Method(text), KeyID: []byte{}, DER: []byte{}},
+				store.Counter{Name: text}, store.Setting{Name: text, Value: text},
+				store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: at, Actor: text, Address: text, Action: audit.Action(text), Object: text,
+					Result: audit.Result(text), Detail: text, RequestID: text}}}
+		}
+		data, sum := write(t, rows(text))
+		got, _, err := read(strings.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := diff(rows(want), got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+		if _, again := write(t, got); !again.Equal(sum) {
+			t.Error("they are other rows now")
+		}
+		for i, row := range rows(text) {
+			if sound := Sound(row); sound != (i == 0) {
+				t.Errorf("%s is sound: %t", Describe(row), sound)
+			}
+			if diff := diff(Clean(row), got[i]); diff != "" {
+				t.Error(diff)
+			}
+		}
 	}
 }
 

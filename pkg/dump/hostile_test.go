@@ -64,6 +64,8 @@ func TestHostileLines(t *testing.T) {
 		{"byte order mark", lineCounter, `{"c`, "\ufeff" + `{"c`, "invalid character"},
 		{"not UTF-8", lineSetting + 1, `"1"`, "\"\xff\"", "UTF-8"},
 		{"half a surrogate", lineSetting + 1, `"1"`, `"\ud800"`, "surrogate"},
+		{"NUL in a text", lineSetting + 1, `"1"`, `"\u0000"`, "a text holds a NUL"},
+		{"NUL in a name", lineRequest, `"DNS:a"`, `"DNS:a\u0000"`, "a text holds a NUL"},
 		{"text for a number", lineCounter, `6917529027641081856`, `"1"`, "/counter/value cannot be a JSON string"},
 		{"number for a text", lineCounter, `"crl_number"`, `1`, "/counter/name cannot be a JSON number"},
 		{"number too large", lineCounter, `6917529027641081856`, `9223372036854775808`, "/counter/value: value out of range"},

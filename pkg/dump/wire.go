@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -176,9 +177,16 @@ func readList(d *jsontext.Decoder, kind jsontext.Kind, limit int, element func()
 	return err
 }
 
-// text is what can be written of s. Databases do not make sure that texts are UTF-8; those that are
-// not come from a peer and are for people to read.
-func text[T ~string](s T) T { return T(strings.ToValidUTF8(string(s), "\ufffd")) }
+// text is what can be written of s. SQLite does not make sure that texts are UTF-8, and PostgreSQL
+// takes no NUL; where such is, it came from a peer and is for people to read.
+func text[T ~string](s T) T {
+	if sound(string(s)) {
+		return s
+	}
+	return T(strings.ReplaceAll(strings.ToValidUTF8(string(s), "\ufffd"), "\x00", "\ufffd"))
+}
+
+func sound(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 func texts(list []string) names {
 	var out names

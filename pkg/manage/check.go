@@ -146,6 +146,9 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 			c.certificatesSeen() // so that findings come in the order of rows
 			c.report(dump.Describe(row), c.row(row)...)
 		}
+		if !dump.Sound(row) {
+			c.report(dump.Describe(row), odd("a text in it holds a NUL or is not UTF-8, which is lost in backups and copies"))
+		}
 		if err := c.hash.Add(row); err != nil {
 			c.report(dump.Describe(row), wrong("no backup can hold it: %v", err))
 		}

@@ -150,7 +150,7 @@ func stream(ctx context.Context, r store.Reader, fn func(store.Row) error) iter.
 			if err := fn(row); err != nil {
 				return err
 			}
-			if !yield(row, nil) {
+			if !yield(dump.Clean(row), nil) {
 				return errFound
 			}
 			return nil
