@@ -233,8 +233,8 @@ func (r Restored) Lost(now time.Time) []string {
 	lost := []string{
 		"Certificates issued after " + since + " are not on record. They verify, can be renewed and can be revoked.",
 		"Requests that came in after it have to be sent again.",
-		"Revocations made after it are forgotten: make them again, by serial. Hosts still have the lists that " +
-			"name them (cauase crl show), until they fetch the next one: copy one before you start the daemon.",
+		"Revocations made after it are forgotten. Hosts have the lists that name them, until they fetch the next one: " +
+			"copy the newest from a host, and give it to cauased manage import-crl before you start the daemon.",
 		"A CA certificate made after it is lost with its key. Hosts that have met it must be anchored anew.",
 	}
 	newest := map[store.Authority]time.Time{}
