@@ -83,6 +83,10 @@ func (a *authority) generation(row caRow) (generation, error) {
 		return generation{}, errors.New("key and certificate do not belong together")
 	case !crt.IsCA:
 		return generation{}, errors.New("the certificate is not one of a CA")
+	case a.now.Before(crt.NotBefore):
+		// Its key would be erased as one that was made while the clock was ahead.
+		return generation{}, fmt.Errorf("the certificate is not valid before %s, and it is %s: is the clock right?",
+			crt.NotBefore.Format(time.RFC3339), a.now.UTC().Format(time.RFC3339))
 	}
 	// Without these it could neither sign nor hand over to a successor.
 	if _, err := pki.SignatureAlgorithm(crt.PublicKey); err != nil {

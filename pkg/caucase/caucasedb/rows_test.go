@@ -290,6 +290,16 @@ func TestCertificatesOfDroppedCAs(t *testing.T) {
 	}
 }
 
+func TestClockIsBehind(t *testing.T) {
+	db, err := Read(t.Context(), unpack(t, "0.9.17"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collect(db, madeAt(t, "0.9.17").AddDate(0, 0, -1)); !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), "is the clock right?") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestNeverUsed(t *testing.T) {
 	path := unpack(t, "0.9.17")
 	var statements []string
