@@ -93,6 +93,14 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
 			der = crt.DER
+			if err := store.Ahead(ctx, tx, func(r store.Reader) {
+				_ = a.notRevoked(ctx, r, old, ErrInvalid)
+				_, _ = a.replayed(ctx, r, now, old, req)
+				_ = a.checkRenewalKey(ctx, r, old, req)
+				_, _ = r.Counter(ctx, a.cfg.Name, store.CounterCA)
+			}); err != nil {
+				return err
+			}
 			if err := a.notRevoked(ctx, tx, old, ErrInvalid); err != nil {
 				return err
 			}

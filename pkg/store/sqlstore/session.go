@@ -88,6 +88,8 @@ type handle struct {
 	write   bool
 	bulk    bool // statements need not tell at once what they did
 	ended   atomic.Bool
+	asked   *[]statement       // not nil: queries are noted here, and not asked
+	known   map[string]*answer // to queries that were asked ahead
 	// failed is the first error after which the transaction cannot go on. SQLite rolls a
 	// transaction back by itself on some of them (a full disk), and what fn wrote after that
 	// would be committed statement by statement.
@@ -141,6 +143,7 @@ func (h *handle) exec(ctx context.Context, query string, args ...any) (int64, er
 	if err := h.prepare(ctx, args); err != nil {
 		return 0, err
 	}
+	h.forget()
 	n, err := h.s.exec(ctx, query, args...)
 	return n, h.check(err)
 }
@@ -150,6 +153,7 @@ func (h *handle) later(ctx context.Context, query string, args ...any) error {
 	if err := h.prepare(ctx, args); err != nil {
 		return err
 	}
+	h.forget()
 	return h.check(h.s.later(ctx, nil, query, args...))
 }
 
@@ -169,6 +173,7 @@ func (h *handle) insert(ctx context.Context, query string, args ...any) error {
 		if err := h.prepare(ctx, args); err != nil {
 			return err
 		}
+		h.forget()
 		return h.check(h.s.later(ctx, store.ErrExists, query, args...))
 	}
 	n, err := h.exec(ctx, query, args...)
@@ -195,8 +200,14 @@ func (h *handle) each(ctx context.Context, fn func(scanner) error, query string,
 	if err := h.prepare(ctx, args); err != nil {
 		return err
 	}
-	rows, err := h.s.query(ctx, query, args...)
-	if err != nil {
+	if h.asked != nil {
+		*h.asked = append(*h.asked, statement{query: query, args: args})
+		return nil
+	}
+	var rows rows
+	if known := h.answered(query, args); known != nil {
+		rows = known
+	} else if rows, err = h.s.query(ctx, query, args...); err != nil {
 		return h.check(err)
 	}
 	defer func() {
@@ -239,6 +250,8 @@ func one[T any](ctx context.Context, h *handle, scan func(scanner) (T, error), q
 	switch {
 	case err != nil:
 		return v, err
+	case len(all) == 0 && h.asked != nil && strings.HasPrefix(strings.TrimSpace(query), "SELECT EXISTS"):
+		return v, nil // such a query always has a row
 	case len(all) == 0:
 		return v, store.ErrNotFound
 	}
