@@ -276,6 +276,7 @@ func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *gener
 	if err != nil {
 		return generation{}, fmt.Errorf("CA certificate: %w", err)
 	}
+	pki.AsCA(crt, crt.SubjectKeyId) // like its predecessor
 	if err := a.prove(now, crt, key); err != nil {
 		return generation{}, fmt.Errorf("new CA key does not work: %w", err)
 	}
@@ -420,9 +421,7 @@ func parseGeneration(row store.CA) (generation, error) {
 	if err != nil {
 		return generation{}, err
 	}
-	if len(crt.SubjectKeyId) == 0 {
-		crt.SubjectKeyId = row.KeyID // an imported CA may have none
-	}
+	pki.AsCA(crt, row.KeyID) // it may be an imported one
 	g := generation{
 		id:    row.ID,
 		times: rollover.Generation{CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter},

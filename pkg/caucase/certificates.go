@@ -81,8 +81,6 @@ func (a *authority) generation(row caRow) (generation, error) {
 	switch {
 	case !pki.SameKey(key.Public(), crt.PublicKey):
 		return generation{}, errors.New("key and certificate do not belong together")
-	case !crt.IsCA:
-		return generation{}, errors.New("the certificate is not one of a CA")
 	case a.now.Before(crt.NotBefore):
 		// Its key would be erased as one that was made while the clock was ahead.
 		return generation{}, fmt.Errorf("the certificate is not valid before %s, and it is %s: is the clock right?",
@@ -99,6 +97,7 @@ func (a *authority) generation(row caRow) (generation, error) {
 	if err != nil {
 		return generation{}, errors.New("the key has no PKCS #8 form")
 	}
+	pki.AsCA(crt, keyID) // caucase may have been told to take what is none
 	return generation{store.CA{
 		Authority:   a.name,
 		CreatedAt:   crt.NotBefore,

@@ -38,9 +38,7 @@ func (c *checker) ca(v store.CA) []problem {
 	}
 	info.crt = crt
 	problems := caCertificate(v, crt)
-	if len(crt.SubjectKeyId) == 0 {
-		crt.SubjectKeyId = v.KeyID // as the authority does for one that was imported
-	}
+	pki.AsCA(crt, v.KeyID) // as the authority does
 	problems = append(problems, c.caKey(info)...)
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {

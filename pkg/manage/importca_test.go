@@ -313,6 +313,47 @@ func TestImportedCAGoesOn(t *testing.T) {
 	}
 }
 
+// What was insisted on works here, whatever others make of it.
+func TestUnfitCAsGoOn(t *testing.T) {
+	ctx := t.Context()
+	for name, change := range map[string]func(*x509.Certificate){
+		"not a CA":        func(c *x509.Certificate) { c.IsCA = false },
+		"no constraints":  func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = false, false },
+		"no key usage":    func(c *x509.Certificate) { c.KeyUsage = 0 },
+		"signs only CRLs": func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign },
+		"signs no CRLs":   func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign },
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := makeCA(t, newKey(t), change)
+			st, clk := newStore(t), clock.NewFake(importTime)
+			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{made.pair()}, AllowUnfit: true}))
+			a := openAuthority(t, st, clk, store.Users)
+			for range 2 {
+				csr := newCSR(t, "alice")
+				id := must[int64](t)(a.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, csr.PEM))
+				if err := a.Sign(ctx, audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+					t.Fatal(err)
+				}
+				crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Certificate(ctx, id))))
+				must[audit.Actor](t)(a.Authenticate(ctx, audit.Actor{}, crt))
+				parseAny(t, a)
+				clk.Set(made.crt.NotAfter.Add(-day)) // and what has succeeded it by then
+				if err := a.Maintain(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if findings, _ := check(t, st, clk.Now()); len(findings) > 0 && !strings.HasPrefix(findings[0], "warning: ") {
+				t.Errorf("%s", strings.Join(findings, "\n"))
+			}
+		})
+	}
+}
+
+func parseAny(t testing.TB, a *ca.Authority) {
+	t.Helper()
+	must[[]*x509.RevocationList](t)(pki.ParseCRLsPEM(must[ca.List](t)(a.CRLs(t.Context())).PEM))
+}
+
 // What an imported CA has issued elsewhere is not on record, and yet goes on.
 func TestCertificatesOfImportedCAs(t *testing.T) {
 	ctx := t.Context()

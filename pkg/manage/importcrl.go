@@ -59,9 +59,7 @@ func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.A
 			if err != nil {
 				return fmt.Errorf("CA certificate %d: %w", row.ID, err)
 			}
-			if len(crt.SubjectKeyId) == 0 {
-				crt.SubjectKeyId = row.KeyID
-			}
+			pki.AsCA(crt, row.KeyID)
 			in.cas = append(in.cas, crt)
 		}
 		for _, l := range lists {

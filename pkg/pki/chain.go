@@ -52,6 +52,19 @@ func CheckValidity(crt *x509.Certificate, now time.Time) error {
 	return nil
 }
 
+// AsCA has a CA certificate that somebody has insisted on pass for one, whatever it says of itself, or
+// does not. keyID identifies it when it does not say that either. Only for CAs of our own: others have
+// to say what they are.
+func AsCA(crt *x509.Certificate, keyID []byte) {
+	if len(crt.SubjectKeyId) == 0 {
+		crt.SubjectKeyId = keyID
+	}
+	crt.BasicConstraintsValid, crt.IsCA = true, true
+	if crt.KeyUsage != 0 {
+		crt.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	}
+}
+
 // findIssuer returns the CA certificate whose key signed crt, or nil. All CA
 // certificates of an authority share one subject, so the key identifier decides which
 // to try. What is issued carries its CA's own authority key identifier, which other
