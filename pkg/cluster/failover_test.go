@@ -3,6 +3,8 @@ package cluster
 import (
 	"net/http"
 	"net/url"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,6 +89,20 @@ func TestDatabaseAway(t *testing.T) {
 	l.verify(c, databaseOf(t, dsn))
 	user.must(http.StatusNoContent, "PUT", s.daemons[1].https()+"/cau/crt/revoke", "application/json", revokeSerial(userCrt.SerialNumber))
 	wantStatuses(t, "the revoked user", s.statuses(user, "GET", "/cas/csr", "", nil), map[int]int{401: 3})
+
+	// Without its database a daemon ends as soon as with it, and does not start.
+	c.Kill(t)
+	begun := time.Now()
+	d := s.daemons[2]
+	d.stop(syscall.SIGTERM)
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("a daemon has ended after %v", took)
+	}
+	d.start()
+	if err := <-d.exited; err == nil || !strings.Contains(d.log.String(), "cauased: error: --db: ") {
+		t.Errorf("it starts without its database: %v\n%s", err, d.log)
+	}
+	d.exited = nil
 }
 
 // checkAway asks every daemon for everything while the database is away.
