@@ -157,23 +157,29 @@ func (c *Cluster) admin(database string) string {
 	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", c.dir, c.port, superuser, database)
 }
 
-// launch starts the server and waits until it answers. A port is chosen the first time.
+// launch starts the server and waits until it answers. A port is chosen the first time, and kept:
+// clients have it.
 func (c *Cluster) launch(ctx context.Context) error {
 	var err error
-	for range 5 { // somebody may take the port first
+	first := c.port == 0
+	for range 10 { // somebody may take the port first
 		if c.port == 0 {
 			if c.port, err = freePort(); err != nil {
 				return err
 			}
 		}
-		if err = c.launchOnce(ctx); err == nil {
-			return nil
-		}
-		if c.server != nil { // it runs, but does not answer
+		err = c.launchOnce(ctx)
+		if err == nil || c.server != nil || !strings.Contains(err.Error(), "could not bind") {
 			return err
 		}
-		if strings.Contains(err.Error(), "could not bind") {
+		if first {
 			c.port = 0
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
 		}
 	}
 	return err
