@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -74,36 +73,6 @@ func TestImportCaucaseIntoPostgreSQL(t *testing.T) {
 	manages(t, "check", "--db", dsn)
 	if _, stderr, code := manageCommand(t.Context(), "import-caucase", "--db", dsn, source); code != 1 || !strings.Contains(stderr, "already") {
 		t.Errorf("%d %s", code, stderr)
-	}
-}
-
-// Of several at once one makes the database, and none of the others takes it away again.
-func TestImportsAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	source := caucaseDatabase(t, dir)
-	for round := range 5 {
-		db := filepath.Join(dir, fmt.Sprintf("db%d", round))
-		codes := make(chan int)
-		const imports = 4
-		for range imports {
-			go func() {
-				_, _, code := manageCommand(t.Context(), "import-caucase", "--db", db, source)
-				codes <- code
-			}()
-		}
-		succeeded := 0
-		for range imports {
-			if <-codes == 0 {
-				succeeded++
-			}
-		}
-		if succeeded != 1 {
-			t.Errorf("%d imports have succeeded", succeeded)
-		}
-		manages(t, "check", "--db", db)
-	}
-	if left, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %q %v", left, err)
 	}
 }
 

@@ -81,6 +81,34 @@ func TestImportKilled(t *testing.T) {
 	}
 }
 
+// Of several at once one makes the database, and none of the others takes it away again.
+func TestImportsAtOnce(t *testing.T) {
+	home := t.TempDir()
+	unzip(t, filepath.Join("..", "..", "testdata", "caucase", "0.9.17", "caucase.sqlite.gz"), filepath.Join(home, "caucase.sqlite"))
+	for round := range 5 {
+		db := fmt.Sprintf("db%d", round)
+		ended := make(chan error)
+		const imports = 4
+		for range imports {
+			cmd := exec.Command(filepath.Join(binDir, "cauased"), "manage", "import-caucase", "--db", db, "caucase.sqlite")
+			cmd.Dir = home
+			go func() { ended <- cmd.Run() }()
+		}
+		succeeded := 0
+		for range imports {
+			if err := <-ended; err == nil {
+				succeeded++
+			}
+		}
+		if rows := rowsOf(t, filepath.Join(home, db)); succeeded != 1 || rows == 0 {
+			t.Errorf("%d imports have succeeded, and there are %d rows", succeeded, rows)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(home, ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q %v", left, err)
+	}
+}
+
 func rowsOf(t *testing.T, path string) (n int) {
 	t.Helper()
 	db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
