@@ -135,7 +135,7 @@ func pgDuration(s string) (time.Duration, error) {
 // target is what the settings of a connection are for.
 type target struct {
 	reads    bool // a caller's context interrupts what it waits for
-	patient  bool // no bounds of time
+	patient  bool // it may take its time, though not that of others
 	onNotice pgconn.NoticeHandler
 }
 
@@ -182,7 +182,8 @@ func (c *pgConfig) setup(t target) string {
 	settings := append(pgSettings(t.reads), c.settings...)
 	if t.patient {
 		settings = append(settings, [][2]string{
-			{"statement_timeout", "0"}, {"lock_timeout", "0"}, {"idle_in_transaction_session_timeout", "0"},
+			// A change to the layout that waits for a table holds up everybody who comes after it.
+			{"statement_timeout", "0"}, {"lock_timeout", "10s"}, {"idle_in_transaction_session_timeout", "0"},
 		}...)
 	}
 	var b strings.Builder

@@ -181,7 +181,7 @@ func (s *pgSession) fail(ctx context.Context, err error) error {
 		return err
 	}
 	closed := s.conn.IsClosed()
-	s.broken = s.broken || closed
+	s.broken = s.broken || closed || outdated(err)
 	if s.reads && ctx.Err() != nil {
 		return ctx.Err()
 	}

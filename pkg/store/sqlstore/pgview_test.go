@@ -199,6 +199,37 @@ func TestPostgresRowsGivenUp(t *testing.T) {
 	l.check(t, db)
 }
 
+// What was prepared before the layout changed is prepared anew.
+func TestPostgresLayoutChanges(t *testing.T) {
+	server := postgres(t)
+	dsn := server.NewDatabase(t)
+	db := mustOpen(t, with(t, dsn, "pool_max_conns", "1"))
+	ctx := t.Context()
+	read := func(r store.Reader) error {
+		_, err := r.Counter(ctx, "", "n")
+		return err
+	}
+	write := func(tx store.Tx) error {
+		_, err := tx.AddCounter(ctx, "", "n", 1)
+		return errors.Join(err, read(tx))
+	}
+	for _, kind := range []string{"NUMERIC", "BIGINT"} {
+		if err := errors.Join(db.Update(ctx, write), db.View(ctx, read)); err != nil {
+			t.Fatal(err)
+		}
+		run(t, dsn, "ALTER TABLE counter ALTER COLUMN value TYPE "+kind)
+		if err := db.Update(ctx, write); err != nil {
+			t.Errorf("Update: %v", err)
+		}
+		if err := db.View(ctx, read); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("View: %v", err)
+		}
+		if err := db.View(ctx, read); err != nil {
+			t.Errorf("the next View: %v", err)
+		}
+	}
+}
+
 // All connections busy: others wait, but not for ever.
 func TestPostgresAllBusy(t *testing.T) {
 	server := postgres(t)
