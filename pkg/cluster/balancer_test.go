@@ -96,7 +96,8 @@ func TestBalancer(t *testing.T) {
 	// The load sees the balancer as the one daemon.
 	behind := *s
 	behind.daemons = []*daemon{front}
-	l := startLoad(t, &behind, user, 4)
+	const workers = 4
+	l := startLoad(t, &behind, user, workers)
 	l.until(60)
 
 	s.daemons[2].stop(syscall.SIGKILL)
@@ -112,7 +113,10 @@ func TestBalancer(t *testing.T) {
 		d.awaitReady(http.StatusOK)
 		l.until(30)
 	}
-	if silent, away = l.silent.Load()-silent, l.away.Load()-away; silent+away > 0 {
+	// What is under way is answered. Only a request that goes out over an idle connection in the
+	// moment in which it is closed is not, and there are as many of those as workers.
+	silent, away = l.silent.Load()-silent, l.away.Load()-away
+	if most := int64(workers+1) * int64(len(s.daemons)); silent > most || away > 0 {
 		t.Errorf("while daemons were restarted one by one, %d requests had no answer and %d were told to come back", silent, away)
 	}
 
