@@ -138,6 +138,9 @@ func TestRestoreCommandRefuses(t *testing.T) {
 	backup, key, csr := d.path("backup"), d.path("user.key"), d.request("next")
 	crt := d.path("next.crt")
 	fresh := []string{"restore", "--db", d.path("new.sqlite")}
+	for _, ending := range []string{"-wal", "-shm", "-journal"} {
+		d.write("lost"+ending+".sqlite"+ending, []byte("of a database that is gone"))
+	}
 	before := files(t, d.dir)
 	for name, c := range map[string]struct {
 		args []string
@@ -161,6 +164,10 @@ func TestRestoreCommandRefuses(t *testing.T) {
 		"validity of ages":      {append(fresh, "--user-crt-validity", "1e9", backup, key, csr, crt), "--user-crt-validity"},
 		"database in use":       {[]string{"restore", "--db", d.db, backup, key, csr, crt}, "into an empty database"},
 		"database nowhere":      {[]string{"restore", "--db", d.path("no/db"), backup, key, csr, crt}, "no such file"},
+		"log of a lost one":     {[]string{"restore", "--db", d.path("lost-wal.sqlite"), backup, key, csr, crt}, "-wal is left of"},
+		"index of a lost one":   {[]string{"restore", "--db", d.path("lost-shm.sqlite"), backup, key, csr, crt}, "-shm is left of"},
+		"journal of a lost one": {[]string{"restore", "--db", d.path("lost-journal.sqlite"), backup, key, csr, crt}, "-journal is left of"},
+		"copy beside a log":     {[]string{"copy", "--db", d.db, "--to", d.path("lost-wal.sqlite")}, "-wal is left of"},
 		"a backup as database":  {[]string{"restore", "--db", backup, backup, key, csr, crt}, "not a SQLite database"},
 	} {
 		stdout, stderr, code := manageCommand(t.Context(), c.args...)
