@@ -41,8 +41,8 @@ func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) err
 // failed to be filled may be removed without a doubt that way: nobody else has found it and put
 // something in. A kill leaves it, hidden, for whoever looks.
 func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error) error {
-	if err := noRemains(path); err != nil {
-		return cli.WithHint(fmt.Errorf("--%s: %w", flag, err), "make sure that no daemon runs on it, and move it away, or give another name")
+	if err := sqlstore.CheckFree(path); err != nil {
+		return fmt.Errorf("--%s: %w", flag, err)
 	}
 	dir, base := filepath.Split(path)
 	temp := filepath.Join(dir, "."+base+".new-"+rand.Text())
@@ -69,20 +69,6 @@ func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error)
 		return err
 	}
 	return errors.Join(folder.Sync(), folder.Close())
-}
-
-// noRemains makes sure that nothing is left of a database that was at path: a log that lies beside a
-// new file is taken for its own, and written into it.
-func noRemains(path string) error {
-	for _, ending := range []string{"-wal", "-shm", "-journal"} {
-		switch _, err := os.Lstat(path + ending); {
-		case err == nil:
-			return fmt.Errorf("%s%s is left of a database that was there", path, ending)
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-	}
-	return nil
 }
 
 // renamed is an error about a file that has another name than the one that the user knows.

@@ -357,3 +357,23 @@ func TestPruneAndSweep(t *testing.T) {
 		t.Errorf("swept %d, %v", n, err)
 	}
 }
+
+// A name that may not survive a loss of power is no backup's.
+func TestUnsyncedName(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", pki.KeyECDSAP256)
+	d, err := openDirectory(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	tk := taker{store: w.store, clock: w.clock, step: func(name string) {
+		if name == "sync" {
+			_ = d.self.Close() // so that it cannot be synced
+		}
+	}}
+	if b, err := tk.take(t.Context(), d, ""); err == nil || b.Path != "" {
+		t.Errorf("%+v %v", b, err)
+	}
+	w.wantNames()
+}

@@ -244,3 +244,27 @@ func TestReaderErrors(t *testing.T) {
 		}
 	}
 }
+
+// All bytes of the padding count, though no change to a file can reach one without harm to the HMAC
+// before it.
+func TestPadding(t *testing.T) {
+	block := func(end ...byte) []byte { return append(bytes.Repeat([]byte{'x'}, 32-len(end)), end...) }
+	for _, test := range []struct {
+		name  string
+		clear []byte
+		want  int
+	}{
+		{"one", block(1), 1},
+		{"three", block(3, 3, 3), 3},
+		{"a block", block(bytes.Repeat([]byte{16}, 16)...), 16},
+		{"none", block(0), 0},
+		{"more than a block", block(bytes.Repeat([]byte{17}, 17)...), 0},
+		{"first byte wrong", block(4, 3, 3), 0},
+		{"all but the last wrong", block(1, 2, 3), 0},
+		{"nothing", nil, 0},
+	} {
+		if got := paddingOf(test.clear); got != test.want {
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+		}
+	}
+}

@@ -24,7 +24,12 @@ func prepareFile(ctx context.Context, d *dialect, path string, opt Options) erro
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return createFile(ctx, d, path, opt)
+		if err := CheckFree(path); err == nil {
+			return createFile(ctx, d, path, opt)
+		} else if _, gone := os.Stat(path); gone != nil {
+			return err
+		}
+		return inspectFile(ctx, d, path) // another process has just made it
 	case err != nil:
 		return err
 	case info.IsDir():
@@ -33,6 +38,20 @@ func prepareFile(ctx context.Context, d *dialect, path string, opt Options) erro
 		return errors.New("it is not a regular file")
 	}
 	return inspectFile(ctx, d, path)
+}
+
+// CheckFree makes sure that nothing is left beside path of a database that was there: SQLite would
+// take its log for that of a new file, and write it into it.
+func CheckFree(path string) error {
+	for _, ending := range sidecars() {
+		switch _, err := os.Lstat(path + ending); {
+		case err == nil:
+			return fmt.Errorf("%s is left of a database that is gone: move it away", path+ending)
+		case !errors.Is(err, fs.ErrNotExist):
+			return pathless(err)
+		}
+	}
+	return nil
 }
 
 // inspectFile looks at an existing file without leaving a trace: an immutable database is

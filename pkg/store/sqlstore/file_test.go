@@ -143,6 +143,10 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			return path
 		}, "link", nil},
+		{"log of a lost one", func(t *testing.T, path string) string { write(t, path+"-wal", "x"); return path },
+			"db.sqlite-wal is left of a database that is gone", nil},
+		{"journal of a lost one", func(t *testing.T, path string) string { write(t, path+"-journal", "x"); return path },
+			"db.sqlite-journal is left", nil},
 		{"name too long", func(t *testing.T, path string) string { return path + strings.Repeat("x", 300) },
 			"too long", syscall.ENAMETOOLONG},
 	} {
