@@ -120,10 +120,7 @@ func (d *daemon) backupMetrics(ctx context.Context) (metrics.Backup, error) {
 	if err != nil {
 		return metrics.Backup{}, err
 	}
-	b := metrics.Backup{Failures: s.Failures}
-	if !s.NoUser {
-		b.Due = s.Due
-	}
+	b := metrics.Backup{Failures: s.Failures, Due: s.Due}
 	if s.Last != nil {
 		b.Last, b.Size, b.Recipients, b.Excluded = s.Last.Time, s.Last.Size, s.Last.Recipients, s.Last.Excluded
 		b.Took = time.Duration(s.Last.TookMillis) * time.Millisecond

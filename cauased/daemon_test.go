@@ -21,6 +21,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/envelope"
+	"cauase/pkg/testkit"
 )
 
 // testTime is when tests begin.
@@ -161,7 +162,7 @@ func TestWrongStarts(t *testing.T) {
 			}
 			before := files(t, dir)
 			args := []string{
-				tool, "--netloc=127.0.0.1:8009", fmt.Sprintf("--base-port=%d", freePort(t)), "--log-level=error",
+				tool, "--netloc=127.0.0.1:8009", fmt.Sprintf("--base-port=%d", testkit.FreePorts(t, 2)), "--log-level=error",
 				"--db=DIR/db.sqlite", "--server-key=DIR/server.key.pem", "--cors-key-store=DIR/cors.key",
 			}
 			args = append(args, tt.args...)
@@ -200,7 +201,7 @@ func makeNewer(t *testing.T, path string) {
 
 // TestSignals runs the whole program and ends it as an init system does.
 func TestSignals(t *testing.T) {
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), testkit.FreePorts(t, 2)
 	var stdout, stderr lineBuffer
 	code := make(chan int)
 	go func() {

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -132,26 +131,6 @@ func files(t *testing.T, dir string) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// freePort returns a port that was free a moment ago, as was the next one.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		first, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := first.Addr().(*net.TCPAddr).Port
-		second, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port+1))
-		first.Close()
-		if err == nil {
-			second.Close()
-			return port
-		}
-	}
-	t.Fatal("no two free ports in a row")
-	return 0
 }
 
 // A lineBuffer is a writer whose lines can be waited for.

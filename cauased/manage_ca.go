@@ -49,8 +49,10 @@ func importCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			"them from then on. When the youngest has two certificate validities left, it makes a new one, with the\n" +
 			"same subject and extensions and a key of the same type. Expired certificates are left out.\n\n" +
 			"A certificate is refused if its basic constraints (critical, CA) or key usage (signing certificates\n" +
-			"and CRLs) are not those of a CA, or if it is not signed by its own key although it says so.\n" +
-			"--" + flagImportBadCA + " takes it all the same. Weak keys, and what is not valid yet, are never taken.\n\n" +
+			"and CRLs) are not those of a CA, if it is not signed by its own key, if it has a critical extension\n" +
+			"that nobody knows, or another subject than the CA before it.\n" +
+			"--" + flagImportBadCA + " takes it all the same, and says which clients will not trust it. Weak keys, and\n" +
+			"what is not valid yet, are never taken.\n\n" +
 			"Examples:\n" +
 			"  cauased manage import-ca ca.crt.pem ca.key.pem\n" +
 			"  cauased manage import-ca --passphrase-file /run/secrets/ca old-and-new-ca.pem",
@@ -112,7 +114,7 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 	case errors.Is(err, store.ErrExists):
 		return cli.WithHint(err, "a CA is imported before cauased is started for the first time: give a new database with --%s", flagDB)
 	case errors.Is(err, manage.ErrUnfit) && !c.Bool(flagImportBadCA):
-		return cli.WithHint(err, "if it has to be this one, --%s takes it, unless it has expired", flagImportBadCA)
+		return cli.WithHint(err, "if it has to be this one, --%s takes it", flagImportBadCA)
 	case err != nil:
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit"
 )
 
 func TestMetrics(t *testing.T) {
@@ -60,7 +61,7 @@ func TestMetricsPortInUse(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	var stdout, stderr bytes.Buffer
-	args := []string{tool, "--netloc", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--metrics-bind", taken.Addr().String()}
+	args := []string{tool, "--netloc", fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 2)), "--metrics-bind", taken.Addr().String()}
 	if code := run(t.Context(), args, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "address already in use") {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}

@@ -21,6 +21,7 @@ import (
 	"cauase/pkg/envelope"
 	"cauase/pkg/pgtest"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit"
 )
 
 var postgres = pgtest.Shared(pgtest.Options{})
@@ -185,7 +186,7 @@ func TestConsentMoves(t *testing.T) {
 func TestSharedErrors(t *testing.T) {
 	cluster := postgres(t)
 	dsn := cluster.NewDatabase(t)
-	gone := strings.Replace(dsn, cluster.Address(), fmt.Sprintf("127.0.0.1:%d", freePort(t)), 1)
+	gone := strings.Replace(dsn, cluster.Address(), fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 2)), 1)
 	password := strings.Split(strings.Split(dsn, "@")[0], ":")[2]
 	for name, dsn := range map[string]string{"no server": gone, "no database": strings.Replace(dsn, "/test", "/none", 1)} {
 		dir := t.TempDir()

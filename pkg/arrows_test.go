@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"backup":            {"pki"},
 	"clock":             {},
 	"pgtest":            {}, // for tests only
+	"testkit":           {}, // for tests only
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},

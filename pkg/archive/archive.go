@@ -124,7 +124,10 @@ func (a *Archive) attempt(ctx context.Context, now time.Time) (*Backup, error) {
 		a.recovered()
 	}
 	files, err := backups(a.cfg.Directory)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) {
+		err = canBeMade(a.cfg.Directory)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var base time.Time

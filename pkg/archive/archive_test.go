@@ -333,6 +333,36 @@ func TestMissed(t *testing.T) {
 	}
 }
 
+// That the last user has expired is no reason to be silent about it.
+func TestNoUserAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", pki.KeyECDSAP256)
+	a := w.archive("@daily", nil)
+	a.look(t.Context())
+	w.clock.Advance(365 * day)
+	for name, a := range map[string]*Archive{"the same": a, "started again": w.archive("@daily", nil)} {
+		a.look(t.Context())
+		w.clock.Advance(missedAfter)
+		a.look(t.Context())
+		if s, err := a.Status(t.Context()); err != nil || !s.NoUser || !s.Missed || s.Due.IsZero() || s.Failures != 0 {
+			t.Errorf("%s: %+v %v", name, s, err)
+		}
+		if err := a.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "no user certificate is valid any more") {
+			t.Errorf("%s: check: %v", name, err)
+		}
+	}
+	if !w.said("no backup any more") {
+		t.Errorf("not said: %s", w.log)
+	}
+	w.wantNames(FileName(epoch))
+	// A new user ends it.
+	w.user("bob", pki.KeyECDSAP256)
+	a.look(t.Context())
+	if err := a.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // The directory is not a good one: said, and nothing else happens.
 func TestWrongDirectory(t *testing.T) {
 	w := newWorld(t)
@@ -341,9 +371,19 @@ func TestWrongDirectory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, dir := range map[string]string{"a file": file, "no parent": filepath.Join(filepath.Dir(file), "no", "where")} {
+	link := filepath.Join(filepath.Dir(file), "link")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	// None is due, as another daemon has just taken one: that does not hide it until then.
+	w.archive("@daily", nil).look(t.Context())
+	for name, dir := range map[string]string{"a file": file, "no parent": filepath.Join(filepath.Dir(file), "no", "where"), "a link to nowhere": link} {
+		w.clock.Advance(time.Second)
 		a := w.archive("@daily", func(c *Config) { c.Directory = dir })
 		a.look(t.Context())
+		if err := a.Check(t.Context()); err == nil {
+			t.Errorf("%s: the check says nothing", name)
+		}
 		if s, err := a.Status(t.Context()); err != nil || s.Failures != 1 {
 			t.Errorf("%s: %+v %v", name, s, err)
 		}

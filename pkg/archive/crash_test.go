@@ -12,6 +12,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
 )
 
 // Where a process is told to die, and on what.
@@ -69,7 +70,7 @@ func crash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, store: st, clock: clock.NewFake(epoch), dir: os.Getenv(crashDir), log: &lockedBuffer{}}
+	w := &world{t: t, store: st, clock: clock.NewFake(epoch), dir: os.Getenv(crashDir), log: &testkit.Buffer{}}
 	a := w.archive("@daily", nil)
 	a.taker.step = func(name string) {
 		if name == os.Getenv(crashStep) {

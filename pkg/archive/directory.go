@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,6 +47,16 @@ func openDirectory(path string) (*directory, error) {
 		return nil, fmt.Errorf("%s: %w", path, ErrBusy)
 	}
 	return d, nil
+}
+
+// canBeMade tells at once, not when a backup is due, that openDirectory would not make the directory
+// at path, of which nothing can be listed.
+func canBeMade(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return &fs.PathError{Op: "follow link", Path: path, Err: fs.ErrNotExist}
+	}
+	_, err := os.Stat(filepath.Dir(path))
+	return err
 }
 
 // close releases the directory and its lock. Nothing that was written depends on it.

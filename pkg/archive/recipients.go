@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	// ErrNoUser means that there is no user to encrypt a backup to yet. It is no failure.
+	// ErrNoUser means that there is no user to encrypt a backup to. Before the first one, that is no failure.
 	ErrNoUser = errors.New("no user certificate is valid, so that there is nobody to encrypt a backup to")
 	// ErrNoUsableKey means that there are users, but none whose key can be encrypted to.
 	ErrNoUsableKey = errors.New("no user has a key that a backup can be encrypted to")

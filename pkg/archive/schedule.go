@@ -46,6 +46,12 @@ func ParseSchedule(spec string) (Schedule, error) {
 	if err != nil {
 		return Schedule{}, err
 	}
+	// The parser makes a second of less, and of what is negative.
+	if _, text, found := strings.Cut(spec, "@every "); found {
+		if period, err := time.ParseDuration(text); err == nil && period < time.Second {
+			return Schedule{}, fmt.Errorf("%v is less than a second", period)
+		}
+	}
 	s := Schedule{cron: c, spec: spec}
 	// Any time will do: what does not come within the five years that are looked through is
 	// a date that does not exist.

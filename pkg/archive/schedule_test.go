@@ -45,6 +45,7 @@ func TestSchedule(t *testing.T) {
 func TestScheduleRefuses(t *testing.T) {
 	for _, spec := range []string{
 		"", " ", "x", "* * * *", "* * * * * *", "60 * * * *", "0 3 31 2 *", "@never", "@reboot", "@every", "@every x",
+		"@every 0s", "@every -1h", "@every 999ms", "TZ=UTC @every 0s",
 		"TZ=Europe/Paris", "CRON_TZ=", "CRON_TZ=Nowhere/Land 0 3 * * *", "TZ=../../etc/passwd 0 3 * * *", "*/0 * * * *",
 		strings.Repeat("0,", 1000) + "0 * * * *",
 	} {

@@ -35,7 +35,7 @@ type state struct {
 // A Status is what monitoring wants to know.
 type Status struct {
 	Last     *Record   // nil: none on record
-	Due      time.Time // when the next one is; not known yet: zero
+	Due      time.Time // when the next one is; zero: not before there is a first user
 	Missed   bool      // it is late
 	NoUser   bool      // there is nobody to encrypt it to
 	Failed   time.Time // when this daemon last failed, if there was no good one since
@@ -115,7 +115,11 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 		s.failure, s.tries = nil, 0
 		if ago := now.Sub(s.saidAt); ago < 0 || ago >= retryMost {
 			s.saidAt = now
-			log.InfoContext(ctx, "no backup yet: "+err.Error())
+			if s.base.IsZero() {
+				log.InfoContext(ctx, "no backup yet: "+err.Error())
+			} else {
+				log.WarnContext(ctx, "no backup any more: "+err.Error())
+			}
 		}
 	case err == nil, errors.Is(err, errClaimed), errors.Is(err, errNotDue), errors.Is(err, errLost), errors.Is(err, ErrBusy):
 		if err != nil {
@@ -155,15 +159,20 @@ func (a *Archive) Status(ctx context.Context) (Status, error) {
 	if a.state.failure != nil && a.state.failedAt.After(base) {
 		s.Failed = a.state.failedAt
 	}
-	if s.Due = a.started; !base.IsZero() {
+	switch {
+	case !base.IsZero():
 		s.Due = a.dueAfter(base)
+	case s.NoUser:
+		return s, nil
+	default:
+		s.Due = a.started
 	}
 	// A daemon that was down is given the time to make up for it.
 	since := s.Due
 	if since.Before(a.started) && a.started.Before(now) {
 		since = a.started
 	}
-	s.Missed = !s.NoUser && now.Sub(since) >= missedAfter
+	s.Missed = now.Sub(since) >= missedAfter
 	return s, nil
 }
 
@@ -180,6 +189,8 @@ func (a *Archive) Check(ctx context.Context) error {
 	switch {
 	case !s.Failed.IsZero():
 		return fmt.Errorf("failed at %s, %s", s.Failed.UTC().Format(time.RFC3339), last)
+	case s.Missed && s.NoUser:
+		return fmt.Errorf("missed, due at %s: no user certificate is valid any more, %s", s.Due.UTC().Format(time.RFC3339), last)
 	case s.Missed:
 		return fmt.Errorf("missed, due at %s, %s", s.Due.UTC().Format(time.RFC3339), last)
 	}

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +24,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
 )
 
 const day = 24 * time.Hour
@@ -40,24 +39,7 @@ type world struct {
 	store store.Store
 	clock *clock.Fake
 	users *ca.Authority
-	log   *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	log   *testkit.Buffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -75,7 +57,7 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(t *testing.T, st store.Store) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "backups"), clock: clock.NewFake(epoch), log: &lockedBuffer{}, store: st}
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "backups"), clock: clock.NewFake(epoch), log: &testkit.Buffer{}, store: st}
 	var err error
 	w.users, err = ca.Open(t.Context(), st, w.clock, ca.Config{
 		Name: store.Users, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cauase/pkg/pgtest"
+	"cauase/pkg/testkit"
 )
 
 // balance starts HAProxy at the site's netloc, as docs/scaling.md shows it.
@@ -54,7 +55,7 @@ func (s *site) balance(t *testing.T) *daemon {
 	if err := os.WriteFile(path, []byte(strings.NewReplacer(replace...).Replace(config)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := &logBuffer{}
+	log := &testkit.Buffer{}
 	cmd := exec.Command(haproxy, "-db", "-f", path)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

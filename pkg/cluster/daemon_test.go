@@ -1,22 +1,20 @@
 package cluster
 
 import (
-	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"cauase/pkg/testkit"
 )
 
 // A site is several daemons on one database.
@@ -31,7 +29,7 @@ type site struct {
 // newSite starts so many daemons at once.
 func newSite(t testing.TB, dsn string, count int, flags ...string) *site {
 	t.Helper()
-	s := &site{t: t, netloc: "127.0.0.1:" + strconv.Itoa(freePorts(t, 2)), dsn: dsn, flags: flags}
+	s := &site{t: t, netloc: "127.0.0.1:" + strconv.Itoa(testkit.FreePorts(t, 2)), dsn: dsn, flags: flags}
 	for range count {
 		s.add()
 	}
@@ -44,7 +42,7 @@ func newSite(t testing.TB, dsn string, count int, flags ...string) *site {
 // add starts one more daemon, with a key pair of its own, without waiting for it.
 func (s *site) add() *daemon {
 	s.t.Helper()
-	d := &daemon{t: s.t, site: s, dsn: s.dsn, port: freePorts(s.t, 2), dir: s.t.TempDir()}
+	d := &daemon{t: s.t, site: s, dsn: s.dsn, port: testkit.FreePorts(s.t, 2), dir: s.t.TempDir()}
 	s.daemons = append(s.daemons, d)
 	d.start()
 	return d
@@ -58,13 +56,13 @@ type daemon struct {
 	port   int
 	dir    string
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *testkit.Buffer
 	exited chan error
 }
 
 func (d *daemon) start() {
 	d.t.Helper()
-	d.log = &logBuffer{}
+	d.log = &testkit.Buffer{}
 	d.cmd = exec.Command(filepath.Join(bin, "cauased"), append([]string{
 		"--netloc", d.site.netloc, "--bind", "127.0.0.1", "--base-port", strconv.Itoa(d.port),
 		"--server-key", filepath.Join(d.dir, "server.key.pem"), "--cors-key-store", filepath.Join(d.dir, "cors.key"),
@@ -156,41 +154,4 @@ func until(t testing.TB, what string, condition func() error) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// freePorts returns the first of so many free ports in a row, below those of outgoing connections.
-func freePorts(t testing.TB, count int) int {
-	t.Helper()
-next:
-	for range 1000 {
-		first := 12000 + rand.IntN(19000)
-		for port := first; port < first+count; port++ {
-			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-			if err != nil {
-				continue next
-			}
-			l.Close()
-		}
-		return first
-	}
-	t.Fatal("no ports are free")
-	return 0
-}
-
-// A logBuffer may be read while a process writes to it.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 
 	"cauase/pkg/pgtest"
+	"cauase/pkg/testkit"
 )
 
 // A lane is a way to the database that can be made bad.
@@ -23,7 +24,7 @@ type lane struct {
 func newLane(t testing.TB, c *pgtest.Cluster) *lane {
 	t.Helper()
 	server := quiet(toxiproxy.NewServer, toxiproxy.NewMetricsContainer(nil))
-	p := toxiproxy.NewProxy(server, "database", fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)), c.Address())
+	p := toxiproxy.NewProxy(server, "database", fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 1)), c.Address())
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

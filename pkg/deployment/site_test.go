@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +20,7 @@ import (
 	"time"
 
 	"cauase/pkg/pemfile"
+	"cauase/pkg/testkit"
 )
 
 // patience is how long anything is waited for, as machines that run tests are busy.
@@ -51,12 +50,12 @@ func newSite(t *testing.T, page, tlsDir, host string, prepare ...func(s *site)) 
 	t.Helper()
 	t.Parallel()
 	dir := t.TempDir()
-	s := &site{t: t, page: page, dir: dir, tls: filepath.Join(dir, tlsDir), host: host, port: freePorts(t, 1)}
+	s := &site{t: t, page: page, dir: dir, tls: filepath.Join(dir, tlsDir), host: host, port: testkit.FreePorts(t, 1)}
 	// Servers that run as somebody else have to get in.
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.ca = "127.0.0.1:" + strconv.Itoa(freePorts(t, 2))
+	s.ca = "127.0.0.1:" + strconv.Itoa(testkit.FreePorts(t, 2))
 	for _, folder := range []string{"ca", "clients", "bin", tlsDir} {
 		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
 			t.Fatal(err)
@@ -442,25 +441,6 @@ func (l *load) stop() (requests int, failures []error) {
 	l.cancel()
 	l.done.Wait()
 	return l.requests, l.failures
-}
-
-// Ports are taken from below those the system gives to connections.
-func freePorts(t *testing.T, count int) int {
-	t.Helper()
-next:
-	for range 1000 {
-		first := 12000 + rand.IntN(19000)
-		for port := first; port < first+count; port++ {
-			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-			if err != nil {
-				continue next
-			}
-			l.Close()
-		}
-		return first
-	}
-	t.Fatal("no ports are free")
-	return 0
 }
 
 // serverKeyStaysClosed wants the key of the server as only its owner may read it.

@@ -1,7 +1,6 @@
 package endtoend
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +11,11 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"cauase/pkg/testkit"
 )
 
 // deadline is how long anything is waited for. It is long because machines that run tests
@@ -53,8 +53,8 @@ func free(port int) bool {
 type daemon struct {
 	netloc string
 	cmd    *exec.Cmd
-	stdout lockedBuffer
-	stderr lockedBuffer
+	stdout testkit.Buffer
+	stderr testkit.Buffer
 	exited chan struct{} // closed when the process is gone
 }
 
@@ -133,22 +133,4 @@ func (d *daemon) running() bool {
 	default:
 		return true
 	}
-}
-
-// lockedBuffer may be read while the process writes.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -18,12 +18,13 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit"
 )
 
 // An agent is a running cauase-updater.
 type agent struct {
 	cmd    *exec.Cmd
-	log    lockedBuffer
+	log    testkit.Buffer
 	exited chan struct{}
 }
 

@@ -12,9 +12,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"cauase/pkg/testkit"
 )
 
 // commandLimit bounds every command line. The reference takes a fifth of a second.
@@ -159,19 +160,6 @@ func eventually(t *testing.T, limit time.Duration, done func() string) {
 }
 
 // A transcript collects the output of a process that is still running.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
+type transcript struct{ testkit.Buffer }
 
-func (s *transcript) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *transcript) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return withoutFrames(s.text.String())
-}
+func (s *transcript) String() string { return withoutFrames(s.Buffer.String()) }

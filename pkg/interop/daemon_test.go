@@ -6,20 +6,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"cauase/pkg/pgtest"
+	"cauase/pkg/testkit"
 )
 
 // A process runs in the background until the test ends.
@@ -120,7 +118,7 @@ func startReference(t *testing.T, args ...string) *daemon {
 
 func start(t *testing.T, executable string, args ...string) *daemon {
 	t.Helper()
-	port := freePorts(t)
+	port := testkit.FreePorts(t, 2)
 	d := &daemon{
 		netloc: fmt.Sprintf("127.0.0.1:%d", port),
 		http:   fmt.Sprintf("http://127.0.0.1:%d", port),
@@ -160,36 +158,4 @@ func (d *daemon) get(t *testing.T, path string) []byte {
 		t.Fatalf("GET %s: %s %v", path, response.Status, err)
 	}
 	return body
-}
-
-// ports is where the next search for free ports begins. They are from below the range that
-// the system gives to outgoing connections.
-var ports = struct {
-	sync.Mutex
-	next int
-}{next: 10_000 + 2*rand.IntN(10_000)}
-
-// freePorts returns a port p so that p and p+1, for HTTP and HTTPS, are free.
-func freePorts(t *testing.T) int {
-	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	for range 1000 {
-		port := ports.next
-		ports.next += 2
-		if isFree(port) && isFree(port+1) {
-			return port
-		}
-	}
-	t.Fatal("no two free ports side by side")
-	return 0
-}
-
-func isFree(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	l.Close()
-	return true
 }

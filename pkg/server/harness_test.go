@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -25,6 +24,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
 )
 
 const (
@@ -43,7 +43,7 @@ type site struct {
 	keyPair         *KeyPair
 	handshake       *Handshake
 	server          *Server
-	log             *logBuffer
+	log             *testkit.Buffer
 
 	httpAddr, httpsAddr string
 	stop                func() error // drains, and returns what Serve returned
@@ -53,7 +53,7 @@ type site struct {
 func newSite(t testing.TB, configure ...func(*Config)) *site {
 	t.Helper()
 	ctx := t.Context()
-	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &logBuffer{}}
+	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}}
 	dir := t.TempDir()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	db, err := sqlstore.Open(ctx, filepath.Join(dir, "db.sqlite"), sqlstore.Options{})
@@ -300,22 +300,4 @@ func sign(t *testing.T, crt *tls.Certificate, payload []byte) string {
 		t.Fatal(err)
 	}
 	return string(e)
-}
-
-// A logBuffer is a log that may be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }

@@ -1,7 +1,6 @@
 package updater
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit"
 )
 
 // A host is a folder, a daemon, and what an agent needs.
@@ -143,22 +142,7 @@ func (h *host) status(a *Agent) Status {
 }
 
 // transcript collects a log.
-type transcript struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *transcript) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *transcript) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type transcript struct{ testkit.Buffer }
 
 func (l *transcript) lines() int { return strings.Count(l.String(), "\n") }
 
