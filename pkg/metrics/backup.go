@@ -34,7 +34,7 @@ var (
 	backupSize       = desc("cauase_backup_size_bytes", "Size of the last backup.")
 	backupRecipients = desc("cauase_backup_recipients", "Users who can decrypt the last backup.")
 	backupExcluded   = desc("cauase_backup_excluded_users", "Users who cannot decrypt the last backup because of their key.")
-	backupDue        = desc("cauase_backup_due_timestamp_seconds", "When the next backup is due; not there while there is no user to encrypt it to.")
+	backupDue        = desc("cauase_backup_due_timestamp_seconds", "When the next backup is due; not there before there is a first user to encrypt it to.")
 	backupFailures   = desc("cauase_backup_failures_total", "Backups that this daemon has failed to take since its start.")
 )
 
