@@ -108,7 +108,7 @@ func (c *Client) first(ctx context.Context, pins []Pin, links []link) (cas []*x5
 // stored returns what to trust and where to go on from, given what is stored here.
 func (c *Client) stored(ctx context.Context, local []*x509.Certificate, pins []Pin, links []link, now time.Time) (cas []*x509.Certificate, anchor *x509.Certificate, err error) {
 	for _, crt := range local {
-		if checkCA(crt) == nil {
+		if pki.CheckCA(crt) == nil {
 			cas = append(cas, crt)
 		}
 	}
@@ -181,7 +181,7 @@ func oldestCA(ctx context.Context, from *endpoint, op string) (*x509.Certificate
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCA(crt); err != nil {
+	if err := pki.CheckCA(crt); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	return crt, nil
@@ -278,7 +278,7 @@ func (l link) check(last *x509.Certificate) error {
 	if err := l.envelope.Verify(last.PublicKey); err != nil {
 		return err
 	}
-	if err := checkCA(l.new); err != nil {
+	if err := pki.CheckCA(l.new); err != nil {
 		return err
 	}
 	switch {
@@ -286,27 +286,6 @@ func (l link) check(last *x509.Certificate) error {
 		return fmt.Errorf("subject changes from %s to %s", pki.SubjectString(last.RawSubject), pki.SubjectString(l.new.RawSubject))
 	case l.new.NotBefore.Before(last.NotBefore):
 		return errors.New("the successor is older than its predecessor")
-	}
-	return nil
-}
-
-// checkCA accepts a self-signed CA certificate as authorities make them.
-func checkCA(crt *x509.Certificate) error {
-	switch {
-	case !crt.BasicConstraintsValid || !crt.IsCA:
-		return errors.New("not a CA certificate")
-	case crt.KeyUsage&x509.KeyUsageCertSign == 0 || crt.KeyUsage&x509.KeyUsageCRLSign == 0:
-		return errors.New("CA certificate may not sign certificates and revocation lists")
-	case len(crt.SubjectKeyId) == 0:
-		return errors.New("CA certificate without key identifier")
-	case !bytes.Equal(crt.RawIssuer, crt.RawSubject):
-		return errors.New("CA certificate is not its own issuer")
-	}
-	if err := pki.CheckPublicKey(crt.PublicKey); err != nil {
-		return err
-	}
-	if err := crt.CheckSignatureFrom(crt); err != nil {
-		return errors.New("CA certificate is not signed with its own key")
 	}
 	return nil
 }
@@ -349,7 +328,7 @@ func (c *Client) pinned(ctx context.Context, links []link, pins []Pin) ([]*x509.
 	}
 	var found []*x509.Certificate
 	for _, crt := range served {
-		if slices.Contains(pins, PinOf(crt)) && checkCA(crt) == nil {
+		if slices.Contains(pins, PinOf(crt)) && pki.CheckCA(crt) == nil {
 			found = append(found, crt)
 		}
 	}

@@ -105,7 +105,7 @@ func (in CAImport) rows(now time.Time) (ImportedCAs, []store.CA, error) {
 		pairs = append(pairs, p)
 	}
 	if len(pairs) == 0 {
-		return done, nil, fmt.Errorf("%w: none of the certificates is valid any more", ErrUnfit)
+		return done, nil, fmt.Errorf("%w: none is valid any more", pki.ErrExpired)
 	}
 	slices.SortStableFunc(pairs, func(a, b KeyPair) int {
 		return cmp.Or(a.Certificate.NotBefore.Compare(b.Certificate.NotBefore), a.Certificate.NotAfter.Compare(b.Certificate.NotAfter))
@@ -117,6 +117,13 @@ func (in CAImport) rows(now time.Time) (ImportedCAs, []store.CA, error) {
 			return done, nil, fmt.Errorf("%s: %w", p.from, err)
 		}
 		if i > 0 {
+			if from, to := pairs[i-1].Certificate, p.Certificate; !bytes.Equal(from.RawSubject, to.RawSubject) {
+				problem := fmt.Sprintf("its subject is not that of the older one, %s: hosts with cauase do not follow", pki.SubjectString(from.RawSubject))
+				if !in.AllowUnfit {
+					return done, nil, fmt.Errorf("%s: %w: %s", p.from, ErrUnfit, problem)
+				}
+				done.Notes = append(done.Notes, p.from+": "+problem)
+			}
 			if row.Link, err = envelope.SignLink(pairs[i-1].Key, pairs[i-1].Certificate.Raw, p.Certificate.Raw); err != nil {
 				return done, nil, fmt.Errorf("%s: %w", pairs[i-1].from, err)
 			}
@@ -168,11 +175,11 @@ func (in CAImport) check(now time.Time, crt *x509.Certificate) (notes []string, 
 		}
 		notes = append(notes, unfit)
 	}
-	if !bytes.Equal(crt.RawIssuer, crt.RawSubject) {
-		notes = append(notes, "it is not self-signed: many verifiers accept it only together with the certificate of its issuer")
-	}
 	if len(crt.SubjectKeyId) == 0 {
 		notes = append(notes, "it has no subject key identifier; what it signs names it by the hash of its key")
+	}
+	if err := pki.CheckCA(crt); err != nil {
+		notes = append(notes, fmt.Sprintf("cauase and its agent will not trust it: %v", err))
 	}
 	if _, err := pki.KeyTypeOf(crt.PublicKey); err != nil {
 		notes = append(notes, fmt.Sprintf("the next CA key will be %s: none is made like this one, %s",
@@ -181,8 +188,8 @@ func (in CAImport) check(now time.Time, crt *x509.Certificate) (notes []string, 
 	return notes, nil
 }
 
-// unfitness says why a certificate should not be that of a CA. The rules are caucase's, but for
-// the last.
+// unfitness says why a certificate should not be that of a CA. The first rules, until that of the key
+// usage, are caucase's.
 func unfitness(crt *x509.Certificate) string {
 	critical := slices.ContainsFunc(crt.Extensions, func(e pkix.Extension) bool {
 		return e.Critical && e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19})
@@ -195,19 +202,17 @@ func unfitness(crt *x509.Certificate) string {
 		return "its basic constraints are not critical"
 	case crt.KeyUsage&usage != usage:
 		return "its key usage does not include signing certificates and revocation lists"
+	case !bytes.Equal(crt.RawIssuer, crt.RawSubject):
+		return "it is not self-signed, and clients trust no other"
 	case badlySelfSigned(crt):
 		return "its signature is not that of its own key"
+	case len(crt.UnhandledCriticalExtensions) > 0:
+		return fmt.Sprintf("it has a critical extension that verifiers do not know: %s", crt.UnhandledCriticalExtensions[0])
 	}
 	return ""
 }
 
-// badlySelfSigned tells whether a certificate claims to be self-signed and is not. An old hash
-// does not count: nobody relies on this signature.
+// badlySelfSigned tells whether a certificate claims to be self-signed and is not.
 func badlySelfSigned(crt *x509.Certificate) bool {
-	if !bytes.Equal(crt.RawIssuer, crt.RawSubject) {
-		return false
-	}
-	var insecure x509.InsecureAlgorithmError
-	err := crt.CheckSignature(crt.SignatureAlgorithm, crt.RawTBSCertificate, crt.Signature)
-	return err != nil && !errors.As(err, &insecure)
+	return bytes.Equal(crt.RawIssuer, crt.RawSubject) && pki.CheckSelfSignature(crt) != nil
 }

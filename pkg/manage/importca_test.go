@@ -211,7 +211,10 @@ func TestWhatMayBeACA(t *testing.T) {
 		"path length":    {makeCA(t, key, func(c *x509.Certificate) { c.MaxPathLen = 3 }), "", ""},
 		"no path length": {makeCA(t, key, func(c *x509.Certificate) { c.MaxPathLen = -1 }), "", ""},
 		"more usage":     {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageDigitalSignature }), "", ""},
-		"intermediate":   {intermediate(), "", ""},
+		"intermediate":   {intermediate(), "not self-signed", ""},
+		"unknown critical extension": {makeCA(t, key, func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+		}), "1.2.3", ""},
 		"RSA 2560":       {makeCA(t, must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2560)), nil), "", ""},
 		"not a CA":       {makeCA(t, key, func(c *x509.Certificate) { c.IsCA = false }), "basic constraints", ""},
 		"no constraints": {makeCA(t, key, func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = false, false }), "basic constraints", ""},
@@ -247,6 +250,33 @@ func TestWhatMayBeACA(t *testing.T) {
 				empty(t, st)
 			}
 		})
+	}
+}
+
+// Hosts do not follow from one subject to another: the clients of such an authority would be lost.
+func TestImportCAsOfTwoSubjects(t *testing.T) {
+	older := makeCA(t, newKey(t), nil)
+	younger := makeCA(t, newKey(t), func(c *x509.Certificate) {
+		c.Subject, c.NotBefore = pkix.Name{CommonName: "Another"}, importTime.Add(-day)
+	})
+	st := newStore(t)
+	in := CAImport{Authority: store.Services, Pairs: []KeyPair{younger.pair(), older.pair()}}
+	if _, err := ImportCAs(t.Context(), st, importTime, in); !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "subject") {
+		t.Error(err)
+	}
+	empty(t, st)
+	in.AllowUnfit = true
+	if done, err := ImportCAs(t.Context(), st, importTime, in); err != nil || len(done.Notes) != 1 {
+		t.Errorf("%q, %v", done.Notes, err)
+	}
+}
+
+// What is insisted on may be of no use to our own clients, and whoever insists is told so.
+func TestImportTellsWhatClientsRefuse(t *testing.T) {
+	noUse := makeCA(t, newKey(t), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign })
+	done := must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{noUse.pair()}, AllowUnfit: true}))
+	if !strings.Contains(strings.Join(done.Notes, "\n"), "will not trust it: CA certificate may not sign") {
+		t.Errorf("%q", done.Notes)
 	}
 }
 

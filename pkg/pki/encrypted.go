@@ -103,13 +103,20 @@ func checkEncryption(der []byte) error {
 }
 
 func errUnknownEncryption() error {
-	return refusef("private key", "encrypted in a way that is not known: PKCS #8 with PBES2, PBKDF2 or scrypt, AES or 3DES in CBC mode is")
+	return refusef("private key", "encrypted in a way that is not known: PKCS #8 with PBES2, PBKDF2 of SHA-1 or SHA-256 or scrypt, AES or 3DES in CBC mode is")
 }
 
 // An algorithm is an AlgorithmIdentifier (RFC 5280 4.1.1.2).
 type algorithm struct {
 	OID    asn1.ObjectIdentifier
 	Params asn1.RawValue `asn1:"optional"`
+}
+
+// isKnownPRF tells whether the library can stretch a passphrase with it: HMAC with SHA-1, which is meant
+// when none is named, or SHA-256.
+func (a algorithm) isKnownPRF() bool {
+	return len(a.OID) == 0 || a.OID.Equal(asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 7}) ||
+		a.OID.Equal(asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9})
 }
 
 func (a algorithm) checkKDF() error {
@@ -121,7 +128,7 @@ func (a algorithm) checkKDF() error {
 			KeyLength  int       `asn1:"optional"`
 			PRF        algorithm `asn1:"optional"`
 		}
-		if _, err := asn1.Unmarshal(a.Params.FullBytes, &p); err != nil {
+		if _, err := asn1.Unmarshal(a.Params.FullBytes, &p); err != nil || !p.PRF.isKnownPRF() {
 			return errUnknownEncryption()
 		}
 		if p.Iterations < 1 || p.Iterations > maxIterations {

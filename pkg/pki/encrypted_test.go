@@ -70,10 +70,19 @@ func TestCostOfPassphrases(t *testing.T) {
 		t.Errorf("32767 times: %v", err)
 	}
 	for iterations, want := range map[int64]error{maxIterations: nil, maxIterations + 1: ErrInvalid, 0: ErrInvalid, -1: ErrInvalid} {
-		a := algorithm{OID: []int{1, 2, 840, 113549, 1, 5, 12}}
+		a := algorithm{OID: []int{1, 2, 840, 113549, 1, 5, 12}} // PBKDF2
 		a.Params.FullBytes = derSequence(t, derBytes("salt"), derInteger(iterations))
 		if err := a.checkKDF(); !errors.Is(err, want) {
 			t.Errorf("%d times: %v", iterations, err)
+		}
+	}
+	// A hash that is not known must not look like a wrong passphrase.
+	for prf, want := range map[byte]error{7: nil, 9: nil, 11: ErrInvalid} {
+		oid := []byte{6, 8, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 2, prf} // hmacWithSHA1, …SHA256, …SHA512
+		a := algorithm{OID: []int{1, 2, 840, 113549, 1, 5, 12}}
+		a.Params.FullBytes = derSequence(t, derBytes("salt"), derInteger(1000), derSequence(t, oid))
+		if err := a.checkKDF(); !errors.Is(err, want) {
+			t.Errorf("hash %d: %v", prf, err)
 		}
 	}
 	for _, p := range [][3]int64{{1 << 30, 8, 1}, {3, 8, 1}, {0, 8, 1}, {2, 1 << 40, 1}, {2, 8, 65}, {16384, 0, 1}, {16384, 8, 0}} {
