@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	urfave "github.com/urfave/cli/v2"
+
 	"cauase/pkg/dump"
 	"cauase/pkg/manage"
 	"cauase/pkg/pki"
@@ -163,6 +165,7 @@ func TestRestoreCommandRefuses(t *testing.T) {
 		"validity of nothing":   {append(fresh, "--user-crt-validity", "0", backup, key, csr, crt), "--user-crt-validity"},
 		"validity of ages":      {append(fresh, "--user-crt-validity", "1e9", backup, key, csr, crt), "--user-crt-validity"},
 		"database in use":       {[]string{"restore", "--db", d.db, backup, key, csr, crt}, "into an empty database"},
+		"database without name": {[]string{"restore", "--db", "", backup, key, csr, crt}, "is empty"},
 		"database nowhere":      {[]string{"restore", "--db", d.path("no/db"), backup, key, csr, crt}, "no such file"},
 		"log of a lost one":     {[]string{"restore", "--db", d.path("lost-wal.sqlite"), backup, key, csr, crt}, "-wal is left of"},
 		"index of a lost one":   {[]string{"restore", "--db", d.path("lost-shm.sqlite"), backup, key, csr, crt}, "-shm is left of"},
@@ -177,6 +180,19 @@ func TestRestoreCommandRefuses(t *testing.T) {
 		if after := files(t, d.dir); strings.Join(after, " ") != strings.Join(before, " ") {
 			t.Fatalf("%s: %q, then %q", name, before, after)
 		}
+	}
+}
+
+// A database that somebody else has made meanwhile is not replaced.
+func TestFillNewReplacesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db.sqlite")
+	c := urfave.NewContext(nil, nil, &urfave.Context{Context: t.Context()})
+	err := fillNew(c, flagDB, path, func(store.Store) error { return os.WriteFile(path, []byte("theirs"), 0o600) })
+	if !errors.Is(err, store.ErrExists) {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "theirs" || len(files(t, filepath.Dir(path))) != 1 {
+		t.Errorf("%q %v, %q", data, err, files(t, filepath.Dir(path)))
 	}
 }
 

@@ -27,7 +27,7 @@ func fillDatabase(c *urfave.Context, fill func(store.Store) error) error {
 // fillNamed does so with the database that flag names.
 func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) error {
 	dsn := c.String(flag)
-	if !strings.Contains(dsn, "://") && len(missing(dsn)) > 0 {
+	if dsn != "" && !strings.Contains(dsn, "://") && len(missing(dsn)) > 0 {
 		return fillNew(c, flag, dsn, fill)
 	}
 	db, err := sqlstore.Open(c.Context, dsn, sqlstore.Options{})

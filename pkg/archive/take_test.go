@@ -130,6 +130,10 @@ func TestRecipients(t *testing.T) {
 	if n, x, err := list(); n != 1 || err != nil || len(x) != 1 || x[0].Subject != "CN=x" || x[0].Why == "" {
 		t.Errorf("%d users, %v, %v", n, x, err)
 	}
+	w.archive("@daily", nil).look(ctx)
+	if !w.said("a user cannot decrypt the backup") || !w.said("CN=x") {
+		t.Errorf("who is left out is not said: %s", w.log)
+	}
 	w.clock.Set(first.NotBefore.Add(-1))
 	if n, _, err := list(); n != 1 || err != nil { // the one that had expired
 		t.Errorf("%d users, %v; one from the future does not count", n, err)

@@ -1,12 +1,14 @@
 package manage
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"strings"
 	"testing"
 
 	"cauase/pkg/pki"
@@ -88,6 +90,33 @@ func TestDrillFindsErrors(t *testing.T) {
 	}
 	drilled, err := Drill(t.Context(), newStore(t), s.clock, sealRows(t, s.key, rows), nil, func(Proof) {})
 	if !errors.Is(err, ErrDrillFindings) || drilled.Errors == 0 || len(drilled.Findings) == 0 || len(drilled.Proofs) != 1 {
+		t.Errorf("%+v %v", drilled, err)
+	}
+}
+
+// A forgetful store holds less than what was put into it.
+type forgetful struct{ store.Store }
+
+func (f forgetful) View(ctx context.Context, fn func(store.Reader) error) error {
+	return f.Store.View(ctx, func(r store.Reader) error { return fn(forgetfulReader{r}) })
+}
+
+type forgetfulReader struct{ store.Reader }
+
+func (f forgetfulReader) Rows(ctx context.Context, fn func(store.Row) error) error {
+	return f.Reader.Rows(ctx, func(row store.Row) error {
+		if _, ok := row.(store.Certificate); ok {
+			return nil
+		}
+		return fn(row)
+	})
+}
+
+// What a database gives away is compared with the backup.
+func TestDrillCompares(t *testing.T) {
+	s := newSite(t)
+	drilled, err := Drill(t.Context(), forgetful{newStore(t)}, s.clock, sealedFile(s.backup(), s.key), nil, func(Proof) {})
+	if err == nil || !strings.Contains(err.Error(), "holds something else than the backup") || len(drilled.Proofs) != 0 {
 		t.Errorf("%+v %v", drilled, err)
 	}
 }
