@@ -33,6 +33,7 @@ type cutter struct {
 	server   string
 	decide   func() fate // asked at each commit
 	late     time.Duration
+	arrived  atomic.Int64 // what was late
 	cuts     [fateNumber]atomic.Int64
 
 	mu    sync.Mutex
@@ -178,6 +179,9 @@ func (p *pair) meet(f fate, batch []byte) error {
 		time.Sleep(p.c.late)
 	}
 	_, err := p.server.Write(batch)
+	if f == cutLate {
+		p.c.arrived.Add(1)
+	}
 	if f == cutDuring || f == cutLate {
 		_ = p.server.Close() // it still hears what was said
 		return errCut

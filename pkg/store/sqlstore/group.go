@@ -223,10 +223,14 @@ func (w *groupWriter) run(ctx context.Context, j *job) error {
 	if j.err == nil {
 		j.err = h.failed // a savepoint that has failed cannot be kept
 	}
-	if j.err != nil {
-		return w.s.undo(ctx, j.err)
+	if j.err == nil {
+		err := w.s.keep(ctx)
+		if err == nil || errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		j.err = err // of what was put off
 	}
-	return w.s.keep(ctx)
+	return w.s.undo(ctx, j.err)
 }
 
 // fail ends a job that has not run.

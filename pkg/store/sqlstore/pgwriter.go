@@ -67,11 +67,13 @@ func (w *pgWriter) save(context.Context) error {
 	return nil
 }
 
-func (w *pgWriter) keep(context.Context) error {
-	if w.saved {
-		w.push(statement{query: "RELEASE SAVEPOINT job"})
+// keep sends what still waits: should it fail, that has to be now, as long as the savepoint is this job's.
+func (w *pgWriter) keep(ctx context.Context) error {
+	if !w.saved {
+		return nil
 	}
-	return nil
+	w.push(statement{query: "RELEASE SAVEPOINT job"})
+	return w.flush(ctx)
 }
 
 // undo drops what the server has not heard of. What it has heard of goes with the savepoint, or with
@@ -145,6 +147,12 @@ func (w *pgWriter) down() error   { return w.refused() }
 // commit sends what has waited, the mark and COMMIT. Only three answers say for sure what has
 // happened: the one to COMMIT itself, an error that left the connection alive, and the mark.
 func (w *pgWriter) commit(ctx context.Context) error {
+	if !w.entered() {
+		// All of it would travel at once, and might arrive when a lookup has found nothing.
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
+	}
 	w.number++
 	number := w.number
 	w.push(statement{query: insertMark, args: []any{w.instance, number}})

@@ -50,7 +50,8 @@ type readSession interface {
 type writeSession interface {
 	session
 	// save opens a savepoint, keep closes it and undo takes back what happened since, because of
-	// cause. An error of theirs ends the transaction.
+	// cause. An error of theirs ends the transaction, except for one of keep that is not
+	// store.ErrUnavailable: the savepoint is then there to be undone.
 	save(ctx context.Context) error
 	keep(ctx context.Context) error
 	undo(ctx context.Context, cause error) error

@@ -1,0 +1,96 @@
+package sqlstore
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/store"
+)
+
+// What is put off may fail when another job runs already: it takes back the job that wrote it, which is
+// told, and no other.
+func TestPutOffFails(t *testing.T) {
+	server := postgres(t)
+	dsn := server.NewDatabase(t)
+	db := mustOpen(t, dsn)
+	server.ExecIn(t, database(t, dsn), `
+		CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			IF NEW.detail = 'b' THEN RAISE EXCEPTION 'injected' USING ERRCODE = '23514'; END IF;
+			RETURN NEW;
+		END $$;
+		CREATE TRIGGER fault BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION fault()`)
+	ctx := t.Context()
+	names := []string{"a", "b", "c", "d"}
+	errs := make([]error, len(names))
+	var running sync.WaitGroup
+	queued := false
+	err := db.Update(ctx, func(store.Tx) error { // all that queues meanwhile is one group
+		if queued {
+			return nil // it is run again
+		}
+		queued = true
+		for i, name := range names {
+			running.Go(func() {
+				errs[i] = db.Update(ctx, func(tx store.Tx) error {
+					if _, err := tx.AddCounter(ctx, store.Users, name, 1); err != nil {
+						return err
+					}
+					return tx.AppendAudit(ctx, audit.Entry{Detail: name})
+				})
+			})
+			for len(db.writer.jobs) <= i {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	})
+	running.Wait()
+	if err != nil {
+		t.Error(err)
+	}
+	for i, name := range names {
+		there := server.Query(t, database(t, dsn), "SELECT count(*) FROM counter WHERE name = '"+name+"'") == "1"
+		if want := name != "b"; there != want || (errs[i] == nil) != want {
+			t.Errorf("%s: error %v, there: %v", name, errs[i], there)
+		}
+	}
+}
+
+// A transaction that needs no answer before its end, and that the network delivers when it was given up long
+// ago, must not be there twice.
+func TestCommitArrivesLate(t *testing.T) {
+	t.Parallel()
+	server := postgres(t)
+	dsn := server.NewDatabase(t)
+	var commits atomic.Int64
+	c := newCutter(t, server.Address(), func() fate {
+		if commits.Add(1) == 2 {
+			return cutLate
+		}
+		return arrives
+	})
+	c.late = 3 * time.Second
+	db := mustOpen(t, c.through(dsn)+"&statement_timeout=500ms&idle_in_transaction_session_timeout=1s")
+	for range 2 {
+		err := db.Update(t.Context(), func(tx store.Tx) error { return tx.AppendAudit(t.Context(), audit.Entry{}) })
+		if err != nil && !errors.Is(err, store.ErrUncertain) {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	for c.arrived.Load() == 0 {
+		runtime.Gosched()
+	}
+	waits(t, server, "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+database(t, dsn)+"' AND application_name = 'cauased'", "0")
+	if n := server.Query(t, database(t, dsn), "SELECT count(*) FROM audit_log"); n != "2" {
+		t.Errorf("%s entries, want 2", n)
+	}
+}
