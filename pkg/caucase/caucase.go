@@ -23,7 +23,7 @@ var ErrNotCaucase = errors.New("not what caucase writes")
 // services after a day.
 const (
 	maxStatement = 64 << 20 // bytes of one statement of a dump
-	maxValue     = 32 << 20 // bytes of one value
+	maxValue     = 16 << 20 // bytes of one value; caucase takes requests of 10 MiB, and a row of ours holds this much
 	maxTotal     = 2 << 30  // bytes of all values
 	maxRows      = 20_000_000
 )

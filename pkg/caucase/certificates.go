@@ -1,7 +1,6 @@
 package caucase
 
 import (
-	"bytes"
 	"cmp"
 	"crypto"
 	"crypto/sha256"
@@ -44,11 +43,15 @@ func (a *authority) convertCAs(lastCA *int64) error {
 	for i := range a.cas {
 		*lastCA++
 		a.cas[i].ID = *lastCA
+		switch other, taken := a.caKeys[string(a.cas[i].KeyID)]; {
+		case other == a.prefix:
+			return fmt.Errorf("%w: two certificates in %sca have the same key", ErrNotCaucase, a.prefix)
+		case taken: // a service would be a user
+			return fmt.Errorf("%w: %sca and %sca have the same key", ErrNotCaucase, other, a.prefix)
+		}
+		a.caKeys[string(a.cas[i].KeyID)] = a.prefix
 		if i == 0 {
 			continue
-		}
-		if bytes.Equal(a.cas[i].KeyID, a.cas[i-1].KeyID) {
-			return fmt.Errorf("%w: two certificates in %sca have the same key", ErrNotCaucase, a.prefix)
 		}
 		// Caucase makes these anew at each request, ours are kept.
 		link, err := envelope.SignLink(a.cas[i-1].key, a.cas[i-1].Certificate, a.cas[i].Certificate)
@@ -172,7 +175,14 @@ func (a *authority) guessRenewals() {
 		}
 		named[name] = true
 	}
-	for i := len(a.issued) - 1; i >= 0 && requests > a.tables.counter[store.CounterReceivedCSR]; i-- {
+	counted, known := a.tables.counter[store.CounterReceivedCSR]
+	if a.received = max(counted, int64(len(a.requests))); !known {
+		// With none counted, the next request could be approved without asking.
+		if a.received = requests; requests > 0 {
+			a.note("%s: %scounter has no %s, which is set to %d", a.name, a.prefix, store.CounterReceivedCSR, requests)
+		}
+	}
+	for i := len(a.issued) - 1; i >= 0 && requests > a.received; i-- {
 		if a.issued[i].Method != store.Renewed {
 			renewed(&a.issued[i])
 			requests--
@@ -220,6 +230,10 @@ func (a *authority) certificate(row crtRow) (store.Certificate, error) {
 		keyID = crt.SubjectKeyId
 	}
 	method, by := a.method(crt)
+	csr, sum := row.csr, digest(row.csr)
+	if sum == nil {
+		csr = nil
+	}
 	return store.Certificate{
 		Authority: a.name,
 		ID:        row.id,
@@ -233,8 +247,8 @@ func (a *authority) certificate(row crtRow) (store.Certificate, error) {
 		IssuedAt:  crt.NotBefore.Add(backdate),
 		IssuedBy:  by.String(),
 		Method:    method,
-		CSR:       row.csr,
-		CSRDigest: digest(row.csr),
+		CSR:       csr,
+		CSRDigest: sum,
 		DER:       crt.Raw,
 	}, nil
 }

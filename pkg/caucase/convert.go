@@ -22,7 +22,8 @@ type conversion struct {
 	rows   []store.Row
 	report Report
 	bad    []BadRow
-	err    error // of what cannot be left out
+	err    error             // of what cannot be left out
+	caKeys map[string]string // prefix of the authority, by key identifier of a CA
 }
 
 // Rows returns what a store is to be filled with, in the order that Load takes. What waits for a
@@ -55,7 +56,7 @@ func (d *Database) convert(now time.Time) *conversion {
 	if d.converted != nil && d.converted.now.Equal(now) {
 		return d.converted
 	}
-	c := &conversion{now: now}
+	c := &conversion{now: now, caKeys: map[string]string{}}
 	d.converted = c
 	if d.Empty() {
 		c.err = fmt.Errorf("%w: the database is empty, it has never been used", ErrNotCaucase)
@@ -123,9 +124,10 @@ func (c *conversion) assemble(parts []*authority) {
 type authority struct {
 	*conversion
 	*tables
-	name   store.Authority
-	report AuthorityReport
-	keys   map[string][]byte // key identifier of what was issued, by serial
+	name     store.Authority
+	report   AuthorityReport
+	keys     map[string][]byte // key identifier of what was issued, by serial
+	received int64             // requests there have been
 
 	cas      []generation // oldest first
 	requests []store.Request
@@ -262,6 +264,9 @@ func (a *authority) convertCounters() error {
 			return fmt.Errorf("%w: %scounter: %s is %d", ErrNotCaucase, a.prefix, name, value)
 		}
 		counters[name] = value
+	}
+	if a.received > 0 {
+		counters[store.CounterReceivedCSR] = a.received
 	}
 	for i, row := range a.crl {
 		number, err := listNumber(row.crl)

@@ -46,6 +46,11 @@ func (c *checker) ca(v store.CA) []problem {
 			problems = append(problems, wrong("it has the key identifier of CA %d", older.row.ID))
 		}
 	}
+	for ref, other := range c.cas {
+		if ref.authority != v.Authority && bytes.Equal(other.row.KeyID, v.KeyID) {
+			problems = append(problems, wrong("it has the key identifier of a CA of %s: what one issues is good for the other", ref.authority))
+		}
+	}
 	if n := len(before); n > 0 && v.CreatedAt.Before(before[n-1].row.CreatedAt) {
 		problems = append(problems, odd("it is older than CA %d, which was stored before", before[n-1].row.ID))
 	}

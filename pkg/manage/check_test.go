@@ -151,6 +151,12 @@ func TestCheckFinds(t *testing.T) {
 		return link
 	}
 	newest, before := cas[len(cas)-1], cas[len(cas)-2]
+	var usersCA store.CA
+	for _, row := range good {
+		if v, ok := row.(store.CA); ok && v.Authority == store.Users {
+			usersCA = v
+		}
+	}
 	for _, test := range []struct {
 		name   string
 		change func([]store.Row) []store.Row
@@ -168,6 +174,7 @@ func TestCheckFinds(t *testing.T) {
 			v.Certificate, v.Key, v.KeyID, v.NotBefore, v.NotAfter = before.Certificate, before.Key, before.KeyID, before.NotBefore, before.NotAfter
 			return last(v)
 		}), "error: ca cas <ca>: it has the key identifier of CA "},
+		{"CA of users, too", change(func(v *store.CA) bool { v.KeyID = usersCA.KeyID; return last(v) }), "error: ca cas <ca>: it has the key identifier of a CA of cau"},
 		{"CA from the future", change(func(v *store.CA) bool { v.CreatedAt = now.Add(100 * day); return last(v) }), "warning: ca cas <ca>: the time when it was made lies in the future"},
 		{"CAs not in the order of age", change(func(v *store.CA) bool { v.CreatedAt = before.CreatedAt.Add(-1000 * day); return last(v) }), "warning: ca cas <ca>: it is older than CA"},
 		{"no link", change(func(v *store.CA) bool { v.Link = nil; return last(v) }), "does not vouch for it"},

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"database/sql"
+	"encoding/asn1"
 	"errors"
 	"io"
 	"math/big"
@@ -216,5 +221,98 @@ func TestImportIsRecorded(t *testing.T) {
 	want := "cas: 1 CA certificates, 1 pending requests, 5 issued certificates, 3 revocations"
 	if err != nil || len(told) != 3 || !slices.Contains(told, want) {
 		t.Errorf("%v %q", err, told)
+	}
+}
+
+// altered is the database after somebody has had a hand in it.
+func (l leftBehind) altered(statement string) *caucase.Database {
+	l.t.Helper()
+	r := must[*gzip.Reader](l.t)(gzip.NewReader(bytes.NewReader(l.read("caucase.sqlite.gz"))))
+	path := filepath.Join(l.t.TempDir(), "caucase.sqlite")
+	if err := os.WriteFile(path, must[[]byte](l.t)(io.ReadAll(r)), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	db := must[*sql.DB](l.t)(sql.Open("sqlite", path))
+	must[sql.Result](l.t)(db.ExecContext(l.t.Context(), statement))
+	if err := db.Close(); err != nil {
+		l.t.Fatal(err)
+	}
+	return must[*caucase.Database](l.t)(caucasedb.Read(l.t.Context(), path))
+}
+
+// Without a count of requests the next one to come would be a user's.
+func TestLostCountApprovesNobody(t *testing.T) {
+	for name, statement := range map[string]string{
+		"none":    "DELETE FROM caucounter",
+		"too low": "UPDATE caucounter SET value = 0 WHERE name = 'received_csr'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, ctx := caucaseOf(t, "0.9.17"), t.Context()
+			st := newStore(t)
+			must[caucase.Report](t)(ImportCaucase(ctx, st, l.now, l.altered(statement), nil))
+			users := openAuthority(t, st, clock.NewFake(l.now.Add(time.Minute)), store.Users)
+			id := must[int64](t)(users.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "stranger").PEM))
+			if _, err := users.Certificate(ctx, id); !errors.Is(err, ca.ErrNotFound) {
+				t.Errorf("a stranger became a user: %v", err)
+			}
+			if findings, _ := check(t, st, l.now); len(findings) > 0 {
+				t.Errorf("%s", strings.Join(findings, "\n"))
+			}
+		})
+	}
+}
+
+// Whatever CA users and services shared, each service would be a user.
+func TestImportCaucaseOfOneCA(t *testing.T) {
+	l, st := caucaseOf(t, "0.9.17"), newStore(t)
+	db := l.altered("DELETE FROM cascrt; DELETE FROM casca; INSERT INTO casca SELECT * FROM cauca")
+	if _, err := ImportCaucase(t.Context(), st, l.now, db, nil); !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), "same key") {
+		t.Error(err)
+	}
+	empty(t, st)
+}
+
+// Nothing is kept as a request that is none.
+func TestImportCaucaseWithoutRequests(t *testing.T) {
+	l, st := caucaseOf(t, "0.9.17"), newStore(t)
+	must[caucase.Report](t)(ImportCaucase(t.Context(), st, l.now, l.altered("UPDATE cascrt SET csr = 'lost' WHERE crt IS NOT NULL"), nil))
+	if findings, _ := check(t, st, l.now); len(findings) > 0 {
+		t.Errorf("%s", strings.Join(findings, "\n"))
+	}
+}
+
+// Caucase certifies keys that we know nothing of. They have come over, and are as they should be.
+func TestCheckUnknownKeys(t *testing.T) {
+	l := caucaseOf(t, "0.9.17")
+	web, _ := l.holder("web")
+	unknown := func(der []byte) []byte { // the algorithm of the key is not rsaEncryption any more
+		return bytes.Replace(der, []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"), []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x63"), 1)
+	}
+	var signer crypto.Signer
+	rows := change(func(v *store.CA) bool {
+		if v.Authority == store.Services {
+			signer = must[any](t)(x509.ParsePKCS8PrivateKey(v.Key)).(crypto.Signer)
+		}
+		return signer != nil
+	})(rowsOf(t, l.imported()))
+	rows = change(func(v *store.Certificate) bool {
+		if v.Serial.Cmp(web.SerialNumber) != 0 {
+			return false
+		}
+		tbs := unknown(web.RawTBSCertificate)
+		sum := sha256.Sum256(tbs)
+		signature := must[[]byte](t)(signer.Sign(rand.Reader, sum[:], crypto.SHA256))
+		v.DER = must[[]byte](t)(asn1.Marshal(struct {
+			TBS       asn1.RawValue
+			Algorithm pkix.AlgorithmIdentifier
+			Signature asn1.BitString
+		}{asn1.RawValue{FullBytes: tbs}, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue},
+			asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}}))
+		return true
+	})(rows)
+	st := newStore(t)
+	load(t, st, rows)
+	if findings, _ := check(t, st, l.now); len(findings) > 0 {
+		t.Errorf("%s", strings.Join(findings, "\n"))
 	}
 }
