@@ -91,14 +91,15 @@ func (a *Archive) Run(ctx context.Context) {
 func (a *Archive) pause() time.Duration {
 	next := a.next()
 	if next.IsZero() {
-		return min(firstPoll, a.cfg.Poll) // the first user need not wait for the first backup
+		// The first user need not wait for the first backup, and another daemon may die.
+		return min(shortPoll, a.cfg.Poll)
 	}
 	return min(max(next.Sub(a.cfg.Clock.Now()), minPause), a.cfg.Poll)
 }
 
 const (
 	minPause  = 100 * time.Millisecond
-	firstPoll = 5 * time.Second
+	shortPoll = 5 * time.Second
 )
 
 // look takes a backup if one is due, and remembers how that went.

@@ -97,3 +97,27 @@ func TestIssuanceGoesOn(t *testing.T) {
 		t.Errorf("%d recipients: the snapshot is not of one moment", b.Recipients)
 	}
 }
+
+// While another daemon takes the backup that is due, it is not asked for ten times a second.
+func TestOthersAreWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", pki.KeyECDSAP256)
+	a := w.archive("@every 24h", nil)
+	a.look(t.Context())
+	w.clock.Advance(25 * time.Hour)
+	err := w.store.Update(t.Context(), func(tx store.Tx) error {
+		return putSetting(t.Context(), tx, store.SettingBackupClaim, claim{"other", "other:/b", w.clock.Now().Add(claimLife)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.look(t.Context())
+	if got := a.pause(); got != shortPoll {
+		t.Errorf("looks again after %v", got)
+	}
+	w.clock.Advance(2 * claimLife)
+	a.look(t.Context())
+	if got := a.pause(); len(names(t, w.dir)) != 2 || got != a.cfg.Poll {
+		t.Errorf("%d backups, looks again after %v", len(names(t, w.dir)), got)
+	}
+}

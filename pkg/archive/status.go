@@ -25,6 +25,7 @@ type state struct {
 	base     time.Time // when the last backup was taken, by whichever daemon; zero if not known
 	files    []found   // in our directory, when it was last looked at
 	noUser   bool
+	others   bool      // another daemon is taking the backup that is due
 	saidAt   time.Time // when that was last logged
 	failure  error     // of our last attempt, nil when there was a good one since, by whichever daemon
 	failedAt time.Time
@@ -74,7 +75,7 @@ func (a *Archive) next() time.Time {
 	switch s := &a.state; {
 	case s.tries > 0:
 		return a.retryAt()
-	case s.noUser || s.base.IsZero():
+	case s.noUser || s.others || s.base.IsZero():
 		return time.Time{}
 	default:
 		return a.dueAfter(s.base)
@@ -101,7 +102,7 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, log := &a.state, a.cfg.Log
-	s.noUser = errors.Is(err, ErrNoUser)
+	s.noUser, s.others = errors.Is(err, ErrNoUser), false
 	switch {
 	case b != nil:
 		s.base, s.failure, s.tries = b.At, nil, 0
@@ -122,7 +123,7 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 			}
 		}
 	case err == nil, errors.Is(err, errClaimed), errors.Is(err, errNotDue), errors.Is(err, errLost), errors.Is(err, ErrBusy):
-		if err != nil {
+		if s.others = err != nil; s.others {
 			log.DebugContext(ctx, "no backup: "+err.Error())
 		}
 	default:
