@@ -67,6 +67,8 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	switch scheme, _, found := strings.Cut(dsn, "://"); {
 	case dsn == "":
 		return nil, errors.New("the name of the database is empty")
+	case IsURL(dsn) && !wellFormed(dsn):
+		return nil, errors.New("the address of a PostgreSQL database is a URL, such as postgres://USER@HOST/DATABASE")
 	case IsURL(dsn):
 		open = openPostgres
 	case found:

@@ -67,6 +67,11 @@ func parsePostgres(dsn string) (*pgConfig, error) {
 	if err != nil {
 		return nil, parseError(dsn, err)
 	}
+	for _, host := range hosts(conn) {
+		if strings.Contains(host, "@") && host[0] != '@' && host[0] != '/' { // an abstract socket, or one in a folder
+			return nil, errGarbled // the end of a password, which messages would show
+		}
+	}
 	c := &pgConfig{dsn: dsn, conn: conn, maxReaders: maxReaders, bound: statementTimeout + answerMargin}
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectTimeout
@@ -112,7 +117,18 @@ func parseError(dsn string, err error) error {
 			return errors.New(text)
 		}
 	}
-	return errors.New("its URL cannot be understood; special characters in a password have to be escaped, such as %40 for @")
+	return errGarbled
+}
+
+var errGarbled = errors.New("its URL cannot be understood; special characters in a password have to be escaped, such as %40 for @")
+
+// hosts lists where a configuration may connect to.
+func hosts(conn *pgx.ConnConfig) []string {
+	all := []string{conn.Host}
+	for _, f := range conn.Fallbacks {
+		all = append(all, f.Host)
+	}
+	return all
 }
 
 // pgDuration reads a time as PostgreSQL writes it, such as 10s, 1min or 500 for milliseconds, and

@@ -57,6 +57,9 @@ func refuse(t *testing.T, dsn, want string, is error) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("error of several lines: %v", err)
 	}
+	if strings.Contains(err.Error(), "secret-word") {
+		t.Errorf("the error shows the password: %v", err)
+	}
 	if u, e := url.Parse(dsn); e == nil {
 		if password, set := u.User.Password(); set && strings.Contains(err.Error(), password) {
 			t.Errorf("the error shows the password: %v", err)
@@ -98,6 +101,9 @@ func TestPostgresOpenRefuses(t *testing.T) {
 	refuse(t, with(t, dsn, "no_such_setting", "1"), "no_such_setting", nil)
 	refuse(t, "postgres://u:secret-word@[::1/d", "cannot be understood", nil)
 	refuse(t, "postgres://u:secret-word%zz@h/d", "cannot be understood", nil)
+	refuse(t, "postgres://u:se@secret-word@127.0.0.1:1/d", "cannot be understood", nil)
+	refuse(t, "host=127.0.0.1 dbname=d password=secret-word", "is a URL", nil)
+	refuse(t, "postgres:u:secret-word@127.0.0.1:1/d", "is a URL", nil)
 	refuse(t, "postgres://u:secret-word@127.0.0.1:1/d", "refused", store.ErrUnavailable)
 
 	silent := listenSilently(t)
@@ -107,6 +113,9 @@ func TestPostgresOpenRefuses(t *testing.T) {
 func TestRedact(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"/var/lib/a.sqlite":                         "/var/lib/a.sqlite",
+		"/var/lib/user=me/a b.sqlite":               "/var/lib/user=me/a b.sqlite",
+		"host=h dbname=d password=a://b":            "…",
+		"postgres:u:p@h/d":                          "…",
 		"postgres://u:p@h:1/d":                      "postgres://u@h:1/d",
 		"postgresql://u:p%40x@h,i/d?sslmode=q":      "postgresql://u@h,i/d?sslmode=q",
 		"postgres://h/d?user=u&password=p&sslkey=k": "postgres://h/d?sslkey=k&user=u",

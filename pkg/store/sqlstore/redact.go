@@ -5,10 +5,25 @@ import (
 	"strings"
 )
 
-// IsURL tells whether dsn is the address of a database server, not the path of a file.
+// IsURL tells whether dsn is the address of a database server, not the path of a file. It is so, too, for
+// addresses that Open does not take, such as libpq's "host=db1 password=…": nobody means a file by that.
 func IsURL(dsn string) bool {
-	scheme, _, found := strings.Cut(dsn, "://")
-	return found && (scheme == "postgres" || scheme == "postgresql")
+	if scheme, _, found := strings.Cut(dsn, ":"); found && (scheme == "postgres" || scheme == "postgresql") {
+		return true
+	}
+	for word := range strings.FieldsSeq(dsn) {
+		switch name, _, found := strings.Cut(word, "="); {
+		case !found:
+		case name == "host", name == "hostaddr", name == "dbname", name == "user", name == "password", name == "service":
+			return true
+		}
+	}
+	return false
+}
+
+// wellFormed tells whether an address has the one form that Open takes.
+func wellFormed(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }
 
 // Redact returns dsn as it may be shown: a path as it is, a URL without its secrets, or without
@@ -16,6 +31,9 @@ func IsURL(dsn string) bool {
 func Redact(dsn string) string {
 	if !IsURL(dsn) {
 		return dsn
+	}
+	if !wellFormed(dsn) {
+		return "…"
 	}
 	scheme, _, _ := strings.Cut(dsn, "://")
 	u, err := url.Parse(dsn)
