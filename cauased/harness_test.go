@@ -181,3 +181,14 @@ type fixed struct{}
 func (fixed) Now() time.Time { return testTime() }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// TestMain makes the tests independent of the environment they are started in, in which somebody may
+// have a daemon of their own.
+func TestMain(m *testing.M) {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "CAUASED_") {
+			_ = os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
