@@ -21,6 +21,10 @@ import (
 
 const flagSkipBadRows = "skip-bad-rows"
 
+func skipBadRowsFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: flagSkipBadRows, Usage: "leave out what caucase has taken and cannot be used, and say so"}
+}
+
 // importCaucaseCommand takes over a caucase.
 func importCaucaseCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
@@ -38,7 +42,7 @@ func importCaucaseCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(),
-			&urfave.BoolFlag{Name: flagSkipBadRows, Usage: "leave out what cannot be used, and say so"},
+			skipBadRowsFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print what came over as a JSON object"},
 		},
 		Action: func(c *urfave.Context) error {

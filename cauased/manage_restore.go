@@ -37,7 +37,9 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			"when it was taken, and fills an empty database with it. That user gives KEY up: its certificate is\n" +
 			"revoked, and one for the key of CSR, with the same name, is written to CRT, which must not be there\n" +
 			"yet. Everything happens or nothing. Stop the daemon, if there is one left.\n\n" +
-			"With --" + flagDryRun + ", BACKUP is read to its end, verified and counted; nothing is written.\n\n" +
+			"With --" + flagDryRun + ", BACKUP is read to its end, verified and counted; nothing is written.\n" +
+			"What caucase has taken and cannot be used here, such as the request of an RSA key of 1024 bits, is\n" +
+			"refused by its name, or left out with --" + flagSkipBadRows + "; never a CA.\n\n" +
 			"Anybody who has a user's certificate can encrypt to it: compare the fingerprints of the CA\n" +
 			"certificates, which are printed, with those that your hosts know.\n\n" +
 			"Example:\n" +
@@ -50,6 +52,7 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			passphraseFlag("`FILE` with the passphrase of KEY in its first line, if KEY is encrypted (default: ask)"),
 			&urfave.Float64Flag{Name: flagUserValidity, EnvVars: env(flagUserValidity), DefaultText: "that of the old one",
 				Usage: "`DAYS` the new certificate is valid"},
+			skipBadRowsFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print what was restored as a JSON object"},
 		},
 		Action: func(c *urfave.Context) error {
@@ -87,7 +90,8 @@ func sealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
 	if err != nil {
 		return manage.Sealed{}, err
 	}
-	return manage.Sealed{Open: func() (io.ReadCloser, error) { return os.Open(path) }, Key: key}, nil
+	open := func() (io.ReadCloser, error) { return os.Open(path) }
+	return manage.Sealed{Open: open, Key: key, SkipBadRows: c.Bool(flagSkipBadRows)}, nil
 }
 
 // explain adds to an error about a backup what can be done.
@@ -98,6 +102,8 @@ func explain(err error, c *urfave.Context) error {
 		return nil
 	case errors.Is(err, backup.ErrNotRecipient):
 		return cli.WithHint(fmt.Errorf("%s: %w", path, err), "cauase-key-id --backup %s lists the keys that do", path)
+	case errors.As(err, new(*caucase.BadRowsError)):
+		return cli.WithHint(fmt.Errorf("%s: %w", path, err), "--%s leaves them out: whoever sent them has to ask again", flagSkipBadRows)
 	case errors.Is(err, backup.ErrNotBackup), errors.Is(err, manage.ErrContent), errors.Is(err, caucase.ErrNotCaucase):
 		return fmt.Errorf("%s: %w", path, err)
 	case errors.Is(err, backup.ErrDamaged), errors.Is(err, dump.ErrInvalid), errors.Is(err, ca.ErrDamaged):

@@ -25,6 +25,8 @@ type Sealed struct {
 	// Open begins to read the backup. It is called again when a transaction has to start over.
 	Open func() (io.ReadCloser, error)
 	Key  crypto.Signer
+	// SkipBadRows leaves out of a backup of caucase what cannot be used, see [caucase.Database].
+	SkipBadRows bool
 }
 
 // Formats of what is in a backup.
@@ -78,6 +80,7 @@ func (s Sealed) open() (_ *opened, err error) {
 		if o.theirs, err = caucase.ReadDump(in); err != nil {
 			return nil, err
 		}
+		o.theirs.SkipBadRows = s.SkipBadRows
 		// To the last HMAC, which is not there if the end was cut off.
 		if n, err := io.Copy(io.Discard, in); err != nil || n > 0 {
 			return nil, errors.Join(err, ifAny(n))

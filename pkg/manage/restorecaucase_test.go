@@ -1,9 +1,11 @@
 package manage
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +14,9 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/backup"
 	"cauase/pkg/ca"
+	"cauase/pkg/caucase"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -83,5 +87,32 @@ func TestRestoreCaucase(t *testing.T) {
 				t.Errorf("drill: %v", err)
 			}
 		})
+	}
+}
+
+// Anybody could send caucase a request that we do not take. That must not make its backups worthless.
+func TestRestoreCaucaseWithBadRows(t *testing.T) {
+	l := caucaseOf(t, "0.9.17")
+	_, key := l.holder("alice")
+	clear := must[[]byte](t)(io.ReadAll(must[*backup.Reader](t)(backup.Open(bytes.NewReader(l.read("backup.sql.caucased")), key))))
+	bad := []byte("INSERT INTO \"cascrt\" VALUES(7,NULL,NULL,'no request',NULL);\x00COMMIT;\x00")
+	in := Restoration{Backup: seal(t, key, bytes.Replace(clear, []byte("COMMIT;\x00"), bad, 1)), Request: requestFor(t, newKey(t), "x.example")}
+
+	st, clk := newStore(t), clock.NewFake(l.now.Add(time.Hour))
+	var rows *caucase.BadRowsError
+	if _, err := Restore(t.Context(), st, clk, in); !errors.As(err, &rows) {
+		t.Fatal(err)
+	}
+	empty(t, st)
+	in.Backup.SkipBadRows = true
+	restored, err := Restore(t.Context(), st, clk, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(restored.Notes, "\n"); !strings.Contains(notes, "left out: cascrt row") || !strings.Contains(notes, "id 7") {
+		t.Errorf("%q", notes)
+	}
+	if _, err := Drill(t.Context(), newStore(t), clk, in.Backup, nil, func(Proof) {}); err != nil {
+		t.Error(err)
 	}
 }
