@@ -23,6 +23,14 @@ import (
 // thousand a second, without a pause, it takes three and a half years to come so far.
 const crlJump = 1 << 40
 
+// restoredAt is the least number after a restore at now. One backup may be restored again and again, and
+// hosts have seen lists of each time: whichever is the later one must begin behind those of the earlier,
+// of which the backup knows nothing. As each second has 2^30 numbers, it does so even behind a database
+// that has jumped ahead, unless it follows within minutes.
+func restoredAt(now time.Time) int64 {
+	return min(max(now.Unix(), 0), 1<<32) << 30
+}
+
 // maxRestored is how far the numbers may come in a restore: beyond what can be imported, and with room for
 // a store to go on counting.
 const maxRestored = 5 << 60
@@ -81,7 +89,7 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 		return Restored{}, err
 	}
 	done := Restored{Contents: contents}
-	if done.CRLNumbers, err = jump(ctx, tx); err != nil {
+	if done.CRLNumbers, err = jump(ctx, tx, now); err != nil {
 		return done, err
 	}
 	if err := archive.Forget(ctx, tx); err != nil {
@@ -149,7 +157,7 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 }
 
 // jump numbers the next revocation lists of every authority ahead of all that may have been published.
-func jump(ctx context.Context, tx store.Tx) ([]Number, error) {
+func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 	var numbers []Number
 	for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
 		switch cas, err := tx.CAs(ctx, name); {
@@ -165,7 +173,7 @@ func jump(ctx context.Context, tx store.Tx) ([]Number, error) {
 		if was < 0 || was > maxRestored-crlJump {
 			return nil, fmt.Errorf("%w: the number of the revocation lists of %s is %d", ca.ErrDamaged, name, was)
 		}
-		number, err := tx.AddCounter(ctx, name, store.CounterCRLNumber, crlJump)
+		number, err := tx.AddCounter(ctx, name, store.CounterCRLNumber, max(crlJump, restoredAt(now)-was))
 		if err != nil {
 			return nil, err
 		}
