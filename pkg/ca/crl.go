@@ -50,11 +50,11 @@ type crlOf struct {
 
 // revokedEntries are the encoded entries of the lists, kept from one list to the next.
 type revokedEntries struct {
-	der     []byte
-	count   int
-	lastSeq int64 // of the newest revocation among them
-	pruned  int64 // value of store.CounterPruned when they were read
-	loaded  bool
+	der    []byte
+	count  int
+	newest store.Revocation
+	pruned int64 // value of store.CounterPruned when they were read
+	loaded bool
 }
 
 // A List is one or more revocation lists, ready to be served.
@@ -403,7 +403,8 @@ func (a *Authority) crlTemplate(row store.CRL, g generation, entries []byte) pki
 const revocationPage = 10_000
 
 // readEntries returns the entries with what was revoked since they were last read. They are
-// read anew when old ones have been pruned. The caller holds crls.mu.
+// read anew when old ones have been pruned, or when the newest is not there any more: a server that died may
+// have shown what its successor never heard of. The caller holds crls.mu.
 func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEntries, error) {
 	pruned, err := r.Counter(ctx, a.cfg.Name, store.CounterPruned)
 	if err != nil {
@@ -414,20 +415,31 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 		next = revokedEntries{pruned: pruned, loaded: true}
 	}
 	for {
-		page, err := r.Revocations(ctx, a.cfg.Name, next.lastSeq, revocationPage)
+		page, err := r.Revocations(ctx, a.cfg.Name, max(next.newest.Seq-1, 0), revocationPage)
 		if err != nil {
 			return revokedEntries{}, err
+		}
+		last := len(page) < revocationPage
+		if next.count > 0 {
+			if len(page) == 0 || !sameRevocation(page[0], next.newest) {
+				next = revokedEntries{pruned: pruned, loaded: true}
+				continue
+			}
+			page = page[1:]
 		}
 		for _, rev := range page {
 			if next.der, err = pki.AppendRevoked(next.der, rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
 				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.cfg.Name, err)
 			}
-			next.lastSeq = rev.Seq
+			next.newest = rev
 			next.count++
 		}
-		if len(page) < revocationPage {
-			break
+		if last {
+			return next, nil
 		}
 	}
-	return next, nil
+}
+
+func sameRevocation(a, b store.Revocation) bool {
+	return a.Seq == b.Seq && a.Serial.Cmp(b.Serial) == 0 && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
 }

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -206,6 +207,68 @@ func TestRefresh(t *testing.T) {
 	w.clock.Advance(-2 * span) // so that b does not make one
 	if changed, err := b.Refresh(w.ctx); !changed || err != nil || len(b.cas.Load().list) != 2 {
 		t.Errorf("after a rollover: %v, %v, %d CA certificates", changed, err, len(b.cas.Load().list))
+	}
+}
+
+// A revocation that was seen, and that the database has lost in a failover, is in no list from then on, and
+// hides no other.
+func TestRevocationLost(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	revoke := func(serial int64) {
+		t.Helper()
+		if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke(7)
+	revoke(8)
+	w.crl(a)
+	if err := w.store.Update(w.ctx, func(tx store.Tx) error {
+		_, err := tx.PruneRevocations(w.ctx, store.Services, w.clock.Now().Add(100*span), 10) // without saying so
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	revoke(9)
+	entries := w.crl(a).RevokedCertificateEntries
+	if len(entries) != 1 || entries[0].SerialNumber.Int64() != 9 {
+		t.Errorf("the list has %v", entries)
+	}
+}
+
+// What another daemon has done to the CA certificates counts in the next operation, also if it is under way.
+func TestManySignWithTheLatestCA(t *testing.T) {
+	for _, name := range []string{"sign", "renew"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a := w.open(config(store.Services))
+			crt, key := w.enrol(a, "host")
+			old := a.cas.Load().list[0]
+			id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "another"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.store.Update(w.ctx, func(tx store.Tx) error { return a.eraseKey(w.ctx, tx, w.clock.Now(), old, "test") }); err != nil {
+				t.Fatal(err)
+			}
+			var made *x509.Certificate
+			if name == "sign" {
+				if err := a.Sign(w.ctx, alice, id, nil); err != nil {
+					t.Fatal(err)
+				}
+				made = w.fetch(a, id)
+			} else {
+				pem, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				made = w.parse(pem)
+			}
+			if string(made.AuthorityKeyId) == string(old.crt.SubjectKeyId) {
+				t.Error("a CA has signed whose key is erased")
+			}
+		})
 	}
 }
 

@@ -207,6 +207,8 @@ func (c *pgConfig) setup(t target) string {
 	for _, s := range settings {
 		fmt.Fprintf(&b, "SELECT set_config(%s, %s, false);", literal(s[0]), literal(s[1]))
 	}
+	// Only a warning says that a commit is on no standby.
+	b.WriteString(`SELECT set_config('client_min_messages', 'warning', false);`)
 	b.WriteString("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean")
 	return b.String()
 }

@@ -39,7 +39,7 @@ func TestCommitWithoutStandby(t *testing.T) {
 			t.Parallel()
 			server := pgtest.Start(t, pgtest.Options{})
 			dsn := server.NewDatabase(t)
-			db := mustOpen(t, with(t, dsn, "statement_timeout", "1s"))
+			db := mustOpen(t, with(t, with(t, dsn, "statement_timeout", "1s"), "client_min_messages", "error"))
 			if err := revoke(t.Context(), db, 1, ""); err != nil {
 				t.Fatal(err)
 			}
