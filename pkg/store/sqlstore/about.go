@@ -15,7 +15,16 @@ const (
 	postgresVersion = `SELECT 'PostgreSQL ' || current_setting('server_version')`
 	postgresBytes   = `
 		SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
-		WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'`
+		WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'`
+
+	// What acts by itself when rows change: we have none of it.
+	sqliteActors   = `SELECT type || ' ' || name || ' on ' || tbl_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name`
+	postgresActors = `
+		SELECT 'trigger ' || tgname || ' on ' || relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+		WHERE relnamespace = quote_ident(current_schema())::regnamespace AND NOT tgisinternal
+		UNION ALL
+		SELECT 'rule ' || rulename || ' on ' || relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+		WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r' ORDER BY 1`
 
 	layout = `SELECT max(version_id) FROM goose_db_version`
 )
@@ -47,10 +56,20 @@ func (db *DB) Integrity(ctx context.Context) (problems []string, err error) {
 		problems = nil
 		h := r.(reader).handle
 		h.s.unhurried()
+		actors := postgresActors
 		if db.dialect.name == "sqlite" {
+			actors = sqliteActors
 			if err := sqliteIntegrity(ctx, h, &problems); err != nil {
 				return err
 			}
+		}
+		err := h.each(ctx, func(row scanner) error {
+			name, err := scalar[string](row)
+			problems = append(problems, "there is a "+name+", which cauase has not made: it may change or remove what is written")
+			return err
+		}, actors)
+		if err != nil {
+			return err
 		}
 		// The next revocation would get a seq that is taken, or was.
 		return h.each(ctx, func(row scanner) error {

@@ -120,6 +120,7 @@ func TestRedact(t *testing.T) {
 		"postgresql://u:p%40x@h,i/d?sslmode=q":      "postgresql://u@h,i/d?sslmode=q",
 		"postgres://h/d?user=u&password=p&sslkey=k": "postgres://h/d?sslkey=k&user=u",
 		"postgres://h/d?sslpassword=p&passfile=f":   "postgres://h/d?passfile=f",
+		"postgres://h/d?search_path=a%20b%2Bc+d":    "postgres://h/d?search_path=a%20b%2Bc%2Bd",
 		"postgres://u:p@h/d#f":                      "postgres://u@h/d",
 		"postgres://u:p@[::1/d":                     "postgres://…",
 		"postgres://u:p%zz@h/d":                     "postgres://…",
@@ -273,6 +274,12 @@ func TestPostgresSchemas(t *testing.T) {
 	}
 	group.Wait()
 	for path, db := range dbs {
+		if d, err := db.Describe(t.Context()); err != nil || d.Bytes == 0 {
+			t.Errorf("%s: %+v, %v", path, d, err)
+		}
+		if problems, err := db.Integrity(t.Context()); err != nil || len(problems) > 0 {
+			t.Errorf("%s: %v, %v", path, problems, err)
+		}
 		if there := checkPairs(t, db); len(there) != 40 || !there[int64(len(path))] {
 			t.Errorf("%s: %d", path, len(there))
 		}

@@ -44,7 +44,7 @@ func Redact(dsn string) string {
 	if _, set := u.User.Password(); set {
 		u.User = url.User(u.User.Username())
 	}
-	q, err := url.ParseQuery(u.RawQuery)
+	q, err := url.ParseQuery(strings.ReplaceAll(u.RawQuery, "+", "%2B")) // which is no space here, unlike in forms
 	if err != nil {
 		return scheme + "://…"
 	}
@@ -53,6 +53,6 @@ func Redact(dsn string) string {
 			q.Del(name)
 		}
 	}
-	u.RawQuery, u.Fragment, u.RawFragment = q.Encode(), "", ""
+	u.RawQuery, u.Fragment, u.RawFragment = strings.ReplaceAll(q.Encode(), "+", "%20"), "", ""
 	return u.String()
 }
