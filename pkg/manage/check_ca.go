@@ -51,6 +51,10 @@ func (c *checker) ca(v store.CA) []problem {
 			problems = append(problems, wrong("it has the key identifier of a CA of %s: what one issues is good for the other", ref.authority))
 		}
 	}
+	if v.CreatedAt.Before(v.NotBefore.Add(-tolerance)) || v.CreatedAt.After(v.NotAfter) {
+		// By its age it is told which CA signs.
+		problems = append(problems, odd("it is said to have been made at %s, when it is not valid", v.CreatedAt.Format(time.RFC3339)))
+	}
 	if n := len(before); n > 0 && v.CreatedAt.Before(before[n-1].row.CreatedAt) {
 		problems = append(problems, odd("it is older than CA %d, which was stored before", before[n-1].row.ID))
 	}

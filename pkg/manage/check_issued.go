@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"cauase/pkg/dump"
 	"cauase/pkg/pki"
@@ -90,6 +91,15 @@ func (c *checker) certificate(v store.Certificate) []problem {
 	if pki.SubjectString(crt.RawSubject) != v.Subject || !slices.Equal(pki.SANStrings(crt.Extensions), v.SANs) {
 		add(wrong("it has other names than are shown"))
 	}
+	if v.ID <= 0 {
+		add(wrong("its id is not a positive number"))
+	}
+	if v.IssuedBy == "" {
+		add(wrong("it does not say who has issued it"))
+	}
+	if v.IssuedAt.Before(v.NotBefore.Add(-tolerance)) || v.IssuedAt.After(v.NotAfter) {
+		add(odd("it is said to have been issued at %s, when it is not valid", v.IssuedAt.Format(time.RFC3339)))
+	}
 	switch v.Method {
 	case store.Signed, store.AutoSigned, store.Renewed, store.Internal, store.TemplateSign:
 	default:
@@ -119,6 +129,9 @@ func issuedBy(crt *x509.Certificate, ca *caInfo) (problems []problem) {
 // answered compares a certificate with the request that it answers. The signature of the request
 // was verified when it came.
 func answered(v store.Certificate, crt *x509.Certificate) []problem {
+	if v.CSR == nil && v.CSRDigest != nil && v.Method != store.Internal {
+		return []problem{wrong("its request is gone")}
+	}
 	if v.CSR == nil {
 		return nil
 	}

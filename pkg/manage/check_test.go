@@ -175,6 +175,11 @@ func TestCheckFinds(t *testing.T) {
 			return last(v)
 		}), "error: ca cas <ca>: it has the key identifier of CA "},
 		{"CA of users, too", change(func(v *store.CA) bool { v.KeyID = usersCA.KeyID; return last(v) }), "error: ca cas <ca>: it has the key identifier of a CA of cau"},
+		{"CA from before its time", change(func(v *store.CA) bool { v.CreatedAt = v.NotBefore.Add(-2 * day); return last(v) }), "warning: ca cas <ca>: it is said to have been made at"},
+		{"certificate from before its time", change(func(v *store.Certificate) bool { v.IssuedAt = time.Unix(0, 0); return signed(v) }), "warning: certificate cas <crt>: it is said to have been issued at 1970"},
+		{"certificate of nobody", change(func(v *store.Certificate) bool { v.IssuedBy = ""; return signed(v) }), "error: certificate cas <crt>: it does not say who"},
+		{"certificate whose request is gone", change(func(v *store.Certificate) bool { v.CSR = nil; return signed(v) }), "error: certificate cas <crt>: its request is gone"},
+		{"certificate without an id", change(func(v *store.Certificate) bool { found := signed(v); v.ID = 0; return found }), "error: certificate cas 0: its id is not"},
 		{"CA from the future", change(func(v *store.CA) bool { v.CreatedAt = now.Add(100 * day); return last(v) }), "warning: ca cas <ca>: the time when it was made lies in the future"},
 		{"CAs not in the order of age", change(func(v *store.CA) bool { v.CreatedAt = before.CreatedAt.Add(-1000 * day); return last(v) }), "warning: ca cas <ca>: it is older than CA"},
 		{"no link", change(func(v *store.CA) bool { v.Link = nil; return last(v) }), "does not vouch for it"},

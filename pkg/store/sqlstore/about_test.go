@@ -30,6 +30,7 @@ func TestIntegrity(t *testing.T) {
 		{"a CA is missing", `DELETE FROM ca_certificate`, "a row of table crl refers to one of ca_certificate"},
 		{"seqs went back", `UPDATE revocation_seq SET last = 1`, "the last revocation of cas is 2, and 1 is said"},
 		{"seqs are missing", `DELETE FROM revocation_seq`, "the last revocation of cas is 2, and 0 is said"},
+		{"a trigger", `CREATE TRIGGER forget AFTER INSERT ON revocation BEGIN DELETE FROM revocation; END`, "trigger forget on revocation"},
 		{"an index lacks a row", `PRAGMA writable_schema = ON;
 			UPDATE sqlite_schema SET sql = replace(sql, 'reason = 1', 'reason = 4') WHERE name = 'revocation_compromise'`, "revocation_compromise"},
 	} {
