@@ -124,6 +124,21 @@ func TestRefusedCRLs(t *testing.T) {
 }
 
 // A CA that never ends, says so with the last second of the year 9999. Revocations cannot be kept longer.
+// A list made after a certificate has ended still has to name it (RFC 5280 3.3).
+func TestImportedRevocationsAreKept(t *testing.T) {
+	made := makeCA(t, newKey(t), nil)
+	st := importedCA(t, made)
+	pem := makeCRL(t, made, 1, nil, 5)
+	list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(pem))
+	must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", pem}}))
+	want := made.crt.NotAfter.Add(list.NextUpdate.Sub(list.ThisUpdate))
+	for _, row := range must[[]store.Row](t)(rowsIn(t, st)) {
+		if v, ok := row.(store.Revocation); ok && !v.KeepUntil.Equal(want) {
+			t.Errorf("kept until %s, want %s", v.KeepUntil, want)
+		}
+	}
+}
+
 func TestCAWithoutEnd(t *testing.T) {
 	ctx := t.Context()
 	made := makeCA(t, newKey(t), func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) })
