@@ -1,12 +1,17 @@
 package sqlstore
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
@@ -92,5 +97,69 @@ func TestCommitArrivesLate(t *testing.T) {
 	waits(t, server, "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+database(t, dsn)+"' AND application_name = 'cauased'", "0")
 	if n := server.Query(t, database(t, dsn), "SELECT count(*) FROM audit_log"); n != "2" {
 		t.Errorf("%s entries, want 2", n)
+	}
+}
+
+// A connection that is lost in the middle takes what was done on it along: all of it is done again, or none.
+func TestConnectionLostWithin(t *testing.T) {
+	t.Parallel()
+	server := postgres(t)
+	dsn := server.NewDatabase(t)
+	db := mustOpen(t, dsn)
+	if err := db.Ping(t.Context()); err != nil { // the connection is there, and not new
+		t.Fatal(err)
+	}
+	end := func() {
+		server.Exec(t, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '"+database(t, dsn)+"' AND application_name = 'cauased'")
+	}
+	runs := 0
+	err := db.Update(t.Context(), func(tx store.Tx) error {
+		runs++
+		for i, name := range []string{"first", "second"} {
+			if i == 1 && runs == 1 {
+				end()
+			}
+			if _, err := tx.AddCounter(t.Context(), store.Users, name, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || runs != 2 {
+		t.Errorf("Update: %v, after %d runs", err, runs)
+	}
+	if got := server.Query(t, database(t, dsn), "SELECT string_agg(value::text, ' ') FROM counter WHERE name IN ('first', 'second')"); got != "1 1" {
+		t.Errorf("the counters are %q", got)
+	}
+	err = db.View(t.Context(), func(r store.Reader) error {
+		if _, err := r.Counter(t.Context(), store.Users, "first"); err != nil {
+			return err
+		}
+		end()
+		_, err := r.Counter(t.Context(), store.Users, "second") // on another connection it would be of another snapshot
+		return err
+	})
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("View: %v", err)
+	}
+}
+
+// Only an error that leaves the connection alive says that nothing was committed.
+func TestCertain(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"refused by the server", &pgconn.PgError{SeverityUnlocalized: "ERROR", Code: "40001"}, true},
+		{"rolled back", fmt.Errorf("%w: the transaction was rolled back", store.ErrUnavailable), true},
+		{"the server process ends", &pgconn.PgError{SeverityUnlocalized: "FATAL", Code: "57P01"}, false},
+		{"the server crashes", &pgconn.PgError{SeverityUnlocalized: "PANIC", Code: "53100"}, false},
+		{"cut", io.ErrUnexpectedEOF, false},
+		{"no answer in time", context.DeadlineExceeded, false},
+	} {
+		if got := certain(test.err); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
 	}
 }
