@@ -100,6 +100,9 @@ func (a *authority) generation(row caRow) (generation, error) {
 	if err != nil {
 		return generation{}, errors.New("the key has no PKCS #8 form")
 	}
+	if err := pki.CheckCA(crt); err != nil {
+		a.note("%s: cauase and its agent will not trust the CA certificate that is valid until %s: %v", a.name, crt.NotAfter.Format(time.DateOnly), err)
+	}
 	pki.AsCA(crt, keyID) // caucase may have been told to take what is none
 	return generation{store.CA{
 		Authority:   a.name,

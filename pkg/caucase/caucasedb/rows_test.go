@@ -2,9 +2,11 @@ package caucasedb
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -270,6 +272,47 @@ func TestUnusableCAs(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// Caucase's clients go on with a CA that ours do not trust: that is told.
+func TestCAThatClientsRefuse(t *testing.T) {
+	path, now := unpack(t, "0.9.17"), madeAt(t, "0.9.17")
+	db, err := Read(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rowsOf(t, db, now) {
+		v, ok := row.(store.CA)
+		if !ok || v.Authority != store.Services {
+			continue
+		}
+		key, err := x509.ParsePKCS8PrivateKey(v.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crt, err := x509.ParseCertificate(v.Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crt.KeyUsage, crt.ExtraExtensions = x509.KeyUsageCertSign, nil
+		der, err := x509.CreateCertificate(rand.Reader, crt, crt, crt.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(t, path, fmt.Sprintf("UPDATE casca SET crt = X'%X'", pki.EncodeCertificatePEM(der)))
+	}
+	again, err := Read(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rowsOf(t, again, now)
+	if notes := strings.Join(again.Report().Notes, "\n"); !strings.Contains(notes, "cas: cauase and its agent will not trust") {
+		t.Errorf("%q", notes)
+	}
+	rowsOf(t, db, now)
+	if notes := db.Report().Notes; len(notes) > 0 {
+		t.Errorf("%q", notes)
 	}
 }
 
