@@ -271,6 +271,17 @@ func TestImportCAsOfTwoSubjects(t *testing.T) {
 	}
 }
 
+// An authority that has a CA takes no other, whatever key that has.
+func TestImportCAOnce(t *testing.T) {
+	st := newStore(t)
+	for _, want := range []error{nil, store.ErrExists} {
+		in := CAImport{Authority: store.Services, Pairs: []KeyPair{makeCA(t, newKey(t), nil).pair()}, AllowUnfit: true}
+		if _, err := ImportCAs(t.Context(), st, importTime, in); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}
+
 // What is insisted on may be of no use to our own clients, and whoever insists is told so.
 func TestImportTellsWhatClientsRefuse(t *testing.T) {
 	noUse := makeCA(t, newKey(t), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign })
