@@ -193,7 +193,8 @@ func (c *pgConfig) config(t target) *pgx.ConnConfig {
 }
 
 // setup is everything that a new connection needs, in one message. A commit that is not durable is
-// none: only who says so in the URL gets synchronous_commit=off.
+// none, nor one that waits for no standby where there is one to wait for: only who says so in the URL
+// gets synchronous_commit=off or local.
 func (c *pgConfig) setup(t target) string {
 	settings := append(pgSettings(t.reads), c.settings...)
 	if t.patient {
@@ -203,7 +204,7 @@ func (c *pgConfig) setup(t target) string {
 		}...)
 	}
 	var b strings.Builder
-	b.WriteString(`SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';`)
+	b.WriteString(`SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');`)
 	for _, s := range settings {
 		fmt.Fprintf(&b, "SELECT set_config(%s, %s, false);", literal(s[0]), literal(s[1]))
 	}

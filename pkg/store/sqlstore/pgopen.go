@@ -177,6 +177,10 @@ func warnOf(ctx context.Context, cfg *pgConfig, info serverInfo, opt Options) {
 		opt.Log.WarnContext(ctx, "the database may lose what it has acknowledged when its host crashes",
 			"fsync", info.fsync, "synchronous_commit", info.durable)
 	}
+	if info.durable == "local" {
+		opt.Log.WarnContext(ctx, "a failover may lose what the database has acknowledged: its address asks not to wait for standbys",
+			"synchronous_commit", info.durable)
+	}
 }
 
 // migratePostgres brings the layout up to date. A layout that is needs no privilege to be changed.

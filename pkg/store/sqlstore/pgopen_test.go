@@ -471,3 +471,33 @@ func TestPostgresWarnings(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a role or a database is set to, commits are durable and wait for standbys, unless the
+// address says otherwise.
+func TestCommitsAreDurable(t *testing.T) {
+	server := postgres(t)
+	for set, want := range map[string]string{"off": "on", "local": "on", "remote_apply": "remote_apply"} {
+		dsn := server.NewDatabase(t)
+		run(t, dsn, "ALTER DATABASE "+database(t, dsn)+" SET synchronous_commit = "+set)
+		if got := commitsOf(t, dsn); got != want {
+			t.Errorf("%s becomes %s, want %s", set, got, want)
+		}
+	}
+	dsn := server.NewDatabase(t)
+	if got := commitsOf(t, with(t, dsn, "synchronous_commit", "local")); got != "local" {
+		t.Errorf("the address says local, and it is %s", got)
+	}
+}
+
+// commitsOf is synchronous_commit as the session that writes has it.
+func commitsOf(t *testing.T, dsn string) (value string) {
+	t.Helper()
+	err := mustOpen(t, dsn).Update(t.Context(), func(s store.Tx) (err error) {
+		value, err = one(t.Context(), s.(tx).handle, scalar[string], `SELECT current_setting('synchronous_commit')`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
