@@ -100,7 +100,7 @@ func (a *Authority) revokeKey(ctx context.Context, tx store.Tx, now time.Time, a
 			Serial:    row.Serial,
 			KeyID:     keyID,
 			RevokedAt: now.Add(-a.crlBackdate()),
-			KeepUntil: row.NotAfter.Add(a.CRLLife()),
+			KeepUntil: later(row.NotAfter, now).Add(a.CRLLife()), // one that has expired shows in a list, too
 			Reason:    superseded,
 		})
 		if err != nil {

@@ -98,6 +98,16 @@ func TestReplaceRefuses(t *testing.T) {
 	if _, err := users.Replace(w.ctx, operator, old, request(t, csrNamed(t, newKey(t), "bob"))); err != nil {
 		t.Errorf("expired: %v", err)
 	}
+	err := w.store.View(w.ctx, func(r store.Reader) error {
+		rev, err := r.Revocation(w.ctx, store.Users, old.SerialNumber)
+		if err == nil && !rev.KeepUntil.After(w.clock.Now()) {
+			t.Errorf("revoked at %v and kept until %v", rev.RevokedAt, rev.KeepUntil)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // In a transaction of the caller's, everything happens with it or not at all.
