@@ -20,7 +20,10 @@ var bin string
 var postgres = pgtest.Shared(pgtest.Options{})
 
 // patience is how long anything is waited for, as machines that run tests are busy.
-const patience = time.Minute
+const patience = 3 * time.Minute
+
+// hung is how long nothing may take that waits for what is not there. How fast things are is logged: machines differ.
+const hung = 40 * time.Second
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
