@@ -44,7 +44,7 @@ func run(t *testing.T, dsn, sql string) {
 
 func refuse(t *testing.T, dsn, want string, is error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	db, err := Open(ctx, dsn, Options{})
 	if err == nil {
@@ -343,7 +343,7 @@ func TestPostgresStandby(t *testing.T) {
 	primary.Kill(t)
 	standby.Promote(t)
 	group.Wait()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for follower.Ping(ctx) != nil && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
