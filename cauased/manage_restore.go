@@ -115,7 +115,7 @@ func explain(err error, c *urfave.Context) error {
 	case errors.Is(err, ca.ErrKeyKept), errors.Is(err, ca.ErrConflict):
 		return cli.WithHint(fmt.Errorf("%s: %w", c.Args().Get(2), err), "KEY is given up by the restore: make a new key and a request for it, with cauase-rerequest")
 	case errors.Is(err, store.ErrExists):
-		return cli.WithHint(fmt.Errorf("--%s %s: %w", flagDB, sqlstore.Redact(c.String(flagDB)), err),
+		return cli.WithHint(fmt.Errorf("--%s: something is in %s already", flagDB, sqlstore.Redact(c.String(flagDB))),
 			"a backup is restored into an empty database, or a file that is not there yet; to look into the backup, use --%s", flagDryRun)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted: nothing was changed")

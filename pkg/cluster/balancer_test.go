@@ -19,17 +19,7 @@ import (
 // balance starts HAProxy at the site's netloc, as docs/scaling.md shows it.
 func (s *site) balance(t *testing.T) *daemon {
 	t.Helper()
-	haproxy, err := exec.LookPath("haproxy")
-	if err != nil {
-		haproxy, err = exec.LookPath("/usr/sbin/haproxy")
-	}
-	switch {
-	case err == nil:
-	case os.Getenv("CAUASE_REQUIRE_ALL") == "1":
-		t.Fatal("CAUASE_REQUIRE_ALL is set, but haproxy is not installed (apt-get install haproxy)")
-	default:
-		t.Skip("NOT TESTED: haproxy is not installed (apt-get install haproxy)")
-	}
+	haproxy := testkit.Need(t, "haproxy", "haproxy")
 	page, err := os.ReadFile("../../docs/scaling.md")
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit"
 )
 
 var importTime = time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
@@ -119,14 +120,7 @@ func TestReadKeyPairs(t *testing.T) {
 // openssl runs a command in a folder.
 func openssl(t testing.TB, dir string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		if os.Getenv("CAUASE_REQUIRE_ALL") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("SKIPPED: openssl is not installed")
-	}
-	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd := exec.CommandContext(t.Context(), testkit.Need(t, "openssl", "openssl"), args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("openssl %v: %v\n%s", args, err, out)

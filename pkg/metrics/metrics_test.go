@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cauase/pkg/testkit"
 )
 
 func scrape(t *testing.T, m *Metrics) string {
@@ -110,13 +112,7 @@ func TestAlertRulesNameOurMetrics(t *testing.T) {
 }
 
 func TestAlertRules(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("CAUASE_REQUIRE_ALL") != "" {
-			t.Fatal("promtool is needed: install prometheus")
-		}
-		t.Skip("SKIPPED: promtool is not installed, the alert rules are not evaluated")
-	}
+	promtool := testkit.Need(t, "promtool", "prometheus")
 	if out, err := exec.Command(promtool, "test", "rules", "testdata/alerts.yml").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net"
+	"os"
+	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -69,4 +71,23 @@ func free(first, count int) bool {
 		_ = l.Close()
 	}
 	return true
+}
+
+// requireAll is the environment variable that makes the absence of a program a failure.
+const requireAll = "CAUASE_REQUIRE_ALL"
+
+// Need finds a program, also where administrators have theirs, or skips the test, saying so, where it
+// may be missing.
+func Need(t testing.TB, name, debianPackage string) string {
+	t.Helper()
+	for _, candidate := range []string{name, "/usr/sbin/" + name} {
+		if path, err := exec.LookPath(candidate); err == nil {
+			return path
+		}
+	}
+	if os.Getenv(requireAll) == "1" {
+		t.Fatalf("%s is not installed, and %s is set (apt-get install %s)", name, requireAll, debianPackage)
+	}
+	t.Skipf("NOT TESTED: %s is not installed (apt-get install %s)", name, debianPackage)
+	return ""
 }
