@@ -36,7 +36,7 @@ func newRealShell(t *testing.T, spans rollover.Spans) (*shell, *ca.Authority) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	open := func(name store.Authority, host string) *ca.Authority {
+	open := func(name store.AuthorityName, host string) *ca.Authority {
 		a, err := ca.Open(ctx, db, clk, ca.Config{
 			Name: name, Netloc: "127.0.0.1:8009", Host: host, Spans: spans, KeyType: pki.KeyECDSAP256,
 			Backdate: time.Hour, MaxPending: 10, AutoApprove: 10,

@@ -121,7 +121,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 }
 
 func (d *daemon) openAuthorities(ctx context.Context) (err error) {
-	open := func(name store.Authority, of authorityConfig, host string) (*ca.Authority, error) {
+	open := func(name store.AuthorityName, of authorityConfig, host string) (*ca.Authority, error) {
 		a, err := ca.Open(ctx, d.store, d.clock, ca.Config{
 			Name:            name,
 			Netloc:          d.cfg.netloc.String(),

@@ -80,7 +80,7 @@ func large(b *testing.B, path string, n int) (store.Store, *ca.Authority) {
 		b.Fatal(err)
 	}
 	defer seed.Close()
-	for _, name := range []store.Authority{store.Users, store.Services} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services} {
 		a := benchAuthority(b, seed, name)
 		submit(b, a)
 	}
@@ -127,7 +127,7 @@ func many(rows []store.Row, n int) iter.Seq2[store.Row, error] {
 	}
 }
 
-func benchAuthority(b *testing.B, st store.Store, name store.Authority) *ca.Authority {
+func benchAuthority(b *testing.B, st store.Store, name store.AuthorityName) *ca.Authority {
 	b.Helper()
 	a, err := ca.Open(b.Context(), st, clock.System(), ca.Config{
 		Name: name, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},

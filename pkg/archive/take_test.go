@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,7 +202,7 @@ func TestFailingDisk(t *testing.T) {
 	// More than the buffer, so that there are several writes.
 	err := w.store.Update(t.Context(), func(tx store.Tx) error {
 		for i := range 3000 {
-			e := audit.NewEntry(epoch, "cau", audit.Actor{Kind: audit.Operator}, audit.Sign, fmt.Sprint(i))
+			e := audit.NewEntry(epoch, "cau", audit.Actor{Kind: audit.Operator}, audit.Sign, audit.RequestObject(int64(i)))
 			e.Detail = strings.Repeat("x", 1000)
 			if err := tx.AppendAudit(t.Context(), e); err != nil {
 				return err

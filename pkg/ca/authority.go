@@ -31,7 +31,7 @@ import (
 
 // Config is what makes one authority differ from another. Its values are those of cauased's flags.
 type Config struct {
-	Name   store.Authority
+	Name   store.AuthorityName
 	Netloc string // host[:port] under which verifiers reach the daemon; part of what is issued
 
 	// Host, for store.HTTPS only, is the one host that authority may name: a DNS name or an IP
@@ -55,7 +55,7 @@ type Config struct {
 
 	// Observe, when set, is told how each operation that changes something has ended. It must
 	// return at once.
-	Observe func(name store.Authority, action audit.Action, err error)
+	Observe func(name store.AuthorityName, action audit.Action, err error)
 
 	// Fit, when set, says why nothing may be made now: a clock that differs too much from those of
 	// other daemons on the same store would ruin what they have in common. It must return at once.
@@ -122,7 +122,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Au
 		cfg.Fit = func() error { return nil }
 	}
 	if cfg.Observe == nil {
-		cfg.Observe = func(store.Authority, audit.Action, error) {}
+		cfg.Observe = func(store.AuthorityName, audit.Action, error) {}
 	}
 	a := &Authority{store: st, clock: clk, cfg: cfg, log: cfg.Log.With("authority", string(cfg.Name))}
 	if err := a.lockAutoApprove(ctx); err != nil {
@@ -138,7 +138,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Au
 }
 
 // Name returns which authority this is.
-func (a *Authority) Name() store.Authority { return a.cfg.Name }
+func (a *Authority) Name() store.AuthorityName { return a.cfg.Name }
 
 // CRLLife is how long a revocation list is valid.
 func (a *Authority) CRLLife() time.Duration {
@@ -166,7 +166,9 @@ func (a *Authority) lockAutoApprove(ctx context.Context) error {
 		if err := tx.PutSetting(ctx, a.cfg.Name, store.SettingAutoApprove, value); err != nil {
 			return err
 		}
-		return tx.AppendAudit(ctx, a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.LockAuto, "count "+value))
+		e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.LockAuto, audit.Object{Kind: audit.KindSetting, ID: store.SettingAutoApprove})
+		e.Detail = "count " + value
+		return tx.AppendAudit(ctx, e)
 	})
 }
 
@@ -189,13 +191,13 @@ func (a *Authority) autoApprovals(ctx context.Context, r store.Reader) (count in
 func (a *Authority) observe(action audit.Action, err *error) { a.cfg.Observe(a.cfg.Name, action, *err) }
 
 // entry starts an audit entry about this authority.
-func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object string) audit.Entry {
+func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object audit.Object) audit.Entry {
 	return audit.NewEntry(now, string(a.cfg.Name), actor, action, object)
 }
 
 // refused records that an operation was refused to someone who has shown who they are, and
 // returns why. What strangers try is in the access log: here they could fill the disk.
-func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Actor, action audit.Action, object string, why error) error {
+func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Actor, action audit.Action, object audit.Object, why error) error {
 	if actor.Serial == nil || notRefused(why) {
 		return why
 	}
@@ -203,7 +205,7 @@ func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Acto
 	e.Result, e.Detail = audit.Refused, pki.EscapeText(why.Error())
 	err := a.store.Update(ctx, func(tx store.Tx) error { return tx.AppendAudit(ctx, e) })
 	if err != nil {
-		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor, "action", string(action), "object", object, "error", err)
+		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(action), "object", object.String(), "error", err)
 	}
 	return why
 }
@@ -220,7 +222,7 @@ func notRefused(why error) bool {
 
 // subject is the name of the authority's first CA certificate. Later ones copy it.
 func (a *Authority) subject() ([]byte, error) {
-	titles := map[store.Authority]string{
+	titles := map[store.AuthorityName]string{
 		store.Users:    "Caucase CAU at ",
 		store.Services: "Caucase CAS at ",
 		store.HTTPS:    "Caucased CA at ",

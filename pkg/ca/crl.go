@@ -364,7 +364,7 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 		}
 		set.add(g, row, a.renewCRLAt(row), der)
 	}
-	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.MakeCRL, fmt.Sprintf("crl %d", number))
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.MakeCRL, audit.CRLObject(number))
 	return set, tx.AppendAudit(ctx, e)
 }
 

@@ -199,7 +199,7 @@ func (a *Authority) eraseKey(ctx context.Context, tx store.Tx, now time.Time, g 
 	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCA, 1); err != nil {
 		return err
 	}
-	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, "ca "+hex.EncodeToString(g.crt.SubjectKeyId))
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, audit.CAObject(g.crt.SubjectKeyId))
 	e.Detail = why
 	return tx.AppendAudit(ctx, e)
 }
@@ -231,11 +231,11 @@ func (a *Authority) nextKeyType(ctx context.Context, g *generations) (pki.KeyTyp
 
 // SetNextKeyType chooses, on an operator's behalf, the type of the next CA key of an authority,
 // which is then kept until chosen otherwise. It takes no Authority: no daemon need run.
-func SetNextKeyType(ctx context.Context, st store.Store, clk clock.Clock, name store.Authority, keyType pki.KeyType) error {
+func SetNextKeyType(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, keyType pki.KeyType) error {
 	if _, err := pki.ParseKeyType(string(keyType)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	e := audit.NewEntry(clk.Now(), string(name), audit.Actor{Kind: audit.Operator}, audit.SetKeyType, "next ca")
+	e := audit.NewEntry(clk.Now(), string(name), audit.Actor{Kind: audit.Operator}, audit.SetKeyType, audit.Object{Kind: audit.KindSetting, ID: store.SettingNextKeyType})
 	e.Detail = string(keyType)
 	return st.Update(ctx, func(tx store.Tx) error {
 		if err := tx.PutSetting(ctx, name, store.SettingNextKeyType, string(keyType)); err != nil {
@@ -353,7 +353,7 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		return err
 	}
 	g.list = append(g.list, made)
-	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.CreateCA, "ca "+hex.EncodeToString(made.crt.SubjectKeyId))
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.CreateCA, audit.CAObject(made.crt.SubjectKeyId))
 	e.Detail = "valid until " + made.times.NotAfter.Format(time.RFC3339)
 	return tx.AppendAudit(ctx, e)
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"time"
 
@@ -101,7 +100,7 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 	if err := tx.AddCertificate(ctx, crt); err != nil {
 		return err
 	}
-	e := a.entry(now, actor, action, fmt.Sprintf("crt %d serial=%s", crt.ID, crt.Serial))
+	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial))
 	e.Detail = describe(crt.Subject, crt.SANs)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + crt.Renews.String()
@@ -137,7 +136,7 @@ func (a *Authority) Sign(ctx context.Context, actor audit.Actor, id int64, templ
 	now := a.clock.Now()
 	err = a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, template) })
 	if err != nil {
-		return a.refused(ctx, now, actor, audit.Sign, fmt.Sprintf("csr %d", id), err)
+		return a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
 	}
 	return nil
 }
@@ -202,8 +201,6 @@ func describe(subject string, sans []string) string {
 	}
 	return strings.TrimSpace(subject + " [" + strings.Join(sans, ", ") + "]")
 }
-
-func serialObject(serial *big.Int) string { return "crt serial=" + serial.String() }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

@@ -40,7 +40,7 @@ func (a *Authority) Renew(ctx context.Context, actor audit.Actor, e *envelope.En
 	}
 	crtPEM, err = a.renew(ctx, now, holder, old, []byte(renewal.RequestPEM))
 	if err != nil {
-		return nil, a.refused(ctx, now, holder, audit.Renew, serialObject(old.SerialNumber), err)
+		return nil, a.refused(ctx, now, holder, audit.Renew, audit.SerialObject(old.SerialNumber), err)
 	}
 	return crtPEM, nil
 }

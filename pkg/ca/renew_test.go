@@ -12,7 +12,7 @@ import (
 // A holder who lost the answer asks again; somebody who recorded the envelope gains nothing.
 func TestRenewalIsRepeatable(t *testing.T) {
 	w := newWorld(t)
-	for _, name := range []store.Authority{store.Users, store.Services} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services} {
 		a := w.open(config(name))
 		crt, key := w.enrol(a, "host")
 		e := renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host"))

@@ -58,7 +58,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 		})
 	})
 	if err != nil {
-		return nil, a.refused(ctx, now, actor, audit.Renew, serialObject(old.SerialNumber), err)
+		return nil, a.refused(ctx, now, actor, audit.Renew, audit.SerialObject(old.SerialNumber), err)
 	}
 	return pki.EncodeCertificatePEM(crt.DER), nil
 }

@@ -54,7 +54,7 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 	if id, err = newID(); err != nil {
 		return 0, false, err
 	}
-	object := fmt.Sprintf("csr %d", id)
+	object := audit.RequestObject(id)
 	received, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterReceivedCSR, 1)
 	if err != nil {
 		return 0, false, err
@@ -135,7 +135,7 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	for _, name := range [...]store.Authority{store.Users, store.Services} {
+	for _, name := range [...]store.AuthorityName{store.Users, store.Services} {
 		switch is, err := r.KeyCompromised(ctx, name, req.KeyID); {
 		case err != nil:
 			return err
@@ -194,7 +194,7 @@ func (a *Authority) Request(ctx context.Context, id int64) (csr []byte, err erro
 func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) (err error) {
 	defer a.observe(audit.Reject, &err)
 	now := a.clock.Now()
-	object := fmt.Sprintf("csr %d", id)
+	object := audit.RequestObject(id)
 	err = a.store.Update(ctx, func(tx store.Tx) error {
 		req, err := tx.Request(ctx, a.cfg.Name, id)
 		if err != nil {

@@ -33,7 +33,7 @@ func (a *Authority) RevokeByHolder(ctx context.Context, actor audit.Actor, e *en
 		return err
 	}
 	if err := a.revoke(ctx, now, actor, crt, rev.Reason); err != nil {
-		return a.refused(ctx, now, actor, audit.Revoke, serialObject(crt.SerialNumber), err)
+		return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(crt.SerialNumber), err)
 	}
 	return nil
 }
@@ -44,7 +44,7 @@ func (a *Authority) RevokeByUser(ctx context.Context, actor audit.Actor, rev env
 	now := a.clock.Now()
 	if rev.Serial != nil {
 		if err := a.revokeSerial(ctx, now, actor, rev.Serial, rev.Reason); err != nil {
-			return a.refused(ctx, now, actor, audit.Revoke, serialObject(rev.Serial), err)
+			return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(rev.Serial), err)
 		}
 		return nil
 	}
@@ -53,7 +53,7 @@ func (a *Authority) RevokeByUser(ctx context.Context, actor audit.Actor, rev env
 		return fmt.Errorf("%w: revoke_crt_pem: %w", ErrInvalid, err)
 	}
 	if err := a.revokeIssued(ctx, now, actor, crt, rev.Reason); err != nil {
-		return a.refused(ctx, now, actor, audit.Revoke, serialObject(crt.SerialNumber), err)
+		return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(crt.SerialNumber), err)
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Tim
 	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
 		return err
 	}
-	e := a.entry(now, actor, audit.Revoke, serialObject(rev.Serial))
+	e := a.entry(now, actor, audit.Revoke, audit.SerialObject(rev.Serial))
 	e.Detail = subject
 	if rev.Reason != 0 {
 		e.Detail += fmt.Sprintf(" reason=%d", rev.Reason)

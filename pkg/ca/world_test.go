@@ -65,7 +65,7 @@ func (w *world) restart() {
 	w.openStore()
 }
 
-func config(name store.Authority) Config {
+func config(name store.AuthorityName) Config {
 	cfg := Config{
 		Name: name, Netloc: "ca.example.org:8009",
 		Spans: rollover.Spans{Leaf: 93 * day, Life: 4}, KeyType: pki.KeyECDSAP256,

@@ -124,7 +124,7 @@ func (c *conversion) assemble(parts []*authority) {
 type authority struct {
 	*conversion
 	*tables
-	name     store.Authority
+	name     store.AuthorityName
 	report   AuthorityReport
 	keys     map[string][]byte // key identifier of what was issued, by serial
 	received int64             // requests there have been

@@ -17,7 +17,7 @@ type Report struct {
 
 // An AuthorityReport counts what comes over of one authority.
 type AuthorityReport struct {
-	Authority store.Authority
+	Authority store.AuthorityName
 	CAs       int
 	Links     int // by which CAs vouch for their successors, made anew
 	Pending   int

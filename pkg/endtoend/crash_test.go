@@ -435,7 +435,7 @@ func (c *crashTest) checkDatabase() {
 				logged[e.Action] = map[string]int{}
 			}
 			if e.Result == audit.OK {
-				logged[e.Action][e.Object]++
+				logged[e.Action][e.Object.String()]++
 			}
 			return nil
 		})

@@ -63,8 +63,8 @@ type bench struct {
 	store                  store.Store
 	users, services, https *ca.Authority
 
-	lists   map[store.Authority][][]byte // DER, of every moment
-	revoked map[string]bool              // serials
+	lists   map[store.AuthorityName][][]byte // DER, of every moment
+	revoked map[string]bool                  // serials
 }
 
 const benchHost = "ca.example.org"
@@ -79,8 +79,8 @@ func newBench(t *testing.T, keyType pki.KeyType) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	b := &bench{keyType: keyType, store: db, lists: map[store.Authority][][]byte{}, revoked: map[string]bool{}}
-	open := func(name store.Authority, host string, life int) *ca.Authority {
+	b := &bench{keyType: keyType, store: db, lists: map[store.AuthorityName][][]byte{}, revoked: map[string]bool{}}
+	open := func(name store.AuthorityName, host string, life int) *ca.Authority {
 		a, err := ca.Open(ctx, db, clock.System(), ca.Config{
 			Name: name, Netloc: benchHost + ":8009", Host: host,
 			Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: life}, KeyType: keyType,
@@ -281,7 +281,7 @@ func requests() []*x509.CertificateRequest {
 // leafKeys are made once: large RSA keys take long.
 var leafKeys sync.Map
 
-func leafKey(t *testing.T, a store.Authority, keyType pki.KeyType, i int) crypto.Signer {
+func leafKey(t *testing.T, a store.AuthorityName, keyType pki.KeyType, i int) crypto.Signer {
 	t.Helper()
 	made, _ := leafKeys.LoadOrStore(fmt.Sprint(a, keyType, i), sync.OnceValues(keyType.Generate))
 	key, err := made.(func() (crypto.Signer, error))()
@@ -294,7 +294,7 @@ func leafKey(t *testing.T, a store.Authority, keyType pki.KeyType, i int) crypto
 // judge lets each judge see everything in the store.
 func (b *bench) judge(t *testing.T, fired *firedLints) {
 	ctx := t.Context()
-	for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		var cas []store.CA
 		var issued []store.Certificate
 		err := b.store.View(ctx, func(r store.Reader) (err error) {

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +55,7 @@ func backedUp(t *testing.T, dir string) {
 	}
 	defer db.Close()
 	var users *ca.Authority
-	for _, name := range []store.Authority{store.Services, store.Users} {
+	for _, name := range []store.AuthorityName{store.Services, store.Users} {
 		users, err = ca.Open(ctx, db, clock.System(), ca.Config{
 			Name: name, Netloc: "ca.example", Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: 4}, KeyType: pki.KeyECDSAP256, AutoApprove: 1, MaxPending: 1,
 		})
@@ -69,7 +68,7 @@ func backedUp(t *testing.T, dir string) {
 	}
 	err = db.Update(ctx, func(tx store.Tx) error {
 		for i := range 5_000 {
-			e := audit.NewEntry(clock.System().Now(), "cau", audit.Actor{Kind: audit.Operator}, audit.MakeCRL, fmt.Sprintf("crl %d", i))
+			e := audit.NewEntry(clock.System().Now(), "cau", audit.Actor{Kind: audit.Operator}, audit.MakeCRL, audit.CRLObject(int64(i)))
 			if err := tx.AppendAudit(ctx, e); err != nil {
 				return err
 			}

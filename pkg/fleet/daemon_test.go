@@ -46,7 +46,7 @@ func (d *daemon) open() (err error) {
 	if d.db, err = sqlstore.Open(s.ctx, d.path(), sqlstore.Options{}); err != nil {
 		return err
 	}
-	authority := func(name store.Authority, spans rollover.Spans, host string, autoApprove int) (a *ca.Authority) {
+	authority := func(name store.AuthorityName, spans rollover.Spans, host string, autoApprove int) (a *ca.Authority) {
 		if err == nil {
 			a, err = ca.Open(s.ctx, d.db, s.clock, ca.Config{
 				Name: name, Netloc: netloc, Host: host, Spans: spans, KeyType: pki.KeyECDSAP256,
@@ -193,7 +193,7 @@ func (d *daemon) voucher(a *ca.Authority) server.Voucher {
 }
 
 // authority returns the one of this name.
-func (d *daemon) authority(name store.Authority) *ca.Authority {
+func (d *daemon) authority(name store.AuthorityName) *ca.Authority {
 	switch name {
 	case store.Users:
 		return d.users

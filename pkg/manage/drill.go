@@ -46,7 +46,7 @@ type drill struct {
 	store store.Store
 	clock clock.Clock
 	done  *Drilled
-	spans map[store.Authority]time.Duration
+	spans map[store.AuthorityName]time.Duration
 }
 
 // Drill restores a backup into st, which holds nothing and is thrown away afterwards, and has its
@@ -138,7 +138,7 @@ func (d *drill) check(ctx context.Context, progress Progress) (string, error) {
 const maxDrillSpan = 93 * 24 * time.Hour
 
 // exercise has an authority issue a certificate, renew it, revoke both and publish that.
-func (d *drill) exercise(ctx context.Context, name store.Authority) (string, error) {
+func (d *drill) exercise(ctx context.Context, name store.AuthorityName) (string, error) {
 	span := d.spans[name]
 	if span <= 0 {
 		return "", fmt.Errorf("there is no CA certificate of %s", name)

@@ -190,7 +190,7 @@ func TestImportedCaucaseRollsOver(t *testing.T) {
 	}
 }
 
-func openShort(t testing.TB, st store.Store, clk clock.Clock, name store.Authority, span time.Duration) *ca.Authority {
+func openShort(t testing.TB, st store.Store, clk clock.Clock, name store.AuthorityName, span time.Duration) *ca.Authority {
 	t.Helper()
 	return must[*ca.Authority](t)(ca.Open(t.Context(), st, clk, ca.Config{
 		Name: name, Netloc: "ca.example.org:8009", Spans: rollover.Spans{Leaf: span, Life: 4}, KeyType: pki.KeyECDSAP256, MaxPending: 100}))

@@ -60,8 +60,8 @@ type Restored struct {
 
 // A Number is one of an authority.
 type Number struct {
-	Authority store.Authority `json:"authority"`
-	Number    int64           `json:"number"`
+	Authority store.AuthorityName `json:"authority"`
+	Number    int64               `json:"number"`
 }
 
 // Restore fills a store that holds nothing, store.ErrExists otherwise, with what a backup holds. The
@@ -159,7 +159,7 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 // jump numbers the next revocation lists of every authority ahead of all that may have been published.
 func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 	var numbers []Number
-	for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		switch cas, err := tx.CAs(ctx, name); {
 		case err != nil:
 			return nil, err
@@ -202,7 +202,7 @@ func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock,
 // authority configures one that does what is asked of it at once, and leaves it to the daemon, which
 // knows the lifetimes that were chosen, to make CA certificates. Only when none is left that could sign,
 // which happens to old backups, it makes one.
-func authority(name store.Authority, span time.Duration) ca.Config {
+func authority(name store.AuthorityName, span time.Duration) ca.Config {
 	return ca.Config{
 		Name:       name,
 		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
@@ -222,7 +222,7 @@ func authority(name store.Authority, span time.Duration) ca.Config {
 const backdate = time.Minute
 
 func restoredEntry(now time.Time, operator audit.Actor, done Restored, from Sealed) audit.Entry {
-	e := audit.NewEntry(now, "", operator, audit.Restore, "backup "+done.Format)
+	e := audit.NewEntry(now, "", operator, audit.Restore, audit.Object{Kind: audit.KindBackup, ID: done.Format})
 	if done.Created != nil {
 		e.Detail = "of " + done.Created.UTC().Format(time.RFC3339) + ", "
 	}
@@ -245,11 +245,11 @@ func (r Restored) Lost(now time.Time) []string {
 			"copy the newest from a host, and give it to cauased manage import-crl before you start the daemon.",
 		"A CA certificate made after it is lost with its key. Hosts that have met it must be anchored anew.",
 	}
-	newest := map[store.Authority]time.Time{}
+	newest := map[store.AuthorityName]time.Time{}
 	for _, c := range r.CAs {
 		newest[c.Authority] = c.NotAfter
 	}
-	for _, name := range []store.Authority{store.Users, store.Services} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services} {
 		if ends, ok := newest[name]; ok && now.After(ends) {
 			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: a new one is made, and whoever trusts it must be anchored anew.", name))
 		}

@@ -44,14 +44,14 @@ func openStore(t testing.TB, path string) *sqlstore.DB {
 	return db
 }
 
-func spans(a store.Authority) rollover.Spans {
+func spans(a store.AuthorityName) rollover.Spans {
 	if a == store.HTTPS {
 		return rollover.Spans{Leaf: 93 * day, Life: 40}
 	}
 	return rollover.Spans{Leaf: 93 * day, Life: 4}
 }
 
-func openAuthority(t testing.TB, s store.Store, clk clock.Clock, name store.Authority) *ca.Authority {
+func openAuthority(t testing.TB, s store.Store, clk clock.Clock, name store.AuthorityName) *ca.Authority {
 	t.Helper()
 	cfg := ca.Config{Name: name, Netloc: "ca.example.org:8009", Spans: spans(name), KeyType: pki.KeyECDSAP256,
 		Backdate: time.Minute, Retention: 3000 * day, MaxPending: 100}
@@ -162,5 +162,5 @@ func load(t testing.TB, s store.Store, rows []store.Row) {
 }
 
 func entry() audit.Entry {
-	return audit.NewEntry(time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC), "", audit.Actor{Kind: audit.Operator}, audit.CopyDB, "database x")
+	return audit.NewEntry(time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC), "", audit.Actor{Kind: audit.Operator}, audit.CopyDB, audit.Object{Kind: audit.KindDatabase, ID: "x"})
 }

@@ -62,7 +62,7 @@ func newSite(t testing.TB, configure ...func(*Config)) *site {
 	}
 	t.Cleanup(func() { db.Close() })
 	s.store = db
-	open := func(name store.Authority, host string) *ca.Authority {
+	open := func(name store.AuthorityName, host string) *ca.Authority {
 		a, err := ca.Open(ctx, db, s.clk, ca.Config{
 			Name: name, Netloc: "127.0.0.1:8009", Host: host, KeyType: pki.KeyECDSAP256,
 			Spans: rollover.Spans{Leaf: testSpan, Life: 4}, Backdate: time.Minute, Retention: 30 * testDay,
