@@ -19,13 +19,14 @@ var mayImport = map[string][]string{
 	"audit":             {},
 	"backup":            {"pki"},
 	"clock":             {},
+	"durable":           {},
 	"pgtest":            {}, // for tests only
 	"testkit":           {}, // for tests only
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},
 	"envelope":          {"pki"},
-	"pemfile":           {"pki"},
+	"pemfile":           {"durable", "pki"},
 	"cli":               {"pki"},
 	"manage":            {"archive", "audit", "backup", "ca", "caucase", "clock", "dump", "envelope", "pki", "rollover", "store"},
 	"metrics":           {},

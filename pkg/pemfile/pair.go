@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 )
 
@@ -224,11 +225,11 @@ func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
 			}
 			// From here on a crash leaves what mendPair completes.
 			paths.Attributes.step("recover " + paths.Key)
-			if err := renameDurably(key, paths.Key); err != nil {
+			if err := durable.Rename(key, paths.Key); err != nil {
 				return false, err
 			}
 			paths.Attributes.step("recover " + paths.Crt)
-			return true, renameDurably(crt, paths.Crt)
+			return true, durable.Rename(crt, paths.Crt)
 		}
 	}
 	return false, nil
@@ -238,13 +239,13 @@ func mendPair(paths PairPaths) error {
 	for _, crt := range leftovers(paths.Crt, suffixNew) {
 		if _, err := readMatching(PairPaths{Key: paths.Key, Crt: crt}); err == nil {
 			paths.Attributes.step("recover " + paths.Crt)
-			return renameDurably(crt, paths.Crt)
+			return durable.Rename(crt, paths.Crt)
 		}
 	}
 	for _, key := range leftovers(paths.Key, suffixOld) {
 		if _, err := readMatching(PairPaths{Key: key, Crt: paths.Crt}); err == nil {
 			paths.Attributes.step("recover " + paths.Key)
-			return renameDurably(key, paths.Key)
+			return durable.Rename(key, paths.Key)
 		}
 	}
 	return fmt.Errorf("%s and %s: %w, and nothing beside them mends it", paths.Key, paths.Crt, ErrMismatch)
@@ -256,13 +257,6 @@ func readMatching(paths PairPaths) (Pair, error) {
 		err = ErrMismatch
 	}
 	return pair, err
-}
-
-func renameDurably(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(to))
 }
 
 // leftovers lists the temporary names of path that exist.
