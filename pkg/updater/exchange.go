@@ -1,79 +1,89 @@
 package updater
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"cauase/pkg/client"
-	"cauase/pkg/pemfile"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
 )
 
-// A talk is one conversation with the daemon: what is asked for, and what came of it. It
+// An exchange is one conversation with the daemon: what is asked for, and what came of it. It
 // changes no file but the staged key.
-type talk struct {
+type exchange struct {
 	job     *Job
-	clock   func() time.Time
+	engine  *enroll.Engine
 	service *client.Client // of the job's authority
 	cas     *client.Client // of the authority for services; the same, or nil if not needed
-	paths   pemfile.PairPaths
 
 	// What is known.
-	sight    *sight
-	known    known
-	handedIn *handedIn
+	snapshot   *snapshot
+	known      known
+	submission *submission
+
+	// keep makes a submission durable.
+	keep func(submission) error
 
 	// What came of it.
-	trust, casTrust client.Trust
-	crls            []*x509.RevocationList
-	tag             string
-	refreshTried    bool
-	caErr, crlErr   error
-	enrolTried      bool
-	enrolErr        error
-	differences     []string
-	renewTried      bool
-	renewErr        error
-	pair            pemfile.Pair // new, nil Crt if there is none
-	staged          bool         // its key is the staged one
+	trust, casTrust, rootTrust client.Trust
+	crls                       []*x509.RevocationList
+	tag                        string
+	refreshTried               bool
+	caErr, crlErr              error
+	enrolTried                 bool
+	enrolErr                   error
+	renewTried                 bool
+	renewErr                   error
+	issue                      *enroll.Issue // nil if there is none
 }
 
-// errRejected says that somebody has decided against a request.
-var errRejected = errors.New("the request was rejected, or is long forgotten")
-
-func (t *talk) run(ctx context.Context, actions []Action) {
+func (x *exchange) run(ctx context.Context, actions []Action) {
 	for _, action := range actions {
 		switch action {
 		case ActRefresh:
-			t.refresh(ctx)
+			x.refresh(ctx)
 		case ActEnrol:
-			t.enrolTried = true
-			t.enrolErr = t.enrol(ctx)
+			x.enrolTried = true
+			x.enrolErr = x.enrol(ctx)
 		case ActRenew:
-			t.renewTried = true
-			if t.renewErr = t.caErr; !unreachable(t.caErr) {
-				t.renewErr = t.renew(ctx)
+			x.renewTried = true
+			if x.renewErr = x.caErr; !unreachable(x.caErr) {
+				// By the CA certificates of before, if those there are now could not be had.
+				x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
 			}
 		}
 	}
 }
 
 // trusted is what certificates are judged by.
-func (t *talk) trusted() []*x509.Certificate {
-	if t.trust.CAs != nil {
-		return t.trust.CAs
+func (x *exchange) trusted() []*x509.Certificate {
+	if x.trust.CAs != nil {
+		return x.trust.CAs
 	}
-	return firstOf(t.sight.ca.crts, t.known.ca)
+	return firstOf(x.snapshot.ca.crts, x.known.ca)
+}
+
+func (x *exchange) verification() enroll.Trust {
+	return enroll.Trust{CAs: x.trusted(), Roots: x.roots}
+}
+
+// roots are those to verify a chain by: the ones kept, or, where none are, those that the CA
+// certificates trusted here vouch for.
+func (x *exchange) roots(ctx context.Context) ([]*x509.Certificate, error) {
+	if roots := firstOf(x.rootTrust.CAs, x.snapshot.root.crts, x.known.root); len(roots) > 0 {
+		return roots, nil
+	}
+	if x.job.Root != "" {
+		return nil, client.ErrRoots // not before they are there
+	}
+	trust, err := x.service.UpdateRoots(ctx, client.Trust{CAs: x.trusted()}, nil, nil)
+	return trust.CAs, err
 }
 
 func firstOf(lists ...[]*x509.Certificate) []*x509.Certificate {
@@ -85,195 +95,133 @@ func firstOf(lists ...[]*x509.Certificate) []*x509.Certificate {
 	return nil
 }
 
-func (t *talk) refresh(ctx context.Context) {
-	t.refreshTried, t.caErr, t.crlErr = true, nil, nil
-	local := firstOf(t.sight.ca.crts, t.known.ca)
-	separate := t.job.CASCA != "" && filepath.Clean(t.job.CASCA) != filepath.Clean(t.job.CA)
-	if t.job.Authority == client.CAS && t.sight.casca.state != StoreBroken {
-		local = firstOf(local, t.sight.casca.crts)
+func (x *exchange) refresh(ctx context.Context) {
+	x.refreshTried, x.caErr, x.crlErr = true, nil, nil
+	local := firstOf(x.snapshot.ca.crts, x.known.ca)
+	if x.job.Authority == client.CAS && x.snapshot.casca.state != StoreBroken {
+		local = firstOf(local, x.snapshot.casca.crts)
 	}
-	trust, err := t.service.UpdateTrust(ctx, local, t.job.Pins)
+	trust, err := x.service.UpdateTrust(ctx, local, x.job.Pins)
 	if err != nil {
-		t.caErr = err
+		x.caErr = err
 		if unreachable(err) {
 			return
 		}
 	} else {
-		t.trust = trust
+		x.trust = trust
 	}
-	if separate && t.sight.casca.state != StoreBroken {
-		local := firstOf(t.sight.casca.crts, t.known.casca)
-		if t.job.Authority == client.CAS {
-			local = firstOf(local, t.trust.CAs)
-		}
-		trust, err := t.cas.UpdateTrust(ctx, local, t.job.Pins)
-		if err != nil {
-			t.caErr = errors.Join(t.caErr, fmt.Errorf("service CA: %w", err))
-		} else {
-			t.casTrust = trust
-		}
-	}
-	trusted := t.trusted()
+	x.refreshServices(ctx)
+	x.refreshRoots(ctx)
+	trusted := x.trusted()
 	if len(trusted) == 0 {
 		return
 	}
-	have := slices.Concat(t.sight.crls, t.known.crls)
-	tag := t.known.tag
-	if t.sight.crl.state != StoreGood || !sameCRLs(t.sight.crls, t.known.crls) {
+	have := slices.Concat(x.snapshot.crls, x.known.crls)
+	tag := x.known.tag
+	if x.snapshot.crl.state != StoreGood || !sameCRLs(x.snapshot.crls, x.known.crls) {
 		tag = ""
 	}
-	t.crls, t.tag, t.crlErr = t.service.RevalidateCRLs(ctx, trusted, have, tag)
+	x.crls, x.tag, x.crlErr = x.service.RevalidateCRLs(ctx, trusted, have, tag)
 }
 
-// renew gets a successor of the certificate, for a key that is on disk before anybody
-// hears of it.
-func (t *talk) renew(ctx context.Context) error {
-	old := t.sight.pair
-	keyType := t.job.KeyType
-	if keyType == "" {
-		var err error
-		if keyType, err = pki.KeyTypeOf(old.Key.Public()); err != nil {
-			return fmt.Errorf("%w: choose one with --key-type", err)
-		}
+// refreshServices follows the CA of services, where that is kept in a place of its own.
+func (x *exchange) refreshServices(ctx context.Context) {
+	separate := x.job.CASCA != "" && filepath.Clean(x.job.CASCA) != filepath.Clean(x.job.CA)
+	if !separate || x.snapshot.casca.state == StoreBroken {
+		return
 	}
-	key, err := t.stagedKey(keyType, old.Key)
+	local := firstOf(x.snapshot.casca.crts, x.known.casca)
+	if x.job.Authority == client.CAS {
+		local = firstOf(local, x.trust.CAs)
+	}
+	trust, err := x.cas.UpdateTrust(ctx, local, x.job.Pins)
 	if err != nil {
-		return err
+		x.caErr = errors.Join(x.caErr, fmt.Errorf("service CA: %w", err))
+		return
 	}
-	crt, err := t.service.Renew(ctx, old.Crt, old.Key, key, t.trusted())
+	x.casTrust = trust
+}
+
+// refreshRoots follows the roots, where they are kept.
+func (x *exchange) refreshRoots(ctx context.Context) {
+	if x.job.Root == "" || x.trust.CAs == nil || x.snapshot.root.state == StoreBroken {
+		return
+	}
+	local := firstOf(x.snapshot.root.crts, x.known.root)
+	trust, err := x.service.UpdateRoots(ctx, x.trust, local, x.job.Pins)
 	if err != nil {
-		// An answer that says no has issued nothing, so that the key can go. Those of
-		// a proxy say nothing about what lies behind it.
-		if refusal(err) || errors.Is(err, client.ErrWrongKey) {
-			err = errors.Join(err, pemfile.DropStagedKey(t.paths))
-		}
-		return err
+		x.caErr = errors.Join(x.caErr, err)
+		return
 	}
-	t.pair, t.staged = pemfile.Pair{Key: key, Crt: crt}, true
-	return nil
-}
-
-// refusal reports whether the daemon itself has said no.
-func refusal(err error) bool {
-	var status *client.StatusError
-	if !errors.As(err, &status) {
-		return false
-	}
-	switch status.Status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return false
-	}
-	return status.Status >= 400 && status.Status <= 500
-}
-
-// stagedKey returns the key to ask with: the one of an attempt of which nobody knows the
-// end, or a new one.
-func (t *talk) stagedKey(keyType pki.KeyType, current crypto.Signer) (crypto.Signer, error) {
-	key, err := pemfile.StagedKey(t.paths)
-	if err == nil {
-		found, typeErr := pki.KeyTypeOf(key.Public())
-		if typeErr == nil && found == keyType && (current == nil || !pki.SameKey(key.Public(), current.Public())) {
-			return key, nil
-		}
-	}
-	if key, err = keyType.Generate(); err != nil {
-		return nil, err
-	}
-	return key, pemfile.StageKey(t.paths, key)
+	x.rootTrust = trust
 }
 
 // enrol gets a certificate for the configured request. The first time it hands in the
 // request itself; later, when its key is gone or its certificate has expired, one with the
 // same names for a new key.
-func (t *talk) enrol(ctx context.Context) error {
-	request := t.sight.request
-	digest := digestOf(request)
-	h := t.handedIn
-	if h != nil && h.Digest != digest {
-		h = nil
+func (x *exchange) enrol(ctx context.Context) error {
+	configured := x.snapshot.request
+	digest := digestOf(configured)
+	s := submission{Digest: digest}
+	if h := x.submission; h != nil && h.Digest == digest {
+		s = *h
 	}
-	own := h != nil && h.Own || t.sight.pairState != PairNoCertificate ||
-		t.sight.pair.Key == nil || !pki.SameKey(t.sight.pair.Key.Public(), request.CSR.PublicKey)
-	key := t.sight.pair.Key
-	content := request.PEM
-	if own {
-		var err error
-		if key, h, err = t.ownRequest(request, digest, h); err != nil {
-			return err
-		}
-		content = []byte(h.PEM)
-	}
-	if h == nil {
-		h = &handedIn{Digest: digest}
-	}
-	if h.ID == 0 {
-		id, err := t.service.Submit(ctx, content)
-		if err != nil {
-			return err
-		}
-		h.ID = id
-	}
-	t.handedIn = h
-	crt, err := t.service.Certificate(ctx, h.ID)
-	if errors.Is(err, client.ErrUnknown) {
-		h.Rejected = true
-		return fmt.Errorf("request %s: %w", h.ID, errRejected)
-	}
+	r, err := x.request(&s, configured)
 	if err != nil {
 		return err
 	}
-	err = t.checkEnrolled(ctx, crt, key)
+	if r.ID = s.ID; r.ID == 0 {
+		if err := x.engine.Submit(ctx, r); err != nil {
+			return err
+		}
+		s.ID = r.ID
+	}
+	x.submission = &s
+	issue, err := x.engine.Collect(ctx, r, x.verification())
+	if errors.Is(err, pki.ErrUnknownIssuer) && !x.refreshTried {
+		// The CA may be younger than what is known.
+		x.refresh(ctx)
+		issue, err = x.engine.Collect(ctx, r, x.verification())
+	}
 	switch {
-	case errors.Is(err, pki.ErrExpired) && !own:
+	case errors.Is(err, enroll.ErrRejected):
+		s.Rejected = true
+		return err
+	case errors.Is(err, pki.ErrExpired) && !s.Own:
 		// The one issued long ago for the same request. Ask anew, with a new key.
-		t.handedIn = &handedIn{Digest: digest, Own: true}
+		x.submission = &submission{Digest: digest, Own: true}
 		return err
 	case err != nil:
 		return err
 	}
-	t.differences = client.Differences(crt, request)
-	t.pair, t.staged = pemfile.Pair{Key: key, Crt: crt}, own
-	t.handedIn = nil
+	x.issue, x.submission = issue, nil
 	return nil
 }
 
-// checkEnrolled checks a first certificate, of a CA that may be younger than what is known.
-func (t *talk) checkEnrolled(ctx context.Context, crt *x509.Certificate, key crypto.Signer) error {
-	err := client.CheckIssued(crt, key.Public(), t.trusted(), t.clock())
-	if errors.Is(err, pki.ErrUnknownIssuer) && !t.refreshTried {
-		t.refresh(ctx)
-		err = client.CheckIssued(crt, key.Public(), t.trusted(), t.clock())
-	}
-	return err
-}
-
-// ownRequest returns a request like the configured one, for the staged key.
-func (t *talk) ownRequest(like *pki.Request, digest string, h *handedIn) (crypto.Signer, *handedIn, error) {
-	if h != nil && h.Own && h.PEM != "" {
-		request, err := pki.ParseRequest([]byte(h.PEM))
-		key, keyErr := pemfile.StagedKey(t.paths)
-		if err == nil && keyErr == nil && pki.SameKey(key.Public(), request.CSR.PublicKey) {
-			return key, h, nil
+// request returns what to hand in: the configured request while its key has no certificate yet,
+// or one like it.
+func (x *exchange) request(s *submission, configured *pki.Request) (*enroll.Request, error) {
+	files := x.snapshot.files
+	if !s.Own {
+		r, err := x.engine.Resume(configured.PEM, files)
+		if err == nil && (r.Staged || x.snapshot.pairState == PairNoCertificate) {
+			return r, nil
 		}
 	}
-	keyType := t.job.KeyType
-	if keyType == "" {
-		var err error
-		if keyType, err = pki.KeyTypeOf(like.CSR.PublicKey); err != nil {
-			keyType = pki.DefaultKeyType
+	if s.Own && s.PEM != "" {
+		if r, err := x.engine.Resume([]byte(s.PEM), files); err == nil && r.Staged {
+			return r, nil
 		}
 	}
-	key, err := t.stagedKey(keyType, t.sight.pair.Key)
-	if err != nil {
-		return nil, nil, err
+	engine := *x.engine
+	if engine.KeyType == "" {
+		engine.KeyType, _ = pki.KeyTypeOf(configured.CSR.PublicKey) // or the usual one
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		RawSubject: like.CSR.RawSubject, ExtraExtensions: like.CSR.Extensions,
-	}, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	return key, &handedIn{Digest: digest, Own: true, PEM: string(bytes.TrimSpace(pki.EncodeCSRPEM(der))) + "\n"}, nil
+	template := &x509.CertificateRequest{RawSubject: configured.CSR.RawSubject, ExtraExtensions: configured.CSR.Extensions}
+	return engine.NewRequest(template, files, func(r *enroll.Request) error {
+		*s = submission{Digest: s.Digest, Own: true, PEM: string(r.PEM)}
+		return x.keep(*s)
+	})
 }
 
 // unreachable reports whether an error says that there is no use in asking for more.
