@@ -108,7 +108,7 @@ func (t *tool) requestPaths(c *cli.Context) (*requesting, error) {
 		}
 	}
 	r.engine = t.engine(pair)
-	r.engine.Profile, r.engine.Chain = c.String("profile"), c.Bool("chain")
+	r.engine.CSR, r.engine.Profile, r.engine.Chain = r.csr, c.String("profile"), c.Bool("chain")
 	return r, nil
 }
 
@@ -159,13 +159,11 @@ func (r *requesting) write(wanted *x509.CertificateRequest, from enroll.Files, f
 				return err
 			}
 		}
-		r.Request, err = r.engine.NewRequest(wanted, from, func(made *enroll.Request) error {
-			return r.writeFile(pemfile.File{Path: r.csr, Content: made.PEM})
-		})
-		if err != nil {
+		restore := remember(r.csr, false)
+		if r.Request, err = r.engine.NewRequest(wanted, from, nil); err != nil {
 			return err
 		}
-		r.undo = append(r.undo, func() { _ = r.engine.Withdraw(r.Request) })
+		r.undo = append(r.undo, restore, func() { _ = r.engine.Withdraw(r.Request) })
 	}
 	keyFile := r.engine.Paths.KeyPath()
 	restore, staged := remember(keyFile, true), r.Staged
@@ -179,15 +177,6 @@ func (r *requesting) write(wanted *x509.CertificateRequest, from enroll.Files, f
 		r.undo = append(r.undo, restore)
 	}
 	return nil
-}
-
-func (r *requesting) writeFile(file pemfile.File) error {
-	restore := remember(file.Path, file.Secret)
-	changed, err := pemfile.Write(file)
-	if changed {
-		r.undo = append(r.undo, restore)
-	}
-	return err
 }
 
 // remember returns what brings back the file as it is now.

@@ -41,6 +41,9 @@ type Engine struct {
 	Clock  clock.Clock
 	Paths  pemfile.PairPaths
 
+	// CSR is the file that requests are kept in, "" if the caller of NewRequest keeps them.
+	CSR string
+
 	KeyType pki.KeyType // of new keys, "" for that of the key replaced
 	Profile string      // of requests, "" for the authority's default
 

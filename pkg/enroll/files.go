@@ -46,6 +46,9 @@ func (f Files) empty() bool {
 // removed. One that has not is kept for the next attempt: its certificate may have been issued.
 func (e *Engine) Recover() (mended bool, err error) {
 	err = exclusively(e.Paths, func() (err error) {
+		if e.CSR != "" {
+			pemfile.SweepAll(e.CSR)
+		}
 		mended, err = pemfile.RecoverPair(e.Paths)
 		return join(err, e.unstagePlaced())
 	})

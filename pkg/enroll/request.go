@@ -24,8 +24,9 @@ type Request struct {
 	From   Files // what the files held when the attempt began
 }
 
-// NewRequest stages a key and makes a request for it. keep makes the request durable, so that
-// whatever comes of it can be fetched after a crash; if it cannot, there is no request.
+// NewRequest stages a key and makes a request for it, which is made durable in the engine's CSR
+// file, by keep, or both, so that whatever comes of it can be fetched after a crash. If it cannot be,
+// there is no request.
 func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep func(*Request) error) (*Request, error) {
 	if err := e.Paths.Check(); err != nil {
 		return nil, err
@@ -44,7 +45,13 @@ func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep 
 		// Read as a daemon reads it: a name that nobody would sign is refused here.
 		r.Request, err = pki.ParseRequest(pki.EncodeCSRPEM(der))
 	}
-	if err == nil {
+	if err == nil && e.CSR != "" {
+		err = exclusively(e.Paths, func() error {
+			_, err := pemfile.Write(pemfile.File{Path: e.CSR, Content: r.PEM, Attributes: pemfile.Attributes{Step: e.Paths.Attributes.Step}})
+			return err
+		})
+	}
+	if err == nil && keep != nil {
 		err = keep(r)
 	}
 	if err != nil {

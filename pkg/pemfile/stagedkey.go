@@ -80,6 +80,9 @@ func Sweep(path string, before time.Time) {
 	}
 }
 
+// SweepAll is Sweep for any time. Nobody else may be writing path meanwhile.
+func SweepAll(path string) { sweep(path) }
+
 // Sweep removes what crashes have left of files in the store before a time. Younger files
 // may be those of somebody who is writing to the same store.
 func (s Store) Sweep(before time.Time) {
