@@ -41,7 +41,8 @@ var mayImport = map[string][]string{
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},
 	"client/clienttest": {"clock", "envelope", "pki"},
-	"updater":           {"client", "clock", "pemfile", "pki"},
+	"enroll":            {"client", "clock", "pemfile", "pki"},
+	"updater":           {"client", "clock", "enroll", "pemfile", "pki"},
 	"cluster":           {}, // tests only
 	"fleet":             {}, // tests only
 	"archive":           {"audit", "backup", "clock", "dump", "pki", "store"},
