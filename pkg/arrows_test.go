@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"clock":             {},
 	"pgtest":            {}, // for tests only
 	"testkit":           {}, // for tests only
+	"judges":            {"testkit"}, // for tests only
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},
