@@ -19,8 +19,8 @@ var mayImport = map[string][]string{
 	"audit":             {},
 	"backup":            {"pki"},
 	"clock":             {},
-	"pgtest":            {}, // for tests only
-	"testkit":           {}, // for tests only
+	"pgtest":            {},          // for tests only
+	"testkit":           {},          // for tests only
 	"judges":            {"testkit"}, // for tests only
 	"pki":               {},
 	"rollover":          {},
