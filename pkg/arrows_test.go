@@ -19,8 +19,9 @@ var mayImport = map[string][]string{
 	"audit":             {},
 	"backup":            {"pki"},
 	"clock":             {},
-	"pgtest":            {},          // for tests only
-	"testkit":           {},          // for tests only
+	"pgtest":            {}, // for tests only
+	"testkit":           {}, // for tests only
+	"signoff":           {"pki"},
 	"judges":            {"testkit"}, // for tests only
 	"pki":               {},
 	"rollover":          {},
