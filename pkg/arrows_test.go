@@ -22,6 +22,8 @@ var mayImport = map[string][]string{
 	"durable":           {},
 	"pgtest":            {}, // for tests only
 	"testkit":           {}, // for tests only
+	"signoff":           {"pki"},
+	"judges":            {"testkit"}, // for tests only
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},
