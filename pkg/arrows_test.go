@@ -16,37 +16,39 @@ import (
 // package that is not listed must be added, together with the reason for its existence, to
 // docs/architecture.md.
 var mayImport = map[string][]string{
-	"audit":             {},
-	"backup":            {"pki"},
-	"clock":             {},
-	"durable":           {},
-	"pgtest":            {}, // for tests only
-	"testkit":           {}, // for tests only
-	"pki":               {},
-	"rollover":          {},
-	"profile":           {"pki"},
-	"envelope":          {"pki"},
-	"pemfile":           {"durable", "pki"},
-	"cli":               {"pki"},
-	"manage":            {"archive", "audit", "backup", "ca", "caucase", "clock", "dump", "envelope", "pki", "rollover", "store"},
-	"metrics":           {},
-	"store":             {"audit"},
-	"store/sqlstore":    {"store", "audit"},
-	"store/storetest":   {"store", "audit"},
-	"dump":              {"store", "audit"},
-	"caucase":           {"audit", "envelope", "pki", "store"},
-	"caucase/caucasedb": {"caucase"},
-	"ca":                {"audit", "clock", "pki", "profile", "rollover", "store"},
-	"ca/catest":         {"audit", "ca", "clock", "envelope", "pki", "rollover", "store"}, // for tests only
-	"client":            {"clock", "envelope", "pki"},
-	"probe":             {"client", "clock", "pki"},
-	"client/clienttest": {"clock", "envelope", "pki"},
-	"enroll":            {"client", "clock", "pemfile", "pki"},
-	"updater":           {"client", "clock", "enroll", "pemfile", "pki"},
-	"cluster":           {}, // tests only
-	"fleet":             {}, // tests only
-	"archive":           {"audit", "backup", "clock", "dump", "pki", "store"},
-	"server":            {"audit", "ca", "clock", "envelope", "pemfile", "pki", "store"},
+	"audit":                {},
+	"backup":               {"pki"},
+	"clock":                {},
+	"durable":              {},
+	"pgtest":               {},                  // for tests only
+	"testkit":              {},                  // for tests only
+	"testkit/pkitest":      {"pki"},             // for tests only
+	"testkit/envelopetest": {"envelope", "pki"}, // for tests only
+	"pki":                  {},
+	"rollover":             {},
+	"profile":              {"pki"},
+	"envelope":             {"pki"},
+	"pemfile":              {"durable", "pki"},
+	"cli":                  {"pki"},
+	"manage":               {"archive", "audit", "backup", "ca", "caucase", "clock", "dump", "envelope", "pki", "rollover", "store"},
+	"metrics":              {},
+	"store":                {"audit"},
+	"store/sqlstore":       {"store", "audit"},
+	"store/storetest":      {"store", "audit"},
+	"dump":                 {"store", "audit"},
+	"caucase":              {"audit", "envelope", "pki", "store"},
+	"caucase/caucasedb":    {"caucase"},
+	"ca":                   {"audit", "clock", "pki", "profile", "rollover", "store"},
+	"ca/catest":            {"audit", "ca", "clock", "envelope", "pki", "rollover", "store"}, // for tests only
+	"client":               {"clock", "envelope", "pki"},
+	"probe":                {"client", "clock", "pki"},
+	"client/clienttest":    {"clock", "envelope", "pki"},
+	"enroll":               {"client", "clock", "pemfile", "pki"},
+	"updater":              {"client", "clock", "enroll", "pemfile", "pki"},
+	"cluster":              {}, // tests only
+	"fleet":                {}, // tests only
+	"archive":              {"audit", "backup", "clock", "dump", "pki", "store"},
+	"server":               {"audit", "ca", "clock", "envelope", "pemfile", "pki", "store"},
 }
 
 func TestArrows(t *testing.T) {
