@@ -110,8 +110,8 @@ func primesTooClose(n *big.Int, rounds int) bool {
 	return false
 }
 
-// squareModuli are pairwise coprime, so that one division serves all of them, and their
-// product fits into 32 bits.
+// squareModuli have a product that fits into 32 bits, so that one division by a word serves
+// all of them.
 var squareModuli = [...]uint64{63, 55, 53, 59, 61}
 
 // A squareTest finds perfect squares. Taking roots is slow, and all but one number in 500
