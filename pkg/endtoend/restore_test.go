@@ -1,9 +1,6 @@
 package endtoend
 
 import (
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,25 +16,15 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // keyPair writes a key and a request for it.
 func keyPair(t *testing.T, dir, name string) []byte {
 	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr := pki.EncodeCSRPEM(der)
-	for path, content := range map[string][]byte{name + ".key": data, name + ".csr": csr} {
+	key := pkitest.Key(t)
+	csr := pkitest.NamedRequest(t, key, name)
+	for path, content := range map[string][]byte{name + ".key": pkitest.KeyPEM(t, key), name + ".csr": csr} {
 		if err := os.WriteFile(filepath.Join(dir, path), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
