@@ -45,6 +45,8 @@ run: build ## start a CA on loopback with its data in ./var
 	@exec $(BIN)/cauased --netloc $(NETLOC) \
 		--db $(VAR)/cauase.sqlite --server-key $(VAR)/server.key.pem --cors-key-store $(VAR)/cors.key
 
+# A program under the race detector waits for a second before it ends, each time.
+test: export GORACE := atexit_sleep_ms=10 $(GORACE)
 test: ## build and run the tests, with the race detector where there is a C compiler
 	$(GO) build ./...
 	$(GO) test $(RACE) -timeout 40m ./...
