@@ -71,7 +71,7 @@ func runAll(m *testing.M) int {
 	if err := testkit.BuildWith(bin, map[string]string{
 		"cauased": "cauased", "cauase": "cauase",
 		"cauase-probe": "probe", "cauase-rerequest": "rerequest", "cauase-key-id": "keyid",
-	}); err != nil {
+	}, "-trimpath"); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 1
 	}

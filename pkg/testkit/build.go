@@ -14,11 +14,15 @@ import (
 func Build(dir string, tools map[string]string) error {
 	var race []string
 	if Race {
-		race = []string{"-race"}
+		race = slices.Concat([]string{"-race"}, unwatched)
 		exitAtOnce()
 	}
 	return BuildWith(dir, tools, race...)
 }
+
+// unwatched are the flags by which the Makefile keeps the race detector off C that was translated to Go.
+// With others, all that depends on it would be compiled once more.
+var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
 
 // BuildWith builds tools into dir as Build does, with the flags of go build that it is given.
 func BuildWith(dir string, tools map[string]string, flags ...string) error {
