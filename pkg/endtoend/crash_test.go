@@ -40,6 +40,7 @@ var (
 // reject, renew and revoke as fast as they can. Whatever a client was told is done must be
 // done after the restart, and nothing may be half done.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	seed := *crashSeed
 	if seed == 0 {
 		seed = mathrand.Uint64()
