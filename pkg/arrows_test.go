@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"testkit":           {}, // for tests only
 	"pki":               {},
 	"rollover":          {},
+	"keys":              {"pki"},
 	"profile":           {"pki"},
 	"envelope":          {"pki"},
 	"pemfile":           {"pki"},
@@ -35,7 +36,7 @@ var mayImport = map[string][]string{
 	"dump":              {"store", "audit"},
 	"caucase":           {"audit", "envelope", "pki", "store"},
 	"caucase/caucasedb": {"caucase"},
-	"ca":                {"audit", "clock", "pki", "profile", "rollover", "store"},
+	"ca":                {"audit", "clock", "keys", "pki", "profile", "rollover", "store"},
 	"ca/catest":         {"audit", "ca", "clock", "envelope", "pki", "rollover", "store"}, // for tests only
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},
