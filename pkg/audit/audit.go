@@ -29,6 +29,14 @@ const (
 	ExportCA   Action = "ca.export"
 	ImportCRL  Action = "crl.import"
 	ImportAll  Action = "database.import"
+
+	AddAuthority    Action = "authority.add"
+	ChangeAuthority Action = "authority.change"
+	RetireAuthority Action = "authority.retire"
+	RequestSignoff  Action = "signoff.request"
+	InstallSignoff  Action = "signoff.install"
+	DropSignoff     Action = "signoff.drop"
+	RevokeCA        Action = "ca.revoke"
 )
 
 // Result says how it ended.

@@ -56,6 +56,9 @@ type revokedEntries struct {
 // CRLs returns the revocation lists of every valid CA, oldest CA first. They all have the same
 // number and times.
 func (a *Authority) CRLs(ctx context.Context) ([]List, error) {
+	if a.external() {
+		return a.broughtLists(ctx)
+	}
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,18 @@ func (a *Authority) CRLs(ctx context.Context) ([]List, error) {
 // CRL returns the revocation list of the valid CA whose key identifier, read as one big-endian
 // integer, is keyID.
 func (a *Authority) CRL(ctx context.Context, keyID *big.Int) (List, error) {
+	if a.external() {
+		lists, err := a.broughtLists(ctx)
+		if err != nil {
+			return List{}, err
+		}
+		for _, l := range lists {
+			if new(big.Int).SetBytes(l.KeyID).Cmp(keyID) == 0 {
+				return l, nil
+			}
+		}
+		return List{}, fmt.Errorf("%w: no revocation list of a CA with this authority key identifier was brought here", ErrNotFound)
+	}
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
 		return List{}, err

@@ -46,7 +46,7 @@ func (g *generations) times() []rollover.Generation {
 func (g *generations) valid(now time.Time) []generation {
 	var valid []generation
 	for _, c := range g.list {
-		if c.state != store.CAErased && rollover.Valid(now, c.times) {
+		if (c.state == store.CAUsable || c.state == store.CAExternal) && rollover.Valid(now, c.times) {
 			valid = append(valid, c)
 		}
 	}
@@ -117,7 +117,7 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 		if err != nil {
 			return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 		}
-		if one.state == store.CADisowned {
+		if one.state == store.CADisowned || one.state == store.CARevoked {
 			continue
 		}
 		if a.row.Role == store.RoleDaemon && !a.constraint().Permits(one.crt) {

@@ -200,7 +200,13 @@ func (a *Authority) issued(row store.Certificate) (Issued, error) {
 	if err != nil {
 		return Issued{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 	}
-	return Issued{ID: row.ID, Serial: row.Serial, Certificate: crt}, nil
+	issued := Issued{ID: row.ID, Serial: row.Serial, Certificate: crt}
+	for _, g := range a.cas.Load().list {
+		if g.id == row.CAID {
+			issued.Chain = g.chainOf()
+		}
+	}
+	return issued, nil
 }
 
 func describe(subject string, sans []string) string {

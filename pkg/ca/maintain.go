@@ -29,6 +29,9 @@ func (a *Authority) Maintain(ctx context.Context) error {
 		return err
 	}
 	now := a.clock.Now()
+	if a.external() {
+		return a.reload(ctx)
+	}
 	var errs []error
 	// Another daemon on the same store may have rolled over.
 	if err := a.reload(ctx); errors.Is(err, store.ErrUnavailable) {
@@ -36,7 +39,10 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, a.rollOver(ctx, now, false))
+	errs = append(errs, a.prepareSignoff(ctx, now))
+	if err := a.rollOver(ctx, now, false); !errors.Is(err, ErrSignoff) {
+		errs = append(errs, err)
+	}
 	errs = append(errs, a.eraseExpiredKeys(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
 	errs = append(errs, err)

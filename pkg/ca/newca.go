@@ -14,23 +14,22 @@ import (
 	"cauase/pkg/store"
 )
 
-// An issuer signs a CA certificate: the generation that it is for or, where an authority has a
-// parent, one of the parent's.
-type issuer struct {
-	crt *x509.Certificate // nil: the certificate is self-signed
-	key crypto.Signer
-}
-
 // newGeneration makes a CA certificate for key, the successor of the newest of older.
-func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *generations) (generation, error) {
-	var predecessor *generation
-	if n := len(older.list); n > 0 {
-		predecessor = &older.list[n-1]
+func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *generations, by issuer) (generation, error) {
+	draft, err := a.draftCA(now, key.Public(), older.last())
+	if err != nil {
+		return generation{}, err
 	}
-	crt, err := a.certifyCA(now, key.Public(), predecessor, issuer{key: key})
+	crt, err := signCA(draft, by, a.base())
 	if err != nil {
 		return generation{}, fmt.Errorf("CA certificate: %w", err)
 	}
+	return a.adopt(now, crt, key, older)
+}
+
+// adopt makes a generation of a CA certificate and its key, after a proof that they work, and has
+// the newest of older vouch for it.
+func (a *Authority) adopt(now time.Time, crt *x509.Certificate, key crypto.Signer, older *generations) (generation, error) {
 	if err := a.prove(now, crt, key); err != nil {
 		return generation{}, fmt.Errorf("new CA key does not work: %w", err)
 	}
@@ -40,7 +39,8 @@ func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *gener
 		crt:   crt,
 		key:   key,
 	}
-	if predecessor != nil {
+	if predecessor := older.last(); predecessor != nil {
+		var err error
 		if g.link, err = a.linkTo(*predecessor, g); err != nil {
 			return generation{}, err
 		}
@@ -48,42 +48,41 @@ func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *gener
 	return g, nil
 }
 
-// certifyCA has by sign a CA certificate of this authority for pub.
-func (a *Authority) certifyCA(now time.Time, pub crypto.PublicKey, predecessor *generation, by issuer) (*x509.Certificate, error) {
-	serial, err := pki.NewSerial()
-	if err != nil {
-		return nil, err
+// last is the newest generation, nil when there is none.
+func (g *generations) last() *generation {
+	if len(g.list) == 0 {
+		return nil
 	}
-	p := profile.CA{
+	return &g.list[len(g.list)-1]
+}
+
+// draftCA describes a CA certificate of this authority for pub that is to be used from now on.
+func (a *Authority) draftCA(now time.Time, pub crypto.PublicKey, predecessor *generation) (profile.CA, error) {
+	permitted, err := profile.ParsePermitted(a.row.Permitted)
+	if err != nil {
+		return profile.CA{}, fmt.Errorf("%w: authority %s: %w", ErrDamaged, a.name, err)
+	}
+	draft := profile.CA{
 		PublicKey:  pub,
-		Serial:     serial,
 		NotBefore:  now.Add(-a.cfg.Backdate),
 		NotAfter:   now.Add(a.spans.CAValidity()),
 		Constraint: a.constraint(),
+		Root:       a.row.Role == store.RoleRoot,
+		Permitted:  permitted,
 	}
-	if p.Subject, err = a.subject(); err != nil {
-		return nil, err
+	if draft.Subject, err = a.subject(); err != nil {
+		return profile.CA{}, err
 	}
 	if predecessor != nil {
-		p.Predecessor = predecessor.crt
+		draft.Predecessor = predecessor.crt
 		// Spans, and with them the backdating, may have grown since it was made; age must show.
-		p.NotBefore = later(p.NotBefore, predecessor.times.NotBefore)
+		draft.NotBefore = later(draft.NotBefore, predecessor.times.NotBefore)
 	}
-	template, err := p.Template()
-	if err != nil {
-		return nil, err
-	}
-	signer := by.crt
-	if signer == nil {
-		signer = template
-	}
-	crt, err := create(template, signer, pub, by.key)
-	if err != nil {
-		return nil, err
-	}
-	pki.AsCA(crt, crt.SubjectKeyId) // like its predecessor
-	return crt, nil
+	return draft, nil
 }
+
+// base is the address at which verifiers find what authorities publish.
+func (a *Authority) base() string { return "http://" + a.cfg.Netloc }
 
 // linkTo makes the statement by which a CA vouches for its successor. Once the key of an
 // expired CA is erased it cannot vouch any more, and hosts must be anchored anew.

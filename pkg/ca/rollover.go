@@ -30,6 +30,9 @@ func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	}
 	g := a.cas.Load()
 	plan := a.cfg.Decide(now, a.spans, g.times())
+	if a.external() {
+		return state{}, fmt.Errorf("%w: the keys of %s are kept elsewhere", ErrNoSigner, a.name)
+	}
 	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {
 		if err := a.rollOver(ctx, now, plan.Signer == rollover.None); err != nil && plan.Signer == rollover.None {
 			return state{}, err
@@ -60,6 +63,9 @@ func (a *Authority) failedLately(now time.Time) bool {
 // some signatures take, others who find that one is due go on with the generations there are, unless
 // they must wait for it.
 func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err error) {
+	if a.external() || !a.row.RetiredAt.IsZero() {
+		return nil
+	}
 	if wait {
 		if err := a.rolling.lock(ctx); err != nil {
 			return err
@@ -72,7 +78,10 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err
 		a.rolloverFailed.Store(nil)
 		if err != nil {
 			a.rolloverFailed.Store(&now)
-			a.log.ErrorContext(ctx, "no new CA certificate could be made", "error", err)
+			if errors.Is(err, ErrSignoff) {
+				return // which was said when it was asked for, and is to be seen in readiness
+			}
+			a.log.ErrorContext(ctx, "no new CA certificate could be made", "error", err, "current_one_ends", a.ends(now))
 		}
 	}()
 	for range attempts {
@@ -90,6 +99,11 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err
 		if err = a.succeed(ctx, now, loaded); !errors.Is(err, errStale) {
 			return err
 		}
+		if parent, _ := a.parent(); parent != nil {
+			if err := parent.reload(ctx); err != nil { // it may be the one that has changed
+				return err
+			}
+		}
 	}
 	return err
 }
@@ -106,26 +120,17 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 			next.list = append(next.list, g)
 		}
 	}
-	keyType, err := a.nextKeyType(ctx, next)
+	made, by, signedOff, err := a.nextGeneration(ctx, now, next)
 	if err != nil {
 		return err
 	}
-	ref, key, err := a.cfg.Custody.Generate(ctx, keyType)
-	if err != nil {
-		return fmt.Errorf("CA key: %w", err)
-	}
-	kept := false
+	kept := signedOff != nil // whatever happens, the key stands in the row of the sign-off
 	defer func() {
 		// When it is not known whether it was stored, it is kept: it may be all there is.
 		if !kept && !errors.Is(err, store.ErrUncertain) {
-			a.erase(ctx, ref)
+			a.erase(ctx, made.ref)
 		}
 	}()
-	made, err := a.newGeneration(now, key, next)
-	if err != nil {
-		return err
-	}
-	made.ref = ref
 	err = a.store.Update(ctx, func(tx store.Tx) error {
 		if err := a.unchanged(ctx, tx, loaded.version); err != nil {
 			return err
@@ -136,6 +141,16 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 			}
 		}
 		if err := tx.DeleteSetting(ctx, a.name, store.SettingNextKeyType); err != nil {
+			return err
+		}
+		if signedOff != nil {
+			if err := tx.DeleteSignoff(ctx, a.name, signedOff.ID); errors.Is(err, store.ErrNotFound) {
+				return errStale // another daemon was faster
+			} else if err != nil {
+				return err
+			}
+		}
+		if err := by.recordIn(ctx, tx, now, audit.Actor{Kind: audit.Daemon}, made.crt, nil); err != nil {
 			return err
 		}
 		made.id, next.version, err = a.addGeneration(ctx, tx, now, made)
@@ -157,6 +172,50 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 		return a.reload(ctx)
 	}
 	return nil
+}
+
+// nextGeneration makes the generation that follows those of next: the one that a parent has signed off
+// for this time, if there is one, else a new one with a new key.
+func (a *Authority) nextGeneration(ctx context.Context, now time.Time, next *generations) (made generation, by issuer, signedOff *store.Signoff, err error) {
+	if a.row.Parent != "" {
+		if made, signedOff, err = a.signedOff(ctx, now, next); err != nil || signedOff != nil {
+			return made, issuer{}, signedOff, err
+		}
+		// Before a key is made in vain.
+		if _, err := a.issuerOf(ctx, now, nil); err != nil {
+			return generation{}, issuer{}, nil, err
+		}
+	}
+	keyType, err := a.nextKeyType(ctx, next)
+	if err != nil {
+		return generation{}, issuer{}, nil, err
+	}
+	ref, key, err := a.cfg.Custody.Generate(ctx, keyType)
+	if err != nil {
+		return generation{}, issuer{}, nil, fmt.Errorf("CA key: %w", err)
+	}
+	by, err = a.issuerOf(ctx, now, key)
+	if err == nil {
+		made, err = a.newGeneration(now, key, next, by)
+	}
+	if err != nil {
+		a.erase(ctx, ref)
+		return generation{}, issuer{}, nil, err
+	}
+	made.ref = ref
+	return made, by, nil, nil
+}
+
+// ends is when the last CA certificate ends that can be used, as of now.
+func (a *Authority) ends(now time.Time) string {
+	var last time.Time
+	for _, g := range a.cas.Load().valid(now) {
+		last = later(last, g.times.NotAfter)
+	}
+	if last.IsZero() {
+		return "none is valid"
+	}
+	return last.Format(time.RFC3339)
 }
 
 // unchanged fails with errStale unless the CA certificates in the store are those of this version.

@@ -28,6 +28,10 @@ type Timeline struct {
 	NextUpdate  time.Time
 	Revoked     int       // entries of the lists
 	NextCA      time.Time // when the next CA certificate is made
+
+	Role    store.Role
+	Parent  store.AuthorityName // empty: CA certificates are self-signed
+	Signoff *Awaited            // a sign-off of the parent that is waited for; nil when there is none
 }
 
 // A TimelineGeneration is one CA certificate that has not expired.
@@ -45,6 +49,9 @@ type TimelineGeneration struct {
 // Timeline tells where the authority stands, rolling over first when that is due.
 func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	now := a.clock.Now()
+	if a.external() {
+		return a.externalTimeline(ctx, now)
+	}
 	st, err := a.current(ctx, now)
 	if err != nil {
 		return Timeline{}, err
@@ -57,7 +64,14 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	t := Timeline{
 		Span: spans.Leaf, Now: now,
 		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until, Revoked: lists.count,
-		NextCA: rollover.SuccessorAt(spans, st.list[len(st.list)-1].times),
+		NextCA: rollover.SuccessorAt(spans, st.newest().times),
+		Role:   a.row.Role, Parent: a.row.Parent,
+	}
+	switch awaited, waiting, err := a.Awaited(ctx); {
+	case err != nil:
+		return Timeline{}, err
+	case waiting:
+		t.Signoff = &awaited
 	}
 	phases := a.cfg.Decide(now, spans, st.times()).Phases
 	for i, g := range st.list {

@@ -18,6 +18,9 @@ import (
 // CACertificates returns the CA certificates that are valid now, oldest first.
 func (a *Authority) CACertificates(ctx context.Context) ([]*x509.Certificate, error) {
 	now := a.clock.Now()
+	if a.external() {
+		return certificates(a.cas.Load().valid(now)), nil
+	}
 	st, err := a.current(ctx, now)
 	if err != nil {
 		return nil, err
@@ -25,27 +28,26 @@ func (a *Authority) CACertificates(ctx context.Context) ([]*x509.Certificate, er
 	return certificates(st.valid(now)), nil
 }
 
-// Roots returns the certificates to trust to verify all that this authority issues, oldest first.
-func (a *Authority) Roots(ctx context.Context) ([]*x509.Certificate, error) {
-	return a.CACertificates(ctx)
-}
-
 // Succession returns the statements by which a CA of this authority vouches for the next one,
 // oldest first. They lead from each CA certificate to the newer ones.
 func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 	now := a.clock.Now()
-	st, err := a.current(ctx, now)
-	if err != nil {
-		return nil, err
+	known := a.cas.Load()
+	if !a.external() {
+		st, err := a.current(ctx, now)
+		if err != nil {
+			return nil, err
+		}
+		known = st.generations
 	}
 	var links [][]byte
-	for i, g := range st.list {
+	for i, g := range known.list {
 		if g.link == nil {
 			// Nothing leads from what is older to what is newer than here.
 			links = nil
 			continue
 		}
-		if r := a.cfg.ChainRetention; r > 0 && now.After(st.list[i-1].times.NotAfter.Add(r)) {
+		if r := a.cfg.ChainRetention; r > 0 && now.After(known.list[i-1].times.NotAfter.Add(r)) {
 			continue
 		}
 		links = append(links, g.link)

@@ -136,3 +136,17 @@ func (p Permitted) apply(t *x509.Certificate) {
 		}
 	}
 }
+
+// Equal reports whether a CA certificate has exactly this constraint.
+func (p Permitted) Equal(crt *x509.Certificate) bool {
+	want := &x509.Certificate{}
+	p.apply(want)
+	same := func(a, b []*net.IPNet) bool {
+		return slices.EqualFunc(a, b, func(a, b *net.IPNet) bool { return a.String() == b.String() })
+	}
+	return slices.Equal(want.PermittedDNSDomains, crt.PermittedDNSDomains) && slices.Equal(want.ExcludedDNSDomains, crt.ExcludedDNSDomains) &&
+		same(want.PermittedIPRanges, crt.PermittedIPRanges) && same(want.ExcludedIPRanges, crt.ExcludedIPRanges) &&
+		slices.Equal(want.PermittedEmailAddresses, crt.PermittedEmailAddresses) && slices.Equal(want.ExcludedEmailAddresses, crt.ExcludedEmailAddresses) &&
+		slices.Equal(want.PermittedURIDomains, crt.PermittedURIDomains) && slices.Equal(want.ExcludedURIDomains, crt.ExcludedURIDomains) &&
+		(p.None() || crt.PermittedDNSDomainsCritical)
+}

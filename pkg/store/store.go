@@ -134,6 +134,7 @@ const (
 	Renewed      Method = "renewed"       // its predecessor's holder asked
 	Internal     Method = "internal"      // the daemon's own HTTPS certificate
 	TemplateSign Method = "template-sign" // a user approved the key, and gave the rest in a template
+	CASigned     Method = "ca"            // a CA certificate of an authority below this one
 )
 
 // A Certificate is the record of one issued certificate.
