@@ -134,7 +134,7 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 func (a *Authority) open(ctx context.Context, row store.CA, known *generations) (generation, error) {
 	g := generation{
 		id:    row.ID,
-		state: stateOf(row, a.clock.Now()),
+		state: row.State,
 		times: rollover.Generation{CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter},
 		ref:   refOf(row),
 		link:  row.Link,

@@ -18,6 +18,9 @@ import (
 // at once; others wait for a user. The profile is the one to sign with; empty: the authority's default.
 func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (_ Submission, err error) {
 	defer a.observe(audit.Submit, &err)
+	if err := a.issuesLeaves(); err != nil {
+		return Submission{}, err
+	}
 	now := a.clock.Now()
 	var done Submission
 	err = a.retryStale(ctx, func() error {

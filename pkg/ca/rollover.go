@@ -153,7 +153,7 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 		if err := by.recordIn(ctx, tx, now, audit.Actor{Kind: audit.Daemon}, made.crt, nil); err != nil {
 			return err
 		}
-		made.id, next.version, err = a.addGeneration(ctx, tx, now, made)
+		made.id, next.version, err = a.addGeneration(ctx, tx, now, made, by)
 		return err
 	})
 	if err != nil {
@@ -230,7 +230,7 @@ func (a *Authority) unchanged(ctx context.Context, r store.Reader, version int64
 }
 
 // addGeneration stores made, and returns its id and the version of the CA certificates with it.
-func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Time, made generation) (id, version int64, err error) {
+func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Time, made generation, by issuer) (id, version int64, err error) {
 	row := store.CA{
 		Authority:   a.name,
 		CreatedAt:   made.times.CreatedAt,
@@ -239,6 +239,11 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		KeyID:       made.crt.SubjectKeyId,
 		Certificate: made.crt.Raw,
 		Link:        made.link,
+	}
+	if by.parent != nil {
+		row.ParentAuthority, row.ParentCA = by.parent.name, by.st.signer.id
+	} else if !selfSigned(made.crt) {
+		row.ParentAuthority = a.row.Parent
 	}
 	setRef(&row, made.ref)
 	if id, err = tx.AddCA(ctx, row); err != nil {
@@ -255,12 +260,12 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 // disown puts aside a generation from the future, made while the clock was far ahead: the next
 // one succeeds those that hosts know.
 func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g generation) error {
-	return a.forgetKey(ctx, tx, now, g, "made while the clock was ahead, not used any more")
+	return a.forgetKey(ctx, tx, now, g, store.CADisowned, "made while the clock was ahead, not used any more")
 }
 
 // forgetKey has the row of a CA lose its key, for the reason given.
-func (a *Authority) forgetKey(ctx context.Context, tx store.Tx, now time.Time, g generation, why string) error {
-	if err := tx.EraseCAKey(ctx, a.name, g.id); err != nil {
+func (a *Authority) forgetKey(ctx context.Context, tx store.Tx, now time.Time, g generation, state store.CAState, why string) error {
+	if err := tx.EraseCAKey(ctx, a.name, g.id, state); err != nil {
 		return err
 	}
 	if _, err := tx.AddCounter(ctx, a.name, store.CounterCA, 1); err != nil {

@@ -293,7 +293,8 @@ func (a *Authority) InstallSignoff(ctx context.Context, actor audit.Actor, crt *
 			if row.Certificate != nil {
 				return fmt.Errorf("%w: this CA certificate, or another one for its key, is installed already", ErrConflict)
 			}
-			if err := tx.SetSignoffCertificate(ctx, a.name, row.ID, crt.Raw); err != nil {
+			row.Certificate, row.InstalledAt = crt.Raw, now
+			if err := tx.PutSignoff(ctx, row); err != nil {
 				return err
 			}
 			e := a.entry(now, actor, audit.InstallSignoff, audit.CAObject(keyID))

@@ -226,7 +226,7 @@ func wireOf(row store.Row) *line {
 	switch v := row.(type) {
 	case store.CA:
 		return &line{CA: &caWire{v.ID, v.Authority, micros(v.CreatedAt), micros(v.NotBefore), micros(v.NotAfter),
-			v.KeyID, v.Certificate, v.Key, v.Link}}
+			v.KeyID, v.Certificate, v.Key.Ref, v.Link}}
 	case store.CRL:
 		return &line{CRL: &crlWire{v.Authority, v.CAID, v.Number, micros(v.ThisUpdate), micros(v.NextUpdate),
 			v.Pruned, v.Signature}}
@@ -258,7 +258,7 @@ func (l *line) row() store.Row {
 		v := l.CA
 		return store.CA{ID: v.ID, Authority: v.Authority, CreatedAt: fromMicros(v.CreatedAt),
 			NotBefore: fromMicros(v.NotBefore), NotAfter: fromMicros(v.NotAfter), KeyID: v.KeyID,
-			Certificate: v.Certificate, Key: v.Key, Link: v.Link}
+			Certificate: v.Certificate, Key: store.KeyRef{Custody: "row", Ref: v.Key}, Link: v.Link}
 	case l.CRL != nil:
 		v := l.CRL
 		return store.CRL{Authority: v.Authority, CAID: v.CAID, Number: v.Number, ThisUpdate: fromMicros(v.ThisUpdate),
