@@ -1,9 +1,6 @@
 package endtoend
 
 import (
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,30 +10,21 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // keyPair writes a key and a request for it.
 func keyPair(t *testing.T, dir, name string) []byte {
 	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr := pki.EncodeCSRPEM(der)
-	for path, content := range map[string][]byte{name + ".key": data, name + ".csr": csr} {
+	key := pkitest.Key(t)
+	csr := pkitest.NamedRequest(t, key, name)
+	for path, content := range map[string][]byte{name + ".key": pkitest.KeyPEM(t, key), name + ".csr": csr} {
 		if err := os.WriteFile(filepath.Join(dir, path), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -56,14 +44,14 @@ func backedUp(t *testing.T, dir string) {
 	defer db.Close()
 	var users *ca.Authority
 	for _, name := range []store.AuthorityName{store.Services, store.Users} {
-		users, err = ca.Open(ctx, db, clock.System(), ca.Config{
+		users, err = catest.Open(ctx, db, clock.System(), catest.Config{
 			Name: name, Netloc: "ca.example", Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: 4}, KeyType: pki.KeyECDSAP256, AutoApprove: 1, MaxPending: 1,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := users.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, keyPair(t, dir, "alice")); err != nil {
+	if _, err := catest.Wired(users).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, keyPair(t, dir, "alice")); err != nil {
 		t.Fatal(err)
 	}
 	err = db.Update(ctx, func(tx store.Tx) error {
