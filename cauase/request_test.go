@@ -167,7 +167,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// Who is in between a user and the daemon must not show a harmless request in the place of
+// Whoever is in between a user and the daemon must not show a harmless request in the place of
 // another.
 func TestRequestShownToUserIsAuthentic(t *testing.T) {
 	s := newShell(t)

@@ -54,7 +54,7 @@ func newApp(clk clock.Clock, status *probe.Status, stdout, stderr io.Writer) *ur
 in time and a revocation list that is valid and fresh, that those under a root lead to it, that the HTTPS certificate verifies and lasts, and that
 the daemon's clock is right. Prints one line, with measures after a bar, and exits with 0 if all
 is well, 1 for a warning and 2 if something is critical. It writes nothing, needs no
-certificate, and takes for granted that who answers is the CA.`
+certificate, and takes for granted that whoever answers is the CA.`
 	app.Flags = []urfave.Flag{
 		&urfave.Float64Flag{Name: flagWarning, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
