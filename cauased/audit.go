@@ -120,8 +120,8 @@ type entryJSON struct {
 
 func printEntryJSON(w io.Writer, e audit.Entry) error {
 	line, err := json.Marshal(entryJSON{
-		Seq: e.Seq, Time: e.Time.UTC(), Authority: e.Authority, Actor: e.Actor, Address: e.Address,
-		Action: string(e.Action), Object: e.Object, Result: string(e.Result), Detail: e.Detail, RequestID: e.RequestID,
+		Seq: e.Seq, Time: e.Time.UTC(), Authority: e.Authority, Actor: e.Actor.String(), Address: e.Actor.Address,
+		Action: string(e.Action), Object: e.Object.String(), Result: string(e.Result), Detail: e.Detail, RequestID: e.Actor.RequestID,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
@@ -121,32 +122,30 @@ func (d *daemon) openStore(ctx context.Context) error {
 }
 
 func (d *daemon) openAuthorities(ctx context.Context) (err error) {
-	open := func(name store.Authority, of authorityConfig, host string) (*ca.Authority, error) {
-		a, err := ca.Open(ctx, d.store, d.clock, ca.Config{
-			Name:            name,
+	open := func(row store.Authority, of authorityConfig, host string) (*ca.Authority, error) {
+		row.Span, row.Life, row.KeyType = of.spans.Leaf, of.spans.Life, string(d.cfg.keyType)
+		row.MaxPending, row.AutoApprove = of.maxPending, of.autoApprove
+		a, err := ca.Open(ctx, d.store, d.clock, row, ca.Config{
 			Netloc:          d.cfg.netloc.String(),
 			Host:            host,
-			Spans:           of.spans,
-			Fit:             d.skewed,
-			KeyType:         d.cfg.keyType,
+			Ready:           d.skewed,
+			Statements:      envelope.Statements{},
 			Backdate:        d.cfg.backdate,
 			Retention:       d.cfg.retention,
 			ChainRetention:  d.cfg.chainRetention,
 			Observe:         d.metrics.observeOperation(),
-			MaxPending:      of.maxPending,
-			AutoApprove:     of.autoApprove,
 			LockAutoApprove: d.cfg.lockAutoApprove && host == "",
 			Log:             d.log,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("authority %s: %w", name, err)
+			return nil, fmt.Errorf("authority %s: %w", row.Name, err)
 		}
 		return a, nil
 	}
-	if d.users, err = open(store.Users, d.cfg.users, ""); err != nil {
+	if d.users, err = open(store.Authority{Name: store.Users, Title: "Caucase CAU", Role: store.RoleUsers}, d.cfg.users, ""); err != nil {
 		return err
 	}
-	if d.services, err = open(store.Services, d.cfg.services, ""); err != nil {
+	if d.services, err = open(store.Authority{Name: store.Services, Title: "Caucase CAS", Role: store.RoleServices}, d.cfg.services, ""); err != nil {
 		return err
 	}
 	// Our own certificate is a service's, of a CA that lives longer: nobody distributes it.
@@ -154,12 +153,18 @@ func (d *daemon) openAuthorities(ctx context.Context) (err error) {
 	if err := https.spans.Check(); err != nil {
 		return fmt.Errorf("--%s: %w", flagServiceValidity, err)
 	}
-	d.https, err = open(store.HTTPS, https, d.cfg.netloc.Host)
+	d.https, err = open(store.Authority{Name: store.HTTPS, Title: "Caucased CA", Role: store.RoleDaemon}, https, d.cfg.netloc.Host)
 	return err
 }
 
 func (d *daemon) vouch(a *ca.Authority) server.Voucher {
-	return func(ctx context.Context) ([]byte, error) { return a.VouchHTTPS(ctx, d.https) }
+	return func(ctx context.Context) ([]byte, error) {
+		cas, err := d.https.CACertificates(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return a.VouchHTTPS(ctx, cas)
+	}
 }
 
 // checks are what readiness depends on.

@@ -26,8 +26,8 @@ func openExisting(c *urfave.Context) (store.Store, error) {
 }
 
 // parseAuthority reads the name of an authority from a flag.
-func parseAuthority(flag, name string) (store.Authority, error) {
-	switch a := store.Authority(name); a {
+func parseAuthority(flag, name string) (store.AuthorityName, error) {
+	switch a := store.AuthorityName(name); a {
 	case store.Users, store.Services, store.HTTPS:
 		return a, nil
 	}

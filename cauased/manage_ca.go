@@ -228,7 +228,7 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 	}
 }
 
-func exportCA(c *urfave.Context, db store.Store, clk clock.Clock, stderr io.Writer, name store.Authority) (manage.ExportedCAs, error) {
+func exportCA(c *urfave.Context, db store.Store, clk clock.Clock, stderr io.Writer, name store.AuthorityName) (manage.ExportedCAs, error) {
 	passphrase, err := passphraseSource{c.String(flagPassphraseFile), stderr}.choose(c.Args().First())
 	if err != nil {
 		return manage.ExportedCAs{}, err

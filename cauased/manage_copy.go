@@ -69,7 +69,7 @@ func copyDatabase(c *urfave.Context, clk clock.Clock, stderr io.Writer) (sum dum
 	ctx, done := untilSignal(c.Context)
 	defer done()
 	meter := newRowMeter(clk, stderr)
-	entry := audit.NewEntry(clk.Now(), "", audit.Actor{Kind: audit.Operator}, audit.CopyDB, "database "+sqlstore.Redact(to))
+	entry := audit.NewEntry(clk.Now(), "", audit.Actor{Kind: audit.Operator}, audit.CopyDB, audit.Object{Kind: audit.KindDatabase, ID: sqlstore.Redact(to)})
 	entry.Detail = "copied from " + sqlstore.Redact(from)
 	err = fillNamed(c, flagTo, func(target store.Store) (err error) {
 		sum, err = manage.Copy(ctx, source, target, entry, meter.rows)

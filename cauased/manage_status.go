@@ -44,7 +44,7 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 				return r.err
 			}
 			now := clk.Now()
-			status, err := look(c, now, map[store.Authority]rollover.Spans{
+			status, err := look(c, now, map[store.AuthorityName]rollover.Spans{
 				store.Users: users, store.Services: services, store.HTTPS: {Leaf: services.Leaf, Life: httpsCALife},
 			})
 			if err != nil {
@@ -55,13 +55,13 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 	}
 }
 
-func look(c *urfave.Context, now time.Time, spans map[store.Authority]rollover.Spans) (status manage.Status, err error) {
+func look(c *urfave.Context, now time.Time, spans map[store.AuthorityName]rollover.Spans) (status manage.Status, err error) {
 	db, err := openExisting(c)
 	if err != nil {
 		return status, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return manage.Look(c.Context, db, now, func(a store.Authority) rollover.Spans { return spans[a] })
+	return manage.Look(c.Context, db, now, func(a store.AuthorityName) rollover.Spans { return spans[a] })
 }
 
 type statusJSON struct {

@@ -84,7 +84,7 @@ func (m *metricsServer) httpsNotAfter() time.Time {
 	return time.Time{}
 }
 
-func (m *metricsServer) source(of func(*daemon) *ca.Authority, name store.Authority) metrics.Source {
+func (m *metricsServer) source(of func(*daemon) *ca.Authority, name store.AuthorityName) metrics.Source {
 	return func(ctx context.Context) (metrics.State, error) {
 		s := metrics.State{Authority: string(name)}
 		a := of(m.daemon)
@@ -110,11 +110,11 @@ func (m *metricsServer) observeRequest() func(method, route string, status int, 
 	return m.metrics.Request
 }
 
-func (m *metricsServer) observeOperation() func(store.Authority, audit.Action, error) {
+func (m *metricsServer) observeOperation() func(store.AuthorityName, audit.Action, error) {
 	if m == nil {
 		return nil
 	}
-	return func(name store.Authority, action audit.Action, err error) {
+	return func(name store.AuthorityName, action audit.Action, err error) {
 		m.metrics.Operation(string(name), string(action), reasonOf(err))
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/cli"
@@ -35,8 +33,8 @@ const (
 	maxDays         = 100_000
 )
 
-// run returns 0, 1 or 2, which monitoring systems take for fine, warning and critical. That we
-// cannot tell, because of a wrong command line, is critical too.
+// run returns 0, 1 or 2, which monitoring systems take for fine, warning and critical. A wrong
+// command line is critical too, as nothing is known then.
 func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
 	status := probe.OK
 	app := newApp(clk, &status, stdout, stderr)
@@ -137,10 +135,5 @@ func show(c *urfave.Context, report *probe.Report) error {
 		_, err := fmt.Fprintln(c.App.Writer, report.Line())
 		return err
 	}
-	text, err := json.Marshal(report, jsontext.WithIndent("  "))
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s\n", text)
-	return err
+	return cli.WriteJSON(c.App.Writer, report)
 }

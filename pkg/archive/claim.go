@@ -184,7 +184,7 @@ func (b Backup) Audit(ctx context.Context, tx store.Tx, now time.Time, actor aud
 }
 
 func (b Backup) entry(now time.Time, actor audit.Actor) audit.Entry {
-	e := audit.NewEntry(now, "", actor, audit.TakeBackup, "backup "+b.name())
+	e := audit.NewEntry(now, "", actor, audit.TakeBackup, audit.Object{Kind: audit.KindBackup, ID: b.name()})
 	e.Detail = fmt.Sprintf("%d bytes for %d users", b.Size, b.Recipients)
 	if n := len(b.Excluded); n > 0 {
 		e.Detail += fmt.Sprintf(", without %d others", n)

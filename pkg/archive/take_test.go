@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -99,7 +99,7 @@ func TestRecipients(t *testing.T) {
 	w.user("expires", pki.KeyECDSAP256)
 	w.clock.Advance(60 * day)
 	key, first := w.user("alice", pki.KeyECDSAP256)
-	if err := w.users.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
+	if err := catest.Wired(w.users).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _, err := list(); n != 2 || err != nil {
@@ -203,7 +203,7 @@ func TestFailingDisk(t *testing.T) {
 	// More than the buffer, so that there are several writes.
 	err := w.store.Update(t.Context(), func(tx store.Tx) error {
 		for i := range 3000 {
-			e := audit.NewEntry(epoch, "cau", audit.Actor{Kind: audit.Operator}, audit.Sign, fmt.Sprint(i))
+			e := audit.NewEntry(epoch, "cau", audit.Actor{Kind: audit.Operator}, audit.Sign, audit.RequestObject(int64(i)))
 			e.Detail = strings.Repeat("x", 1000)
 			if err := tx.AppendAudit(t.Context(), e); err != nil {
 				return err

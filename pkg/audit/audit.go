@@ -4,50 +4,8 @@ package audit
 
 import (
 	"context"
-	"encoding/hex"
-	"fmt"
-	"math/big"
 	"time"
 )
-
-// Kind tells how an Actor is known to us.
-type Kind string
-
-// The kinds of actor.
-const (
-	// Anonymous is a network peer that has shown no credentials.
-	Anonymous Kind = "anonymous"
-	// User has shown a valid certificate of the user authority over TLS.
-	User Kind = "user"
-	// Holder has proved possession of a certificate's key by a signed envelope.
-	Holder Kind = "holder"
-	// Daemon is cauased itself: rollover, clean-up, automatic approval.
-	Daemon Kind = "daemon"
-	// Operator works on the database with the daemon's own command line.
-	Operator Kind = "operator"
-)
-
-// An Actor is whoever asks for an operation. Every operation of an authority takes one.
-type Actor struct {
-	Kind      Kind
-	Serial    *big.Int // of the certificate shown; nil when there is none
-	KeyID     []byte   // of the certificate shown; nil when there is none
-	Address   string   // network address, without port; empty for Daemon and Operator
-	RequestID string   // of the HTTP request, to find it in the access log; may be empty
-}
-
-// String is how an Actor is written in an Entry and in logs: its kind, followed by the
-// serial (decimal) and key identifier (hex) of its certificate, or by its address.
-func (a Actor) String() string {
-	switch {
-	case a.Serial != nil:
-		return fmt.Sprintf("%s serial=%s key=%s", a.Kind, a.Serial, hex.EncodeToString(a.KeyID))
-	case a.Address != "":
-		return string(a.Kind) + " " + a.Address
-	default:
-		return string(a.Kind)
-	}
-}
 
 // An Action names what was done.
 type Action string
@@ -87,27 +45,23 @@ const (
 type Entry struct {
 	Seq       int64 // assigned by the store, growing
 	Time      time.Time
-	Authority string // "cau", "cas" or "https"; empty for the daemon as a whole
-	Actor     string // Actor.String
-	Address   string
+	Authority string // name of the authority; empty for the daemon as a whole
+	Actor     Actor
 	Action    Action
-	Object    string // what it was done to: "csr 123", "crt serial=… id=…", "ca …"
+	Object    Object
 	Result    Result
 	Detail    string // reason of a refusal, or what else is worth knowing; never a secret
-	RequestID string
 }
 
 // NewEntry starts an Entry for what actor did at now.
-func NewEntry(now time.Time, authority string, actor Actor, action Action, object string) Entry {
+func NewEntry(now time.Time, authority string, actor Actor, action Action, object Object) Entry {
 	return Entry{
 		Time:      now,
 		Authority: authority,
-		Actor:     actor.String(),
-		Address:   actor.Address,
+		Actor:     actor,
 		Action:    action,
 		Object:    object,
 		Result:    OK,
-		RequestID: actor.RequestID,
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"time"
 
@@ -50,7 +49,7 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 		PublicKey:  in.request.CSR.PublicKey,
 		Serial:     serial,
 		NotBefore:  later(now.Add(-a.cfg.Backdate), st.signer.times.NotBefore),
-		NotAfter:   earlier(now.Add(a.cfg.Spans.Leaf), st.signer.times.NotAfter),
+		NotAfter:   earlier(now.Add(a.spans.Leaf), st.signer.times.NotAfter),
 		IssuerKey:  st.signer.crt.SubjectKeyId,
 		CRLURL:     a.crlURL(st.signer.crt.SubjectKeyId),
 		AutoSigned: in.method == store.AutoSigned,
@@ -65,7 +64,7 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 		return store.Certificate{}, fmt.Errorf("signing: %w", err)
 	}
 	row := store.Certificate{
-		Authority: a.cfg.Name,
+		Authority: a.name,
 		ID:        in.id,
 		Serial:    serial,
 		CAID:      st.signer.id,
@@ -90,18 +89,14 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
 	// A daemon that slept, or one of several on the same database, may have signed with a CA
 	// that has been succeeded.
-	version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
-	if err != nil {
+	if err := a.unchanged(ctx, tx, st.version); err != nil {
 		return err
-	}
-	if version != st.version {
-		return errStale
 	}
 	crt.IssuedBy = actor.String()
 	if err := tx.AddCertificate(ctx, crt); err != nil {
 		return err
 	}
-	e := a.entry(now, actor, action, fmt.Sprintf("crt %d serial=%s", crt.ID, crt.Serial))
+	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial))
 	e.Detail = describe(crt.Subject, crt.SANs)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + crt.Renews.String()
@@ -112,8 +107,8 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 // attempts bounds how often an operation is tried again after losing a race.
 const attempts = 3
 
-// retryStale runs an operation again when the CA certificates have changed under it, or when
-// a random id or serial was taken.
+// retryStale runs an operation again when the CA certificates, or what else it depends on, have
+// changed under it, or when a random id or serial was taken.
 func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 	var err error
 	for range attempts {
@@ -123,56 +118,59 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 			if err := a.reload(ctx); err != nil {
 				return err
 			}
-		case !errors.Is(err, store.ErrExists):
+		case !errors.Is(err, store.ErrExists) && !errors.Is(err, errRaced):
 			return err
 		}
 	}
 	return err
 }
 
-// Sign issues the certificate for a pending request. With a template, which a user has
-// prepared, subject and extensions are the template's and only the key is the request's.
-func (a *Authority) Sign(ctx context.Context, actor audit.Actor, id int64, template *pki.Request) (err error) {
+// Approve issues the certificate for a pending request.
+func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, how Approval) (_ Issued, err error) {
 	defer a.observe(audit.Sign, &err)
 	now := a.clock.Now()
-	err = a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, template) })
-	if err != nil {
-		return a.refused(ctx, now, actor, audit.Sign, fmt.Sprintf("csr %d", id), err)
-	}
-	return nil
-}
-
-func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, id int64, template *pki.Request) error {
-	var pending store.Request
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		pending, err = r.Request(ctx, a.cfg.Name, id)
+	var crt store.Certificate
+	err = a.retryStale(ctx, func() (err error) {
+		crt, err = a.approve(ctx, now, actor, id, how)
 		return err
 	})
 	if err != nil {
-		return absent(err, "pending request", id)
+		return Issued{}, a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
+	}
+	return a.issued(crt)
+}
+
+func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Actor, id int64, how Approval) (store.Certificate, error) {
+	var pending store.Request
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		pending, err = r.Request(ctx, a.name, id)
+		return err
+	})
+	if err != nil {
+		return store.Certificate{}, absent(err, "pending request", id)
 	}
 	// It was checked when it came in, but the rules may have become stricter since.
 	req, err := pki.ParseRequest(pending.PEM)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	st, err := a.current(ctx, now)
 	if err != nil {
-		return err
+		return store.Certificate{}, err
 	}
 	in := issuance{id: id, request: req, method: store.Signed}
-	if template != nil {
+	if template := how.Template; template != nil {
 		if err := st.acceptable(template); err != nil {
-			return err
+			return store.Certificate{}, err
 		}
 		in.template, in.method = template, store.TemplateSign
 	}
 	crt, err := a.issue(now, st, in)
 	if err != nil {
-		return err
+		return store.Certificate{}, err
 	}
-	return a.store.Update(ctx, func(tx store.Tx) error {
-		if err := tx.DeleteRequest(ctx, a.cfg.Name, id); err != nil {
+	return crt, a.store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return absent(err, "pending request", id)
 		}
 		// Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
@@ -183,17 +181,26 @@ func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, 
 	})
 }
 
-// Certificate returns the certificate issued for a request, PEM. ErrNotFound while it is pending.
-func (a *Authority) Certificate(ctx context.Context, id int64) (crtPEM []byte, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		crt, err := r.Certificate(ctx, a.cfg.Name, id)
-		crtPEM = pki.EncodeCertificatePEM(crt.DER)
+// Certificate returns the certificate issued for a request. ErrNotFound while it is pending.
+func (a *Authority) Certificate(ctx context.Context, id int64) (Issued, error) {
+	var row store.Certificate
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		row, err = r.Certificate(ctx, a.name, id)
 		return err
 	})
 	if err != nil {
-		return nil, absent(err, "certificate", id)
+		return Issued{}, absent(err, "certificate", id)
 	}
-	return crtPEM, nil
+	return a.issued(row)
+}
+
+// issued is the certificate that a row is about.
+func (a *Authority) issued(row store.Certificate) (Issued, error) {
+	crt, err := x509.ParseCertificate(row.DER)
+	if err != nil {
+		return Issued{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
+	}
+	return Issued{ID: row.ID, Serial: row.Serial, Certificate: crt}, nil
 }
 
 func describe(subject string, sans []string) string {
@@ -202,8 +209,6 @@ func describe(subject string, sans []string) string {
 	}
 	return strings.TrimSpace(subject + " [" + strings.Join(sans, ", ") + "]")
 }
-
-func serialObject(serial *big.Int) string { return "crt serial=" + serial.String() }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

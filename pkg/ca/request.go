@@ -13,17 +13,13 @@ import (
 	"cauase/pkg/store"
 )
 
-// Submit takes a certificate signing request (PEM) and returns its id. The same request again
-// is answered with the id it already has, and changes nothing. The first AutoApprove requests
-// ever are signed at once; others wait for a user.
-func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (id int64, err error) {
+// Submit takes a certificate signing request, and says what became of it. The same request again is
+// answered with the id it already has, and changes nothing. The first AutoApprove requests ever are signed
+// at once; others wait for a user. The profile is the one to sign with; empty: the authority's default.
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (_ Submission, err error) {
 	defer a.observe(audit.Submit, &err)
-	req, err := pki.ParseRequest(csrPEM)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
 	now := a.clock.Now()
-	approved := false
+	var done Submission
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
@@ -32,56 +28,116 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte
 		if err := st.acceptable(req); err != nil {
 			return err
 		}
-		return a.store.Update(ctx, func(tx store.Tx) error {
-			id, approved, err = a.submit(ctx, tx, now, st, actor, req)
-			return err
-		})
+		done, err = a.submit(ctx, now, st, actor, req)
+		return err
 	})
-	if err == nil && approved {
-		a.observe(audit.Sign, &err)
+	if err != nil {
+		return Submission{}, err
 	}
-	return id, err
+	return done, nil
 }
 
-func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, req *pki.Request) (id int64, approved bool, err error) {
-	id, err = a.knownRequest(ctx, tx, now, req)
-	if !errors.Is(err, ErrNotFound) {
-		return id, false, err
+// A position is where a request stands among those that were ever received.
+type position struct {
+	known *Submission // it was received before
+	auto  bool        // it is among the first, which are approved without a user
+}
+
+// position finds out what r says of a request, and refuses what must not be certified.
+func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (p position, err error) {
+	switch known, err := a.knownRequest(ctx, r, now, req); {
+	case err == nil:
+		return position{known: &known}, nil
+	case !errors.Is(err, ErrNotFound):
+		return position{}, err
 	}
-	if err := a.checkKey(ctx, tx, req); err != nil {
-		return 0, false, err
+	if err := a.checkKey(ctx, r, req); err != nil {
+		return position{}, err
 	}
-	if id, err = newID(); err != nil {
-		return 0, false, err
-	}
-	object := fmt.Sprintf("csr %d", id)
-	received, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterReceivedCSR, 1)
+	received, err := r.Counter(ctx, a.name, store.CounterReceivedCSR)
 	if err != nil {
-		return 0, false, err
+		return position{}, err
 	}
-	if err := tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, object), req.Subject, req.SANs)); err != nil {
-		return 0, false, err
-	}
-	approvals, _, err := a.autoApprovals(ctx, tx)
+	approvals, _, err := a.autoApprovals(ctx, r)
+	return position{auto: received < approvals}, err
+}
+
+// submit signs a request that is going to be approved automatically before it is recorded, as far as
+// can be seen then. Where another request has taken that place it waits for a user like others, and what was
+// signed is nobody's: it never leaves this function.
+func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req *pki.Request) (Submission, error) {
+	var seen position
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		seen, err = a.position(ctx, r, now, req)
+		return err
+	})
 	if err != nil {
-		return 0, false, err
+		return Submission{}, err
 	}
-	if received <= approvals {
-		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned})
-		if err != nil {
-			return 0, false, err
+	if seen.known != nil {
+		return *seen.known, nil
+	}
+	id, err := newID()
+	if err != nil {
+		return Submission{}, err
+	}
+	var signed store.Certificate
+	if seen.auto {
+		if signed, err = a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned}); err != nil {
+			return Submission{}, err
 		}
-		return id, true, a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, crt)
 	}
-	pending, err := tx.CountRequests(ctx, a.cfg.Name)
+	var done Submission
+	approved := false
+	err = a.store.Update(ctx, func(tx store.Tx) error {
+		done, approved = Submission{ID: id}, false
+		at, err := a.position(ctx, tx, now, req)
+		if err != nil {
+			return err
+		}
+		if at.known != nil {
+			done = *at.known
+			return nil
+		}
+		if at.auto && !seen.auto {
+			return errRaced // more are approved than a moment ago
+		}
+		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
+			return err
+		}
+		if at.auto {
+			approved = true
+			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, signed)
+		}
+		return a.keep(ctx, tx, now, actor, id, req)
+	})
+	if err != nil || !approved {
+		return done, err
+	}
+	a.observe(audit.Sign, &err)
+	issued, err := a.issued(signed)
+	return Submission{ID: id, Issued: &issued}, err
+}
+
+// receive counts and records a request that was not known.
+func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
+	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
+		return err
+	}
+	return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, audit.RequestObject(id)), req.Subject, req.SANs))
+}
+
+// keep has a request wait for a user.
+func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
+	pending, err := tx.CountRequests(ctx, a.name)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
-	if pending >= a.cfg.MaxPending {
-		return 0, false, fmt.Errorf("%w: %d", ErrTooManyPending, pending)
+	if pending >= a.row.MaxPending {
+		return fmt.Errorf("%w: %d", ErrTooManyPending, pending)
 	}
-	return id, false, tx.AddRequest(ctx, store.Request{
-		Authority:  a.cfg.Name,
+	return tx.AddRequest(ctx, store.Request{
+		Authority:  a.name,
 		ID:         id,
 		ReceivedAt: now,
 		Submitter:  actor.String(),
@@ -93,20 +149,24 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 	})
 }
 
-// knownRequest finds the id of a request that was made before: one that is pending, or one
+// knownRequest finds what became of a request that was made before: one that is pending, or one
 // whose certificate can still be used.
-func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (int64, error) {
-	pending, err := r.RequestByDigest(ctx, a.cfg.Name, req.Digest[:])
+func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (Submission, error) {
+	pending, err := r.RequestByDigest(ctx, a.name, req.Digest[:])
 	if !errors.Is(err, store.ErrNotFound) {
-		return pending.ID, err
+		return Submission{ID: pending.ID}, err
 	}
-	crt, err := a.usableByCSR(ctx, r, now, req)
-	return crt.ID, err
+	row, err := a.usableByCSR(ctx, r, now, req)
+	if err != nil {
+		return Submission{}, err
+	}
+	issued, err := a.issued(row)
+	return Submission{ID: row.ID, Issued: &issued}, err
 }
 
 // usableByCSR finds the newest certificate issued for req, if it has neither expired nor been revoked.
 func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (store.Certificate, error) {
-	crt, err := r.CertificateByCSR(ctx, a.cfg.Name, req.Digest[:])
+	crt, err := r.CertificateByCSR(ctx, a.name, req.Digest[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Certificate{}, ErrNotFound
 	} else if err != nil {
@@ -115,7 +175,7 @@ func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Ti
 	if now.After(crt.NotAfter) {
 		return store.Certificate{}, ErrNotFound
 	}
-	switch _, err := r.Revocation(ctx, a.cfg.Name, crt.Serial); {
+	switch _, err := r.Revocation(ctx, a.name, crt.Serial); {
 	case err == nil:
 		return store.Certificate{}, ErrNotFound
 	case !errors.Is(err, store.ErrNotFound):
@@ -135,7 +195,7 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	for _, name := range [...]store.Authority{store.Users, store.Services} {
+	for _, name := range [...]store.AuthorityName{store.Users, store.Services} {
 		switch is, err := r.KeyCompromised(ctx, name, req.KeyID); {
 		case err != nil:
 			return err
@@ -143,10 +203,10 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 			return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
 		}
 	}
-	if a.cfg.Name != store.Users {
+	if a.row.Role != store.RoleUsers {
 		return nil
 	}
-	switch is, err := r.KeyInUse(ctx, a.cfg.Name, req.KeyID); {
+	switch is, err := r.KeyInUse(ctx, a.name, req.KeyID); {
 	case err != nil:
 		return err
 	case is:
@@ -168,39 +228,43 @@ func (s state) acceptable(req *pki.Request) error {
 // Pending returns the requests that wait for a user, oldest first.
 func (a *Authority) Pending(ctx context.Context) (requests []store.Request, err error) {
 	err = a.store.View(ctx, func(r store.Reader) error {
-		requests, err = r.Requests(ctx, a.cfg.Name, 0)
+		requests, err = r.Requests(ctx, a.name, 0)
 		return err
 	})
 	return requests, err
 }
 
-// Request returns a request, PEM, byte for byte as it was submitted, whether it is pending or
-// signed. ErrNotFound: rejected or never made.
-func (a *Authority) Request(ctx context.Context, id int64) (csr []byte, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		pending, err := r.Request(ctx, a.cfg.Name, id)
+// Request returns a request as it was submitted, whether it is pending or signed. ErrNotFound:
+// rejected or never made.
+func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
+	var text []byte
+	err := a.store.View(ctx, func(r store.Reader) error {
+		pending, err := r.Request(ctx, a.name, id)
 		if !errors.Is(err, store.ErrNotFound) {
-			csr = pending.PEM
+			text = pending.PEM
 			return err
 		}
-		crt, err := r.Certificate(ctx, a.cfg.Name, id)
-		csr = crt.CSR
+		crt, err := r.Certificate(ctx, a.name, id)
+		text = crt.CSR
 		return err
 	})
-	return csr, absent(err, "request", id)
+	if err != nil {
+		return Submitted{}, absent(err, "request", id)
+	}
+	return Submitted{ID: id, Text: text}, nil
 }
 
 // Reject removes a pending request.
 func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) (err error) {
 	defer a.observe(audit.Reject, &err)
 	now := a.clock.Now()
-	object := fmt.Sprintf("csr %d", id)
+	object := audit.RequestObject(id)
 	err = a.store.Update(ctx, func(tx store.Tx) error {
-		req, err := tx.Request(ctx, a.cfg.Name, id)
+		req, err := tx.Request(ctx, a.name, id)
 		if err != nil {
 			return absent(err, "pending request", id)
 		}
-		if err := tx.DeleteRequest(ctx, a.cfg.Name, id); err != nil {
+		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return err
 		}
 		return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Reject, object), req.Subject, req.SANs))

@@ -34,15 +34,15 @@ type Database struct {
 	// them. The Report names them.
 	SkipBadRows bool
 
-	authorities map[store.Authority]*tables
+	authorities map[store.AuthorityName]*tables
 	rows        int   // of all tables
 	size        int64 // bytes of all values
 	converted   *conversion
 }
 
-// authorities are in the order in which they are told of.
+// authorities are in the order in which they are reported.
 var authorities = [...]struct {
-	name   store.Authority
+	name   store.AuthorityName
 	prefix string // of the names of its tables
 }{
 	{store.Users, "cau"},
@@ -135,7 +135,7 @@ func columns(kind string) []column {
 var required = [...]string{"ca", "crt", "revoked", "counter", "config_once"}
 
 func newDatabase() *Database {
-	d := &Database{authorities: map[store.Authority]*tables{}}
+	d := &Database{authorities: map[store.AuthorityName]*tables{}}
 	for _, a := range authorities {
 		d.authorities[a.name] = &tables{
 			prefix: a.prefix, created: map[string]bool{},
@@ -200,7 +200,7 @@ func (d *Database) create(name string) error {
 	return nil
 }
 
-// complete tells whether all tables are there.
+// complete reports whether all tables are there.
 func (d *Database) complete() error {
 	for _, a := range authorities {
 		t := d.authorities[a.name]
@@ -304,10 +304,10 @@ func bytesOf(v any) []byte {
 	return b
 }
 
-// Empty tells whether nothing was ever kept in the database: a caucase that has never run.
+// Empty reports whether the database never held anything: a caucase that has never run.
 func (d *Database) Empty() bool {
 	return !slices.ContainsFunc(authorities[:], func(a struct {
-		name   store.Authority
+		name   store.AuthorityName
 		prefix string
 	}) bool {
 		t := d.authorities[a.name]

@@ -8,7 +8,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Report tells what became of a Database.
+// A Report is an account of the conversion of a Database.
 type Report struct {
 	Authorities []AuthorityReport
 	LeftOut     []BadRow // that cannot be used
@@ -17,7 +17,7 @@ type Report struct {
 
 // An AuthorityReport counts what comes over of one authority.
 type AuthorityReport struct {
-	Authority store.Authority
+	Authority store.AuthorityName
 	CAs       int
 	Links     int // by which CAs vouch for their successors, made anew
 	Pending   int

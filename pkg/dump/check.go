@@ -25,7 +25,7 @@ type position struct {
 }
 
 type caRef struct {
-	authority store.Authority
+	authority store.AuthorityName
 	id        int64
 }
 
@@ -104,7 +104,7 @@ func (c *checker) inspect(l *line) (kind int, at *position, err error) {
 		return 6, &position{authority: string(l.Setting.Authority), name: named(l.Setting.Name)}, anyAuthority(l.Setting.Authority)
 	case l.Audit != nil:
 		v := l.Audit
-		err = errors.Join(anyAuthority(store.Authority(v.Authority)), positive("seq", v.Seq), moment("time", v.Time))
+		err = errors.Join(anyAuthority(store.AuthorityName(v.Authority)), positive("seq", v.Seq), moment("time", v.Time))
 		return 7, &position{n: v.Seq}, first(err)
 	}
 	return 0, nil, errors.New("it holds no row")
@@ -132,22 +132,22 @@ func (c *checker) addCA(ref caRef) error {
 	return nil
 }
 
-func (c *checker) knowsCA(a store.Authority, id int64) error {
+func (c *checker) knowsCA(a store.AuthorityName, id int64) error {
 	if !c.cas[caRef{a, id}] {
 		return fmt.Errorf("ca_id: authority %q has no CA %d", printable(string(a)), id)
 	}
 	return nil
 }
 
-func authority(a store.Authority) error {
-	if slices.Contains([]store.Authority{store.Users, store.Services, store.HTTPS}, a) {
+func authority(a store.AuthorityName) error {
+	if slices.Contains([]store.AuthorityName{store.Users, store.Services, store.HTTPS}, a) {
 		return nil
 	}
 	return fmt.Errorf("authority: %q is none", printable(string(a)))
 }
 
 // anyAuthority also takes the empty one, of what belongs to the daemon as a whole.
-func anyAuthority(a store.Authority) error {
+func anyAuthority(a store.AuthorityName) error {
 	if a == "" {
 		return nil
 	}

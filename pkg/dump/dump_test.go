@@ -54,8 +54,8 @@ func samples() []store.Row {
 		store.Setting{Authority: "", Name: "", Value: ""},
 		store.Setting{Authority: store.Users, Name: store.SettingAutoApprove, Value: "1"},
 		store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: when(1)}},
-		store.AuditEntry{Entry: audit.Entry{Seq: 3, Time: when(0), Authority: "cas", Actor: "operator", Address: "2001:db8::1",
-			Action: audit.Sign, Object: "csr 1", Result: audit.Refused, Detail: "because\n", RequestID: "r"}},
+		store.AuditEntry{Entry: audit.Entry{Seq: 3, Time: when(0), Authority: "cas", Actor: audit.Actor{Kind: audit.Operator, Address: "2001:db8::1", RequestID: "r"},
+			Action: audit.Sign, Object: audit.RequestObject(1), Result: audit.Refused, Detail: "because\n"}},
 	}
 }
 
@@ -183,8 +183,8 @@ func TestTexts(t *testing.T) {
 				store.Certificate{Authority: "cau", CAID: 1, Serial: big.NewInt(1), NotBefore: at, NotAfter: at, IssuedAt: at, Subject: text,
 					SANs: []string{text}, IssuedBy: text, Method: store.Method(text), KeyID: []byte{}, DER: []byte{}},
 				store.Counter{Name: text}, store.Setting{Name: text, Value: text},
-				store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: at, Actor: text, Address: text, Action: audit.Action(text), Object: text,
-					Result: audit.Result(text), Detail: text, RequestID: text}}}
+				store.AuditEntry{Entry: audit.Entry{Seq: 1, Time: at, Actor: audit.Actor{Kind: audit.Kind(text), Address: text, RequestID: text}, Action: audit.Action(text), Object: audit.Object{ID: text},
+					Result: audit.Result(text), Detail: text}}}
 		}
 		data, sum := write(t, rows(text))
 		got, _, err := read(strings.NewReader(data))

@@ -32,7 +32,7 @@ func textsOf(row store.Row) []string {
 	case store.Setting:
 		return []string{v.Name, v.Value}
 	case store.AuditEntry:
-		return []string{v.Authority, v.Actor, v.Address, string(v.Action), v.Object, string(v.Result), v.Detail, v.RequestID}
+		return []string{v.Authority, v.Actor.String(), v.Actor.Address, string(v.Action), v.Object.String(), string(v.Result), v.Detail, v.Actor.RequestID}
 	}
 	return nil
 }

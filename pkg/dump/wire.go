@@ -42,78 +42,78 @@ func (l *line) members() (n int) {
 }
 
 type caWire struct {
-	ID          int64           `json:"id"`
-	Authority   store.Authority `json:"authority"`
-	CreatedAt   int64           `json:"created_at"`
-	NotBefore   int64           `json:"not_before"`
-	NotAfter    int64           `json:"not_after"`
-	KeyID       []byte          `json:"key_id"`
-	Certificate []byte          `json:"certificate"`
-	Key         []byte          `json:"key,omitempty"`
-	Link        []byte          `json:"link,omitempty"`
+	ID          int64               `json:"id"`
+	Authority   store.AuthorityName `json:"authority"`
+	CreatedAt   int64               `json:"created_at"`
+	NotBefore   int64               `json:"not_before"`
+	NotAfter    int64               `json:"not_after"`
+	KeyID       []byte              `json:"key_id"`
+	Certificate []byte              `json:"certificate"`
+	Key         []byte              `json:"key,omitempty"`
+	Link        []byte              `json:"link,omitempty"`
 }
 
 type crlWire struct {
-	Authority  store.Authority `json:"authority"`
-	CAID       int64           `json:"ca_id"`
-	Number     int64           `json:"number"`
-	ThisUpdate int64           `json:"this_update"`
-	NextUpdate int64           `json:"next_update"`
-	Pruned     int64           `json:"pruned"`
-	Signature  []byte          `json:"signature"`
+	Authority  store.AuthorityName `json:"authority"`
+	CAID       int64               `json:"ca_id"`
+	Number     int64               `json:"number"`
+	ThisUpdate int64               `json:"this_update"`
+	NextUpdate int64               `json:"next_update"`
+	Pruned     int64               `json:"pruned"`
+	Signature  []byte              `json:"signature"`
 }
 
 type requestWire struct {
-	Authority  store.Authority `json:"authority"`
-	ID         int64           `json:"id"`
-	ReceivedAt int64           `json:"received_at"`
-	Submitter  string          `json:"submitter"`
-	CSR        []byte          `json:"csr"`
-	CSRDigest  []byte          `json:"csr_digest"`
-	KeyID      []byte          `json:"key_id"`
-	Subject    string          `json:"subject"`
-	SANs       names           `json:"sans,omitempty"`
+	Authority  store.AuthorityName `json:"authority"`
+	ID         int64               `json:"id"`
+	ReceivedAt int64               `json:"received_at"`
+	Submitter  string              `json:"submitter"`
+	CSR        []byte              `json:"csr"`
+	CSRDigest  []byte              `json:"csr_digest"`
+	KeyID      []byte              `json:"key_id"`
+	Subject    string              `json:"subject"`
+	SANs       names               `json:"sans,omitempty"`
 }
 
 type certificateWire struct {
-	Authority store.Authority `json:"authority"`
-	ID        int64           `json:"id"`
-	Serial    string          `json:"serial"`
-	CAID      int64           `json:"ca_id"`
-	Subject   string          `json:"subject"`
-	SANs      names           `json:"sans,omitempty"`
-	NotBefore int64           `json:"not_before"`
-	NotAfter  int64           `json:"not_after"`
-	KeyID     []byte          `json:"key_id"`
-	IssuedAt  int64           `json:"issued_at"`
-	IssuedBy  string          `json:"issued_by"`
-	Method    store.Method    `json:"method"`
-	Renews    string          `json:"renews,omitempty"`
-	CSR       []byte          `json:"csr,omitempty"`
-	CSRDigest []byte          `json:"csr_digest,omitempty"`
-	DER       []byte          `json:"der"`
+	Authority store.AuthorityName `json:"authority"`
+	ID        int64               `json:"id"`
+	Serial    string              `json:"serial"`
+	CAID      int64               `json:"ca_id"`
+	Subject   string              `json:"subject"`
+	SANs      names               `json:"sans,omitempty"`
+	NotBefore int64               `json:"not_before"`
+	NotAfter  int64               `json:"not_after"`
+	KeyID     []byte              `json:"key_id"`
+	IssuedAt  int64               `json:"issued_at"`
+	IssuedBy  string              `json:"issued_by"`
+	Method    store.Method        `json:"method"`
+	Renews    string              `json:"renews,omitempty"`
+	CSR       []byte              `json:"csr,omitempty"`
+	CSRDigest []byte              `json:"csr_digest,omitempty"`
+	DER       []byte              `json:"der"`
 }
 
 type revocationWire struct {
-	Authority store.Authority `json:"authority"`
-	Seq       int64           `json:"seq"`
-	Serial    string          `json:"serial"`
-	KeyID     []byte          `json:"key_id,omitempty"`
-	RevokedAt int64           `json:"revoked_at"`
-	KeepUntil int64           `json:"keep_until"`
-	Reason    int             `json:"reason"`
+	Authority store.AuthorityName `json:"authority"`
+	Seq       int64               `json:"seq"`
+	Serial    string              `json:"serial"`
+	KeyID     []byte              `json:"key_id,omitempty"`
+	RevokedAt int64               `json:"revoked_at"`
+	KeepUntil int64               `json:"keep_until"`
+	Reason    int                 `json:"reason"`
 }
 
 type counterWire struct {
-	Authority store.Authority `json:"authority"`
-	Name      string          `json:"name"`
-	Value     int64           `json:"value"`
+	Authority store.AuthorityName `json:"authority"`
+	Name      string              `json:"name"`
+	Value     int64               `json:"value"`
 }
 
 type settingWire struct {
-	Authority store.Authority `json:"authority"`
-	Name      string          `json:"name"`
-	Value     string          `json:"value"`
+	Authority store.AuthorityName `json:"authority"`
+	Name      string              `json:"name"`
+	Value     string              `json:"value"`
 }
 
 type auditWire struct {
@@ -245,8 +245,8 @@ func wireOf(row store.Row) *line {
 	case store.Setting:
 		return &line{Setting: &settingWire{v.Authority, text(v.Name), text(v.Value)}}
 	case store.AuditEntry:
-		return &line{Audit: &auditWire{v.Seq, micros(v.Time), text(v.Authority), text(v.Actor), text(v.Address),
-			text(v.Action), text(v.Object), text(v.Result), text(v.Detail), text(v.RequestID)}}
+		return &line{Audit: &auditWire{v.Seq, micros(v.Time), text(v.Authority), text(v.Actor.String()), text(v.Actor.Address),
+			text(v.Action), text(v.Object.String()), text(v.Result), text(v.Detail), text(v.Actor.RequestID)}}
 	}
 	return nil
 }
@@ -283,9 +283,11 @@ func (l *line) row() store.Row {
 		return store.Setting(*l.Setting)
 	case l.Audit != nil:
 		v := l.Audit
+		actor := audit.ParseActor(v.Actor)
+		actor.Address, actor.RequestID = v.Address, v.RequestID
 		return store.AuditEntry{Entry: audit.Entry{Seq: v.Seq, Time: fromMicros(v.Time), Authority: v.Authority,
-			Actor: v.Actor, Address: v.Address, Action: v.Action, Object: v.Object, Result: v.Result,
-			Detail: v.Detail, RequestID: v.RequestID}}
+			Actor: actor, Action: v.Action, Object: audit.ParseObject(v.Object), Result: v.Result,
+			Detail: v.Detail}}
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package endtoend
 
 import (
-	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -19,12 +17,14 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // TestTwoGenerations has leaves of two CA certificates of one authority, both valid, judged by
@@ -63,7 +63,7 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	a, err := ca.Open(ctx, db, clk, ca.Config{
+	a, err := catest.Open(ctx, db, clk, catest.Config{
 		Name: store.Services, Netloc: benchHost + ":8009", Spans: rollover.Spans{Leaf: span, Life: 4}, KeyType: keyType,
 		Backdate: time.Minute, MaxPending: 10, AutoApprove: 10,
 	})
@@ -74,7 +74,7 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 	pair := func(name string) {
 		g.good = append(g.good, issueServer(t, a, name+"-good.example.org"))
 		revoked := issueServer(t, a, name+"-bad.example.org")
-		if err := a.RevokeByUser(ctx, aUser, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
+		if err := catest.Wired(a).RevokeByUser(ctx, aUser, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
 			t.Fatal(err)
 		}
 		g.bad = append(g.bad, revoked)
@@ -95,7 +95,7 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 			t.Fatalf("leaf %d is not of generation %d", i, i)
 		}
 	}
-	list, err := a.CRLs(ctx)
+	list, err := catest.Wired(a).CRLs(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,27 +115,19 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 
 func issueServer(t *testing.T, a *ca.Authority, name string) *x509.Certificate {
 	t.Helper()
-	var key crypto.Signer
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
 	serverAuth, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+	csr := pkitest.Request(t, pkitest.Key(t), &x509.CertificateRequest{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: serverAuth}},
-	}, key)
+	})
+	id, err := catest.Wired(a).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, csr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := a.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
-	if err != nil {
-		t.Fatal(err)
-	}
-	crt, err := a.Certificate(t.Context(), id)
+	crt, err := catest.Wired(a).Certificate(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}

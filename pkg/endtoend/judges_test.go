@@ -3,7 +3,6 @@ package endtoend
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -27,12 +26,14 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // TestJudges has everything an authority makes, with every type of key, judged by software
@@ -63,8 +64,8 @@ type bench struct {
 	store                  store.Store
 	users, services, https *ca.Authority
 
-	lists   map[store.Authority][][]byte // DER, of every moment
-	revoked map[string]bool              // serials
+	lists   map[store.AuthorityName][][]byte // DER, of every moment
+	revoked map[string]bool                  // serials
 }
 
 const benchHost = "ca.example.org"
@@ -79,9 +80,9 @@ func newBench(t *testing.T, keyType pki.KeyType) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	b := &bench{keyType: keyType, store: db, lists: map[store.Authority][][]byte{}, revoked: map[string]bool{}}
-	open := func(name store.Authority, host string, life int) *ca.Authority {
-		a, err := ca.Open(ctx, db, clock.System(), ca.Config{
+	b := &bench{keyType: keyType, store: db, lists: map[store.AuthorityName][][]byte{}, revoked: map[string]bool{}}
+	open := func(name store.AuthorityName, host string, life int) *ca.Authority {
+		a, err := catest.Open(ctx, db, clock.System(), catest.Config{
 			Name: name, Netloc: benchHost + ":8009", Host: host,
 			Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: life}, KeyType: keyType,
 			Backdate: time.Minute, Retention: time.Hour, MaxPending: 100, AutoApprove: 1,
@@ -107,21 +108,13 @@ func (b *bench) fill(t *testing.T) {
 		for i, request := range requests() {
 			// Users' keys are unique; a services' key may have any number of certificates.
 			keyType := pki.KeyTypes()[i%len(pki.KeyTypes())]
-			key := leafKey(t, a.Name(), keyType, i)
-			der, err := x509.CreateCertificateRequest(rand.Reader, request, key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			held[b.issue(t, a, pki.EncodeCSRPEM(der), i)] = key
+			key := pkitest.SharedKey(t, keyType, fmt.Sprint(a.Name(), i))
+			held[b.issue(t, a, pkitest.Request(t, key, request), i)] = key
 		}
 		b.renewAndRevoke(t, a, held)
 		b.keepList(t, a)
 	}
-	server, err := b.keyType.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := b.https.IssueServer(ctx, server.Public()); err != nil {
+	if _, _, err := b.https.IssueServer(ctx, pkitest.KeyOf(t, b.keyType).Public()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -131,7 +124,7 @@ func (b *bench) fill(t *testing.T) {
 func (b *bench) issue(t *testing.T, a *ca.Authority, csr []byte, i int) string {
 	t.Helper()
 	ctx := t.Context()
-	id, err := a.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, csr)
+	id, err := catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, csr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +135,11 @@ func (b *bench) issue(t *testing.T, a *ca.Authority, csr []byte, i int) string {
 				t.Fatal(err)
 			}
 		}
-		if err := a.Sign(ctx, aUser, id, template); err != nil {
+		if _, err := a.Approve(ctx, aUser, id, ca.Approval{Template: template}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	crt, err := a.Certificate(ctx, id)
+	crt, err := catest.Wired(a).Certificate(ctx, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +162,7 @@ func (b *bench) renewAndRevoke(t *testing.T, a *ca.Authority, held map[string]cr
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.RevokeByUser(ctx, aUser, envelope.Revocation{CertificatePEM: crt, Reason: reason}); err != nil {
+		if err := catest.Wired(a).RevokeByUser(ctx, aUser, envelope.Revocation{CertificatePEM: crt, Reason: reason}); err != nil {
 			t.Fatal(err)
 		}
 		b.revoked[parseCertificate(t, crt).SerialNumber.String()] = true
@@ -192,14 +185,14 @@ func (b *bench) renew(t *testing.T, a *ca.Authority, crt string, key crypto.Sign
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Renew(t.Context(), audit.Actor{Kind: audit.Anonymous}, message); err != nil {
+	if _, err := catest.Wired(a).Renew(t.Context(), audit.Actor{Kind: audit.Anonymous}, message); err != nil {
 		t.Fatalf("renew %s: %v", old.Subject, err)
 	}
 }
 
 func (b *bench) keepList(t *testing.T, a *ca.Authority) {
 	t.Helper()
-	list, err := a.CRLs(t.Context())
+	list, err := catest.Wired(a).CRLs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,23 +271,10 @@ func requests() []*x509.CertificateRequest {
 	}
 }
 
-// leafKeys are made once: large RSA keys take long.
-var leafKeys sync.Map
-
-func leafKey(t *testing.T, a store.Authority, keyType pki.KeyType, i int) crypto.Signer {
-	t.Helper()
-	made, _ := leafKeys.LoadOrStore(fmt.Sprint(a, keyType, i), sync.OnceValues(keyType.Generate))
-	key, err := made.(func() (crypto.Signer, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 // judge lets each judge see everything in the store.
 func (b *bench) judge(t *testing.T, fired *firedLints) {
 	ctx := t.Context()
-	for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		var cas []store.CA
 		var issued []store.Certificate
 		err := b.store.View(ctx, func(r store.Reader) (err error) {

@@ -22,7 +22,7 @@ import (
 type agent struct {
 	sim    *sim
 	name   string
-	of     store.Authority
+	of     store.AuthorityName
 	client *client.Client
 	pins   bool // of those who do not trust on first use
 	reader bool // it follows the authority and wants no certificate
@@ -56,7 +56,7 @@ type request struct {
 	id  client.ID // 0 until it is known
 }
 
-func (s *sim) newAgent(name string, of store.Authority) *agent {
+func (s *sim) newAgent(name string, of store.AuthorityName) *agent {
 	c, err := client.New(client.Options{
 		URL: "http://" + netloc, Authority: client.Authority(of), Clock: s.clock, UserAgent: "fleet/1", Transport: s.net.transport,
 	})

@@ -31,7 +31,7 @@ func (o *oracle) renewable(l *leaf) time.Duration {
 }
 
 // pins are the fingerprints of an authority's valid CA certificates, as an operator would read them out.
-func (o *oracle) pins(of store.Authority) []client.Pin {
+func (o *oracle) pins(of store.AuthorityName) []client.Pin {
 	o.learn(of)
 	var pins []client.Pin
 	for _, i := range o.cas[of] {
@@ -43,7 +43,7 @@ func (o *oracle) pins(of store.Authority) []client.Pin {
 }
 
 // agents are those of an authority.
-func (s *sim) agents(of store.Authority) []*agent {
+func (s *sim) agents(of store.AuthorityName) []*agent {
 	var all []*agent
 	if of == store.Services {
 		all = append(all, s.hosts...)
@@ -73,7 +73,7 @@ func (o *oracle) check(a *agent) {
 func (o *oracle) checkAll() {
 	now := o.sim.now()
 	o.revoked = slices.DeleteFunc(o.revoked, func(l *leaf) bool { return pki.CheckValidity(l.crt, now) != nil })
-	for _, of := range []store.Authority{store.Users, store.Services} {
+	for _, of := range []store.AuthorityName{store.Users, store.Services} {
 		agents := o.sim.agents(of)
 		for _, a := range agents {
 			for _, other := range agents {

@@ -148,7 +148,7 @@ func (l *line) shakeHands() (*tls.ConnectionState, error) {
 }
 
 // named returns which authority a path is about, and what stands below.
-func named(path string) (store.Authority, string) {
+func named(path string) (store.AuthorityName, string) {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	return store.Authority(first), "/" + rest
+	return store.AuthorityName(first), "/" + rest
 }

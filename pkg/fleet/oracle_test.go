@@ -20,7 +20,7 @@ type oracle struct {
 	sim  *sim
 	rand *rand.Rand // chooses samples; what happens does not depend on it
 
-	cas     map[store.Authority][]*issuer // oldest first
+	cas     map[store.AuthorityName][]*issuer // oldest first
 	byKeyID map[string]*issuer
 	leaves  map[string]*leaf // by issuer and serial
 	revoked []*leaf          // that have not expired
@@ -31,7 +31,7 @@ type oracle struct {
 // An issuer is a CA certificate.
 type issuer struct {
 	crt     *x509.Certificate
-	of      store.Authority
+	of      store.AuthorityName
 	created time.Time
 	index   int      // among those of its authority
 	number  *big.Int // of the newest list that was served
@@ -56,7 +56,7 @@ func newOracle(s *sim) *oracle {
 	return &oracle{
 		sim:     s,
 		rand:    rand.New(rand.NewPCG(s.seed, 1)),
-		cas:     map[store.Authority][]*issuer{},
+		cas:     map[store.AuthorityName][]*issuer{},
 		byKeyID: map[string]*issuer{},
 		leaves:  map[string]*leaf{},
 		lists:   map[string]*list{},
@@ -98,7 +98,7 @@ func (o *oracle) changed(path string, body []byte) bool {
 }
 
 // learn looks up the daemon's CA certificates, and whether a new one was made in time.
-func (o *oracle) learn(of store.Authority) {
+func (o *oracle) learn(of store.AuthorityName) {
 	crts, err := o.sim.daemon.authority(of).CACertificates(o.sim.ctx)
 	if err != nil {
 		o.sim.violated(exchangesWork, "CA certificates of %s: %v", of, err)
@@ -122,14 +122,14 @@ func (o *oracle) learn(of store.Authority) {
 }
 
 // checkSuccession makes sure that whoever asks now leaves with a CA certificate for a long absence.
-func (o *oracle) checkSuccession(of store.Authority) {
+func (o *oracle) checkSuccession(of store.AuthorityName) {
 	newest := o.cas[of][len(o.cas[of])-1]
 	if left := newest.crt.NotAfter.Sub(o.sim.now()); left < 2*o.sim.spans.Leaf {
 		o.sim.violated(inTime, "the newest CA certificate of %s has %v left, and no successor", of, left)
 	}
 }
 
-func (o *oracle) find(of store.Authority, keyID []byte) *issuer {
+func (o *oracle) find(of store.AuthorityName, keyID []byte) *issuer {
 	if i := o.byKeyID[string(keyID)]; i != nil {
 		return i
 	}
@@ -138,7 +138,7 @@ func (o *oracle) find(of store.Authority, keyID []byte) *issuer {
 }
 
 // active is the rollover rule: which CA of an authority signs at a time.
-func (o *oracle) active(of store.Authority, at time.Time) *issuer {
+func (o *oracle) active(of store.AuthorityName, at time.Time) *issuer {
 	var oldest *issuer
 	for _, i := range slices.Backward(o.cas[of]) {
 		if at.Before(i.created) || at.After(i.crt.NotAfter) {
@@ -155,7 +155,7 @@ func (o *oracle) active(of store.Authority, at time.Time) *issuer {
 func leafID(i *issuer, serial *big.Int) string { return string(i.crt.SubjectKeyId) + serial.String() }
 
 // issued takes note of a certificate, and checks that it is one that the rules allow.
-func (o *oracle) issued(of store.Authority, crt *x509.Certificate) *leaf {
+func (o *oracle) issued(of store.AuthorityName, crt *x509.Certificate) *leaf {
 	i := o.find(of, crt.AuthorityKeyId)
 	if i == nil || i.of != of {
 		o.sim.violated(activeSigns, "certificate %s is from a CA that %s does not have", crt.SerialNumber, of)
@@ -192,7 +192,7 @@ func (i *issuer) late(o *oracle) time.Duration {
 }
 
 // served takes note of lists, which have to be newer and better than those before.
-func (o *oracle) served(of store.Authority, body []byte) {
+func (o *oracle) served(of store.AuthorityName, body []byte) {
 	crls, err := pki.ParseCRLsPEM(body)
 	if err != nil {
 		o.sim.violated(exchangesWork, "lists of %s: %v", of, err)

@@ -46,8 +46,8 @@ func populate(b *testing.B, s store.Store, count int) {
 				}
 			}
 			for n := range count {
-				if !yield(store.AuditEntry{Entry: audit.Entry{Seq: int64(n + 1), Time: at, Authority: "cas", Actor: "holder", Action: audit.Renew,
-					Object: "crt serial=725041827894627619577609272480343529282435284993", Result: audit.OK}}, nil) {
+				if !yield(store.AuditEntry{Entry: audit.Entry{Seq: int64(n + 1), Time: at, Authority: "cas", Actor: audit.Actor{Kind: audit.Holder}, Action: audit.Renew,
+					Object: audit.SerialObject(big.NewInt(725041827894627619)), Result: audit.OK}}, nil) {
 					return
 				}
 			}

@@ -42,7 +42,7 @@ type Checked struct {
 // verified on all processors. Memory grows with the number of revocations, by what a revocation list
 // of them takes, and with nothing else.
 func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding), progress Progress) (Checked, error) {
-	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.Authority]*tally{}}
+	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.AuthorityName]*tally{}}
 	if described, ok := s.(store.Described); ok {
 		problems, err := described.Integrity(ctx)
 		if err != nil {
@@ -92,12 +92,12 @@ type checker struct {
 	hash    *dump.Hash
 	cas     map[caRef]*caInfo
 	crls    []store.CRL
-	tallies map[store.Authority]*tally
+	tallies map[store.AuthorityName]*tally
 	issued  *verifier // while certificates come
 }
 
 type caRef struct {
-	authority store.Authority
+	authority store.AuthorityName
 	id        int64
 }
 
@@ -112,7 +112,7 @@ type tally struct {
 	counters map[string]int64
 }
 
-func (c *checker) tally(a store.Authority) *tally {
+func (c *checker) tally(a store.AuthorityName) *tally {
 	t := c.tallies[a]
 	if t == nil {
 		t = &tally{counters: map[string]int64{}}
@@ -123,7 +123,7 @@ func (c *checker) tally(a store.Authority) *tally {
 
 // rows walks through everything once, in an order in which CAs come before what they have signed.
 func (c *checker) rows(ctx context.Context, r store.Reader) error {
-	for _, a := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		for _, name := range counters() {
 			n, err := r.Counter(ctx, a, name)
 			if err != nil {
@@ -162,7 +162,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 	for _, l := range c.crls {
 		c.report(dump.Describe(l), c.crl(l)...)
 	}
-	for _, a := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		c.report("authority "+string(a), c.sums(c.tally(a))...)
 	}
 	return nil
@@ -202,12 +202,12 @@ func (c *checker) future(what string, t time.Time) []problem {
 
 func (c *checker) entry(e audit.Entry) []problem {
 	problems := c.future("its time", e.Time)
-	switch store.Authority(e.Authority) {
+	switch store.AuthorityName(e.Authority) {
 	case "", store.Users, store.Services, store.HTTPS:
 	default:
 		problems = append(problems, wrong("there is no authority %q", e.Authority))
 	}
-	if e.Action == "" || e.Actor == "" {
+	if e.Action == "" || e.Actor.Kind == "" {
 		problems = append(problems, wrong("it does not say who did what"))
 	}
 	return problems
@@ -219,7 +219,7 @@ const revokedPage = 1000
 // revoked compares revocations with the certificates they are about, where these are on record.
 func (c *checker) revoked(ctx context.Context, r store.Reader) error {
 	step := c.progress.follow("comparing revocations")
-	for _, a := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		after := int64(0)
 		for {
 			page, err := r.Revocations(ctx, a, after, revokedPage)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -274,7 +275,7 @@ func TestCheckFinds(t *testing.T) {
 
 		{"entry from the future", change(func(v *store.AuditEntry) bool { v.Time = now.Add(2 * day); return v.Seq == 5 }), "warning: audit 5: its time lies in the future"},
 		{"entry of no authority", change(func(v *store.AuditEntry) bool { v.Authority = "nsa"; return v.Seq == 5 }), `error: audit 5: there is no authority "nsa"`},
-		{"entry of nobody", change(func(v *store.AuditEntry) bool { v.Actor = ""; return v.Seq == 5 }), "error: audit 5: it does not say who did what"},
+		{"entry of nobody", change(func(v *store.AuditEntry) bool { v.Actor = audit.Actor{}; return v.Seq == 5 }), "error: audit 5: it does not say who did what"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStore(t)

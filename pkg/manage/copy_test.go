@@ -26,7 +26,7 @@ func TestCopy(t *testing.T) {
 	}
 	got := rowsOf(t, to)
 	last := got[len(got)-1].(store.AuditEntry)
-	if last.Action != audit.CopyDB || last.Actor != "operator" {
+	if last.Action != audit.CopyDB || last.Actor.Kind != audit.Operator {
 		t.Errorf("the last entry is %+v", last)
 	}
 	h := dump.NewHash()

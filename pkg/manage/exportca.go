@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -26,7 +25,7 @@ const exportIterations = 600_000
 
 // A CAExport says what is written where.
 type CAExport struct {
-	Authority  store.Authority
+	Authority  store.AuthorityName
 	Path       string // of a file that is not there yet
 	Passphrase []byte // not empty
 }
@@ -111,7 +110,7 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 			return nil, nil, err
 		}
 		done.Certificates = append(done.Certificates, crt)
-		e := audit.NewEntry(now, string(out.Authority), audit.Actor{Kind: audit.Operator}, audit.ExportCA, "ca "+hex.EncodeToString(row.KeyID))
+		e := audit.NewEntry(now, string(out.Authority), audit.Actor{Kind: audit.Operator}, audit.ExportCA, audit.CAObject(row.KeyID))
 		e.Detail = "to " + pki.EscapeText(out.Path)
 		entries = append(entries, e)
 	}

@@ -21,7 +21,7 @@ import (
 
 // A CAImport says what becomes an authority's CA.
 type CAImport struct {
-	Authority store.Authority
+	Authority store.AuthorityName
 	Pairs     []KeyPair
 	// AllowUnfit takes certificates that should not be those of a CA (ErrUnfit).
 	AllowUnfit bool
@@ -81,7 +81,7 @@ func importCA(ctx context.Context, tx store.Tx, now time.Time, row store.CA) err
 	if _, err := tx.AddCounter(ctx, row.Authority, store.CounterCA, 1); err != nil {
 		return err
 	}
-	e := audit.NewEntry(now, string(row.Authority), audit.Actor{Kind: audit.Operator}, audit.ImportCA, "ca "+hex.EncodeToString(row.KeyID))
+	e := audit.NewEntry(now, string(row.Authority), audit.Actor{Kind: audit.Operator}, audit.ImportCA, audit.CAObject(row.KeyID))
 	e.Detail = "valid until " + row.NotAfter.Format(time.RFC3339)
 	return tx.AppendAudit(ctx, e)
 }

@@ -29,7 +29,7 @@ func withEntries(db *caucase.Database, now time.Time) iter.Seq2[store.Row, error
 			}
 		}
 		for i, a := range db.Report().Authorities {
-			e := audit.NewEntry(now, string(a.Authority), audit.Actor{Kind: audit.Operator}, audit.ImportAll, "caucase")
+			e := audit.NewEntry(now, string(a.Authority), audit.Actor{Kind: audit.Operator}, audit.ImportAll, audit.Object{Kind: audit.KindDatabase, ID: "caucase"})
 			e.Seq = int64(i) + 1
 			e.Detail = fmt.Sprintf("%d CA certificates, %d pending requests, %d issued certificates, %d revocations", a.CAs, a.Pending, a.Issued, a.Revoked)
 			if !yield(store.AuditEntry{Entry: e}, nil) {

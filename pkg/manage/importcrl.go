@@ -30,7 +30,7 @@ type ImportedCRLs struct {
 
 // ImportCRLs takes over what an authority's CAs have revoked elsewhere, from lists in PEM form. The
 // next list is numbered above all of them.
-func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.Authority, files []File) (done ImportedCRLs, err error) {
+func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.AuthorityName, files []File) (done ImportedCRLs, err error) {
 	var lists []foundCRL
 	for _, f := range files {
 		crls, err := pki.ParseCRLsPEM(f.Data)
@@ -114,7 +114,7 @@ func checkCRL(crl *x509.RevocationList) error {
 // A crlImport is under way in a transaction.
 type crlImport struct {
 	now    time.Time
-	name   store.Authority
+	name   store.AuthorityName
 	cas    []*x509.Certificate // oldest first
 	number int64               // the largest of the lists
 	done   ImportedCRLs
@@ -132,10 +132,10 @@ func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error 
 		}
 	}
 	in.done.Lists++
-	object := "crl of ca " + hex.EncodeToString(issuer.SubjectKeyId)
+	object := audit.Object{Kind: audit.KindCRL, ID: "of ca " + hex.EncodeToString(issuer.SubjectKeyId)}
 	if crl.Number != nil {
 		in.number = max(in.number, crl.Number.Int64())
-		object = fmt.Sprintf("crl %s of ca %s", crl.Number, hex.EncodeToString(issuer.SubjectKeyId))
+		object.ID = crl.Number.String() + " " + object.ID
 	}
 	e := audit.NewEntry(in.now, string(in.name), audit.Actor{Kind: audit.Operator}, audit.ImportCRL, object)
 	e.Detail = fmt.Sprintf("%d revocations, %d of them new", len(crl.RevokedCertificateEntries), in.done.Added-before)

@@ -12,6 +12,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -60,8 +61,8 @@ type Restored struct {
 
 // A Number is one of an authority.
 type Number struct {
-	Authority store.Authority `json:"authority"`
-	Number    int64           `json:"number"`
+	Authority store.AuthorityName `json:"authority"`
+	Number    int64               `json:"number"`
 }
 
 // Restore fills a store that holds nothing, store.ErrExists otherwise, with what a backup holds. The
@@ -103,15 +104,12 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 	if err := tx.AppendAudit(ctx, restoredEntry(now, operator, done, in.Backup)); err != nil {
 		return done, err
 	}
-	if done.Certificate, err = in.replace(ctx, tx, clk, operator, crt, row); err != nil {
-		return done, err
-	}
-	done.Revoked = crt.SerialNumber.String()
-	issued, err := tx.CertificateByCSR(ctx, store.Users, in.Request.Digest[:])
+	issued, err := in.replace(ctx, tx, clk, operator, crt, row)
 	if err != nil {
 		return done, err
 	}
-	done.ID = issued.ID
+	done.ID, done.Certificate = issued.ID, pki.EncodeCertificatePEM(issued.Certificate.Raw)
+	done.Revoked = crt.SerialNumber.String()
 	if in.Stage == nil {
 		return done, nil
 	}
@@ -159,7 +157,7 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 // jump numbers the next revocation lists of every authority ahead of all that may have been published.
 func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 	var numbers []Number
-	for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 		switch cas, err := tx.CAs(ctx, name); {
 		case err != nil:
 			return nil, err
@@ -183,33 +181,41 @@ func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 }
 
 // replace moves the user's certificate to the key of the request.
-func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock, operator audit.Actor, crt *x509.Certificate, row store.Certificate) ([]byte, error) {
+func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock, operator audit.Actor, crt *x509.Certificate, row store.Certificate) (ca.Issued, error) {
 	span := in.Span
 	if span == 0 {
 		span = row.NotAfter.Sub(row.NotBefore)
 	}
-	users, err := ca.Open(ctx, store.Within(tx), clk, authority(store.Users, span))
+	users, err := ca.Open(ctx, store.Within(tx), clk, authority(store.Users, span), config())
 	if err != nil {
-		return nil, err
+		return ca.Issued{}, err
 	}
-	crtPEM, err := users.Replace(ctx, operator, crt, in.Request)
+	issued, err := users.Replace(ctx, operator, crt, in.Request)
 	if err != nil {
-		return nil, fmt.Errorf("the new certificate: %w", err)
+		return ca.Issued{}, fmt.Errorf("the new certificate: %w", err)
 	}
-	return crtPEM, nil
+	return issued, nil
 }
 
-// authority configures one that does what is asked of it at once, and leaves it to the daemon, which
-// knows the lifetimes that were chosen, to make CA certificates. Only when none is left that could sign,
-// which happens to old backups, it makes one.
-func authority(name store.Authority, span time.Duration) ca.Config {
+// authority is one that does what is asked of it at once.
+func authority(name store.AuthorityName, span time.Duration) store.Authority {
+	row := store.Authority{
+		Name: name, Title: "Caucase CAS", Role: store.RoleServices, Span: span, Life: caLife,
+		KeyType: string(pki.DefaultKeyType), MaxPending: math.MaxInt32,
+	}
+	if name == store.Users {
+		row.Title, row.Role = "Caucase CAU", store.RoleUsers
+	}
+	return row
+}
+
+// config leaves it to the daemon, which knows the lifetimes that were chosen, to make CA certificates.
+// Only when none is left that could sign, which happens to old backups, one is made.
+func config() ca.Config {
 	return ca.Config{
-		Name:       name,
 		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
-		Spans:      rollover.Spans{Leaf: span, Life: caLife},
-		KeyType:    pki.DefaultKeyType,
-		MaxPending: math.MaxInt32,
 		Backdate:   backdate,
+		Statements: envelope.Statements{},
 		Decide: func(now time.Time, spans rollover.Spans, list []rollover.Generation) rollover.Plan {
 			plan := rollover.Decide(now, spans, list)
 			plan.Create = plan.Create && plan.Signer == rollover.None
@@ -222,7 +228,7 @@ func authority(name store.Authority, span time.Duration) ca.Config {
 const backdate = time.Minute
 
 func restoredEntry(now time.Time, operator audit.Actor, done Restored, from Sealed) audit.Entry {
-	e := audit.NewEntry(now, "", operator, audit.Restore, "backup "+done.Format)
+	e := audit.NewEntry(now, "", operator, audit.Restore, audit.Object{Kind: audit.KindBackup, ID: done.Format})
 	if done.Created != nil {
 		e.Detail = "of " + done.Created.UTC().Format(time.RFC3339) + ", "
 	}
@@ -245,11 +251,11 @@ func (r Restored) Lost(now time.Time) []string {
 			"copy the newest from a host, and give it to cauased manage import-crl before you start the daemon.",
 		"A CA certificate made after it is lost with its key. Hosts that have met it must be anchored anew.",
 	}
-	newest := map[store.Authority]time.Time{}
+	newest := map[store.AuthorityName]time.Time{}
 	for _, c := range r.CAs {
 		newest[c.Authority] = c.NotAfter
 	}
-	for _, name := range []store.Authority{store.Users, store.Services} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services} {
 		if ends, ok := newest[name]; ok && now.After(ends) {
 			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: a new one is made, and whoever trusts it must be anchored anew.", name))
 		}

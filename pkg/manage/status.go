@@ -23,19 +23,19 @@ type Status struct {
 
 // An AuthorityStatus tells how things stand with one authority.
 type AuthorityStatus struct {
-	Name      store.Authority `json:"authority"`
-	CAs       []CAStatus      `json:"cas"`     // oldest first
-	NextCA    *time.Time      `json:"next_ca"` // when the newest CA's successor is due; null when there is no CA, or only one from the future
-	NextKey   string          `json:"next_key_type,omitempty"`
-	Valid     int             `json:"certificates_valid"` // revoked ones included
-	Expired   int             `json:"certificates_expired"`
-	Total     int             `json:"certificates"`
-	Pending   int             `json:"pending"`
-	Received  int64           `json:"received"` // requests ever accepted
-	Revoked   int             `json:"revocations"`
-	CRLNumber int64           `json:"crl_number"`
-	CRL       *CRLStatus      `json:"crl"`                // the newest list that was made; null when there is none
-	Locked    *int            `json:"auto_approve_count"` // as locked in the database; null when it is not
+	Name      store.AuthorityName `json:"authority"`
+	CAs       []CAStatus          `json:"cas"`     // oldest first
+	NextCA    *time.Time          `json:"next_ca"` // when the newest CA's successor is due; null when there is no CA, or only one from the future
+	NextKey   string              `json:"next_key_type,omitempty"`
+	Valid     int                 `json:"certificates_valid"` // revoked ones included
+	Expired   int                 `json:"certificates_expired"`
+	Total     int                 `json:"certificates"`
+	Pending   int                 `json:"pending"`
+	Received  int64               `json:"received"` // requests ever accepted
+	Revoked   int                 `json:"revocations"`
+	CRLNumber int64               `json:"crl_number"`
+	CRL       *CRLStatus          `json:"crl"`                // the newest list that was made; null when there is none
+	Locked    *int                `json:"auto_approve_count"` // as locked in the database; null when it is not
 }
 
 // A CAStatus tells of one generation.
@@ -62,7 +62,7 @@ type CRLStatus struct {
 }
 
 // Look tells what is in a store at now, given the spans that the daemon works with.
-func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Authority) rollover.Spans) (Status, error) {
+func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.AuthorityName) rollover.Spans) (Status, error) {
 	var st Status
 	if described, ok := s.(store.Described); ok {
 		d, err := described.Describe(ctx)
@@ -80,7 +80,7 @@ func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Au
 			st.LastBackup = &last
 		}
 		st.Authorities = nil
-		for _, name := range []store.Authority{store.Users, store.Services, store.HTTPS} {
+		for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
 			a, err := authorityStatus(ctx, r, now, name, spans(name))
 			if err != nil {
 				return err
@@ -92,7 +92,7 @@ func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Au
 	return st, err
 }
 
-func authorityStatus(ctx context.Context, r store.Reader, now time.Time, name store.Authority, spans rollover.Spans) (AuthorityStatus, error) {
+func authorityStatus(ctx context.Context, r store.Reader, now time.Time, name store.AuthorityName, spans rollover.Spans) (AuthorityStatus, error) {
 	a := AuthorityStatus{Name: name, CAs: []CAStatus{}}
 	cas, err := r.CAs(ctx, name)
 	if err != nil {

@@ -46,11 +46,11 @@ type RowCount struct {
 
 // A ContentCA is a CA certificate in a backup.
 type ContentCA struct {
-	Authority   store.Authority `json:"authority"`
-	Subject     string          `json:"subject"`
-	Fingerprint string          `json:"fingerprint"` // as hosts are given it
-	NotAfter    time.Time       `json:"not_after"`
-	HasKey      bool            `json:"has_key"`
+	Authority   store.AuthorityName `json:"authority"`
+	Subject     string              `json:"subject"`
+	Fingerprint string              `json:"fingerprint"` // as hosts are given it
+	NotAfter    time.Time           `json:"not_after"`
+	HasKey      bool                `json:"has_key"`
 }
 
 // A survey looks at rows as they pass.
@@ -59,10 +59,10 @@ type survey struct {
 	keyID   []byte // of the user whose key opens the backup
 	counts  map[string]int64
 	cas     []ContentCA
-	spans   map[store.Authority]time.Duration // a quarter of the newest CA's life
-	holder  []store.Certificate               // that have the key
-	users   map[string]string                 // subjects by serial, of those valid now
-	revoked map[string]bool                   // serials of the holder's that are
+	spans   map[store.AuthorityName]time.Duration // a quarter of the newest CA's life
+	holder  []store.Certificate                   // that have the key
+	users   map[string]string                     // subjects by serial, of those valid now
+	revoked map[string]bool                       // serials of the holder's that are
 }
 
 func newSurvey(now time.Time, s Sealed) (*survey, error) {
@@ -72,7 +72,7 @@ func newSurvey(now time.Time, s Sealed) (*survey, error) {
 	}
 	return &survey{
 		now: now, keyID: keyID, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
-		spans: map[store.Authority]time.Duration{},
+		spans: map[store.AuthorityName]time.Duration{},
 	}, nil
 }
 

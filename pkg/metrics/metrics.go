@@ -36,13 +36,13 @@ type State struct {
 	Pending     int
 }
 
-// A Source tells the state of an authority. It must answer within the context's time.
+// A Source returns the state of an authority. It must answer before the context's deadline.
 type Source func(context.Context) (State, error)
 
 // scrapeTimeout bounds how long the sources are waited for, shorter than Prometheus waits.
 const scrapeTimeout = 5 * time.Second
 
-// Metrics are those of one daemon.
+// Metrics are the metrics of one daemon.
 type Metrics struct {
 	registry *prometheus.Registry
 	log      *slog.Logger

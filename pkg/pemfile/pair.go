@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 )
 
@@ -184,8 +185,8 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if paths.Combined() {
 		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true, Attributes: paths.Attributes})
 	}
-	// The key goes first: found alone, a new key tells what was about to happen,
-	// and the certificate for it can be fetched again.
+	// The key goes first: a new key found alone shows what was about to happen, and
+	// the certificate for it can be fetched again.
 	return WriteAll(
 		File{Path: paths.Key, Content: key, Secret: true, Attributes: paths.Attributes},
 		File{Path: paths.Crt, Content: crt, Attributes: paths.Attributes},
@@ -253,8 +254,8 @@ func sweep(path string) {
 	}
 }
 
-// completePair puts a pair in place of which both halves were written and none renamed, if
-// it is newer than current, nil for none.
+// completePair puts a pair in place whose halves were both written and not yet renamed, if
+// it is newer than current; nil stands for no current certificate.
 func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
 	for _, crt := range leftovers(paths.Crt, suffixNew) {
 		for _, key := range leftovers(paths.Key, suffixNew) {
@@ -264,11 +265,11 @@ func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
 			}
 			// From here on a crash leaves what mendPair completes.
 			paths.Attributes.step("recover " + paths.Key)
-			if err := renameDurably(key, paths.Key); err != nil {
+			if err := durable.Rename(key, paths.Key); err != nil {
 				return false, err
 			}
 			paths.Attributes.step("recover " + paths.Crt)
-			return true, renameDurably(crt, paths.Crt)
+			return true, durable.Rename(crt, paths.Crt)
 		}
 	}
 	return false, nil
@@ -278,13 +279,13 @@ func mendPair(paths PairPaths) error {
 	for _, crt := range leftovers(paths.Crt, suffixNew) {
 		if _, err := readMatching(PairPaths{Key: paths.Key, Crt: crt}); err == nil {
 			paths.Attributes.step("recover " + paths.Crt)
-			return renameDurably(crt, paths.Crt)
+			return durable.Rename(crt, paths.Crt)
 		}
 	}
 	for _, key := range leftovers(paths.Key, suffixOld) {
 		if _, err := readMatching(PairPaths{Key: key, Crt: paths.Crt}); err == nil {
 			paths.Attributes.step("recover " + paths.Key)
-			return renameDurably(key, paths.Key)
+			return durable.Rename(key, paths.Key)
 		}
 	}
 	return fmt.Errorf("%s and %s: %w, and nothing beside them mends it", paths.Key, paths.Crt, ErrMismatch)
@@ -296,13 +297,6 @@ func readMatching(paths PairPaths) (Pair, error) {
 		err = ErrMismatch
 	}
 	return pair, err
-}
-
-func renameDurably(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(to))
 }
 
 // leftovers lists the temporary names of path that exist.

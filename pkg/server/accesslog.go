@@ -78,7 +78,7 @@ func (s *Server) noticeReference(x *exchange) {
 		return
 	}
 	ctx := x.r.Context()
-	for name, a := range map[store.Authority]Authority{store.Users: s.cfg.Users, store.Services: s.cfg.Services} {
+	for name, a := range map[store.AuthorityName]Authority{store.Users: s.cfg.Users, store.Services: s.cfg.Services} {
 		crts, err := a.CACertificates(ctx)
 		if err != nil {
 			s.referenceNoticed.Store(false)

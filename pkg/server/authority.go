@@ -2,12 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"math/big"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -15,23 +15,25 @@ import (
 // An Authority is what the routes need of a certificate authority. Package ca has it.
 // Its errors are ca's and store's sentinels, see statusOf.
 type Authority interface {
-	Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (id int64, err error)
+	Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (ca.Submission, error)
 	Pending(ctx context.Context) ([]store.Request, error)
-	Request(ctx context.Context, id int64) (pem []byte, err error)
+	Request(ctx context.Context, id int64) (ca.Submitted, error)
 	Reject(ctx context.Context, actor audit.Actor, id int64) error
-	Sign(ctx context.Context, actor audit.Actor, id int64, template *pki.Request) error
+	Approve(ctx context.Context, actor audit.Actor, id int64, how ca.Approval) (ca.Issued, error)
 
-	Certificate(ctx context.Context, id int64) (pem []byte, err error)
-	Renew(ctx context.Context, actor audit.Actor, e *envelope.Envelope) (pem []byte, err error)
-	RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope.Envelope) error
-	RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) error
+	Certificate(ctx context.Context, id int64) (ca.Issued, error)
+	Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (ca.Holder, error)
+	Refused(ctx context.Context, h ca.Holder, action audit.Action, why error) error
+	Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error)
+	RevokeOwn(ctx context.Context, h ca.Holder, reason int) error
+	RevokeCertificate(ctx context.Context, actor audit.Actor, crt *x509.Certificate, reason int) error
+	RevokeSerial(ctx context.Context, actor audit.Actor, serial *big.Int, reason int) error
 
-	CRL(ctx context.Context, aki *big.Int) (ca.List, error)
-	CRLs(ctx context.Context) (ca.List, error)
+	CRL(ctx context.Context, keyID *big.Int) (ca.List, error)
+	CRLs(ctx context.Context) ([]ca.List, error)
 	Timeline(ctx context.Context) (ca.Timeline, error)
-	CACertificate(ctx context.Context) (pem []byte, err error)
 	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
-	Chain(ctx context.Context) (json []byte, err error)
+	Succession(ctx context.Context) ([][]byte, error)
 }
 
 // An Authenticator recognises the certificates of users. The user authority is one.

@@ -35,6 +35,7 @@ type exchange struct {
 	access access      // the route's, or what prepare has narrowed it to
 	actor  audit.Actor // who asks, as far as known
 
+	lists   *listTexts    // the server's
 	large   chan struct{} // the server's turns for long bodies
 	isLarge bool          // has one
 }

@@ -26,7 +26,7 @@ func read(x *exchange, contentType string, get func(context.Context) ([]byte, er
 }
 
 func getCRLs(x *exchange) (perform, error) {
-	return readList(x, x.authority().CRLs)
+	return readLists(x, x.authority().CRLs)
 }
 
 func getCRL(x *exchange) (perform, error) {
@@ -34,17 +34,37 @@ func getCRL(x *exchange) (perform, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readList(x, func(ctx context.Context) (ca.List, error) {
-		return x.authority().CRL(ctx, aki)
+	return readLists(x, func(ctx context.Context) ([]ca.List, error) {
+		list, err := x.authority().CRL(ctx, aki)
+		return []ca.List{list}, err
 	})
 }
 
 func getCACertificate(x *exchange) (perform, error) {
-	return readCached(x, typeCACRT, x.authority().CACertificate)
+	// The oldest that is still valid: what every holder of a certificate knows, and from which the
+	// chain leads to the newer ones.
+	return readCached(x, typeCACRT, func(ctx context.Context) ([]byte, error) {
+		crts, err := x.authority().CACertificates(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return pki.EncodeCertificatePEM(crts[0].Raw), nil
+	})
 }
 
 func getChain(x *exchange) (perform, error) {
-	return readCached(x, typeJSON, x.authority().Chain)
+	return readCached(x, typeJSON, func(ctx context.Context) ([]byte, error) {
+		links, err := x.authority().Succession(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// No client takes more: with spans of an hour that many are made in three months.
+		if extra := len(links) - envelope.MaxList; extra > 0 {
+			links = links[extra:]
+		}
+		out := append([]byte{'['}, bytes.Join(links, []byte(", "))...)
+		return append(out, ']'), nil
+	})
 }
 
 func getVoucher(x *exchange) (perform, error) {
@@ -77,11 +97,15 @@ func putRequest(x *exchange) (perform, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		id, err := x.authority().Submit(ctx, actor, csr)
+		req, err := pki.ParseRequest(csr)
+		if err != nil {
+			return x.refused(ctx, ca.Holder{}, audit.Submit, "", err)
+		}
+		made, err := x.authority().Submit(ctx, actor, req, "")
 		if err != nil {
 			return err
 		}
-		x.w.Header().Set("Location", strconv.FormatInt(id, 10))
+		x.w.Header().Set("Location", strconv.FormatInt(made.ID, 10))
 		return x.empty(http.StatusCreated)
 	}, nil
 }
@@ -92,7 +116,8 @@ func getRequest(x *exchange) (perform, error) {
 		return nil, err
 	}
 	return read(x, typeCSR, func(ctx context.Context) ([]byte, error) {
-		return x.authority().Request(ctx, id)
+		submitted, err := x.authority().Request(ctx, id)
+		return submitted.Text, err
 	})
 }
 
@@ -115,7 +140,11 @@ func getCertificate(x *exchange) (perform, error) {
 		return nil, err
 	}
 	return read(x, typeCRT, func(ctx context.Context) ([]byte, error) {
-		return x.authority().Certificate(ctx, id)
+		issued, err := x.authority().Certificate(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return pki.EncodeCertificatePEM(issued.Certificate.Raw), nil
 	})
 }
 
@@ -139,7 +168,7 @@ func putCertificate(x *exchange) (perform, error) {
 		}
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		if err := x.authority().Sign(ctx, actor, id, template); err != nil {
+		if _, err := x.authority().Approve(ctx, actor, id, ca.Approval{Template: template}); err != nil {
 			return err
 		}
 		return x.empty(http.StatusNoContent)
@@ -164,12 +193,45 @@ func putRenewal(x *exchange) (perform, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		crt, err := x.authority().Renew(ctx, actor, e)
+		renewal, err := envelope.DecodeRenewal(e.Payload())
+		if err != nil {
+			return x.refused(ctx, ca.Holder{}, audit.Renew, "", err)
+		}
+		holder, err := x.holder(ctx, actor, audit.Renew, "crt_pem", renewal.CertificatePEM, e)
 		if err != nil {
 			return err
 		}
-		return x.reply(http.StatusOK, typeCRT, crt)
+		req, err := pki.ParseRequest([]byte(renewal.RequestPEM))
+		if err != nil {
+			return x.refused(ctx, holder, audit.Renew, "renew_csr_pem: ", err)
+		}
+		issued, err := x.authority().Renew(ctx, holder, req)
+		if err != nil {
+			return err
+		}
+		return x.reply(http.StatusOK, typeCRT, pki.EncodeCertificatePEM(issued.Certificate.Raw))
 	}, nil
+}
+
+// holder returns whoever has signed e with the key of the certificate in one of its members.
+func (x *exchange) holder(ctx context.Context, actor audit.Actor, action audit.Action, member, crtPEM string, e *envelope.Envelope) (ca.Holder, error) {
+	crt, err := pki.ParseCertificatePEM([]byte(crtPEM))
+	if err != nil {
+		return ca.Holder{}, x.refused(ctx, ca.Holder{}, action, member+": ", err)
+	}
+	if e.Null() {
+		return ca.Holder{}, x.authority().Refused(ctx, ca.Holder{}, action, fmt.Errorf("%w: the envelope is not signed", ca.ErrUnauthorized))
+	}
+	holder, err := x.authority().Holder(ctx, actor, crt, e.Verify)
+	if err != nil {
+		return ca.Holder{}, x.authority().Refused(ctx, ca.Holder{}, action, err)
+	}
+	return holder, nil
+}
+
+// refused is the answer to what cannot be read.
+func (x *exchange) refused(ctx context.Context, h ca.Holder, action audit.Action, where string, err error) error {
+	return x.authority().Refused(ctx, h, action, fmt.Errorf("%w: %s%w", ca.ErrInvalid, where, err))
 }
 
 // putRevocation revokes for a holder, who has signed, or for a user, who has not.
@@ -181,7 +243,19 @@ func putRevocation(x *exchange) (perform, error) {
 	if !e.Null() {
 		x.access = holder
 		return func(ctx context.Context, actor audit.Actor) error {
-			if err := x.authority().RevokeByHolder(ctx, actor, e); err != nil {
+			rev, err := envelope.DecodeRevocation(e.Payload())
+			if err != nil {
+				return x.refused(ctx, ca.Holder{}, audit.Revoke, "", err)
+			}
+			if rev.Serial != nil {
+				return x.authority().Refused(ctx, ca.Holder{}, audit.Revoke,
+					fmt.Errorf("%w: revoking by serial takes an authenticated user", ca.ErrUnauthorized))
+			}
+			holder, err := x.holder(ctx, actor, audit.Revoke, "revoke_crt_pem", rev.CertificatePEM, e)
+			if err != nil {
+				return err
+			}
+			if err := x.authority().RevokeOwn(ctx, holder, rev.Reason); err != nil {
 				return err
 			}
 			return x.empty(http.StatusNoContent)
@@ -193,11 +267,22 @@ func putRevocation(x *exchange) (perform, error) {
 		if err != nil {
 			return err
 		}
-		if err := x.authority().RevokeByUser(ctx, actor, revocation); err != nil {
+		if err := x.revokeByUser(ctx, actor, revocation); err != nil {
 			return err
 		}
 		return x.empty(http.StatusNoContent)
 	}, nil
+}
+
+func (x *exchange) revokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) error {
+	if rev.Serial != nil {
+		return x.authority().RevokeSerial(ctx, actor, rev.Serial, rev.Reason)
+	}
+	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
+	if err != nil {
+		return x.refused(ctx, ca.Holder{}, audit.Revoke, "revoke_crt_pem: ", err)
+	}
+	return x.authority().RevokeCertificate(ctx, actor, crt, rev.Reason)
 }
 
 // encodeJSON writes v without escaping what only HTML minds, and without a line end.

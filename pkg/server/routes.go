@@ -16,7 +16,7 @@ func (s *Server) routes() []route {
 		{method: http.MethodGet, path: "readyz", access: anyone, origin: aside, prepare: s.getReady},
 	}
 	for _, a := range []struct {
-		name      store.Authority
+		name      store.AuthorityName
 		authority Authority
 		voucher   Voucher
 	}{

@@ -45,6 +45,7 @@ type Server struct {
 	referenceNoticed atomic.Bool
 
 	large chan struct{} // turns for long bodies, see enterLarge
+	lists listTexts
 }
 
 // New returns a Server. An error is a mistake of the caller's.
@@ -84,6 +85,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		requestID: newRequestID(),
 		path:      components(r.URL.Path),
 		large:     s.large,
+		lists:     &s.lists,
 	}
 	x.actor = anonymous(r, x.requestID)
 	h := w.Header()

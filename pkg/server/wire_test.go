@@ -293,8 +293,8 @@ func TestActor(t *testing.T) {
 		t.Fatal(err)
 	}
 	requestID := got.Header.Get("X-Request-Id")
-	if !strings.HasPrefix(found.Actor, "user serial="+user.Leaf.SerialNumber.String()+" ") || found.Address != "127.0.0.1" ||
-		found.RequestID != requestID || len(requestID) != 16 {
+	if !strings.HasPrefix(found.Actor.String(), "user serial="+user.Leaf.SerialNumber.String()+" ") || found.Actor.Address != "127.0.0.1" ||
+		found.Actor.RequestID != requestID || len(requestID) != 16 {
 		t.Errorf("%+v", found)
 	}
 }

@@ -13,14 +13,14 @@ type Row interface{ row() }
 
 // A Counter is the value of one counter.
 type Counter struct {
-	Authority Authority
+	Authority AuthorityName
 	Name      string
 	Value     int64
 }
 
 // A Setting is the value of one setting.
 type Setting struct {
-	Authority Authority
+	Authority AuthorityName
 	Name      string
 	Value     string
 }

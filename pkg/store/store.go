@@ -3,7 +3,7 @@
 //
 // Conventions of every implementation:
 //   - Times are kept to the microsecond and come back in UTC.
-//   - Rows of one Authority are never seen through another.
+//   - Rows of one authority are never seen through another.
 //   - A row that is not there is ErrNotFound; one that may not be there twice is ErrExists.
 //   - What Update has returned nil for survives kill -9 and power loss.
 package store
@@ -18,14 +18,17 @@ import (
 	"cauase/pkg/audit"
 )
 
-// Authority names one of the certificate authorities that share a database.
-type Authority string
+// An AuthorityName names one of the certificate authorities that share a database. It is that of the
+// paths under which the authority is served. What belongs to the daemon as a whole, such as its
+// settings, is filed under the empty one.
+type AuthorityName string
 
-// The authorities. Their names are those of the protocol's paths.
+// The authorities that every daemon has, made from its flags. What an authority may do follows from
+// its row, never from its name.
 const (
-	Users    Authority = "cau"   // signs the people and programs who administer the daemon
-	Services Authority = "cas"   // signs the product
-	HTTPS    Authority = "https" // signs the daemon's own server certificate, nothing else
+	Users    AuthorityName = "cau"   // signs the people and programs who administer the daemon
+	Services AuthorityName = "cas"   // signs the product
+	HTTPS    AuthorityName = "https" // signs the daemon's own server certificate, nothing else
 )
 
 var (
@@ -43,10 +46,62 @@ var (
 	ErrUncertain = errors.New("store: the outcome is not known")
 )
 
+// A Role says what an authority is for, and so what its certificates are good for.
+type Role string
+
+// The roles.
+const (
+	RoleUsers    Role = "users"    // the people and programs who administer the daemon
+	RoleServices Role = "services" // the product
+	RoleDaemon   Role = "daemon"   // the daemon's own server certificates, nothing else
+	RoleRoot     Role = "root"     // signs CA certificates of other authorities, nothing else
+)
+
+// An Authority is what is decided about one certificate authority, for all daemons on the database.
+type Authority struct {
+	Name      AuthorityName
+	Title     string // what its CA certificates are called, for people
+	Role      Role
+	Parent    AuthorityName // signs its CA certificates; empty: each signs itself
+	Subject   []byte        // DER of the name of its CA certificates; nil: made from title and netloc, or the predecessor's
+	Permitted []string      // names that its certificates may be for, such as "dns:.lab.example" or "ip:10.0.0.0/8"; empty: any
+
+	Span    time.Duration // validity of an issued certificate, unless its profile or whoever signs says otherwise
+	Life    int           // validity of a CA certificate, in spans
+	KeyType string        // of the first CA key; later ones follow their predecessor
+
+	Profile  string   // of requests that name none
+	Profiles []string // that may be asked for beside it
+
+	MaxPending  int           // pending requests, above which new ones are refused
+	AutoApprove int           // how many of the first requests ever are signed at once
+	CRLLife     time.Duration // validity of a revocation list; 0: about a third of a span
+
+	CreatedAt time.Time
+	RetiredAt time.Time // from then on it signs revocation lists only; zero: it is not retired
+}
+
+// A CAState says what can be done with a CA, apart from what time alone decides.
+type CAState string
+
+// The states of CAs.
+const (
+	CAUsable   CAState = "usable"   // its key can be used, when its time has come
+	CAErased   CAState = "erased"   // its certificate has expired and its key is gone
+	CADisowned CAState = "disowned" // made while the clock was far ahead, put aside, its key is gone
+	CAExternal CAState = "external" // its key is elsewhere: only its certificate is known here
+)
+
+// A KeyRef says where the private key of a CA is: with whom, and how to find it there.
+type KeyRef struct {
+	Custody string // names the implementation of custody, such as "row"; empty when there is no key
+	Ref     []byte // means something to that implementation only; of "row" it is the key, PKCS#8 DER
+}
+
 // A CA is one generation of an authority: a CA certificate and its key.
 type CA struct {
 	ID          int64 // assigned by AddCA, growing with age
-	Authority   Authority
+	Authority   AuthorityName
 	CreatedAt   time.Time // when it was made; NotBefore may be backdated
 	NotBefore   time.Time
 	NotAfter    time.Time
@@ -58,7 +113,7 @@ type CA struct {
 
 // A Request is a certificate signing request that waits for a decision.
 type Request struct {
-	Authority  Authority
+	Authority  AuthorityName
 	ID         int64 // random, 63 bits; becomes the id of the certificate issued for it
 	ReceivedAt time.Time
 	Submitter  string // audit.Actor in text form
@@ -83,7 +138,7 @@ const (
 
 // A Certificate is the record of one issued certificate.
 type Certificate struct {
-	Authority Authority
+	Authority AuthorityName
 	ID        int64    // of the request it answers; random for a renewal
 	Serial    *big.Int // unique within the authority
 	CAID      int64    // CA.ID of the signer
@@ -103,7 +158,7 @@ type Certificate struct {
 
 // A Revocation withdraws a certificate until it has expired anyway.
 type Revocation struct {
-	Authority Authority
+	Authority AuthorityName
 	Seq       int64     // assigned by AddRevocation, growing: the order in which they were made
 	Serial    *big.Int  // unique within the authority
 	KeyID     []byte    // of the certificate when it is known, nil otherwise
@@ -116,7 +171,7 @@ type Revocation struct {
 // entries are those of the revocations. The list itself would be written anew, tens of megabytes of
 // it, for every revocation.
 type CRL struct {
-	Authority  Authority
+	Authority  AuthorityName
 	CAID       int64
 	Number     int64
 	ThisUpdate time.Time
@@ -178,44 +233,44 @@ type Watcher interface {
 // A Reader answers from one snapshot.
 type Reader interface {
 	// CAs returns the authority's CA certificates, expired ones included, oldest first.
-	CAs(ctx context.Context, a Authority) ([]CA, error)
+	CAs(ctx context.Context, a AuthorityName) ([]CA, error)
 
 	// IsCAKey tells whether a CA certificate of any authority has this key.
 	IsCAKey(ctx context.Context, keyID []byte) (bool, error)
 
-	Request(ctx context.Context, a Authority, id int64) (Request, error)
-	RequestByDigest(ctx context.Context, a Authority, digest []byte) (Request, error)
+	Request(ctx context.Context, a AuthorityName, id int64) (Request, error)
+	RequestByDigest(ctx context.Context, a AuthorityName, digest []byte) (Request, error)
 	// Requests returns at most limit pending requests (0: all), oldest first.
-	Requests(ctx context.Context, a Authority, limit int) ([]Request, error)
-	CountRequests(ctx context.Context, a Authority) (int, error)
+	Requests(ctx context.Context, a AuthorityName, limit int) ([]Request, error)
+	CountRequests(ctx context.Context, a AuthorityName) (int, error)
 
-	Certificate(ctx context.Context, a Authority, id int64) (Certificate, error)
-	CertificateBySerial(ctx context.Context, a Authority, serial *big.Int) (Certificate, error)
+	Certificate(ctx context.Context, a AuthorityName, id int64) (Certificate, error)
+	CertificateBySerial(ctx context.Context, a AuthorityName, serial *big.Int) (Certificate, error)
 	// CertificateByCSR returns the newest certificate issued for the request with this digest.
-	CertificateByCSR(ctx context.Context, a Authority, digest []byte) (Certificate, error)
+	CertificateByCSR(ctx context.Context, a AuthorityName, digest []byte) (Certificate, error)
 	// KeyInUse tells whether a pending request or a recorded certificate has this key.
-	KeyInUse(ctx context.Context, a Authority, keyID []byte) (bool, error)
+	KeyInUse(ctx context.Context, a AuthorityName, keyID []byte) (bool, error)
 	// Certificates returns at most limit certificates with an ID larger than afterID, by ID.
-	Certificates(ctx context.Context, a Authority, afterID int64, limit int) ([]Certificate, error)
+	Certificates(ctx context.Context, a AuthorityName, afterID int64, limit int) ([]Certificate, error)
 	// CountCertificates counts the certificates whose NotAfter lies before t, all of them for the
 	// zero time. It is for display: it takes longer the more there are.
-	CountCertificates(ctx context.Context, a Authority, t time.Time) (int, error)
+	CountCertificates(ctx context.Context, a AuthorityName, t time.Time) (int, error)
 
-	Revocation(ctx context.Context, a Authority, serial *big.Int) (Revocation, error)
+	Revocation(ctx context.Context, a AuthorityName, serial *big.Int) (Revocation, error)
 	// KeyCompromised tells whether a certificate with this key was revoked because of
 	// KeyCompromise and the revocation is still kept.
-	KeyCompromised(ctx context.Context, a Authority, keyID []byte) (bool, error)
+	KeyCompromised(ctx context.Context, a AuthorityName, keyID []byte) (bool, error)
 	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
-	Revocations(ctx context.Context, a Authority, afterSeq int64, limit int) ([]Revocation, error)
+	Revocations(ctx context.Context, a AuthorityName, afterSeq int64, limit int) ([]Revocation, error)
 	// CountRevocations counts the revocations that are kept, for display: it reads them all.
-	CountRevocations(ctx context.Context, a Authority) (int, error)
+	CountRevocations(ctx context.Context, a AuthorityName) (int, error)
 
-	CRL(ctx context.Context, a Authority, caID int64) (CRL, error)
+	CRL(ctx context.Context, a AuthorityName, caID int64) (CRL, error)
 
 	// Counter returns a counter's value, 0 when it was never set.
-	Counter(ctx context.Context, a Authority, name string) (int64, error)
+	Counter(ctx context.Context, a AuthorityName, name string) (int64, error)
 	// Setting returns a setting's value, ErrNotFound when it was never set.
-	Setting(ctx context.Context, a Authority, name string) (string, error)
+	Setting(ctx context.Context, a AuthorityName, name string) (string, error)
 
 	// Audit calls fn with each entry that f selects, in order, until fn fails.
 	Audit(ctx context.Context, f audit.Filter, fn func(audit.Entry) error) error
@@ -237,31 +292,31 @@ type Tx interface {
 	// AddCA stores a new generation and returns its ID.
 	AddCA(ctx context.Context, ca CA) (int64, error)
 	// EraseCAKey forgets the private key of a CA that has expired; its certificate and link stay.
-	EraseCAKey(ctx context.Context, a Authority, id int64) error
+	EraseCAKey(ctx context.Context, a AuthorityName, id int64) error
 
 	AddRequest(ctx context.Context, r Request) error
 	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.
-	DeleteRequest(ctx context.Context, a Authority, id int64) error
+	DeleteRequest(ctx context.Context, a AuthorityName, id int64) error
 
 	AddCertificate(ctx context.Context, c Certificate) error
 	// PruneCertificates deletes at most limit certificates whose NotAfter lies before t, and
 	// returns how many.
-	PruneCertificates(ctx context.Context, a Authority, t time.Time, limit int) (int, error)
+	PruneCertificates(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
 
 	// AddRevocation stores a revocation and returns its Seq.
 	AddRevocation(ctx context.Context, r Revocation) (int64, error)
 	// PruneRevocations deletes at most limit revocations whose KeepUntil lies before t, and
 	// returns how many.
-	PruneRevocations(ctx context.Context, a Authority, t time.Time, limit int) (int, error)
+	PruneRevocations(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
 
 	// PutCRL stores a CA's CRL in place of its older one.
 	PutCRL(ctx context.Context, c CRL) error
 
 	// AddCounter adds delta to a counter and returns its new value.
-	AddCounter(ctx context.Context, a Authority, name string, delta int64) (int64, error)
-	PutSetting(ctx context.Context, a Authority, name, value string) error
+	AddCounter(ctx context.Context, a AuthorityName, name string, delta int64) (int64, error)
+	PutSetting(ctx context.Context, a AuthorityName, name, value string) error
 	// DeleteSetting removes a setting; one that was never set is fine.
-	DeleteSetting(ctx context.Context, a Authority, name string) error
+	DeleteSetting(ctx context.Context, a AuthorityName, name string) error
 
 	// Load fills a store that holds nothing, ErrExists otherwise, with rows in the order of Rows.
 	// It keeps what other methods assign: IDs of CAs, Seqs of revocations and of audit entries, the

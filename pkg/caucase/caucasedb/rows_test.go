@@ -143,7 +143,7 @@ func TestSuccessionIsSignedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := rowsOf(t, db, madeAt(t, "rolled"))
-	for _, name := range []store.Authority{store.Users, store.Services} {
+	for _, name := range []store.AuthorityName{store.Users, store.Services} {
 		cas := of(rows, func(c store.CA) bool { return c.Authority == name })
 		if len(cas) != 2 || cas[0].Link != nil || cas[1].ID <= cas[0].ID || !cas[1].CreatedAt.After(cas[0].CreatedAt) {
 			t.Fatalf("%s: %v", name, cas)

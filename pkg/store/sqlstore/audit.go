@@ -16,8 +16,8 @@ func (t tx) AppendAudit(ctx context.Context, e audit.Entry) error {
 	return t.later(ctx, `
 		INSERT INTO audit_log (time, authority, actor, address, action, object, result, detail, request_id)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		micros(e.Time), e.Authority, e.Actor, e.Address, string(e.Action), e.Object, string(e.Result),
-		e.Detail, e.RequestID)
+		micros(e.Time), e.Authority, e.Actor.String(), e.Actor.Address, string(e.Action), e.Object.String(), string(e.Result),
+		e.Detail, e.Actor.RequestID)
 }
 
 // loadEntry keeps the Seq.
@@ -25,8 +25,8 @@ func (t tx) loadEntry(ctx context.Context, e store.AuditEntry) error {
 	return t.insert(ctx, `
 		INSERT INTO audit_log (seq, time, authority, actor, address, action, object, result, detail, request_id)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		e.Seq, micros(e.Time), e.Authority, e.Actor, e.Address, string(e.Action), e.Object, string(e.Result),
-		e.Detail, e.RequestID)
+		e.Seq, micros(e.Time), e.Authority, e.Actor.String(), e.Actor.Address, string(e.Action), e.Object.String(), string(e.Result),
+		e.Detail, e.Actor.RequestID)
 }
 
 // auditPage is how many entries Audit reads at once. It does not keep a query open while fn
@@ -133,8 +133,11 @@ func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []a
 
 func scanEntry(row scanner) (e audit.Entry, err error) {
 	var at int64
-	err = row.Scan(&e.Seq, &at, &e.Authority, &e.Actor, &e.Address, &e.Action, &e.Object, &e.Result,
-		&e.Detail, &e.RequestID)
+	var actor, address, object, requestID string
+	err = row.Scan(&e.Seq, &at, &e.Authority, &actor, &address, &e.Action, &object, &e.Result,
+		&e.Detail, &requestID)
 	e.Time = fromMicros(at)
+	e.Actor, e.Object = audit.ParseActor(actor), audit.ParseObject(object)
+	e.Actor.Address, e.Actor.RequestID = address, requestID
 	return e, err
 }

@@ -53,7 +53,7 @@ func renewal(caID int64) (store.Certificate, audit.Entry) {
 			IssuedBy: "holder serial=" + serial.String() + " key=0000", Method: store.Renewed, Renews: serial,
 			CSR: randomBytes(500), CSRDigest: randomBytes(32), DER: randomBytes(1024),
 		}, audit.NewEntry(benchStart(), "cas", audit.Actor{Kind: audit.Holder, Serial: serial, Address: "192.0.2.1"},
-			audit.Renew, "crt serial="+serial.String())
+			audit.Renew, audit.SerialObject(serial))
 }
 
 func benchFile(b *testing.B) string {

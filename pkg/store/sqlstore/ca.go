@@ -11,7 +11,7 @@ const selectCA = `
 	SELECT id, authority, created_at, not_before, not_after, key_id, certificate, private_key, link
 	FROM ca_certificate `
 
-func (r reader) CAs(ctx context.Context, a store.Authority) ([]store.CA, error) {
+func (r reader) CAs(ctx context.Context, a store.AuthorityName) ([]store.CA, error) {
 	return list(ctx, r.handle, scanCA, selectCA+`WHERE authority = ? ORDER BY id`, string(a))
 }
 
@@ -55,7 +55,7 @@ func (t tx) loadCA(ctx context.Context, ca store.CA) error {
 		required(ca.KeyID), required(ca.Certificate), optional(ca.Key), optional(ca.Link))
 }
 
-func (t tx) EraseCAKey(ctx context.Context, a store.Authority, id int64) (err error) {
+func (t tx) EraseCAKey(ctx context.Context, a store.AuthorityName, id int64) (err error) {
 	// Without this the key would stay readable in the file, in space that is free.
 	d := t.dialect
 	if d.wipe != "" {
@@ -73,7 +73,7 @@ func (t tx) EraseCAKey(ctx context.Context, a store.Authority, id int64) (err er
 const selectCRL = `
 	SELECT authority, ca_id, number, this_update, next_update, pruned, signature FROM crl `
 
-func (r reader) CRL(ctx context.Context, a store.Authority, caID int64) (store.CRL, error) {
+func (r reader) CRL(ctx context.Context, a store.AuthorityName, caID int64) (store.CRL, error) {
 	return one(ctx, r.handle, scanCRL, selectCRL+`WHERE authority = ? AND ca_id = ?`, string(a), caID)
 }
 

@@ -27,11 +27,11 @@ func scanCertificate(row scanner) (c store.Certificate, err error) {
 	return c, err
 }
 
-func (r reader) Certificate(ctx context.Context, a store.Authority, id int64) (store.Certificate, error) {
+func (r reader) Certificate(ctx context.Context, a store.AuthorityName, id int64) (store.Certificate, error) {
 	return one(ctx, r.handle, scanCertificate, selectCertificate+`WHERE authority = ? AND id = ?`, string(a), id)
 }
 
-func (r reader) CertificateBySerial(ctx context.Context, a store.Authority, serial *big.Int) (store.Certificate, error) {
+func (r reader) CertificateBySerial(ctx context.Context, a store.AuthorityName, serial *big.Int) (store.Certificate, error) {
 	b, ok := serialBytes(serial)
 	if !ok {
 		return store.Certificate{}, store.ErrNotFound
@@ -39,26 +39,26 @@ func (r reader) CertificateBySerial(ctx context.Context, a store.Authority, seri
 	return one(ctx, r.handle, scanCertificate, selectCertificate+`WHERE authority = ? AND serial = ?`, string(a), b)
 }
 
-func (r reader) CertificateByCSR(ctx context.Context, a store.Authority, digest []byte) (store.Certificate, error) {
+func (r reader) CertificateByCSR(ctx context.Context, a store.AuthorityName, digest []byte) (store.Certificate, error) {
 	// seq decides between equal times only: after a restore it follows another order.
 	return one(ctx, r.handle, scanCertificate, selectCertificate+`
 		WHERE authority = ? AND csr_digest = ? ORDER BY issued_at DESC, seq DESC LIMIT 1`,
 		string(a), required(digest))
 }
 
-func (r reader) KeyInUse(ctx context.Context, a store.Authority, keyID []byte) (bool, error) {
+func (r reader) KeyInUse(ctx context.Context, a store.AuthorityName, keyID []byte) (bool, error) {
 	return one(ctx, r.handle, scalar[bool], `
 		SELECT EXISTS (SELECT 1 FROM request WHERE authority = ? AND key_id = ?)
 			OR EXISTS (SELECT 1 FROM certificate WHERE authority = ? AND key_id = ?)`,
 		string(a), required(keyID), string(a), required(keyID))
 }
 
-func (r reader) Certificates(ctx context.Context, a store.Authority, afterID int64, limit int) ([]store.Certificate, error) {
+func (r reader) Certificates(ctx context.Context, a store.AuthorityName, afterID int64, limit int) ([]store.Certificate, error) {
 	return list(ctx, r.handle, scanCertificate, selectCertificate+`
 		WHERE authority = ? AND id > ? ORDER BY id LIMIT ?`, string(a), afterID, orAll(limit))
 }
 
-func (r reader) CountCertificates(ctx context.Context, a store.Authority, before time.Time) (int, error) {
+func (r reader) CountCertificates(ctx context.Context, a store.AuthorityName, before time.Time) (int, error) {
 	if before.IsZero() {
 		return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM certificate WHERE authority = ?`, string(a))
 	}
@@ -94,7 +94,7 @@ func (t tx) AddCertificate(ctx context.Context, c store.Certificate) error {
 		optional(c.CSR), optional(c.CSRDigest), required(c.DER))
 }
 
-func (t tx) PruneCertificates(ctx context.Context, a store.Authority, before time.Time, limit int) (int, error) {
+func (t tx) PruneCertificates(ctx context.Context, a store.AuthorityName, before time.Time, limit int) (int, error) {
 	n, err := t.exec(ctx, `
 		DELETE FROM certificate WHERE seq IN (
 			SELECT seq FROM certificate WHERE authority = ? AND not_after < ? ORDER BY not_after LIMIT ?)`,

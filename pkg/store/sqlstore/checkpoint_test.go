@@ -1,7 +1,6 @@
 package sqlstore_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,7 +24,7 @@ func TestOpenAfterKilledCheckpoint(t *testing.T) {
 	const entries = 500
 	err = db.Update(ctx, func(tx store.Tx) error {
 		for i := range entries {
-			e := audit.NewEntry(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), "cau", audit.Actor{Kind: audit.Operator}, audit.MakeCRL, fmt.Sprintf("crl %d", i))
+			e := audit.NewEntry(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), "cau", audit.Actor{Kind: audit.Operator}, audit.MakeCRL, audit.CRLObject(int64(i)))
 			if err := tx.AppendAudit(ctx, e); err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ func revoke(ctx context.Context, db *DB, n int64, detail string) error {
 		if _, err := t.AddRevocation(ctx, store.Revocation{Authority: store.Services, Serial: big.NewInt(n)}); err != nil {
 			return err
 		}
-		return t.AppendAudit(ctx, audit.Entry{Time: time.Unix(n, 0), Object: fmt.Sprint(n), Detail: detail})
+		return t.AppendAudit(ctx, audit.Entry{Time: time.Unix(n, 0), Object: audit.CRLObject(n), Detail: detail})
 	})
 }
 

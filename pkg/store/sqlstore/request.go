@@ -21,21 +21,21 @@ func scanRequest(row scanner) (q store.Request, err error) {
 	return q, err
 }
 
-func (r reader) Request(ctx context.Context, a store.Authority, id int64) (store.Request, error) {
+func (r reader) Request(ctx context.Context, a store.AuthorityName, id int64) (store.Request, error) {
 	return one(ctx, r.handle, scanRequest, selectRequest+`WHERE authority = ? AND id = ?`, string(a), id)
 }
 
-func (r reader) RequestByDigest(ctx context.Context, a store.Authority, digest []byte) (store.Request, error) {
+func (r reader) RequestByDigest(ctx context.Context, a store.AuthorityName, digest []byte) (store.Request, error) {
 	return one(ctx, r.handle, scanRequest, selectRequest+`WHERE authority = ? AND csr_digest = ?`,
 		string(a), required(digest))
 }
 
-func (r reader) Requests(ctx context.Context, a store.Authority, limit int) ([]store.Request, error) {
+func (r reader) Requests(ctx context.Context, a store.AuthorityName, limit int) ([]store.Request, error) {
 	return list(ctx, r.handle, scanRequest, selectRequest+`
 		WHERE authority = ? ORDER BY received_at, id LIMIT ?`, string(a), orAll(limit))
 }
 
-func (r reader) CountRequests(ctx context.Context, a store.Authority) (int, error) {
+func (r reader) CountRequests(ctx context.Context, a store.AuthorityName) (int, error) {
 	return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM request WHERE authority = ?`, string(a))
 }
 
@@ -55,6 +55,6 @@ func (t tx) AddRequest(ctx context.Context, q store.Request) error {
 		required(q.KeyID), q.Subject, sans)
 }
 
-func (t tx) DeleteRequest(ctx context.Context, a store.Authority, id int64) error {
+func (t tx) DeleteRequest(ctx context.Context, a store.AuthorityName, id int64) error {
 	return t.change(ctx, `DELETE FROM request WHERE authority = ? AND id = ?`, string(a), id)
 }

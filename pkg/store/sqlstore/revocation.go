@@ -20,7 +20,7 @@ func scanRevocation(row scanner) (v store.Revocation, err error) {
 	return v, err
 }
 
-func (r reader) Revocation(ctx context.Context, a store.Authority, serial *big.Int) (store.Revocation, error) {
+func (r reader) Revocation(ctx context.Context, a store.AuthorityName, serial *big.Int) (store.Revocation, error) {
 	b, ok := serialBytes(serial)
 	if !ok {
 		return store.Revocation{}, store.ErrNotFound
@@ -28,19 +28,19 @@ func (r reader) Revocation(ctx context.Context, a store.Authority, serial *big.I
 	return one(ctx, r.handle, scanRevocation, selectRevocation+`WHERE authority = ? AND serial = ?`, string(a), b)
 }
 
-func (r reader) KeyCompromised(ctx context.Context, a store.Authority, keyID []byte) (bool, error) {
+func (r reader) KeyCompromised(ctx context.Context, a store.AuthorityName, keyID []byte) (bool, error) {
 	// The reason is written out, as the index covers no other: store.KeyCompromise.
 	return one(ctx, r.handle, scalar[bool], `
 		SELECT EXISTS (SELECT 1 FROM revocation WHERE authority = ? AND key_id = ? AND reason = 1)`,
 		string(a), required(keyID))
 }
 
-func (r reader) Revocations(ctx context.Context, a store.Authority, afterSeq int64, limit int) ([]store.Revocation, error) {
+func (r reader) Revocations(ctx context.Context, a store.AuthorityName, afterSeq int64, limit int) ([]store.Revocation, error) {
 	return list(ctx, r.handle, scanRevocation, selectRevocation+`
 		WHERE authority = ? AND seq > ? ORDER BY seq LIMIT ?`, string(a), afterSeq, orAll(limit))
 }
 
-func (r reader) CountRevocations(ctx context.Context, a store.Authority) (int, error) {
+func (r reader) CountRevocations(ctx context.Context, a store.AuthorityName) (int, error) {
 	return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM revocation WHERE authority = ?`, string(a))
 }
 
@@ -95,7 +95,7 @@ func (t tx) loadRevocation(ctx context.Context, v store.Revocation) error {
 	return t.insertRevocation(ctx, authority, v.Seq, serial, v)
 }
 
-func (t tx) PruneRevocations(ctx context.Context, a store.Authority, before time.Time, limit int) (int, error) {
+func (t tx) PruneRevocations(ctx context.Context, a store.AuthorityName, before time.Time, limit int) (int, error) {
 	n, err := t.exec(ctx, `
 		DELETE FROM revocation WHERE authority = ? AND seq IN (
 			SELECT seq FROM revocation WHERE authority = ? AND keep_until < ? ORDER BY keep_until LIMIT ?)`,

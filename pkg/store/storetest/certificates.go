@@ -137,7 +137,7 @@ func testCountCertificates(t *testing.T, d *db) {
 	})
 	d.view(func(ctx context.Context, r store.Reader) error {
 		for _, test := range []struct {
-			a      store.Authority
+			a      store.AuthorityName
 			before time.Time
 			want   int
 		}{
@@ -204,7 +204,7 @@ func testKeyInUse(t *testing.T, d *db) {
 	d.view(func(ctx context.Context, r store.Reader) error {
 		for _, test := range []struct {
 			name  string
-			a     store.Authority
+			a     store.AuthorityName
 			keyID []byte
 			want  bool
 		}{

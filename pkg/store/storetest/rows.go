@@ -248,7 +248,7 @@ func testPruneRevocations(t *testing.T, d *db) {
 			return err
 		})
 	}
-	prune := func(a store.Authority, day, limit, want int) {
+	prune := func(a store.AuthorityName, day, limit, want int) {
 		t.Helper()
 		d.update(func(ctx context.Context, tx store.Tx) error {
 			n, err := tx.PruneRevocations(ctx, a, newRevocation(a, day).KeepUntil, limit)
@@ -282,7 +282,7 @@ func testKeyCompromised(t *testing.T, d *db) {
 	compromised.Reason = store.KeyCompromise
 	unknown := newRevocation(store.Services, 3)
 	unknown.KeyID, unknown.Reason = nil, store.KeyCompromise
-	want := func(a store.Authority, keyID []byte, want bool) {
+	want := func(a store.AuthorityName, keyID []byte, want bool) {
 		t.Helper()
 		d.view(func(ctx context.Context, r store.Reader) error {
 			got, err := r.KeyCompromised(ctx, a, keyID)
@@ -341,7 +341,7 @@ func testCRLs(t *testing.T, d *db) {
 
 func testCounters(t *testing.T, d *db) {
 	for _, step := range []struct {
-		a     store.Authority
+		a     store.AuthorityName
 		name  string
 		delta int64
 		want  int64
@@ -368,7 +368,7 @@ func testCounters(t *testing.T, d *db) {
 }
 
 func testSettings(t *testing.T, d *db) {
-	put := func(a store.Authority, value string) {
+	put := func(a store.AuthorityName, value string) {
 		d.update(func(ctx context.Context, tx store.Tx) error {
 			return tx.PutSetting(ctx, a, store.SettingAutoApprove, value)
 		})
@@ -377,7 +377,7 @@ func testSettings(t *testing.T, d *db) {
 	put(store.Services, "")
 	put(store.Users, "2")
 	d.view(func(ctx context.Context, r store.Reader) error {
-		for a, want := range map[store.Authority]string{store.Services: "", store.Users: "2"} {
+		for a, want := range map[store.AuthorityName]string{store.Services: "", store.Users: "2"} {
 			got, err := r.Setting(ctx, a, store.SettingAutoApprove)
 			if err != nil {
 				return err

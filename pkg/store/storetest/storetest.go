@@ -105,7 +105,7 @@ func (d *db) view(fn func(ctx context.Context, r store.Reader) error) {
 }
 
 // ca stores a CA for rows that need one and returns its ID.
-func (d *db) ca(a store.Authority) (id int64) {
+func (d *db) ca(a store.AuthorityName) (id int64) {
 	d.t.Helper()
 	d.update(func(ctx context.Context, tx store.Tx) (err error) {
 		id, err = tx.AddCA(ctx, newCA(a, 1))
@@ -131,7 +131,7 @@ func serial(n int) *big.Int { return new(big.Int).SetBytes(id20(0x7f, n)) }
 
 // The new… functions make rows in which every field has a value of its own.
 
-func newCA(a store.Authority, n int) store.CA {
+func newCA(a store.AuthorityName, n int) store.CA {
 	return store.CA{
 		Authority:   a,
 		CreatedAt:   day(n),
@@ -144,7 +144,7 @@ func newCA(a store.Authority, n int) store.CA {
 	}
 }
 
-func newRequest(a store.Authority, n int) store.Request {
+func newRequest(a store.AuthorityName, n int) store.Request {
 	return store.Request{
 		Authority:  a,
 		ID:         1<<62 + int64(n),
@@ -158,7 +158,7 @@ func newRequest(a store.Authority, n int) store.Request {
 	}
 }
 
-func newCertificate(a store.Authority, caID int64, n int) store.Certificate {
+func newCertificate(a store.AuthorityName, caID int64, n int) store.Certificate {
 	return store.Certificate{
 		Authority: a,
 		ID:        1<<62 + int64(n),
@@ -179,7 +179,7 @@ func newCertificate(a store.Authority, caID int64, n int) store.Certificate {
 	}
 }
 
-func newRevocation(a store.Authority, n int) store.Revocation {
+func newRevocation(a store.AuthorityName, n int) store.Revocation {
 	return store.Revocation{
 		Authority: a,
 		Serial:    serial(n),
@@ -194,12 +194,10 @@ func newEntry(n int) audit.Entry {
 	return audit.Entry{
 		Time:      day(n),
 		Authority: string(store.Services),
-		Actor:     "user serial=1 key=02",
-		Address:   "2001:db8::1",
+		Actor:     audit.Actor{Kind: audit.User, Serial: serial(1), KeyID: []byte{2}, Address: "2001:db8::1", RequestID: "r-1"},
 		Action:    audit.Sign,
-		Object:    "csr 123",
+		Object:    audit.RequestObject(123),
 		Result:    audit.OK,
 		Detail:    "because",
-		RequestID: "r-1",
 	}
 }

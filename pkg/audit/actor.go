@@ -1,0 +1,71 @@
+package audit
+
+import (
+	"encoding/hex"
+	"math/big"
+	"strings"
+)
+
+// Kind says how an Actor is known to us.
+type Kind string
+
+// The kinds of actor.
+const (
+	// Anonymous is a network peer that has shown no credentials.
+	Anonymous Kind = "anonymous"
+	// User has shown a valid certificate of a user authority over TLS.
+	User Kind = "user"
+	// Holder has proved possession of a certificate's key by a signed message.
+	Holder Kind = "holder"
+	// Daemon is cauased itself: rollover, clean-up, automatic approval.
+	Daemon Kind = "daemon"
+	// Operator works on the database with the daemon's own command line.
+	Operator Kind = "operator"
+)
+
+// An Actor is whoever asks for an operation. Every operation of an authority takes one.
+type Actor struct {
+	Kind      Kind
+	Role      string   // of a user, as far as it is known; empty for everybody else
+	Serial    *big.Int // of the certificate shown; nil when there is none
+	KeyID     []byte   // of the certificate shown; nil when there is none
+	Address   string   // network address, without port; empty for Daemon and Operator
+	RequestID string   // of the HTTP request, to find it in the access log; may be empty
+}
+
+// String is how an Actor is written in logs and beside what it has signed: its kind, followed by
+// the serial (decimal) and key identifier (hex) of its certificate, or by its address.
+func (a Actor) String() string {
+	switch {
+	case a.Serial != nil:
+		return string(a.Kind) + " serial=" + a.Serial.String() + " key=" + hex.EncodeToString(a.KeyID)
+	case a.Address != "":
+		return string(a.Kind) + " " + a.Address
+	default:
+		return string(a.Kind)
+	}
+}
+
+// ParseActor reads what String has written. A text that it cannot have written becomes the kind,
+// whole: it is shown as it was.
+func ParseActor(text string) Actor {
+	kind, rest, found := strings.Cut(text, " ")
+	if !found {
+		return Actor{Kind: Kind(text)}
+	}
+	a := Actor{Kind: Kind(kind), Address: rest}
+	if serial, key, ok := strings.Cut(rest, " key="); ok && strings.HasPrefix(serial, "serial=") {
+		a.Address = ""
+		digits := strings.TrimPrefix(serial, "serial=")
+		if n, ok := new(big.Int).SetString(digits, 10); ok && n.String() == digits {
+			a.Serial = n
+		}
+		if id, err := hex.DecodeString(key); err == nil && len(id) > 0 {
+			a.KeyID = id
+		}
+	}
+	if a.String() != text {
+		return Actor{Kind: Kind(text)}
+	}
+	return a
+}

@@ -1,0 +1,82 @@
+package audit
+
+import (
+	"encoding/hex"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+// ObjectKind says what kind of thing something was done to.
+type ObjectKind string
+
+// The kinds of objects.
+const (
+	KindRequest     ObjectKind = "csr"
+	KindCertificate ObjectKind = "crt"
+	KindCA          ObjectKind = "ca"
+	KindCRL         ObjectKind = "crl"
+	KindSetting     ObjectKind = "setting"
+	KindBackup      ObjectKind = "backup"
+	KindDatabase    ObjectKind = "database"
+)
+
+// An Object is what something was done to.
+type Object struct {
+	Kind   ObjectKind
+	ID     string   // within its kind: an id, a name, a number, a key identifier in hex; may be empty
+	Serial *big.Int // of a certificate, nil for everything else
+}
+
+// RequestObject is the request with this id.
+func RequestObject(id int64) Object {
+	return Object{Kind: KindRequest, ID: strconv.FormatInt(id, 10)}
+}
+
+// CertificateObject is the certificate with this id and serial.
+func CertificateObject(id int64, serial *big.Int) Object {
+	return Object{Kind: KindCertificate, ID: strconv.FormatInt(id, 10), Serial: serial}
+}
+
+// SerialObject is a certificate of which only the serial is known.
+func SerialObject(serial *big.Int) Object { return Object{Kind: KindCertificate, Serial: serial} }
+
+// CAObject is the CA certificate with this subject key identifier.
+func CAObject(keyID []byte) Object { return Object{Kind: KindCA, ID: hex.EncodeToString(keyID)} }
+
+// CRLObject is the revocation lists with this number.
+func CRLObject(number int64) Object {
+	return Object{Kind: KindCRL, ID: strconv.FormatInt(number, 10)}
+}
+
+// String is how an Object is shown: its kind, its id and, of a certificate, its serial.
+func (o Object) String() string {
+	text := string(o.Kind)
+	if o.ID != "" {
+		text += " " + o.ID
+	}
+	if o.Serial != nil {
+		text += " serial=" + o.Serial.String()
+	}
+	return text
+}
+
+// ParseObject reads what String has written. A text that it cannot have written becomes the kind,
+// whole: it is shown as it was.
+func ParseObject(text string) Object {
+	kind, rest, found := strings.Cut(text, " ")
+	if !found {
+		return Object{Kind: ObjectKind(text)}
+	}
+	o := Object{Kind: ObjectKind(kind), ID: rest}
+	if o.Kind == KindCertificate {
+		id, digits, ok := strings.Cut(rest, "serial=")
+		if n, isNumber := new(big.Int).SetString(digits, 10); ok && isNumber {
+			o.ID, o.Serial = strings.TrimSuffix(id, " "), n
+		}
+	}
+	if o.String() != text {
+		return Object{Kind: ObjectKind(text)}
+	}
+	return o
+}
