@@ -184,7 +184,7 @@ func TestUsersOfDatabase(t *testing.T) {
 	err = db.Update(t.Context(), func(tx store.Tx) error {
 		ca, err := tx.AddCA(t.Context(), store.CA{
 			Authority: store.Users, CreatedAt: today, NotBefore: cau.crt.NotBefore, NotAfter: cau.crt.NotAfter,
-			KeyID: []byte("cau"), Certificate: cau.crt.Raw, Key: []byte("key"),
+			KeyID: []byte("cau"), Certificate: cau.crt.Raw, State: store.CAUsable, Key: store.KeyInRow([]byte("key")),
 		})
 		if err != nil {
 			return err

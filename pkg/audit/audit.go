@@ -4,6 +4,7 @@ package audit
 
 import (
 	"context"
+	"math/big"
 	"time"
 )
 
@@ -72,8 +73,16 @@ type Filter struct {
 	Until     time.Time // exclusive; zero: no bound
 	Authority string
 	Action    Action
-	Limit     int  // at most so many, 0: no limit
-	Newest    bool // newest first
+
+	ActorKind    Kind
+	ActorSerial  *big.Int // of the certificate that the actor has shown
+	Address      string   // from which the actor came
+	ObjectKind   ObjectKind
+	ObjectID     string
+	ObjectSerial *big.Int // of the certificate that it was done to
+
+	Limit  int  // at most so many, 0: no limit
+	Newest bool // newest first
 }
 
 // Log is where entries go. A store's transaction is one.

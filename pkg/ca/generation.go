@@ -180,7 +180,7 @@ func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g *g
 			kept = append(kept, one)
 			continue
 		}
-		if err := a.eraseKey(ctx, tx, now, one, "made while the clock was ahead, not used any more"); err != nil {
+		if err := a.eraseKey(ctx, tx, now, one, store.CADisowned, "made while the clock was ahead, not used any more"); err != nil {
 			return err
 		}
 		a.log.WarnContext(ctx, "a CA certificate from the future is not used any more: it was made while the clock was ahead",
@@ -191,8 +191,8 @@ func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g *g
 }
 
 // eraseKey forgets a CA's key, for the reason given.
-func (a *Authority) eraseKey(ctx context.Context, tx store.Tx, now time.Time, g generation, why string) error {
-	if err := tx.EraseCAKey(ctx, a.name, g.id); err != nil {
+func (a *Authority) eraseKey(ctx context.Context, tx store.Tx, now time.Time, g generation, state store.CAState, why string) error {
+	if err := tx.EraseCAKey(ctx, a.name, g.id, state); err != nil {
 		return err
 	}
 	if _, err := tx.AddCounter(ctx, a.name, store.CounterCA, 1); err != nil {
@@ -342,7 +342,8 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		NotAfter:    made.times.NotAfter,
 		KeyID:       made.crt.SubjectKeyId,
 		Certificate: made.crt.Raw,
-		Key:         der,
+		State:       store.CAUsable,
+		Key:         store.KeyInRow(der),
 		Link:        made.link,
 	})
 	if err != nil {
@@ -386,7 +387,6 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 	if old := a.cas.Load(); old != nil && old.version == version {
 		return &generations{version: version, list: slices.Clone(old.list)}, nil
 	}
-	now := a.clock.Now()
 	rows, err := r.CAs(ctx, a.name)
 	if err != nil {
 		return nil, err
@@ -399,11 +399,11 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 				return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 			}
 		}
-		if row.Key == nil {
+		if row.Key.Ref == nil {
 			one.key = nil
 		}
-		if row.Key == nil && !now.After(row.NotAfter) {
-			continue // disowned
+		if row.State == store.CADisowned {
+			continue
 		}
 		if a.row.Role == store.RoleDaemon && !a.constraint().Permits(one.crt) {
 			// The daemon has moved to another host: this CA can do nothing for it there. It is left
@@ -427,10 +427,10 @@ func parseGeneration(row store.CA) (generation, error) {
 		crt:   crt,
 		link:  row.Link,
 	}
-	if row.Key == nil {
+	if row.Key.Ref == nil {
 		return g, nil
 	}
-	key, err := x509.ParsePKCS8PrivateKey(row.Key)
+	key, err := x509.ParsePKCS8PrivateKey(row.Key.InRow())
 	if err != nil {
 		return generation{}, errors.New("its private key cannot be parsed")
 	}

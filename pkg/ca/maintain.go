@@ -60,7 +60,7 @@ func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
 		if phases[i] != rollover.Expired || c.key == nil || i == len(g.list)-1 {
 			continue
 		}
-		err := a.store.Update(ctx, func(tx store.Tx) error { return a.eraseKey(ctx, tx, now, c, "expired") })
+		err := a.store.Update(ctx, func(tx store.Tx) error { return a.eraseKey(ctx, tx, now, c, store.CAErased, "expired") })
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func TestMaintainRollsOver(t *testing.T) {
 	err := w.store.View(w.ctx, func(r store.Reader) error {
 		rows, err := r.CAs(w.ctx, store.Services)
 		for _, row := range rows {
-			if row.Key != nil {
+			if row.Key.Ref != nil {
 				keys++
 			}
 		}

@@ -111,7 +111,8 @@ func (a *authority) generation(row caRow) (generation, error) {
 		NotAfter:    crt.NotAfter,
 		KeyID:       keyID,
 		Certificate: crt.Raw,
-		Key:         der,
+		State:       store.CAUsable,
+		Key:         store.KeyInRow(der),
 	}, crt, key}, nil
 }
 

@@ -6,8 +6,8 @@ import (
 	"cauase/pkg/audit"
 )
 
-// A Row is any one thing that a store keeps: a CA, Request, Certificate, Revocation, CRL, Counter,
-// Setting or AuditEntry. Every store can give all of its rows away and take them in (Reader.Rows,
+// A Row is any one thing that a store keeps: an Authority, CA, Signoff, Request, Certificate,
+// Revocation, CRL, Counter, Setting or AuditEntry. Kinds describes them. Every store can give all of its rows away and take them in (Reader.Rows,
 // Tx.Load), so that what one keeps can move to another, of whatever kind.
 type Row interface{ row() }
 
@@ -28,7 +28,9 @@ type Setting struct {
 // An AuditEntry is one entry of the audit log.
 type AuditEntry struct{ audit.Entry }
 
+func (Authority) row()   {}
 func (CA) row()          {}
+func (Signoff) row()     {}
 func (Request) row()     {}
 func (Certificate) row() {}
 func (Revocation) row()  {}

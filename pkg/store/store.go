@@ -107,8 +107,26 @@ type CA struct {
 	NotAfter    time.Time
 	KeyID       []byte // its subject key identifier, the AKI of what it signs
 	Certificate []byte // DER
-	Key         []byte // PKCS#8 DER; nil once the certificate has expired and the key is erased
+	State       CAState
+	Key         KeyRef // where its key is; the zero KeyRef unless State is CAUsable
 	Link        []byte // the envelope (JSON) by which its predecessor vouches for it; nil for the first
+
+	ParentAuthority AuthorityName // that has signed it; empty: it is self-signed
+	ParentCA        int64         // CA.ID of the generation of the parent that has; 0: self-signed, or not known here
+}
+
+// A Signoff is a key of an authority and the request to its parent, by whose consent they become
+// its next generation. It is for parents that cannot sign at once.
+type Signoff struct {
+	Authority   AuthorityName
+	ID          int64 // assigned by AddSignoff, growing
+	CreatedAt   time.Time
+	NotBefore   time.Time // that is asked for
+	NotAfter    time.Time
+	KeyID       []byte // SHA-1 of the public key bits
+	Key         KeyRef
+	Request     []byte    // PKCS#10, DER
+	InstalledAt time.Time // when the parent's certificate was put in place; zero: it waits
 }
 
 // A Request is a certificate signing request that waits for a decision.
@@ -122,9 +140,10 @@ type Request struct {
 	KeyID      []byte // SHA-1 of the public key bits
 	Subject    string // for display
 	SANs       []string
+	Profile    string // that was asked for; empty: the authority's default
 }
 
-// Method tells why a certificate was issued.
+// Method says why a certificate was issued.
 type Method string
 
 // The methods of issuance.
@@ -154,6 +173,8 @@ type Certificate struct {
 	CSR       []byte   // PEM, byte for byte as submitted
 	CSRDigest []byte   // SHA-256 of the DER
 	DER       []byte
+	Profile   string        // by which it was made; empty: as requested
+	Validity  time.Duration // that was granted, and that renewals get; 0: the authority's span
 }
 
 // A Revocation withdraws a certificate until it has expired anyway.
@@ -180,6 +201,10 @@ type CRL struct {
 	Signature  []byte
 }
 
+// CounterAuthorities counts the changes to the rows of authorities, so that a stale copy is noticed.
+// It belongs to the daemon as a whole. PutAuthority adds to it.
+const CounterAuthorities = "authorities"
+
 // Counters that authorities keep. Each starts at zero.
 const (
 	CounterCRLNumber   = "crl_number"   // number of the newest CRL made or due
@@ -194,10 +219,12 @@ const KeyCompromise = 1
 // Settings that authorities keep.
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
-	SettingCORSKeys    = "cors_keys"          // of all daemons on one database, as text; of store.Users
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
+)
 
-	// Of store.Users, to whom backups are encrypted; package archive reads and writes them.
+// Settings of the daemon as a whole, filed under the empty AuthorityName.
+const (
+	SettingCORSKeys    = "cors_keys"    // of all daemons on one database, as text
 	SettingBackupClaim = "backup_claim" // which daemon is just taking a backup, and until when
 	SettingBackupLast  = "backup_last"  // the last backup that was taken, by whichever daemon
 )
@@ -213,7 +240,7 @@ type Store interface {
 	// When Update fails at the commit, it has not happened (ErrUnavailable), or that is not known (ErrUncertain).
 	Update(ctx context.Context, fn func(Tx) error) error
 
-	// Ping tells whether the store can be read and written now.
+	// Ping reports whether the store can be read and written now.
 	Ping(ctx context.Context) error
 
 	// Close waits for running operations and releases the database.
@@ -232,10 +259,17 @@ type Watcher interface {
 
 // A Reader answers from one snapshot.
 type Reader interface {
+	// Authorities returns all authorities, retired ones included, by name.
+	Authorities(ctx context.Context) ([]Authority, error)
+	Authority(ctx context.Context, name AuthorityName) (Authority, error)
+
+	// Signoffs returns the authority's requests to its parent, oldest first.
+	Signoffs(ctx context.Context, a AuthorityName) ([]Signoff, error)
+
 	// CAs returns the authority's CA certificates, expired ones included, oldest first.
 	CAs(ctx context.Context, a AuthorityName) ([]CA, error)
 
-	// IsCAKey tells whether a CA certificate of any authority has this key.
+	// IsCAKey reports whether a CA certificate of any authority has this key.
 	IsCAKey(ctx context.Context, keyID []byte) (bool, error)
 
 	Request(ctx context.Context, a AuthorityName, id int64) (Request, error)
@@ -248,7 +282,7 @@ type Reader interface {
 	CertificateBySerial(ctx context.Context, a AuthorityName, serial *big.Int) (Certificate, error)
 	// CertificateByCSR returns the newest certificate issued for the request with this digest.
 	CertificateByCSR(ctx context.Context, a AuthorityName, digest []byte) (Certificate, error)
-	// KeyInUse tells whether a pending request or a recorded certificate has this key.
+	// KeyInUse reports whether a pending request or a recorded certificate has this key.
 	KeyInUse(ctx context.Context, a AuthorityName, keyID []byte) (bool, error)
 	// Certificates returns at most limit certificates with an ID larger than afterID, by ID.
 	Certificates(ctx context.Context, a AuthorityName, afterID int64, limit int) ([]Certificate, error)
@@ -257,7 +291,7 @@ type Reader interface {
 	CountCertificates(ctx context.Context, a AuthorityName, t time.Time) (int, error)
 
 	Revocation(ctx context.Context, a AuthorityName, serial *big.Int) (Revocation, error)
-	// KeyCompromised tells whether a certificate with this key was revoked because of
+	// KeyCompromised reports whether a certificate with this key was revoked because of
 	// KeyCompromise and the revocation is still kept.
 	KeyCompromised(ctx context.Context, a AuthorityName, keyID []byte) (bool, error)
 	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
@@ -276,8 +310,8 @@ type Reader interface {
 	Audit(ctx context.Context, f audit.Filter, fn func(audit.Entry) error) error
 
 	// Rows calls fn with every row of every authority, until fn fails. The order is that in which
-	// Load takes them and the same for every store that holds the same rows: CAs by ID, CRLs by
-	// CA, requests by age, certificates in the order of issuance, revocations by authority and Seq,
+	// Load takes them and the same for every store that holds the same rows: authorities by name, CAs
+	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age, certificates in the order of issuance, revocations by authority and Seq,
 	// counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
 	// byte. What Ping writes is left out. Memory does not grow with their number. fn must not use
 	// the Reader.
@@ -291,8 +325,20 @@ type Tx interface {
 
 	// AddCA stores a new generation and returns its ID.
 	AddCA(ctx context.Context, ca CA) (int64, error)
-	// EraseCAKey forgets the private key of a CA that has expired; its certificate and link stay.
-	EraseCAKey(ctx context.Context, a AuthorityName, id int64) error
+	// EraseCAKey forgets where the private key of a CA is, and the key itself when it is in the row,
+	// and sets the CA's state, CAErased or CADisowned; its certificate and link stay.
+	EraseCAKey(ctx context.Context, a AuthorityName, id int64, state CAState) error
+
+	// PutAuthority stores an authority in place of the one with its name, and counts the change.
+	PutAuthority(ctx context.Context, a Authority) error
+
+	// AddSignoff stores a request to an authority's parent and returns its ID.
+	AddSignoff(ctx context.Context, s Signoff) (int64, error)
+	// PutSignoff stores a changed one in place of the one with its ID, ErrNotFound when there is none.
+	// A key that it no longer refers to is erased as by EraseCAKey.
+	PutSignoff(ctx context.Context, s Signoff) error
+	// DeleteSignoff removes one, and erases its key as EraseCAKey does.
+	DeleteSignoff(ctx context.Context, a AuthorityName, id int64) error
 
 	AddRequest(ctx context.Context, r Request) error
 	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.

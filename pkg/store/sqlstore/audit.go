@@ -9,24 +9,12 @@ import (
 	"cauase/pkg/store"
 )
 
-const selectEntry = `
-	SELECT seq, time, authority, actor, address, action, object, result, detail, request_id FROM audit_log `
-
 func (t tx) AppendAudit(ctx context.Context, e audit.Entry) error {
-	return t.later(ctx, `
-		INSERT INTO audit_log (time, authority, actor, address, action, object, result, detail, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		micros(e.Time), e.Authority, e.Actor.String(), e.Actor.Address, string(e.Action), e.Object.String(), string(e.Result),
-		e.Detail, e.Actor.RequestID)
-}
-
-// loadEntry keeps the Seq.
-func (t tx) loadEntry(ctx context.Context, e store.AuditEntry) error {
-	return t.insert(ctx, `
-		INSERT INTO audit_log (seq, time, authority, actor, address, action, object, result, detail, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		e.Seq, micros(e.Time), e.Authority, e.Actor.String(), e.Actor.Address, string(e.Action), e.Object.String(), string(e.Result),
-		e.Detail, e.Actor.RequestID)
+	args, err := auditLog.argsWithout(store.AuditEntry{Entry: e}, "seq")
+	if err != nil {
+		return err
+	}
+	return t.later(ctx, insertEntry, args...)
 }
 
 // auditPage is how many entries Audit reads at once. It does not keep a query open while fn
@@ -41,12 +29,12 @@ func (r reader) Audit(ctx context.Context, f audit.Filter, fn func(audit.Entry) 
 	left := orAll(f.Limit)
 	for left > 0 && b.first <= b.last {
 		query, args := auditQuery(f, b, min(left, auditPage))
-		page, err := list(ctx, r.handle, scanEntry, query, args...)
+		page, err := list(ctx, r.handle, auditLog.scan, query, args...)
 		if err != nil {
 			return err
 		}
 		for _, e := range page {
-			if err := fn(e); err != nil {
+			if err := fn(e.Entry); err != nil {
 				return err
 			}
 		}
@@ -117,6 +105,26 @@ func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []a
 	if f.Action != "" {
 		and("action = ?", string(f.Action))
 	}
+	if f.ActorKind != "" {
+		and("actor_kind = ?", string(f.ActorKind))
+	}
+	if f.Address != "" {
+		and("address = ?", f.Address)
+	}
+	if f.ObjectKind != "" {
+		and("object_kind = ?", string(f.ObjectKind))
+	}
+	if f.ObjectID != "" {
+		and("object_id = ?", f.ObjectID)
+	}
+	if f.ActorSerial != nil {
+		b, _ := serialBytes(f.ActorSerial)
+		and("actor_serial = ?", required(b))
+	}
+	if f.ObjectSerial != nil {
+		b, _ := serialBytes(f.ObjectSerial)
+		and("object_serial = ?", required(b))
+	}
 	if !f.Since.IsZero() {
 		and("time + 0 >= ?", micros(f.Since))
 	}
@@ -129,15 +137,4 @@ func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []a
 		query += " ORDER BY seq LIMIT ?"
 	}
 	return query, append(args, limit)
-}
-
-func scanEntry(row scanner) (e audit.Entry, err error) {
-	var at int64
-	var actor, address, object, requestID string
-	err = row.Scan(&e.Seq, &at, &e.Authority, &actor, &address, &e.Action, &object, &e.Result,
-		&e.Detail, &requestID)
-	e.Time = fromMicros(at)
-	e.Actor, e.Object = audit.ParseActor(actor), audit.ParseObject(object)
-	e.Actor.Address, e.Actor.RequestID = address, requestID
-	return e, err
 }

@@ -328,10 +328,10 @@ func TestErasedKeyIsGone(t *testing.T) {
 		var id int64
 		steps := []func(tx store.Tx) error{
 			func(tx store.Tx) (err error) {
-				id, err = tx.AddCA(t.Context(), store.CA{Authority: store.Users, Key: key})
+				id, err = tx.AddCA(t.Context(), store.CA{Authority: store.Users, State: store.CAUsable, Key: store.KeyInRow(key)})
 				return err
 			},
-			func(tx store.Tx) error { return tx.EraseCAKey(t.Context(), store.Users, id) },
+			func(tx store.Tx) error { return tx.EraseCAKey(t.Context(), store.Users, id, store.CAErased) },
 		}
 		for _, step := range steps {
 			if err := db.Update(t.Context(), step); err != nil {

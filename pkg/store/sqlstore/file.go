@@ -88,7 +88,7 @@ func applicationIDOf(ctx context.Context, path string, params url.Values) (id st
 	return pragma(ctx, db, "application_id")
 }
 
-// hasLog tells whether there is a write-ahead log beside a file.
+// hasLog reports whether there is a write-ahead log beside a file.
 func hasLog(path string) bool {
 	info, err := os.Stat(path + "-wal")
 	return err == nil && info.Size() > 0
@@ -118,7 +118,7 @@ func createFile(ctx context.Context, d *dialect, path string, opt Options) (err 
 	if err := f.Close(); err != nil {
 		return pathless(err)
 	}
-	if err := fillFile(ctx, d, tmp, opt.BusyTimeout); err != nil {
+	if err := fillFile(ctx, d, tmp, opt); err != nil {
 		return err
 	}
 	if err := rehearse(ctx, d, tmp, opt); err != nil {
@@ -133,8 +133,8 @@ func createFile(ctx context.Context, d *dialect, path string, opt Options) (err 
 
 // fillFile gives an empty file our mark and our layout. It works without WAL, so that
 // everything is in the file itself once it is closed.
-func fillFile(ctx context.Context, d *dialect, path string, busy time.Duration) (err error) {
-	q := sqliteParams(busy)
+func fillFile(ctx context.Context, d *dialect, path string, opt Options) (err error) {
+	q := sqliteParams(opt.BusyTimeout)
 	q.Set("_synchronous", "FULL")
 	db, err := openSQLiteURI(sqliteURI(path, q), 1)
 	if err != nil {
@@ -145,7 +145,7 @@ func fillFile(ctx context.Context, d *dialect, path string, busy time.Duration) 
 	if _, err := db.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID)); err != nil {
 		return d.wrap(err)
 	}
-	if err := migrate(ctx, d, db); err != nil {
+	if err := migrate(ctx, d, db, opt.Log); err != nil {
 		return err
 	}
 	return useWAL(ctx, d, db)

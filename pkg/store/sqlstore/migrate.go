@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"log/slog"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -24,7 +25,7 @@ func migrations(d *dialect, db *sql.DB) (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -36,20 +37,54 @@ func migrations(d *dialect, db *sql.DB) (*goose.Provider, error) {
 	return goose.NewProvider(d.goose, db, files, options...)
 }
 
-// latest is the version of the layout that this version of cauase knows.
-func latest(d *dialect) (version int64, err error) {
-	entries, err := fs.ReadDir(migrationFiles, "migrations/"+d.name)
-	if err != nil {
-		return 0, err
-	}
-	for _, entry := range entries {
-		n, err := goose.NumericComponent(entry.Name())
-		if err != nil {
-			return 0, err
+// Versions of the layout.
+const (
+	layoutRows = 2 // authorities are rows, audit entries have a column for each thing
+	layoutNow  = layoutRows
+)
+
+// toRows changes the layout to that of version 2, in one transaction.
+func toRows(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutRows, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		if err := runStep(ctx, d, tx, "audit_entry"); err != nil {
+			return err
 		}
-		version = max(version, n)
+		// What has been added since carryAudit, by others.
+		for after := int64(0); ; {
+			last, err := carryBatch(ctx, d, tx, after)
+			if err != nil {
+				return err
+			}
+			if last == 0 {
+				break
+			}
+			after = last
+		}
+		return runStep(ctx, d, tx, "rows")
+	}}, nil)
+}
+
+// runStep runs a file of statements.
+func runStep(ctx context.Context, d *dialect, db interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, name string) error {
+	statements, err := migrationFiles.ReadFile("migrations/" + d.name + "/steps/" + name + ".sql")
+	if err != nil {
+		return err
 	}
-	return version, nil
+	_, err = db.ExecContext(ctx, string(statements))
+	return err
+}
+
+// prepare does what takes long and leaves the layout as it is for those who use it.
+func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *slog.Logger) error {
+	if current != 1 {
+		return nil // there is nothing yet, or it is done
+	}
+	if err := runStep(ctx, d, db, "audit_entry"); err != nil {
+		return err
+	}
+	return carryAudit(ctx, d, db, log)
 }
 
 func newerSchema(current, known int64) error {
@@ -57,38 +92,42 @@ func newerSchema(current, known int64) error {
 }
 
 // upgrade makes what changes to the layout are missing.
-func upgrade(ctx context.Context, d *dialect, db *sql.DB) error {
-	p, err := migrations(d, db)
-	if err != nil {
-		return err
-	}
-	_, err = p.Up(ctx)
-	return err
-}
-
-// migrate brings the database to the layout this version of cauase knows. A database that
-// is ahead of it is left alone: writing to a layout one does not know loses data.
-func migrate(ctx context.Context, d *dialect, db *sql.DB) error {
+func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) error {
 	p, err := migrations(d, db)
 	if err != nil {
 		return err
 	}
 	current, target, err := p.GetVersions(ctx)
 	if err != nil {
-		return d.wrap(err)
+		return err
 	}
+	if err = prepare(ctx, d, db, current, log); err == nil {
+		_, err = p.Up(ctx)
+	}
+	if err != nil {
+		// Another process may have been at it at the same time, and first.
+		if current, _, again := p.GetVersions(ctx); again == nil && current == target {
+			return nil
+		}
+	}
+	return err
+}
+
+// migrate brings the database to the layout this version of cauase knows. A database that
+// is ahead of it is left alone: writing to a layout one does not know loses data.
+func migrate(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) error {
+	p, err := migrations(d, db)
+	if err != nil {
+		return err
+	}
+	current, target, err := p.GetVersions(ctx)
 	switch {
+	case err != nil:
+		return d.wrap(err)
 	case current > target:
 		return newerSchema(current, target)
 	case current == target:
 		return nil
 	}
-	if _, err := p.Up(ctx); err != nil {
-		// Another process may have been at it at the same time, and first.
-		if current, _, again := p.GetVersions(ctx); again == nil && current == target {
-			return nil
-		}
-		return d.wrap(err)
-	}
-	return nil
+	return d.wrap(upgrade(ctx, d, db, log))
 }

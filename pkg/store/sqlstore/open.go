@@ -134,7 +134,7 @@ const counterPing = "ping"
 // the file has not been deleted or replaced while it is open.
 func (db *DB) Ping(ctx context.Context) error {
 	err := db.View(ctx, func(r store.Reader) error {
-		_, err := r.Counter(ctx, store.Services, store.CounterCA)
+		_, err := r.Counter(ctx, "", store.CounterAuthorities)
 		return err
 	})
 	if err != nil {
@@ -146,7 +146,7 @@ func (db *DB) Ping(ctx context.Context) error {
 		}
 	}
 	return db.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.AddCounter(ctx, store.Services, counterPing, 1)
+		_, err := tx.AddCounter(ctx, "", counterPing, 1)
 		return err
 	})
 }

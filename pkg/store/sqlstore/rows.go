@@ -4,81 +4,59 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 
 	"cauase/pkg/store"
 )
 
-// A walk is a query for all rows of a table, and how to give them to a function.
-type walk struct {
-	query string
-	each  func(context.Context, *handle, string, func(store.Row) error) error
+// besides is what is not among the rows of a table: what Ping writes, by which two stores with the same
+// rows would differ.
+func besides(table string) string {
+	if table == "counter" {
+		return "WHERE name <> '" + counterPing + "' "
+	}
+	return ""
 }
 
-// walks has the tables in the order of Rows. Each is walked in the order of a key, so that nothing
-// is sorted and nothing collected.
-func walks() []walk {
-	return []walk{
-		{selectCA + `ORDER BY id`, walkWith(scanCA)},
-		{selectCRL + `ORDER BY authority, ca_id`, walkWith(scanCRL)},
-		{selectRequest + `ORDER BY authority, received_at, id`, walkWith(scanRequest)},
-		{selectCertificate + `ORDER BY seq`, walkWith(scanCertificate)},
-		{selectRevocation + `ORDER BY authority, seq`, walkWith(scanRevocation)},
-		// Without what Ping writes, by which two stores with the same rows would differ.
-		{`SELECT authority, name, value FROM counter WHERE name <> 'ping' ORDER BY authority, name`, walkWith(scanCounter)},
-		{`SELECT authority, name, value FROM setting ORDER BY authority, name`, walkWith(scanSetting)},
-		{selectEntry + `ORDER BY seq`, walkWith(scanAuditRow)},
-	}
+// walk reads all rows in the order of a key, so that nothing is sorted and nothing collected.
+func (t table) walk(ctx context.Context, h *handle, fn func(store.Row) error) error {
+	return h.each(ctx, func(from scanner) error {
+		row, err := t.scanRow(from)
+		if err != nil {
+			return err
+		}
+		return fn(row)
+	}, t.all())
 }
 
-func walkWith[T store.Row](scan func(scanner) (T, error)) func(context.Context, *handle, string, func(store.Row) error) error {
-	return func(ctx context.Context, h *handle, query string, fn func(store.Row) error) error {
-		return h.each(ctx, func(row scanner) error {
-			v, err := scan(row)
-			if err != nil {
-				return err
-			}
-			return fn(v)
-		}, query)
-	}
+func (t table) all() string {
+	return t.query + besides(t.kind.Table) + "ORDER BY " + strings.Join(t.kind.Order, ", ")
 }
 
 // Rows implements store.Reader.
 func (r reader) Rows(ctx context.Context, fn func(store.Row) error) error {
 	r.s.unhurried()
-	for _, w := range walks() {
-		if err := w.each(ctx, r.handle, w.query, fn); err != nil {
+	for _, kind := range store.Kinds() {
+		if err := newTable(kind).walk(ctx, r.handle, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func scanCounter(row scanner) (c store.Counter, err error) {
-	err = row.Scan(&c.Authority, &c.Name, &c.Value)
-	return c, err
-}
-
-func scanSetting(row scanner) (s store.Setting, err error) {
-	err = row.Scan(&s.Authority, &s.Name, &s.Value)
-	return s, err
-}
-
-func scanAuditRow(row scanner) (store.AuditEntry, error) {
-	e, err := scanEntry(row)
-	return store.AuditEntry{Entry: e}, err
-}
-
 // anyRow looks whether there is any row at all, except for what Ping writes.
-const anyRow = `
-	SELECT EXISTS (SELECT 1 FROM ca_certificate) OR EXISTS (SELECT 1 FROM request)
-		OR EXISTS (SELECT 1 FROM certificate) OR EXISTS (SELECT 1 FROM revocation)
-		OR EXISTS (SELECT 1 FROM setting) OR EXISTS (SELECT 1 FROM audit_log)
-		OR EXISTS (SELECT 1 FROM counter WHERE name <> 'ping')`
+func anyRow() string {
+	var there []string
+	for _, kind := range store.Kinds() {
+		there = append(there, "EXISTS (SELECT 1 FROM "+kind.Table+" "+besides(kind.Table)+")")
+	}
+	return "SELECT " + strings.Join(there, " OR ")
+}
 
 // Load implements store.Tx.
 func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	t.s.unhurried()
-	held, err := one(ctx, t.handle, scalar[bool], anyRow)
+	held, err := one(ctx, t.handle, scalar[bool], anyRow())
 	switch {
 	case err != nil:
 		return err
@@ -131,35 +109,37 @@ func (t tx) withoutIndices(ctx context.Context, load func() error) error {
 func (t tx) loadAll(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	t.bulk = true
 	defer func() { t.bulk = false }()
+	inserts := make(map[*store.Kind]table)
+	for _, kind := range store.Kinds() {
+		into := newTable(kind)
+		into.insert += " ON CONFLICT DO NOTHING"
+		inserts[kind] = into
+	}
 	for row, err := range rows {
 		if err != nil {
 			return err
 		}
-		if err := t.load(ctx, row); err != nil {
+		if err := t.load(ctx, row, inserts); err != nil {
 			return err
 		}
 	}
 	return t.check(t.s.flush(ctx))
 }
 
-func (t tx) load(ctx context.Context, row store.Row) error {
+func (t tx) load(ctx context.Context, row store.Row, inserts map[*store.Kind]table) error {
 	switch v := row.(type) {
-	case store.CA:
-		return t.loadCA(ctx, v)
-	case store.CRL:
-		return t.PutCRL(ctx, v)
-	case store.Request:
-		return t.AddRequest(ctx, v)
-	case store.Certificate:
-		return t.AddCertificate(ctx, v)
 	case store.Revocation:
 		return t.loadRevocation(ctx, v)
 	case store.Counter:
-		return t.loadCounter(ctx, v)
-	case store.Setting:
-		return t.PutSetting(ctx, v.Authority, v.Name, v.Value)
-	case store.AuditEntry:
-		return t.loadEntry(ctx, v)
+		return t.loadCounter(ctx, v) // in place of what Ping has counted
 	}
-	return fmt.Errorf("store: no place for a %T", row)
+	into, ok := inserts[store.KindOf(row)]
+	if !ok {
+		return fmt.Errorf("store: no place for a %T", row)
+	}
+	args, err := into.args(row)
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, into.insert, args...)
 }

@@ -17,7 +17,8 @@ func (r reader) Counter(ctx context.Context, a store.AuthorityName, name string)
 }
 
 func (t tx) AddCounter(ctx context.Context, a store.AuthorityName, name string, delta int64) (int64, error) {
-	if name == store.CounterCA || name == store.CounterCRLNumber {
+	switch name {
+	case store.CounterCA, store.CounterCRLNumber, store.CounterAuthorities:
 		t.s.announce()
 	}
 	return one(ctx, t.handle, scalar[int64], `

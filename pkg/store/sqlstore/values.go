@@ -106,10 +106,3 @@ func orAll(limit int) int64 {
 
 // errNoAuthority guards what the schema's CHECK would refuse with less clarity.
 var errNoAuthority = errors.New("store: the row names no authority")
-
-func named(a store.AuthorityName) (string, error) {
-	if a == "" {
-		return "", errNoAuthority
-	}
-	return string(a), nil
-}

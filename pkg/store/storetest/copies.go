@@ -58,7 +58,11 @@ func (d *db) fill() {
 		try(tx.PutSetting(ctx, store.Services, "_", "Ünïcödé 🔑"))
 		services, users := get(tx.AddCA(ctx, newCA(store.Services, 1))), get(tx.AddCA(ctx, newCA(store.Users, 2)))
 		erased := get(tx.AddCA(ctx, newCA(store.Services, 3)))
-		try(tx.EraseCAKey(ctx, store.Services, erased))
+		try(tx.EraseCAKey(ctx, store.Services, erased, store.CAErased))
+		for _, n := range []int{2, 1} {
+			try(tx.PutAuthority(ctx, newAuthority(n)))
+			get(tx.AddSignoff(ctx, newSignoff(newAuthority(n).Name, n)))
+		}
 		for _, id := range []int64{erased, services} {
 			try(tx.PutCRL(ctx, store.CRL{Authority: store.Services, CAID: id, Number: 5, ThisUpdate: day(1), NextUpdate: day(2), Pruned: 1, Signature: []byte{1}}))
 		}
@@ -102,13 +106,17 @@ func kindsOf(rows []store.Row) (kinds []string) {
 func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
-	same(t, "kinds", kindsOf(rows), []string{"store.CA", "store.CRL", "store.Request", "store.Certificate",
+	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Certificate",
 		"store.Revocation", "store.Counter", "store.Setting", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
 		switch v := row.(type) {
+		case store.Authority:
+			order = append(order, fmt.Sprintf("authority %s", v.Name))
+		case store.Signoff:
+			order = append(order, fmt.Sprintf("signoff %s", v.Authority))
 		case store.CA:
-			order = append(order, fmt.Sprintf("ca %s key=%t", v.Authority, v.Key != nil))
+			order = append(order, fmt.Sprintf("ca %s key=%t", v.Authority, v.Key.Ref != nil))
 		case store.CRL:
 			order = append(order, fmt.Sprintf("crl %s", v.Authority))
 		case store.Request:
@@ -126,11 +134,12 @@ func testRows(t *testing.T, d *db) {
 		}
 	}
 	same(t, "order", order, []string{
-		"ca cas key=true", "ca cau key=true", "ca cas key=false", "crl cas", "crl cas",
+		"authority a-01", "authority a-02",
+		"ca cas key=true", "ca cau key=true", "ca cas key=false", "signoff a-01", "signoff a-02", "crl cas", "crl cas",
 		"csr cas 1", "csr cas 2", "csr cas 3", "csr https 1", "csr https 2", "csr https 3",
 		"crt cau 6", "crt cas 6", "crt cau 4", "crt cas 4", "crt cau 5", "crt cas 5", "crt cas 7",
 		"revocation cas 1", "revocation cas 3", "revocation cau 1", "revocation cau 2", "revocation cau 3",
-		"counter  of the daemon", "counter cas A", "counter cas _", "counter cas a", "counter cas b",
+		"counter  authorities", "counter  of the daemon", "counter cas A", "counter cas _", "counter cas a", "counter cas b",
 		"setting cas B", "setting cas _", "setting cas b", "setting cau auto_approve_count",
 		"audit 06", "audit 05", "audit 07",
 	})
@@ -149,7 +158,7 @@ func testLoad(t *testing.T, d *db) {
 	same(t, "rows", other.rows(), rows)
 	other.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.CertificateBySerial(ctx, store.Services, serial(4))
-		same(t, "certificate", got, rows[14])
+		same(t, "certificate", got, rows[18])
 		_, missing := r.CertificateBySerial(ctx, store.HTTPS, serial(4))
 		is(t, "certificate of another authority", missing, store.ErrNotFound)
 		return err
@@ -169,7 +178,7 @@ func testLoadThenWork(t *testing.T, d *db) {
 	}
 	other.update(func(ctx context.Context, tx store.Tx) error {
 		id, err := tx.AddCA(ctx, newCA(store.Services, 20))
-		if last := rows[2].(store.CA).ID; err != nil || id <= last {
+		if last := rows[4].(store.CA).ID; err != nil || id <= last {
 			t.Errorf("CA %d after %d, %v", id, last, err)
 		}
 		seq, err := tx.AddRevocation(ctx, newRevocation(store.Services, 21))
@@ -181,7 +190,7 @@ func testLoadThenWork(t *testing.T, d *db) {
 			t.Errorf("revocation %d is the first, %v", seq, err)
 		}
 		// The same request once more: the later certificate is the newer one.
-		c := newCertificate(store.Users, rows[1].(store.CA).ID, 6)
+		c := newCertificate(store.Users, rows[3].(store.CA).ID, 6)
 		c.ID, c.Serial = 1, serial(22)
 		if err := tx.AddCertificate(ctx, c); err != nil {
 			return err
@@ -211,8 +220,9 @@ func testLoadThenWork(t *testing.T, d *db) {
 func testLoadTwice(t *testing.T, d *db) {
 	ca := newCA(store.Services, 1)
 	for name, write := range map[string]func(context.Context, store.Tx) error{
-		"a CA":      func(ctx context.Context, tx store.Tx) error { _, err := tx.AddCA(ctx, ca); return err },
-		"a request": func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest(store.Users, 1)) },
+		"an authority": func(ctx context.Context, tx store.Tx) error { return tx.PutAuthority(ctx, newAuthority(1)) },
+		"a CA":         func(ctx context.Context, tx store.Tx) error { _, err := tx.AddCA(ctx, ca); return err },
+		"a request":    func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest(store.Users, 1)) },
 		"a revocation": func(ctx context.Context, tx store.Tx) error {
 			_, err := tx.AddRevocation(ctx, newRevocation(store.Users, 1))
 			return err
@@ -252,21 +262,23 @@ func testLoadFails(t *testing.T, d *db) {
 	other := d.another()
 	broken := errors.New("broken")
 	stranger := newCertificate(store.Services, 999, 50)
-	ofOther := newCertificate(store.HTTPS, rows[0].(store.CA).ID, 50)
+	ofOther := newCertificate(store.HTTPS, rows[2].(store.CA).ID, 50)
 	for _, test := range []struct {
 		name string
 		rows iter.Seq2[store.Row, error]
 		want error // nil: any
 	}{
 		{"error at once", all(nil, broken), broken},
-		{"error in the middle", all(rows[:15], broken), broken},
+		{"error in the middle", all(rows[:19], broken), broken},
 		{"error at the end", all(rows, broken), broken},
-		{"row twice", all(append(rows[:15:15], rows[14]), nil), store.ErrExists},
-		{"CA twice", all(append(rows[:1:1], rows[0]), nil), store.ErrExists},
-		{"revocation twice", all(append(rows[:20:20], rows[19]), nil), store.ErrExists},
+		{"authority twice", all(append(rows[:1:1], rows[0]), nil), store.ErrExists},
+		{"sign-off twice", all(append(rows[:6:6], rows[5]), nil), store.ErrExists},
+		{"row twice", all(append(rows[:19:19], rows[18]), nil), store.ErrExists},
+		{"CA twice", all(append(rows[:3:3], rows[2]), nil), store.ErrExists},
+		{"revocation twice", all(append(rows[:24:24], rows[23]), nil), store.ErrExists},
 		{"entry twice", all(append(rows, rows[len(rows)-1]), nil), store.ErrExists},
-		{"certificate of no CA", all(append(rows[:3:3], stranger), nil), nil},
-		{"certificate of another authority's CA", all(append(rows[:3:3], ofOther), nil), nil},
+		{"certificate of no CA", all(append(rows[:5:5], stranger), nil), nil},
+		{"certificate of another authority's CA", all(append(rows[:5:5], ofOther), nil), nil},
 		{"no row", all([]store.Row{nil}, nil), nil},
 		{"a panic", func(func(store.Row, error) bool) { panic("rows") }, nil},
 	} {

@@ -79,12 +79,17 @@ func testIsCAKey(t *testing.T, d *db) {
 func testEraseCAKey(t *testing.T, d *db) {
 	id, other := d.ca(store.Services), d.ca(store.Services)
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		is(t, "erasing it through another authority", tx.EraseCAKey(ctx, store.Users, id), store.ErrNotFound)
-		is(t, "erasing none", tx.EraseCAKey(ctx, store.Services, other+1), store.ErrNotFound)
-		return tx.EraseCAKey(ctx, store.Services, id)
+		is(t, "erasing it through another authority", tx.EraseCAKey(ctx, store.Users, id, store.CAErased), store.ErrNotFound)
+		is(t, "erasing none", tx.EraseCAKey(ctx, store.Services, other+1, store.CAErased), store.ErrNotFound)
+		for _, state := range []store.CAState{"", store.CAUsable, store.CAExternal, "gone"} {
+			if tx.EraseCAKey(ctx, store.Services, id, state) == nil {
+				t.Errorf("a CA without its key became %q", state)
+			}
+		}
+		return tx.EraseCAKey(ctx, store.Services, id, store.CADisowned)
 	})
 	erased, kept := newCA(store.Services, 1), newCA(store.Services, 1)
-	erased.ID, erased.Key, kept.ID = id, nil, other
+	erased.ID, erased.Key, erased.State, kept.ID = id, store.KeyRef{}, store.CADisowned, other
 	d.view(func(ctx context.Context, r store.Reader) error {
 		cas, err := r.CAs(ctx, store.Services)
 		same(t, "CAs", cas, []store.CA{erased, kept})

@@ -4,6 +4,7 @@ package storetest
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/big"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		name string
 		run  func(*testing.T, *db)
 	}{
+		{"authorities", testAuthorities},
+		{"sign-offs", testSignoffs},
+		{"rows with every value there and with none", testKinds},
 		{"CAs", testCAs},
 		{"CA keys of any authority", testIsCAKey},
 		{"erasing a CA key", testEraseCAKey},
@@ -139,8 +143,47 @@ func newCA(a store.AuthorityName, n int) store.CA {
 		NotAfter:    day(n + 372),
 		KeyID:       id20('k', n),
 		Certificate: []byte{'C', byte(n), 0},
-		Key:         []byte{'K', byte(n), 0xff},
+		State:       store.CAUsable,
+		Key:         store.KeyInRow([]byte{'K', byte(n), 0xff}),
 		Link:        []byte(`{"payload":"` + string(a) + `"}`),
+
+		ParentAuthority: "home-root",
+		ParentCA:        int64(n + 70),
+	}
+}
+
+// newAuthority makes authorities whose names are in the order of n.
+func newAuthority(n int) store.Authority {
+	return store.Authority{
+		Name:        store.AuthorityName(fmt.Sprintf("a-%02d", n)),
+		Title:       "Löwe's printers",
+		Role:        store.RoleServices,
+		Parent:      "home-root",
+		Subject:     []byte{0x30, byte(n), 0},
+		Permitted:   []string{"dns:.lab.example", "ip:10.0.0.0/8"},
+		Span:        time.Duration(n+1) * 24 * time.Hour,
+		Life:        4,
+		KeyType:     "ecdsa-p384",
+		Profile:     "server",
+		Profiles:    []string{"client", "email"},
+		MaxPending:  50,
+		AutoApprove: 1,
+		CRLLife:     time.Hour,
+		CreatedAt:   day(n),
+		RetiredAt:   day(n + 1),
+	}
+}
+
+func newSignoff(a store.AuthorityName, n int) store.Signoff {
+	return store.Signoff{
+		Authority:   a,
+		CreatedAt:   day(n),
+		NotBefore:   day(n + 1),
+		NotAfter:    day(n + 2),
+		KeyID:       id20('s', n),
+		Key:         store.KeyInRow([]byte{'K', byte(n), 0xff}),
+		Request:     []byte{0x30, byte(n), 1},
+		InstalledAt: day(n + 3),
 	}
 }
 
@@ -155,6 +198,7 @@ func newRequest(a store.AuthorityName, n int) store.Request {
 		KeyID:      id20('q', n),
 		Subject:    "CN=host",
 		SANs:       []string{"DNS:host.example", "URI:urn:x?<&>"},
+		Profile:    "server",
 	}
 }
 
@@ -176,6 +220,8 @@ func newCertificate(a store.AuthorityName, caID int64, n int) store.Certificate 
 		CSR:       []byte("-----BEGIN CERTIFICATE REQUEST-----\n"),
 		CSRDigest: id20('d', n),
 		DER:       []byte{0x30, 0x00, byte(n)},
+		Profile:   "server-client",
+		Validity:  36 * time.Hour,
 	}
 }
 
@@ -194,9 +240,9 @@ func newEntry(n int) audit.Entry {
 	return audit.Entry{
 		Time:      day(n),
 		Authority: string(store.Services),
-		Actor:     audit.Actor{Kind: audit.User, Serial: serial(1), KeyID: []byte{2}, Address: "2001:db8::1", RequestID: "r-1"},
+		Actor:     audit.Actor{Kind: audit.User, Serial: serial(1), KeyID: []byte{2}, Role: "issuer", Address: "2001:db8::1", Lineage: "l-1", RequestID: "r-1"},
 		Action:    audit.Sign,
-		Object:    audit.RequestObject(123),
+		Object:    audit.CertificateObject(123, serial(5)),
 		Result:    audit.OK,
 		Detail:    "because",
 	}

@@ -77,7 +77,7 @@ func writeAll(ctx context.Context, tx store.Tx) error {
 		return err
 	}
 	return errors.Join(
-		tx.EraseCAKey(ctx, store.Services, caID),
+		tx.EraseCAKey(ctx, store.Services, caID, store.CAErased),
 		tx.AddRequest(ctx, newRequest(store.Services, 1)),
 		tx.AddCertificate(ctx, newCertificate(store.Services, caID, 1)),
 		tx.PutCRL(ctx, store.CRL{Authority: store.Services, CAID: caID}),

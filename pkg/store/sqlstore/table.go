@@ -1,0 +1,191 @@
+package sqlstore
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	"cauase/pkg/store"
+)
+
+// A table reads and writes the rows of one kind, by its description.
+type table struct {
+	kind   *store.Kind
+	query  string // all columns, to be followed by WHERE or ORDER BY
+	insert string // all columns
+}
+
+func newTable(kind *store.Kind) table {
+	names := columnNames(kind)
+	return table{
+		kind:   kind,
+		query:  "SELECT " + strings.Join(names, ", ") + " FROM " + kind.Table + " ",
+		insert: insertInto(kind.Table, names),
+	}
+}
+
+// A tableOf is a table of rows of type T.
+type tableOf[T store.Row] struct{ table }
+
+func newTableOf[T store.Row]() tableOf[T] {
+	var zero T
+	return tableOf[T]{newTable(store.KindOf(zero))}
+}
+
+func columnNames(kind *store.Kind) []string {
+	var names []string
+	for _, c := range kind.Columns {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func insertInto(table string, names []string) string {
+	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") VALUES (?" + strings.Repeat(", ?", len(names)-1) + ")"
+}
+
+// without is the statement that inserts a row but for a column, which the database fills in.
+func (t table) without(column string) string {
+	names := columnNames(t.kind)
+	return insertInto(t.kind.Table, slices.DeleteFunc(names, func(n string) bool { return n == column }))
+}
+
+// args are the values of a row as they are kept.
+func (t table) args(row store.Row) ([]any, error) {
+	args := t.kind.Values(row)
+	for i, c := range t.kind.Columns {
+		value, err := stored(c, args[i])
+		if err != nil {
+			return nil, err
+		}
+		args[i] = value
+	}
+	return args, nil
+}
+
+// argsWithout are args for the statement of without.
+func (t table) argsWithout(row store.Row, column string) ([]any, error) {
+	args, err := t.args(row)
+	if err != nil {
+		return nil, err
+	}
+	i := t.kind.Index(column)
+	return slices.Delete(args, i, i+1), nil
+}
+
+// scan reads a row of query.
+func (t tableOf[T]) scan(from scanner) (T, error) {
+	row, err := t.scanRow(from)
+	v, _ := row.(T)
+	return v, err
+}
+
+func (t table) scanRow(from scanner) (row store.Row, err error) {
+	values := make([]any, 2*len(t.kind.Columns))
+	values, at := values[:len(t.kind.Columns)], values[len(t.kind.Columns):]
+	for i := range values {
+		at[i] = &values[i]
+	}
+	if err := from.Scan(at...); err != nil {
+		return row, err
+	}
+	for i, c := range t.kind.Columns {
+		if values[i], err = loaded(c, values[i]); err != nil {
+			return row, fmt.Errorf("store: %s, column %s: %w", t.kind.Table, c.Name, err)
+		}
+	}
+	return t.kind.Row(values), nil
+}
+
+// stored is how a value of a column is kept. That a row belongs to an authority is what the schema's
+// CHECK would say with less clarity.
+func stored(c store.Column, value any) (any, error) {
+	switch c.Type {
+	case store.Serial:
+		n, _ := value.(*big.Int)
+		if n == nil && c.Optional {
+			return nil, nil
+		}
+		return newSerial(n)
+	case store.Texts:
+		list, _ := value.([]string)
+		return encodeSANs(list)
+	case store.Text:
+		if c.Name == "authority" && value == "" && !c.Shared {
+			return nil, errNoAuthority
+		}
+	}
+	return value, nil
+}
+
+// loaded is the value of which stored has made what is kept.
+func loaded(c store.Column, kept any) (any, error) {
+	if kept == nil {
+		return nil, nil
+	}
+	ok := true
+	switch c.Type {
+	case store.Serial:
+		var b []byte
+		if b, ok = kept.([]byte); ok {
+			return fromSerial(b), nil
+		}
+	case store.Texts:
+		var text string
+		if text, ok = kept.(string); ok {
+			return decodeSANs(text)
+		}
+	case store.Bytes:
+		var b []byte
+		if b, ok = kept.([]byte); ok && b == nil {
+			return []byte{}, nil // how SQLite's driver gives an empty one
+		}
+	case store.Text:
+		_, ok = kept.(string)
+	default:
+		_, ok = kept.(int64)
+	}
+	if !ok {
+		return nil, fmt.Errorf("a value of type %T", kept)
+	}
+	return kept, nil
+}
+
+// The tables. They do not change.
+var (
+	authorities  = newTableOf[store.Authority]()
+	cas          = newTableOf[store.CA]()
+	signoffs     = newTableOf[store.Signoff]()
+	crls         = newTableOf[store.CRL]()
+	requests     = newTableOf[store.Request]()
+	certificates = newTableOf[store.Certificate]()
+	revocations  = newTableOf[store.Revocation]()
+	auditLog     = newTableOf[store.AuditEntry]()
+)
+
+// The statements that are made of them.
+var (
+	insertCA           = cas.without("id") + " RETURNING id"
+	insertEntry        = auditLog.without("seq")
+	insertRequest      = requests.insert + " ON CONFLICT DO NOTHING"
+	insertCertificate  = certificates.insert + " ON CONFLICT DO NOTHING"
+	insertRevocation   = revocations.insert + " ON CONFLICT DO NOTHING"
+	replaceAuthority   = authorities.insert + " ON CONFLICT (name) DO UPDATE SET " + overwrite(authorities.kind, "name")
+	replaceCRL         = crls.insert + " ON CONFLICT (authority, ca_id) DO UPDATE SET " + overwrite(crls.kind, "authority", "ca_id")
+	selectEntry        = auditLog.query
+	certificatesByCSR  = certificates.query + "WHERE authority = ? AND csr_digest = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
+	certificateByID    = certificates.query + "WHERE authority = ? AND id = ?"
+	certificateByBytes = certificates.query + "WHERE authority = ? AND serial = ?"
+)
+
+// overwrite sets all columns but the key to what an INSERT that met a row has brought.
+func overwrite(kind *store.Kind, key ...string) string {
+	var set []string
+	for _, name := range columnNames(kind) {
+		if !slices.Contains(key, name) {
+			set = append(set, name+" = excluded."+name)
+		}
+	}
+	return strings.Join(set, ", ")
+}
