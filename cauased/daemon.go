@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -125,6 +126,9 @@ func (d *daemon) openAuthorities(ctx context.Context) (err error) {
 	open := func(row store.Authority, of authorityConfig, host string) (*ca.Authority, error) {
 		row.Span, row.Life, row.KeyType = of.spans.Leaf, of.spans.Life, string(d.cfg.keyType)
 		row.MaxPending, row.AutoApprove = of.maxPending, of.autoApprove
+		if row, err = d.recordAuthority(ctx, row); err != nil {
+			return nil, fmt.Errorf("authority %s: %w", row.Name, err)
+		}
 		a, err := ca.Open(ctx, d.store, d.clock, row, ca.Config{
 			Netloc:          d.cfg.netloc.String(),
 			Host:            host,
@@ -155,6 +159,29 @@ func (d *daemon) openAuthorities(ctx context.Context) (err error) {
 	}
 	d.https, err = open(store.Authority{Name: store.HTTPS, Title: "Caucased CA", Role: store.RoleDaemon}, https, d.cfg.netloc.Host)
 	return err
+}
+
+// recordAuthority stores what the flags say of an authority, and returns the row with what they do not say.
+func (d *daemon) recordAuthority(ctx context.Context, flags store.Authority) (row store.Authority, err error) {
+	err = d.store.Update(ctx, func(tx store.Tx) error {
+		old, err := tx.Authority(ctx, flags.Name)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			row = flags
+			row.CreatedAt = d.clock.Now().UTC().Truncate(time.Microsecond)
+			return tx.PutAuthority(ctx, row)
+		case err != nil:
+			return err
+		}
+		row = old
+		row.Span, row.Life, row.KeyType = flags.Span, flags.Life, flags.KeyType
+		row.MaxPending, row.AutoApprove = flags.MaxPending, flags.AutoApprove
+		if reflect.DeepEqual(row, old) {
+			return nil
+		}
+		return tx.PutAuthority(ctx, row)
+	})
+	return row, err
 }
 
 func (d *daemon) vouch(a *ca.Authority) server.Voucher {

@@ -196,12 +196,12 @@ func (v settingVault) Change(ctx context.Context, fn func([]byte) ([]byte, error
 		if err != nil {
 			return err
 		}
-		return tx.PutSetting(ctx, store.Users, store.SettingCORSKeys, string(text))
+		return tx.PutSetting(ctx, "", store.SettingCORSKeys, string(text))
 	})
 }
 
 func readVault(ctx context.Context, r store.Reader) ([]byte, error) {
-	text, err := r.Setting(ctx, store.Users, store.SettingCORSKeys)
+	text, err := r.Setting(ctx, "", store.SettingCORSKeys)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}

@@ -141,7 +141,7 @@ func TestUsersOfDatabase(t *testing.T) {
 	err = db.Update(t.Context(), func(tx store.Tx) error {
 		ca, err := tx.AddCA(t.Context(), store.CA{
 			Authority: store.Users, CreatedAt: today, NotBefore: cau.Crt.NotBefore, NotAfter: cau.Crt.NotAfter,
-			KeyID: []byte("cau"), Certificate: cau.Crt.Raw, Key: []byte("key"),
+			KeyID: []byte("cau"), Certificate: cau.Crt.Raw, State: store.CAUsable, Key: store.KeyRef{Custody: "row", Ref: []byte("key")},
 		})
 		if err != nil {
 			return err

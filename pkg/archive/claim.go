@@ -49,7 +49,7 @@ type Record struct {
 // setting reads a setting that holds JSON; v stays as it is when there is none, or one that this version
 // does not understand: no backup is due to it then, and it will be written anew.
 func setting(ctx context.Context, r store.Reader, name string, v any) error {
-	text, err := r.Setting(ctx, store.Users, name)
+	text, err := r.Setting(ctx, "", name)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -64,7 +64,7 @@ func putSetting(ctx context.Context, tx store.Tx, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return tx.PutSetting(ctx, store.Users, name, string(text))
+	return tx.PutSetting(ctx, "", name, string(text))
 }
 
 // Last returns what is recorded of the last backup, and whether there is one.
@@ -76,10 +76,10 @@ func Last(ctx context.Context, r store.Reader) (rec Record, ok bool, err error) 
 // Forget removes what a store says of backups. It is for one that has just been restored, of which
 // none was taken yet.
 func Forget(ctx context.Context, tx store.Tx) error {
-	if err := tx.DeleteSetting(ctx, store.Users, store.SettingBackupClaim); err != nil {
+	if err := tx.DeleteSetting(ctx, "", store.SettingBackupClaim); err != nil {
 		return err
 	}
-	return tx.DeleteSetting(ctx, store.Users, store.SettingBackupLast)
+	return tx.DeleteSetting(ctx, "", store.SettingBackupLast)
 }
 
 // claim gets the right to take a backup, unless another daemon has it, or none is due any more. That
@@ -150,7 +150,7 @@ func (a *Archive) settle(ctx context.Context, b *Backup) error {
 			return err
 		}
 		if held.Holder == a.holder {
-			if err := tx.DeleteSetting(ctx, store.Users, store.SettingBackupClaim); err != nil {
+			if err := tx.DeleteSetting(ctx, "", store.SettingBackupClaim); err != nil {
 				return err
 			}
 		}

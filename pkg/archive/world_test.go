@@ -157,7 +157,7 @@ func (w *world) setting(name string) string {
 	w.t.Helper()
 	var value string
 	err := w.store.View(w.t.Context(), func(r store.Reader) (err error) {
-		value, err = r.Setting(w.t.Context(), store.Users, name)
+		value, err = r.Setting(w.t.Context(), "", name)
 		return err
 	})
 	if err != nil {

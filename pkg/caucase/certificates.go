@@ -103,7 +103,7 @@ func (a *authority) generation(row caRow) (generation, error) {
 	if err := pki.CheckCA(crt); err != nil {
 		a.note("%s: cauase and its agent will not trust the CA certificate that is valid until %s: %v", a.name, crt.NotAfter.Format(time.DateOnly), err)
 	}
-	pki.AsCA(crt, keyID) // caucase may have been told to accept what is not marked as a CA
+	pki.AsCA(crt, keyID) // caucase may have been told to take what is none
 	return generation{store.CA{
 		Authority:   a.name,
 		CreatedAt:   crt.NotBefore,
@@ -112,11 +112,11 @@ func (a *authority) generation(row caRow) (generation, error) {
 		KeyID:       keyID,
 		Certificate: crt.Raw,
 		State:       store.CAUsable,
-		Key:         store.KeyRef{Custody: "row", Ref: der},
+		Key:         store.KeyInRow(der),
 	}, crt, key}, nil
 }
 
-// convertCertificates separates pending requests from what was issued. Both are in one table.
+// convertCertificates tells pending requests from what was issued. Both are in one table.
 func (a *authority) convertCertificates() {
 	ids, digests, serials := map[int64]bool{}, map[[32]byte]bool{}, map[string]bool{}
 	for i, row := range a.crt {
@@ -285,7 +285,7 @@ func (a *authority) method(crt *x509.Certificate) (store.Method, audit.Actor) {
 }
 
 // digest is that of a request, nil when there is none. What else is in the text, which we would refuse,
-// does not matter: only the first block was taken for a request.
+// is of no matter: only the first block was taken for a request.
 func digest(csr []byte) []byte {
 	blocks, err := pki.SplitPEM(csr)
 	if err != nil || len(blocks) == 0 {

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,154 +13,170 @@ import (
 // A checker looks at the rows of one stream in their order, when it is written and when it is read:
 // what could not be read is not to be written.
 type checker struct {
-	kind int // index in kinds of the last row
-	last position
+	kind int // index in store.Kinds of the last row
+	last []any
 	cas  map[caRef]bool
 }
 
-// A position is where a row stands among those of its kind.
-type position struct {
-	authority string
-	n, id     int64
-	name      string
-}
-
 type caRef struct {
-	authority store.AuthorityName
+	authority string
 	id        int64
-}
-
-// before reports whether a row at p may be followed by one at q.
-func (p position) before(q position) bool {
-	switch {
-	case p.authority != q.authority:
-		return p.authority < q.authority
-	case p.n != q.n:
-		return p.n < q.n
-	case p.id != q.id:
-		return p.id < q.id
-	}
-	return p.name < q.name
 }
 
 // check returns why a line cannot stand where it does, nil if it can.
 func (c *checker) check(l *line) error {
-	kind, at, err := c.inspect(l)
-	if err != nil {
+	if l.kind == nil {
+		return errors.New("it holds no row")
+	}
+	if err := c.inspect(l); err != nil {
 		return err
 	}
+	kinds := store.Kinds()
+	kind, at := slices.Index(kinds, l.kind), position(l)
 	switch {
 	case kind < c.kind:
-		return fmt.Errorf("a row of kind %s comes after those of kind %s", kinds()[kind], kinds()[c.kind])
-	case kind == c.kind && at != nil && c.last != (position{}) && !c.last.before(*at):
+		return fmt.Errorf("a row of kind %s comes after those of kind %s", l.kind.Name, kinds[c.kind].Name)
+	case kind == c.kind && c.last != nil && at != nil && compare(c.last, at) >= 0:
 		return errors.New("a row is out of order, or there twice")
 	}
-	c.kind = kind
-	c.last = position{}
-	if at != nil {
-		c.last = *at
+	c.kind, c.last = kind, at
+	return nil
+}
+
+// position is where a row stands among those of its kind, nil where nothing in the row tells, as of
+// certificates, which come in the order of issuance.
+func position(l *line) []any {
+	var at []any
+	for _, name := range l.kind.Order {
+		i := l.kind.Index(name)
+		if i < 0 {
+			return nil
+		}
+		at = append(at, l.values[i])
+	}
+	return at
+}
+
+func compare(a, b []any) int {
+	for i := range a {
+		order := 0
+		switch v := a[i].(type) {
+		case int64:
+			w, _ := b[i].(int64)
+			order = cmp.Compare(v, w)
+		case string:
+			w, _ := b[i].(string)
+			order = cmp.Compare(v, w)
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	return 0
+}
+
+// inspect looks at what a line says by itself and about rows before it.
+func (c *checker) inspect(l *line) error {
+	for i, column := range l.kind.Columns {
+		if err := inspectValue(column, l.values[i]); err != nil {
+			return err
+		}
+	}
+	from, isSpan := value[int64](l, "not_before")
+	if until, _ := value[int64](l, "not_after"); isSpan && until < from {
+		return errors.New("not_after lies before not_before")
+	}
+	switch l.row().(type) {
+	case store.Authority:
+		row, _ := l.row().(store.Authority)
+		return row.Check()
+	case store.CA:
+		return errors.Join(state(l), c.addCA(l))
+	case store.CRL:
+		return c.knowsCA(l)
+	case store.Certificate:
+		if method, _ := value[string](l, "method"); method == "" {
+			return errors.New("method is empty")
+		}
+		return c.knowsCA(l)
+	case store.Revocation:
+		n, _ := value[int64](l, "reason")
+		return reason(n)
 	}
 	return nil
 }
 
-// inspect looks at what a line says by itself, and returns its kind and where it stands.
-// Certificates come in the order of issuance, of which nothing in them tells.
-func (c *checker) inspect(l *line) (kind int, at *position, err error) {
-	switch {
-	case l.CA != nil:
-		v := l.CA
-		err = errors.Join(authority(v.Authority), positive("id", v.ID), moment("created_at", v.CreatedAt),
-			span(v.NotBefore, v.NotAfter), c.addCA(caRef{v.Authority, v.ID}))
-		return 0, &position{n: v.ID}, first(err)
-	case l.CRL != nil:
-		v := l.CRL
-		err = errors.Join(authority(v.Authority), c.knowsCA(v.Authority, v.CAID), growing("number", v.Number), growing("pruned", v.Pruned),
-			moment("this_update", v.ThisUpdate), moment("next_update", v.NextUpdate))
-		return 1, &position{authority: string(v.Authority), n: v.CAID}, first(err)
-	case l.Request != nil:
-		v := l.Request
-		err = errors.Join(authority(v.Authority), count("id", v.ID), moment("received_at", v.ReceivedAt))
-		return 2, &position{authority: string(v.Authority), n: v.ReceivedAt, id: v.ID}, first(err)
-	case l.Certificate != nil:
-		v := l.Certificate
-		err = errors.Join(authority(v.Authority), count("id", v.ID), serial("serial", v.Serial), c.knowsCA(v.Authority, v.CAID),
-			span(v.NotBefore, v.NotAfter), moment("issued_at", v.IssuedAt))
-		if v.Renews != "" {
-			err = errors.Join(err, serial("renews", v.Renews))
-		}
-		if v.Method == "" {
-			err = errors.Join(err, errors.New("method is empty"))
-		}
-		return 3, nil, first(err)
-	case l.Revocation != nil:
-		v := l.Revocation
-		err = errors.Join(authority(v.Authority), positive("seq", v.Seq), serial("serial", v.Serial),
-			moment("revoked_at", v.RevokedAt), moment("keep_until", v.KeepUntil), reason(v.Reason))
-		return 4, &position{authority: string(v.Authority), n: v.Seq}, first(err)
-	case l.Counter != nil:
-		v := l.Counter
-		err = errors.Join(anyAuthority(v.Authority), growing("value", v.Value))
-		return 5, &position{authority: string(v.Authority), name: named(v.Name)}, first(err)
-	case l.Setting != nil:
-		return 6, &position{authority: string(l.Setting.Authority), name: named(l.Setting.Name)}, anyAuthority(l.Setting.Authority)
-	case l.Audit != nil:
-		v := l.Audit
-		err = errors.Join(anyAuthority(store.AuthorityName(v.Authority)), positive("seq", v.Seq), moment("time", v.Time))
-		return 7, &position{n: v.Seq}, first(err)
+// inspectValue returns why a column cannot have a value, whatever the rest of the row says.
+func inspectValue(c store.Column, v any) error {
+	if v == nil && c.Optional {
+		return nil
 	}
-	return 0, nil, errors.New("it holds no row")
+	n, _ := v.(int64)
+	switch c.Type {
+	case store.Number:
+		return growing(c.Name, n)
+	case store.Ordinal:
+		return positive(c.Name, n)
+	case store.Random, store.Duration:
+		return count(c.Name, n)
+	case store.Moment:
+		return moment(c.Name, n)
+	case store.Serial:
+		s, _ := v.(string)
+		return serial(c.Name, s)
+	case store.Text:
+		if name, _ := v.(string); c.Name == "authority" && (name != "" || !c.Shared) && !store.AuthorityName(name).Valid() {
+			return fmt.Errorf("authority: %q is none", printable(name))
+		}
+	}
+	return nil
 }
 
-// named keeps a position with an empty name apart from none.
-func named(s string) string { return "=" + s }
-
-// first returns the first of joined errors: one reason is enough.
-func first(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return first(joined.Unwrap()[0])
+// state makes sure that a CA has a key when it says so, and none when it does not.
+func state(l *line) error {
+	ca, _ := l.row().(store.CA)
+	switch ca.State {
+	case store.CAUsable:
+		if ca.Key.Custody == "" {
+			return errors.New("state: it is usable, and has no key")
+		}
+	case store.CAErased, store.CADisowned, store.CAExternal:
+		if ca.Key.Custody != "" || len(ca.Key.Ref) > 0 {
+			return fmt.Errorf("state: it is %s, and has a key", ca.State)
+		}
+	default:
+		return fmt.Errorf("state: there is no state %q", printable(string(ca.State)))
 	}
-	return err
+	return nil
 }
 
-func (c *checker) addCA(ref caRef) error {
+func (c *checker) addCA(l *line) error {
 	if len(c.cas) >= maxCAs {
 		return fmt.Errorf("more than %d CA certificates", maxCAs)
 	}
 	if c.cas == nil {
 		c.cas = make(map[caRef]bool)
 	}
-	c.cas[ref] = true
+	c.cas[refOf(l, "id")] = true
 	return nil
 }
 
-func (c *checker) knowsCA(a store.AuthorityName, id int64) error {
-	if !c.cas[caRef{a, id}] {
-		return fmt.Errorf("ca_id: authority %q has no CA %d", printable(string(a)), id)
+func (c *checker) knowsCA(l *line) error {
+	if ref := refOf(l, "ca_id"); !c.cas[ref] {
+		return fmt.Errorf("ca_id: authority %q has no CA %d", printable(ref.authority), ref.id)
 	}
 	return nil
 }
 
-func authority(a store.AuthorityName) error {
-	if slices.Contains([]store.AuthorityName{store.Users, store.Services, store.HTTPS}, a) {
-		return nil
-	}
-	return fmt.Errorf("authority: %q is none", printable(string(a)))
+func refOf(l *line, column string) caRef {
+	name, _ := value[string](l, "authority")
+	id, _ := value[int64](l, column)
+	return caRef{name, id}
 }
-
-// anyAuthority also takes the empty one, of what belongs to the daemon as a whole.
-func anyAuthority(a store.AuthorityName) error {
-	if a == "" {
-		return nil
-	}
-	return authority(a)
-}
-
-// maxGrowing bounds numbers that a store counts on from: the largest one there is would be the last.
-const maxGrowing = 3 << 61
 
 func growing(name string, n int64) error {
-	if n < 0 || n > maxGrowing {
-		return fmt.Errorf("%s: %d is not a number from 0 to %d", name, n, maxGrowing)
+	if n < 0 || n > store.MaxNumber {
+		return fmt.Errorf("%s: %d is not a number from 0 to %d", name, n, store.MaxNumber)
 	}
 	return nil
 }
@@ -182,16 +199,6 @@ func count(name string, n int64) error {
 func moment(name string, micros int64) error {
 	if t := fromMicros(micros); t.Before(time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)) || t.Year() > 9999 {
 		return fmt.Errorf("%s: %d µs is not a time", name, micros)
-	}
-	return nil
-}
-
-func span(notBefore, notAfter int64) error {
-	if err := errors.Join(moment("not_before", notBefore), moment("not_after", notAfter)); err != nil {
-		return err
-	}
-	if notAfter < notBefore {
-		return errors.New("not_after lies before not_before")
 	}
 	return nil
 }
@@ -219,7 +226,7 @@ func serial(name, s string) error {
 }
 
 // reason takes what RFC 5280 5.3.1 has.
-func reason(n int) error {
+func reason(n int64) error {
 	if n < 0 || n > 10 || n == 7 {
 		return fmt.Errorf("reason: there is no reason %d", n)
 	}

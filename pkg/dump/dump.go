@@ -2,10 +2,10 @@
 // stream says nothing of the database it came from, so that it can go to one of another kind. Its
 // format is described in docs/backup-format.md; what is not exactly of that form is refused:
 //
-//	{"format":"cauase-rows","version":1,"created":"2026-03-04T05:06:07Z","software":"v1.2.3"}
-//	{"ca":{"id":1,"authority":"cau",…}}
+//	{"format":"cauase-rows","version":2,"created":"2026-03-04T05:06:07Z","software":"v1.2.3"}
+//	{"authority":{"name":"cas",…}}
 //	…
-//	{"end":[{"kind":"ca","count":1,"sha256":"…"},…]}
+//	{"end":[{"kind":"authority","count":1,"sha256":"…"},…]}
 //
 // Memory does not grow with the number of rows, neither when writing nor when reading.
 package dump
@@ -22,7 +22,7 @@ import (
 )
 
 // Version is that of the format. Every change to what a line may hold is a new one.
-const Version = 1
+const Version = 2
 
 const (
 	// MaxLine bounds a line, in bytes with its end. The longest holds a certificate and the
@@ -84,53 +84,18 @@ type Meta struct {
 // claims to be a stream of rows, of whatever version.
 func Is(start []byte) bool { return bytes.HasPrefix(start, []byte(prefix)) }
 
-// kinds are those of rows, in their order in the stream.
-func kinds() []string {
-	return []string{"ca", "crl", "request", "certificate", "revocation", "counter", "setting", "audit"}
-}
-
 // Kind names the kind of a row as the stream does.
 func Kind(row store.Row) string {
-	switch row.(type) {
-	case store.CA:
-		return "ca"
-	case store.CRL:
-		return "crl"
-	case store.Request:
-		return "request"
-	case store.Certificate:
-		return "certificate"
-	case store.Revocation:
-		return "revocation"
-	case store.Counter:
-		return "counter"
-	case store.Setting:
-		return "setting"
-	case store.AuditEntry:
-		return "audit"
+	if kind := store.KindOf(row); kind != nil {
+		return kind.Name
 	}
 	return ""
 }
 
 // Describe names one row, for messages: its kind and what identifies it.
 func Describe(row store.Row) string {
-	switch v := row.(type) {
-	case store.CA:
-		return fmt.Sprintf("ca %s %d", v.Authority, v.ID)
-	case store.CRL:
-		return fmt.Sprintf("crl %s of ca %d", v.Authority, v.CAID)
-	case store.Request:
-		return fmt.Sprintf("request %s %d", v.Authority, v.ID)
-	case store.Certificate:
-		return fmt.Sprintf("certificate %s %d", v.Authority, v.ID)
-	case store.Revocation:
-		return fmt.Sprintf("revocation %s %d", v.Authority, v.Seq)
-	case store.Counter:
-		return fmt.Sprintf("counter %s %s", v.Authority, v.Name)
-	case store.Setting:
-		return fmt.Sprintf("setting %s %s", v.Authority, v.Name)
-	case store.AuditEntry:
-		return fmt.Sprintf("audit %d", v.Seq)
+	if kind := store.KindOf(row); kind != nil {
+		return kind.Describe(row)
 	}
 	return fmt.Sprintf("%T", row)
 }

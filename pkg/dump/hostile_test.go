@@ -29,8 +29,8 @@ func edit(t testing.TB, n int, change func(string) string) string {
 
 // Lines of the sample stream.
 const (
-	lineCA, lineCRL, lineRequest, lineCertificate, lineRevocation = 2, 4, 6, 8, 10
-	lineCounter, lineSetting, lineAudit, lineEnd                  = 13, 15, 18, 19
+	lineAuthority, lineCA, lineSignoff, lineCRL, lineRequest, lineCertificate = 2, 4, 6, 8, 10, 12
+	lineRevocation, lineCounter, lineSetting, lineAudit, lineEnd              = 14, 17, 19, 22, 23
 )
 
 func TestHostileLines(t *testing.T) {
@@ -55,8 +55,8 @@ func TestHostileLines(t *testing.T) {
 		{"members out of order", lineCounter, `"authority":"cas","name":"crl_number"`, `"name":"crl_number","authority":"cas"`, "/counter/authority has to come where /counter/name is"},
 		{"member missing", lineCounter, `"name":"crl_number",`, ``, "/counter/name has to come where /counter/value is"},
 		{"last member missing", lineCounter, `,"value":6917529027641081856`, ``, "/counter/value has to come where /counter is"},
-		{"null member", lineCA, `"key":"MAH/"`, `"key":null`, "/ca/link has to come where /ca/key is"},
-		{"empty member that is left out", lineCA, `"key":"MAH/"`, `"key":""`, "/ca/link has to come"},
+		{"null member", lineCA, `"key_ref":"MAH/"`, `"key_ref":null`, "/ca/link has to come where /ca/key_ref is"},
+		{"empty member that is left out", lineCA, `"key_ref":"MAH/"`, `"key_ref":""`, "/ca/link has to come"},
 		{"a space", lineCounter, `:`, `: `, "without spaces"},
 		{"something after", lineCounter, `}}`, `}} {}`, "invalid character"},
 		{"escaped for nothing", lineCounter, `"cas"`, `"c\u0061s"`, "without spaces"},
@@ -86,10 +86,25 @@ func TestHostileLines(t *testing.T) {
 		{"absurd time", lineCA, `"created_at":1772600767891234`, `"created_at":9223372036854775807`, "created_at: 9223372036854775807 µs is not a time"},
 		{"absurd time of old", lineCA, `"created_at":1772600767891234`, `"created_at":-9223372036854775808`, "is not a time"},
 		{"ends before it begins", lineCA, `"not_after":17`, `"not_after":16`, "not_after lies before"},
-		{"unknown authority", lineCA, `"cau"`, `"ca"`, `authority: "ca" is none`},
+		{"authority that is no name", lineCA, `"cau"`, `"c/a"`, `authority: "c/a" is none`},
 		{"empty authority", lineCertificate, `"cas"`, `""`, `authority: "" is none`},
-		{"unknown authority of a counter", lineCounter, `"cas"`, `"CAS"`, `authority: "CAS" is none`},
-		{"unknown authority in the log", lineAudit, `"cas"`, `"x"`, `authority: "x" is none`},
+		{"no authority's name of a counter", lineCounter, `"cas"`, `"CAS"`, `authority: "CAS" is none`},
+		{"no authority's name in the log", lineAudit, `"cas"`, `"x "`, `authority: "x " is none`},
+		{"authority with no name", lineAuthority, `"cas"`, `""`, `"" is not a name`},
+		{"authority with a path for a name", lineAuthority, `"cas"`, `"../x"`, `"../x" is not a name`},
+		{"authority with no role", lineAuthority, `"services"`, `"service"`, `there is no role "service"`},
+		{"authority above itself", lineAuthority, `"home-root"`, `"cas"`, "it cannot be its own parent"},
+		{"authority twice", lineAuthority + 1, `"cau"`, `"cas"`, "out of order, or there twice"},
+		{"authority with a negative span", lineAuthority, `"span":8`, `"span":-8`, "span: -8035200000000 is negative"},
+		{"authority for ages", lineAuthority, `"life":4`, `"life":1000000`, "cannot last for"},
+		{"authority with a negative limit", lineAuthority, `"max_pending":50`, `"max_pending":-50`, "max_pending: -50 is not a number"},
+		{"authority that ends before it begins", lineAuthority, `"retired_at":17`, `"retired_at":16`, "retired before it was made"},
+		{"time null", lineAuthority, `"retired_at":1772600768891234`, `"retired_at":null`, "/authority"},
+		{"CA in no state", lineCA, `"usable"`, `"used"`, `there is no state "used"`},
+		{"CA without a key that is usable", lineCA + 1, `"disowned"`, `"usable"`, "it is usable, and has no key"},
+		{"CA with a key that is erased", lineCA, `"usable"`, `"erased"`, "it is erased, and has a key"},
+		{"sign-off twice", lineSignoff + 1, `"id":3`, `"id":1`, "out of order, or there twice"},
+		{"sign-off that ends before it begins", lineSignoff, `"not_before":17`, `"not_before":18`, "not_after lies before"},
 		{"CA of another authority", lineCertificate, `"ca_id":2`, `"ca_id":1`, `authority "cas" has no CA 1`},
 		{"CRL of no CA", lineCRL, `"ca_id":2`, `"ca_id":9`, `has no CA 9`},
 		{"serial in hex", lineCertificate, `"serial":"7`, `"serial":"f`, "serial: not a decimal"},
@@ -107,7 +122,7 @@ func TestHostileLines(t *testing.T) {
 		{"base64 without padding", lineCA, `"MAA="`, `"MAA"`, "/ca/certificate: illegal base64"},
 		{"base64 with bits left", lineCA, `"MAA="`, `"MAB="`, "/ca/certificate"},
 		{"base64 with line ends", lineCA, `"MAA="`, `"MA\nA="`, "/ca/certificate"},
-		{"base64 for URLs", lineCA, `"MAH/"`, `"MAH_"`, "/ca/key: illegal base64"},
+		{"base64 for URLs", lineCA, `"MAH/"`, `"MAH_"`, "/ca/key_ref: illegal base64"},
 		{"names that are none", lineCertificate, `["DNS:a"]`, `[1]`, "/certificate/sans"},
 		{"names in names", lineCertificate, `["DNS:a"]`, `[["DNS:a"]]`, "/certificate/sans"},
 		{"names null", lineCertificate, `["DNS:a"]`, `null`, "/certificate/sans: not a list"},
@@ -117,14 +132,14 @@ func TestHostileLines(t *testing.T) {
 		{"depth in an unknown member", lineCertificate, `"ca_id":2`, `"x":` + strings.Repeat(`{"a":`, 1e6), "unknown object member"},
 		{"many unknown members", lineCertificate, `"ca_id":2`, `"\u001b[2J` + strings.Repeat("x", 1e5) + `":1`, "/certificate/"},
 		{"too long", lineCertificate, `"a`, `"` + strings.Repeat("a", MaxLine), "longer than"},
-		{"end: other count", lineEnd, `"count":2`, `"count":3`, "the end does not agree with the rows: it says ca: 3 rows against 2"},
-		{"end: other hash", lineEnd, `:"2959`, `:"2958`, "ca: as many rows, but not the same"},
-		{"end: negative count", lineEnd, `"count":2`, `"count":-2`, "ca: -2 rows against 2"},
-		{"end: short hash", lineEnd, `:"2959`, `:"295`, "not a SHA-256"},
-		{"end: hash in capitals", lineEnd, `:"2959824b`, `:"2959824B`, "/end/0/sha256"},
-		{"end: other kind", lineEnd, `"kind":"ca"`, `"kind":"cb"`, "cb against ca"},
-		{"end: kind missing", lineEnd, `{"kind":"ca","count":2,"sha256":"2959824baa5d58dd5f40175354090fe05155017bfd083e5cb9df5116ccab8564"},`, ``, "7 kinds of rows against 8"},
-		{"end: too many", lineEnd, `[`, `[` + strings.Repeat(`{},`, 1e6), "more than 8"},
+		{"end: other count", lineEnd, `"count":2`, `"count":3`, "the end does not agree with the rows: it says authority: 3 rows against 2"},
+		{"end: other hash", lineEnd, `:"119a`, `:"119b`, "authority: as many rows, but not the same"},
+		{"end: negative count", lineEnd, `"count":2`, `"count":-2`, "authority: -2 rows against 2"},
+		{"end: short hash", lineEnd, `:"119a`, `:"119`, "not a SHA-256"},
+		{"end: hash in capitals", lineEnd, `:"119a90e3`, `:"119A90e3`, "/end/0/sha256"},
+		{"end: other kind", lineEnd, `"kind":"authority"`, `"kind":"cb"`, "cb against authority"},
+		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "9 kinds of rows against 10"},
+		{"end: too many", lineEnd, `[`, `[` + strings.Repeat(`{},`, 1e6), "more than 10"},
 		{"end: no list", lineEnd, `[`, `{"a":[`, "not a list"},
 		{"end: not even an end", lineEnd, "\n", "", "rest was cut off"},
 	} {
@@ -165,20 +180,20 @@ func TestHostileStreams(t *testing.T) {
 		line int
 		want string
 	}{
-		{"no end marker", join(lines[:18]), 19, "no end marker"},
+		{"no end marker", join(lines[:22]), 23, "no end marker"},
 		{"only the first line", lines[0], 2, "no end marker"},
 		{"half a first line", lines[0][:50], 1, "cut off"},
-		{"row after the end", join(lines, lines[5:6]), 20, "something follows the end"},
-		{"end twice", join(lines, lines[18:]), 20, "something follows the end"},
-		{"a byte after the end", data + "\n", 20, "something follows the end"},
-		{"another stream after the end", data + data, 20, "something follows the end"},
+		{"row after the end", join(lines, lines[5:6]), 24, "something follows the end"},
+		{"end twice", join(lines, lines[22:]), 24, "something follows the end"},
+		{"a byte after the end", data + "\n", 24, "something follows the end"},
+		{"another stream after the end", data + data, 24, "something follows the end"},
 		{"first line twice", join(lines[:1], lines), 2, "unknown object member"},
-		{"row twice", join(lines[:3], lines[2:]), 4, "out of order, or there twice"},
-		{"rows exchanged", join(lines[:1], lines[2:3], lines[1:2], lines[3:]), 3, "out of order"},
-		{"kinds exchanged", join(lines[:3], lines[9:10], lines[3:9], lines[10:]), 5, "crl comes after those of kind revocation"},
-		{"row dropped", join(lines[:9], lines[10:]), 18, "revocation: 2 rows against 1"},
-		{"certificates exchanged", join(lines[:7], lines[8:9], lines[7:8], lines[9:]), 19, "certificate: as many rows, but not the same"},
-		{"certificate twice", join(lines[:8], lines[7:]), 20, "certificate: 2 rows against 3"},
+		{"row twice", join(lines[:5], lines[4:]), 6, "out of order, or there twice"},
+		{"rows exchanged", join(lines[:3], lines[4:5], lines[3:4], lines[5:]), 5, "out of order"},
+		{"kinds exchanged", join(lines[:7], lines[13:14], lines[7:13], lines[14:]), 9, "crl comes after those of kind revocation"},
+		{"row dropped", join(lines[:13], lines[14:]), 22, "revocation: 2 rows against 1"},
+		{"certificates exchanged", join(lines[:11], lines[12:13], lines[11:12], lines[13:]), 23, "certificate: as many rows, but not the same"},
+		{"certificate twice", join(lines[:12], lines[11:]), 24, "certificate: 2 rows against 3"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := read(strings.NewReader(test.data))
@@ -188,7 +203,7 @@ func TestHostileStreams(t *testing.T) {
 }
 
 func TestFirstLine(t *testing.T) {
-	const good = `{"format":"cauase-rows","version":1,"created":"2026-03-04T05:06:07.5Z","software":"v1"}` + "\n"
+	const good = `{"format":"cauase-rows","version":2,"created":"2026-03-04T05:06:07.5Z","software":"v1"}` + "\n"
 	if d, err := Read(strings.NewReader(good)); err != nil || d.Meta().Software != "v1" {
 		t.Fatal(err)
 	}
@@ -201,15 +216,15 @@ func TestFirstLine(t *testing.T) {
 		{"another format", "cauase-rows", "cauase-cows", ErrNotDump},
 		{"cut in the prefix", good, good[:20], ErrNotDump},
 		{"cut", good, good[:60], ErrInvalid},
-		{"later version", `"version":1`, `"version":2`, ErrNewer},
-		{"later version that says more", `"version":1`, `"version":99,"compression":{"is":["zstd"]}`, ErrNewer},
-		{"version 0", `"version":1`, `"version":0`, ErrInvalid},
-		{"negative version", `"version":1`, `"version":-1`, ErrInvalid},
-		{"version as a text", `"version":1`, `"version":"1"`, ErrInvalid},
-		{"version null", `"version":1`, `"version":null`, ErrInvalid},
-		{"version with a fraction", `"version":1`, `"version":1.5`, ErrInvalid},
-		{"version out of range", `"version":1`, `"version":1` + strings.Repeat("0", 100), ErrInvalid},
-		{"version twice", `"version":1`, `"version":2,"version":1`, ErrInvalid},
+		{"later version", `"version":2`, `"version":3`, ErrNewer},
+		{"later version that says more", `"version":2`, `"version":99,"compression":{"is":["zstd"]}`, ErrNewer},
+		{"version 0", `"version":2`, `"version":0`, ErrInvalid},
+		{"negative version", `"version":2`, `"version":-1`, ErrInvalid},
+		{"version as a text", `"version":2`, `"version":"1"`, ErrInvalid},
+		{"version null", `"version":2`, `"version":null`, ErrInvalid},
+		{"version with a fraction", `"version":2`, `"version":1.5`, ErrInvalid},
+		{"version out of range", `"version":2`, `"version":2` + strings.Repeat("0", 100), ErrInvalid},
+		{"version twice", `"version":2`, `"version":3,"version":2`, ErrInvalid},
 		{"unknown member", `,"created"`, `,"x":1,"created"`, ErrInvalid},
 		{"no time", `2026-03-04T05:06:07.5Z`, `yesterday`, ErrInvalid},
 		{"time elsewhere", `07.5Z`, `07.5+01:00`, ErrInvalid},
@@ -225,8 +240,8 @@ func TestFirstLine(t *testing.T) {
 			}
 		})
 	}
-	_, err := Read(strings.NewReader(strings.Replace(good, `n":1`, `n":2`, 1)))
-	for _, want := range []string{"v1", "version 2", "up to version 1", "use the version that wrote it"} {
+	_, err := Read(strings.NewReader(strings.Replace(good, `n":2`, `n":3`, 1)))
+	for _, want := range []string{"v1", "version 3", "up to version 2", "use the version that wrote it"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -289,7 +304,7 @@ func (e *endless) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if e.i == 0 {
-			e.rest = []byte(`{"format":"cauase-rows","version":1,"created":"2026-03-04T05:06:07Z","software":""}` + "\n")
+			e.rest = []byte(`{"format":"cauase-rows","version":2,"created":"2026-03-04T05:06:07Z","software":""}` + "\n")
 		} else {
 			e.rest = fmt.Appendf(nil, `{"setting":{"authority":"cas","name":"%09d","value":"%s"}}`+"\n", e.i, strings.Repeat("x", 900))
 		}
@@ -370,7 +385,7 @@ func FuzzLine(f *testing.F) {
 	for _, l := range lines {
 		f.Add([]byte(strings.TrimSuffix(l, "\n")))
 	}
-	cas := samples()[:2]
+	cas := samples()[2:4]
 	before := strings.Join(lines[:3], "")
 	f.Fuzz(func(t *testing.T, line []byte) {
 		rows, _, err := read(io.MultiReader(strings.NewReader(before), bytes.NewReader(line), strings.NewReader("\n")))

@@ -23,7 +23,8 @@ type Reader struct {
 	meta    Meta
 	enc     encoder
 	checker checker
-	sums    sums
+	sums    sums  // of the lines, by which the last one is checked
+	old     *old1 // of a stream of version 1
 	started bool
 	summary Summary
 }
@@ -31,7 +32,7 @@ type Reader struct {
 // Read begins to read a stream. It returns ErrNotDump for something else, ErrNewer for one of a
 // later version, which cannot be read but says so, and ErrInvalid.
 func Read(r io.Reader) (*Reader, error) {
-	d := &Reader{in: bufio.NewReaderSize(r, 64<<10), sums: newSums()}
+	d := &Reader{in: bufio.NewReaderSize(r, 64<<10), sums: newSums(kindNames())}
 	if start, err := d.in.Peek(len(prefix)); !Is(start) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -62,6 +63,9 @@ func Read(r io.Reader) (*Reader, error) {
 		return nil, err
 	}
 	d.meta = Meta{Version: first.Version, Created: created, Software: first.Software}
+	if first.Version == 1 {
+		d.sums, d.old = newSums(kinds1), &old1{hash: NewHash()}
+	}
 	return d, nil
 }
 
@@ -80,6 +84,10 @@ func (d *Reader) Rows() iter.Seq2[store.Row, error] {
 			return
 		}
 		d.started = true
+		if d.old != nil {
+			d.rows1(yield)
+			return
+		}
 		for {
 			row, err := d.row()
 			switch {
@@ -105,14 +113,11 @@ func (d *Reader) row() (store.Row, error) {
 	if err := json.Unmarshal(data, &l, json.RejectUnknownMembers(true)); err != nil {
 		return nil, d.refuse("", why(err))
 	}
-	if l.members() != 1 {
-		return nil, d.refuse("", fmt.Sprintf("it holds %d things in place of one", l.members()))
-	}
 	if err := d.canonical(data, &l); err != nil {
 		return nil, err
 	}
-	if l.End != nil {
-		return nil, d.end(Summary(*l.End))
+	if l.end != nil {
+		return nil, d.end(Summary(*l.end))
 	}
 	if err := d.checker.check(&l); err != nil {
 		return nil, d.refuse(describe(&l), err.Error())
@@ -146,7 +151,9 @@ func (d *Reader) end(said Summary) error {
 	case !errors.Is(err, io.EOF):
 		return d.broken(err)
 	}
-	d.summary = found
+	if d.old == nil {
+		d.summary = found
+	}
 	return nil
 }
 

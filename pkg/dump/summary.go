@@ -96,7 +96,7 @@ type Hash struct {
 }
 
 // NewHash starts a Summary.
-func NewHash() *Hash { return &Hash{sums: newSums()} }
+func NewHash() *Hash { return &Hash{sums: newSums(kindNames())} }
 
 // Add counts a row. Its error is an ErrInvalid for a row that the stream could not hold.
 func (h *Hash) Add(row store.Row) error {
@@ -126,13 +126,22 @@ func (h *Hash) Summary() Summary { return h.sums.summary() }
 
 // sums are the counts and hashes of a stream under way, by kind.
 type sums struct {
+	kinds  []string
 	counts []int64
 	hashes []hash.Hash
 }
 
-func newSums() sums {
-	s := sums{counts: make([]int64, len(kinds()))}
-	for range kinds() {
+func kindNames() []string {
+	var names []string
+	for _, kind := range store.Kinds() {
+		names = append(names, kind.Name)
+	}
+	return names
+}
+
+func newSums(kinds []string) sums {
+	s := sums{kinds: kinds, counts: make([]int64, len(kinds))}
+	for range kinds {
 		s.hashes = append(s.hashes, sha256.New())
 	}
 	return s
@@ -145,7 +154,7 @@ func (s *sums) add(kind int, line []byte) {
 
 func (s *sums) summary() Summary {
 	var out Summary
-	for i, kind := range kinds() {
+	for i, kind := range s.kinds {
 		out = append(out, Sum{kind, s.counts[i], Digest(s.hashes[i].Sum(nil))})
 	}
 	return out

@@ -21,18 +21,18 @@ func Clean(row store.Row) store.Row {
 }
 
 // textsOf returns the texts of a row.
-func textsOf(row store.Row) []string {
-	switch v := row.(type) {
-	case store.Request:
-		return append([]string{v.Submitter, v.Subject}, v.SANs...)
-	case store.Certificate:
-		return append([]string{v.Subject, v.IssuedBy, string(v.Method)}, v.SANs...)
-	case store.Counter:
-		return []string{v.Name}
-	case store.Setting:
-		return []string{v.Name, v.Value}
-	case store.AuditEntry:
-		return []string{v.Authority, v.Actor.String(), v.Actor.Address, string(v.Action), v.Object.String(), string(v.Result), v.Detail, v.Actor.RequestID}
+func textsOf(row store.Row) (all []string) {
+	kind := store.KindOf(row)
+	if kind == nil {
+		return nil
 	}
-	return nil
+	for _, value := range kind.Values(row) {
+		switch v := value.(type) {
+		case string:
+			all = append(all, v)
+		case []string:
+			all = append(all, v...)
+		}
+	}
+	return all
 }

@@ -68,7 +68,7 @@ func Write(w io.Writer, meta Meta, rows func(fn func(store.Row) error) error) (S
 		return nil, err
 	}
 	sum := h.Summary()
-	end, err := h.enc.encode(&line{End: (*endWire)(&sum)})
+	end, err := h.enc.encode(&line{end: (*endWire)(&sum)})
 	if err != nil {
 		return nil, err
 	}

@@ -21,9 +21,9 @@ type caInfo struct {
 	crt *x509.Certificate // nil if it cannot be parsed
 }
 
-// disowned tells whether a CA was put aside before its time: one that was made while the clock was
+// disowned reports whether a CA was put aside before its time: one that was made while the clock was
 // ahead. The CA after it succeeds the one before it.
-func (i *caInfo) disowned(now time.Time) bool { return i.row.Key == nil && !now.After(i.row.NotAfter) }
+func (i *caInfo) disowned() bool { return i.row.State == store.CADisowned }
 
 // ca checks a CA, and remembers it for what it has signed.
 func (c *checker) ca(v store.CA) []problem {
@@ -97,14 +97,14 @@ func sameTimes(notBefore, notAfter time.Time, crt *x509.Certificate) *problem {
 }
 
 func (c *checker) caKey(i *caInfo) []problem {
-	if i.row.Key == nil {
-		if i.disowned(c.now) {
+	if i.row.State != store.CAUsable || i.row.Key.Custody != store.CustodyRow {
+		if i.disowned() {
 			return []problem{odd("its private key is gone, although its certificate is valid until %s: nothing can be signed with it",
 				i.row.NotAfter.Format(time.RFC3339))}
 		}
 		return nil
 	}
-	key, err := x509.ParsePKCS8PrivateKey(i.row.Key)
+	key, err := x509.ParsePKCS8PrivateKey(i.row.Key.InRow())
 	if err != nil {
 		return []problem{wrong("its private key cannot be parsed")} // and the key not be quoted
 	}
@@ -120,7 +120,7 @@ func (c *checker) caKey(i *caInfo) []problem {
 func (c *checker) link(i *caInfo, before []*caInfo) []problem {
 	var last *caInfo
 	for _, older := range before {
-		if !older.disowned(c.now) {
+		if !older.disowned() {
 			last = older
 		}
 	}

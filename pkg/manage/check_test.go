@@ -61,7 +61,7 @@ func TestCheckClean(t *testing.T) {
 		case store.CRL:
 			crls++
 		case store.CA:
-			if v.Key == nil {
+			if v.Key.Ref == nil {
 				erased++
 			}
 			if v.Link != nil {
@@ -121,7 +121,7 @@ func TestCheckFinds(t *testing.T) {
 			if v.Authority == store.Services {
 				cas = append(cas, v)
 			} else {
-				otherKey = v.Key
+				otherKey = v.Key.Ref
 			}
 		case store.Certificate:
 			if other = v; firstCRT == 0 && v.Authority == store.Services && v.Method == store.Signed {
@@ -137,7 +137,7 @@ func TestCheckFinds(t *testing.T) {
 	signed := func(v *store.Certificate) bool { return v.Authority == store.Services && v.Method == store.Signed }
 	current := func(v *store.CRL) bool { return v.Authority == store.Services && v.CAID == cas[len(cas)-1].ID }
 	relink := func(old, successor store.CA) []byte {
-		key, err := x509.ParsePKCS8PrivateKey(cas[len(cas)-1].Key)
+		key, err := x509.ParsePKCS8PrivateKey(cas[len(cas)-1].Key.Ref)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,9 +168,9 @@ func TestCheckFinds(t *testing.T) {
 		{"leaf for a CA", change(func(v *store.CA) bool { v.Certificate = other.DER; return last(v) }), "warning: ca cas <ca>: its certificate is not one of a CA"},
 		{"CA's times", change(func(v *store.CA) bool { v.NotAfter = v.NotAfter.Add(time.Second); return last(v) }), "error: ca cas <ca>: it is recorded as valid from"},
 		{"CA's key identifier", change(func(v *store.CA) bool { v.KeyID = flip(v.KeyID, 0); return last(v) }), "error: ca cas <ca>: its key identifier is"},
-		{"CA's key is none", change(func(v *store.CA) bool { v.Key = []byte("SECRET"); return last(v) }), "error: ca cas <ca>: its private key cannot be parsed"},
-		{"CA's key is another's", change(func(v *store.CA) bool { v.Key = otherKey; return last(v) }), "error: ca cas <ca>: its private key belongs to another certificate"},
-		{"CA's key is gone too early", change(func(v *store.CA) bool { v.Key = nil; return last(v) }), "warning: ca cas <ca>: its private key is gone, although"},
+		{"CA's key is none", change(func(v *store.CA) bool { v.Key.Ref = []byte("SECRET"); return last(v) }), "error: ca cas <ca>: its private key cannot be parsed"},
+		{"CA's key is another's", change(func(v *store.CA) bool { v.Key.Ref = otherKey; return last(v) }), "error: ca cas <ca>: its private key belongs to another certificate"},
+		{"CA's key is gone too early", change(func(v *store.CA) bool { v.Key, v.State = store.KeyRef{}, store.CADisowned; return last(v) }), "warning: ca cas <ca>: its private key is gone, although"},
 		{"CA twice", change(func(v *store.CA) bool {
 			v.Certificate, v.Key, v.KeyID, v.NotBefore, v.NotAfter = before.Certificate, before.Key, before.KeyID, before.NotBefore, before.NotAfter
 			return last(v)

@@ -86,7 +86,7 @@ func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport)
 func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (content []byte, entries []audit.Entry, err error) {
 	var buf bytes.Buffer
 	for _, row := range rows {
-		if row.Key == nil {
+		if row.Key.InRow() == nil {
 			done.WithoutKey++
 			continue
 		}
@@ -94,7 +94,7 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: %w", row.ID, err)
 		}
-		key, err := x509.ParsePKCS8PrivateKey(row.Key)
+		key, err := x509.ParsePKCS8PrivateKey(row.Key.InRow())
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be read", row.ID)
 		}

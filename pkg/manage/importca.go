@@ -153,7 +153,8 @@ func (in CAImport) row(p KeyPair) (store.CA, error) {
 		NotAfter:    p.Certificate.NotAfter,
 		KeyID:       keyID,
 		Certificate: p.Certificate.Raw,
-		Key:         key,
+		State:       store.CAUsable,
+		Key:         store.KeyInRow(key),
 	}, nil
 }
 

@@ -292,7 +292,7 @@ func TestCheckUnknownKeys(t *testing.T) {
 	var signer crypto.Signer
 	rows := change(func(v *store.CA) bool {
 		if v.Authority == store.Services {
-			signer = must[any](t)(x509.ParsePKCS8PrivateKey(v.Key)).(crypto.Signer)
+			signer = must[any](t)(x509.ParsePKCS8PrivateKey(v.Key.Ref)).(crypto.Signer)
 		}
 		return signer != nil
 	})(rowsOf(t, l.imported()))

@@ -225,7 +225,7 @@ func casIn(t testing.TB, st store.Store) (cas []string) {
 	t.Helper()
 	for _, row := range must[[]store.Row](t)(rowsIn(t, st)) {
 		if c, ok := row.(store.CA); ok {
-			cas = append(cas, string(c.Certificate)+string(c.Key)+c.CreatedAt.Format(time.RFC3339))
+			cas = append(cas, string(c.Certificate)+string(c.Key.Ref)+c.CreatedAt.Format(time.RFC3339))
 		}
 	}
 	return cas

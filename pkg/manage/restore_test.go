@@ -125,7 +125,7 @@ func TestRestore(t *testing.T) {
 	webKey, web := s.enrol(services, "web.example")
 	number := must[catest.Lists](t)(catest.Wired(services).CRLs(ctx)).Number
 	// A claim as it stands while a backup is taken.
-	err := s.store.Update(ctx, func(tx store.Tx) error { return tx.PutSetting(ctx, store.Users, store.SettingBackupClaim, "{}") })
+	err := s.store.Update(ctx, func(tx store.Tx) error { return tx.PutSetting(ctx, "", store.SettingBackupClaim, "{}") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,8 +286,8 @@ func TestRestoreRefuses(t *testing.T) {
 		"without the user":      {from: sealRows(t, newKey(t), rows), want: ErrNotUser},
 		"of a revoked user":     {from: sealRows(t, bob, revoked), want: ErrUserRevoked},
 		"a CA that is none":     {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Certificate = []byte("x") })), want: ca.ErrDamaged},
-		"a CA with junk as key": {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Key = []byte("x") })), want: ca.ErrDamaged},
-		"a CA with another key": {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Key = otherKey })), want: ca.ErrDamaged},
+		"a CA with junk as key": {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Key.Ref = []byte("x") })), want: ca.ErrDamaged},
+		"a CA with another key": {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Key.Ref = otherKey })), want: ca.ErrDamaged},
 		"a user with another's certificate": {from: sealRows(t, s.key, change(func(row store.Row) store.Row {
 			if c, ok := row.(store.Certificate); ok && c.Serial.Cmp(s.alice.SerialNumber) == 0 {
 				c.DER = bobs.Raw

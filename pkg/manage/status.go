@@ -132,14 +132,14 @@ func (a *AuthorityStatus) generations(cas []store.CA, now time.Time, spans rollo
 	var places []int // in a.CAs of what is in times
 	for _, ca := range cas {
 		c := CAStatus{ID: ca.ID, KeyID: hex.EncodeToString(ca.KeyID), KeyType: "unknown", Phase: Disowned,
-			CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, HasKey: ca.Key != nil}
+			CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, HasKey: ca.State == store.CAUsable}
 		if crt, err := x509.ParseCertificate(ca.Certificate); err == nil {
 			c.KeyType = pki.DescribeKey(crt.PublicKey)
 			if t, err := pki.KeyTypeOf(crt.PublicKey); err == nil {
 				c.KeyType = string(t)
 			}
 		}
-		if ca.Key != nil || now.After(ca.NotAfter) {
+		if ca.State != store.CADisowned {
 			times = append(times, rollover.Generation{CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter})
 			places = append(places, len(a.CAs))
 		}

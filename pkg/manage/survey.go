@@ -127,8 +127,8 @@ func (s *survey) lookAtCA(row store.CA) error {
 	if err != nil {
 		return refuse("it cannot be parsed")
 	}
-	if row.Key != nil {
-		key, err := x509.ParsePKCS8PrivateKey(row.Key)
+	if row.Key.Custody == store.CustodyRow {
+		key, err := x509.ParsePKCS8PrivateKey(row.Key.InRow())
 		if err != nil {
 			return refuse("its private key cannot be parsed")
 		}
@@ -139,7 +139,7 @@ func (s *survey) lookAtCA(row store.CA) error {
 	sum := sha256.Sum256(row.Certificate)
 	s.cas = append(s.cas, ContentCA{
 		Authority: row.Authority, Subject: pki.SubjectString(crt.RawSubject), Fingerprint: fmt.Sprintf("sha256:%x", sum),
-		NotAfter: row.NotAfter, HasKey: row.Key != nil,
+		NotAfter: row.NotAfter, HasKey: row.State == store.CAUsable,
 	})
 	s.spans[row.Authority] = row.NotAfter.Sub(row.NotBefore) / caLife
 	return nil

@@ -329,7 +329,7 @@ type Tx interface {
 	// AddCA stores a new generation and returns its ID.
 	AddCA(ctx context.Context, ca CA) (int64, error)
 	// EraseCAKey forgets where the private key of a CA is, and the key itself when it is in the row,
-	// and sets the CA's state, CAErased or CADisowned; its certificate and link stay.
+	// and sets the CA's state, CAErased, CADisowned or CARevoked; its certificate and link stay.
 	EraseCAKey(ctx context.Context, a AuthorityName, id int64, state CAState) error
 
 	// PutAuthority stores an authority in place of the one with its name, and counts the change.

@@ -287,7 +287,7 @@ func TestCAThatClientsRefuse(t *testing.T) {
 		if !ok || v.Authority != store.Services {
 			continue
 		}
-		key, err := x509.ParsePKCS8PrivateKey(v.Key)
+		key, err := x509.ParsePKCS8PrivateKey(v.Key.Ref)
 		if err != nil {
 			t.Fatal(err)
 		}
