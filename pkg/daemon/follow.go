@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -8,48 +8,43 @@ import (
 	"sync"
 	"time"
 
-	"cauase/pkg/ca"
-	"cauase/pkg/cli"
-	"cauase/pkg/server"
+	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
 )
 
 // Several daemons on one database: each has its own key pair, and everything else in common.
 
-// pollInterval is how often a daemon looks whether others have changed anything. It is told
-// sooner, if nothing is lost on the way.
+// pollInterval is how often a daemon looks whether others have changed anything. On a database that
+// several share it is told sooner, if nothing is lost on the way.
 const pollInterval = time.Second
 
-// follow keeps up with the other daemons on the database, if it can have any, until ctx ends. It
-// returns a channel that is closed when it has ended.
-func (d *daemon) follow(ctx context.Context) <-chan struct{} {
+// follow keeps up with whatever others do to the store, until ctx ends: other daemons, or an operator's
+// commands. It returns a channel that is closed when it has ended.
+func (d *Daemon) follow(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
-	shared, ok := d.store.(store.Watcher)
-	if !ok {
-		close(done)
-		return done
-	}
 	news := make(chan struct{}, 1)
 	var running sync.WaitGroup
-	running.Go(func() {
-		shared.Watch(ctx, func() {
-			select {
-			case news <- struct{}{}:
-			default: // it is about to look anyway
-			}
+	if shared, ok := d.store.(store.Watcher); ok {
+		running.Go(func() {
+			shared.Watch(ctx, func() {
+				select {
+				case news <- struct{}{}:
+				default: // it is about to look anyway
+				}
+			})
 		})
-	})
+	}
 	running.Go(func() { d.keepUp(ctx, news) })
 	go func() { running.Wait(); close(done) }()
 	return done
 }
 
-// breath is how long, at least, news are gathered after others were dealt with.
-const breath = 100 * time.Millisecond
+// minGather is how long, at least, news are gathered after others were dealt with.
+const minGather = 100 * time.Millisecond
 
 // keepUp catches up at each piece of news, and now and then. When much happens, such as thousands of
 // revocations, news are gathered for so long that long lists are not made without a pause.
-func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
+func (d *Daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	away := false
@@ -67,12 +62,12 @@ func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !away:
-			d.log.ErrorContext(ctx, "what other daemons do is not seen; lists and CA certificates are served as they were", "error", err)
+			d.log.ErrorContext(ctx, "what others do to the database is not seen; lists and CA certificates are served as they were", "error", err)
 		case err == nil && away:
-			d.log.InfoContext(ctx, "what other daemons do is seen again")
+			d.log.InfoContext(ctx, "what others do to the database is seen again")
 		}
 		away = err != nil
-		pause := time.NewTimer(min(max(4*took, breath), pollInterval))
+		pause := time.NewTimer(min(max(4*took, minGather), pollInterval))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
@@ -85,7 +80,7 @@ func (d *daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 // checkClock compares our clock with the database's, which is also the others'. One that is far off would
 // make CA certificates and lists that the others have to make again, and make theirs again in turn: such a
 // daemon makes nothing until its clock is right.
-func (d *daemon) checkClock(ctx context.Context) error {
+func (d *Daemon) checkClock(ctx context.Context) error {
 	shared, ok := d.store.(store.Watcher)
 	if !ok {
 		return nil
@@ -99,12 +94,12 @@ func (d *daemon) checkClock(ctx context.Context) error {
 	// What the answer took is no difference.
 	off := max(before.Sub(theirs), theirs.Sub(after), 0)
 	var wrong error
-	if off > d.cfg.maxSkew {
+	if off > d.cfg.maxSkew() {
 		wrong = fmt.Errorf("the clock here says %s, that of the database %s", after.UTC().Format(time.RFC3339), theirs.Format(time.RFC3339))
 	}
 	switch was := d.skew.Swap(&wrong); {
 	case wrong != nil && (was == nil || *was == nil):
-		d.log.ErrorContext(ctx, "nothing is signed here until the clocks agree", "error", wrong, "tolerated", d.cfg.maxSkew)
+		d.log.ErrorContext(ctx, "nothing is signed here until the clocks agree", "error", wrong, "tolerated", d.cfg.maxSkew())
 	case wrong == nil && was != nil && *was != nil:
 		d.log.InfoContext(ctx, "the clocks agree again")
 	}
@@ -112,7 +107,7 @@ func (d *daemon) checkClock(ctx context.Context) error {
 }
 
 // skewed says what was wrong with our clock when it was last compared.
-func (d *daemon) skewed() error {
+func (d *Daemon) skewed() error {
 	if wrong := d.skew.Load(); wrong != nil {
 		return *wrong
 	}
@@ -120,43 +115,31 @@ func (d *daemon) skewed() error {
 }
 
 // catchUp takes over what others have changed.
-func (d *daemon) catchUp(ctx context.Context) error {
+func (d *Daemon) catchUp(ctx context.Context) error {
 	if err := d.checkClock(ctx); err != nil {
 		return err
 	}
 	if d.skewed() != nil {
 		return nil // which was said
 	}
-	var errs []error
-	changed := false
-	for _, a := range []*ca.Authority{d.users, d.services, d.https} {
-		news, err := a.Refresh(ctx)
-		changed = changed || news
-		if errs = append(errs, err); errors.Is(err, store.ErrUnavailable) {
-			break // the others need not wait for it, too
-		}
-	}
+	changed, err := d.authorities.Refresh(ctx)
 	if changed {
-		errs = append(errs, d.refreshHandshake(ctx))
+		err = errors.Join(err, d.refreshHandshake(ctx))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // openCORSKeys opens the keys that sign users' consent: in the file of the flag or, where a balancer
 // sends a browser to one daemon now and to another then, in their database.
-func (d *daemon) openCORSKeys(ctx context.Context) (*server.CORSKeys, error) {
+func (d *Daemon) openCORSKeys(ctx context.Context) (*caucase.CORSKeys, error) {
 	if _, shared := d.store.(store.Watcher); !shared {
-		keys, err := server.OpenCORSKeys(d.cfg.corsKeys)
-		if err != nil {
-			return nil, corsKeysError(err)
-		}
-		return keys, nil
+		return caucase.OpenCORSKeys(d.cfg.CORSKeys)
 	}
 	vault := settingVault{d.store}
 	// A daemon that moved here brings its own along.
-	if brought, err := os.ReadFile(d.cfg.corsKeys); err == nil {
-		if _, err := server.OpenCORSKeys(d.cfg.corsKeys); err != nil {
-			return nil, corsKeysError(err)
+	if brought, err := os.ReadFile(d.cfg.CORSKeys); err == nil {
+		if _, err := caucase.OpenCORSKeys(d.cfg.CORSKeys); err != nil {
+			return nil, err
 		}
 		err := vault.Change(ctx, func(old []byte) ([]byte, error) {
 			if old != nil {
@@ -168,11 +151,7 @@ func (d *daemon) openCORSKeys(ctx context.Context) (*server.CORSKeys, error) {
 			return nil, err
 		}
 	}
-	return server.OpenSharedCORSKeys(ctx, vault)
-}
-
-func corsKeysError(err error) error {
-	return cli.WithHint(err, "if this file is not needed, move it away: users will be asked for their consent again")
+	return caucase.OpenSharedCORSKeys(ctx, vault)
 }
 
 // A settingVault keeps text in a setting.
@@ -196,12 +175,12 @@ func (v settingVault) Change(ctx context.Context, fn func([]byte) ([]byte, error
 		if err != nil {
 			return err
 		}
-		return tx.PutSetting(ctx, store.Users, store.SettingCORSKeys, string(text))
+		return tx.PutSetting(ctx, "", store.SettingCORSKeys, string(text))
 	})
 }
 
 func readVault(ctx context.Context, r store.Reader) ([]byte, error) {
-	text, err := r.Setting(ctx, store.Users, store.SettingCORSKeys)
+	text, err := r.Setting(ctx, "", store.SettingCORSKeys)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// A supervisor is told how we are, if there is one that wants to know: systemd, with
+// A supervisor learns of the daemon's state, if there is one that wants to: systemd, with
 // Type=notify and WatchdogSec= in the unit. Elsewhere all of this does nothing.
 type supervisor struct {
 	log *slog.Logger

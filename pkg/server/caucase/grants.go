@@ -1,4 +1,4 @@
-package server
+package caucase
 
 import (
 	"cmp"
@@ -53,7 +53,7 @@ func (g grants) of(origin string) (grant, bool) {
 
 // readGrants returns the decisions in r's cookie that carry our signature, and whether
 // there was anything else in it.
-func (s *Server) readGrants(r *http.Request) (valid grants, broken bool) {
+func (f *FrontEnd) readGrants(r *http.Request) (valid grants, broken bool) {
 	value, ok := cookieValue(r.Header.Values("Cookie"))
 	if !ok || value == "" {
 		return nil, false
@@ -62,19 +62,19 @@ func (s *Server) readGrants(r *http.Request) (valid grants, broken bool) {
 	if len(value) > 2*maxCookie || json.Unmarshal([]byte(value), &tokens) != nil {
 		return nil, true
 	}
-	now := s.cfg.Clock.Now()
-	valid, broken = s.verifyGrants(tokens, now)
-	if broken && s.cfg.CORSKeys.refresh(r.Context(), now) {
-		valid, broken = s.verifyGrants(tokens, now)
+	now := f.cfg.Clock.Now()
+	valid, broken = f.verifyGrants(tokens, now)
+	if broken && f.cfg.CORSKeys.refresh(r.Context(), now) {
+		valid, broken = f.verifyGrants(tokens, now)
 	}
 	slices.SortFunc(valid, func(a, b grant) int { return cmp.Compare(a.origin, b.origin) })
 	return valid, broken
 }
 
-func (s *Server) verifyGrants(tokens map[string]string, now time.Time) (valid grants, broken bool) {
-	keys := s.cfg.CORSKeys.verifying(now)
+func (f *FrontEnd) verifyGrants(tokens map[string]string, now time.Time) (valid grants, broken bool) {
+	keys := f.cfg.CORSKeys.verifying(now)
 	for origin, token := range tokens {
-		allowed, err := s.verifyGrant(keys, token, origin)
+		allowed, err := f.verifyGrant(keys, token, origin)
 		if err != nil {
 			broken = true
 			continue
@@ -85,10 +85,10 @@ func (s *Server) verifyGrants(tokens map[string]string, now time.Time) (valid gr
 }
 
 // verifyGrant reads a token about origin. One about another origin is as good as none.
-func (s *Server) verifyGrant(keys [][]byte, token, origin string) (allowed bool, err error) {
+func (f *FrontEnd) verifyGrant(keys [][]byte, token, origin string) (allowed bool, err error) {
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-		jwt.WithTimeFunc(s.cfg.Clock.Now),
+		jwt.WithTimeFunc(f.cfg.Clock.Now),
 	)
 	for _, key := range keys {
 		var c claims
@@ -102,8 +102,8 @@ func (s *Server) verifyGrant(keys [][]byte, token, origin string) (allowed bool,
 
 // decide signs a decision and adds it, in the place of an earlier one about the same
 // origin and, if room is needed, of others.
-func (s *Server) decide(ctx context.Context, g grants, origin string, allowed bool) (grants, error) {
-	key, err := s.cfg.CORSKeys.signing(ctx, s.cfg.Clock.Now())
+func (f *FrontEnd) decide(ctx context.Context, g grants, origin string, allowed bool) (grants, error) {
+	key, err := f.cfg.CORSKeys.signing(ctx, f.cfg.Clock.Now())
 	if err != nil {
 		return nil, err
 	}

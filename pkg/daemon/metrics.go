@@ -1,10 +1,9 @@
-package main
+package daemon
 
 import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
-	"cauase/pkg/cli"
 	"cauase/pkg/metrics"
 	"cauase/pkg/store"
 )
@@ -23,22 +21,19 @@ type metricsServer struct {
 	listener net.Listener
 	metrics  *metrics.Metrics
 	server   *http.Server
-	daemon   *daemon
+	daemon   *Daemon
 }
 
-func listenMetrics(ctx context.Context, address string, log *slog.Logger) (*metricsServer, error) {
-	if address == "" {
+func listenMetrics(ctx context.Context, cfg Config, log *slog.Logger) (*metricsServer, error) {
+	if cfg.Metrics == "" {
 		return nil, nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Metrics)
 	if err != nil {
-		return nil, cli.WithHint(fmt.Errorf("cannot listen: %w", err), "--%s chooses where metrics are served", flagMetrics)
+		return nil, err
 	}
 	m := &metricsServer{listener: listener}
-	m.metrics = metrics.New(log, cli.Version(), m.httpsNotAfter,
-		m.source(func(d *daemon) *ca.Authority { return d.users }, store.Users),
-		m.source(func(d *daemon) *ca.Authority { return d.services }, store.Services),
-		m.source(func(d *daemon) *ca.Authority { return d.https }, store.HTTPS))
+	m.metrics = metrics.New(log, cfg.Version, m.httpsNotAfter, m.sources)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics.Handler())
 	m.server = &http.Server{
@@ -53,7 +48,7 @@ func listenMetrics(ctx context.Context, address string, log *slog.Logger) (*metr
 }
 
 // serve answers from now on, with the state of d.
-func (m *metricsServer) serve(d *daemon) {
+func (m *metricsServer) serve(d *Daemon) {
 	if m == nil {
 		return
 	}
@@ -84,10 +79,17 @@ func (m *metricsServer) httpsNotAfter() time.Time {
 	return time.Time{}
 }
 
-func (m *metricsServer) source(of func(*daemon) *ca.Authority, name store.AuthorityName) metrics.Source {
+// sources are the authorities that there are at a scrape.
+func (m *metricsServer) sources() (list []metrics.Source) {
+	for _, a := range m.daemon.listed() {
+		list = append(list, source(a))
+	}
+	return list
+}
+
+func source(a *ca.Authority) metrics.Source {
 	return func(ctx context.Context) (metrics.State, error) {
-		s := metrics.State{Authority: string(name)}
-		a := of(m.daemon)
+		s := metrics.State{Authority: string(a.Name())}
 		t, err := a.Timeline(ctx)
 		if err != nil {
 			return s, err
@@ -125,6 +127,7 @@ var reasons = [...]struct {
 	reason   string
 }{
 	{ca.ErrNotFound, "not found"},
+	{ca.ErrRetired, "retired"},
 	{ca.ErrTooManyPending, "too many pending"},
 	{ca.ErrConflict, "conflict"},
 	{ca.ErrUnauthorized, "unauthorized"},

@@ -1,4 +1,4 @@
-package server
+package caucase
 
 import (
 	"bytes"
@@ -10,26 +10,27 @@ import (
 	"strings"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/server"
 )
 
 //go:embed consent.html
 var consentHTML string
 
 // getConsent shows the page on which a user decides about an origin.
-func (s *Server) getConsent(x *exchange) (perform, error) {
-	if x.r.TLS == nil {
+func (f *FrontEnd) getConsent(x *server.Exchange) (server.Perform, error) {
+	if !x.Secure() {
 		return func(context.Context, audit.Actor) error {
-			target := s.httpsBase(x.r) + "/cors"
-			if q := x.r.URL.RawQuery; q != "" {
+			target := f.cfg.Netloc.SecureBase(x.Request) + "/cors"
+			if q := x.Request.URL.RawQuery; q != "" {
 				target += "?" + q
 			}
-			x.w.Header().Set("Location", target)
-			return x.empty(http.StatusFound)
+			x.Header().Set("Location", target)
+			return x.Empty(http.StatusFound)
 		}, nil
 	}
-	query, err := url.ParseQuery(x.r.URL.RawQuery)
+	query, err := url.ParseQuery(x.Request.URL.RawQuery)
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "malformed query")
+		return nil, server.Refuse(http.StatusBadRequest, "malformed query")
 	}
 	origin, returnTo, err := consentParameters(query, "return")
 	if err != nil {
@@ -41,40 +42,40 @@ func (s *Server) getConsent(x *exchange) (perform, error) {
 			return err
 		}
 		var buf bytes.Buffer
-		err = page.Execute(&buf, struct{ Origin, Return, Self string }{origin, returnTo, s.cfg.Netloc.String()})
+		err = page.Execute(&buf, struct{ Origin, Return, Self string }{origin, returnTo, f.cfg.Netloc.String()})
 		if err != nil {
 			return err
 		}
-		h := x.w.Header()
-		h.Set("Cache-Control", noStore)
+		h := x.Header()
+		h.Set("Cache-Control", server.NoStore)
 		// No form-action: it would also forbid the redirect that follows the form.
 		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Frame-Options", "DENY")
 		// With no-referrer, browsers would send the form from the origin "null".
 		h.Set("Referrer-Policy", "same-origin")
-		return x.reply(http.StatusOK, typeHTML, buf.Bytes())
+		return x.Reply(http.StatusOK, "text/html; charset=utf-8", buf.Bytes())
 	}, nil
 }
 
 // postConsent takes the user's decision and sends the browser back. Only our own page may
 // ask for that.
-func (s *Server) postConsent(x *exchange) (perform, error) {
-	if x.r.TLS == nil {
-		return nil, errNotFound
+func (f *FrontEnd) postConsent(x *server.Exchange) (server.Perform, error) {
+	if !x.Secure() {
+		return nil, server.ErrNotFound
 	}
-	if _, foreign := s.foreignOrigin(x.r); foreign {
-		return nil, refuse(http.StatusForbidden, "only the user decides about an origin")
+	if _, foreign := f.foreignOrigin(x.Request); foreign {
+		return nil, server.Refuse(http.StatusForbidden, "only the user decides about an origin")
 	}
-	if err := x.contentType(typeForm); err != nil {
+	if err := x.ContentType(server.TypeForm); err != nil {
 		return nil, err
 	}
-	body, err := x.body(keepForm)
+	body, err := x.Body(keepForm)
 	if err != nil {
 		return nil, err
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "malformed form")
+		return nil, server.Refuse(http.StatusBadRequest, "malformed form")
 	}
 	origin, returnTo, err := consentParameters(form, "return_to")
 	if err != nil {
@@ -82,19 +83,19 @@ func (s *Server) postConsent(x *exchange) (perform, error) {
 	}
 	decision := form["grant"]
 	if len(decision) != 1 || decision[0] != "0" && decision[0] != "1" {
-		return nil, refuse(http.StatusBadRequest, "grant must be 0 or 1")
+		return nil, server.Refuse(http.StatusBadRequest, "grant must be 0 or 1")
 	}
 	return func(ctx context.Context, _ audit.Actor) error {
-		valid, _ := s.readGrants(x.r)
-		decided, err := s.decide(ctx, valid, origin, decision[0] == "1")
+		valid, _ := f.readGrants(x.Request)
+		decided, err := f.decide(ctx, valid, origin, decision[0] == "1")
 		if err != nil {
 			return err
 		}
-		h := x.w.Header()
-		h.Set("Cache-Control", noStore)
+		h := x.Header()
+		h.Set("Cache-Control", server.NoStore)
 		h.Set("Set-Cookie", decided.cookie(true))
 		h.Set("Location", returnTo)
-		return x.empty(http.StatusFound)
+		return x.Empty(http.StatusFound)
 	}, nil
 }
 
@@ -102,15 +103,15 @@ func (s *Server) postConsent(x *exchange) (perform, error) {
 // web address, not one that runs a script.
 func consentParameters(values url.Values, returnName string) (origin, returnTo string, err error) {
 	if len(values["origin"]) != 1 || len(values[returnName]) != 1 {
-		return "", "", refuse(http.StatusBadRequest, "origin and %s are needed, once each", returnName)
+		return "", "", server.Refuse(http.StatusBadRequest, "origin and %s are needed, once each", returnName)
 	}
 	origin, returnTo = values.Get("origin"), values.Get(returnName)
 	if err := CheckOrigin(origin); err != nil {
-		return "", "", refuse(http.StatusBadRequest, "%v", err)
+		return "", "", server.Refuse(http.StatusBadRequest, "%v", err)
 	}
 	u, err := url.Parse(returnTo)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ContainsAny(returnTo, "\r\n\x00") {
-		return "", "", refuse(http.StatusBadRequest, "%s is not a web address", returnName)
+		return "", "", server.Refuse(http.StatusBadRequest, "%s is not a web address", returnName)
 	}
 	return origin, returnTo, nil
 }

@@ -1,11 +1,15 @@
-package server
+package caucase
 
 import (
 	"bytes"
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/server"
+	"cauase/pkg/store"
 )
 
 // A link is one entry of a HAL page. Its members are written in this order, and the
@@ -39,18 +43,19 @@ type operation struct {
 	link
 	path string // below that of the authority
 	user bool   // needs a user, hence HTTPS
+	root bool   // roots have it, too
 }
 
 // halLinks are the operations that read, in the reference's order.
 func halLinks() []operation {
 	return []operation{
-		{link: link{name: "getCertificateRevocationListList", title: "Retrieve latest certificate revocation list for all valid authorities."}, path: "/crl"},
-		{link: link{name: "getCertificateRevocationList", title: "Retrieve latest certificate revocation list for given decimal representation of the authority identifier.", templated: true}, path: "/crl/{+authority_key_id}"},
+		{link: link{name: "getCertificateRevocationListList", title: "Retrieve latest certificate revocation list for all valid authorities."}, path: "/crl", root: true},
+		{link: link{name: "getCertificateRevocationList", title: "Retrieve latest certificate revocation list for given decimal representation of the authority identifier.", templated: true}, path: "/crl/{+authority_key_id}", root: true},
 		{link: link{name: "getPendingCertificateRequestList", title: "List pending certificate signing requests."}, path: "/csr", user: true},
 		{link: link{name: "getCertificateSigningRequest", title: "Retrieve a pending certificate signing request.", templated: true}, path: "/csr/{+csr_id}"},
 		{link: link{name: "getCertificate", title: "Retrieve a signed certificate.", templated: true}, path: "/crt/{+csr_id}"},
-		{link: link{name: "getCACertificate", title: "Retrieve current CA certificate."}, path: "/crt/ca.crt.pem"},
-		{link: link{name: "getCACertificateChain", title: "Retrieve current CA certificate trust chain."}, path: "/crt/ca.crt.json"},
+		{link: link{name: "getCACertificate", title: "Retrieve current CA certificate."}, path: "/crt/ca.crt.pem", root: true},
+		{link: link{name: "getCACertificateChain", title: "Retrieve current CA certificate trust chain."}, path: "/crt/ca.crt.json", root: true},
 	}
 }
 
@@ -65,37 +70,55 @@ func halActions() []operation {
 	}
 }
 
-func (s *Server) getRootHAL(x *exchange) (perform, error) {
-	return hal(x, section{"_links", []link{
-		{name: "self", href: "/"},
-		{name: "getCASHAL", title: "cas", href: "/cas"},
-		{name: "getCAUHAL", title: "cau", href: "/cau"},
-	}})
+// getRootHAL lists the authorities that are served, by name: which is also the order in which the
+// reference lists the two that it has.
+func (f *FrontEnd) getRootHAL(x *server.Exchange) (server.Perform, error) {
+	links := []link{{name: "self", href: "/"}}
+	for _, name := range f.served() {
+		links = append(links, link{name: "get" + strings.ToUpper(name) + "HAL", title: name, href: "/" + name})
+	}
+	return hal(x, section{"_links", links})
+}
+
+// served returns the names of the authorities that have routes, sorted.
+func (f *FrontEnd) served() (names []string) {
+	for _, a := range f.cfg.Authorities.All() {
+		if role := a.Row().Role; slices.Contains(roles(paramAuthority), role) || slices.Contains(roles(paramRoot), role) {
+			names = append(names, string(a.Name()))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // getAuthorityHAL lists an authority's operations. Asked over HTTP, it sends users to
 // HTTPS, at the address the page was asked for.
-func (s *Server) getAuthorityHAL(x *exchange) (perform, error) {
-	self, secure := "/"+x.path[0], ""
-	if x.r.TLS == nil {
-		secure = s.httpsBase(x.r)
+func (f *FrontEnd) getAuthorityHAL(x *server.Exchange) (server.Perform, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
 	}
-	resolve := func(operations []operation) []link {
-		links := make([]link, len(operations))
-		for i, o := range operations {
-			links[i] = o.link
-			links[i].href = self + o.path
-			if o.user {
-				links[i].href = secure + links[i].href
+	self, secure := "/"+string(a.Name()), ""
+	if !x.Secure() {
+		secure = f.cfg.Netloc.SecureBase(x.Request)
+	}
+	isRoot := a.Row().Role == store.RoleRoot
+	resolve := func(operations []operation) (links []link) {
+		for _, o := range operations {
+			if isRoot && !o.root {
+				continue
 			}
+			l := o.link
+			l.href = self + o.path
+			if o.user {
+				l.href = secure + l.href
+			}
+			links = append(links, l)
 		}
 		return links
 	}
-	links := []link{{name: "self", href: self}, {name: "home", href: "/"}}
-	return hal(x,
-		section{"_links", append(links, resolve(halLinks())...)},
-		section{"_actions", resolve(halActions())},
-	)
+	links := append([]link{{name: "self", href: self}, {name: "home", href: "/"}}, resolve(halLinks())...)
+	return hal(x, section{"_links", links}, section{"_actions", resolve(halActions())})
 }
 
 // A section is one of the objects of a HAL page.
@@ -104,7 +127,7 @@ type section struct {
 	links []link
 }
 
-func hal(x *exchange, sections ...section) (perform, error) {
+func hal(x *server.Exchange, sections ...section) (server.Perform, error) {
 	var page bytes.Buffer
 	for i, sec := range sections {
 		page.WriteString([]string{"{", ", "}[min(i, 1)])
@@ -119,6 +142,6 @@ func hal(x *exchange, sections ...section) (perform, error) {
 	}
 	page.WriteByte('}')
 	return func(context.Context, audit.Actor) error {
-		return x.reply(http.StatusOK, typeHAL, page.Bytes())
+		return x.Reply(http.StatusOK, "application/hal+json", page.Bytes())
 	}, nil
 }

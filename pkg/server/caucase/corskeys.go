@@ -1,4 +1,4 @@
-package server
+package caucase
 
 import (
 	"bufio"
@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"cauase/pkg/pemfile"
 )
 
 const (
@@ -94,7 +96,9 @@ func (path corsFile) Change(ctx context.Context, fn func([]byte) ([]byte, error)
 	if err != nil {
 		return err
 	}
-	return writePrivateFile(string(path), text)
+	// A symbolic link is followed, so that it stays one: what is named on our command line is ours.
+	_, err = pemfile.Write(pemfile.File{Path: string(path), Content: text, Secret: true, Follow: true})
+	return err
 }
 
 func parseCORSKeys(data []byte) ([]corsKey, error) {
@@ -138,7 +142,7 @@ func (k *CORSKeys) verifying(now time.Time) [][]byte {
 // lookAgain is how often, at most, keys that another daemon may have made are looked for.
 const lookAgain = time.Second
 
-// refresh looks for keys that another daemon has made, and tells whether it found any. Anybody can
+// refresh looks for keys that another daemon has made, and reports whether it found any. Anybody can
 // make us look, with a token that no key verifies.
 func (k *CORSKeys) refresh(ctx context.Context, now time.Time) bool {
 	k.mu.Lock()

@@ -1,4 +1,4 @@
-package server
+package caucase
 
 import (
 	"crypto/rand"
