@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
@@ -37,7 +38,7 @@ func newRealShell(t *testing.T, spans rollover.Spans) (*shell, *ca.Authority) {
 	}
 	t.Cleanup(func() { db.Close() })
 	open := func(name store.AuthorityName, host string) *ca.Authority {
-		a, err := ca.Open(ctx, db, clk, ca.Config{
+		a, err := catest.Open(ctx, db, clk, catest.Config{
 			Name: name, Netloc: "127.0.0.1:8009", Host: host, Spans: spans, KeyType: pki.KeyECDSAP256,
 			Backdate: time.Hour, MaxPending: 10, AutoApprove: 10,
 		})
@@ -58,8 +59,8 @@ func newRealShell(t *testing.T, spans rollover.Spans) (*shell, *ca.Authority) {
 	s, err := server.New(server.Config{
 		Netloc: netloc, Clock: clk, Log: slog.New(slog.DiscardHandler),
 		Users: users, Services: services, Authenticator: users, CORSKeys: keys,
-		UsersVoucher:    func(ctx context.Context) ([]byte, error) { return users.VouchHTTPS(ctx, https) },
-		ServicesVoucher: func(ctx context.Context) ([]byte, error) { return services.VouchHTTPS(ctx, https) },
+		UsersVoucher:    func(ctx context.Context) ([]byte, error) { return catest.Wired(users).VouchHTTPS(ctx, https) },
+		ServicesVoucher: func(ctx context.Context) ([]byte, error) { return catest.Wired(services).VouchHTTPS(ctx, https) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"cauase/pkg/archive"
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
 )
 
@@ -88,7 +89,7 @@ func (r running) firstUser(t *testing.T) crypto.Signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.users.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil {
+	if _, err := catest.Wired(r.users).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil {
 		t.Fatal(err)
 	}
 	return key

@@ -20,6 +20,7 @@ import (
 	_ "modernc.org/sqlite" // to damage a database
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/envelope"
 	"cauase/pkg/testkit"
 )
@@ -281,7 +282,7 @@ func TestAudit(t *testing.T) {
 	cfg := testConfig(t, t.TempDir())
 	d := launch(t, cfg, testTime())
 	operator := audit.Actor{Kind: audit.Operator}
-	if err := d.services.RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
+	if err := catest.Wired(d.services).RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
 		t.Fatal(err)
 	}
 	list := func(args ...string) []string {

@@ -17,6 +17,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
@@ -129,7 +130,7 @@ func many(rows []store.Row, n int) iter.Seq2[store.Row, error] {
 
 func benchAuthority(b *testing.B, st store.Store, name store.AuthorityName) *ca.Authority {
 	b.Helper()
-	a, err := ca.Open(b.Context(), st, clock.System(), ca.Config{
+	a, err := catest.Open(b.Context(), st, clock.System(), catest.Config{
 		Name: name, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},
 		KeyType: pki.KeyECDSAP256, AutoApprove: 1 << 30, MaxPending: 50,
 	})
@@ -149,7 +150,7 @@ func submit(b *testing.B, a *ca.Authority) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := a.Submit(b.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil && b.Context().Err() == nil {
+	if _, err := catest.Wired(a).Submit(b.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil && b.Context().Err() == nil {
 		b.Error(err)
 	}
 }

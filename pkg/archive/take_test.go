@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -98,7 +99,7 @@ func TestRecipients(t *testing.T) {
 	w.user("expires", pki.KeyECDSAP256)
 	w.clock.Advance(60 * day)
 	key, first := w.user("alice", pki.KeyECDSAP256)
-	if err := w.users.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
+	if err := catest.Wired(w.users).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _, err := list(); n != 2 || err != nil {

@@ -18,6 +18,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/backup"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/dump"
 	"cauase/pkg/pki"
@@ -59,7 +60,7 @@ func newWorldOn(t *testing.T, st store.Store) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "backups"), clock: clock.NewFake(epoch), log: &testkit.Buffer{}, store: st}
 	var err error
-	w.users, err = ca.Open(t.Context(), st, w.clock, ca.Config{
+	w.users, err = catest.Open(t.Context(), st, w.clock, catest.Config{
 		Name: store.Users, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},
 		KeyType: pki.KeyECDSAP256, MaxPending: 50,
 	})
@@ -80,14 +81,14 @@ func (w *world) user(name string, keyType pki.KeyType) (crypto.Signer, *x509.Cer
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	id, err := w.users.Submit(w.t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
+	id, err := catest.Wired(w.users).Submit(w.t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.users.Sign(w.t.Context(), audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+	if err := catest.Wired(w.users).Sign(w.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
 		w.t.Fatal(err)
 	}
-	data, err := w.users.Certificate(w.t.Context(), id)
+	data, err := catest.Wired(w.users).Certificate(w.t.Context(), id)
 	if err != nil {
 		w.t.Fatal(err)
 	}

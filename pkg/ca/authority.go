@@ -10,13 +10,12 @@ package ca
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,17 +28,14 @@ import (
 	"cauase/pkg/store"
 )
 
-// Config is what makes one authority differ from another. Its values are those of cauased's flags.
+// Config is what a daemon decides for its authorities, beside what their rows say.
 type Config struct {
-	Name   store.AuthorityName
 	Netloc string // host[:port] under which verifiers reach the daemon; part of what is issued
 
-	// Host, for store.HTTPS only, is the one host that authority may name: a DNS name or an IP
+	// Host, for the role daemon only, is the one host that authority may name: a DNS name or an IP
 	// address without brackets.
 	Host string
 
-	Spans     rollover.Spans
-	KeyType   pki.KeyType   // of the first CA key; later ones follow their predecessor
 	Backdate  time.Duration // how far before the time of issuance NotBefore lies, for verifiers whose clock is late
 	Retention time.Duration // how long an expired certificate stays on record
 
@@ -47,9 +43,10 @@ type Config struct {
 	// served, to hosts that were away. Zero means always.
 	ChainRetention time.Duration
 
-	MaxPending      int  // pending requests, above which new ones are refused
-	AutoApprove     int  // how many of the first requests ever are signed at once
-	LockAutoApprove bool // keep the first AutoApprove ever locked, whatever is configured later
+	LockAutoApprove bool // keep the row's number of automatic approvals for good, whatever it says later
+
+	// Statements makes what an authority signs beside certificates and lists.
+	Statements Statements
 
 	Log *slog.Logger
 
@@ -57,9 +54,9 @@ type Config struct {
 	// return at once.
 	Observe func(name store.AuthorityName, action audit.Action, err error)
 
-	// Fit, when set, says why nothing may be made now: a clock that differs too much from those of
+	// Ready, when set, says why nothing may be made now: a clock that differs too much from those of
 	// other daemons on the same store would ruin what they have in common. It must return at once.
-	Fit func() error
+	Ready func() error
 
 	// Decide is rollover.Decide if nil. A test that has to notice a wrong rule gives one.
 	Decide func(now time.Time, spans rollover.Spans, generations []rollover.Generation) rollover.Plan
@@ -72,28 +69,48 @@ const crlLife = 0.33
 // maxBackdate is the largest backdating, as a part of a span.
 const maxBackdate = 100
 
-func (c Config) check() error {
-	if err := c.Spans.Check(); err != nil {
+// Statements makes the statements by which an authority vouches for certificates of CAs. Their form
+// is a protocol's; to this package they are bytes.
+type Statements interface {
+	// Succession says that next succeeds old, whose key is given.
+	Succession(key crypto.Signer, old, next *x509.Certificate) ([]byte, error)
+	// ServerCA says that cas sign the certificates of the daemon's own listeners.
+	ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, error)
+}
+
+func (c Config) check(row store.Authority) error {
+	if err := spansOf(row).Check(); err != nil {
 		return err
 	}
-	if _, err := pki.ParseKeyType(string(c.KeyType)); err != nil {
+	if _, err := pki.ParseKeyType(row.KeyType); err != nil {
 		return err
 	}
 	switch {
+	case row.Name == "":
+		return errors.New("ca: an authority without a name")
 	case c.Netloc == "":
 		return errors.New("ca: no netloc")
-	case (c.Name == store.HTTPS) != (c.Host != ""):
-		return errors.New("ca: a host constraint is for the HTTPS authority")
-	case c.Backdate < 0 || c.Retention < 0 || c.ChainRetention < 0 || c.MaxPending < 0 || c.AutoApprove < 0:
+	case c.Statements == nil:
+		return errors.New("ca: nobody to make statements")
+	case (row.Role == store.RoleDaemon) != (c.Host != ""):
+		return errors.New("ca: a host constraint is for the authority of the daemon's own certificates")
+	case c.Backdate < 0 || c.Retention < 0 || c.ChainRetention < 0 || row.MaxPending < 0 || row.AutoApprove < 0:
 		return errors.New("ca: negative limit")
 	}
 	return nil
+}
+
+func spansOf(row store.Authority) rollover.Spans {
+	return rollover.Spans{Leaf: row.Span, Life: row.Life}
 }
 
 // An Authority is one certificate authority. It is safe for concurrent use.
 type Authority struct {
 	store    store.Store
 	clock    clock.Clock
+	row      store.Authority
+	name     store.AuthorityName
+	spans    rollover.Spans
 	cfg      Config
 	log      *slog.Logger
 	cas      atomic.Pointer[generations]
@@ -106,25 +123,28 @@ type Authority struct {
 	voucher voucherCache
 }
 
-// Open loads an authority from st, making its first CA certificate when there is none.
-func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Authority, error) {
-	if err := cfg.check(); err != nil {
+// Open loads the authority that row describes from st, making its first CA certificate when there is none.
+func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Authority, cfg Config) (*Authority, error) {
+	if err := cfg.check(row); err != nil {
 		return nil, err
 	}
-	cfg.Backdate = min(cfg.Backdate, cfg.Spans.Leaf/maxBackdate)
+	cfg.Backdate = min(cfg.Backdate, row.Span/maxBackdate)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Decide == nil {
 		cfg.Decide = rollover.Decide
 	}
-	if cfg.Fit == nil {
-		cfg.Fit = func() error { return nil }
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(store.AuthorityName, audit.Action, error) {}
 	}
-	a := &Authority{store: st, clock: clk, cfg: cfg, log: cfg.Log.With("authority", string(cfg.Name))}
+	a := &Authority{
+		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
+		log: cfg.Log.With("authority", string(row.Name)),
+	}
 	if err := a.lockAutoApprove(ctx); err != nil {
 		return nil, err
 	}
@@ -138,11 +158,14 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*Au
 }
 
 // Name returns which authority this is.
-func (a *Authority) Name() store.AuthorityName { return a.cfg.Name }
+func (a *Authority) Name() store.AuthorityName { return a.name }
+
+// Row returns what is decided about the authority.
+func (a *Authority) Row() store.Authority { return a.row }
 
 // CRLLife is how long a revocation list is valid.
 func (a *Authority) CRLLife() time.Duration {
-	return time.Duration(crlLife * float64(a.cfg.Spans.Leaf))
+	return time.Duration(crlLife * float64(a.spans.Leaf))
 }
 
 // lockAutoApprove keeps the configured number of requests that are approved without a user in
@@ -162,8 +185,8 @@ func (a *Authority) lockAutoApprove(ctx context.Context) error {
 		if _, locked, err := a.autoApprovals(ctx, tx); err != nil || locked {
 			return err
 		}
-		value := fmt.Sprint(a.cfg.AutoApprove)
-		if err := tx.PutSetting(ctx, a.cfg.Name, store.SettingAutoApprove, value); err != nil {
+		value := fmt.Sprint(a.row.AutoApprove)
+		if err := tx.PutSetting(ctx, a.name, store.SettingAutoApprove, value); err != nil {
 			return err
 		}
 		e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.LockAuto, audit.Object{Kind: audit.KindSetting, ID: store.SettingAutoApprove})
@@ -175,24 +198,24 @@ func (a *Authority) lockAutoApprove(ctx context.Context) error {
 // autoApprovals is how many requests are approved without a user: the number locked in the store
 // if there is one, which another daemon may have done a moment ago, else the configured one.
 func (a *Authority) autoApprovals(ctx context.Context, r store.Reader) (count int64, locked bool, err error) {
-	value, err := r.Setting(ctx, a.cfg.Name, store.SettingAutoApprove)
+	value, err := r.Setting(ctx, a.name, store.SettingAutoApprove)
 	if errors.Is(err, store.ErrNotFound) {
-		return int64(a.cfg.AutoApprove), false, nil
+		return int64(a.row.AutoApprove), false, nil
 	} else if err != nil {
 		return 0, false, err
 	}
 	if _, err := fmt.Sscan(value, &count); err != nil || count < 0 {
-		return 0, false, fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.cfg.Name, value)
+		return 0, false, fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.name, value)
 	}
 	return count, true, nil
 }
 
 // observe reports the end of an operation, from a deferred call: err points to its result.
-func (a *Authority) observe(action audit.Action, err *error) { a.cfg.Observe(a.cfg.Name, action, *err) }
+func (a *Authority) observe(action audit.Action, err *error) { a.cfg.Observe(a.name, action, *err) }
 
 // entry starts an audit entry about this authority.
 func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object audit.Object) audit.Entry {
-	return audit.NewEntry(now, string(a.cfg.Name), actor, action, object)
+	return audit.NewEntry(now, string(a.name), actor, action, object)
 }
 
 // refused records that an operation was refused to someone who has shown who they are, and
@@ -222,12 +245,10 @@ func notRefused(why error) bool {
 
 // subject is the name of the authority's first CA certificate. Later ones copy it.
 func (a *Authority) subject() ([]byte, error) {
-	titles := map[store.AuthorityName]string{
-		store.Users:    "Caucase CAU at ",
-		store.Services: "Caucase CAS at ",
-		store.HTTPS:    "Caucased CA at ",
+	if a.row.Subject != nil {
+		return a.row.Subject, nil
 	}
-	return profile.CommonName(shorten(titles[a.cfg.Name] + a.cfg.Netloc))
+	return profile.CommonName(shorten(a.row.Title + " at " + a.cfg.Netloc))
 }
 
 // shorten keeps a common name within ub-common-name, 64 characters (RFC 5280 appendix A.1).
@@ -245,22 +266,13 @@ func shorten(cn string) string {
 // crlURL is where verifiers find the revocation list of the CA with this key identifier. Only
 // services have one: users are verified by the daemon itself.
 func (a *Authority) crlURL(keyID []byte) string {
-	if a.cfg.Name != store.Services {
+	if a.row.Role != store.RoleServices {
 		return ""
 	}
-	return fmt.Sprintf("http://%s/%s/crl/%s", a.cfg.Netloc, a.cfg.Name, decimal(keyID))
+	return fmt.Sprintf("http://%s/%s/crl/%s", a.cfg.Netloc, a.name, decimal(keyID))
 }
 
-// constraint is what the HTTPS authority may name.
+// constraint is what the authority of the daemon's own certificates may name.
 func (a *Authority) constraint() profile.Constraint { return profile.Constraint{Host: a.cfg.Host} }
-
-func pemOf(crts []*x509.Certificate) []byte {
-	var out strings.Builder
-	for _, c := range crts {
-		// A strings.Builder does not fail.
-		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
-	}
-	return []byte(out.String())
-}
 
 func isIP(host string) bool { return net.ParseIP(host) != nil }

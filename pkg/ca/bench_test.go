@@ -44,17 +44,17 @@ func BenchmarkCRLAfterRevocation(b *testing.B) {
 			w := newWorld(b)
 			a := w.open(config(store.Services))
 			w.revoked(n)
-			if _, err := a.CRLs(w.ctx); err != nil {
+			if _, err := wired(a).CRLs(w.ctx); err != nil {
 				b.Fatal(err)
 			}
 			serial := int64(1)
 			b.ReportAllocs()
 			for b.Loop() {
 				serial++
-				if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
+				if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := a.CRLs(w.ctx); err != nil {
+				if _, err := wired(a).CRLs(w.ctx); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -93,7 +93,7 @@ func BenchmarkRenew(b *testing.B) {
 		for pb.Next() {
 			select {
 			case e := <-envelopes:
-				if _, err := a.Renew(context.Background(), anonymous, e); err != nil {
+				if _, err := wired(a).Renew(context.Background(), anonymous, e); err != nil {
 					b.Error(err)
 				}
 			default:

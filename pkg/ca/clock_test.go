@@ -18,7 +18,7 @@ func TestClockJumpsAhead(t *testing.T) {
 	w.clock.Advance(day)
 	kept, _ := w.enrol(a, "kept")
 	revoked, _ := w.enrol(a, "revoked")
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	before := w.crl(a)
@@ -39,7 +39,7 @@ func TestClockJumpsAhead(t *testing.T) {
 		if err := a.Maintain(w.ctx); err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
-		list, err := a.CRLs(w.ctx)
+		list, err := wired(a).CRLs(w.ctx)
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
@@ -91,9 +91,9 @@ func TestClockJumpsAhead(t *testing.T) {
 func TestSuccessorIsNeverOlder(t *testing.T) {
 	w := newWorld(t)
 	cfg := config(store.Services)
-	cfg.Spans.Leaf = 10 * time.Second
+	cfg.row.Span = 10 * time.Second
 	w.open(cfg)
-	cfg.Spans.Leaf = span
+	cfg.row.Span = span
 	a := w.open(cfg)
 	cas, err := a.CACertificates(w.ctx)
 	if err != nil || len(cas) != 2 {

@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +34,8 @@ type crlSet struct {
 	lists   []crlOf
 }
 
-func (s *crlSet) list(pem []byte) List {
-	l := List{PEM: pem, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until}
+func (s *crlSet) list(of crlOf) List {
+	l := List{KeyID: of.keyID, DER: of.der, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until}
 	if s.from.Before(s.loaded.Truncate(time.Second)) {
 		l.Modified = s.from
 	}
@@ -45,7 +44,7 @@ func (s *crlSet) list(pem []byte) List {
 
 type crlOf struct {
 	keyID []byte
-	pem   []byte
+	der   []byte
 }
 
 // revokedEntries are the encoded entries of the lists, kept from one list to the next.
@@ -57,42 +56,30 @@ type revokedEntries struct {
 	loaded bool
 }
 
-// A List is one or more revocation lists, ready to be served.
-type List struct {
-	PEM        []byte
-	Number     int64
-	ThisUpdate time.Time // whole seconds; grows with every list, unless the clock was set back
-	NextUpdate time.Time
-	Modified   time.Time // ThisUpdate, or zero when the next list may have the same
-}
-
-// CRLs returns the revocation lists of every valid CA, oldest CA first, with an empty line
-// between them. They all have the same number and times.
-func (a *Authority) CRLs(ctx context.Context) (List, error) {
+// CRLs returns the revocation lists of every valid CA, oldest CA first. They all have the same
+// number and times.
+func (a *Authority) CRLs(ctx context.Context) ([]List, error) {
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
-		return List{}, err
+		return nil, err
 	}
-	pems := make([][]byte, len(set.lists))
+	lists := make([]List, len(set.lists))
 	for i, l := range set.lists {
-		pems[i] = l.pem
+		lists[i] = set.list(l)
 	}
-	if len(pems) == 1 {
-		return set.list(pems[0]), nil
-	}
-	return set.list(bytes.Join(pems, []byte("\n"))), nil
+	return lists, nil
 }
 
 // CRL returns the revocation list of the valid CA whose key identifier, read as one big-endian
-// integer, is aki.
-func (a *Authority) CRL(ctx context.Context, aki *big.Int) (List, error) {
+// integer, is keyID.
+func (a *Authority) CRL(ctx context.Context, keyID *big.Int) (List, error) {
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
 		return List{}, err
 	}
 	for _, l := range set.lists {
-		if new(big.Int).SetBytes(l.keyID).Cmp(aki) == 0 {
-			return set.list(l.pem), nil
+		if new(big.Int).SetBytes(l.keyID).Cmp(keyID) == 0 {
+			return set.list(l), nil
 		}
 	}
 	return List{}, fmt.Errorf("%w: no valid CA has this authority key identifier", ErrNotFound)
@@ -180,10 +167,10 @@ func (a *Authority) numbers(ctx context.Context, now time.Time) (number, version
 		defer cancel()
 	}
 	err = a.store.View(limited, func(r store.Reader) (err error) {
-		if number, err = r.Counter(limited, a.cfg.Name, store.CounterCRLNumber); err != nil {
+		if number, err = r.Counter(limited, a.name, store.CounterCRLNumber); err != nil {
 			return err
 		}
-		version, err = r.Counter(limited, a.cfg.Name, store.CounterCA)
+		version, err = r.Counter(limited, a.name, store.CounterCA)
 		return err
 	})
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
@@ -227,7 +214,7 @@ var errMade = errors.New("the revocation lists are made")
 // makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
 // that after a restart, and on every daemon, the same lists are served, newly made and stored where not.
 func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (set *crlSet, err error) {
-	listed := st.listed(now, a.cfg.Spans)
+	listed := st.listed(now, a.spans)
 	for range attempts {
 		var entries revokedEntries
 		damaged := false
@@ -249,7 +236,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 		}
 		if err == nil && set == nil {
 			err = a.store.Update(ctx, func(tx store.Tx) error {
-				version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
+				version, err := tx.Counter(ctx, a.name, store.CounterCA)
 				if err != nil {
 					return err
 				}
@@ -285,17 +272,17 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 // freshRows returns what the store has of lists with the current number, nil unless they are all
 // there, and fresh.
 func (a *Authority) freshRows(ctx context.Context, r store.Reader, now time.Time, ahead time.Duration, listed []generation) ([]store.CRL, error) {
-	number, err := r.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+	number, err := r.Counter(ctx, a.name, store.CounterCRLNumber)
 	if err != nil {
 		return nil, err
 	}
-	pruned, err := r.Counter(ctx, a.cfg.Name, store.CounterPruned)
+	pruned, err := r.Counter(ctx, a.name, store.CounterPruned)
 	if err != nil {
 		return nil, err
 	}
 	var rows []store.CRL
 	for _, g := range listed {
-		row, err := r.CRL(ctx, a.cfg.Name, g.id)
+		row, err := r.CRL(ctx, a.name, g.id)
 		if errors.Is(err, store.ErrNotFound) || err == nil && (row.Number != number || row.Pruned != pruned || !a.fresh(now, ahead, row)) {
 			return nil, nil
 		} else if err != nil {
@@ -326,20 +313,20 @@ func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der []byte)
 		s.renewAt, s.until = renewAt, row.NextUpdate
 	}
 	s.from = later(s.from, row.ThisUpdate)
-	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, pki.EncodeCRLPEM(der)})
+	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, der})
 }
 
 // updateCRLs makes the lists of valid within tx. Lists of one number have the same entries; when
 // one must be renewed although nothing was revoked, all take a new number.
 func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, st state, valid []generation, entries revokedEntries) (*crlSet, error) {
-	number, err := tx.Counter(ctx, a.cfg.Name, store.CounterCRLNumber)
+	number, err := tx.Counter(ctx, a.name, store.CounterCRLNumber)
 	if err != nil {
 		return nil, err
 	}
 	outdated := number == 0
 	var last time.Time
 	for _, g := range valid {
-		row, err := tx.CRL(ctx, a.cfg.Name, g.id)
+		row, err := tx.CRL(ctx, a.name, g.id)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		} else if err != nil {
@@ -349,7 +336,7 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 		last = later(last, row.ThisUpdate)
 	}
 	if outdated {
-		if number, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
+		if number, err = tx.AddCounter(ctx, a.name, store.CounterCRLNumber, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -373,7 +360,7 @@ func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, 
 // backdating it lies after last, that of the list before, so that it tells them apart.
 func (a *Authority) signCRL(now, last time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der []byte, err error) {
 	row = store.CRL{
-		Authority:  a.cfg.Name,
+		Authority:  a.name,
 		CAID:       g.id,
 		Number:     number,
 		ThisUpdate: earlier(now, later(now.Add(-a.crlBackdate()), last.Add(time.Second))).Truncate(time.Second),
@@ -406,7 +393,7 @@ const revocationPage = 10_000
 // read anew when old ones have been pruned, or when the newest is not there any more: a server that died may
 // have shown what its successor never heard of. The caller holds crls.mu.
 func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEntries, error) {
-	pruned, err := r.Counter(ctx, a.cfg.Name, store.CounterPruned)
+	pruned, err := r.Counter(ctx, a.name, store.CounterPruned)
 	if err != nil {
 		return revokedEntries{}, err
 	}
@@ -415,7 +402,7 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 		next = revokedEntries{pruned: pruned, loaded: true}
 	}
 	for {
-		page, err := r.Revocations(ctx, a.cfg.Name, max(next.newest.Seq-1, 0), revocationPage)
+		page, err := r.Revocations(ctx, a.name, max(next.newest.Seq-1, 0), revocationPage)
 		if err != nil {
 			return revokedEntries{}, err
 		}
@@ -429,7 +416,7 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 		}
 		for _, rev := range page {
 			if next.der, err = pki.AppendRevoked(next.der, rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
-				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.cfg.Name, err)
+				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.name, err)
 			}
 			next.newest = rev
 			next.count++

@@ -14,7 +14,6 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/clock"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/rollover"
@@ -84,17 +83,17 @@ type state struct {
 // current returns the state at now, rolling over first when that is due. When the rollover
 // fails while a CA certificate is still valid, that one goes on signing.
 func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
-	if err := a.cfg.Fit(); err != nil {
+	if err := a.cfg.Ready(); err != nil {
 		return state{}, fmt.Errorf("%w: %w", ErrNoSigner, err)
 	}
 	g := a.cas.Load()
-	plan := a.cfg.Decide(now, a.cfg.Spans, g.times())
+	plan := a.cfg.Decide(now, a.spans, g.times())
 	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {
 		if err := a.rollOver(ctx, now); err != nil && plan.Signer == rollover.None {
 			return state{}, err
 		}
 		g = a.cas.Load()
-		plan = a.cfg.Decide(now, a.cfg.Spans, g.times())
+		plan = a.cfg.Decide(now, a.spans, g.times())
 	}
 	if plan.Signer == rollover.None || g.list[plan.Signer].key == nil {
 		return state{}, fmt.Errorf("%w: %s", ErrNoSigner, now.Format(time.RFC3339))
@@ -112,7 +111,7 @@ func (a *Authority) failedLately(now time.Time) bool {
 		return false
 	}
 	ago := now.Sub(*at)
-	return ago >= 0 && ago < min(rolloverRetry, a.cfg.Spans.Leaf/100)
+	return ago >= 0 && ago < min(rolloverRetry, a.spans.Leaf/100)
 }
 
 // rollOver makes a new generation if one is still due once it alone may change the store. While
@@ -129,7 +128,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) (err error) {
 	}()
 	// Another operation may have been faster.
 	loaded := a.cas.Load()
-	if !a.cfg.Decide(now, a.cfg.Spans, loaded.times()).Create {
+	if !a.cfg.Decide(now, a.spans, loaded.times()).Create {
 		return nil
 	}
 	// Making a key can take seconds: it is made before the transaction, and thrown away if
@@ -147,7 +146,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) (err error) {
 		if next, err = a.load(ctx, tx); err != nil {
 			return err
 		}
-		if !a.cfg.Decide(now, a.cfg.Spans, next.times()).Create {
+		if !a.cfg.Decide(now, a.spans, next.times()).Create {
 			return nil
 		}
 		if err := a.disown(ctx, tx, now, next); err != nil {
@@ -157,7 +156,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := tx.DeleteSetting(ctx, a.cfg.Name, store.SettingNextKeyType); err != nil {
+		if err := tx.DeleteSetting(ctx, a.name, store.SettingNextKeyType); err != nil {
 			return err
 		}
 		return a.addGeneration(ctx, tx, now, next, made)
@@ -193,10 +192,10 @@ func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g *g
 
 // eraseKey forgets a CA's key, for the reason given.
 func (a *Authority) eraseKey(ctx context.Context, tx store.Tx, now time.Time, g generation, why string) error {
-	if err := tx.EraseCAKey(ctx, a.cfg.Name, g.id); err != nil {
+	if err := tx.EraseCAKey(ctx, a.name, g.id); err != nil {
 		return err
 	}
-	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCA, 1); err != nil {
+	if _, err := tx.AddCounter(ctx, a.name, store.CounterCA, 1); err != nil {
 		return err
 	}
 	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, audit.CAObject(g.crt.SubjectKeyId))
@@ -210,20 +209,20 @@ func (a *Authority) eraseKey(ctx context.Context, tx store.Tx, now time.Time, g 
 func (a *Authority) nextKeyType(ctx context.Context, g *generations) (pki.KeyType, error) {
 	var chosen string
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		chosen, err = r.Setting(ctx, a.cfg.Name, store.SettingNextKeyType)
+		chosen, err = r.Setting(ctx, a.name, store.SettingNextKeyType)
 		return err
 	})
 	switch {
 	case err == nil:
 		t, err := pki.ParseKeyType(chosen)
 		if err != nil {
-			return "", fmt.Errorf("%w: setting %s of %s: %w", ErrDamaged, store.SettingNextKeyType, a.cfg.Name, err)
+			return "", fmt.Errorf("%w: setting %s of %s: %w", ErrDamaged, store.SettingNextKeyType, a.name, err)
 		}
 		return t, nil
 	case !errors.Is(err, store.ErrNotFound):
 		return "", err
 	case len(g.list) == 0:
-		return a.cfg.KeyType, nil
+		return pki.KeyType(a.row.KeyType), nil
 	default:
 		return pki.KeyTypeOf(g.list[len(g.list)-1].crt.PublicKey)
 	}
@@ -255,7 +254,7 @@ func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *gener
 		PublicKey:  key.Public(),
 		Serial:     serial,
 		NotBefore:  now.Add(-a.cfg.Backdate),
-		NotAfter:   now.Add(a.cfg.Spans.CAValidity()),
+		NotAfter:   now.Add(a.spans.CAValidity()),
 		Constraint: a.constraint(),
 	}
 	if p.Subject, err = a.subject(); err != nil {
@@ -293,7 +292,7 @@ func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *gener
 	return g, nil
 }
 
-// linkTo makes the envelope by which a CA vouches for its successor. Once the key of an
+// linkTo makes the statement by which a CA vouches for its successor. Once the key of an
 // expired CA is erased it cannot vouch any more, and hosts must be anchored anew.
 func (a *Authority) linkTo(old, next generation) ([]byte, error) {
 	if old.key == nil {
@@ -301,7 +300,7 @@ func (a *Authority) linkTo(old, next generation) ([]byte, error) {
 			"old", hex.EncodeToString(old.crt.SubjectKeyId), "new", hex.EncodeToString(next.crt.SubjectKeyId))
 		return nil, nil
 	}
-	return envelope.SignLink(old.key, old.crt.Raw, next.crt.Raw)
+	return a.cfg.Statements.Succession(old.key, old.crt, next.crt)
 }
 
 // prove signs and verifies a throw-away certificate.
@@ -316,7 +315,7 @@ func (a *Authority) prove(now time.Time, ca *x509.Certificate, key crypto.Signer
 	}
 	leaf := profile.Leaf{
 		Subject: ca.RawSubject, PublicKey: holder.Public(), Serial: serial,
-		NotBefore: now, NotAfter: now.Add(a.cfg.Spans.Leaf), IssuerKey: ca.SubjectKeyId,
+		NotBefore: now, NotAfter: now.Add(a.spans.Leaf), IssuerKey: ca.SubjectKeyId,
 	}
 	template, err := leaf.Template()
 	if err != nil {
@@ -337,7 +336,7 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		return err
 	}
 	made.id, err = tx.AddCA(ctx, store.CA{
-		Authority:   a.cfg.Name,
+		Authority:   a.name,
 		CreatedAt:   made.times.CreatedAt,
 		NotBefore:   made.times.NotBefore,
 		NotAfter:    made.times.NotAfter,
@@ -349,7 +348,7 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 	if err != nil {
 		return err
 	}
-	if g.version, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterCA, 1); err != nil {
+	if g.version, err = tx.AddCounter(ctx, a.name, store.CounterCA, 1); err != nil {
 		return err
 	}
 	g.list = append(g.list, made)
@@ -380,7 +379,7 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 			known[g.id] = g
 		}
 	}
-	version, err := r.Counter(ctx, a.cfg.Name, store.CounterCA)
+	version, err := r.Counter(ctx, a.name, store.CounterCA)
 	if err != nil {
 		return nil, err
 	}
@@ -388,7 +387,7 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 		return &generations{version: version, list: slices.Clone(old.list)}, nil
 	}
 	now := a.clock.Now()
-	rows, err := r.CAs(ctx, a.cfg.Name)
+	rows, err := r.CAs(ctx, a.name)
 	if err != nil {
 		return nil, err
 	}
@@ -397,7 +396,7 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 		one, ok := known[row.ID]
 		if !ok {
 			if one, err = parseGeneration(row); err != nil {
-				return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.cfg.Name, err)
+				return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 			}
 		}
 		if row.Key == nil {
@@ -406,7 +405,7 @@ func (a *Authority) load(ctx context.Context, r store.Reader) (*generations, err
 		if row.Key == nil && !now.After(row.NotAfter) {
 			continue // disowned
 		}
-		if a.cfg.Name == store.HTTPS && !a.constraint().Permits(one.crt) {
+		if a.row.Role == store.RoleDaemon && !a.constraint().Permits(one.crt) {
 			// The daemon has moved to another host: this CA can do nothing for it there. It is left
 			// aside, so that a first one is made anew, and is back when the daemon moves back.
 			continue

@@ -49,7 +49,7 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 		PublicKey:  in.request.CSR.PublicKey,
 		Serial:     serial,
 		NotBefore:  later(now.Add(-a.cfg.Backdate), st.signer.times.NotBefore),
-		NotAfter:   earlier(now.Add(a.cfg.Spans.Leaf), st.signer.times.NotAfter),
+		NotAfter:   earlier(now.Add(a.spans.Leaf), st.signer.times.NotAfter),
 		IssuerKey:  st.signer.crt.SubjectKeyId,
 		CRLURL:     a.crlURL(st.signer.crt.SubjectKeyId),
 		AutoSigned: in.method == store.AutoSigned,
@@ -64,7 +64,7 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 		return store.Certificate{}, fmt.Errorf("signing: %w", err)
 	}
 	row := store.Certificate{
-		Authority: a.cfg.Name,
+		Authority: a.name,
 		ID:        in.id,
 		Serial:    serial,
 		CAID:      st.signer.id,
@@ -89,7 +89,7 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
 	// A daemon that slept, or one of several on the same database, may have signed with a CA
 	// that has been succeeded.
-	version, err := tx.Counter(ctx, a.cfg.Name, store.CounterCA)
+	version, err := tx.Counter(ctx, a.name, store.CounterCA)
 	if err != nil {
 		return err
 	}
@@ -129,22 +129,21 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 	return err
 }
 
-// Sign issues the certificate for a pending request. With a template, which a user has
-// prepared, subject and extensions are the template's and only the key is the request's.
-func (a *Authority) Sign(ctx context.Context, actor audit.Actor, id int64, template *pki.Request) (err error) {
+// Approve issues the certificate for a pending request.
+func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, how Approval) (_ Issued, err error) {
 	defer a.observe(audit.Sign, &err)
 	now := a.clock.Now()
-	err = a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, template) })
+	err = a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, how.Template) })
 	if err != nil {
-		return a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
+		return Issued{}, a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
 	}
-	return nil
+	return a.Certificate(ctx, id)
 }
 
 func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, id int64, template *pki.Request) error {
 	var pending store.Request
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		pending, err = r.Request(ctx, a.cfg.Name, id)
+		pending, err = r.Request(ctx, a.name, id)
 		return err
 	})
 	if err != nil {
@@ -171,7 +170,7 @@ func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, 
 		return err
 	}
 	return a.store.Update(ctx, func(tx store.Tx) error {
-		if err := tx.DeleteRequest(ctx, a.cfg.Name, id); err != nil {
+		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return absent(err, "pending request", id)
 		}
 		// Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
@@ -182,17 +181,26 @@ func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, 
 	})
 }
 
-// Certificate returns the certificate issued for a request, PEM. ErrNotFound while it is pending.
-func (a *Authority) Certificate(ctx context.Context, id int64) (crtPEM []byte, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		crt, err := r.Certificate(ctx, a.cfg.Name, id)
-		crtPEM = pki.EncodeCertificatePEM(crt.DER)
+// Certificate returns the certificate issued for a request. ErrNotFound while it is pending.
+func (a *Authority) Certificate(ctx context.Context, id int64) (Issued, error) {
+	var row store.Certificate
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		row, err = r.Certificate(ctx, a.name, id)
 		return err
 	})
 	if err != nil {
-		return nil, absent(err, "certificate", id)
+		return Issued{}, absent(err, "certificate", id)
 	}
-	return crtPEM, nil
+	return a.issued(row)
+}
+
+// issued is the certificate that a row is about.
+func (a *Authority) issued(row store.Certificate) (Issued, error) {
+	crt, err := x509.ParseCertificate(row.DER)
+	if err != nil {
+		return Issued{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
+	}
+	return Issued{ID: row.ID, Serial: row.Serial, Certificate: crt}, nil
 }
 
 func describe(subject string, sans []string) string {

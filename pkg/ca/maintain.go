@@ -25,7 +25,7 @@ const pruneBatch = 500
 // renews revocation lists before anybody waits for them, and forgets what need not be
 // remembered. It is called from a loop; operations that need a rollover do not wait for it.
 func (a *Authority) Maintain(ctx context.Context) error {
-	if err := a.cfg.Fit(); err != nil {
+	if err := a.cfg.Ready(); err != nil {
 		return err
 	}
 	now := a.clock.Now()
@@ -51,10 +51,10 @@ func (a *Authority) Maintain(ctx context.Context) error {
 // back by then, and they are needed again.
 func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
 	g := a.cas.Load()
-	if n := len(g.list); n == 0 || now.Before(rollover.ActiveAt(a.cfg.Spans, g.list[n-1].times)) {
+	if n := len(g.list); n == 0 || now.Before(rollover.ActiveAt(a.spans, g.list[n-1].times)) {
 		return nil
 	}
-	phases := a.cfg.Decide(now, a.cfg.Spans, g.times()).Phases
+	phases := a.cfg.Decide(now, a.spans, g.times()).Phases
 	erased := false
 	for i, c := range g.list {
 		if phases[i] != rollover.Expired || c.key == nil || i == len(g.list)-1 {
@@ -74,7 +74,7 @@ func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
 
 func (a *Authority) pruneCertificates(ctx context.Context, now time.Time) error {
 	return a.prune(ctx, func(tx store.Tx) (int, error) {
-		return tx.PruneCertificates(ctx, a.cfg.Name, now.Add(-a.cfg.Retention), pruneBatch)
+		return tx.PruneCertificates(ctx, a.name, now.Add(-a.cfg.Retention), pruneBatch)
 	})
 }
 
@@ -85,11 +85,11 @@ func (a *Authority) pruneCertificates(ctx context.Context, now time.Time) error 
 func (a *Authority) pruneRevocations(ctx context.Context, now time.Time, lists *crlSet) error {
 	cutoff := earlier(now, lists.from)
 	return a.prune(ctx, func(tx store.Tx) (int, error) {
-		n, err := tx.PruneRevocations(ctx, a.cfg.Name, cutoff, pruneBatch)
+		n, err := tx.PruneRevocations(ctx, a.name, cutoff, pruneBatch)
 		if err != nil || n == 0 {
 			return n, err
 		}
-		_, err = tx.AddCounter(ctx, a.cfg.Name, store.CounterPruned, int64(n))
+		_, err = tx.AddCounter(ctx, a.name, store.CounterPruned, int64(n))
 		return n, err
 	})
 }

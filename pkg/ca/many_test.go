@@ -21,10 +21,10 @@ import (
 // Several authorities of one name on one store are what several daemons on one database have.
 
 // openAt opens one more, whose clock differs from the world's.
-func (w *world) openAt(cfg Config, ahead time.Duration) (*Authority, *clock.Fake) {
+func (w *world) openAt(cfg setup, ahead time.Duration) (*Authority, *clock.Fake) {
 	w.t.Helper()
 	clk := clock.NewFake(w.clock.Now().Add(ahead))
-	a, err := Open(w.ctx, w.store, clk, cfg)
+	a, err := Open(w.ctx, w.store, clk, cfg.row, cfg.Config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -40,11 +40,11 @@ func together(many []*Authority, f func(i int, a *Authority)) {
 	running.Wait()
 }
 
-func (w *world) many(cfg Config) []*Authority {
+func (w *world) many(cfg setup) []*Authority {
 	w.t.Helper()
 	many := make([]*Authority, 10)
 	errs := make([]error, len(many))
-	together(many, func(i int, _ *Authority) { many[i], errs[i] = Open(w.ctx, w.store, w.clock, cfg) })
+	together(many, func(i int, _ *Authority) { many[i], errs[i] = Open(w.ctx, w.store, w.clock, cfg.row, cfg.Config) })
 	if err := errors.Join(errs...); err != nil {
 		w.t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestManyBeginTogether(t *testing.T) {
 		t.Errorf("%d CA certificates", got)
 	}
 	together(many, func(_ int, a *Authority) {
-		if _, err := a.CRLs(w.ctx); err != nil {
+		if _, err := wired(a).CRLs(w.ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -84,14 +84,14 @@ func TestManyServeOneList(t *testing.T) {
 	w := newWorld(t)
 	many := w.many(config(store.Services))
 	for n := range 5 {
-		if err := many[n].RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(int64(7 + n))}); err != nil {
+		if err := wired(many[n]).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(int64(7 + n))}); err != nil {
 			t.Fatal(err)
 		}
 		before := w.made()
-		lists := make([]List, len(many))
+		lists := make([]wireLists, len(many))
 		together(many, func(i int, a *Authority) {
 			var err error
-			if lists[i], err = a.CRLs(w.ctx); err != nil {
+			if lists[i], err = wired(a).CRLs(w.ctx); err != nil {
 				t.Error(err)
 			}
 		})
@@ -114,17 +114,17 @@ func TestManyServeOneList(t *testing.T) {
 func TestManyRevokeAndApprove(t *testing.T) {
 	w := newWorld(t)
 	cfg := config(store.Services)
-	cfg.AutoApprove, cfg.LockAutoApprove, cfg.MaxPending = 3, true, 4
+	cfg.row.AutoApprove, cfg.LockAutoApprove, cfg.row.MaxPending = 3, true, 4
 	many := w.many(cfg)
 	var revoked, approved, pending, full counter
 	together(many, func(i int, a *Authority) {
-		switch err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); {
+		switch err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); {
 		case err == nil:
 			revoked.add()
 		case !errors.Is(err, ErrConflict):
 			t.Error(err)
 		}
-		id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("host", i)))
+		id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("host", i)))
 		if errors.Is(err, ErrTooManyPending) {
 			full.add()
 			return
@@ -132,7 +132,7 @@ func TestManyRevokeAndApprove(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if _, err := a.Certificate(w.ctx, id); err == nil {
+		if _, err := wired(a).Certificate(w.ctx, id); err == nil {
 			approved.add()
 		} else {
 			pending.add()
@@ -154,14 +154,14 @@ func (c *counter) add() { c.mu.Lock(); c.n++; c.mu.Unlock() }
 func TestManyLockTheCount(t *testing.T) {
 	w := newWorld(t)
 	unlocked := config(store.Services)
-	unlocked.AutoApprove = 50
+	unlocked.row.AutoApprove = 50
 	before := w.open(unlocked) // runs since before anybody locked
 	many := make([]*Authority, 10)
 	together(many, func(i int, _ *Authority) {
 		cfg := config(store.Services)
-		cfg.AutoApprove, cfg.LockAutoApprove = 2, true
+		cfg.row.AutoApprove, cfg.LockAutoApprove = 2, true
 		var err error
-		if many[i], err = Open(w.ctx, w.store, w.clock, cfg); err != nil {
+		if many[i], err = Open(w.ctx, w.store, w.clock, cfg.row, cfg.Config); err != nil {
 			t.Error(err)
 		}
 	})
@@ -170,11 +170,11 @@ func TestManyLockTheCount(t *testing.T) {
 	}
 	approved := 0
 	for i := range 5 {
-		id, err := before.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("host", i)))
+		id, err := wired(before).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("host", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := before.Certificate(w.ctx, id); err == nil {
+		if _, err := wired(before).Certificate(w.ctx, id); err == nil {
 			approved++
 		}
 	}
@@ -191,7 +191,7 @@ func TestRefresh(t *testing.T) {
 	if changed, err := b.Refresh(w.ctx); changed || err != nil {
 		t.Errorf("nothing has happened: %v, %v", changed, err)
 	}
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); err != nil {
 		t.Fatal(err)
 	}
 	if changed, err := b.Refresh(w.ctx); changed || err != nil || b.crls.serving.Load().count != 1 {
@@ -217,7 +217,7 @@ func TestRevocationLost(t *testing.T) {
 	a := w.open(config(store.Services))
 	revoke := func(serial int64) {
 		t.Helper()
-		if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
+		if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -245,7 +245,7 @@ func TestManySignWithTheLatestCA(t *testing.T) {
 			a := w.open(config(store.Services))
 			crt, key := w.enrol(a, "host")
 			old := a.cas.Load().list[0]
-			id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "another"))
+			id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "another"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,12 +254,12 @@ func TestManySignWithTheLatestCA(t *testing.T) {
 			}
 			var made *x509.Certificate
 			if name == "sign" {
-				if err := a.Sign(w.ctx, alice, id, nil); err != nil {
+				if err := wired(a).Sign(w.ctx, alice, id); err != nil {
 					t.Fatal(err)
 				}
 				made = w.fetch(a, id)
 			} else {
-				pem, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host")))
+				pem, err := wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host")))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -287,7 +287,7 @@ func TestClocksThatDiffer(t *testing.T) {
 			for range 40 {
 				before := w.made()
 				serial++
-				if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
+				if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
 					t.Fatal(err)
 				}
 				for range 5 {
@@ -380,10 +380,10 @@ func TestStoreAway(t *testing.T) {
 			if _, err := a.CRL(w.ctx, new(big.Int).SetBytes(leaf.AuthorityKeyId)); err != nil {
 				t.Error(err)
 			}
-			if _, err := a.Chain(w.ctx); err != nil {
+			if _, err := wired(a).Chain(w.ctx); err != nil {
 				t.Error(err)
 			}
-			if _, err := a.CACertificate(w.ctx); err != nil {
+			if _, err := wired(a).CACertificate(w.ctx); err != nil {
 				t.Error(err)
 			}
 			if name == "hangs" {
@@ -391,11 +391,11 @@ func TestStoreAway(t *testing.T) {
 			}
 			_, err := a.Authenticate(w.ctx, anonymous, leaf)
 			wantError(t, err, store.ErrUnavailable)
-			_, err = a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "late"))
+			_, err = wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "late"))
 			wantError(t, err, store.ErrUnavailable)
-			_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, leaf, key, csrNamed(t, newKey(t), "host")))
+			_, err = wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, leaf, key, csrNamed(t, newKey(t), "host")))
 			wantError(t, err, store.ErrUnavailable)
-			wantError(t, a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, leaf, key)), store.ErrUnavailable)
+			wantError(t, wired(a).RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, leaf, key)), store.ErrUnavailable)
 			wantError(t, a.Maintain(w.ctx), store.ErrUnavailable)
 			_, err = a.Refresh(w.ctx)
 			wantError(t, err, store.ErrUnavailable)
@@ -407,7 +407,7 @@ func TestStoreAway(t *testing.T) {
 		t.Error("at its end, another list")
 	}
 	w.clock.Advance(time.Minute)
-	_, err := a.CRLs(w.ctx)
+	_, err := wired(a).CRLs(w.ctx)
 	wantError(t, err, store.ErrUnavailable)
 	away.away(nil)
 	if got := w.lists(a); got == list {
@@ -426,12 +426,12 @@ func TestUncertainOutcome(t *testing.T) {
 	a := w.open(config(store.Services))
 	leaf, key := w.enrol(a, "host")
 	away.away(func(context.Context) error { return store.ErrUncertain })
-	wantError(t, a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, leaf, key)), store.ErrUncertain)
+	wantError(t, wired(a).RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, leaf, key)), store.ErrUncertain)
 	away.away(nil)
 	if got := w.refusals(); got != 0 {
 		t.Errorf("%d operations are recorded as refused", got)
 	}
-	if p := a.cfg.Decide(w.clock.Now(), a.cfg.Spans, a.cas.Load().times()); p.Create || p.Signer == rollover.None {
+	if p := a.cfg.Decide(w.clock.Now(), a.spans, a.cas.Load().times()); p.Create || p.Signer == rollover.None {
 		t.Errorf("plan %+v", p)
 	}
 }

@@ -2,13 +2,13 @@ package ca
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -18,67 +18,67 @@ import (
 // uses the same key and request for years.
 const replayWindow = time.Hour
 
-// Renew issues the successor of a certificate to whoever holds its key: same subject and
-// extensions, new public key, full validity. It returns the certificate, PEM.
-//
-// The same envelope again, within an hour, gets the same certificate: an answer that was lost
-// can be asked for again, and a repeated or intercepted envelope produces nothing new.
-func (a *Authority) Renew(ctx context.Context, actor audit.Actor, e *envelope.Envelope) (crtPEM []byte, err error) {
-	defer a.observe(audit.Renew, &err)
-	now := a.clock.Now()
-	renewal, err := envelope.DecodeRenewal(e.Payload())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	old, err := pki.ParseCertificatePEM([]byte(renewal.CertificatePEM))
-	if err != nil {
-		return nil, fmt.Errorf("%w: crt_pem: %w", ErrInvalid, err)
-	}
-	holder, err := a.holder(ctx, now, actor, old, e)
-	if err != nil {
-		return nil, err
-	}
-	crtPEM, err = a.renew(ctx, now, holder, old, []byte(renewal.RequestPEM))
-	if err != nil {
-		return nil, a.refused(ctx, now, holder, audit.Renew, audit.SerialObject(old.SerialNumber), err)
-	}
-	return crtPEM, nil
-}
+// errNoHolder refuses a Holder that this authority has not returned.
+var errNoHolder = fmt.Errorf("%w: not a holder of a certificate of this authority", ErrUnauthorized)
 
-// holder turns actor into the holder of crt, if crt was issued here and is valid, and e is
-// signed with its key. That it is not revoked is for the transaction that follows to see. A
-// certificate that does not verify is bad input, as it is to the reference: unlike a user at the TLS
-// handshake, nobody has claimed to be anybody yet.
-func (a *Authority) holder(ctx context.Context, now time.Time, actor audit.Actor, crt *x509.Certificate, e *envelope.Envelope) (audit.Actor, error) {
-	if e.Null() {
-		return actor, fmt.Errorf("%w: the envelope is not signed", ErrUnauthorized)
-	}
+// Holder returns actor as the holder of crt, if crt was issued here and is valid, and verify finds
+// the holder's proof to be made with its key. Only then is verify called: before, the key could be
+// anything, and arithmetic with it take any time. That crt is not revoked is for the operation that
+// follows to see.
+//
+// A certificate that does not verify is ErrInvalid: unlike a user at the TLS handshake, nobody has
+// claimed to be anybody yet. A proof that does not is ErrUnauthorized.
+func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (Holder, error) {
+	now := a.clock.Now()
 	st, err := a.current(ctx, now)
 	if err != nil {
-		return actor, err
+		return Holder{}, err
 	}
-	// First that we have issued it: only then is its key one that we have found fit for arithmetic.
 	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
-		return actor, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return Holder{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if err := e.Verify(crt.PublicKey); err != nil {
-		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	if err := verify(crt.PublicKey); err != nil {
+		return Holder{}, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	keyID, err := pki.KeyID(crt.PublicKey)
 	if err != nil {
-		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		return Holder{}, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	actor.Kind, actor.Serial, actor.KeyID = audit.Holder, crt.SerialNumber, keyID
-	return actor, nil
+	return Holder{authority: a, actor: actor, crt: crt}, nil
 }
 
-func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor, old *x509.Certificate, csrPEM []byte) ([]byte, error) {
-	req, err := pki.ParseRequest(csrPEM)
-	if err != nil {
-		return nil, fmt.Errorf("%w: renew_csr_pem: %w", ErrInvalid, err)
+// Refused records that a front-end refuses an operation to a holder, and returns why. What is
+// refused to nobody, the zero Holder, is counted, but not recorded: strangers could fill the disk.
+func (a *Authority) Refused(ctx context.Context, h Holder, action audit.Action, why error) (err error) {
+	defer a.observe(action, &err)
+	if h.authority != a {
+		return why
 	}
-	var der []byte
-	err = a.retryStale(ctx, func() error {
+	return a.refused(ctx, a.clock.Now(), h.actor, action, audit.SerialObject(h.crt.SerialNumber), why)
+}
+
+// Renew issues the successor of the holder's certificate: same subject and extensions, the public
+// key of req, full validity.
+//
+// The same request again, within an hour, gets the same certificate: an answer that was lost
+// can be asked for again, and a repeated or intercepted message produces nothing new.
+func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (_ Issued, err error) {
+	defer a.observe(audit.Renew, &err)
+	if h.authority != a {
+		return Issued{}, errNoHolder
+	}
+	now := a.clock.Now()
+	issued, err := a.renew(ctx, now, h.actor, h.crt, req)
+	if err != nil {
+		return Issued{}, a.refused(ctx, now, h.actor, audit.Renew, audit.SerialObject(h.crt.SerialNumber), err)
+	}
+	return issued, nil
+}
+
+func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor, old *x509.Certificate, req *pki.Request) (Issued, error) {
+	var done store.Certificate
+	err := a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
 			return err
@@ -92,12 +92,12 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 			return err
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
-			der = crt.DER
+			done = crt
 			if err := store.Ahead(ctx, tx, func(r store.Reader) {
 				_ = a.notRevoked(ctx, r, old, ErrInvalid)
 				_, _ = a.replayed(ctx, r, now, old, req)
 				_ = a.checkRenewalKey(ctx, r, old, req)
-				_, _ = r.Counter(ctx, a.cfg.Name, store.CounterCA)
+				_, _ = r.Counter(ctx, a.name, store.CounterCA)
 			}); err != nil {
 				return err
 			}
@@ -106,7 +106,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 			}
 			earlier, err := a.replayed(ctx, tx, now, old, req)
 			if err == nil {
-				der = earlier.DER
+				done = earlier
 				return nil
 			}
 			if !errors.Is(err, ErrNotFound) {
@@ -119,9 +119,9 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		})
 	})
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	return pki.EncodeCertificatePEM(der), nil
+	return a.issued(done)
 }
 
 // checkRenewalKey is checkKey, but lets a user keep the key of the certificate that is renewed.
@@ -139,7 +139,7 @@ func (a *Authority) replayed(ctx context.Context, r store.Reader, now time.Time,
 	if err != nil {
 		return crt, err
 	}
-	if crt.Renews == nil || crt.Renews.Cmp(old.SerialNumber) != 0 || now.Sub(crt.IssuedAt) > min(replayWindow, a.cfg.Spans.Leaf/4) {
+	if crt.Renews == nil || crt.Renews.Cmp(old.SerialNumber) != 0 || now.Sub(crt.IssuedAt) > min(replayWindow, a.spans.Leaf/4) {
 		return crt, ErrNotFound
 	}
 	return crt, nil
@@ -147,7 +147,7 @@ func (a *Authority) replayed(ctx context.Context, r store.Reader, now time.Time,
 
 // notRevoked fails with an error of the given kind if crt is revoked.
 func (a *Authority) notRevoked(ctx context.Context, r store.Reader, crt *x509.Certificate, kind error) error {
-	switch _, err := r.Revocation(ctx, a.cfg.Name, crt.SerialNumber); {
+	switch _, err := r.Revocation(ctx, a.name, crt.SerialNumber); {
 	case err == nil:
 		return fmt.Errorf("%w: certificate %s is revoked", kind, crt.SerialNumber)
 	case !errors.Is(err, store.ErrNotFound):

@@ -16,16 +16,16 @@ func TestRenewalIsRepeatable(t *testing.T) {
 		a := w.open(config(name))
 		crt, key := w.enrol(a, "host")
 		e := renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "host"))
-		first, err := a.Renew(w.ctx, anonymous, e)
+		first, err := wired(a).Renew(w.ctx, anonymous, e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := a.Renew(w.ctx, anonymous, e)
+		again, err := wired(a).Renew(w.ctx, anonymous, e)
 		if err != nil || string(first) != string(again) {
 			t.Errorf("%s: the same envelope again: another certificate, error %v", name, err)
 		}
 		w.clock.Advance(2 * time.Hour)
-		again, err = a.Renew(w.ctx, anonymous, e)
+		again, err = wired(a).Renew(w.ctx, anonymous, e)
 		if name == store.Users {
 			wantError(t, err, ErrConflict)
 		} else if err != nil || string(first) == string(again) {
@@ -69,7 +69,7 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := a.Renew(w.ctx, anonymous, tt.e)
+			_, err := wired(a).Renew(w.ctx, anonymous, tt.e)
 			wantError(t, err, tt.want)
 		})
 	}
@@ -78,16 +78,16 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, st.signer.crt, st.signer.key, csr))
+		_, err = wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, st.signer.crt, st.signer.key, csr))
 		wantError(t, err, ErrInvalid)
 	})
 	t.Run("expired a second ago", func(t *testing.T) {
 		w.clock.Set(crt.NotAfter)
-		if _, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr)); err != nil {
+		if _, err := wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr)); err != nil {
 			t.Errorf("in the last second of its life: %v", err)
 		}
 		w.clock.Set(crt.NotAfter.Add(time.Second))
-		_, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr))
+		_, err := wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csr))
 		wantError(t, err, ErrInvalid)
 	})
 }
@@ -101,7 +101,7 @@ func TestSameEnvelopeInParallel(t *testing.T) {
 	out := make(chan string, n)
 	for range n {
 		go func() {
-			data, err := a.Renew(w.ctx, anonymous, e)
+			data, err := wired(a).Renew(w.ctx, anonymous, e)
 			if err != nil {
 				t.Error(err)
 			}

@@ -21,14 +21,14 @@ const superseded = 4
 // Replace moves a certificate to the key of req: it issues one with the subject and extensions of
 // old, and revokes every certificate on record that has old's key. It does not matter whether old
 // has expired, as whoever calls it has seen the key; if it is revoked, Replace refuses. The result
-// is the new certificate, PEM.
+// is the new certificate.
 //
 // Its changes are made in one transaction, or in that of the caller (store.Within).
-func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Certificate, req *pki.Request) (crtPEM []byte, err error) {
+func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Certificate, req *pki.Request) (_ Issued, err error) {
 	defer a.observe(audit.Renew, &err)
 	now := a.clock.Now()
 	if pki.SameKey(old.PublicKey, req.CSR.PublicKey) {
-		return nil, ErrKeyKept
+		return Issued{}, ErrKeyKept
 	}
 	var crt store.Certificate
 	err = a.retryStale(ctx, func() error {
@@ -58,9 +58,9 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 		})
 	})
 	if err != nil {
-		return nil, a.refused(ctx, now, actor, audit.Renew, audit.SerialObject(old.SerialNumber), err)
+		return Issued{}, a.refused(ctx, now, actor, audit.Renew, audit.SerialObject(old.SerialNumber), err)
 	}
-	return pki.EncodeCertificatePEM(crt.DER), nil
+	return a.issued(crt)
 }
 
 // keyPage is how many certificates are read at a time.
@@ -74,7 +74,7 @@ func (a *Authority) revokeKey(ctx context.Context, tx store.Tx, now time.Time, a
 	}
 	rows := []store.Certificate{{Serial: crt.SerialNumber, Subject: pki.SubjectString(crt.RawSubject), NotAfter: crt.NotAfter}}
 	for after := int64(0); ; {
-		page, err := tx.Certificates(ctx, a.cfg.Name, after, keyPage)
+		page, err := tx.Certificates(ctx, a.name, after, keyPage)
 		if err != nil {
 			return err
 		}
@@ -89,14 +89,14 @@ func (a *Authority) revokeKey(ctx context.Context, tx store.Tx, now time.Time, a
 		}
 	}
 	for _, row := range rows {
-		switch _, err := tx.Revocation(ctx, a.cfg.Name, row.Serial); {
+		switch _, err := tx.Revocation(ctx, a.name, row.Serial); {
 		case err == nil:
 			continue
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		}
 		err := a.addRevocation(ctx, tx, now, actor, row.Subject, store.Revocation{
-			Authority: a.cfg.Name,
+			Authority: a.name,
 			Serial:    row.Serial,
 			KeyID:     keyID,
 			RevokedAt: now.Add(-a.crlBackdate()),

@@ -26,7 +26,7 @@ func TestReplace(t *testing.T) {
 	operator := audit.Actor{Kind: audit.Operator}
 	old, key := w.enrol(users, "bob")
 	// Renewed with the same key: two certificates that have it.
-	data, err := users.Renew(w.ctx, anonymous, renewalEnvelope(t, old, key, csrNamed(t, key, "bob")))
+	data, err := wired(users).Renew(w.ctx, anonymous, renewalEnvelope(t, old, key, csrNamed(t, key, "bob")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestReplace(t *testing.T) {
 	number := w.crl(users).Number.Int64()
 
 	next := newKey(t)
-	data, err = users.Replace(w.ctx, operator, old, request(t, csrNamed(t, next, "somebody")))
+	data, err = encode(users.Replace(w.ctx, operator, old, request(t, csrNamed(t, next, "somebody"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestReplaceRefuses(t *testing.T) {
 	old, key := w.enrol(users, "bob")
 	_, taken := w.enrol(users, "carol")
 	revoked, revokedKey := w.enrol(users, "dave")
-	if err := users.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, revoked, revokedKey)); err != nil {
+	if err := wired(users).RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, revoked, revokedKey)); err != nil {
 		t.Fatal(err)
 	}
 	entries := len(w.audit(audit.Filter{}))
@@ -118,11 +118,11 @@ func TestReplaceWithin(t *testing.T) {
 	for _, fails := range []error{failure, nil} {
 		var data []byte
 		err := w.store.Update(w.ctx, func(tx store.Tx) error {
-			users, err := Open(w.ctx, store.Within(tx), w.clock, config(store.Users))
+			users, err := Open(w.ctx, store.Within(tx), w.clock, config(store.Users).row, config(store.Users).Config)
 			if err != nil {
 				return err
 			}
-			if data, err = users.Replace(w.ctx, audit.Actor{Kind: audit.Operator}, old, request(t, csrNamed(t, newKey(t), "bob"))); err != nil {
+			if data, err = encode(users.Replace(w.ctx, audit.Actor{Kind: audit.Operator}, old, request(t, csrNamed(t, newKey(t), "bob")))); err != nil {
 				return err
 			}
 			return fails

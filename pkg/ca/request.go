@@ -13,16 +13,13 @@ import (
 	"cauase/pkg/store"
 )
 
-// Submit takes a certificate signing request (PEM) and returns its id. The same request again
-// is answered with the id it already has, and changes nothing. The first AutoApprove requests
-// ever are signed at once; others wait for a user.
-func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (id int64, err error) {
+// Submit takes a certificate signing request, and says what became of it. The same request again is
+// answered with the id it already has, and changes nothing. The first AutoApprove requests ever are signed
+// at once; others wait for a user. The profile is the one to sign with; empty: the authority's default.
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (_ Submission, err error) {
 	defer a.observe(audit.Submit, &err)
-	req, err := pki.ParseRequest(csrPEM)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
 	now := a.clock.Now()
+	var id int64
 	approved := false
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
@@ -37,10 +34,20 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte
 			return err
 		})
 	})
-	if err == nil && approved {
+	if err != nil {
+		return Submission{}, err
+	}
+	if approved {
 		a.observe(audit.Sign, &err)
 	}
-	return id, err
+	out := Submission{ID: id}
+	switch issued, err := a.Certificate(ctx, id); {
+	case err == nil:
+		out.Issued = &issued
+	case !errors.Is(err, ErrNotFound):
+		return Submission{}, err
+	}
+	return out, nil
 }
 
 func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, req *pki.Request) (id int64, approved bool, err error) {
@@ -55,7 +62,7 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 		return 0, false, err
 	}
 	object := audit.RequestObject(id)
-	received, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterReceivedCSR, 1)
+	received, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1)
 	if err != nil {
 		return 0, false, err
 	}
@@ -73,15 +80,15 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 		}
 		return id, true, a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, crt)
 	}
-	pending, err := tx.CountRequests(ctx, a.cfg.Name)
+	pending, err := tx.CountRequests(ctx, a.name)
 	if err != nil {
 		return 0, false, err
 	}
-	if pending >= a.cfg.MaxPending {
+	if pending >= a.row.MaxPending {
 		return 0, false, fmt.Errorf("%w: %d", ErrTooManyPending, pending)
 	}
 	return id, false, tx.AddRequest(ctx, store.Request{
-		Authority:  a.cfg.Name,
+		Authority:  a.name,
 		ID:         id,
 		ReceivedAt: now,
 		Submitter:  actor.String(),
@@ -96,7 +103,7 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 // knownRequest finds the id of a request that was made before: one that is pending, or one
 // whose certificate can still be used.
 func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (int64, error) {
-	pending, err := r.RequestByDigest(ctx, a.cfg.Name, req.Digest[:])
+	pending, err := r.RequestByDigest(ctx, a.name, req.Digest[:])
 	if !errors.Is(err, store.ErrNotFound) {
 		return pending.ID, err
 	}
@@ -106,7 +113,7 @@ func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.T
 
 // usableByCSR finds the newest certificate issued for req, if it has neither expired nor been revoked.
 func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (store.Certificate, error) {
-	crt, err := r.CertificateByCSR(ctx, a.cfg.Name, req.Digest[:])
+	crt, err := r.CertificateByCSR(ctx, a.name, req.Digest[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Certificate{}, ErrNotFound
 	} else if err != nil {
@@ -115,7 +122,7 @@ func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Ti
 	if now.After(crt.NotAfter) {
 		return store.Certificate{}, ErrNotFound
 	}
-	switch _, err := r.Revocation(ctx, a.cfg.Name, crt.Serial); {
+	switch _, err := r.Revocation(ctx, a.name, crt.Serial); {
 	case err == nil:
 		return store.Certificate{}, ErrNotFound
 	case !errors.Is(err, store.ErrNotFound):
@@ -143,10 +150,10 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 			return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
 		}
 	}
-	if a.cfg.Name != store.Users {
+	if a.row.Role != store.RoleUsers {
 		return nil
 	}
-	switch is, err := r.KeyInUse(ctx, a.cfg.Name, req.KeyID); {
+	switch is, err := r.KeyInUse(ctx, a.name, req.KeyID); {
 	case err != nil:
 		return err
 	case is:
@@ -168,26 +175,30 @@ func (s state) acceptable(req *pki.Request) error {
 // Pending returns the requests that wait for a user, oldest first.
 func (a *Authority) Pending(ctx context.Context) (requests []store.Request, err error) {
 	err = a.store.View(ctx, func(r store.Reader) error {
-		requests, err = r.Requests(ctx, a.cfg.Name, 0)
+		requests, err = r.Requests(ctx, a.name, 0)
 		return err
 	})
 	return requests, err
 }
 
-// Request returns a request, PEM, byte for byte as it was submitted, whether it is pending or
-// signed. ErrNotFound: rejected or never made.
-func (a *Authority) Request(ctx context.Context, id int64) (csr []byte, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		pending, err := r.Request(ctx, a.cfg.Name, id)
+// Request returns a request as it was submitted, whether it is pending or signed. ErrNotFound:
+// rejected or never made.
+func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
+	var text []byte
+	err := a.store.View(ctx, func(r store.Reader) error {
+		pending, err := r.Request(ctx, a.name, id)
 		if !errors.Is(err, store.ErrNotFound) {
-			csr = pending.PEM
+			text = pending.PEM
 			return err
 		}
-		crt, err := r.Certificate(ctx, a.cfg.Name, id)
-		csr = crt.CSR
+		crt, err := r.Certificate(ctx, a.name, id)
+		text = crt.CSR
 		return err
 	})
-	return csr, absent(err, "request", id)
+	if err != nil {
+		return Submitted{}, absent(err, "request", id)
+	}
+	return Submitted{ID: id, Text: text}, nil
 }
 
 // Reject removes a pending request.
@@ -196,11 +207,11 @@ func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) (er
 	now := a.clock.Now()
 	object := audit.RequestObject(id)
 	err = a.store.Update(ctx, func(tx store.Tx) error {
-		req, err := tx.Request(ctx, a.cfg.Name, id)
+		req, err := tx.Request(ctx, a.name, id)
 		if err != nil {
 			return absent(err, "pending request", id)
 		}
-		if err := tx.DeleteRequest(ctx, a.cfg.Name, id); err != nil {
+		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return err
 		}
 		return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Reject, object), req.Subject, req.SANs))

@@ -19,31 +19,31 @@ func TestLifeOfACertificate(t *testing.T) {
 	key := newKey(t)
 	csr := csrNamed(t, key, "db1")
 
-	id, err := a.Submit(w.ctx, anonymous, csr)
+	id, err := wired(a).Submit(w.ctx, anonymous, csr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := a.Submit(w.ctx, anonymous, csr); err != nil || again != id {
+	if again, err := wired(a).Submit(w.ctx, anonymous, csr); err != nil || again != id {
 		t.Errorf("the same request again: id %d, error %v; want id %d", again, err, id)
 	}
-	if got, err := a.Request(w.ctx, id); err != nil || string(got) != string(csr) {
-		t.Errorf("request comes back changed: %q, %v", got, err)
+	if got, err := a.Request(w.ctx, id); err != nil || string(got.Text) != string(csr) {
+		t.Errorf("request comes back changed: %q, %v", got.Text, err)
 	}
-	_, err = a.Certificate(w.ctx, id)
+	_, err = wired(a).Certificate(w.ctx, id)
 	wantError(t, err, ErrNotFound)
 	if pending, err := a.Pending(w.ctx); err != nil || len(pending) != 1 || pending[0].ID != id || pending[0].Subject != "CN=db1" {
 		t.Errorf("pending: %+v, %v", pending, err)
 	}
 
-	if err := a.Sign(w.ctx, alice, id, nil); err != nil {
+	if err := wired(a).Sign(w.ctx, alice, id); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, a.Sign(w.ctx, alice, id, nil), ErrNotFound)
+	wantError(t, wired(a).Sign(w.ctx, alice, id), ErrNotFound)
 	wantError(t, a.Reject(w.ctx, alice, id), ErrNotFound)
-	if got, err := a.Request(w.ctx, id); err != nil || string(got) != string(csr) {
-		t.Errorf("request is gone once signed: %q, %v", got, err)
+	if got, err := a.Request(w.ctx, id); err != nil || string(got.Text) != string(csr) {
+		t.Errorf("request is gone once signed: %q, %v", got.Text, err)
 	}
-	if again, err := a.Submit(w.ctx, anonymous, csr); err != nil || again != id {
+	if again, err := wired(a).Submit(w.ctx, anonymous, csr); err != nil || again != id {
 		t.Errorf("a signed request again: id %d, error %v; want id %d", again, err, id)
 	}
 	first := w.fetch(a, id)
@@ -67,7 +67,7 @@ func TestLifeOfACertificate(t *testing.T) {
 
 	w.clock.Advance(62 * day)
 	nextKey := newKey(t)
-	data, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, first, key, csrNamed(t, nextKey, "ignored")))
+	data, err := wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, first, key, csrNamed(t, nextKey, "ignored")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,11 +79,11 @@ func TestLifeOfACertificate(t *testing.T) {
 		t.Error("renewed with the old key or serial")
 	}
 
-	if err := a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)); err != nil {
+	if err := wired(a).RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, a.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)), ErrConflict)
-	_, err = a.Renew(w.ctx, anonymous, renewalEnvelope(t, second, nextKey, csrNamed(t, newKey(t), "x")))
+	wantError(t, wired(a).RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, second, nextKey)), ErrConflict)
+	_, err = wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, second, nextKey, csrNamed(t, newKey(t), "x")))
 	wantError(t, err, ErrInvalid)
 	crl := w.crl(a)
 	if len(crl.RevokedCertificateEntries) != 1 || crl.RevokedCertificateEntries[0].SerialNumber.Cmp(second.SerialNumber) != 0 {
@@ -106,14 +106,14 @@ func TestLifeOfACertificate(t *testing.T) {
 func TestAutoApprovalEndsAndStaysLocked(t *testing.T) {
 	w := newWorld(t)
 	cfg := config(store.Users)
-	cfg.AutoApprove, cfg.LockAutoApprove = 2, true
+	cfg.row.AutoApprove, cfg.LockAutoApprove = 2, true
 	a := w.open(cfg)
 	for i := range 3 {
-		id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("user", i)))
+		id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), fmt.Sprint("user", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = a.Certificate(w.ctx, id)
+		_, err = wired(a).Certificate(w.ctx, id)
 		if auto := err == nil; auto != (i < 2) {
 			t.Errorf("request %d: certificate %v", i, err)
 		}
@@ -128,13 +128,13 @@ func TestAutoApprovalEndsAndStaysLocked(t *testing.T) {
 		}
 	}
 	w.restart()
-	cfg.AutoApprove = 100
+	cfg.row.AutoApprove = 100
 	a = w.open(cfg)
-	id, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "late"))
+	id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "late"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.Certificate(w.ctx, id)
+	_, err = wired(a).Certificate(w.ctx, id)
 	wantError(t, err, ErrNotFound)
 }
 
@@ -145,16 +145,16 @@ func TestPendingLimit(t *testing.T) {
 	var last []byte
 	for i := range 5 {
 		last = csrNamed(t, newKey(t), fmt.Sprint("host", i))
-		if _, err := a.Submit(w.ctx, anonymous, last); err != nil {
+		if _, err := wired(a).Submit(w.ctx, anonymous, last); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "one-too-many"))
+	_, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "one-too-many"))
 	wantError(t, err, ErrTooManyPending)
-	if _, err := a.Submit(w.ctx, anonymous, last); err != nil {
+	if _, err := wired(a).Submit(w.ctx, anonymous, last); err != nil {
 		t.Errorf("a request that is pending, again: %v", err)
 	}
-	if _, err := a.Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "x"))); err != nil {
+	if _, err := wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, crt, key, csrNamed(t, newKey(t), "x"))); err != nil {
 		t.Errorf("renewal at the limit: %v", err)
 	}
 	pending, err := a.Pending(w.ctx)
@@ -166,7 +166,7 @@ func TestPendingLimit(t *testing.T) {
 	}
 	_, err = a.Request(w.ctx, pending[0].ID)
 	wantError(t, err, ErrNotFound)
-	if _, err := a.Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "now-there-is-room")); err != nil {
+	if _, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "now-there-is-room")); err != nil {
 		t.Error(err)
 	}
 }
@@ -179,27 +179,27 @@ func TestKeysThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = services.Submit(w.ctx, anonymous, csrNamed(t, st.signer.key, "impostor"))
+	_, err = wired(services).Submit(w.ctx, anonymous, csrNamed(t, st.signer.key, "impostor"))
 	wantError(t, err, ErrInvalid)
 
 	crt, key := w.enrol(services, "stolen")
 	rev := envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: store.KeyCompromise}
-	if err := services.RevokeByUser(w.ctx, alice, rev); err != nil {
+	if err := wired(services).RevokeByUser(w.ctx, alice, rev); err != nil {
 		t.Fatal(err)
 	}
-	_, err = services.Submit(w.ctx, anonymous, csrNamed(t, key, "same-key"))
+	_, err = wired(services).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key"))
 	wantError(t, err, ErrInvalid)
-	_, err = users.Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-as-user"))
+	_, err = wired(users).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-as-user"))
 	wantError(t, err, ErrInvalid)
 
 	_, key = w.enrol(users, "bob")
-	_, err = users.Submit(w.ctx, anonymous, csrNamed(t, key, "bob-again"))
+	_, err = wired(users).Submit(w.ctx, anonymous, csrNamed(t, key, "bob-again"))
 	wantError(t, err, ErrConflict)
-	if _, err := services.Submit(w.ctx, anonymous, csrNamed(t, key, "bobs-host")); err != nil {
+	if _, err := wired(services).Submit(w.ctx, anonymous, csrNamed(t, key, "bobs-host")); err != nil {
 		t.Errorf("a user's key for a service: %v", err)
 	}
 	ca := st.signer.crt
-	_, err = users.Submit(w.ctx, anonymous, csrFor(t, newKey(t), x509.CertificateRequest{RawSubject: ca.RawSubject}))
+	_, err = wired(users).Submit(w.ctx, anonymous, csrFor(t, newKey(t), x509.CertificateRequest{RawSubject: ca.RawSubject}))
 	wantError(t, err, ErrInvalid)
 }
 
@@ -207,7 +207,7 @@ func TestSignWithTemplate(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(config(store.Services))
 	key := newKey(t)
-	id, err := a.Submit(w.ctx, anonymous, csrNamed(t, key, "asked"))
+	id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, key, "asked"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestSignWithTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Sign(w.ctx, alice, id, template); err != nil {
+	if _, err := a.Approve(w.ctx, alice, id, Approval{Template: template}); err != nil {
 		t.Fatal(err)
 	}
 	crt := w.fetch(a, id)
@@ -247,7 +247,7 @@ func TestLeafNeverOutlivesItsIssuer(t *testing.T) {
 func TestFirstRequestsInParallel(t *testing.T) {
 	w := newWorld(t)
 	cfg := config(store.Users)
-	cfg.AutoApprove, cfg.MaxPending = 3, 100
+	cfg.row.AutoApprove, cfg.row.MaxPending = 3, 100
 	a := w.open(cfg)
 	const n = 16
 	csrs := make([][]byte, n)
@@ -258,7 +258,7 @@ func TestFirstRequestsInParallel(t *testing.T) {
 	errs := make(chan error, n)
 	for _, csr := range csrs {
 		go func() {
-			id, err := a.Submit(w.ctx, anonymous, csr)
+			id, err := wired(a).Submit(w.ctx, anonymous, csr)
 			ids <- id
 			errs <- err
 		}()
@@ -268,7 +268,7 @@ func TestFirstRequestsInParallel(t *testing.T) {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
-		if _, err := a.Certificate(w.ctx, <-ids); err == nil {
+		if _, err := wired(a).Certificate(w.ctx, <-ids); err == nil {
 			approved++
 		}
 	}

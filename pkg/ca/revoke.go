@@ -9,51 +9,39 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
-// RevokeByHolder revokes a certificate on behalf of whoever holds its key.
-func (a *Authority) RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope.Envelope) (err error) {
+// RevokeOwn revokes the holder's certificate.
+func (a *Authority) RevokeOwn(ctx context.Context, h Holder, reason int) (err error) {
+	defer a.observe(audit.Revoke, &err)
+	if h.authority != a {
+		return errNoHolder
+	}
+	now := a.clock.Now()
+	if err := a.revoke(ctx, now, h.actor, h.crt, reason); err != nil {
+		return a.refused(ctx, now, h.actor, audit.Revoke, audit.SerialObject(h.crt.SerialNumber), err)
+	}
+	return nil
+}
+
+// RevokeCertificate revokes a certificate on behalf of an authenticated user.
+func (a *Authority) RevokeCertificate(ctx context.Context, actor audit.Actor, crt *x509.Certificate, reason int) (err error) {
 	defer a.observe(audit.Revoke, &err)
 	now := a.clock.Now()
-	rev, err := envelope.DecodeRevocation(e.Payload())
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if rev.Serial != nil {
-		return fmt.Errorf("%w: revoking by serial takes an authenticated user", ErrUnauthorized)
-	}
-	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
-	if err != nil {
-		return fmt.Errorf("%w: revoke_crt_pem: %w", ErrInvalid, err)
-	}
-	if actor, err = a.holder(ctx, now, actor, crt, e); err != nil {
-		return err
-	}
-	if err := a.revoke(ctx, now, actor, crt, rev.Reason); err != nil {
+	if err := a.revokeIssued(ctx, now, actor, crt, reason); err != nil {
 		return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(crt.SerialNumber), err)
 	}
 	return nil
 }
 
-// RevokeByUser revokes a certificate, or a serial, on behalf of an authenticated user.
-func (a *Authority) RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) (err error) {
+// RevokeSerial revokes the certificate with a serial, on behalf of an authenticated user.
+func (a *Authority) RevokeSerial(ctx context.Context, actor audit.Actor, serial *big.Int, reason int) (err error) {
 	defer a.observe(audit.Revoke, &err)
 	now := a.clock.Now()
-	if rev.Serial != nil {
-		if err := a.revokeSerial(ctx, now, actor, rev.Serial, rev.Reason); err != nil {
-			return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(rev.Serial), err)
-		}
-		return nil
-	}
-	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
-	if err != nil {
-		return fmt.Errorf("%w: revoke_crt_pem: %w", ErrInvalid, err)
-	}
-	if err := a.revokeIssued(ctx, now, actor, crt, rev.Reason); err != nil {
-		return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(crt.SerialNumber), err)
+	if err := a.revokeSerial(ctx, now, actor, serial, reason); err != nil {
+		return a.refused(ctx, now, actor, audit.Revoke, audit.SerialObject(serial), err)
 	}
 	return nil
 }
@@ -77,7 +65,7 @@ func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor
 	}
 	return a.store.Update(ctx, func(tx store.Tx) error {
 		return a.addRevocation(ctx, tx, now, actor, pki.SubjectString(crt.RawSubject), store.Revocation{
-			Authority: a.cfg.Name,
+			Authority: a.name,
 			Serial:    crt.SerialNumber,
 			KeyID:     keyID,
 			RevokedAt: now.Add(-a.crlBackdate()),
@@ -100,7 +88,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 		}
 	}
 	rev := store.Revocation{
-		Authority: a.cfg.Name,
+		Authority: a.name,
 		Serial:    serial,
 		RevokedAt: now.Add(-a.crlBackdate()),
 		KeepUntil: a.keepUntil(st.list[len(st.list)-1].times.NotAfter),
@@ -108,7 +96,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 	}
 	return a.store.Update(ctx, func(tx store.Tx) error {
 		subject := "not on record"
-		switch crt, err := tx.CertificateBySerial(ctx, a.cfg.Name, serial); {
+		switch crt, err := tx.CertificateBySerial(ctx, a.name, serial); {
 		case err == nil:
 			rev.KeyID, rev.KeepUntil, subject = crt.KeyID, a.keepUntil(crt.NotAfter), crt.Subject
 			if now.After(crt.NotAfter) {
@@ -134,7 +122,7 @@ func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Tim
 	case err != nil:
 		return err
 	}
-	if _, err := tx.AddCounter(ctx, a.cfg.Name, store.CounterCRLNumber, 1); err != nil {
+	if _, err := tx.AddCounter(ctx, a.name, store.CounterCRLNumber, 1); err != nil {
 		return err
 	}
 	e := a.entry(now, actor, audit.Revoke, audit.SerialObject(rev.Serial))

@@ -19,13 +19,13 @@ func TestRevokeBySerial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}), ErrConflict)
-	wantError(t, a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: cas[0].SerialNumber}), ErrInvalid)
+	wantError(t, wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}), ErrConflict)
+	wantError(t, wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: cas[0].SerialNumber}), ErrInvalid)
 	unknown := big.NewInt(123456789)
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: unknown, Reason: 4}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: unknown, Reason: 4}); err != nil {
 		t.Fatal(err)
 	}
 	var kept []time.Time
@@ -69,7 +69,7 @@ func TestAuthenticate(t *testing.T) {
 	_, err = users.Authenticate(w.ctx, anonymous, cas[0])
 	wantError(t, err, ErrUnauthorized)
 
-	if err := users.RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, user, userKey)); err != nil {
+	if err := wired(users).RevokeByHolder(w.ctx, anonymous, revocationEnvelope(t, user, userKey)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = users.Authenticate(w.ctx, anonymous, user)
@@ -118,7 +118,7 @@ func TestCRLNumbers(t *testing.T) {
 	grown("after half of its life")
 	crt, _ := w.enrol(a, "host")
 	same("after issuing")
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	grown("after a revocation")
@@ -135,7 +135,7 @@ func TestRevocationIsForgotten(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(config(store.Services))
 	crt, _ := w.enrol(a, "host")
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Set(crt.NotAfter.Add(a.CRLLife() - time.Hour))
@@ -173,10 +173,10 @@ func TestRevocationIsForgotten(t *testing.T) {
 func TestRevocationIsForgottenAfterSpansGrew(t *testing.T) {
 	w := newWorld(t)
 	short := config(store.Services)
-	short.Spans.Leaf = day
+	short.row.Span = day
 	a := w.open(short)
 	crt, _ := w.enrol(a, "host")
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(day / 2)
@@ -184,7 +184,7 @@ func TestRevocationIsForgottenAfterSpansGrew(t *testing.T) {
 	a = w.open(config(store.Services))
 	entries := func() int {
 		t.Helper()
-		list, err := a.CRLs(w.ctx)
+		list, err := wired(a).CRLs(w.ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/big"
 	"sync/atomic"
 	"testing"
@@ -47,7 +46,7 @@ func equal(a, b []rollover.Phase) bool {
 // links returns the chain, each link verified with the key of its old CA.
 func (w *world) links(a *Authority) []envelope.Link {
 	w.t.Helper()
-	data, err := a.Chain(w.ctx)
+	data, err := wired(a).Chain(w.ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -110,7 +109,7 @@ func TestMaintainRollsOver(t *testing.T) {
 				t.Errorf("after %v: a CA called %v", s.at, crt.Subject)
 			}
 		}
-		list, err := a.CRLs(w.ctx)
+		list, err := wired(a).CRLs(w.ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,9 +191,9 @@ func TestChainRetention(t *testing.T) {
 func TestKeyTypeOfSuccessors(t *testing.T) {
 	w := newWorld(t)
 	cfg := config(store.Services)
-	cfg.KeyType = pki.KeyRSA2048
+	cfg.row.KeyType = string(pki.KeyRSA2048)
 	w.open(cfg)
-	cfg.KeyType = pki.KeyECDSAP256
+	cfg.row.KeyType = string(pki.KeyECDSAP256)
 	newest := func() string {
 		a := w.open(cfg)
 		cas, err := a.CACertificates(w.ctx)
@@ -254,7 +253,7 @@ func TestRolloverThatCannotBeStored(t *testing.T) {
 	if cas, err := a.CACertificates(w.ctx); err != nil || len(cas) != 1 {
 		t.Errorf("%d CA certificates, %v", len(cas), err)
 	}
-	if _, err := a.Chain(w.ctx); err != nil {
+	if _, err := wired(a).Chain(w.ctx); err != nil {
 		t.Errorf("chain: %v", err)
 	}
 	broken.broken.Store(false)
@@ -264,41 +263,12 @@ func TestRolloverThatCannotBeStored(t *testing.T) {
 	if got := w.phases(a); !equal(got, []rollover.Phase{rollover.Active, rollover.Passive}) {
 		t.Errorf("phases %v", got)
 	}
-	list, err := a.CRLs(w.ctx)
+	list, err := wired(a).CRLs(w.ctx)
 	if err != nil || list.Number <= before.Number.Int64() {
 		t.Errorf("CRL number %d after %v, %v", list.Number, before.Number, err)
 	}
 }
 
-// Short spans make many generations. Of their links only so many are served as a client reads, the newest.
-func TestLongChain(t *testing.T) {
-	w := newWorld(t)
-	a := w.open(config(store.Services))
-	first := a.cas.Load()
-	long := &generations{version: first.version}
-	for i := range envelope.MaxList + 5 {
-		g := first.list[0]
-		if i > 0 {
-			g.link = fmt.Appendf(nil, `{"payload": "%d", "digest": null}`, i)
-		}
-		long.list = append(long.list, g)
-	}
-	a.cas.Store(long)
-	data, err := a.Chain(w.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	links, err := envelope.ParseList(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := string(links[len(links)-1].Payload()), fmt.Sprint(envelope.MaxList+4); got != want {
-		t.Errorf("the chain ends with link %s, want %s", got, want)
-	}
-}
-
-// While no list can be stored, the last one goes on being served for as long as it is valid, but not
-// past its end, nor when it lacks a revocation.
 func TestListsThatCannotBeStored(t *testing.T) {
 	w := newWorld(t)
 	broken := &brokenStore{Store: w.store}
@@ -314,16 +284,16 @@ func TestListsThatCannotBeStored(t *testing.T) {
 		t.Errorf("list %v, want the valid one before, %v", list.Number, first.Number)
 	}
 	w.clock.Set(first.NextUpdate)
-	if _, err := a.CRLs(w.ctx); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := wired(a).CRLs(w.ctx); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a list that has expired: %v", err)
 	}
 	w.clock.Set(first.NextUpdate.Add(-time.Minute))
 	broken.broken.Store(false)
-	if err := a.RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); err != nil {
+	if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(7)}); err != nil {
 		t.Fatal(err)
 	}
 	broken.broken.Store(true)
-	if _, err := a.CRLs(w.ctx); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := wired(a).CRLs(w.ctx); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a list without the last revocation: %v", err)
 	}
 }
@@ -378,7 +348,7 @@ func TestTwoDaemonsRollOverOnce(t *testing.T) {
 
 func (w *world) lists(a *Authority) string {
 	w.t.Helper()
-	list, err := a.CRLs(w.ctx)
+	list, err := wired(a).CRLs(w.ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -389,7 +359,7 @@ func (w *world) lists(a *Authority) string {
 func TestSpansOfSeconds(t *testing.T) {
 	w := newWorld(t)
 	cfg := config(store.Services)
-	cfg.Spans.Leaf = 3 * time.Second
+	cfg.row.Span = 3 * time.Second
 	a := w.open(cfg)
 	signers := map[string]bool{}
 	for range 120 {
@@ -408,7 +378,7 @@ func TestSpansOfSeconds(t *testing.T) {
 			t.Fatal(err)
 		}
 		signers[string(issuer.SubjectKeyId)] = true
-		list, err := a.CRLs(w.ctx)
+		list, err := wired(a).CRLs(w.ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -425,7 +395,7 @@ func TestChainIsJSON(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(config(store.Users))
 	for i := range 3 {
-		data, err := a.Chain(w.ctx)
+		data, err := wired(a).Chain(w.ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 // CountPending counts the requests that wait for a user.
 func (a *Authority) CountPending(ctx context.Context) (n int, err error) {
 	err = a.store.View(ctx, func(r store.Reader) error {
-		n, err = r.CountRequests(ctx, a.cfg.Name)
+		n, err = r.CountRequests(ctx, a.name)
 		return err
 	})
 	return n, err
@@ -53,7 +53,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	if err != nil {
 		return Timeline{}, err
 	}
-	spans := a.cfg.Spans
+	spans := a.spans
 	t := Timeline{
 		Span: spans.Leaf, Now: now,
 		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until, Revoked: lists.count,

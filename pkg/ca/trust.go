@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -9,10 +8,10 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -27,19 +26,14 @@ func (a *Authority) CACertificates(ctx context.Context) ([]*x509.Certificate, er
 	return certificates(st.valid(now)), nil
 }
 
-// CACertificate returns the oldest CA certificate that is still valid, PEM: what every holder
-// of a certificate knows, and from which the chain leads to the newer ones.
-func (a *Authority) CACertificate(ctx context.Context) ([]byte, error) {
-	crts, err := a.CACertificates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return pki.EncodeCertificatePEM(crts[0].Raw), nil
+// Roots returns the certificates to trust to verify all that this authority issues, oldest first.
+func (a *Authority) Roots(ctx context.Context) ([]*x509.Certificate, error) {
+	return a.CACertificates(ctx)
 }
 
-// Chain returns the signed succession of the authority's CA certificates: a JSON list of
-// envelopes, oldest first, in each of which a CA vouches for its successor.
-func (a *Authority) Chain(ctx context.Context) ([]byte, error) {
+// Succession returns the statements by which a CA of this authority vouches for the next one,
+// oldest first. They lead from each CA certificate to the newer ones.
+func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 	now := a.clock.Now()
 	st, err := a.current(ctx, now)
 	if err != nil {
@@ -57,12 +51,7 @@ func (a *Authority) Chain(ctx context.Context) ([]byte, error) {
 		}
 		links = append(links, g.link)
 	}
-	// No client takes more: with spans of an hour that many are made in three months.
-	if extra := len(links) - envelope.MaxList; extra > 0 {
-		links = links[extra:]
-	}
-	out := append([]byte{'['}, bytes.Join(links, []byte(", "))...)
-	return append(out, ']'), nil
+	return links, nil
 }
 
 // Authenticate turns actor into the user whose certificate was shown, if it is one: issued by
@@ -95,18 +84,13 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 type voucherCache struct {
 	mu     sync.Mutex
 	made   []byte
-	signer int64  // CA.ID
-	for_   []byte // the PEM vouched for
+	signer int64               // CA.ID
+	cas    []*x509.Certificate // vouched for
 }
 
-// VouchHTTPS returns an envelope, signed by the active CA, over the certificates of the
-// authority that signs the daemon's own HTTPS certificate: what lets a client that trusts this
-// authority know that it talks to its daemon.
-func (a *Authority) VouchHTTPS(ctx context.Context, https *Authority) ([]byte, error) {
-	crts, err := https.CACertificates(ctx)
-	if err != nil {
-		return nil, err
-	}
+// VouchHTTPS returns a statement, signed by the active CA, that cas sign the daemon's own HTTPS
+// certificate: what lets a client that trusts this authority know that it talks to its daemon.
+func (a *Authority) VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error) {
 	st, err := a.current(ctx, a.clock.Now())
 	if err != nil {
 		return nil, err
@@ -114,19 +98,14 @@ func (a *Authority) VouchHTTPS(ctx context.Context, https *Authority) ([]byte, e
 	v := &a.voucher
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	bundle := pemOf(crts)
-	if v.made != nil && v.signer == st.signer.id && bytes.Equal(v.for_, bundle) {
+	if v.made != nil && v.signer == st.signer.id && slices.EqualFunc(v.cas, cas, (*x509.Certificate).Equal) {
 		return v.made, nil
 	}
-	payload, err := envelope.EncodeServerCA(envelope.ServerCA{PEM: string(bundle)})
+	made, err := a.cfg.Statements.ServerCA(st.signer.key, cas)
 	if err != nil {
 		return nil, err
 	}
-	made, err := envelope.Sign(st.signer.key, payload)
-	if err != nil {
-		return nil, err
-	}
-	v.made, v.signer, v.for_ = made, st.signer.id, bundle
+	v.made, v.signer, v.cas = made, st.signer.id, slices.Clone(cas)
 	return made, nil
 }
 
@@ -134,8 +113,8 @@ func (a *Authority) VouchHTTPS(ctx context.Context, https *Authority) ([]byte, e
 // the one host that the authority may name, which is also all that identifies it. It
 // returns the certificate and that of its CA.
 func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf, issuer *x509.Certificate, err error) {
-	if a.cfg.Name != store.HTTPS {
-		return nil, nil, fmt.Errorf("ca: authority %s does not issue server certificates", a.cfg.Name)
+	if a.row.Role != store.RoleDaemon {
+		return nil, nil, fmt.Errorf("ca: authority %s does not issue server certificates", a.name)
 	}
 	extensions, err := serverExtensions(a.cfg.Host, pub)
 	if err != nil {

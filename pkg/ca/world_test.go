@@ -16,7 +16,6 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
-	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -65,21 +64,34 @@ func (w *world) restart() {
 	w.openStore()
 }
 
-func config(name store.AuthorityName) Config {
-	cfg := Config{
-		Name: name, Netloc: "ca.example.org:8009",
-		Spans: rollover.Spans{Leaf: 93 * day, Life: 4}, KeyType: pki.KeyECDSAP256,
-		Backdate: time.Minute, Retention: 30 * day, MaxPending: 5,
-	}
-	if name == store.HTTPS {
-		cfg.Host, cfg.Spans.Life = "ca.example.org", 40
-	}
-	return cfg
+// A setup is the row of an authority and the configuration of its daemon.
+type setup struct {
+	row store.Authority
+	Config
 }
 
-func (w *world) open(cfg Config) *Authority {
+func config(name store.AuthorityName) setup {
+	s := setup{
+		row: store.Authority{
+			Name: name, Title: "Caucase CAS", Role: store.RoleServices,
+			Span: 93 * day, Life: 4, KeyType: string(pki.KeyECDSAP256), MaxPending: 5,
+		},
+		Config: Config{
+			Netloc: "ca.example.org:8009", Backdate: time.Minute, Retention: 30 * day, Statements: envelope.Statements{},
+		},
+	}
+	switch name {
+	case store.Users:
+		s.row.Title, s.row.Role = "Caucase CAU", store.RoleUsers
+	case store.HTTPS:
+		s.row.Title, s.row.Role, s.row.Life, s.Host = "Caucased CA", store.RoleDaemon, 40, "ca.example.org"
+	}
+	return s
+}
+
+func (w *world) open(cfg setup) *Authority {
 	w.t.Helper()
-	a, err := Open(w.ctx, w.store, w.clock, cfg)
+	a, err := Open(w.ctx, w.store, w.clock, cfg.row, cfg.Config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -113,11 +125,11 @@ func csrNamed(t testing.TB, key crypto.Signer, cn string) []byte {
 func (w *world) enrol(a *Authority, cn string) (*x509.Certificate, crypto.Signer) {
 	w.t.Helper()
 	key := newKey(w.t)
-	id, err := a.Submit(w.ctx, anonymous, csrNamed(w.t, key, cn))
+	id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(w.t, key, cn))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := a.Sign(w.ctx, alice, id, nil); err != nil {
+	if err := wired(a).Sign(w.ctx, alice, id); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.fetch(a, id), key
@@ -125,7 +137,7 @@ func (w *world) enrol(a *Authority, cn string) (*x509.Certificate, crypto.Signer
 
 func (w *world) fetch(a *Authority, id int64) *x509.Certificate {
 	w.t.Helper()
-	data, err := a.Certificate(w.ctx, id)
+	data, err := wired(a).Certificate(w.ctx, id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -173,7 +185,7 @@ func revocationEnvelope(t testing.TB, crt *x509.Certificate, key crypto.Signer) 
 
 func (w *world) crl(a *Authority) *x509.RevocationList {
 	w.t.Helper()
-	list, err := a.CRLs(w.ctx)
+	list, err := wired(a).CRLs(w.ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}

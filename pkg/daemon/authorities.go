@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
 	"cauase/pkg/server"
@@ -45,10 +44,7 @@ func (d directory) All() []caucase.Authority {
 // openAuthorities sees to it that the authorities which every daemon has are in the store, as they
 // are configured, and opens all that are there.
 func (d *Daemon) openAuthorities(ctx context.Context) (err error) {
-	if err := d.configureAuthorities(ctx); err != nil {
-		return err
-	}
-	d.authorities, err = ca.OpenDirectory(ctx, d.store, d.clock, d.authorityConfig)
+	d.authorities, err = openDirectory(ctx, d.store, d.clock, d.cfg.rows(), d.authorityConfig)
 	return err
 }
 
@@ -70,64 +66,6 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		cfg.LockAutoApprove = d.cfg.LockAutoApprove
 	}
 	return cfg
-}
-
-// configureAuthorities makes the rows of the authorities that every daemon has, or changes them to
-// what is configured now.
-func (d *Daemon) configureAuthorities(ctx context.Context) error {
-	now := d.clock.Now()
-	var notes []func()
-	err := d.store.Update(ctx, func(tx store.Tx) error {
-		notes = nil
-		rows, err := tx.Authorities(ctx)
-		if err != nil {
-			return err
-		}
-		for _, configured := range d.cfg.rows() {
-			i := slices.IndexFunc(rows, func(row store.Authority) bool { return row.Name == configured.Name })
-			if i < 0 {
-				configured.CreatedAt = now
-				if err := putAuthority(ctx, tx, configured, audit.NewEntry(now, string(configured.Name), audit.Actor{Kind: audit.Daemon}, audit.AddAuthority, authorityObject(configured.Name))); err != nil {
-					return err
-				}
-				continue
-			}
-			if rows[i].Role != configured.Role {
-				return fmt.Errorf("authority %s has the role %s, and must have %s", configured.Name, rows[i].Role, configured.Role)
-			}
-			changed, what := withLimits(rows[i], configured)
-			if what == "" {
-				continue
-			}
-			e := audit.NewEntry(now, string(configured.Name), audit.Actor{Kind: audit.Daemon}, audit.ChangeAuthority, authorityObject(configured.Name))
-			e.Detail = what[1:]
-			if err := putAuthority(ctx, tx, changed, e); err != nil {
-				return err
-			}
-			notes = append(notes, func() {
-				d.log.InfoContext(ctx, "an authority is changed by the configuration", "authority", string(changed.Name), "changes", what[1:])
-			})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, say := range notes {
-		say()
-	}
-	return nil
-}
-
-func putAuthority(ctx context.Context, tx store.Tx, row store.Authority, e audit.Entry) error {
-	if err := tx.PutAuthority(ctx, row); err != nil {
-		return err
-	}
-	return tx.AppendAudit(ctx, e)
-}
-
-func authorityObject(name store.AuthorityName) audit.Object {
-	return audit.Object{Kind: audit.KindAuthority, ID: string(name)}
 }
 
 // Authority returns the authority of this name, and whether there is one.

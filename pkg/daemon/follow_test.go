@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pgtest"
@@ -122,7 +123,7 @@ func TestNews(t *testing.T) {
 			}
 			eventually(t, "the first list", func() bool { number, list := stored(); return number == list })
 			alice := audit.Actor{Kind: audit.User, Serial: big.NewInt(7)}
-			if err := a.services.RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
+			if err := catest.Wired(a.services).RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
 				t.Fatal(err)
 			}
 			took := eventually(t, "a list with the revocation", func() bool { number, list := stored(); return number == list })
@@ -252,7 +253,7 @@ func TestWrongClock(t *testing.T) {
 	if err := d.catchUp(t.Context()); err != nil || ready() == nil {
 		t.Errorf("a clock that jumped: %v, ready", err)
 	}
-	if _, err := d.services.CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
+	if _, err := catest.Wired(d.services).CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
 		t.Errorf("lists: %v", err)
 	}
 	d.clk.Advance(-24 * time.Hour)

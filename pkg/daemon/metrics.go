@@ -127,7 +127,6 @@ var reasons = [...]struct {
 	reason   string
 }{
 	{ca.ErrNotFound, "not found"},
-	{ca.ErrRetired, "retired"},
 	{ca.ErrTooManyPending, "too many pending"},
 	{ca.ErrConflict, "conflict"},
 	{ca.ErrUnauthorized, "unauthorized"},

@@ -19,6 +19,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -63,7 +64,7 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	a, err := ca.Open(ctx, db, clk, ca.Config{
+	a, err := catest.Open(ctx, db, clk, catest.Config{
 		Name: store.Services, Netloc: benchHost + ":8009", Spans: rollover.Spans{Leaf: span, Life: 4}, KeyType: keyType,
 		Backdate: time.Minute, MaxPending: 10, AutoApprove: 10,
 	})
@@ -74,7 +75,7 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 	pair := func(name string) {
 		g.good = append(g.good, issueServer(t, a, name+"-good.example.org"))
 		revoked := issueServer(t, a, name+"-bad.example.org")
-		if err := a.RevokeByUser(ctx, aUser, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
+		if err := catest.Wired(a).RevokeByUser(ctx, aUser, envelope.Revocation{Serial: revoked.SerialNumber}); err != nil {
 			t.Fatal(err)
 		}
 		g.bad = append(g.bad, revoked)
@@ -95,7 +96,7 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 			t.Fatalf("leaf %d is not of generation %d", i, i)
 		}
 	}
-	list, err := a.CRLs(ctx)
+	list, err := catest.Wired(a).CRLs(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +132,11 @@ func issueServer(t *testing.T, a *ca.Authority, name string) *x509.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := a.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
+	id, err := catest.Wired(a).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
 	if err != nil {
 		t.Fatal(err)
 	}
-	crt, err := a.Certificate(t.Context(), id)
+	crt, err := catest.Wired(a).Certificate(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -81,7 +82,7 @@ func newBench(t *testing.T, keyType pki.KeyType) *bench {
 	t.Cleanup(func() { _ = db.Close() })
 	b := &bench{keyType: keyType, store: db, lists: map[store.AuthorityName][][]byte{}, revoked: map[string]bool{}}
 	open := func(name store.AuthorityName, host string, life int) *ca.Authority {
-		a, err := ca.Open(ctx, db, clock.System(), ca.Config{
+		a, err := catest.Open(ctx, db, clock.System(), catest.Config{
 			Name: name, Netloc: benchHost + ":8009", Host: host,
 			Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: life}, KeyType: keyType,
 			Backdate: time.Minute, Retention: time.Hour, MaxPending: 100, AutoApprove: 1,
@@ -131,7 +132,7 @@ func (b *bench) fill(t *testing.T) {
 func (b *bench) issue(t *testing.T, a *ca.Authority, csr []byte, i int) string {
 	t.Helper()
 	ctx := t.Context()
-	id, err := a.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, csr)
+	id, err := catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, csr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +143,11 @@ func (b *bench) issue(t *testing.T, a *ca.Authority, csr []byte, i int) string {
 				t.Fatal(err)
 			}
 		}
-		if err := a.Sign(ctx, aUser, id, template); err != nil {
+		if _, err := a.Approve(ctx, aUser, id, ca.Approval{Template: template}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	crt, err := a.Certificate(ctx, id)
+	crt, err := catest.Wired(a).Certificate(ctx, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func (b *bench) renewAndRevoke(t *testing.T, a *ca.Authority, held map[string]cr
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.RevokeByUser(ctx, aUser, envelope.Revocation{CertificatePEM: crt, Reason: reason}); err != nil {
+		if err := catest.Wired(a).RevokeByUser(ctx, aUser, envelope.Revocation{CertificatePEM: crt, Reason: reason}); err != nil {
 			t.Fatal(err)
 		}
 		b.revoked[parseCertificate(t, crt).SerialNumber.String()] = true
@@ -192,14 +193,14 @@ func (b *bench) renew(t *testing.T, a *ca.Authority, crt string, key crypto.Sign
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Renew(t.Context(), audit.Actor{Kind: audit.Anonymous}, message); err != nil {
+	if _, err := catest.Wired(a).Renew(t.Context(), audit.Actor{Kind: audit.Anonymous}, message); err != nil {
 		t.Fatalf("renew %s: %v", old.Subject, err)
 	}
 }
 
 func (b *bench) keepList(t *testing.T, a *ca.Authority) {
 	t.Helper()
-	list, err := a.CRLs(t.Context())
+	list, err := catest.Wired(a).CRLs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
@@ -56,14 +57,14 @@ func backedUp(t *testing.T, dir string) {
 	defer db.Close()
 	var users *ca.Authority
 	for _, name := range []store.AuthorityName{store.Services, store.Users} {
-		users, err = ca.Open(ctx, db, clock.System(), ca.Config{
+		users, err = catest.Open(ctx, db, clock.System(), catest.Config{
 			Name: name, Netloc: "ca.example", Spans: rollover.Spans{Leaf: 93 * 24 * time.Hour, Life: 4}, KeyType: pki.KeyECDSAP256, AutoApprove: 1, MaxPending: 1,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := users.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, keyPair(t, dir, "alice")); err != nil {
+	if _, err := catest.Wired(users).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, keyPair(t, dir, "alice")); err != nil {
 		t.Fatal(err)
 	}
 	err = db.Update(ctx, func(tx store.Tx) error {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/client"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -58,7 +59,7 @@ func (s *sim) work() {
 		return
 	}
 	for _, p := range pending {
-		if err := s.daemon.users.Sign(s.ctx, audit.Actor{Kind: audit.Operator}, p.ID, nil); err != nil {
+		if err := catest.Wired(s.daemon.users).Sign(s.ctx, audit.Actor{Kind: audit.Operator}, p.ID); err != nil {
 			s.violated(exchangesWork, "operator: %v", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
@@ -48,7 +49,7 @@ func (d *daemon) open() (err error) {
 	}
 	authority := func(name store.AuthorityName, spans rollover.Spans, host string, autoApprove int) (a *ca.Authority) {
 		if err == nil {
-			a, err = ca.Open(s.ctx, d.db, s.clock, ca.Config{
+			a, err = catest.Open(s.ctx, d.db, s.clock, catest.Config{
 				Name: name, Netloc: netloc, Host: host, Spans: spans, KeyType: pki.KeyECDSAP256,
 				Backdate: backdate, Retention: 30 * day, ChainRetention: s.spansOf(4), MaxPending: 2*s.plan.hosts + 50, AutoApprove: autoApprove,
 				Decide: s.decide,
@@ -189,7 +190,7 @@ func (d *daemon) tls() (*tls.Config, error) {
 }
 
 func (d *daemon) voucher(a *ca.Authority) server.Voucher {
-	return func(ctx context.Context) ([]byte, error) { return a.VouchHTTPS(ctx, d.https) }
+	return func(ctx context.Context) ([]byte, error) { return catest.Wired(a).VouchHTTPS(ctx, d.https) }
 }
 
 // authority returns the one of this name.

@@ -143,7 +143,7 @@ func (d *drill) exercise(ctx context.Context, name store.AuthorityName) (string,
 	if span <= 0 {
 		return "", fmt.Errorf("there is no CA certificate of %s", name)
 	}
-	a, err := ca.Open(ctx, d.store, d.clock, authority(name, min(span, maxDrillSpan)))
+	a, err := ca.Open(ctx, d.store, d.clock, authority(name, min(span, maxDrillSpan)), config())
 	if err != nil {
 		return "", err
 	}
@@ -157,7 +157,7 @@ func (d *drill) exercise(ctx context.Context, name store.AuthorityName) (string,
 	}
 	operator := audit.Actor{Kind: audit.Operator}
 	for _, one := range []*x509.Certificate{crt, next} {
-		if err := a.RevokeByUser(ctx, operator, envelope.Revocation{Serial: one.SerialNumber}); err != nil {
+		if err := a.RevokeSerial(ctx, operator, one.SerialNumber, 0); err != nil {
 			return "", fmt.Errorf("revoke: %w", err)
 		}
 		if _, err := a.Authenticate(ctx, audit.Actor{Kind: audit.Anonymous}, one); !errors.Is(err, ca.ErrUnauthorized) {
@@ -173,31 +173,29 @@ func (d *drill) exercise(ctx context.Context, name store.AuthorityName) (string,
 
 // issue makes a certificate for a new key, and verifies it.
 func (d *drill) issue(ctx context.Context, a *ca.Authority) (crypto.Signer, *x509.Certificate, error) {
-	key, csr, err := drillRequest()
+	key, req, err := drillRequest()
 	if err != nil {
 		return nil, nil, err
 	}
-	id, err := a.Submit(ctx, audit.Actor{Kind: audit.Operator}, csr)
+	made, err := a.Submit(ctx, audit.Actor{Kind: audit.Operator}, req, "")
 	if err != nil {
 		return nil, nil, fmt.Errorf("request: %w", err)
 	}
-	if err := a.Sign(ctx, audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+	issued, err := a.Approve(ctx, audit.Actor{Kind: audit.Operator}, made.ID, ca.Approval{})
+	if err != nil {
 		return nil, nil, fmt.Errorf("sign: %w", err)
 	}
-	data, err := a.Certificate(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	crt, err := d.verified(ctx, a, data)
-	return key, crt, err
+	return key, issued.Certificate, d.verify(ctx, a, issued.Certificate)
 }
 
 func (d *drill) renew(ctx context.Context, a *ca.Authority, key crypto.Signer, crt *x509.Certificate) (*x509.Certificate, error) {
-	_, csr, err := drillRequest()
+	_, req, err := drillRequest()
 	if err != nil {
 		return nil, err
 	}
-	payload, err := envelope.EncodeRenewal(envelope.Renewal{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), RequestPEM: string(csr)})
+	payload, err := envelope.EncodeRenewal(envelope.Renewal{
+		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), RequestPEM: string(req.PEM),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -209,35 +207,31 @@ func (d *drill) renew(ctx context.Context, a *ca.Authority, key crypto.Signer, c
 	if err != nil {
 		return nil, err
 	}
-	data, err := a.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, parsed)
+	holder, err := a.Holder(ctx, audit.Actor{Kind: audit.Anonymous}, crt, parsed.Verify)
 	if err != nil {
 		return nil, err
 	}
-	return d.verified(ctx, a, data)
+	issued, err := a.Renew(ctx, holder, req)
+	if err != nil {
+		return nil, err
+	}
+	return issued.Certificate, d.verify(ctx, a, issued.Certificate)
 }
 
-// verified parses a certificate and verifies it with the CA certificates that hosts are given.
-func (d *drill) verified(ctx context.Context, a *ca.Authority, data []byte) (*x509.Certificate, error) {
-	crt, err := pki.ParseCertificatePEM(data)
-	if err != nil {
-		return nil, err
-	}
+// verify verifies a certificate with the CA certificates that hosts are given.
+func (d *drill) verify(ctx context.Context, a *ca.Authority, crt *x509.Certificate) error {
 	cas, err := a.CACertificates(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, err = pki.VerifyIssued(crt, cas, d.clock.Now())
-	return crt, err
+	return err
 }
 
 // listed fetches the revocation lists as hosts do, verifies each with its CA, and looks for certificates in
 // all of them.
 func listed(ctx context.Context, a *ca.Authority, crts ...*x509.Certificate) (number string, entries int, err error) {
-	list, err := a.CRLs(ctx)
-	if err != nil {
-		return "", 0, err
-	}
-	blocks, err := pki.SplitPEM(list.PEM)
+	lists, err := a.CRLs(ctx)
 	if err != nil {
 		return "", 0, err
 	}
@@ -245,11 +239,11 @@ func listed(ctx context.Context, a *ca.Authority, crts ...*x509.Certificate) (nu
 	if err != nil {
 		return "", 0, err
 	}
-	if len(blocks) != len(cas) {
-		return "", 0, fmt.Errorf("%d lists of %d CAs", len(blocks), len(cas))
+	if len(lists) != len(cas) {
+		return "", 0, fmt.Errorf("%d lists of %d CAs", len(lists), len(cas))
 	}
-	for i, block := range blocks {
-		crl, err := x509.ParseRevocationList(block.Bytes)
+	for i, list := range lists {
+		crl, err := x509.ParseRevocationList(list.DER)
 		if err != nil {
 			return "", 0, err
 		}
@@ -276,7 +270,7 @@ func revokes(crl *x509.RevocationList, crt *x509.Certificate) bool {
 }
 
 // drillRequest makes a key and a request of somebody who does not exist.
-func drillRequest() (crypto.Signer, []byte, error) {
+func drillRequest() (crypto.Signer, *pki.Request, error) {
 	key, err := pki.DefaultKeyType.Generate()
 	if err != nil {
 		return nil, nil, err
@@ -284,5 +278,9 @@ func drillRequest() (crypto.Signer, []byte, error) {
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject: pkix.Name{CommonName: "restore drill"}, DNSNames: []string{"drill.invalid"},
 	}, key)
-	return key, pki.EncodeCSRPEM(der), err
+	if err != nil {
+		return nil, nil, err
+	}
+	req, err := pki.ParseRequest(pki.EncodeCSRPEM(der))
+	return key, req, err
 }

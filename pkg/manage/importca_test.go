@@ -21,6 +21,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -314,12 +315,12 @@ func TestImportedCAGoesOn(t *testing.T) {
 		t.Fatalf("%v", done)
 	}
 	a := openAuthority(t, st, clk, store.Services)
-	id := must[int64](t)(a.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "www.example.org").PEM))
-	if err := a.Sign(ctx, audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+	id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "www.example.org").PEM))
+	if err := catest.Wired(a).Sign(ctx, audit.Actor{Kind: audit.Operator}, id); err != nil {
 		t.Fatal(err)
 	}
 	// The older one: the younger has lived for less than a span.
-	crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Certificate(ctx, id))))
+	crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, id))))
 	if err := crt.CheckSignatureFrom(older.crt); err != nil {
 		t.Error(err)
 	}
@@ -328,7 +329,7 @@ func TestImportedCAGoesOn(t *testing.T) {
 	if err := a.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
-	links := must[[]*envelope.Envelope](t)(envelope.ParseList(must[[]byte](t)(a.Chain(ctx))))
+	links := must[[]*envelope.Envelope](t)(envelope.ParseList(must[[]byte](t)(catest.Wired(a).Chain(ctx))))
 	if len(links) != 2 {
 		t.Fatalf("%d links", len(links))
 	}
@@ -365,11 +366,11 @@ func TestUnfitCAsGoOn(t *testing.T) {
 			a := openAuthority(t, st, clk, store.Users)
 			for range 2 {
 				csr := newCSR(t, "alice")
-				id := must[int64](t)(a.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, csr.PEM))
-				if err := a.Sign(ctx, audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+				id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, csr.PEM))
+				if err := catest.Wired(a).Sign(ctx, audit.Actor{Kind: audit.Operator}, id); err != nil {
 					t.Fatal(err)
 				}
-				crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Certificate(ctx, id))))
+				crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, id))))
 				must[audit.Actor](t)(a.Authenticate(ctx, audit.Actor{}, crt))
 				parseAny(t, a)
 				clk.Set(made.crt.NotAfter.Add(-day)) // and what has succeeded it by then
@@ -386,7 +387,7 @@ func TestUnfitCAsGoOn(t *testing.T) {
 
 func parseAny(t testing.TB, a *ca.Authority) {
 	t.Helper()
-	must[[]*x509.RevocationList](t)(pki.ParseCRLsPEM(must[ca.List](t)(a.CRLs(t.Context())).PEM))
+	must[[]*x509.RevocationList](t)(pki.ParseCRLsPEM(must[catest.Lists](t)(catest.Wired(a).CRLs(t.Context())).PEM))
 }
 
 // What an imported CA has issued elsewhere is not on record, and yet goes on.
@@ -401,11 +402,11 @@ func TestCertificatesOfImportedCAs(t *testing.T) {
 	payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
 		CertificatePEM: string(pki.EncodeCertificatePEM(der)), RequestPEM: string(newCSR(t, "new").PEM)}))
 	e := must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
-	renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
+	renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
 	if renewed.Subject.CommonName != "old" || len(renewed.DNSNames) != 1 {
 		t.Errorf("%s %v", renewed.Subject, renewed.DNSNames)
 	}
-	if err := a.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(der))}); err != nil {
+	if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(der))}); err != nil {
 		t.Error(err)
 	}
 	if list := parseList(t, a); len(list.RevokedCertificateEntries) != 1 || list.RevokedCertificateEntries[0].SerialNumber.Int64() != 77 {
@@ -435,18 +436,18 @@ func TestUnusualCAsGoOn(t *testing.T) {
 			st, clk := newStore(t), clock.NewFake(importTime)
 			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{made.pair()}}))
 			a := openAuthority(t, st, clk, store.Services)
-			id := must[int64](t)(a.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "www.example.org").PEM))
-			if err := a.Sign(ctx, audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+			id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "www.example.org").PEM))
+			if err := catest.Wired(a).Sign(ctx, audit.Actor{Kind: audit.Operator}, id); err != nil {
 				t.Fatal(err)
 			}
-			crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Certificate(ctx, id))))
+			crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, id))))
 			if _, err := pki.VerifyIssued(crt, []*x509.Certificate{made.crt}, clk.Now()); err != nil {
 				t.Error(err)
 			}
-			if err := a.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
+			if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
 				t.Error(err)
 			}
-			list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[ca.List](t)(a.CRLs(ctx)).PEM))
+			list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[catest.Lists](t)(catest.Wired(a).CRLs(ctx)).PEM))
 			if err := list.CheckSignatureFrom(made.crt); err != nil || len(list.RevokedCertificateEntries) != 1 {
 				t.Error(err)
 			}

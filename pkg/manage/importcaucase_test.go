@@ -23,6 +23,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/caucase"
 	"cauase/pkg/caucase/caucasedb"
 	"cauase/pkg/clock"
@@ -105,15 +106,15 @@ func TestImportedCaucaseGoesOn(t *testing.T) {
 			if len(pending) != 1 {
 				t.Fatalf("pending: %v", pending)
 			}
-			if again := must[int64](t)(services.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, pending[0].PEM)); again != pending[0].ID {
+			if again := must[int64](t)(catest.Wired(services).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, pending[0].PEM)); again != pending[0].ID {
 				t.Errorf("the request of %d sent again is %d", pending[0].ID, again)
 			}
-			if err := services.Sign(ctx, alice, pending[0].ID, nil); err != nil {
+			if err := catest.Wired(services).Sign(ctx, alice, pending[0].ID); err != nil {
 				t.Error(err)
 			}
 			// The lock is on, and used up.
-			fresh := must[int64](t)(services.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "fresh").PEM))
-			if _, err := services.Certificate(ctx, fresh); !errors.Is(err, ca.ErrNotFound) {
+			fresh := must[int64](t)(catest.Wired(services).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "fresh").PEM))
+			if _, err := catest.Wired(services).Certificate(ctx, fresh); !errors.Is(err, ca.ErrNotFound) {
 				t.Errorf("a new request is approved automatically: %v", err)
 			}
 
@@ -121,7 +122,7 @@ func TestImportedCaucaseGoesOn(t *testing.T) {
 			payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
 				CertificatePEM: string(pki.EncodeCertificatePEM(web.Raw)), RequestPEM: string(newCSR(t, "web").PEM)}))
 			e := must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
-			renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(services.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
+			renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
 			if renewed.Subject.String() != web.Subject.String() || renewed.Issuer.String() != web.Issuer.String() {
 				t.Errorf("%s by %s", renewed.Subject, renewed.Issuer)
 			}
@@ -131,10 +132,10 @@ func TestImportedCaucaseGoesOn(t *testing.T) {
 			if list.Number.Cmp(old.Number) <= 0 || len(list.RevokedCertificateEntries) != len(old.RevokedCertificateEntries) {
 				t.Errorf("list %v of %d after %v of %d", list.Number, len(list.RevokedCertificateEntries), old.Number, len(old.RevokedCertificateEntries))
 			}
-			if err := services.RevokeByUser(ctx, alice, envelope.Revocation{Serial: renewed.SerialNumber}); err != nil {
+			if err := catest.Wired(services).RevokeByUser(ctx, alice, envelope.Revocation{Serial: renewed.SerialNumber}); err != nil {
 				t.Error(err)
 			}
-			if err := services.RevokeByUser(ctx, alice, envelope.Revocation{Serial: big.NewInt(123456)}); !errors.Is(err, ca.ErrConflict) {
+			if err := catest.Wired(services).RevokeByUser(ctx, alice, envelope.Revocation{Serial: big.NewInt(123456)}); !errors.Is(err, ca.ErrConflict) {
 				t.Errorf("revoked before: %v", err)
 			}
 			if next := parseList(t, services); next.Number.Cmp(list.Number) <= 0 || len(next.RevokedCertificateEntries) != 4 {
@@ -149,7 +150,7 @@ func TestImportedCaucaseGoesOn(t *testing.T) {
 
 func parseList(t testing.TB, a *ca.Authority) *x509.RevocationList {
 	t.Helper()
-	crl := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[ca.List](t)(a.CRLs(t.Context())).PEM))
+	crl := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[catest.Lists](t)(catest.Wired(a).CRLs(t.Context())).PEM))
 	crts := must[[]*x509.Certificate](t)(a.CACertificates(t.Context()))
 	if err := crl.CheckSignatureFrom(crts[len(crts)-1]); err != nil {
 		t.Error(err)
@@ -170,7 +171,7 @@ func TestImportedCaucaseRollsOver(t *testing.T) {
 		}
 	}
 	anchor := older[0]
-	links := must[[]*envelope.Envelope](t)(envelope.ParseList(must[[]byte](t)(services.Chain(t.Context()))))
+	links := must[[]*envelope.Envelope](t)(envelope.ParseList(must[[]byte](t)(catest.Wired(services).Chain(t.Context()))))
 	if len(links) < 2 {
 		t.Fatalf("%d links", len(links))
 	}
@@ -192,7 +193,7 @@ func TestImportedCaucaseRollsOver(t *testing.T) {
 
 func openShort(t testing.TB, st store.Store, clk clock.Clock, name store.AuthorityName, span time.Duration) *ca.Authority {
 	t.Helper()
-	return must[*ca.Authority](t)(ca.Open(t.Context(), st, clk, ca.Config{
+	return must[*ca.Authority](t)(catest.Open(t.Context(), st, clk, catest.Config{
 		Name: name, Netloc: "ca.example.org:8009", Spans: rollover.Spans{Leaf: span, Life: 4}, KeyType: pki.KeyECDSAP256, MaxPending: 100}))
 }
 
@@ -251,8 +252,8 @@ func TestLostCountApprovesNobody(t *testing.T) {
 			st := newStore(t)
 			must[caucase.Report](t)(ImportCaucase(ctx, st, l.now, l.altered(statement), nil))
 			users := openAuthority(t, st, clock.NewFake(l.now.Add(time.Minute)), store.Users)
-			id := must[int64](t)(users.Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "stranger").PEM))
-			if _, err := users.Certificate(ctx, id); !errors.Is(err, ca.ErrNotFound) {
+			id := must[int64](t)(catest.Wired(users).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "stranger").PEM))
+			if _, err := catest.Wired(users).Certificate(ctx, id); !errors.Is(err, ca.ErrNotFound) {
 				t.Errorf("a stranger became a user: %v", err)
 			}
 			if findings, _ := check(t, st, l.now); len(findings) > 0 {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -145,7 +146,7 @@ func TestCAWithoutEnd(t *testing.T) {
 	st := importedCA(t, made)
 	must[ImportedCRLs](t)(ImportCRLs(ctx, st, importTime, store.Services, []File{{"one", makeCRL(t, made, 1, nil, 5)}}))
 	a := openAuthority(t, st, clock.NewFake(importTime), store.Services)
-	if err := a.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: big.NewInt(6)}); err != nil {
+	if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: big.NewInt(6)}); err != nil {
 		t.Fatal(err)
 	}
 	if list := parseList(t, a); len(list.RevokedCertificateEntries) != 2 {

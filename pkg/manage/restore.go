@@ -12,6 +12,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -103,15 +104,12 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 	if err := tx.AppendAudit(ctx, restoredEntry(now, operator, done, in.Backup)); err != nil {
 		return done, err
 	}
-	if done.Certificate, err = in.replace(ctx, tx, clk, operator, crt, row); err != nil {
-		return done, err
-	}
-	done.Revoked = crt.SerialNumber.String()
-	issued, err := tx.CertificateByCSR(ctx, store.Users, in.Request.Digest[:])
+	issued, err := in.replace(ctx, tx, clk, operator, crt, row)
 	if err != nil {
 		return done, err
 	}
-	done.ID = issued.ID
+	done.ID, done.Certificate = issued.ID, pki.EncodeCertificatePEM(issued.Certificate.Raw)
+	done.Revoked = crt.SerialNumber.String()
 	if in.Stage == nil {
 		return done, nil
 	}
@@ -183,33 +181,41 @@ func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 }
 
 // replace moves the user's certificate to the key of the request.
-func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock, operator audit.Actor, crt *x509.Certificate, row store.Certificate) ([]byte, error) {
+func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock, operator audit.Actor, crt *x509.Certificate, row store.Certificate) (ca.Issued, error) {
 	span := in.Span
 	if span == 0 {
 		span = row.NotAfter.Sub(row.NotBefore)
 	}
-	users, err := ca.Open(ctx, store.Within(tx), clk, authority(store.Users, span))
+	users, err := ca.Open(ctx, store.Within(tx), clk, authority(store.Users, span), config())
 	if err != nil {
-		return nil, err
+		return ca.Issued{}, err
 	}
-	crtPEM, err := users.Replace(ctx, operator, crt, in.Request)
+	issued, err := users.Replace(ctx, operator, crt, in.Request)
 	if err != nil {
-		return nil, fmt.Errorf("the new certificate: %w", err)
+		return ca.Issued{}, fmt.Errorf("the new certificate: %w", err)
 	}
-	return crtPEM, nil
+	return issued, nil
 }
 
-// authority configures one that does what is asked of it at once, and leaves it to the daemon, which
-// knows the lifetimes that were chosen, to make CA certificates. Only when none is left that could sign,
-// which happens to old backups, it makes one.
-func authority(name store.AuthorityName, span time.Duration) ca.Config {
+// authority is one that does what is asked of it at once.
+func authority(name store.AuthorityName, span time.Duration) store.Authority {
+	row := store.Authority{
+		Name: name, Title: "Caucase CAS", Role: store.RoleServices, Span: span, Life: caLife,
+		KeyType: string(pki.DefaultKeyType), MaxPending: math.MaxInt32,
+	}
+	if name == store.Users {
+		row.Title, row.Role = "Caucase CAU", store.RoleUsers
+	}
+	return row
+}
+
+// config leaves it to the daemon, which knows the lifetimes that were chosen, to make CA certificates.
+// Only when none is left that could sign, which happens to old backups, one is made.
+func config() ca.Config {
 	return ca.Config{
-		Name:       name,
 		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
-		Spans:      rollover.Spans{Leaf: span, Life: caLife},
-		KeyType:    pki.DefaultKeyType,
-		MaxPending: math.MaxInt32,
 		Backdate:   backdate,
+		Statements: envelope.Statements{},
 		Decide: func(now time.Time, spans rollover.Spans, list []rollover.Generation) rollover.Plan {
 			plan := rollover.Decide(now, spans, list)
 			plan.Create = plan.Create && plan.Signer == rollover.None

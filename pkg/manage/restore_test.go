@@ -21,6 +21,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/backup"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/dump"
 	"cauase/pkg/envelope"
@@ -54,11 +55,11 @@ func newSite(t *testing.T) *site {
 func (s *site) enrol(a *ca.Authority, name string) (crypto.Signer, *x509.Certificate) {
 	s.t.Helper()
 	key := newKey(s.t)
-	id := must[int64](s.t)(a.Submit(s.t.Context(), audit.Actor{Kind: audit.Anonymous}, s.request(key, name).PEM))
-	if err := a.Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+	id := must[int64](s.t)(catest.Wired(a).Submit(s.t.Context(), audit.Actor{Kind: audit.Anonymous}, s.request(key, name).PEM))
+	if err := catest.Wired(a).Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
 		s.t.Fatal(err)
 	}
-	return key, must[*x509.Certificate](s.t)(pki.ParseCertificatePEM(must[[]byte](s.t)(a.Certificate(s.t.Context(), id))))
+	return key, must[*x509.Certificate](s.t)(pki.ParseCertificatePEM(must[[]byte](s.t)(catest.Wired(a).Certificate(s.t.Context(), id))))
 }
 
 func (s *site) request(key crypto.Signer, name string) *pki.Request {
@@ -122,7 +123,7 @@ func TestRestore(t *testing.T) {
 	ctx := t.Context()
 	services := openAuthority(t, s.store, s.clock, store.Services)
 	webKey, web := s.enrol(services, "web.example")
-	number := must[ca.List](t)(services.CRLs(ctx)).Number
+	number := must[catest.Lists](t)(catest.Wired(services).CRLs(ctx)).Number
 	// A claim as it stands while a backup is taken.
 	err := s.store.Update(ctx, func(tx store.Tx) error { return tx.PutSetting(ctx, store.Users, store.SettingBackupClaim, "{}") })
 	if err != nil {
@@ -160,8 +161,8 @@ func TestRestore(t *testing.T) {
 	}
 	// What was issued before goes on.
 	again := openAuthority(t, st, s.clock, store.Services)
-	must[[]byte](t)(again.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
-	if list := must[ca.List](t)(again.CRLs(ctx)); list.Number < number+crlJump {
+	must[[]byte](t)(catest.Wired(again).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
+	if list := must[catest.Lists](t)(catest.Wired(again).CRLs(ctx)); list.Number < number+crlJump {
 		t.Errorf("list %d after %d", list.Number, number)
 	}
 	for _, row := range rowsOf(t, st) {
@@ -255,7 +256,7 @@ func TestRestoreRefuses(t *testing.T) {
 		return out
 	}
 	otherKey := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(newKey(t)))
-	if err := s.users.RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: bobs.SerialNumber}); err != nil {
+	if err := catest.Wired(s.users).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: bobs.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
 	revoked := rowsOf(t, s.store)

@@ -16,6 +16,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/backup"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/caucase"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
@@ -73,13 +74,13 @@ func TestRestoreCaucase(t *testing.T) {
 				}
 			}
 			webKey, web := pair("web.pem")
-			must[[]byte](t)(services.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
+			must[[]byte](t)(catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
 			goneKey, gone := pair("gone.pem")
-			if _, err := services.Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, gone, goneKey)); !errors.Is(err, ca.ErrInvalid) {
+			if _, err := catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, gone, goneKey)); !errors.Is(err, ca.ErrInvalid) {
 				t.Errorf("a revoked service: %v", err)
 			}
 			old := must[*x509.RevocationList](t)(pki.ParseCRLPEM(read("cas.crl.pem")))
-			list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[ca.List](t)(services.CRLs(ctx)).PEM))
+			list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[catest.Lists](t)(catest.Wired(services).CRLs(ctx)).PEM))
 			if list.Number.Cmp(old.Number) <= 0 || list.Number.Int64()-old.Number.Int64() < crlJump || len(list.RevokedCertificateEntries) != len(old.RevokedCertificateEntries) {
 				t.Errorf("list %v with %d entries after %v with %d", list.Number, len(list.RevokedCertificateEntries), old.Number, len(old.RevokedCertificateEntries))
 			}

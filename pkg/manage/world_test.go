@@ -14,6 +14,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
@@ -53,12 +54,12 @@ func spans(a store.AuthorityName) rollover.Spans {
 
 func openAuthority(t testing.TB, s store.Store, clk clock.Clock, name store.AuthorityName) *ca.Authority {
 	t.Helper()
-	cfg := ca.Config{Name: name, Netloc: "ca.example.org:8009", Spans: spans(name), KeyType: pki.KeyECDSAP256,
+	cfg := catest.Config{Name: name, Netloc: "ca.example.org:8009", Spans: spans(name), KeyType: pki.KeyECDSAP256,
 		Backdate: time.Minute, Retention: 3000 * day, MaxPending: 100}
 	if name == store.HTTPS {
 		cfg.Host = "ca.example.org"
 	}
-	a, err := ca.Open(t.Context(), s, clk, cfg)
+	a, err := catest.Open(t.Context(), s, clk, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,17 +98,17 @@ func live(t testing.TB, s store.Store) time.Time {
 		t.Helper()
 		var ids []int64
 		for i := range 4 {
-			id := must[int64](t)(a.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, newCSR(t, fmt.Sprintf("host%d-%d.example", n, i)).PEM))
+			id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, newCSR(t, fmt.Sprintf("host%d-%d.example", n, i)).PEM))
 			ids = append(ids, id)
 		}
 		for _, id := range ids[:3] {
-			if err := a.Sign(ctx, user, id, nil); err != nil {
+			if err := catest.Wired(a).Sign(ctx, user, id); err != nil {
 				t.Fatal(err)
 			}
 		}
-		crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(a.Certificate(ctx, ids[0]))))
-		must[[]byte](t)(a.Replace(ctx, user, crt, newCSR(t, "moved.example")))
-		must[ca.List](t)(a.CRLs(ctx))
+		crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, ids[0]))))
+		must[ca.Issued](t)(a.Replace(ctx, user, crt, newCSR(t, "moved.example")))
+		must[catest.Lists](t)(catest.Wired(a).CRLs(ctx))
 		if err := a.Maintain(ctx); err != nil {
 			t.Fatal(err)
 		}

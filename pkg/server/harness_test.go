@@ -18,6 +18,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -63,7 +64,7 @@ func newSite(t testing.TB, configure ...func(*Config)) *site {
 	t.Cleanup(func() { db.Close() })
 	s.store = db
 	open := func(name store.AuthorityName, host string) *ca.Authority {
-		a, err := ca.Open(ctx, db, s.clk, ca.Config{
+		a, err := catest.Open(ctx, db, s.clk, catest.Config{
 			Name: name, Netloc: "127.0.0.1:8009", Host: host, KeyType: pki.KeyECDSAP256,
 			Spans: rollover.Spans{Leaf: testSpan, Life: 4}, Backdate: time.Minute, Retention: 30 * testDay,
 			MaxPending: 50,
@@ -91,8 +92,8 @@ func newSite(t testing.TB, configure ...func(*Config)) *site {
 	}
 	cfg := Config{
 		Netloc: netloc, Clock: s.clk, Log: log, Users: s.users, Services: s.services, Authenticator: s.users,
-		UsersVoucher:    func(ctx context.Context) ([]byte, error) { return s.users.VouchHTTPS(ctx, s.https) },
-		ServicesVoucher: func(ctx context.Context) ([]byte, error) { return s.services.VouchHTTPS(ctx, s.https) },
+		UsersVoucher:    func(ctx context.Context) ([]byte, error) { return catest.Wired(s.users).VouchHTTPS(ctx, s.https) },
+		ServicesVoucher: func(ctx context.Context) ([]byte, error) { return catest.Wired(s.services).VouchHTTPS(ctx, s.https) },
 		CORSKeys:        keys,
 		Ready:           []Check{{Name: "database", Run: db.Ping}},
 	}
@@ -229,7 +230,7 @@ func newCSR(t testing.TB, key crypto.Signer, name string) []byte {
 // pending submits a new request and returns its id.
 func (s *site) pending(a *ca.Authority, key crypto.Signer) int64 {
 	s.t.Helper()
-	id, err := a.Submit(s.t.Context(), audit.Actor{Kind: audit.Operator}, newCSR(s.t, key, "someone"))
+	id, err := catest.Wired(a).Submit(s.t.Context(), audit.Actor{Kind: audit.Operator}, newCSR(s.t, key, "someone"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -241,10 +242,10 @@ func (s *site) issue(a *ca.Authority) (*tls.Certificate, int64) {
 	s.t.Helper()
 	key := newKey(s.t)
 	id := s.pending(a, key)
-	if err := a.Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id, nil); err != nil {
+	if err := catest.Wired(a).Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
 		s.t.Fatal(err)
 	}
-	pem, err := a.Certificate(s.t.Context(), id)
+	pem, err := catest.Wired(a).Certificate(s.t.Context(), id)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func (s *site) issue(a *ca.Authority) (*tls.Certificate, int64) {
 
 func (s *site) revoke(crt *tls.Certificate) {
 	s.t.Helper()
-	err := s.users.RevokeByUser(s.t.Context(), audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.Leaf.SerialNumber})
+	err := catest.Wired(s.users).RevokeByUser(s.t.Context(), audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.Leaf.SerialNumber})
 	if err != nil {
 		s.t.Fatal(err)
 	}

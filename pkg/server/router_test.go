@@ -158,11 +158,11 @@ type broken struct {
 	err error
 }
 
-func (b broken) CRLs(context.Context) (ca.List, error) {
+func (b broken) CRLs(context.Context) ([]ca.List, error) {
 	if b.err == nil {
 		panic("at the \x1b[31mworst moment")
 	}
-	return ca.List{}, b.err
+	return nil, b.err
 }
 
 func (b broken) Authenticate(context.Context, audit.Actor, *x509.Certificate) (audit.Actor, error) {

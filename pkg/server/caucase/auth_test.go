@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
 )
 
@@ -61,7 +62,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		}
 		return new(big.Int).SetBytes(crt.SubjectKeyId).String()
 	}
-	casAKI := aki(s.services.CACertificate(ctx))
+	casAKI := aki(catest.Wired(s.services).CACertificate(ctx))
 
 	type request struct {
 		target, body string

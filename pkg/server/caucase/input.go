@@ -24,10 +24,11 @@ const (
 
 // pathID reads the path parameter as the id of a request or certificate. Every integer is an
 // id; one that was never given out is simply unknown.
-func (x *Exchange) id() (int64, error) {
+func pathID(x *server.Exchange) (int64, error) {
+	text := x.Param("id")
 	digits := strings.TrimLeft(text, "+-")
 	if digits == "" || len(text)-len(digits) > 1 || !isDecimal(digits) {
-		return 0, Refuse(http.StatusBadRequest, "id is not an integer")
+		return 0, server.Refuse(http.StatusBadRequest, "id is not an integer")
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 0 {
@@ -42,7 +43,8 @@ const maxKeyID = 200
 
 // pathKeyID reads the path parameter as an authority key identifier. What is none is not
 // found, rather than refused, as in the reference.
-func (x *Exchange) keyID() (*big.Int, error) {
+func pathKeyID(x *server.Exchange) (*big.Int, error) {
+	text := x.Param("aki")
 	if len(text) > maxKeyID || !isDecimal(text) {
 		return nil, server.ErrNotFound
 	}

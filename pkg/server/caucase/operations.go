@@ -42,9 +42,6 @@ func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
 		list := make([]item, len(pending))
 		for i, r := range pending {
 			list[i] = item{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.PEM)}
-			if r.Profile != a.Row().Profile {
-				list[i].Profile = r.Profile
-			}
 		}
 		return replyJSON(x, list)
 	}, nil

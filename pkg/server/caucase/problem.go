@@ -24,7 +24,6 @@ type class struct {
 // not list is an internal error.
 var classes = [...]class{
 	{ca.ErrNotFound, http.StatusNotFound, false, "not found"},
-	{ca.ErrRetired, http.StatusGone, true, ""},
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrConflict, http.StatusConflict, true, ""},
 	{ca.ErrUnauthorized, http.StatusUnauthorized, true, ""},

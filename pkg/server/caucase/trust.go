@@ -7,6 +7,7 @@ import (
 	"math/big"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
 )
@@ -52,6 +53,10 @@ func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
 		statements, err := a.Succession(ctx)
 		if err != nil {
 			return nil, err
+		}
+		// No client takes more: with spans of an hour that many are made in three months.
+		if extra := len(statements) - envelope.MaxList; extra > 0 {
+			statements = statements[extra:]
 		}
 		return append(append([]byte{'['}, bytes.Join(statements, []byte(", "))...), ']'), nil
 	})

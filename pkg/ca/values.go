@@ -1,0 +1,64 @@
+package ca
+
+import (
+	"crypto/x509"
+	"math/big"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+)
+
+// Issued is a certificate on record.
+type Issued struct {
+	ID          int64 // of the request it answers; random for a renewal
+	Serial      *big.Int
+	Certificate *x509.Certificate
+
+	// Chain is the certificates of its issuers, nearest first, without the self-signed one at the
+	// end: what must be shown beside Certificate to those who trust only that.
+	Chain []*x509.Certificate
+}
+
+// A Submission is what became of a request.
+type Submission struct {
+	ID     int64
+	Issued *Issued // nil while the request waits for a user
+}
+
+// Submitted is a request as it came.
+type Submitted struct {
+	ID   int64
+	Text []byte // byte for byte
+}
+
+// An Approval is what a user decides who approves a request. The zero Approval has it signed as it is.
+type Approval struct {
+	// Template, when set, has the subject and the extensions: only the key is then the request's.
+	Template *pki.Request
+	// Profile names the profile to sign with. Empty: the request's.
+	Profile string
+	// Validity of the certificate. Zero: the profile's default.
+	Validity time.Duration
+}
+
+// A Holder is somebody who has proved to hold the key of a certificate. Only the authority whose
+// method Holder has returned it accepts it; the zero Holder is nobody.
+type Holder struct {
+	authority *Authority
+	actor     audit.Actor
+	crt       *x509.Certificate
+}
+
+// Certificate returns the certificate whose key is held.
+func (h Holder) Certificate() *x509.Certificate { return h.crt }
+
+// A List is the revocation list of one CA.
+type List struct {
+	KeyID      []byte // subject key identifier of the CA
+	DER        []byte // shared by all who ask: not to be changed
+	Number     int64
+	ThisUpdate time.Time // whole seconds; grows with every list, unless the clock was set back
+	NextUpdate time.Time
+	Modified   time.Time // ThisUpdate, or zero when the next list may have the same
+}

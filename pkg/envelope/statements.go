@@ -1,0 +1,32 @@
+package envelope
+
+import (
+	"crypto"
+	"crypto/x509"
+	"strings"
+
+	"cauase/pkg/pki"
+)
+
+// Statements makes what an authority says about certificates of CAs, each as one envelope. It is
+// what package ca asks for.
+type Statements struct{}
+
+// Succession returns the envelope by which old, whose key is given, vouches for its successor.
+func (Statements) Succession(key crypto.Signer, old, next *x509.Certificate) ([]byte, error) {
+	return SignLink(key, old.Raw, next.Raw)
+}
+
+// ServerCA returns the envelope by which a CA, whose key is given, vouches for those that sign the
+// daemon's own HTTPS certificate.
+func (Statements) ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, error) {
+	var bundle strings.Builder
+	for _, crt := range cas {
+		bundle.Write(pki.EncodeCertificatePEM(crt.Raw))
+	}
+	payload, err := EncodeServerCA(ServerCA{PEM: bundle.String()})
+	if err != nil {
+		return nil, err
+	}
+	return Sign(key, payload)
+}
