@@ -23,6 +23,34 @@ func (t *tool) caUpdate() *cli.Command {
 	}
 }
 
+func (t *tool) caRoot() *cli.Command {
+	return &cli.Command{
+		Name:  "root",
+		Usage: "follow the roots that verify everything the CA issues",
+		Description: `Stores what hosts have to trust that verify certificates of this CA, and of any other
+under the same root: at --root-ca, or a file named after the authority. A CA that is its
+own root is among them. At first contact a root is taken that has signed a CA certificate
+trusted here, or, with --ca-fingerprint, the one that has it; later ones only if those
+stored have signed them as their successors.`,
+		Action: t.action(func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return errUsage(c, "ca root takes no arguments: --root-ca is where they are")
+			}
+			if _, err := t.trust(c.Context); err != nil {
+				return err
+			}
+			roots, err := t.followRoots(c.Context, true)
+			if err != nil {
+				return err
+			}
+			if err := join(t.saveTrust(), t.saveRoots()); err != nil {
+				return err
+			}
+			return t.updated(t.rootStore.Path, "root", len(roots), "root")
+		}),
+	}
+}
+
 type updatedView struct {
 	File    string `json:"file"`
 	Changed bool   `json:"changed"`

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 
@@ -28,7 +30,7 @@ func (t *tool) crtGet() *cli.Command {
 		ArgsUsage: "ID [FILE]",
 		Description: `The certificate is checked before it is stored: it has to be from a trusted CA
 and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
-		Flags: []cli.Flag{keyFlag()},
+		Flags: []cli.Flag{keyFlag(), chainFlag()},
 		Action: t.action(func(c *cli.Context) error {
 			if c.NArg() < 1 || c.NArg() > 2 {
 				return errUsage(c, "which certificate, and where to?")
@@ -41,42 +43,54 @@ and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
 			if err != nil {
 				return err
 			}
-			crt, err := service.Certificate(c.Context, id)
+			engine := t.engine(pemfile.PairPaths{Crt: c.Args().Get(1), Key: c.String("key")})
+			engine.Client, engine.Chain = service, c.Bool("chain")
+			issued, err := engine.Fetch(c.Context, id, t.verification())
 			if errors.Is(err, client.ErrPending) {
 				return manners.WithCode(err, manners.ExitPending)
 			}
 			if err != nil {
 				return err
 			}
-			if err := client.CheckIssued(crt, nil, t.trusted, t.clock.Now()); err != nil {
-				return fmt.Errorf("certificate %s: %w", id, err)
+			if path := engine.Paths.Crt; path == "" || path == "-" {
+				return t.printPEM(id, issued.PEM())
 			}
-			path := c.Args().Get(1)
-			if path == "" || path == "-" {
-				return t.printPEM(id, pki.EncodeCertificatePEM(crt.Raw))
-			}
-			return t.store(pemfile.PairPaths{Crt: path, Key: c.String("key")}, crt, id)
+			changed, err := engine.Adopt(issued)
+			return t.stored(engine.Paths, issued.Certificate, id, changed, err)
 		}),
 	}
 }
 
-// store puts a certificate that has been checked into its file.
-func (t *tool) store(paths pemfile.PairPaths, crt *x509.Certificate, id client.ID) error {
-	changed, err := pemfile.AddCertificate(paths, crt)
-	if errors.Is(err, pemfile.ErrMismatch) {
+func chainFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "chain", Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"}
+}
+
+// install puts in place what was issued for a request.
+func (t *tool) install(engine *enroll.Engine, issue *enroll.Issue, id client.ID) error {
+	changed, err := engine.Install(issue)
+	return t.stored(engine.Paths, issue.Pair.Crt, id, changed, err)
+}
+
+// stored says what became of a certificate that was to be put into its file.
+func (t *tool) stored(paths pemfile.PairPaths, crt *x509.Certificate, id client.ID, changed []string, err error) error {
+	t.changed = append(t.changed, changed...)
+	switch {
+	case errors.Is(err, pemfile.ErrMismatch):
 		return manners.WithHint(err, "certificate %s belongs to another key: choose another file", id)
-	}
-	if err != nil {
+	case errors.Is(err, enroll.ErrOvertaken):
+		return errReplaced(paths)
+	case err != nil:
 		return err
-	}
-	if changed {
-		t.changed = append(t.changed, "crt")
 	}
 	view := t.viewCertificate(crt)
 	view.File = paths.Crt
 	return t.print(view, func(p *printer) {
 		p.line("%s: certificate of %s, %s", paths.Crt, orNames(view.Subject, view.SANs), view.Validity)
 	})
+}
+
+func errReplaced(paths pemfile.PairPaths) error {
+	return fmt.Errorf("%s was replaced meanwhile, by another run: what it holds now stays", paths.Crt)
 }
 
 func orNames(subject string, sans []string) string {
@@ -100,32 +114,37 @@ func pairPaths(c *cli.Context) (pemfile.PairPaths, error) {
 
 // readPair reads a certificate with its key, and mends the files first if a renewal was
 // interrupted between the two.
-func (t *tool) readPair(paths pemfile.PairPaths) (pemfile.Pair, error) {
-	pair, err := pemfile.ReadPair(paths)
+func (t *tool) readPair(paths pemfile.PairPaths) (enroll.Files, error) {
+	from := enroll.Look(paths)
+	err := from.Err
 	if errors.Is(err, pemfile.ErrMismatch) {
-		if err = t.recoverPair(paths); err == nil {
-			pair, err = pemfile.ReadPair(paths)
+		if err = t.recoverPair(t.engine(paths)); err == nil {
+			from = enroll.Look(paths)
+			err = from.Err
 		}
 	}
-	if err == nil && pair.Crt == nil {
+	if err == nil && from.Pair.Crt == nil {
 		err = fmt.Errorf("%s holds no certificate", paths.Crt)
 	}
 	if errors.Is(err, fs.ErrNotExist) && paths.Combined() {
 		err = manners.WithHint(err, "if the key is in a file of its own, name it with --key")
 	}
-	return pair, err
+	return from, err
 }
 
-// recoverPair completes or undoes what an interrupted renewal has left.
-func (t *tool) recoverPair(paths pemfile.PairPaths) error {
-	// Perhaps it is not interrupted, but under way.
-	return locked(paths.Crt, func() error {
-		mended, err := pemfile.RecoverPair(paths)
-		if mended {
-			t.note("%s and %s: an interrupted renewal was completed or undone", paths.Key, paths.Crt)
-		}
-		return err
-	})
+// recoverPair completes or undoes what an interrupted run has left.
+func (t *tool) recoverPair(engine *enroll.Engine) error {
+	mended, err := engine.Recover()
+	if mended {
+		t.note("%s and %s: an interrupted renewal was completed or undone", engine.Paths.Key, engine.Paths.Crt)
+	}
+	return err
+}
+
+// harmless reports whether an error of recoverPair says only that there is nothing to recover,
+// or nothing to recover it with.
+func harmless(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 }
 
 func (t *tool) crtRenew() *cli.Command {
@@ -135,6 +154,7 @@ func (t *tool) crtRenew() *cli.Command {
 		ArgsUsage: "CRT [KEY]",
 		Flags: []cli.Flag{
 			keyFlag(),
+			chainFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "renew also what is valid for long"},
 		},
 		Action: t.action(t.renew),
@@ -146,60 +166,47 @@ func (t *tool) renew(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// A key that was written beside the pair and never used stays until somebody removes it.
-	if err := t.recoverPair(paths); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+	engine := t.engine(paths)
+	if err := t.recoverPair(engine); err != nil && !harmless(err) {
 		return err
 	}
-	old, err := t.readPair(paths)
+	from, err := t.readPair(paths)
 	if err != nil {
 		return err
 	}
-	left := old.Crt.NotAfter.Sub(t.clock.Now())
+	old := from.Pair.Crt
+	left := old.NotAfter.Sub(t.clock.Now())
 	switch {
 	case left < 0:
 		return manners.WithHint(fmt.Errorf("%s expired %s ago", paths.Crt, duration(-left)),
 			"an expired certificate cannot be renewed: make a new one with %s request", toolName)
 	case left >= t.threshold && !c.Bool("force"):
-		view := t.viewCertificate(old.Crt)
+		view := t.viewCertificate(old)
 		view.File = paths.Crt
 		return t.print(view, func(p *printer) {
 			p.line("%s: %s; the threshold is not reached, not renewing", paths.Crt, view.Validity)
 		})
 	}
-	keyType := t.keyType
-	if keyType == "" {
-		if keyType, err = pki.KeyTypeOf(old.Key.Public()); err != nil {
-			return manners.WithHint(err, "choose the type of the new key with --key-type")
-		}
+	if engine.Client, err = t.trust(c.Context); err != nil {
+		return err
 	}
-	service, err := t.trust(c.Context)
+	engine.Chain = c.Bool("chain")
+	issue, err := engine.Renew(c.Context, from, t.verification())
+	if errors.Is(err, enroll.ErrKeyType) {
+		return manners.WithHint(err, "choose the type of the new key with --key-type")
+	}
 	if err != nil {
 		return err
 	}
-	key, err := keyType.Generate()
+	changed, err := engine.Install(issue)
+	t.changed = append(t.changed, changed...)
+	if errors.Is(err, enroll.ErrOvertaken) {
+		return errReplaced(paths)
+	}
 	if err != nil {
 		return err
 	}
-	crt, err := service.Renew(c.Context, old.Crt, old.Key, key, t.trusted)
-	if err != nil {
-		return err
-	}
-	err = locked(paths.Crt, func() error {
-		now, err := pemfile.ReadPair(paths)
-		if err != nil {
-			return err
-		}
-		if now.Crt == nil || !now.Crt.Equal(old.Crt) {
-			return fmt.Errorf("%s was replaced meanwhile, by another run: what it holds now stays", paths.Crt)
-		}
-		_, err = pemfile.WritePair(paths, pemfile.Pair{Key: key, Crt: crt})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	t.changed = append(t.changed, "crt", "key")
-	view := t.viewCertificate(crt)
+	view := t.viewCertificate(issue.Pair.Crt)
 	view.File = paths.Crt
 	return t.print(view, func(p *printer) {
 		p.line("%s: renewed %s, %s", paths.Crt, orNames(view.Subject, view.SANs), view.Validity)
@@ -265,9 +272,9 @@ func (t *tool) revoke(c *cli.Context) error {
 		results = append(results, r)
 	}
 	for _, path := range own {
-		pair, failed := t.readPair(pemfile.PairPaths{Crt: path, Key: c.String("key")})
+		from, failed := t.readPair(pemfile.PairPaths{Crt: path, Key: c.String("key")})
 		if failed == nil {
-			failed = service.Revoke(c.Context, pair.Crt, pair.Key, reason)
+			failed = service.Revoke(c.Context, from.Pair.Crt, from.Pair.Key, reason)
 		}
 		report(resultView{File: path}, failed)
 	}
@@ -284,12 +291,15 @@ func (t *tool) revoke(c *cli.Context) error {
 	return join(err, t.printResults(results))
 }
 
-// onlyCertificate reads the one certificate of a file; of several it would be a guess
-// which is meant.
+// onlyCertificate reads the one certificate of a file, behind which its chain may stand; of
+// several it would be a guess which is meant.
 func onlyCertificate(path string) (*x509.Certificate, error) {
 	crts, err := pemfile.ReadCertificates(path)
 	if err != nil {
 		return nil, err
+	}
+	if len(crts) > 1 && !crts[0].IsCA {
+		crts = slices.DeleteFunc(crts, func(crt *x509.Certificate) bool { return crt.IsCA })
 	}
 	if len(crts) != 1 {
 		return nil, fmt.Errorf("it holds %d certificates where one is expected", len(crts))

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,6 +25,9 @@ func (t *tool) csrSend() *cli.Command {
 		Name:      "send",
 		Usage:     "submit requests made elsewhere",
 		ArgsUsage: "FILE…",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "profile", Usage: "ask for certificates of this `PROFILE` (default: the authority's)"},
+		},
 		Action: t.action(func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return errUsage(c, "which request?")
@@ -35,7 +41,7 @@ func (t *tool) csrSend() *cli.Command {
 				data, failed := pemfile.Read(path)
 				var id client.ID
 				if failed == nil {
-					id, failed = service.Submit(c.Context, data)
+					id, failed = service.SubmitFor(c.Context, data, c.String("profile"))
 				}
 				if failed != nil {
 					err = join(err, fmt.Errorf("%s: %w", path, failed))
@@ -87,10 +93,10 @@ func (t *tool) csrList() *cli.Command {
 func viewPending(p client.Pending) requestView {
 	req, err := pki.ParseRequest(p.PEM)
 	if err != nil {
-		return requestView{ID: p.ID.String(), Problem: err.Error()}
+		return requestView{ID: p.ID.String(), Profile: p.Profile, Problem: err.Error()}
 	}
 	view := viewRequest(req)
-	view.ID = p.ID.String()
+	view.ID, view.Profile = p.ID.String(), p.Profile
 	return view
 }
 
@@ -101,13 +107,22 @@ func (p *printer) requests(views []requestView) {
 		return
 	}
 	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSUBJECT\tNAMES\tKEY\tKEY ID")
+	profiles := slices.ContainsFunc(views, func(v requestView) bool { return v.Profile != "" })
+	heading := "ID\tSUBJECT\tNAMES\tKEY\tKEY ID"
+	if profiles {
+		heading = "ID\tPROFILE\tSUBJECT\tNAMES\tKEY\tKEY ID"
+	}
+	fmt.Fprintln(w, heading)
 	for _, v := range views {
+		id := v.ID
+		if profiles {
+			id += "\t" + pki.EscapeText(v.Profile)
+		}
 		if v.Problem != "" {
-			fmt.Fprintf(w, "%s\t(not acceptable: %s)\n", v.ID, pki.EscapeText(v.Problem))
+			fmt.Fprintf(w, "%s\t(not acceptable: %s)\n", id, pki.EscapeText(v.Problem))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ID, v.Subject, shorten(v.SANs), v.Key, v.KeyID)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", id, v.Subject, shorten(v.SANs), v.Key, v.KeyID)
 	}
 	w.Flush()
 }
@@ -219,12 +234,21 @@ func (t *tool) csrSign() *cli.Command {
 	return &cli.Command{
 		Name:      "sign",
 		Usage:     "sign pending requests (users only)",
-		ArgsUsage: "[--with FILE] ID…",
+		ArgsUsage: "[--with FILE] [--profile NAME] [--validity DURATION] ID…",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "with", TakesFile: true, Usage: "take subject and extensions from the request in `FILE`, and only the key from the submitted one"},
+			&cli.StringFlag{Name: "profile", Usage: "sign as a certificate of this `PROFILE` (default: what the request asks for)"},
+			&cli.StringFlag{Name: "validity", Usage: "for how long: a `DURATION` such as 36h, 1d or 90d, a number alone means days (default: the profile's)"},
 		},
 		Action: t.action(func(c *cli.Context) error {
-			var template []byte
+			how := client.Approval{Profile: c.String("profile")}
+			if text := c.String("validity"); c.IsSet("validity") {
+				validity, err := parseValidity(text)
+				if err != nil {
+					return fmt.Errorf("--validity %w", err)
+				}
+				how.Validity = validity
+			}
 			if path := c.String("with"); c.IsSet("with") {
 				if path == "" {
 					return errUsage(c, "--with needs the path of a request")
@@ -239,13 +263,38 @@ func (t *tool) csrSign() *cli.Command {
 				if _, err := pki.ParseRequest(data); err != nil {
 					return fmt.Errorf("%s: %w", path, err)
 				}
-				template = data
+				how.Template = data
 			}
 			return t.decide(c, "signed", func(s *client.Session, id client.ID) error {
-				return s.Sign(c.Context, id, template)
+				return s.Approve(c.Context, id, how)
 			})
 		}),
 	}
+}
+
+// maxValidity is longer than anything is valid for.
+const maxValidity = 100_000 * day
+
+const day = 24 * time.Hour
+
+// parseValidity reads how long a certificate is to be valid: days, or a duration in which days
+// may be a unit.
+func parseValidity(text string) (time.Duration, error) {
+	bad := fmt.Errorf("%.40q is not a duration such as 36h, 1d or 90d", text)
+	days, unit := strings.CutSuffix(text, "d")
+	if n, err := strconv.ParseFloat(days, 64); err == nil && strings.Trim(days, "0123456789.") == "" {
+		if n <= 0 || n > maxValidity.Hours()/24 {
+			return 0, bad
+		}
+		return (time.Duration(n*float64(day)) + time.Second/2).Truncate(time.Second), nil
+	} else if unit {
+		return 0, bad
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > maxValidity || d%time.Second != 0 {
+		return 0, bad
+	}
+	return d, nil
 }
 
 func (t *tool) csrReject() *cli.Command {
@@ -283,7 +332,7 @@ func (t *tool) decide(c *cli.Context, done string, do func(*client.Session, clie
 	for _, id := range ids {
 		if failed := do(session, id); failed != nil {
 			if client.IsStatus(failed, http.StatusNotFound) {
-				failed = manners.WithHint(failed, "it is not pending: somebody has signed or rejected it, or it belongs to the other --mode")
+				failed = manners.WithHint(failed, "it is not pending: somebody has signed or rejected it, or it belongs to another authority (--mode, --authority)")
 			}
 			err = join(err, failed)
 			continue

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -10,11 +8,10 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"cauase/pkg/pki"
 )
 
 // nameFlags are the flags that say what a certificate is for.
@@ -106,21 +103,11 @@ func usageOID(name string) (asn1.ObjectIdentifier, error) {
 	}
 	var arcs asn1.ObjectIdentifier
 	for _, arc := range strings.Split(oid.String(), ".") {
-		var n int
-		if _, err := fmt.Sscan(arc, &n); err != nil {
+		n, err := strconv.Atoi(arc)
+		if err != nil {
 			return nil, fmt.Errorf("--eku %q has arcs beyond what is supported", name)
 		}
 		arcs = append(arcs, n)
 	}
 	return arcs, nil
-}
-
-// newRequest signs a request with its own key and reads it back as a daemon would, so
-// that a name nobody would sign is refused here.
-func newRequest(template *x509.CertificateRequest, key crypto.Signer) (*pki.Request, error) {
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
-	if err != nil {
-		return nil, err
-	}
-	return pki.ParseRequest(pki.EncodeCSRPEM(der))
 }

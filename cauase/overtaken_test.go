@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"cauase/pkg/pemfile"
 )
@@ -50,28 +46,6 @@ func TestRenewOvertaken(t *testing.T) {
 	if s.serial("web.crt") != s.serial("other.crt") {
 		t.Error("the other run's certificate was replaced")
 	}
-}
-
-func TestLocked(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x")
-	var inside atomic.Int32
-	var runs sync.WaitGroup
-	for range 10 {
-		runs.Go(func() {
-			err := locked(path, func() error {
-				if inside.Add(1) > 1 {
-					t.Error("two at once")
-				}
-				time.Sleep(time.Millisecond)
-				inside.Add(-1)
-				return nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	runs.Wait()
 }
 
 // The key of another run that began at the same time stays with its request.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 // settings are the global flags, checked.
@@ -18,6 +21,8 @@ type settings struct {
 	authority client.Authority
 	caStore   pemfile.Store
 	crlStore  pemfile.Store
+	rootStore pemfile.Store
+	keepRoots bool // --root-ca is given: roots that are learnt are stored
 	userKey   string
 	threshold time.Duration
 	keyType   pki.KeyType // "" if not given
@@ -42,7 +47,11 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "user-key", EnvVars: []string{"CAUASE_USER_KEY"}, TakesFile: true,
 			Usage: "the user to act as: `FILE` with private key and certificate"},
 		&cli.StringFlag{Name: "mode", EnvVars: []string{"CAUASE_MODE"}, Value: "service",
-			Usage: "kind of certificates at work: `service` or user"},
+			Usage: "kind of certificates at work: `service` or user, which are the authorities cas and cau"},
+		&cli.StringFlag{Name: "authority", EnvVars: []string{"CAUASE_AUTHORITY"},
+			Usage: "the authority at work, by its `NAME`, instead of --mode; files are named NAME.crt.pem, NAME.crl.pem, NAME.root.pem if --ca-crt, --crl, --root-ca do not say otherwise"},
+		&cli.StringFlag{Name: "root-ca", EnvVars: []string{"CAUASE_ROOT_CA"}, DefaultText: "cas.root.pem", TakesFile: true,
+			Usage: "the roots that verify all the authority issues, `PATH` like --ca-crt; if given, they are followed whenever they are needed"},
 		&cli.Float64Flag{Name: "threshold", EnvVars: []string{"CAUASE_THRESHOLD"}, Value: 31,
 			Usage: "renew certificates that have fewer than `DAYS` left"},
 		&cli.StringFlag{Name: "key-type", EnvVars: []string{"CAUASE_KEY_TYPE"},
@@ -73,15 +82,8 @@ func (t *tool) readSettings(c *cli.Context) error {
 		json:    c.Bool("json"),
 		strict:  c.Bool("strict-https"),
 	}
-	switch mode := c.String("mode"); mode {
-	case "service":
-		s.authority = client.CAS
-		s.caStore, s.crlStore = pemfile.CAStore(c.String("ca-crt")), pemfile.CRLStore(c.String("crl"))
-	case "user":
-		s.authority = client.CAU
-		s.caStore, s.crlStore = pemfile.CAStore(c.String("user-ca-crt")), pemfile.CRLStore(c.String("user-crl"))
-	default:
-		return fmt.Errorf("--mode %q is neither service nor user", mode)
+	if err := s.choose(c); err != nil {
+		return err
 	}
 	days := c.Float64("threshold")
 	if !(days >= 0 && days <= maxThreshold) {
@@ -106,6 +108,41 @@ func (t *tool) readSettings(c *cli.Context) error {
 		s.pins = append(s.pins, pins...)
 	}
 	t.settings = s
+	return nil
+}
+
+// choose finds out which authority is at work, and where its files are.
+func (s *settings) choose(c *cli.Context) error {
+	switch mode := c.String("mode"); mode {
+	case "service":
+		s.authority = client.CAS
+	case "user":
+		s.authority = client.CAU
+	default:
+		return fmt.Errorf("--mode %q is neither service nor user", mode)
+	}
+	if c.IsSet("authority") {
+		if c.IsSet("mode") {
+			return manners.WithHint(errors.New("--mode and --authority exclude each other"), "--mode service is --authority cas, --mode user is --authority cau")
+		}
+		var err error
+		if s.authority, err = client.ParseAuthority(c.String("authority")); err != nil {
+			return fmt.Errorf("--authority %w", err)
+		}
+	}
+	ca, crl := "ca-crt", "crl"
+	if s.authority == client.CAU {
+		ca, crl = "user-ca-crt", "user-crl"
+	}
+	path := func(flag, suffix string) string {
+		builtIn := s.authority == client.CAS || s.authority == client.CAU
+		if c.IsSet(flag) || builtIn && c.String(flag) != "" {
+			return c.String(flag)
+		}
+		return string(s.authority) + suffix
+	}
+	s.caStore, s.crlStore = pemfile.CAStore(path(ca, ".crt.pem")), pemfile.CRLStore(path(crl, ".crl.pem"))
+	s.rootStore, s.keepRoots = pemfile.CAStore(path("root-ca", ".root.pem")), c.IsSet("root-ca")
 	return nil
 }
 

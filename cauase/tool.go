@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 
@@ -28,10 +29,12 @@ type tool struct {
 	environment
 	settings
 
-	client  *client.Client
-	trusted []*x509.Certificate // what the CA store holds, or will when the command succeeds
-	unsaved bool                // it does not yet
-	changed []string            // kinds of files that changed, for the hook
+	client   *client.Client
+	trusted  []*x509.Certificate // what the CA store holds, or will when the command succeeds
+	firstUse bool                // nothing but the network vouches for it
+	unsaved  bool                // it does not yet
+	roots    []*x509.Certificate // what the store of roots is to hold, if anything
+	changed  []string            // kinds of files that changed, for the hook
 }
 
 // action wraps what a command does into what comes with every command: hints for errors
@@ -42,6 +45,9 @@ func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 		// What failed leaves nothing behind. What is pending has not failed.
 		if t.unsaved && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveTrust())
+		}
+		if t.roots != nil && manners.Code(err) != manners.ExitError {
+			err = join(err, t.saveRoots())
 		}
 		if len(t.changed) > 0 && t.onRenew != "" {
 			err = join(err, t.runHook(c.Context))
@@ -92,6 +98,8 @@ func (t *tool) hint(err error) string {
 			hint += ", or follow it from the expired certificate, on its word alone, with --catch-up SPANS"
 		}
 		return hint + fmt.Sprintf(", or, to trust whoever answers, remove %s", t.caStore.Path)
+	case errors.Is(err, client.ErrRoots), errors.Is(err, client.ErrIncompleteChain):
+		return "somebody may be answering in the CA's place; nothing has been stored"
 	case errors.Is(err, client.ErrUnknownAnchor), errors.Is(err, client.ErrChain):
 		return fmt.Sprintf("somebody may be answering in the CA's place; if it was set up anew, remove %s after making sure", t.caStore.Path)
 	case errors.Is(err, client.ErrPin):
@@ -109,7 +117,7 @@ func (t *tool) hint(err error) string {
 	case errors.Is(err, pemfile.ErrSymlink):
 		return "give the path that it points to"
 	case errors.Is(err, pki.ErrUnknownIssuer):
-		return fmt.Sprintf("the CAs trusted are those in %s; is --mode right?", t.caStore.Path)
+		return fmt.Sprintf("the CAs trusted are those in %s; is --mode or --authority right?", t.caStore.Path)
 	case client.IsStatus(err, http.StatusUnauthorized) && t.userKey == "":
 		return "give a user's key and certificate with --user-key"
 	case client.IsStatus(err, http.StatusUnauthorized):
@@ -162,7 +170,7 @@ func (t *tool) trust(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.trusted, t.unsaved = trust.CAs, true
+	t.trusted, t.firstUse, t.unsaved = trust.CAs, trust.FirstUse, true
 	if trust.FirstUse {
 		for _, ca := range trust.CAs {
 			t.note("first contact: from now on trusting %q, %s; compare this fingerprint with the CA's administrators", pki.SubjectString(ca.RawSubject), client.PinOf(ca))
@@ -177,6 +185,54 @@ func (t *tool) saveTrust() error {
 	if changed {
 		t.changed = append(t.changed, "ca")
 	}
+	return err
+}
+
+// engine makes what gets and renews the certificate at paths. What asks the daemon needs its
+// Client, too.
+func (t *tool) engine(paths pemfile.PairPaths) *enroll.Engine {
+	return &enroll.Engine{Clock: t.clock, Paths: paths, KeyType: t.keyType}
+}
+
+// verification is what certificates are verified by that come.
+func (t *tool) verification() enroll.Trust {
+	return enroll.Trust{CAs: t.trusted, Roots: func(ctx context.Context) ([]*x509.Certificate, error) {
+		return t.followRoots(ctx, t.keepRoots)
+	}}
+}
+
+// followRoots brings the roots up to date. Where they are not to be kept, they serve to verify a
+// chain, and the CA that has issued the certificate vouches for them.
+func (t *tool) followRoots(ctx context.Context, keep bool) ([]*x509.Certificate, error) {
+	local, err := t.rootStore.ReadCertificates()
+	if err != nil {
+		return nil, err
+	}
+	pins := t.pins
+	if !keep {
+		pins = nil
+	}
+	trust, err := t.client.UpdateRoots(ctx, client.Trust{CAs: t.trusted, FirstUse: t.firstUse}, local, pins)
+	if err != nil {
+		return nil, err
+	}
+	if keep {
+		t.roots = trust.CAs
+		if trust.FirstUse {
+			for _, ca := range trust.CAs {
+				t.note("first contact: from now on trusting root %q, %s; compare this fingerprint with the CA's administrators", pki.SubjectString(ca.RawSubject), client.PinOf(ca))
+			}
+		}
+	}
+	return trust.CAs, nil
+}
+
+func (t *tool) saveRoots() error {
+	changed, err := t.rootStore.WriteCertificates(t.roots)
+	if changed {
+		t.changed = append(t.changed, "root")
+	}
+	t.roots = nil
 	return err
 }
 

@@ -21,6 +21,7 @@ import (
 
 type requestView struct {
 	ID      string   `json:"id,omitempty"`
+	Profile string   `json:"profile,omitempty"`
 	Subject string   `json:"subject"`
 	SANs    []string `json:"sans"`
 	Key     string   `json:"key"`
@@ -212,6 +213,7 @@ func (p *printer) field(label, value string) {
 
 func (p *printer) request(v requestView) {
 	p.field("request", v.ID)
+	p.field("profile", v.Profile)
 	p.field("subject", v.Subject)
 	p.field("names", strings.Join(v.SANs, ", "))
 	p.field("key", v.Key)
@@ -250,7 +252,6 @@ func remaining(until, now time.Time) string {
 
 // duration is rough, as people are: days, or a smaller unit where days say nothing.
 func duration(d time.Duration) string {
-	const day = 24 * time.Hour
 	switch {
 	case d >= 2*day:
 		return fmt.Sprintf("%d days", d/day)

@@ -19,6 +19,7 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/dump"
+	"cauase/pkg/durable"
 	"cauase/pkg/manage"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -168,14 +169,14 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	if err := from.Probe(); err != nil {
 		return explain(err, c)
 	}
-	crt, err := createNew(c.Args().Get(3))
+	crt, err := durable.Create(c.Args().Get(3), 0o644)
 	if err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return cli.WithHint(err, "the new certificate replaces nothing: choose another name for it")
 		}
 		return err
 	}
-	defer crt.discard()
+	defer crt.Discard()
 
 	ctx, done := untilSignal(c.Context)
 	defer done()
@@ -183,7 +184,7 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	meter := newRowMeter(clk, stderr)
 	err = fillDatabase(c, func(st store.Store) (err error) {
 		restored, err = manage.Restore(ctx, st, clk, manage.Restoration{
-			Backup: from, Request: request, Span: span, Stage: crt.write, Progress: meter.rows,
+			Backup: from, Request: request, Span: span, Stage: crt.Set, Progress: meter.rows,
 		})
 		return err
 	})
@@ -192,7 +193,7 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 		return explain(err, c)
 	}
 	// From here on it has happened.
-	published := crt.publish()
+	published := crt.Publish()
 	if err := printRestored(stdout, c, restored, clk.Now(), published == nil); err != nil {
 		return err
 	}

@@ -196,48 +196,6 @@ func TestFillNewReplacesNothing(t *testing.T) {
 	}
 }
 
-// A new file gets its name only when that is free, whoever was faster.
-func TestNewFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "file")
-	n, err := createNew(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{"longer than the second", "second"} { // a transaction may start over
-		if err := n.write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Symlink("elsewhere", path); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.publish(); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("over a link: %v", err)
-	}
-	if _, err := createNew(path); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("beside a link: %v", err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.publish(); err != nil {
-		t.Error(err)
-	}
-	n.discard()
-	if data, err := os.ReadFile(path); err != nil || string(data) != "second" || len(files(t, dir)) != 1 {
-		t.Errorf("%q %v, %q", data, err, files(t, dir))
-	}
-	n, err = createNew(filepath.Join(dir, "other"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.discard()
-	if len(files(t, dir)) != 1 {
-		t.Errorf("left behind: %q", files(t, dir))
-	}
-}
-
 // Of the private directories of drills, those that somebody uses stay, and so do others'.
 func TestScratch(t *testing.T) {
 	dir := t.TempDir()

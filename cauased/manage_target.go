@@ -1,18 +1,17 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/cli"
+	"cauase/pkg/durable"
 	"cauase/pkg/manage"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
@@ -44,8 +43,7 @@ func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error)
 	if err := sqlstore.CheckFree(path); err != nil {
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
-	dir, base := filepath.Split(path)
-	temp := filepath.Join(dir, "."+base+".new-"+rand.Text())
+	temp := durable.TempName(path)
 	defer func() {
 		for _, ending := range []string{"", "-wal", "-shm", "-journal"} {
 			_ = os.Remove(temp + ending) // most are not there
@@ -58,17 +56,13 @@ func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error)
 	if err := errors.Join(fill(db), db.Close()); err != nil {
 		return err
 	}
-	// Unlike a rename, a link replaces nothing.
-	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
+	switch err := durable.Publish(temp, path); {
+	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%w: somebody has made %s meanwhile", store.ErrExists, path)
-	} else if err != nil {
-		return fmt.Errorf("--%s: %w", flag, renamed{err, temp, path})
+	case err != nil:
+		return fmt.Errorf("--%s: %w", flag, err)
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return nil
 }
 
 // renamed is an error about a file that has another name than the one that the user knows.

@@ -78,7 +78,7 @@ func identify(c *urfave.Context, clk clock.Clock) error {
 		return err
 	}
 	var all []error
-	var found report
+	found := report{Keys: []keyReport{}, Backups: []backupReport{}}
 	for _, path := range keys {
 		id, err := keyID(path)
 		if err == nil {
@@ -94,7 +94,7 @@ func identify(c *urfave.Context, clk clock.Clock) error {
 		all = append(all, err)
 	}
 	if c.Bool(flagJSON) {
-		err = found.json(c.App.Writer)
+		err = cli.WriteJSON(c.App.Writer, found)
 	} else {
 		err = found.text(c.App.Writer, c.Bool(flagPlain), known != nil)
 	}

@@ -6,9 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"cauase/pkg/backup"
 	"cauase/pkg/pki"
 )
@@ -38,20 +35,11 @@ type recipient struct {
 }
 
 func reportBackup(path string, h backup.Header, known users) backupReport {
-	b := backupReport{File: path, Cipher: h.Cipher.Name}
+	b := backupReport{File: path, Cipher: h.Cipher.Name, Recipients: []recipient{}}
 	for _, r := range h.Recipients {
 		b.Recipients = append(b.Recipients, recipient{r.KeyID, r.Cipher.Name, known.of(r.KeyID)})
 	}
 	return b
-}
-
-func (r report) json(w io.Writer) error {
-	text, err := json.Marshal(r, jsontext.WithIndent("  "))
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s\n", text)
-	return err
 }
 
 // text prints what the reference prints, and the users behind it if they were asked for.

@@ -8,14 +8,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"math/big"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"cauase/pkg/backup"
 	"cauase/pkg/clock"
@@ -218,6 +217,9 @@ func TestUsersOfDatabase(t *testing.T) {
 	var got report
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 || !strings.Contains(stderr, "huge") {
 		t.Fatalf("exit code %d, %v, stdout %s, stderr %s", code, err, stdout, stderr)
+	}
+	if strings.Contains(stdout, "null") {
+		t.Errorf("null instead of an empty list:\n%s", stdout)
 	}
 	if len(got.Backups) != 1 || len(got.Backups[0].Recipients) != 3 || len(got.Backups[0].Recipients[1].Users) != 1 ||
 		got.Backups[0].Recipients[1].Users[0].Status != "revoked" || got.Backups[0].Recipients[1].ID != ids[1] {

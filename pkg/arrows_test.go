@@ -19,13 +19,14 @@ var mayImport = map[string][]string{
 	"audit":             {},
 	"backup":            {"pki"},
 	"clock":             {},
+	"durable":           {},
 	"pgtest":            {}, // for tests only
 	"testkit":           {}, // for tests only
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},
 	"envelope":          {"pki"},
-	"pemfile":           {"pki"},
+	"pemfile":           {"durable", "pki"},
 	"cli":               {"pki"},
 	"manage":            {"archive", "audit", "backup", "ca", "caucase", "clock", "dump", "envelope", "pki", "rollover", "store"},
 	"metrics":           {},
@@ -40,7 +41,8 @@ var mayImport = map[string][]string{
 	"client":            {"clock", "envelope", "pki"},
 	"probe":             {"client", "clock", "pki"},
 	"client/clienttest": {"clock", "envelope", "pki"},
-	"updater":           {"client", "clock", "pemfile", "pki"},
+	"enroll":            {"client", "clock", "pemfile", "pki"},
+	"updater":           {"client", "clock", "enroll", "pemfile", "pki"},
 	"cluster":           {}, // tests only
 	"fleet":             {}, // tests only
 	"archive":           {"audit", "backup", "clock", "dump", "pki", "store"},

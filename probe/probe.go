@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/cli"
@@ -119,10 +117,5 @@ func show(c *urfave.Context, report *probe.Report) error {
 		_, err := fmt.Fprintln(c.App.Writer, report.Line())
 		return err
 	}
-	text, err := json.Marshal(report, jsontext.WithIndent("  "))
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s\n", text)
-	return err
+	return cli.WriteJSON(c.App.Writer, report)
 }

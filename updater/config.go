@@ -111,7 +111,12 @@ func (r raw) over(defaults raw) raw {
 	set(&r.OnRenew, defaults.OnRenew)
 	set(&r.HookTimeout, defaults.HookTimeout)
 	set(&r.MaxSleep, defaults.MaxSleep)
-	set(&r.Mode, defaults.Mode)
+	if r.Mode == nil && r.Authority == nil {
+		r.Mode, r.Authority = defaults.Mode, defaults.Authority
+	}
+	set(&r.Profile, defaults.Profile)
+	set(&r.Chain, defaults.Chain)
+	set(&r.Root, defaults.Root)
 	set(&r.CSR, defaults.CSR)
 	set(&r.Key, defaults.Key)
 	set(&r.Crt, defaults.Crt)
@@ -136,7 +141,7 @@ func set[T any](value **T, otherwise *T) {
 }
 
 func locate(j *updater.Job, folder string) {
-	for _, path := range []*string{&j.Crt, &j.Key, &j.CSR, &j.CA, &j.CRL, &j.CASCA, &j.State, &j.OnRenew} {
+	for _, path := range []*string{&j.Crt, &j.Key, &j.CSR, &j.CA, &j.CRL, &j.CASCA, &j.Root, &j.State, &j.OnRenew} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)
 		}

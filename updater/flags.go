@@ -86,6 +86,10 @@ func flags() []urfave.Flag {
 		&urfave.DurationFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: updater.DefaultHookTimeout, Usage: "end the executable after `DURATION`"},
 		number("max-sleep", updater.DefaultMaxSleep.Hours()/24, "fetch CA certificates and revocation lists at least every so many `DAYS`"),
 		&urfave.StringFlag{Name: "mode", EnvVars: env("mode"), Value: "service", Usage: "kind of certificate: `service` or user"},
+		text("authority", "the authority by its `NAME`, instead of --mode: service is cas, user is cau"),
+		text("profile", "ask for a first certificate of this `PROFILE` (default: the authority's)"),
+		&urfave.BoolFlag{Name: "chain", EnvVars: env("chain"), Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"},
+		file("root", "keep the roots that verify all the authority issues, `PATH` like --cas-ca"),
 		file("csr", "request in `FILE` for the first certificate; ignored once --crt holds a valid one"),
 		file("key", "private key in `FILE` (default: with the certificate)"),
 		file("crt", "certificate in `FILE`"),
@@ -111,29 +115,42 @@ func flags() []urfave.Flag {
 
 // raw is a job as command lines and configuration files have it. Nil is not given.
 type raw struct {
-	Name           string   `toml:"name"`
-	CAURL          *string  `toml:"ca-url"`
-	CASCA          *string  `toml:"cas-ca"`
-	Threshold      *float64 `toml:"threshold"`
-	CRLThreshold   *float64 `toml:"crl-threshold"`
-	KeyLen         *int     `toml:"key-len"`
-	KeyType        *string  `toml:"key-type"`
-	OnRenew        *string  `toml:"on-renew"`
-	HookTimeout    *string  `toml:"hook-timeout"`
-	MaxSleep       *float64 `toml:"max-sleep"`
-	Mode           *string  `toml:"mode"`
-	CSR            *string  `toml:"csr"`
-	Key            *string  `toml:"key"`
-	Crt            *string  `toml:"crt"`
-	CA             *string  `toml:"ca"`
-	CRL            *string  `toml:"crl"`
-	CAFingerprint  []string `toml:"ca-fingerprint"`
-	CatchUp        *float64 `toml:"catch-up"`
-	Owner          *string  `toml:"owner"`
-	Group          *string  `toml:"group"`
-	FileMode       *string  `toml:"file-mode"`
-	FollowSymlinks *bool    `toml:"follow-symlinks"`
-	State          *string  `toml:"state"`
+	Name           string     `toml:"name"`
+	CAURL          *string    `toml:"ca-url"`
+	CASCA          *string    `toml:"cas-ca"`
+	Threshold      *float64   `toml:"threshold"`
+	CRLThreshold   *float64   `toml:"crl-threshold"`
+	KeyLen         *int       `toml:"key-len"`
+	KeyType        *string    `toml:"key-type"`
+	OnRenew        *string    `toml:"on-renew"`
+	HookTimeout    *string    `toml:"hook-timeout"`
+	MaxSleep       *float64   `toml:"max-sleep"`
+	Mode           *string    `toml:"mode"`
+	CSR            *string    `toml:"csr"`
+	Key            *string    `toml:"key"`
+	Crt            *string    `toml:"crt"`
+	CA             *string    `toml:"ca"`
+	CRL            *string    `toml:"crl"`
+	CAFingerprint  []string   `toml:"ca-fingerprint"`
+	CatchUp        *float64   `toml:"catch-up"`
+	Owner          *string    `toml:"owner"`
+	Group          *string    `toml:"group"`
+	FileMode       *string    `toml:"file-mode"`
+	FollowSymlinks *bool      `toml:"follow-symlinks"`
+	State          *string    `toml:"state"`
+	Authority      *authority `toml:"authority"`
+	Profile        *string    `toml:"profile"`
+	Chain          *bool      `toml:"chain"`
+	Root           *string    `toml:"root"`
+}
+
+// An authority is a name of one. A file that has another word there is told the line.
+type authority struct{ client.Authority }
+
+// UnmarshalText refuses what no authority can be named.
+func (a *authority) UnmarshalText(text []byte) (err error) {
+	a.Authority, err = client.ParseAuthority(string(text))
+	return err
 }
 
 // fromFlags reads the job of a command line.
@@ -158,6 +175,14 @@ func fromFlags(c *urfave.Context) raw {
 		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
 		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
+		Profile: str("profile"), Root: str("root"),
+	}
+	if name := str("authority"); name != nil {
+		r.Authority = &authority{client.Authority(*name)}
+	}
+	if c.IsSet("chain") {
+		v := c.Bool("chain")
+		r.Chain = &v
 	}
 	if c.IsSet("key-len") {
 		v := c.Int("key-len")
@@ -202,12 +227,12 @@ func or[T any](value *T, otherwise T) T {
 func (r raw) job(prefix string) (updater.Job, error) {
 	j := updater.Job{
 		Name: r.Name, CAURL: or(r.CAURL, ""), Crt: or(r.Crt, ""), Key: or(r.Key, ""), CSR: or(r.CSR, ""),
-		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""),
+		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
 		OnRenew: or(r.OnRenew, ""), CatchUp: or(r.CatchUp, 0), Follow: or(r.FollowSymlinks, false),
 		HookTimeout: updater.DefaultHookTimeout,
 	}
 	err := errors.Join(
-		r.durations(&j, prefix), r.mode(&j, prefix), r.keyType(&j, prefix), r.pins(&j, prefix), r.ownership(&j, prefix),
+		r.durations(&j, prefix), r.chooseAuthority(&j, prefix), r.keyType(&j, prefix), r.pins(&j, prefix), r.ownership(&j, prefix),
 	)
 	if err != nil {
 		return j, err
@@ -242,7 +267,7 @@ func (r raw) durations(j *updater.Job, prefix string) error {
 	return err
 }
 
-func (r raw) mode(j *updater.Job, prefix string) error {
+func (r raw) chooseAuthority(j *updater.Job, prefix string) error {
 	switch mode := or(r.Mode, "service"); mode {
 	case "service":
 		j.Authority = client.CAS
@@ -250,6 +275,16 @@ func (r raw) mode(j *updater.Job, prefix string) error {
 		j.Authority = client.CAU
 	default:
 		return fmt.Errorf("%smode %q is neither service nor user", prefix, mode)
+	}
+	if r.Authority == nil {
+		return nil
+	}
+	if r.Mode != nil {
+		return fmt.Errorf("%sauthority and %smode say the same: give one", prefix, prefix)
+	}
+	var err error
+	if j.Authority, err = client.ParseAuthority(string(r.Authority.Authority)); err != nil {
+		return fmt.Errorf("%sauthority %w", prefix, err)
 	}
 	return nil
 }

@@ -72,7 +72,11 @@ func describe(s updater.Status, now time.Time) string {
 		field("job", "%s", s.Name)
 	}
 	field("state", "%s", s.State)
-	field("CA", "%s, mode %s", s.CAURL, s.Mode)
+	if s.Mode != "" {
+		field("CA", "%s, mode %s", s.CAURL, s.Mode)
+	} else {
+		field("CA", "%s, authority %s", s.CAURL, s.Authority)
+	}
 	if c := s.Certificate; c != nil {
 		field("certificate", "%s, %s", c.File, c.Subject)
 		field("  names", "%s", strings.Join(c.SANs, ", "))

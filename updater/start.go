@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -190,8 +189,8 @@ const aliveWithin = 10 * time.Minute
 // events come.
 func (s *service) ticks() *time.Ticker {
 	every := time.Minute
-	if usec, err := strconv.Atoi(os.Getenv("WATCHDOG_USEC")); err == nil && usec > 0 {
-		every = min(every, max(time.Duration(usec)*time.Microsecond/3, 10*time.Millisecond))
+	if interval, err := systemd.SdWatchdogEnabled(false); err == nil && interval > 0 {
+		every = min(every, max(interval/3, 10*time.Millisecond))
 	}
 	return time.NewTicker(every)
 }

@@ -72,6 +72,11 @@ func TestParseConfigRefuses(t *testing.T) {
 		"days":              {good + "[[job]]\nname = \"a\"\nthreshold = -1\n", "threshold -1 is not a number of days"},
 		"nan":               {good + "[[job]]\nname = \"a\"\nmax-sleep = nan\n", "is not a number of days"},
 		"mode":              {good + "[[job]]\nname = \"a\"\nmode = \"root\"\n", "neither service nor user"},
+		"authority's name":  {good + "[[job]]\nname = \"a\"\nauthority = \"Web\"\n", `line 6, column 13: toml: "Web" is not the name of an authority`},
+		"authority above":   {"authority = \"../cas\"\n" + good, "line 1, column 13"},
+		"authority, mode":   {good + "[[job]]\nname = \"a\"\nmode = \"user\"\nauthority = \"web\"\n", "authority and mode say the same"},
+		"chain alone":       {good + "[[job]]\nname = \"a\"\nchain = true\n", "a chain without a certificate"},
+		"roots for CAs":     {good + "[[job]]\nname = \"a\"\nroot = \"ca.pem\"\n", "location of both"},
 		"user without CAS":  {good + "[[job]]\nname = \"a\"\nmode = \"user\"\ncrt = \"x\"\n", "service CA certificates is not given"},
 		"key without crt":   {good + "[[job]]\nname = \"a\"\nkey = \"x\"\n", "a key without a certificate"},
 		"file mode":         {good + "[[job]]\nname = \"a\"\nfile-mode = \"rw\"\n", "no mode such as 0640"},
@@ -93,6 +98,23 @@ func TestParseConfigRefuses(t *testing.T) {
 				t.Errorf("%v, want …%s…", err, c.want)
 			}
 		})
+	}
+}
+
+// TestConfigAuthority: a job's own mode or authority goes before what holds for all.
+func TestConfigAuthority(t *testing.T) {
+	const text = "ca-url = \"http://ca:80\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\nauthority = \"web\"\nprofile = \"server\"\nroot = \"root.pem\"\n" +
+		"[[job]]\nname = \"a\"\ncrt = \"a.crt\"\nchain = true\n[[job]]\nname = \"b\"\ncrt = \"b.crt\"\nmode = \"service\"\nprofile = \"client\"\n"
+	jobs, err := parseConfig([]byte(text), "/srv")
+	if err != nil || len(jobs) != 2 {
+		t.Fatal(err)
+	}
+	a, b := jobs[0], jobs[1]
+	if a.Authority != "web" || a.Profile != "server" || !a.Chain || a.Root != "/srv/root.pem" {
+		t.Errorf("%+v", a)
+	}
+	if b.Authority != "cas" || b.Profile != "client" || b.Chain {
+		t.Errorf("%+v", b)
 	}
 }
 

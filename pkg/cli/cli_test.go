@@ -44,3 +44,17 @@ func TestNilStaysNil(t *testing.T) {
 		t.Error("nil became an error")
 	}
 }
+
+func TestWriteJSON(t *testing.T) {
+	var out bytes.Buffer
+	err := WriteJSON(&out, struct {
+		List []string `json:"list"`
+		URL  string   `json:"url"`
+	}{[]string{}, "http://ca.example/?a=1&b=<2>"})
+	if want := "{\n  \"list\": [],\n  \"url\": \"http://ca.example/?a=1&b=<2>\"\n}\n"; err != nil || out.String() != want {
+		t.Errorf("%v:\n%swant\n%s", err, out.String(), want)
+	}
+	if err := WriteJSON(&out, func() {}); err == nil {
+		t.Error("a function can be written")
+	}
+}

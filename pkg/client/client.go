@@ -22,14 +22,33 @@ import (
 	"cauase/pkg/clock"
 )
 
-// An Authority is one of the two a daemon serves, as spelt in its URLs.
+// An Authority is the name of one of those that a daemon serves, as spelt in its URLs.
 type Authority string
 
-// The authorities.
+// The authorities that every daemon has; a reference daemon has no others.
 const (
 	CAS Authority = "cas" // for services, the product
 	CAU Authority = "cau" // for users, who administer the daemon
 )
+
+// maxAuthority is the length of the longest name of an authority.
+const maxAuthority = 32
+
+// ErrAuthority is a text that cannot be the name of an authority.
+var ErrAuthority = errors.New("is not the name of an authority: a lower-case letter, then up to 31 lower-case letters, digits and hyphens")
+
+// ParseAuthority reads the name of an authority, or says with [ErrAuthority] that it is none.
+func ParseAuthority(s string) (Authority, error) {
+	ok := len(s) > 0 && len(s) <= maxAuthority && s[0] >= 'a' && s[0] <= 'z'
+	for i := 0; ok && i < len(s); i++ {
+		c := s[i]
+		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
+	}
+	if !ok {
+		return "", fmt.Errorf("%.80q %w", s, ErrAuthority)
+	}
+	return Authority(s), nil
+}
 
 // DefaultTimeout bounds one exchange with the daemon, body included, unless
 // [Options] say otherwise.
@@ -73,8 +92,8 @@ type Client struct {
 
 // New checks the options. It does not contact the daemon.
 func New(options Options) (*Client, error) {
-	if options.Authority != CAS && options.Authority != CAU {
-		return nil, fmt.Errorf("authority %q is not one of %s, %s", options.Authority, CAS, CAU)
+	if _, err := ParseAuthority(string(options.Authority)); err != nil {
+		return nil, err
 	}
 	if options.Clock == nil {
 		return nil, errors.New("client needs a clock")
@@ -166,6 +185,21 @@ func (c *Client) transport(config *tls.Config) http.RoundTripper {
 		// they would say nothing.
 		DisableCompression: true,
 	}
+}
+
+// Authority returns the name of the authority that the client talks to.
+func (c *Client) Authority() Authority { return c.options.Authority }
+
+// For returns a client of another authority of the same daemon. It shares connections with c,
+// which close with those of c.
+func (c *Client) For(authority Authority) (*Client, error) {
+	if _, err := ParseAuthority(string(authority)); err != nil {
+		return nil, err
+	}
+	other, endpoint := *c, *c.http
+	other.options.Authority, endpoint.authority = authority, authority
+	other.http = &endpoint
+	return &other, nil
 }
 
 // Close drops idle connections.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -70,7 +71,9 @@ type endpoint struct {
 type call struct {
 	op     string // for messages
 	method string
-	path   string // below the authority
+	path   string // below the authority, "" for the page above all of them
+	query  url.Values
+	accept string // media type, "" for the daemon's choice
 	body   []byte // nil for none
 	typ    string // Content-Type of body
 	want   int    // status of success
@@ -93,13 +96,23 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 	defer cancel()
 	// A reader of length zero makes net/http send "Content-Length: 0", without which
 	// the reference daemon waits for a body that never comes.
-	req, err := http.NewRequestWithContext(ctx, c.method, e.base+"/"+string(e.authority)+c.path, bytes.NewReader(c.body))
+	target := e.base + "/"
+	if c.path != "" {
+		target += string(e.authority) + c.path
+	}
+	if len(c.query) > 0 {
+		target += "?" + c.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, target, bytes.NewReader(c.body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", c.op, err)
 	}
 	req.Header.Set("User-Agent", e.userAgent)
 	if c.typ != "" {
 		req.Header.Set("Content-Type", c.typ)
+	}
+	if c.accept != "" {
+		req.Header.Set("Accept", c.accept)
 	}
 	if c.tag != "" {
 		req.Header.Set("If-None-Match", c.tag)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,7 @@ import (
 const (
 	typePKCS10 = "application/pkcs10"
 	typeJSON   = "application/json"
+	typeChain  = "application/pem-certificate-chain" // RFC 8555 9.1
 )
 
 // An ID names a request, and the certificate issued for it.
@@ -39,9 +41,15 @@ func ParseID(s string) (ID, error) {
 // Submit hands in a certificate signing request and returns its ID. The same request
 // again has the same ID for as long as the daemon remembers it.
 func (c *Client) Submit(ctx context.Context, csrPEM []byte) (ID, error) {
+	return c.SubmitFor(ctx, csrPEM, "")
+}
+
+// SubmitFor is Submit for a certificate of a named profile, "" for the authority's default. A
+// daemon that knows no profiles takes no notice.
+func (c *Client) SubmitFor(ctx context.Context, csrPEM []byte, profile string) (ID, error) {
 	const op = "submit request"
 	_, header, err := c.http.do(ctx, call{
-		op: op, method: http.MethodPut, path: "/csr", body: csrPEM, typ: typePKCS10, want: http.StatusCreated,
+		op: op, method: http.MethodPut, path: "/csr", query: profileQuery(profile), body: csrPEM, typ: typePKCS10, want: http.StatusCreated,
 	})
 	if err != nil {
 		return 0, err
@@ -78,23 +86,44 @@ var (
 	ErrUnknown = errors.New("the daemon knows no such request: it was rejected, or is long gone")
 )
 
+func profileQuery(profile string) url.Values {
+	if profile == "" {
+		return nil
+	}
+	return url.Values{"profile": {profile}}
+}
+
 // Certificate returns the certificate issued for a request, or [ErrPending] or
 // [ErrUnknown]. Nothing is checked but that it is a certificate, see [CheckIssued].
 func (c *Client) Certificate(ctx context.Context, id ID) (*x509.Certificate, error) {
+	issued, err := c.certificate(ctx, id, "", parseLeaf)
+	return issued.Certificate, err
+}
+
+// CertificateChain is Certificate with the CA certificates between it and its root. They are
+// to be checked, too, see [CheckChain].
+func (c *Client) CertificateChain(ctx context.Context, id ID) (Issued, error) {
+	return c.certificate(ctx, id, typeChain, parseIssued)
+}
+
+func (c *Client) certificate(ctx context.Context, id ID, accept string, parse func(op string, body []byte) (Issued, error)) (Issued, error) {
 	op := "get certificate " + id.String()
-	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/" + id.String(), want: http.StatusOK})
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/" + id.String(), accept: accept, want: http.StatusOK})
+	if err == nil {
+		return parse(op, body)
+	}
 	if !IsStatus(err, http.StatusNotFound) {
-		return parseCertificate(op, body, err)
+		return Issued{}, err
 	}
 	// A daemon that signs between the two questions makes the request look pending
 	// for one more round, which is harmless.
 	switch _, err := c.Request(ctx, id); {
 	case err == nil:
-		return nil, fmt.Errorf("%s: %w", id, ErrPending)
+		return Issued{}, fmt.Errorf("%s: %w", id, ErrPending)
 	case IsStatus(err, http.StatusNotFound):
-		return nil, fmt.Errorf("%s: %w", id, ErrUnknown)
+		return Issued{}, fmt.Errorf("%s: %w", id, ErrUnknown)
 	default:
-		return nil, err
+		return Issued{}, err
 	}
 }
 
@@ -113,34 +142,50 @@ func parseCertificate(op string, body []byte, err error) (*x509.Certificate, err
 // to hold crt by signing with its key, old. The successor is checked by [CheckIssued]
 // and to have the same names.
 func (c *Client) Renew(ctx context.Context, crt *x509.Certificate, old, key crypto.Signer, trusted []*x509.Certificate) (*x509.Certificate, error) {
+	issued, err := c.renew(ctx, crt, old, key, trusted, "", parseLeaf)
+	return issued.Certificate, err
+}
+
+// RenewChain is Renew with the CA certificates between the successor and its root, which are
+// still to be checked, see [CheckChain].
+func (c *Client) RenewChain(ctx context.Context, crt *x509.Certificate, old, key crypto.Signer, trusted []*x509.Certificate) (Issued, error) {
+	return c.renew(ctx, crt, old, key, trusted, typeChain, parseIssued)
+}
+
+func (c *Client) renew(ctx context.Context, crt *x509.Certificate, old, key crypto.Signer, trusted []*x509.Certificate,
+	accept string, parse func(op string, body []byte) (Issued, error),
+) (Issued, error) {
 	const op = "renew certificate"
 	csr, err := renewalRequest(crt, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+		return Issued{}, fmt.Errorf("%s: %w", op, err)
 	}
 	payload, err := envelope.EncodeRenewal(envelope.Renewal{
 		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)),
 		RequestPEM:     string(csr),
 	})
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	signed, err := envelope.Sign(old, payload)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	body, _, err := c.http.do(ctx, call{
-		op: op, method: http.MethodPut, path: "/crt/renew", body: signed, typ: typeJSON, want: http.StatusOK,
+		op: op, method: http.MethodPut, path: "/crt/renew", accept: accept, body: signed, typ: typeJSON, want: http.StatusOK,
 	})
-	renewed, err := parseCertificate(op, body, err)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	if err := CheckIssued(renewed, key.Public(), trusted, c.options.Clock.Now()); err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+	renewed, err := parse(op, body)
+	if err != nil {
+		return Issued{}, err
 	}
-	if err := checkSameNames(renewed, crt); err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+	if err := CheckIssued(renewed.Certificate, key.Public(), trusted, c.options.Clock.Now()); err != nil {
+		return Issued{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if err := checkSameNames(renewed.Certificate, crt); err != nil {
+		return Issued{}, fmt.Errorf("%s: %w", op, err)
 	}
 	return renewed, nil
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -121,8 +123,9 @@ func vouched(message *envelope.Envelope, trusted []*x509.Certificate, now time.T
 
 // A Pending is a request nobody has decided on.
 type Pending struct {
-	ID  ID
-	PEM []byte
+	ID      ID
+	PEM     []byte
+	Profile string // that it asks for, "" from a daemon that does not say
 }
 
 // Pending lists the pending requests.
@@ -133,8 +136,9 @@ func (s *Session) Pending(ctx context.Context) ([]Pending, error) {
 		return nil, err
 	}
 	var entries []struct {
-		ID  string `json:"id"`
-		CSR string `json:"csr"`
+		ID      string `json:"id"`
+		CSR     string `json:"csr"`
+		Profile string `json:"profile"`
 	}
 	if err := json.Unmarshal(body, &entries); err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
@@ -145,7 +149,7 @@ func (s *Session) Pending(ctx context.Context) ([]Pending, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w: %w", op, ErrNotCA, err)
 		}
-		list = append(list, Pending{ID: id, PEM: []byte(e.CSR)})
+		list = append(list, Pending{ID: id, PEM: []byte(e.CSR), Profile: e.Profile})
 	}
 	return list, nil
 }
@@ -156,12 +160,32 @@ func (s *Session) Request(ctx context.Context, id ID) ([]byte, error) {
 	return request(ctx, s.https, id)
 }
 
-// Sign signs a pending request. With a template, which is a CSR in PEM, subject and
-// extensions come from that and only the key from the request.
+// An Approval says how a request is signed. The zero value is: as it was submitted.
+type Approval struct {
+	// Template is a CSR in PEM from which subject and extensions are taken, and only the
+	// key from the request.
+	Template []byte
+
+	Profile  string        // "" for that of the request
+	Validity time.Duration // in whole seconds, 0 for the profile's
+}
+
+// Sign signs a pending request, with a template if that is not empty, see [Session.Approve].
 func (s *Session) Sign(ctx context.Context, id ID, template []byte) error {
-	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), want: http.StatusNoContent}
-	if len(template) > 0 {
-		c.body, c.typ = template, typePKCS10
+	return s.Approve(ctx, id, Approval{Template: template})
+}
+
+// Approve signs a pending request. A reference daemon takes no notice of profile and validity.
+func (s *Session) Approve(ctx context.Context, id ID, how Approval) error {
+	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), query: profileQuery(how.Profile), want: http.StatusNoContent}
+	if how.Validity > 0 {
+		if c.query == nil {
+			c.query = url.Values{}
+		}
+		c.query.Set("validity", strconv.FormatInt(int64(how.Validity/time.Second), 10))
+	}
+	if len(how.Template) > 0 {
+		c.body, c.typ = how.Template, typePKCS10
 	}
 	_, _, err := s.https.do(ctx, c)
 	return err

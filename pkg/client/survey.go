@@ -39,7 +39,7 @@ func (c *Client) Survey(ctx context.Context, local []*x509.Certificate, pins []P
 	}
 	for _, l := range links {
 		for _, crt := range []*x509.Certificate{l.old, l.new} {
-			if l.err == nil && pki.CheckCA(crt) == nil && pki.CheckValidity(crt, now) == nil && !slices.ContainsFunc(s.Trust.CAs, crt.Equal) {
+			if l.err == nil && checkAnchor(crt) == nil && pki.CheckValidity(crt, now) == nil && !slices.ContainsFunc(s.Trust.CAs, crt.Equal) {
 				s.Others = append(s.Others, crt)
 			}
 		}
@@ -56,6 +56,10 @@ var ErrNoTimeline = errors.New("the daemon does not say how long its spans are")
 type Timeline struct {
 	Span time.Duration // validity of an issued certificate
 	Now  time.Time     // by the daemon's clock
+
+	// Parent is the authority whose CA signs the CA certificates of this one, "" if these
+	// are self-signed.
+	Parent Authority
 
 	// ActiveFrom is when CAs start to sign, or did, by their subject key identifier
 	// in hexadecimal.
@@ -79,6 +83,7 @@ func (c *Client) Timeline(ctx context.Context) (Timeline, error) {
 	var wire struct {
 		Span        float64   `json:"span_seconds"`
 		Now         time.Time `json:"now"`
+		Parent      string    `json:"parent"`
 		Generations []struct {
 			KeyID      string    `json:"key_id"`
 			ActiveFrom time.Time `json:"active_from"`
@@ -90,7 +95,13 @@ func (c *Client) Timeline(ctx context.Context) (Timeline, error) {
 	if !(wire.Span >= 1 && wire.Span <= maxSpan.Seconds()) {
 		return Timeline{}, fmt.Errorf("%s: %w: a span of %v seconds", op, ErrNotCA, wire.Span)
 	}
-	t := Timeline{Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now, ActiveFrom: map[string]time.Time{}}
+	var parent Authority
+	if wire.Parent != "" {
+		if parent, err = ParseAuthority(wire.Parent); err != nil {
+			return Timeline{}, fmt.Errorf("%s: %w: parent %w", op, ErrNotCA, err)
+		}
+	}
+	t := Timeline{Parent: parent, Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now, ActiveFrom: map[string]time.Time{}}
 	for _, g := range wire.Generations {
 		t.ActiveFrom[g.KeyID] = g.ActiveFrom
 	}

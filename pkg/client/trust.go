@@ -49,7 +49,7 @@ type Trust struct {
 // later one must be vouched for by its predecessor's key. Expired ones are dropped.
 //
 // Without local ones, pins decide which of the daemon's CA certificates are trusted to
-// begin with, and without pins the oldest valid one is, on first use. Pins also serve to
+// begin with: those pinned, or else those that a pinned root has signed, and without pins the oldest valid one is, on first use. Pins also serve to
 // begin anew when all local ones have expired. Failing that, Options.CatchUp may allow the
 // newest of those to be the anchor nevertheless.
 //
@@ -108,7 +108,7 @@ func (c *Client) first(ctx context.Context, pins []Pin, links []link) (cas []*x5
 // stored returns what to trust and where to go on from, given what is stored here.
 func (c *Client) stored(ctx context.Context, local []*x509.Certificate, pins []Pin, links []link, now time.Time) (cas []*x509.Certificate, anchor *x509.Certificate, err error) {
 	for _, crt := range local {
-		if pki.CheckCA(crt) == nil {
+		if checkAnchor(crt) == nil {
 			cas = append(cas, crt)
 		}
 	}
@@ -181,7 +181,7 @@ func oldestCA(ctx context.Context, from *endpoint, op string) (*x509.Certificate
 	if err != nil {
 		return nil, err
 	}
-	if err := pki.CheckCA(crt); err != nil {
+	if err := checkAnchor(crt); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	return crt, nil
@@ -278,7 +278,7 @@ func (l link) check(last *x509.Certificate) error {
 	if err := l.envelope.Verify(last.PublicKey); err != nil {
 		return err
 	}
-	if err := pki.CheckCA(l.new); err != nil {
+	if err := checkAnchor(l.new); err != nil {
 		return err
 	}
 	switch {
@@ -328,12 +328,42 @@ func (c *Client) pinned(ctx context.Context, links []link, pins []Pin) ([]*x509.
 	}
 	var found []*x509.Certificate
 	for _, crt := range served {
-		if slices.Contains(pins, PinOf(crt)) && pki.CheckCA(crt) == nil {
+		if slices.Contains(pins, PinOf(crt)) && checkAnchor(crt) == nil {
 			found = append(found, crt)
 		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	if found, err = c.belowPinned(ctx, served, pins); err != nil {
+		return nil, err
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%w: the oldest valid one is %s", ErrPin, PinOf(oldest))
 	}
+	return found, nil
+}
+
+// belowPinned returns those of served that a pinned root has signed.
+func (c *Client) belowPinned(ctx context.Context, served []*x509.Certificate, pins []Pin) ([]*x509.Certificate, error) {
+	if !slices.ContainsFunc(served, isIntermediate) {
+		return nil, nil
+	}
+	bundle, err := c.rootBundle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*x509.Certificate
+	for _, root := range bundle {
+		if !slices.Contains(pins, PinOf(root)) || pki.CheckCA(root) != nil {
+			continue
+		}
+		for _, crt := range served {
+			if checkAnchor(crt) == nil && issuedBy(crt, root) && !slices.ContainsFunc(found, crt.Equal) {
+				found = append(found, crt)
+			}
+		}
+	}
+	byAge(found)
 	return found, nil
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 )
 
@@ -21,6 +22,35 @@ var ErrMismatch = errors.New("the key does not match the certificate")
 type Pair struct {
 	Key crypto.Signer
 	Crt *x509.Certificate // nil where a file holds only the key so far
+
+	// Chain are the intermediate CA certificates that stand behind Crt in its file, its
+	// issuer first: what a TLS server sends along. A self-signed one is not among them.
+	Chain []*x509.Certificate
+}
+
+// pem encodes the certificate and what stands behind it, in the order in which TLS sends
+// them (RFC 8446 4.4.2) and RFC 8555 7.4.2 writes them.
+func (p Pair) pem() []byte {
+	content := pki.EncodeCertificatePEM(p.Crt.Raw)
+	for _, ca := range p.Chain {
+		content = append(content, pki.EncodeCertificatePEM(ca.Raw)...)
+	}
+	return content
+}
+
+// chainOf returns those of candidates that lead from crt towards its root, in their order.
+// Certificates that have nothing to do with crt are passed over, and so is a self-signed one:
+// whoever needs it has it already.
+func chainOf(crt *x509.Certificate, candidates []*x509.Certificate) []*x509.Certificate {
+	var chain []*x509.Certificate
+	last := crt
+	for _, ca := range candidates {
+		if bytes.Equal(last.RawIssuer, ca.RawSubject) && !bytes.Equal(ca.RawIssuer, ca.RawSubject) && last.CheckSignatureFrom(ca) == nil {
+			chain = append(chain, ca)
+			last = ca
+		}
+	}
+	return chain
 }
 
 // PairPaths says where a Pair is kept. Without Key, Crt holds both.
@@ -34,20 +64,31 @@ type PairPaths struct {
 // Combined reports whether key and certificate share a file.
 func (p PairPaths) Combined() bool { return p.Key == "" || p.Key == p.Crt }
 
-// keyPath is the file with the key in it.
-func (p PairPaths) keyPath() string {
+// Check reports why the files could not be replaced, as far as their names tell: a symbolic
+// link that is not to be followed, a folder. It is worth asking before a certificate is.
+func (p PairPaths) Check() error {
+	for _, path := range []string{p.KeyPath(), p.Crt} {
+		if _, _, err := resolve(File{Path: path, Attributes: p.Attributes}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// KeyPath is the file with the key in it.
+func (p PairPaths) KeyPath() string {
 	if p.Combined() {
 		return p.Crt
 	}
 	return p.Key
 }
 
-// ReadPair reads a key and the certificate that goes with it. Other certificates beside
-// it, as of CAs, are passed over. A certificate file that does not exist, or holds
+// ReadPair reads a key, the certificate that goes with it, and the chain behind that. Other
+// certificates beside it are passed over. A certificate file that does not exist, or holds
 // nothing yet, leaves Crt nil; one that holds only certificates of other keys is
 // [ErrMismatch].
 func ReadPair(paths PairPaths) (Pair, error) {
-	key, err := ReadKey(paths.keyPath())
+	key, err := ReadKey(paths.KeyPath())
 	if err != nil {
 		return Pair{}, err
 	}
@@ -58,13 +99,13 @@ func ReadPair(paths PairPaths) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	for _, crt := range crts {
+	for i, crt := range crts {
 		if pki.SameKey(key.Public(), crt.PublicKey) {
-			return Pair{Key: key, Crt: crt}, nil
+			return Pair{Key: key, Crt: crt, Chain: chainOf(crt, crts[i+1:])}, nil
 		}
 	}
 	if len(crts) > 0 {
-		return Pair{}, fmt.Errorf("%s and %s: %w", paths.keyPath(), paths.Crt, ErrMismatch)
+		return Pair{}, fmt.Errorf("%s and %s: %w", paths.KeyPath(), paths.Crt, ErrMismatch)
 	}
 	return Pair{Key: key}, nil
 }
@@ -130,7 +171,7 @@ func certificatesOf(path string, content []byte) ([]*x509.Certificate, error) {
 	return crts, nil
 }
 
-// WritePair puts a key and its certificate in place together. It refuses a pair that
+// WritePair puts a key and its certificate, with its chain, in place together. It refuses a pair that
 // does not match before it touches anything.
 func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if pair.Crt == nil || !pki.SameKey(pair.Key.Public(), pair.Crt.PublicKey) {
@@ -140,7 +181,7 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	crt := pki.EncodeCertificatePEM(pair.Crt.Raw)
+	crt := pair.pem()
 	if paths.Combined() {
 		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true, Attributes: paths.Attributes})
 	}
@@ -224,11 +265,11 @@ func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
 			}
 			// From here on a crash leaves what mendPair completes.
 			paths.Attributes.step("recover " + paths.Key)
-			if err := renameDurably(key, paths.Key); err != nil {
+			if err := durable.Rename(key, paths.Key); err != nil {
 				return false, err
 			}
 			paths.Attributes.step("recover " + paths.Crt)
-			return true, renameDurably(crt, paths.Crt)
+			return true, durable.Rename(crt, paths.Crt)
 		}
 	}
 	return false, nil
@@ -238,13 +279,13 @@ func mendPair(paths PairPaths) error {
 	for _, crt := range leftovers(paths.Crt, suffixNew) {
 		if _, err := readMatching(PairPaths{Key: paths.Key, Crt: crt}); err == nil {
 			paths.Attributes.step("recover " + paths.Crt)
-			return renameDurably(crt, paths.Crt)
+			return durable.Rename(crt, paths.Crt)
 		}
 	}
 	for _, key := range leftovers(paths.Key, suffixOld) {
 		if _, err := readMatching(PairPaths{Key: key, Crt: paths.Crt}); err == nil {
 			paths.Attributes.step("recover " + paths.Key)
-			return renameDurably(key, paths.Key)
+			return durable.Rename(key, paths.Key)
 		}
 	}
 	return fmt.Errorf("%s and %s: %w, and nothing beside them mends it", paths.Key, paths.Crt, ErrMismatch)
@@ -256,13 +297,6 @@ func readMatching(paths PairPaths) (Pair, error) {
 		err = ErrMismatch
 	}
 	return pair, err
-}
-
-func renameDurably(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(to))
 }
 
 // leftovers lists the temporary names of path that exist.
@@ -287,19 +321,19 @@ func leftovers(path string, suffixes ...string) []string {
 	return names
 }
 
-// AddCertificate stores a certificate where [PairPaths] say. With a combined file that
+// AddCertificate stores a certificate, with its chain, where [PairPaths] say. With a combined file that
 // exists, the key in it is kept and must match; a certificate in it gives way. With
 // separate files, the key file must match if it exists. A certificate file that holds
 // one for another key is not overwritten: that is [ErrMismatch].
-func AddCertificate(paths PairPaths, crt *x509.Certificate) (changed bool, err error) {
-	key, err := ReadKey(paths.keyPath())
+func AddCertificate(paths PairPaths, crt *x509.Certificate, chain ...*x509.Certificate) (changed bool, err error) {
+	key, err := ReadKey(paths.KeyPath())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	if key != nil && !pki.SameKey(key.Public(), crt.PublicKey) {
-		return false, fmt.Errorf("%s: %w", paths.keyPath(), ErrMismatch)
+		return false, fmt.Errorf("%s: %w", paths.KeyPath(), ErrMismatch)
 	}
-	pemCrt := pki.EncodeCertificatePEM(crt.Raw)
+	pemCrt := Pair{Crt: crt, Chain: chain}.pem()
 	if paths.Combined() && key != nil {
 		return addToKeyFile(paths, pemCrt)
 	}

@@ -270,7 +270,7 @@ func TestPair(t *testing.T) {
 				t.Fatalf("read %v, %v", got.Crt, err)
 			}
 		}
-		if info, err := os.Stat(paths.keyPath()); err != nil || info.Mode().Perm() != 0o600 {
+		if info, err := os.Stat(paths.KeyPath()); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("key has mode %v", info.Mode())
 		}
 		if n := len(list(t, dir)); separate && n != 2 || !separate && n != 1 {

@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"cauase/pkg/durable"
 )
 
 // Why a target is not written.
@@ -169,13 +171,14 @@ func stage(file File) (*staged, error) {
 			return s, nil
 		}
 	}
-	if s.temp, err = siblingName(target, suffixNew); err != nil {
+	temp, err := siblingName(target, suffixNew)
+	if err != nil {
 		return nil, err
 	}
-	if err := writeTemp(s.temp, file.Content, mode, info, file.Attributes); err != nil {
-		s.discard()
+	if err := writeTemp(temp, file.Content, mode, info, file.Attributes); err != nil {
 		return nil, fmt.Errorf("write %s: %w", file.Path, err)
 	}
+	s.temp = temp
 	return s, nil
 }
 
@@ -211,30 +214,14 @@ func secretMode(mode fs.FileMode) fs.FileMode {
 	return mode.Perm() & 0o640
 }
 
-// writeTemp makes a new file. Owner and mode are final before the content arrives:
-// there is no moment at which someone may read a key who may not later.
+// writeTemp makes a new file, which has its final owner and mode before the content arrives.
 func writeTemp(path string, content []byte, mode fs.FileMode, old fs.FileInfo, a Attributes) error {
-	a.step("create " + path)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := setOwner(f, old, a); err != nil {
-		return err
-	}
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	a.step("fill " + path)
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	a.step("sync " + path)
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return f.Close()
+	return durable.WriteNew(path, content, durable.Options{Step: a.Step, Prepare: func(f *os.File) error {
+		if err := setOwner(f, old, a); err != nil {
+			return err
+		}
+		return f.Chmod(mode)
+	}})
 }
 
 // setOwner gives f the owner and group that are wanted, or else those of the file it
@@ -283,7 +270,7 @@ func (s *staged) commit(undoable bool) error {
 	}
 	s.attributes.step("sync folder of " + s.target)
 	s.temp, s.placed = "", true
-	return syncFolder(filepath.Dir(s.target))
+	return durable.SyncFolder(filepath.Dir(s.target))
 }
 
 // keepOld gives the file that will be replaced a second name, or makes a copy of it where
@@ -324,7 +311,7 @@ func (s *staged) rollback() error {
 			return err
 		}
 	}
-	return syncFolder(filepath.Dir(s.target))
+	return durable.SyncFolder(filepath.Dir(s.target))
 }
 
 // discard removes what is left of a stage, whatever became of it. What cannot be
@@ -355,20 +342,6 @@ func siblingName(path, suffix string) (string, error) {
 }
 
 func siblingPrefix(path string) string { return "." + filepath.Base(path) + "." }
-
-// syncFolder makes durable which names the folder has and what they stand for.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	// Some network filesystems cannot; their renames are as durable as they get.
-	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
-		return err
-	}
-	return nil
-}
 
 // Read returns the content of a regular file, through symbolic links. A FIFO or a
 // device is refused without waiting for it.

@@ -3,6 +3,7 @@ package pemfile
 import (
 	"crypto"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 const suffixNextKey = ".next"
 
 func (p PairPaths) nextKey() string {
-	path := p.keyPath()
+	path := p.KeyPath()
 	return filepath.Join(filepath.Dir(path), siblingPrefix(path)+"key"+suffixNextKey)
 }
 
@@ -33,6 +34,31 @@ func StageKey(paths PairPaths, key crypto.Signer) error {
 
 // StagedKey returns the key that StageKey stored, or fs.ErrNotExist.
 func StagedKey(paths PairPaths) (crypto.Signer, error) { return ReadKey(paths.nextKey()) }
+
+// PlaceStagedKey makes the staged key the key of a pair that has none, and no certificate yet.
+// A key that is there already is never replaced: that is fs.ErrExist.
+func PlaceStagedKey(paths PairPaths) error {
+	key, err := StagedKey(paths)
+	if err != nil {
+		return err
+	}
+	switch there, err := ReadKey(paths.KeyPath()); {
+	case err == nil && pki.SameKey(there.Public(), key.Public()):
+		return DropStagedKey(paths)
+	case err == nil:
+		return fmt.Errorf("%s holds a private key: %w", paths.KeyPath(), fs.ErrExist)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	content, err := pki.EncodePrivateKeyPEM(key)
+	if err != nil {
+		return err
+	}
+	if _, err := Write(File{Path: paths.KeyPath(), Content: content, Secret: true, Attributes: paths.Attributes}); err != nil {
+		return err
+	}
+	return DropStagedKey(paths)
+}
 
 // DropStagedKey removes what StageKey stored, if anything.
 func DropStagedKey(paths PairPaths) error {
@@ -53,6 +79,9 @@ func Sweep(path string, before time.Time) {
 		}
 	}
 }
+
+// SweepAll is Sweep for any time. Nobody else may be writing path meanwhile.
+func SweepAll(path string) { sweep(path) }
 
 // Sweep removes what crashes have left of files in the store before a time. Younger files
 // may be those of somebody who is writing to the same store.

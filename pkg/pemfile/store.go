@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 )
 
@@ -242,7 +243,7 @@ func (s Store) createDirectory(entries []entry) (bool, error) {
 		_ = os.Remove(s.Path)
 		return false, err
 	}
-	return true, syncFolder(filepath.Dir(s.Path))
+	return true, durable.SyncFolder(filepath.Dir(s.Path))
 }
 
 func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
@@ -279,7 +280,7 @@ func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
 		changed = true
 	}
 	if changed {
-		err = syncFolder(s.Path)
+		err = durable.SyncFolder(s.Path)
 	}
 	return changed, err
 }

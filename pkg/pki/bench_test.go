@@ -2,8 +2,10 @@ package pki
 
 import (
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"math/big"
 	"testing"
 )
@@ -46,5 +48,20 @@ func BenchmarkVerifyIssued(b *testing.B) {
 		if _, err := VerifyIssued(crt, cas, day(15)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A key is looked at in every request, renewal and certificate that arrives.
+func BenchmarkCheckPublicKey(b *testing.B) {
+	for _, bits := range []int{2048, 3072, 4096, 8192} {
+		key := &rsa.PublicKey{N: oddOfSize(b, bits), E: rsaExponent}
+		b.Run(fmt.Sprintf("rsa-%d", bits), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := CheckPublicKey(key); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

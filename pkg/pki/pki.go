@@ -50,8 +50,7 @@ func (e *Error) Error() string { return e.What + ": " + e.Why }
 // Is makes errors.Is(err, ErrInvalid) hold.
 func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
-// maxWhy bounds a message. Parsers below us, and goodkey above all, may quote a whole
-// modulus.
+// maxWhy bounds a message. Parsers below us may quote a whole modulus.
 const maxWhy = 300
 
 // refuse turns the reason for a refusal into an Error. Reasons may come from other

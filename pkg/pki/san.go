@@ -163,51 +163,7 @@ func checkDNS(name string) error {
 			return fmt.Errorf("%s matches every name", quote(name))
 		}
 	}
-	return checkHost(name, labels)
-}
-
-// checkHost checks the labels of name, which is the whole, for messages.
-func checkHost(name string, labels []string) error {
-	if len(name) > 253 {
-		return fmt.Errorf("name of %d bytes: at most 253 accepted", len(name))
-	}
-	for _, label := range labels {
-		if err := checkLabel(label); err != nil {
-			return fmt.Errorf("%s: %w", quote(name), err)
-		}
-	}
-	// A top-level label of digits alone makes resolvers and browsers read the
-	// whole as an IPv4 address, in any of its old notations.
-	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
-		return fmt.Errorf("%s reads as an IP address: give it as one", quote(name))
-	}
-	return nil
-}
-
-func checkLabel(label string) error {
-	switch {
-	case label == "":
-		return errors.New("empty label, or a dot at an end")
-	case len(label) > 63:
-		return errors.New("label of more than 63 bytes")
-	case label[0] == '-' || label[len(label)-1] == '-':
-		return errors.New("hyphen at an end of a label")
-	}
-	for _, c := range []byte(label) {
-		switch {
-		case c >= 0x80:
-			return errors.New("not ASCII: internationalised names are written as A-labels (xn--…)")
-		case c == '*':
-			return errors.New("* is only accepted as the whole first label")
-		case !isLetterOrDigit(c) && c != '-' && c != '_':
-			return fmt.Errorf("character %q in a label", c)
-		}
-	}
-	return nil
-}
-
-func isLetterOrDigit(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+	return checkLabels(name, labels)
 }
 
 // checkEmail accepts the dot-atom form of RFC 5322 3.4.1, which is all of RFC 5280's
@@ -224,8 +180,7 @@ func checkEmail(addr string) error {
 			return fmt.Errorf("%s is not a mail address", quote(addr))
 		}
 	}
-	host := addr[at+1:]
-	return checkHost(host, strings.Split(host, "."))
+	return checkHostName(addr[at+1:])
 }
 
 // checkURI accepts what RFC 5280 4.2.1.6 does, an absolute URI, and refuses user info,

@@ -43,6 +43,15 @@ const (
 // MinLife is the least CA life, in spans, that leaves room for every phase.
 const MinLife = 3
 
+// DefaultLife is the life, in spans, of the CAs of users and services: a span passive, so that
+// every host meets them, two spans active, one retired.
+const DefaultLife = 4
+
+// DaemonLife is the life, in spans, of the CA of the daemon's own HTTPS certificates. Clients
+// learn of it from the authority that vouches for it, and it serves nobody else, so it
+// need not change often.
+const DaemonLife = 40
+
 // Spans are the durations that rule an authority.
 type Spans struct {
 	Leaf time.Duration // validity of an issued certificate, the crt span

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -34,18 +35,22 @@ var kinds = []struct {
 }{
 	{client.ErrNotCA, classNotCA, "check the CA's URL: it is the http:// address and port of cauased"},
 	{client.ErrTooLong, classNotCA, ""},
+	{client.ErrRoots, "roots", "somebody may be answering in the CA's place, or the authority has got another root: then remove the file of roots after making sure; the roots here stay"},
+	{client.ErrIncompleteChain, "certificate chain", "nothing is stored that others could not verify; the certificate here stays"},
 	{client.ErrNoAnchor, "no anchor", "if this machine's clock is wrong, correct it; else ask the CA's administrators for its fingerprint and give it as --ca-fingerprint sha256:… (ca-fingerprint in a configuration file), or allow --catch-up"},
 	{client.ErrUnknownAnchor, "unknown anchor", "somebody may be answering in the CA's place, or an old backup does; if it was set up anew, remove the file of CA certificates after making sure"},
 	{client.ErrChain, "chain", "somebody may be answering in the CA's place; the CA certificates here stay"},
 	{client.ErrPin, "fingerprint", "compare with the fingerprint the CA's administrators gave you; right after a rollover pin both CA certificates"},
 	{client.ErrCRLRollback, "CRL rollback", "the list here stays; if the CA was restored from a backup, tell its administrators"},
 	{client.ErrCRL, "CRL", "the list here stays"},
+	{enroll.ErrKeyType, "key type", "choose one with --key-type (key-type in a configuration file)"},
+	{enroll.ErrOvertaken, classOther, ""},
 	{client.ErrWrongKey, "wrong key", ""},
 	{client.ErrWrongNames, "wrong names", ""},
 	{pki.ErrUnknownIssuer, "unknown issuer", "somebody may be answering in the CA's place"},
 	{pki.ErrNotYetValid, "not yet valid", "compare the clocks of this machine and of the CA's"},
 	{pki.ErrExpired, classExpired, ""},
-	{errRejected, classRejected, "ask the CA's administrators why; another request is handed in when the file of the CSR changes"},
+	{enroll.ErrRejected, classRejected, "ask the CA's administrators why; another request is handed in when the file of the CSR changes"},
 	{pemfile.ErrSymlink, "symbolic link", "give the path that it points to, or allow it with --follow-symlinks"},
 	{pemfile.ErrNotRegular, "not a file", ""},
 	{pemfile.ErrMismatch, "mismatch", ""},

@@ -13,6 +13,7 @@ import (
 
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
 )
 
@@ -177,16 +178,16 @@ func TestLockRemoved(t *testing.T) {
 	h.job.CRL = h.path("folder/crl.pem")
 	h.job.Crt, h.job.Key, h.job.CSR = "", "", ""
 	must(t, os.Mkdir(h.path("folder"), 0o755))
-	name := lockName(h.job.CRL)
+	name := h.path("folder/.crl.pem.lock")
 	a, stop := h.start()
 	defer stop()
 	h.within("bootstrap", h.isOK(a))
 	second := func(want error) {
 		t.Helper()
-		if f, err := lock(h.job.CRL); !errors.Is(err, want) {
+		if l, err := enroll.Acquire(h.job.CRL); !errors.Is(err, want) {
 			t.Errorf("a second agent: %v", err)
 		} else if err == nil {
-			t.Cleanup(func() { f.Close() })
+			t.Cleanup(l.Release)
 		}
 	}
 	isThere := func() bool { _, err := os.Lstat(name); return err == nil }

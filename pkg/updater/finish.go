@@ -1,14 +1,15 @@
 package updater
 
 import (
-	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -29,46 +30,46 @@ func (w *worker) announcing(what ...string) pemfile.Attributes {
 	})
 }
 
-// finish stores what came of a talk.
-func (w *worker) finish(ctx context.Context, t *talk) {
-	if ctx.Err() != nil && t.pair.Crt == nil {
+// finish stores what came of an exchange.
+func (w *worker) finish(ctx context.Context, x *exchange) {
+	if ctx.Err() != nil && x.issue == nil {
 		return // cut off: no news
 	}
 	now := w.o.Clock.Now()
-	if t.refreshTried {
-		w.finishRefresh(t, now)
+	if x.refreshTried {
+		w.finishRefresh(x, now)
 	}
-	if t.handedIn != nil || w.memory.Request != nil {
-		if !sameRequest(w.memory.Request, t.handedIn) && t.enrolTried {
-			w.memory.Request = t.handedIn
+	if x.submission != nil || w.memory.Request != nil {
+		if !sameRequest(w.memory.Request, x.submission) && x.enrolTried {
+			w.memory.Request = x.submission
 			w.save()
 		}
 	}
-	if t.enrolTried {
-		w.finishEnrol(t)
+	if x.enrolTried {
+		w.finishEnrol(x)
 	}
-	if t.renewTried {
-		left := t.sight.pair.Crt.NotAfter.Sub(now)
-		if t.renewErr == nil {
-			if err := w.storePair(t, "renewed"); err != nil {
+	if x.renewTried {
+		left := x.snapshot.files.Pair.Crt.NotAfter.Sub(now)
+		if x.renewErr == nil {
+			if err := w.install(x.issue, "renewed"); err != nil {
 				w.tried(TaskFiles, err, left)
 				w.tried(TaskRenew, err, left)
 				return
 			}
 			w.counts.Renewals++
 		}
-		w.tried(TaskRenew, t.renewErr, left)
+		w.tried(TaskRenew, x.renewErr, left)
 	}
 }
 
-func sameRequest(a, b *handedIn) bool {
+func sameRequest(a, b *submission) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
-func (w *worker) finishRefresh(t *talk, now time.Time) {
-	life, _ := t.sight.crlLife(now)
+func (w *worker) finishRefresh(x *exchange, now time.Time) {
+	life, _ := x.snapshot.crlLife(now)
 	slack := life.To.Sub(now)
-	for _, trust := range []client.Trust{t.trust, t.casTrust} {
+	for _, trust := range []client.Trust{x.trust, x.casTrust, x.rootTrust} {
 		if !trust.FirstUse {
 			continue
 		}
@@ -77,53 +78,58 @@ func (w *worker) finishRefresh(t *talk, now time.Time) {
 				"subject", pki.SubjectString(ca.RawSubject), "fingerprint", client.PinOf(ca).String())
 		}
 	}
-	err := w.storeAuthority(t)
-	w.tried(TaskRefresh, t.caErr, slack)
-	if t.caErr == nil || !unreachable(t.caErr) {
-		w.tried(taskCRL, t.crlErr, slack)
+	err := w.storeAuthority(x)
+	w.tried(TaskRefresh, x.caErr, slack)
+	if x.caErr == nil || !unreachable(x.caErr) {
+		w.tried(taskCRL, x.crlErr, slack)
 	}
 	if err != nil || w.memory.problem(TaskFiles) != nil {
 		w.tried(TaskFiles, err, time.Minute)
 	}
-	if t.caErr == nil && t.crlErr == nil {
+	if x.caErr == nil && x.crlErr == nil {
 		w.memory.Contact = now
 		w.touched = false
 		if err == nil {
 			w.refreshed = now
 		} else {
 			// Fetched again when writing may be tried again.
-			trial := w.trials[TaskFiles]
-			w.trials[TaskRefresh] = trial
+			w.retryAt(TaskRefresh, w.retries[TaskFiles].next)
 		}
 		w.save()
 	}
 }
 
 // storeAuthority writes CA certificates and revocation lists.
-func (w *worker) storeAuthority(t *talk) error {
+func (w *worker) storeAuthority(x *exchange) error {
 	var failed error
-	if t.trust.CAs != nil {
-		store := pemfile.CAStore(w.job.CA)
-		store.Attributes, store.Ours = w.announcing("ca"), w.known.ca != nil
-		changed, err := store.WriteCertificates(t.trust.CAs)
+	for _, one := range []struct {
+		trust client.Trust
+		known []*x509.Certificate
+		path  string
+		kind  string // for the hook
+		what  string
+	}{
+		{x.trust, w.known.ca, w.job.CA, "ca", "CA certificates"},
+		{x.casTrust, w.known.casca, w.job.CASCA, "ca", "service CA certificates"},
+		{x.rootTrust, w.known.root, w.job.Root, "root", "roots"},
+	} {
+		if one.trust.CAs == nil {
+			continue
+		}
+		store := pemfile.CAStore(one.path)
+		store.Attributes, store.Ours = w.announcing(one.kind), one.known != nil
+		changed, err := store.WriteCertificates(one.trust.CAs)
 		failed = errors.Join(failed, err)
-		w.wroteStore(changed, "CA certificates", w.job.CA, len(t.trust.CAs))
+		w.wroteStore(changed, one.what, one.path, len(one.trust.CAs))
 	}
-	if t.casTrust.CAs != nil {
-		store := pemfile.CAStore(w.job.CASCA)
-		store.Attributes, store.Ours = w.announcing("ca"), w.known.casca != nil
-		changed, err := store.WriteCertificates(t.casTrust.CAs)
-		failed = errors.Join(failed, err)
-		w.wroteStore(changed, "service CA certificates", w.job.CASCA, len(t.casTrust.CAs))
-	}
-	if t.crlErr == nil && len(t.crls) > 0 {
+	if x.crlErr == nil && len(x.crls) > 0 {
 		store := pemfile.CRLStore(w.job.CRL)
 		store.Attributes, store.Ours = w.announcing("crl"), w.known.crls != nil
-		changed, err := store.WriteCRLs(t.crls)
+		changed, err := store.WriteCRLs(x.crls)
 		failed = errors.Join(failed, err)
-		w.wroteStore(changed, "revocation lists", w.job.CRL, len(t.crls))
+		w.wroteStore(changed, "revocation lists", w.job.CRL, len(x.crls))
 		if err == nil {
-			w.known.crls, w.known.tag = t.crls, t.tag
+			w.known.crls, w.known.tag = x.crls, x.tag
 		}
 	}
 	return failed
@@ -136,16 +142,16 @@ func (w *worker) wroteStore(changed bool, what, path string, n int) {
 	}
 }
 
-func (w *worker) finishEnrol(t *talk) {
-	err := t.enrolErr
+func (w *worker) finishEnrol(x *exchange) {
+	err := x.enrolErr
 	wasPending := w.pending
 	w.pending = errors.Is(err, client.ErrPending)
 	switch {
 	case w.pending && !wasPending:
-		w.log.Info("the request waits for an administrator to sign it", "id", t.handedIn.ID.String(), "csr", w.job.CSR,
-			"command", "cauase --ca-url "+w.job.CAURL+" --user-key FILE "+modeFlag(w.job.Authority)+"csr sign "+t.handedIn.ID.String())
+		w.log.Info("the request waits for an administrator to sign it", "id", x.submission.ID.String(), "csr", w.job.CSR,
+			"command", "cauase --ca-url "+w.job.CAURL+" --user-key FILE "+authorityFlag(w.job.Authority)+"csr sign "+x.submission.ID.String())
 	case err == nil:
-		if err = w.storePair(t, "certificate issued"); err != nil {
+		if err = w.install(x.issue, "certificate issued"); err != nil {
 			w.tried(TaskFiles, err, 0)
 			break
 		}
@@ -154,54 +160,37 @@ func (w *worker) finishEnrol(t *talk) {
 		w.save()
 	}
 	w.tried(TaskEnrol, err, 0)
-	if errors.Is(err, errRejected) {
-		delete(w.trials, TaskEnrol) // it is the file that is waited for
+	if errors.Is(err, enroll.ErrRejected) {
+		delete(w.retries, TaskEnrol) // it is the file that is waited for
 	}
 }
 
-func modeFlag(a client.Authority) string {
-	if a == client.CAU {
+func authorityFlag(a client.Authority) string {
+	switch a {
+	case client.CAS:
+		return ""
+	case client.CAU:
 		return "--mode user "
 	}
-	return ""
+	return "--authority " + string(a) + " "
 }
 
-// errOvertaken says that somebody has put other files in place meanwhile.
-var errOvertaken = errors.New("key or certificate were changed meanwhile by somebody else")
-
-// storePair puts a new certificate, and its key if that is new, in place.
-func (w *worker) storePair(t *talk, event string) error {
-	now := &sight{}
-	lookAtPair(w.job, now)
-	if !bytes.Equal(now.rawKey, t.sight.rawKey) || !bytes.Equal(now.rawCrt, t.sight.rawCrt) {
-		return errOvertaken // the staged key stays for the next try
+// install puts a new certificate, and its key if that is new, in place.
+func (w *worker) install(issue *enroll.Issue, event string) error {
+	engine := *w.engine
+	if engine.Paths.Attributes = w.announcing("crt"); issue.Staged {
+		engine.Paths.Attributes = w.announcing("crt", "key")
 	}
-	paths := w.paths
-	var err error
-	switch {
-	case t.staged:
-		paths.Attributes = w.announcing("crt", "key")
-		_, err = pemfile.WritePair(paths, t.pair)
-	case paths.Combined():
-		paths.Attributes = w.announcing("crt")
-		_, err = pemfile.AddCertificate(paths, t.pair.Crt)
-	default:
-		_, err = pemfile.Write(pemfile.File{Path: paths.Crt, Content: pki.EncodeCertificatePEM(t.pair.Crt.Raw), Attributes: w.announcing("crt")})
-	}
-	if err != nil {
-		return err
-	}
-	if t.staged {
-		if err := pemfile.DropStagedKey(w.paths); err != nil {
-			w.log.Warn("cannot remove a key that is in place by now", "error", err.Error())
-		}
+	if _, err := engine.Install(issue); err != nil {
+		return err // a staged key stays for the next try
 	}
 	w.wrote = true
-	if len(t.differences) > 0 {
-		w.log.Warn("the certificate has other names than were requested", "differences", fmt.Sprint(t.differences))
+	if len(issue.Differences) > 0 {
+		w.log.Warn("the certificate has other names than were requested", "differences", fmt.Sprint(issue.Differences))
 	}
-	w.log.Info(event, "certificate", w.job.Crt, "subject", pki.SubjectString(t.pair.Crt.RawSubject),
-		"serial", "0x"+t.pair.Crt.SerialNumber.Text(16), "not_after", stamp(t.pair.Crt.NotAfter))
+	crt := issue.Pair.Crt
+	w.log.Info(event, "certificate", w.job.Crt, "subject", pki.SubjectString(crt.RawSubject),
+		"serial", "0x"+crt.SerialNumber.Text(16), "not_after", stamp(crt.NotAfter))
 	return nil
 }
 
@@ -231,16 +220,22 @@ func (w *worker) mendPair(attributes pemfile.Attributes) error {
 }
 
 func (w *worker) mendCAs(attributes pemfile.Attributes) error {
-	store := pemfile.CAStore(w.job.CA)
-	store.Attributes, store.Ours = attributes, true
-	_, err := store.WriteCertificates(w.known.ca)
-	if err != nil || w.job.CASCA == "" || filepath.Clean(w.job.CASCA) == filepath.Clean(w.job.CA) {
-		return err
+	var failed error
+	written := map[string]bool{}
+	for _, one := range []struct {
+		path  string
+		known []*x509.Certificate
+	}{{w.job.CA, w.known.ca}, {w.job.CASCA, w.known.casca}, {w.job.Root, w.known.root}} {
+		if one.path == "" || written[filepath.Clean(one.path)] {
+			continue
+		}
+		written[filepath.Clean(one.path)] = true
+		store := pemfile.CAStore(one.path)
+		store.Attributes, store.Ours = attributes, true
+		_, err := store.WriteCertificates(one.known)
+		failed = errors.Join(failed, err)
 	}
-	store = pemfile.CAStore(w.job.CASCA)
-	store.Attributes, store.Ours = attributes, true
-	_, err = store.WriteCertificates(w.known.casca)
-	return err
+	return failed
 }
 
 func (w *worker) mendCRLs(attributes pemfile.Attributes) error {

@@ -139,6 +139,9 @@ func (j *Job) hookEnv(changed []string) []string {
 	if j.CASCA != "" {
 		env = append(env, "CAUASE_CAS_CA="+j.CASCA)
 	}
+	if j.Root != "" {
+		env = append(env, "CAUASE_ROOT="+j.Root)
+	}
 	if j.Crt != "" {
 		key := j.Key
 		if key == "" {

@@ -39,12 +39,15 @@ type Job struct {
 	CA    string // of Authority
 	CRL   string // of Authority
 	CASCA string // of the authority for services, "" if CA is that
+	Root  string // what verifies all that Authority issues, "" if that is not to be kept
 	State string // what is remembered across restarts, "" for a name beside Crt or CRL
 
 	Threshold    time.Duration // of the certificate's validity, under which it is renewed
 	CRLThreshold time.Duration
 	MaxSleep     time.Duration
 	KeyType      pki.KeyType // of new keys, "" for that of the old one
+	Profile      string      // of the first certificate, "" for the authority's default
+	Chain        bool        // store the CA certificates behind the certificate, up to its root
 	Pins         []client.Pin
 	CatchUp      float64 // spans, see client.Options
 
@@ -71,6 +74,8 @@ func (j *Job) Validate() error {
 		return errors.New("there is a key without a certificate")
 	case j.Crt == "" && j.CSR != "":
 		return errors.New("there is a request without a certificate to get")
+	case j.Crt == "" && j.Chain:
+		return errors.New("there is a chain without a certificate before it")
 	case j.HookTimeout <= 0:
 		return errors.New("the hook's timeout is not positive")
 	case j.MaxSleep <= 0:
@@ -85,7 +90,7 @@ func (j *Job) Validate() error {
 	}
 	roles := map[string]string{}
 	for _, f := range []struct{ role, path string }{
-		{"certificate", j.Crt}, {"key", j.keyIfSeparate()}, {"request", j.CSR}, {"revocation lists", j.CRL}, {"CA certificates", j.CA},
+		{"certificate", j.Crt}, {"key", j.keyIfSeparate()}, {"request", j.CSR}, {"revocation lists", j.CRL}, {"CA certificates", j.CA}, {"roots", j.Root},
 	} {
 		if f.path == "" {
 			continue
@@ -169,7 +174,7 @@ func (j *Job) locked() []string {
 // paths lists everything that is looked at.
 func (j *Job) paths() []string {
 	var paths []string
-	for _, path := range []string{j.Crt, j.keyIfSeparate(), j.CSR, j.CA, j.CRL, j.CASCA} {
+	for _, path := range []string{j.Crt, j.keyIfSeparate(), j.CSR, j.CA, j.CRL, j.CASCA, j.Root} {
 		if path != "" {
 			paths = append(paths, path)
 		}

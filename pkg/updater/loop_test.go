@@ -308,7 +308,7 @@ func TestClockJumps(t *testing.T) {
 	h := newHost(t, t.TempDir())
 	w, err := newWorker(&h.job, h.o)
 	must(t, err)
-	w.trials[TaskRenew] = &trial{next: now.Add(3650 * day)}
+	w.retries[TaskRenew] = &retry{next: now.Add(3650 * day)}
 	if state := w.state(look(&h.job, now), now); !state.Retry[TaskRenew].IsZero() {
 		t.Errorf("tries again on %s", state.Retry[TaskRenew])
 	}

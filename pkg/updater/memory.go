@@ -14,20 +14,20 @@ import (
 
 // memory is what has to survive a restart. It holds no secrets.
 type memory struct {
-	// Changed are the files that the hook has not heard of: "ca", "crl", "crt", "key".
+	// Changed are the files that the hook has not heard of: "ca", "crl", "crt", "key", "root".
 	Changed      []string  `json:"hook_changed,omitempty"`
 	HookFailures int       `json:"hook_failures,omitempty"`
 	HookError    string    `json:"hook_error,omitempty"`
 	HookNext     time.Time `json:"hook_next,omitzero"`
 
 	// Request is the one that was handed in.
-	Request *handedIn `json:"request,omitempty"`
+	Request *submission `json:"request,omitempty"`
 
 	Contact  time.Time  `json:"last_contact,omitzero"`
 	Problems []*Problem `json:"problems,omitempty"`
 }
 
-type handedIn struct {
+type submission struct {
 	Digest   string    `json:"csr_digest"` // of the configured CSR
 	Own      bool      `json:"own"`        // made from the configured one, for the staged key
 	PEM      string    `json:"csr,omitempty"`

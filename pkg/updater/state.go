@@ -10,20 +10,23 @@ import (
 )
 
 // notice compares what is seen with what is known.
-func (w *worker) notice(s *sight, now time.Time) {
+func (w *worker) notice(s *snapshot, now time.Time) {
 	if s.pairState != w.pairState || w.pairSince.IsZero() {
 		w.pairState, w.pairSince, w.recovered = s.pairState, now, false
 	}
 	if s.pairState == PairGood {
-		if !w.wrote && w.known.crt != nil && !w.known.crt.Equal(s.pair.Crt) {
+		if !w.wrote && w.known.crt != nil && !w.known.crt.Equal(s.files.Pair.Crt) {
 			w.log.Info("another key and certificate are here, from now on these are kept", "certificate", w.job.Crt,
-				"subject", pki.SubjectString(s.pair.Crt.RawSubject), "not_after", stamp(s.pair.Crt.NotAfter))
+				"subject", pki.SubjectString(s.files.Pair.Crt.RawSubject), "not_after", stamp(s.files.Pair.Crt.NotAfter))
 		}
-		w.known.crt, w.known.rawKey, w.known.rawCrt = s.pair.Crt, s.rawKey, s.rawCrt
+		w.known.crt, w.known.rawKey, w.known.rawCrt = s.files.Pair.Crt, s.files.RawKey, s.files.RawCrt
 	}
 	w.touched = w.noticeCAs(w.job.CA, &w.known.ca, s.ca) || w.touched
 	if w.job.CASCA != "" {
 		w.touched = w.noticeCAs(w.job.CASCA, &w.known.casca, s.casca) || w.touched
+	}
+	if w.job.Root != "" {
+		w.touched = w.noticeCAs(w.job.Root, &w.known.root, s.root) || w.touched
 	}
 	if !w.wrote && s.crl.state == StoreGood && w.known.crls != nil && !sameCRLs(w.known.crls, s.crls) {
 		w.log.Info("other revocation lists are here", "file", w.job.CRL)
@@ -47,7 +50,7 @@ func newerCRLs(a, b []*x509.RevocationList) bool {
 	return true
 }
 
-func (w *worker) noticeCAs(path string, known *[]*x509.Certificate, seen storeSight) bool {
+func (w *worker) noticeCAs(path string, known *[]*x509.Certificate, seen storeSnapshot) bool {
 	if seen.state != StoreGood {
 		return false
 	}
@@ -60,20 +63,20 @@ func (w *worker) noticeCAs(path string, known *[]*x509.Certificate, seen storeSi
 }
 
 // state puts together what Decide needs.
-func (w *worker) state(s *sight, now time.Time) State {
+func (w *worker) state(s *snapshot, now time.Time) State {
 	state := State{
 		Pair: s.pairState, Since: w.pairSince, Recovered: w.recovered,
 		Revoked:  s.revoked(),
 		Mendable: w.mendable(s),
-		CA:       worse(s.ca.state, s.casca.state), CAMendable: w.caMendable(s),
+		CA:       max(s.ca.state, s.casca.state, s.root.state), CAMendable: w.caMendable(s),
 		CRL: s.crl.state, CRLMendable: w.crlMendable(s, now),
 		Refreshed: w.refreshed, Touched: w.touched,
 		Retry:       map[Task]time.Time{},
 		NetworkBusy: w.netBusy, HookBusy: w.hookBusy,
 	}
 	if s.pairState == PairGood {
-		state.Certificate = Life{s.pair.Crt.NotBefore, s.pair.Crt.NotAfter}
-		state.Jitter = fraction(s.pair.Crt.Raw)
+		state.Certificate = Life{s.files.Pair.Crt.NotBefore, s.files.Pair.Crt.NotAfter}
+		state.Jitter = fraction(s.files.Pair.Crt.Raw)
 	}
 	if life, first := s.crlLife(now); first != nil {
 		host, _ := os.Hostname()
@@ -89,7 +92,7 @@ func (w *worker) state(s *sight, now time.Time) State {
 	default:
 		state.Request = RequestReady
 	}
-	for task, t := range w.trials {
+	for task, t := range w.retries {
 		// A clock that was set back must not put this off for years.
 		if t.next.Before(now.Add(farthestTry)) {
 			state.Retry[task] = t.next
@@ -105,9 +108,7 @@ func (w *worker) state(s *sight, now time.Time) State {
 	return state
 }
 
-func worse(a, b StoreState) StoreState { return max(a, b) }
-
-func (w *worker) mendable(s *sight) bool {
+func (w *worker) mendable(s *snapshot) bool {
 	k := &w.known
 	if k.crt == nil {
 		return false
@@ -115,18 +116,19 @@ func (w *worker) mendable(s *sight) bool {
 	switch s.pairState {
 	case PairNoKey, PairNoCertificate:
 		// A key that somebody else has put there is not overwritten.
-		return s.pairState == PairNoKey || bytes.Equal(s.rawKey, k.rawKey) || w.paths.Combined() && bytes.HasPrefix(k.rawKey, bytes.TrimSpace(s.rawKey))
+		return s.pairState == PairNoKey || bytes.Equal(s.files.RawKey, k.rawKey) || w.paths.Combined() && bytes.HasPrefix(k.rawKey, bytes.TrimSpace(s.files.RawKey))
 	case PairMismatch, PairBroken:
-		return !w.paths.Combined() && bytes.Equal(s.rawKey, k.rawKey)
+		return !w.paths.Combined() && bytes.Equal(s.files.RawKey, k.rawKey)
 	}
 	return false
 }
 
-func (w *worker) caMendable(s *sight) bool {
-	return (s.ca.state == StoreGood || w.known.ca != nil) && (s.casca.state == StoreGood || w.known.casca != nil)
+func (w *worker) caMendable(s *snapshot) bool {
+	return (s.ca.state == StoreGood || w.known.ca != nil) && (s.casca.state == StoreGood || w.known.casca != nil) &&
+		(s.root.state == StoreGood || w.known.root != nil)
 }
 
-func (w *worker) crlMendable(s *sight, now time.Time) bool {
+func (w *worker) crlMendable(s *snapshot, now time.Time) bool {
 	if w.known.crls == nil || s.ca.state != StoreGood {
 		return false
 	}

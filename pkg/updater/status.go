@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -45,8 +46,10 @@ const (
 type Status struct {
 	Name  string `json:"name,omitempty"`
 	CAURL string `json:"ca_url"`
-	Mode  string `json:"mode"`
-	State string `json:"state"`
+	Mode  string `json:"mode,omitempty"` // service or user, of the two authorities that every daemon has
+
+	Authority string `json:"authority"`
+	State     string `json:"state"`
 
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	CAs         []EndStatus        `json:"ca_certificates"`
@@ -97,7 +100,7 @@ type HookStatus struct {
 }
 
 // publish tells the outside how things are.
-func (w *worker) publish(s *sight, state State, plan Plan, now time.Time) {
+func (w *worker) publish(s *snapshot, state State, plan Plan, now time.Time) {
 	w.conditions(s, state, now)
 	status := w.describe(s, state, now)
 	status.Wake = plan.Wake
@@ -115,14 +118,17 @@ func (s *Status) summary() string {
 	return text
 }
 
-func (w *worker) describe(s *sight, state State, now time.Time) *Status {
+func (w *worker) describe(s *snapshot, state State, now time.Time) *Status {
 	m := &w.memory
 	st := &Status{
-		Name: w.job.Name, CAURL: w.job.CAURL, Mode: "service", CAs: []EndStatus{}, CRLs: []EndStatus{},
+		Name: w.job.Name, CAURL: w.job.CAURL, Authority: string(w.job.Authority), CAs: []EndStatus{}, CRLs: []EndStatus{},
 		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: w.counts,
 		Hook: HookStatus{Pending: slices.Clone(m.Changed), Failures: m.HookFailures, Error: m.HookError, Next: m.HookNext},
 	}
-	if w.job.Authority == client.CAU {
+	switch w.job.Authority {
+	case client.CAS:
+		st.Mode = "service"
+	case client.CAU:
 		st.Mode = "user"
 	}
 	for _, p := range m.Problems {
@@ -135,10 +141,10 @@ func (w *worker) describe(s *sight, state State, now time.Time) *Status {
 	if w.job.Crt != "" {
 		e := end{what: "certificate"}
 		if s.pairState == PairGood {
-			e.at = s.pair.Crt.NotAfter
+			e.at = s.files.Pair.Crt.NotAfter
 			st.Certificate = &CertificateStatus{
-				File: w.job.Crt, Subject: pki.SubjectString(s.pair.Crt.RawSubject), SANs: pki.SANStrings(s.pair.Crt.Extensions),
-				Serial: "0x" + s.pair.Crt.SerialNumber.Text(16), NotAfter: e.at.UTC(),
+				File: w.job.Crt, Subject: pki.SubjectString(s.files.Pair.Crt.RawSubject), SANs: pki.SANStrings(s.files.Pair.Crt.Extensions),
+				Serial: "0x" + s.files.Pair.Crt.SerialNumber.Text(16), NotAfter: e.at.UTC(),
 				RenewAt: w.timing().RenewAt(state.Certificate, state.Jitter).UTC(),
 			}
 		}
@@ -203,16 +209,14 @@ func word(st *Status, state State, now time.Time) string {
 }
 
 // conditions notes what only somebody can mend.
-func (w *worker) conditions(s *sight, state State, now time.Time) {
+func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 	w.settled(state, now)
 	class, message, hint := w.pairCondition(s, state, now)
 	w.condition(taskPair, class, message, hint)
 	class, message, hint = "", "", ""
 	if state.CA == StoreBroken && !state.CAMendable {
 		err := s.ca.err
-		if err == nil {
-			err = s.casca.err
-		}
+		err = cmp.Or(err, s.casca.err, s.root.err)
 		class, message = "unreadable", err.Error()
 		hint = "restore it from a copy, or remove it to start anew; nothing is trusted meanwhile, and nothing is fetched"
 	} else if s.crl.state == StoreBroken && s.crl.err != nil {
@@ -239,14 +243,14 @@ func (w *worker) settled(state State, now time.Time) {
 		return
 	}
 	w.pending = false
-	delete(w.trials, TaskEnrol)
+	delete(w.retries, TaskEnrol)
 	w.resolved(TaskEnrol)
 	if w.memory.Request != nil {
 		w.memory.Request = nil
 		w.save()
 	}
 	if now.Before(w.timing().RenewAt(state.Certificate, state.Jitter)) {
-		delete(w.trials, TaskRenew)
+		delete(w.retries, TaskRenew)
 		w.resolved(TaskRenew)
 	}
 }
@@ -259,7 +263,7 @@ func (w *worker) condition(task Task, class, message, hint string) {
 	w.problem(task, class, pki.EscapeText(message), hint, time.Time{})
 }
 
-func (w *worker) pairCondition(s *sight, state State, now time.Time) (class, message, hint string) {
+func (w *worker) pairCondition(s *snapshot, state State, now time.Time) (class, message, hint string) {
 	j := w.job
 	key := j.Key
 	if key == "" {

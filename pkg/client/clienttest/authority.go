@@ -42,6 +42,13 @@ type Authority struct {
 	AutoApprove int // how many of the next requests are signed at once
 	Number      int64
 
+	// Parent signs the CA certificates that come next, nil for the key itself.
+	Parent *Authority
+
+	// Approvals are the profiles and validities that signatures were asked for with, and
+	// Profiles those of requests, as in "profile=server&validity=3600".
+	Approvals, Profiles []string
+
 	t     testing.TB
 	clock clock.Clock
 	name  string
@@ -56,10 +63,16 @@ type Authority struct {
 	listsOf string
 }
 
-// NewAuthority makes an authority with one CA certificate.
+// NewAuthority makes an authority with one CA certificate, self-signed.
 func NewAuthority(t testing.TB, clock clock.Clock, name string) *Authority {
 	t.Helper()
-	a := &Authority{t: t, clock: clock, name: name, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, issued: map[uint64][]byte{}}
+	return NewAuthorityUnder(t, clock, name, nil)
+}
+
+// NewAuthorityUnder makes an authority with one CA certificate, signed by that of parent.
+func NewAuthorityUnder(t testing.TB, clock clock.Clock, name string, parent *Authority) *Authority {
+	t.Helper()
+	a := &Authority{t: t, clock: clock, name: name, Parent: parent, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, issued: map[uint64][]byte{}}
 	a.Rollover()
 	return a
 }
@@ -73,7 +86,12 @@ func (a *Authority) must(err error) {
 
 // Rollover makes the next CA certificate, which signs from now on.
 func (a *Authority) Rollover() CA {
-	ca := a.NewCA(a.name)
+	var ca CA
+	if a.Parent == nil {
+		ca = a.NewCA(a.name)
+	} else {
+		ca = a.Parent.NewCABelow(a.name)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.cas = append(a.cas, ca)
@@ -82,22 +100,84 @@ func (a *Authority) Rollover() CA {
 
 // NewCA makes a CA certificate that is not the authority's, unless someone makes it so.
 func (a *Authority) NewCA(name string, change ...func(*x509.Certificate)) CA {
+	template, key := a.template(name)
+	template.AuthorityKeyId = template.SubjectKeyId
+	for _, c := range change {
+		c(template)
+	}
+	return CA{Crt: a.create(template, template, key.Public(), key), Key: key}
+}
+
+// NewCABelow makes a CA certificate that the authority's newest CA signs.
+func (a *Authority) NewCABelow(name string, change ...func(*x509.Certificate)) CA {
+	template, key := a.template(name)
+	for _, c := range change {
+		c(template)
+	}
+	parent := a.Newest()
+	return CA{Crt: a.create(template, parent.Crt, key.Public(), parent.Key), Key: key}
+}
+
+// template is that of any CA certificate of a new key. One at the top may sign others.
+func (a *Authority) template(name string) (*x509.Certificate, crypto.Signer) {
 	key, err := pki.KeyECDSAP256.Generate()
 	a.must(err)
 	id, err := pki.KeyID(key.Public())
 	a.must(err)
 	now := a.clock.Now()
-	template := &x509.Certificate{
+	return &x509.Certificate{
 		SerialNumber: a.serial(), Subject: pkix.Name{CommonName: name},
 		NotBefore: now, NotAfter: now.Add(CALife),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		IsCA: true, BasicConstraintsValid: true, MaxPathLen: -1,
 		KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		SubjectKeyId: id, AuthorityKeyId: id,
+		SubjectKeyId: id,
+	}, key
+}
+
+// ChainOf returns the CA certificates between crt and its root, the nearest first.
+func (a *Authority) ChainOf(crt *x509.Certificate) []*x509.Certificate {
+	if a.Parent == nil {
+		return nil
 	}
-	for _, c := range change {
-		c(template)
+	for _, ca := range a.certificates() {
+		if crt.CheckSignatureFrom(ca) == nil && !bytes.Equal(ca.RawIssuer, ca.RawSubject) {
+			return append([]*x509.Certificate{ca}, a.Parent.ChainOf(ca)...)
+		}
 	}
-	return CA{Crt: a.create(template, template, key.Public(), key), Key: key}
+	return nil
+}
+
+// Roots returns the self-signed certificates that verify what the authority has issued.
+func (a *Authority) Roots() []*x509.Certificate {
+	var roots []*x509.Certificate
+	for _, ca := range a.certificates() {
+		if bytes.Equal(ca.RawIssuer, ca.RawSubject) && pki.CheckValidity(ca, a.clock.Now()) == nil {
+			roots = append(roots, ca)
+		}
+	}
+	if a.Parent != nil {
+		roots = append(roots, a.Parent.Roots()...)
+	}
+	return roots
+}
+
+// Bundle writes certificates one behind the other.
+func Bundle(crts ...*x509.Certificate) []byte {
+	var all []byte
+	for _, crt := range crts {
+		all = append(all, pki.EncodeCertificatePEM(crt.Raw)...)
+	}
+	return all
+}
+
+// chained adds the chain to a certificate, for those who take that.
+func (a *Authority) chained(r *http.Request, leaf []byte) []byte {
+	if leaf == nil || r.Header.Get("Accept") != "application/pem-certificate-chain" {
+		return leaf
+	}
+	crt, err := pki.ParseCertificatePEM(leaf)
+	a.must(err)
+	return append(leaf[:len(leaf):len(leaf)], Bundle(a.ChainOf(crt)...)...)
 }
 
 func (a *Authority) create(template, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
@@ -249,7 +329,7 @@ func (a *Authority) Revocations() []x509.RevocationListEntry {
 	return append([]x509.RevocationListEntry(nil), a.revoked...)
 }
 
-func (a *Authority) submit(w http.ResponseWriter, body []byte) {
+func (a *Authority) submit(w http.ResponseWriter, r *http.Request, body []byte) {
 	req, err := pki.ParseRequest(body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -267,6 +347,7 @@ func (a *Authority) submit(w http.ResponseWriter, body []byte) {
 	if !known {
 		a.nextID++
 		a.csrs[id] = body
+		a.Profiles = append(a.Profiles, r.URL.RawQuery)
 	}
 	if approve {
 		a.AutoApprove--
@@ -306,7 +387,7 @@ func (a *Authority) pendingList() []map[string]string {
 	return list
 }
 
-func (a *Authority) sign(w http.ResponseWriter, id uint64, template []byte) {
+func (a *Authority) sign(w http.ResponseWriter, r *http.Request, id uint64, template []byte) {
 	stored := a.request(id)
 	if stored == nil || a.certificate(id) != nil {
 		w.WriteHeader(http.StatusNotFound)
@@ -325,6 +406,7 @@ func (a *Authority) sign(w http.ResponseWriter, id uint64, template []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.issued[id] = pki.EncodeCertificatePEM(crt.Raw)
+	a.Approvals = append(a.Approvals, r.URL.RawQuery)
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -339,7 +421,7 @@ func (a *Authority) reject(w http.ResponseWriter, id uint64) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (a *Authority) renew(w http.ResponseWriter, body []byte) {
+func (a *Authority) renew(w http.ResponseWriter, r *http.Request, body []byte) {
 	message, err := envelope.Parse(body)
 	a.must(err)
 	renewal, err := envelope.DecodeRenewal(message.Payload())
@@ -357,7 +439,7 @@ func (a *Authority) renew(w http.ResponseWriter, body []byte) {
 		RawSubject: crt.RawSubject,
 		DNSNames:   crt.DNSNames, IPAddresses: crt.IPAddresses, EmailAddresses: crt.EmailAddresses, URIs: crt.URIs,
 	}, req.CSR.PublicKey)
-	_, _ = w.Write(pki.EncodeCertificatePEM(renewed.Raw))
+	_, _ = w.Write(a.chained(r, pki.EncodeCertificatePEM(renewed.Raw)))
 }
 
 func (a *Authority) revoke(w http.ResponseWriter, body []byte, user bool) {

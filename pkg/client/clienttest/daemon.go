@@ -21,13 +21,16 @@ import (
 	"cauase/pkg/pki"
 )
 
-// A Daemon serves both authorities on a pair of ports of the loopback interface.
+// A Daemon serves its authorities on a pair of ports of the loopback interface.
 type Daemon struct {
 	URL   string
 	Clock *clock.Fake
 	CAS   *Authority
 	CAU   *Authority
 	HTTPS *Authority // signs the daemon's own certificate
+
+	// Others are further authorities, by their names. No reference daemon has any.
+	Others map[string]*Authority
 
 	// Reference leaves out what a reference daemon does not have.
 	Reference bool
@@ -139,7 +142,11 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	authority := map[string]*Authority{"cas": d.CAS, "cau": d.CAU}[parts[0]]
+	if r.URL.Path == "/" {
+		d.page(w)
+		return
+	}
+	authority := d.authorities()[parts[0]]
 	if authority == nil || len(parts) < 2 {
 		http.NotFound(w, r)
 		return
@@ -159,10 +166,14 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(authority.Chain())
 	case "GET crt/https-ca.json":
 		d.voucher(w, r, authority)
+	case "GET crt/root.pem":
+		d.roots(w, authority)
+	case "GET timeline":
+		d.timeline(w, authority)
 	case "PUT csr":
-		authority.submit(w, body)
+		authority.submit(w, r, body)
 	case "PUT crt/renew":
-		authority.renew(w, body)
+		authority.renew(w, r, body)
 	case "PUT crt/revoke":
 		authority.revoke(w, body, user)
 	case "GET csr":
@@ -188,10 +199,10 @@ func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authori
 	case "GET csr":
 		answer(w, authority.request(id))
 	case "GET crt":
-		answer(w, authority.certificate(id))
+		answer(w, authority.chained(r, authority.certificate(id)))
 	case "PUT crt":
 		if requireUser(w, user) {
-			authority.sign(w, id, body)
+			authority.sign(w, r, id, body)
 		}
 	case "DELETE csr":
 		if requireUser(w, user) {
@@ -200,6 +211,50 @@ func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authori
 	default:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	}
+}
+
+func (d *Daemon) authorities() map[string]*Authority {
+	all := map[string]*Authority{"cas": d.CAS, "cau": d.CAU}
+	for name, a := range d.Others {
+		all[name] = a
+	}
+	return all
+}
+
+// page is the first page, in HAL, which lists the authorities.
+func (d *Daemon) page(w http.ResponseWriter) {
+	links := map[string]any{"self": map[string]string{"href": "/"}}
+	for name := range d.authorities() {
+		links["get"+strings.ToUpper(name)+"HAL"] = map[string]string{"href": "/" + name, "title": name}
+	}
+	w.Header().Set("Content-Type", "application/hal+json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"_links": links})
+}
+
+func (d *Daemon) roots(w http.ResponseWriter, authority *Authority) {
+	if d.Reference {
+		http.Error(w, "Invalid integer", http.StatusBadRequest)
+		return
+	}
+	_, _ = w.Write(Bundle(authority.Roots()...))
+}
+
+// timeline is answered by daemons with a hierarchy only: what it says otherwise, clients that
+// are tested here estimate.
+func (d *Daemon) timeline(w http.ResponseWriter, authority *Authority) {
+	parent := ""
+	for name, a := range d.authorities() {
+		if a == authority.Parent {
+			parent = name
+		}
+	}
+	if d.Reference || d.Others == nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"span_seconds": LeafLife.Seconds(), "now": d.Clock.Now(), "parent": parent, "generations": []any{},
+	})
 }
 
 func answer(w http.ResponseWriter, pem []byte) {

@@ -68,6 +68,12 @@ var errCut error = cutError{}
 // Reject removes a pending request.
 func (a *Authority) Reject(id uint64) { a.reject(httptest.NewRecorder(), id) }
 
+// Approve signs a pending request, as an administrator would.
+func (a *Authority) Approve(id uint64) {
+	r := httptest.NewRequest(http.MethodPut, "/", http.NoBody)
+	a.sign(httptest.NewRecorder(), r, id, nil)
+}
+
 // Revoke puts a serial number on the list.
 func (a *Authority) Revoke(serial *big.Int) {
 	a.mu.Lock()

@@ -17,34 +17,33 @@ import (
 	"time"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
 
-// A sight is what the files hold at one moment.
-type sight struct {
+// A snapshot is what the files hold at one moment.
+type snapshot struct {
+	files     enroll.Files // of the pair, if there is to be one
 	pairState PairState
-	pair      pemfile.Pair
-	pairErr   error
-	rawKey    []byte // of the file with the key
-	rawCrt    []byte // nil where that is the same file
+	pairErr   error // why the pair is not good
 
 	request    *pki.Request // nil if there is none that can be read
 	requestErr error
 
-	ca, casca, crl storeSight
-	crls           []*x509.RevocationList
+	ca, casca, root, crl storeSnapshot
+	crls                 []*x509.RevocationList
 }
 
-type storeSight struct {
+type storeSnapshot struct {
 	state StoreState
 	crts  []*x509.Certificate
 	err   error
 }
 
 // look reads all files of a job.
-func look(j *Job, now time.Time) *sight {
-	s := &sight{}
+func look(j *Job, now time.Time) *snapshot {
+	s := &snapshot{}
 	lookAtPair(j, s)
 	if j.CSR != "" {
 		var content []byte
@@ -62,53 +61,50 @@ func look(j *Job, now time.Time) *sight {
 			s.casca = lookAtCAs(j.CASCA)
 		}
 	}
+	if j.Root != "" {
+		s.root = lookAtCAs(j.Root)
+	}
 	lookAtCRLs(j, s, now)
 	return s
 }
 
-func lookAtPair(j *Job, s *sight) {
+func lookAtPair(j *Job, s *snapshot) {
 	if j.Crt == "" {
 		return
 	}
-	paths := pemfile.PairPaths{Crt: j.Crt, Key: j.Key}
-	keyPath := j.Crt
-	if !paths.Combined() {
-		keyPath = j.Key
-		s.rawCrt, _ = pemfile.Read(j.Crt)
-	}
-	s.rawKey, _ = pemfile.Read(keyPath)
-	s.pair, s.pairErr = pemfile.ReadPair(paths)
+	f := enroll.Look(pemfile.PairPaths{Crt: j.Crt, Key: j.Key})
+	s.files, s.pairErr = f, f.Err
 	switch {
-	case s.pairErr == nil && s.pair.Crt != nil:
+	case f.Err == nil && f.Pair.Crt != nil:
 		s.pairState = PairGood
-	case s.pairErr == nil && len(bytes.TrimSpace(s.rawCrt)) > 0:
+	case f.Err == nil && len(bytes.TrimSpace(f.RawCrt)) > 0:
 		s.pairState, s.pairErr = PairBroken, fmt.Errorf("%s holds no certificate", j.Crt)
-	case s.pairErr == nil:
+	case f.Err == nil:
 		s.pairState = PairNoCertificate
-	case errors.Is(s.pairErr, pemfile.ErrMismatch):
+	case errors.Is(f.Err, pemfile.ErrMismatch):
 		s.pairState = PairMismatch
-	case errors.Is(s.pairErr, fs.ErrNotExist) && len(bytes.TrimSpace(s.rawKey)) == 0:
+	case errors.Is(f.Err, fs.ErrNotExist) && len(bytes.TrimSpace(f.RawKey)) == 0:
 		s.pairState = PairNoKey
 	default:
 		s.pairState = PairBroken
 	}
 }
 
-func lookAtCAs(path string) storeSight {
+func lookAtCAs(path string) storeSnapshot {
 	crts, err := pemfile.CAStore(path).ReadCertificates()
 	switch {
 	case err != nil:
-		return storeSight{state: StoreBroken, err: err}
+		return storeSnapshot{state: StoreBroken, err: err}
 	case len(crts) == 0:
-		return storeSight{state: StoreMissing}
+		return storeSnapshot{state: StoreMissing}
 	}
-	return storeSight{crts: crts}
+	return storeSnapshot{crts: crts}
 }
 
-func lookAtCRLs(j *Job, s *sight, now time.Time) {
+func lookAtCRLs(j *Job, s *snapshot, now time.Time) {
 	all, err := pemfile.CRLStore(j.CRL).ReadCRLs()
 	if err != nil {
-		s.crl = storeSight{state: StoreBroken, err: err}
+		s.crl = storeSnapshot{state: StoreBroken, err: err}
 		return
 	}
 	for _, ca := range s.ca.crts {
@@ -141,16 +137,16 @@ func crlOf(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationLi
 	return newest
 }
 
-func (s *sight) revoked() bool {
+func (s *snapshot) revoked() bool {
 	if s.pairState != PairGood {
 		return false
 	}
 	for _, crl := range s.crls {
-		if !bytes.Equal(crl.RawIssuer, s.pair.Crt.RawIssuer) {
+		if !bytes.Equal(crl.RawIssuer, s.files.Pair.Crt.RawIssuer) {
 			continue
 		}
 		for _, entry := range crl.RevokedCertificateEntries {
-			if entry.SerialNumber.Cmp(s.pair.Crt.SerialNumber) == 0 {
+			if entry.SerialNumber.Cmp(s.files.Pair.Crt.SerialNumber) == 0 {
 				return true
 			}
 		}
@@ -159,7 +155,7 @@ func (s *sight) revoked() bool {
 }
 
 // crlLife is the validity of the list that ends first, among those of CAs still valid.
-func (s *sight) crlLife(now time.Time) (life Life, first *x509.RevocationList) {
+func (s *snapshot) crlLife(now time.Time) (life Life, first *x509.RevocationList) {
 	for _, crl := range s.crls {
 		if i := issuerOf(crl, s.ca.crts); i != nil && pki.CheckValidity(i, now) != nil {
 			continue
@@ -246,6 +242,6 @@ func sameCRLs(a, b []*x509.RevocationList) bool {
 }
 
 // checkIssued is client.CheckIssued, by the CA certificates on disk.
-func (s *sight) checkIssued(now time.Time) error {
-	return client.CheckIssued(s.pair.Crt, s.pair.Key.Public(), s.ca.crts, now)
+func (s *snapshot) checkIssued(now time.Time) error {
+	return client.CheckIssued(s.files.Pair.Crt, s.files.Pair.Key.Public(), s.ca.crts, now)
 }

@@ -1,0 +1,202 @@
+package enroll
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+// A Request is a certificate signing request on its way.
+type Request struct {
+	*pki.Request
+
+	ID     client.ID // 0 before it is submitted
+	Key    crypto.Signer
+	Staged bool  // the key is the staged one, and not in place
+	From   Files // what the files held when the attempt began
+}
+
+// NewRequest stages a key and makes a request for it, which is made durable in the engine's CSR
+// file, by keep, or both, so that whatever comes of it can be fetched after a crash. If it cannot be,
+// there is no request.
+func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep func(*Request) error) (*Request, error) {
+	if err := e.Paths.Check(); err != nil {
+		return nil, err
+	}
+	keyType := e.KeyType
+	if keyType == "" {
+		keyType = pki.DefaultKeyType
+	}
+	key, err := e.stage(keyType, from.Pair.Key)
+	if err != nil {
+		return nil, err
+	}
+	r := &Request{Key: key, Staged: true, From: from}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err == nil {
+		// Read as a daemon reads it: a name that nobody would sign is refused here.
+		r.Request, err = pki.ParseRequest(pki.EncodeCSRPEM(der))
+	}
+	if err == nil && e.CSR != "" {
+		err = exclusively(e.Paths, func() error {
+			_, err := pemfile.Write(pemfile.File{Path: e.CSR, Content: r.PEM, Attributes: pemfile.Attributes{Step: e.Paths.Attributes.Step}})
+			return err
+		})
+	}
+	if err == nil && keep != nil {
+		err = keep(r)
+	}
+	if err != nil {
+		return nil, join(err, e.unstage(key))
+	}
+	return r, nil
+}
+
+// Resume goes on with a request of before, whose key is in place or staged. If it is neither,
+// that is [ErrOtherKey].
+func (e *Engine) Resume(csrPEM []byte, from Files) (*Request, error) {
+	parsed, err := pki.ParseRequest(csrPEM)
+	if err != nil {
+		return nil, err
+	}
+	r := &Request{Request: parsed, From: from}
+	if key := from.Pair.Key; key != nil && pki.SameKey(key.Public(), parsed.CSR.PublicKey) {
+		r.Key = key
+		return r, nil
+	}
+	key, err := pemfile.StagedKey(e.Paths)
+	if err != nil || !pki.SameKey(key.Public(), parsed.CSR.PublicKey) {
+		return nil, ErrOtherKey
+	}
+	r.Key, r.Staged = key, true
+	return r, nil
+}
+
+// Place makes the staged key of a request the key of the pair, if there is nothing else in its
+// files: whoever looks at them while the request is pending finds its key where it will be. A
+// key that has got there since the attempt began is [ErrOvertaken].
+func (e *Engine) Place(r *Request) error {
+	if !r.Staged || !r.From.empty() {
+		return nil
+	}
+	return exclusively(e.Paths, func() error {
+		if !Look(e.Paths).same(r.From) {
+			return ErrOvertaken
+		}
+		if err := pemfile.PlaceStagedKey(e.Paths); err != nil {
+			return err
+		}
+		r.Staged, r.From = false, Look(e.Paths)
+		return nil
+	})
+}
+
+// Submit hands in a request, and sets its ID. The same request again gets the same one.
+func (e *Engine) Submit(ctx context.Context, r *Request) error {
+	id, err := e.Client.SubmitFor(ctx, r.PEM, e.Profile)
+	if err == nil {
+		r.ID = id
+	}
+	return err
+}
+
+// Refused reports whether an error of Submit says that the request will never be signed, rather
+// than that nobody knows whether it arrived.
+func Refused(err error) bool {
+	var status *client.StatusError
+	return refused(err) && errors.As(err, &status) && status.Status < 500
+}
+
+// Withdraw forgets the staged key of a request that has come to nothing.
+func (e *Engine) Withdraw(r *Request) error {
+	if !r.Staged {
+		return nil
+	}
+	return e.unstage(r.Key)
+}
+
+// Collect fetches the certificate of a request, once, and verifies it. While nobody has decided
+// the error is [client.ErrPending]; if somebody has decided against it, [ErrRejected].
+func (e *Engine) Collect(ctx context.Context, r *Request, trust Trust) (*Issue, error) {
+	issued, err := e.Fetch(ctx, r.ID, trust)
+	if errors.Is(err, client.ErrUnknown) {
+		return nil, fmt.Errorf("request %s: %w", r.ID, ErrRejected)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !pki.SameKey(issued.Certificate.PublicKey, r.Key.Public()) {
+		return nil, fmt.Errorf("certificate %s: %w", r.ID, client.ErrWrongKey)
+	}
+	return &Issue{
+		Pair: pairOf(r.Key, issued), Staged: r.Staged, Before: r.From,
+		Differences: client.Differences(issued.Certificate, r.Request),
+	}, nil
+}
+
+// Fetch fetches a certificate, with its chain if Chain says so, and verifies it, but for its key,
+// which need not be known here. Errors are those of [client.Client.Certificate] and of
+// [client.CheckIssued].
+func (e *Engine) Fetch(ctx context.Context, id client.ID, trust Trust) (issued client.Issued, err error) {
+	if e.Chain {
+		issued, err = e.Client.CertificateChain(ctx, id)
+	} else {
+		issued.Certificate, err = e.Client.Certificate(ctx, id)
+	}
+	if err != nil {
+		return client.Issued{}, err
+	}
+	if err = client.CheckIssued(issued.Certificate, nil, trust.CAs, e.Clock.Now()); err == nil {
+		err = e.checkChain(ctx, issued, trust, nil)
+	}
+	if err != nil {
+		return client.Issued{}, fmt.Errorf("certificate %s: %w", id, err)
+	}
+	return issued, nil
+}
+
+// Polling for a decision made by a person.
+const (
+	firstPoll = time.Second
+	lastPoll  = 30 * time.Second
+)
+
+// Await collects until there is a decision or ctx ends, and then returns what the last try came
+// to. It tells wait of each try that came to nothing, the first being number 0: a daemon that is
+// away for a while is no reason to give up.
+func (e *Engine) Await(ctx context.Context, r *Request, trust Trust, wait func(try int, err error)) (*Issue, error) {
+	delay := firstPoll
+	for try := 0; ; try++ {
+		issue, err := e.Collect(ctx, r, trust)
+		if err == nil || errors.Is(err, ErrRejected) || ctx.Err() != nil || unacceptable(err) {
+			return issue, err
+		}
+		wait(try, err)
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		case <-timer.C:
+		}
+		delay = min(delay*3/2, lastPoll)
+	}
+}
+
+// unacceptable reports whether a certificate has come, and is not taken.
+func unacceptable(err error) bool {
+	for _, why := range []error{client.ErrWrongKey, client.ErrIncompleteChain, pki.ErrUnknownIssuer, pki.ErrExpired, pki.ErrNotYetValid, pki.ErrInvalid} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
+}

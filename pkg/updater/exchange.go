@@ -1,0 +1,237 @@
+package updater
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"cauase/pkg/client"
+	"cauase/pkg/enroll"
+	"cauase/pkg/pki"
+)
+
+// An exchange is one conversation with the daemon: what is asked for, and what came of it. It
+// changes no file but the staged key.
+type exchange struct {
+	job     *Job
+	engine  *enroll.Engine
+	service *client.Client // of the job's authority
+	cas     *client.Client // of the authority for services; the same, or nil if not needed
+
+	// What is known.
+	snapshot   *snapshot
+	known      known
+	submission *submission
+
+	// keep makes a submission durable.
+	keep func(submission) error
+
+	// What came of it.
+	trust, casTrust, rootTrust client.Trust
+	crls                       []*x509.RevocationList
+	tag                        string
+	refreshTried               bool
+	caErr, crlErr              error
+	enrolTried                 bool
+	enrolErr                   error
+	renewTried                 bool
+	renewErr                   error
+	issue                      *enroll.Issue // nil if there is none
+}
+
+func (x *exchange) run(ctx context.Context, actions []Action) {
+	for _, action := range actions {
+		switch action {
+		case ActRefresh:
+			x.refresh(ctx)
+		case ActEnrol:
+			x.enrolTried = true
+			x.enrolErr = x.enrol(ctx)
+		case ActRenew:
+			x.renewTried = true
+			if x.renewErr = x.caErr; !unreachable(x.caErr) {
+				// By the CA certificates of before, if those there are now could not be had.
+				x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
+			}
+		}
+	}
+}
+
+// trusted is what certificates are judged by.
+func (x *exchange) trusted() []*x509.Certificate {
+	if x.trust.CAs != nil {
+		return x.trust.CAs
+	}
+	return firstOf(x.snapshot.ca.crts, x.known.ca)
+}
+
+func (x *exchange) verification() enroll.Trust {
+	return enroll.Trust{CAs: x.trusted(), Roots: x.roots}
+}
+
+// roots are those to verify a chain by: the ones kept, or, where none are, those that the CA
+// certificates trusted here vouch for.
+func (x *exchange) roots(ctx context.Context) ([]*x509.Certificate, error) {
+	if roots := firstOf(x.rootTrust.CAs, x.snapshot.root.crts, x.known.root); len(roots) > 0 {
+		return roots, nil
+	}
+	if x.job.Root != "" {
+		return nil, client.ErrRoots // not before they are there
+	}
+	trust, err := x.service.UpdateRoots(ctx, client.Trust{CAs: x.trusted()}, nil, nil)
+	return trust.CAs, err
+}
+
+func firstOf(lists ...[]*x509.Certificate) []*x509.Certificate {
+	for _, list := range lists {
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return nil
+}
+
+func (x *exchange) refresh(ctx context.Context) {
+	x.refreshTried, x.caErr, x.crlErr = true, nil, nil
+	local := firstOf(x.snapshot.ca.crts, x.known.ca)
+	if x.job.Authority == client.CAS && x.snapshot.casca.state != StoreBroken {
+		local = firstOf(local, x.snapshot.casca.crts)
+	}
+	trust, err := x.service.UpdateTrust(ctx, local, x.job.Pins)
+	if err != nil {
+		x.caErr = err
+		if unreachable(err) {
+			return
+		}
+	} else {
+		x.trust = trust
+	}
+	x.refreshServices(ctx)
+	x.refreshRoots(ctx)
+	trusted := x.trusted()
+	if len(trusted) == 0 {
+		return
+	}
+	have := slices.Concat(x.snapshot.crls, x.known.crls)
+	tag := x.known.tag
+	if x.snapshot.crl.state != StoreGood || !sameCRLs(x.snapshot.crls, x.known.crls) {
+		tag = ""
+	}
+	x.crls, x.tag, x.crlErr = x.service.RevalidateCRLs(ctx, trusted, have, tag)
+}
+
+// refreshServices follows the CA of services, where that is kept in a place of its own.
+func (x *exchange) refreshServices(ctx context.Context) {
+	separate := x.job.CASCA != "" && filepath.Clean(x.job.CASCA) != filepath.Clean(x.job.CA)
+	if !separate || x.snapshot.casca.state == StoreBroken {
+		return
+	}
+	local := firstOf(x.snapshot.casca.crts, x.known.casca)
+	if x.job.Authority == client.CAS {
+		local = firstOf(local, x.trust.CAs)
+	}
+	trust, err := x.cas.UpdateTrust(ctx, local, x.job.Pins)
+	if err != nil {
+		x.caErr = errors.Join(x.caErr, fmt.Errorf("service CA: %w", err))
+		return
+	}
+	x.casTrust = trust
+}
+
+// refreshRoots follows the roots, where they are kept.
+func (x *exchange) refreshRoots(ctx context.Context) {
+	if x.job.Root == "" || x.trust.CAs == nil || x.snapshot.root.state == StoreBroken {
+		return
+	}
+	local := firstOf(x.snapshot.root.crts, x.known.root)
+	trust, err := x.service.UpdateRoots(ctx, x.trust, local, x.job.Pins)
+	if err != nil {
+		x.caErr = errors.Join(x.caErr, err)
+		return
+	}
+	x.rootTrust = trust
+}
+
+// enrol gets a certificate for the configured request. The first time it hands in the
+// request itself; later, when its key is gone or its certificate has expired, one with the
+// same names for a new key.
+func (x *exchange) enrol(ctx context.Context) error {
+	configured := x.snapshot.request
+	digest := digestOf(configured)
+	s := submission{Digest: digest}
+	if h := x.submission; h != nil && h.Digest == digest {
+		s = *h
+	}
+	r, err := x.request(&s, configured)
+	if err != nil {
+		return err
+	}
+	if r.ID = s.ID; r.ID == 0 {
+		if err := x.engine.Submit(ctx, r); err != nil {
+			return err
+		}
+		s.ID = r.ID
+	}
+	x.submission = &s
+	issue, err := x.engine.Collect(ctx, r, x.verification())
+	if errors.Is(err, pki.ErrUnknownIssuer) && !x.refreshTried {
+		// The CA may be younger than what is known.
+		x.refresh(ctx)
+		issue, err = x.engine.Collect(ctx, r, x.verification())
+	}
+	switch {
+	case errors.Is(err, enroll.ErrRejected):
+		s.Rejected = true
+		return err
+	case errors.Is(err, pki.ErrExpired) && !s.Own:
+		// The one issued long ago for the same request. Ask anew, with a new key.
+		x.submission = &submission{Digest: digest, Own: true}
+		return err
+	case err != nil:
+		return err
+	}
+	x.issue, x.submission = issue, nil
+	return nil
+}
+
+// request returns what to hand in: the configured request while its key has no certificate yet,
+// or one like it.
+func (x *exchange) request(s *submission, configured *pki.Request) (*enroll.Request, error) {
+	files := x.snapshot.files
+	if !s.Own {
+		r, err := x.engine.Resume(configured.PEM, files)
+		if err == nil && (r.Staged || x.snapshot.pairState == PairNoCertificate) {
+			return r, nil
+		}
+	}
+	if s.Own && s.PEM != "" {
+		if r, err := x.engine.Resume([]byte(s.PEM), files); err == nil && r.Staged {
+			return r, nil
+		}
+	}
+	engine := *x.engine
+	if engine.KeyType == "" {
+		engine.KeyType, _ = pki.KeyTypeOf(configured.CSR.PublicKey) // or the usual one
+	}
+	template := &x509.CertificateRequest{RawSubject: configured.CSR.RawSubject, ExtraExtensions: configured.CSR.Extensions}
+	return engine.NewRequest(template, files, func(r *enroll.Request) error {
+		*s = submission{Digest: s.Digest, Own: true, PEM: string(r.PEM)}
+		return x.keep(*s)
+	})
+}
+
+// unreachable reports whether an error says that there is no use in asking for more.
+func unreachable(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch classify(err) {
+	case classNetwork, classNotCA, classServer:
+		return true
+	}
+	return errors.Is(err, fs.ErrPermission)
+}

@@ -1,0 +1,107 @@
+package updater
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pki"
+)
+
+// A retry is a task that has failed.
+type retry struct {
+	backoff *backoff.ExponentialBackOff
+	next    time.Time
+	class   string // of the last error
+}
+
+// retryOf returns when a task that has failed is tried again, for the first time at once.
+func (w *worker) retryOf(task Task) *retry {
+	r := w.retries[task]
+	if r == nil {
+		r = &retry{backoff: backoff.NewExponentialBackOff()}
+		r.backoff.InitialInterval, r.backoff.MaxInterval, r.backoff.RandomizationFactor, r.backoff.Multiplier = time.Second, time.Hour, 0.3, 2
+		r.backoff.Reset()
+		w.retries[task] = r
+	}
+	return r
+}
+
+// retryAt puts a task off that has not failed itself, but waits for another.
+func (w *worker) retryAt(task Task, next time.Time) { w.retryOf(task).next = next }
+
+// tried notes how a task went.
+func (w *worker) tried(task Task, err error, slack time.Duration) {
+	now := w.o.Clock.Now()
+	if err == nil {
+		delete(w.retries, task)
+		w.resolved(task)
+		// The daemon can be reached again: what failed because it could not need not wait.
+		for _, other := range w.retries {
+			if other.class == classNetwork && task != TaskFiles {
+				other.next = now
+			}
+		}
+		return
+	}
+	t := w.retryOf(task)
+	longest := unhurried
+	switch {
+	case slack > 0:
+		longest = clamp(slack/16, time.Second, time.Hour)
+	case task == TaskEnrol:
+		longest = time.Minute // somebody is waiting
+	}
+	t.next = now.Add(min(t.backoff.NextBackOff(), longest))
+	if errors.Is(err, client.ErrPending) {
+		w.resolved(task)
+		return
+	}
+	class, hint := explain(err)
+	t.class = class
+	// Errors that were joined come one a line.
+	w.problem(task, class, pki.EscapeText(strings.ReplaceAll(err.Error(), "\n", "; ")), hint, t.next)
+}
+
+// problem notes that something is wrong. Only the first of a kind is news.
+func (w *worker) problem(task Task, class, message, hint string, next time.Time) {
+	p := w.memory.problem(task)
+	if p == nil {
+		p = &Problem{Task: task, Since: w.o.Clock.Now()}
+		w.memory.Problems = append(w.memory.Problems, p)
+	}
+	news := p.Class != class
+	if !next.IsZero() {
+		p.Failures++
+		w.counts.failed(task)
+	}
+	if news {
+		attrs := []any{"task", task, "error", message}
+		if hint != "" {
+			attrs = append(attrs, "hint", hint)
+		}
+		if !next.IsZero() {
+			attrs = append(attrs, "next_try", stamp(next))
+		}
+		w.log.Error("cannot "+taskVerb(task), attrs...)
+		p.Since = w.o.Clock.Now()
+	}
+	p.Class, p.Message, p.Hint, p.Next = class, message, hint, next
+	if news {
+		w.save()
+	}
+}
+
+func (w *worker) resolved(task Task) {
+	p := w.memory.problem(task)
+	if p == nil {
+		return
+	}
+	w.memory.Problems = slices.DeleteFunc(w.memory.Problems, func(q *Problem) bool { return q == p })
+	w.log.Info("mended: "+taskVerb(task)+" works again", "task", task, "failed_since", stamp(p.Since), "failures", p.Failures)
+	w.save()
+}

@@ -1,0 +1,105 @@
+package updater
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// maxMends bounds what is mended in one go: somebody may be undoing it.
+const maxMends = 3
+
+// round looks, decides and acts, and returns when to do so again.
+func (w *worker) round(ctx context.Context) time.Time {
+	for i := 1; ; i++ {
+		w.rounds.Add(1)
+		now := w.o.Clock.Now()
+		w.looked = now
+		w.beat.Store(now.Unix())
+		w.fingerprint = fingerprint(w.job.paths())
+		s := look(w.job, now)
+		w.notice(s, now)
+		state := w.state(s, now)
+		plan := Decide(w.timing(), state, now)
+		mended := w.act(ctx, s, plan)
+		w.publish(s, state, plan, now)
+		if !mended || i == maxMends {
+			return plan.Wake
+		}
+	}
+}
+
+func (w *worker) timing() Timing {
+	return Timing{Threshold: w.job.Threshold, CRLThreshold: w.job.CRLThreshold, MaxSleep: w.job.MaxSleep, Eager: w.eager}
+}
+
+// mends reports whether an action replaces files that were found damaged.
+func mends(a Action) bool { return a == ActMend || a == ActMendCA || a == ActMendCRL }
+
+// untouched waits a moment, and reports whether the files are still as they were looked at. What
+// looks damaged may be half of what somebody is writing just now, and mending it would have
+// him write into a file that is gone.
+func (w *worker) untouched(ctx context.Context) bool {
+	return sleep(ctx, debounce) && fingerprint(w.job.paths()) == w.fingerprint
+}
+
+// act does what is planned. It reports whether files were mended, after which it is time to
+// look again.
+func (w *worker) act(ctx context.Context, s *snapshot, plan Plan) (mended bool) {
+	if slices.ContainsFunc(plan.Actions, mends) && !w.untouched(ctx) {
+		return true
+	}
+	var network []Action
+	for _, action := range plan.Actions {
+		switch action {
+		case ActRecover:
+			w.recover()
+			mended = true
+		case ActMend:
+			mended = w.mend("key and certificate", w.mendPair, "crt", "key") || mended
+		case ActMendCA:
+			mended = w.mend("CA certificates", w.mendCAs, "ca") || mended
+		case ActMendCRL:
+			mended = w.mend("revocation lists", w.mendCRLs, "crl") || mended
+		case ActHook:
+			w.startHook(ctx)
+		default:
+			network = append(network, action)
+		}
+	}
+	if len(network) > 0 && !mended {
+		w.startExchange(ctx, s, network)
+	}
+	return mended
+}
+
+func (w *worker) startExchange(ctx context.Context, s *snapshot, actions []Action) {
+	if w.netBusy || ctx.Err() != nil {
+		return
+	}
+	x := &exchange{
+		job: w.job, engine: w.engine, service: w.service, cas: w.cas, snapshot: s, known: w.known, keep: w.keep,
+	}
+	if h := w.memory.Request; h != nil {
+		copied := *h
+		x.submission = &copied
+	}
+	w.netBusy = true
+	go func() {
+		x.run(ctx, actions)
+		w.results <- func() {
+			w.netBusy = false
+			w.finish(ctx, x)
+		}
+	}()
+}
+
+// keep makes a submission durable, for an exchange that is about to tell the daemon of it.
+func (w *worker) keep(s submission) error {
+	kept := make(chan error, 1)
+	w.results <- func() {
+		w.memory.Request = &s
+		kept <- w.persist()
+	}
+	return <-kept
+}
