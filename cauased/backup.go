@@ -1,17 +1,12 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/archive"
-	"cauase/pkg/cli"
-	"cauase/pkg/metrics"
-	"cauase/pkg/server"
+	"cauase/pkg/daemon"
 )
 
 const (
@@ -30,39 +25,31 @@ func backupFlags() []urfave.Flag {
 	}
 }
 
-// backupConfig says what to do about backups. Without a directory there are none.
-type backupConfig struct {
-	directory string
-	schedule  archive.Schedule
-	keep      int
-}
-
-func (r *reader) backup() (b backupConfig) {
-	b.directory = r.c.String(flagBackupDirectory)
-	b.keep = r.count(flagBackupKeep)
+// backup returns what to do about backups, nil for nothing.
+func (r *reader) backup() *daemon.Backups {
+	b := daemon.Backups{Directory: r.c.String(flagBackupDirectory), Keep: r.count(flagBackupKeep)}
 	spec := r.c.String(flagBackupSchedule)
-	if b.directory == "" {
+	if b.Directory == "" {
 		for _, flag := range []string{flagBackupPeriod, flagBackupSchedule, flagBackupKeep} {
 			if r.c.IsSet(flag) && !(flag == flagBackupSchedule && spec == "") {
 				r.fail(flag, fmt.Errorf("needs --%s: without it no backups are taken", flagBackupDirectory))
 			}
 		}
-		return b
+		return nil
 	}
 	var err error
 	switch {
 	case spec == "":
 		period := r.days(flagBackupPeriod)
-		if b.schedule, err = archive.Every(period); err != nil {
+		if b.Schedule, err = archive.Every(period); err != nil {
 			r.fail(flagBackupPeriod, err)
 		}
 	case r.c.IsSet(flagBackupPeriod):
 		r.fail(flagBackupSchedule, fmt.Errorf("contradicts --%s: give one of them", flagBackupPeriod))
 	default:
-		if b.schedule, err = archive.ParseSchedule(spec); err != nil {
+		if b.Schedule, err = archive.ParseSchedule(spec); err != nil {
 			r.fail(flagBackupSchedule, err)
 		}
 	}
-	return b
+	return &b
 }
-

@@ -12,12 +12,6 @@ import (
 	"cauase/pkg/store"
 )
 
-// CA lives, in certificate validities.
-const (
-	caLife       = 4
-	daemonCALife = 40 // of the daemon's own CA, which nobody distributes
-)
-
 // Config is what a daemon is told. Everything in it has been checked that can be without touching
 // anything; Check does so.
 type Config struct {
@@ -130,10 +124,10 @@ func (c Config) rows() []store.Authority {
 		}
 	}
 	return []store.Authority{
-		row(store.Users, store.RoleUsers, "Caucase CAU", caLife, c.Users),
-		row(store.Services, store.RoleServices, "Caucase CAS", caLife, c.Services),
+		row(store.Users, store.RoleUsers, "Caucase CAU", rollover.DefaultLife, c.Users),
+		row(store.Services, store.RoleServices, "Caucase CAS", rollover.DefaultLife, c.Services),
 		// Our own certificate is valid as long as a service's.
-		row(store.HTTPS, store.RoleDaemon, "Caucased CA", daemonCALife, Limits{Validity: c.Services.Validity}),
+		row(store.HTTPS, store.RoleDaemon, "Caucased CA", rollover.DaemonLife, Limits{Validity: c.Services.Validity}),
 	}
 }
 

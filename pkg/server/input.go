@@ -33,7 +33,7 @@ func (x *Exchange) enterLarge() error {
 	case <-timeout.C:
 		return Refuse(http.StatusServiceUnavailable, "too many long requests at once, try again")
 	case <-x.Request.Context().Done():
-		return x.Request.Context().Err()
+		return Refuse(http.StatusServiceUnavailable, "given up")
 	}
 }
 

@@ -236,6 +236,9 @@ func (n *node) deepest(path []string) (_ *node, rest []string, params map[string
 	params = make(map[string]string)
 	for i, c := range path {
 		next := n.children[c]
+		if next == nil && i == len(path)-1 && n.ends(c) {
+			return n, path[i:], params
+		}
 		for _, b := range n.params {
 			if next == nil && b.match(c) && b.leads(b.value(c)) {
 				next, params[b.name] = b.to, b.value(c)
@@ -247,6 +250,13 @@ func (n *node) deepest(path []string) (_ *node, rest []string, params map[string
 		n = next
 	}
 	return n, nil, params
+}
+
+// ends reports whether a route ends here with a parameter that says more of c than one which leads on.
+func (n *node) ends(c string) bool {
+	return slices.ContainsFunc(n.routes, func(r *Route) bool {
+		return len(r.trailing) == 1 && r.trailing[0].suffix != "" && r.trailing[0].match(c)
+	})
 }
 
 func (b *branch) leads(value string) bool { return b.front == nil || b.front.Matches(b.name, value) }

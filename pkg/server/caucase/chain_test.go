@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cauase/pkg/envelope"
+	"cauase/pkg/store"
 )
 
 // longSuccession is an authority with so many generations.
@@ -25,7 +26,7 @@ func (l longSuccession) Succession(context.Context) (links [][]byte, err error) 
 // Short spans make many generations. Of their links only so many are served as a client reads, the newest.
 func TestLongChain(t *testing.T) {
 	const links = envelope.MaxList + 5
-	s := newSite(t, func(c *Config) { c.Services = longSuccession{c.Services, links} })
+	s := newSite(t, func(c *Config) { instead(c, longSuccession{named(c, store.Services), links}) })
 	got := s.do(http.DefaultClient, http.MethodGet, "http:/cas/crt/ca.crt.json", "")
 	list, err := envelope.ParseList([]byte(got.body))
 	if err != nil {

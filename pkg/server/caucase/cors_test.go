@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"cauase/pkg/server"
 )
 
 const page = "http://x.example" // a page elsewhere
@@ -19,7 +21,7 @@ func (s *site) decision(decisions map[string]bool) string {
 	var g grants
 	for origin, allowed := range decisions {
 		var err error
-		if g, err = s.server.decide(s.t.Context(), g, origin, allowed); err != nil {
+		if g, err = s.front.decide(s.t.Context(), g, origin, allowed); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -46,7 +48,7 @@ func TestCrossOrigin(t *testing.T) {
 		challenge = "cors url=https%3A//127.0.0.1%3A8010/cors%3Forigin%3Dhttp%253A%252F%252Fx.example%7B%26return%7D"
 	)
 	yes, no := map[string]bool{page: true}, map[string]bool{page: false}
-	key, err := s.server.cfg.CORSKeys.signing(t.Context(), s.clk.Now())
+	key, err := s.front.cfg.CORSKeys.signing(t.Context(), s.clk.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +202,7 @@ func TestConsentPage(t *testing.T) {
 // postConsent sends the form of the consent page.
 func (s *site) postConsent(scheme, form string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", scheme+"://127.0.0.1:8010/cors", strings.NewReader(form))
-	r.Header.Set("Content-Type", typeForm)
+	r.Header.Set("Content-Type", server.TypeForm)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
@@ -301,7 +303,7 @@ func TestManyGrants(t *testing.T) {
 	var g grants
 	for i := range 100 {
 		var err error
-		if g, err = s.server.decide(t.Context(), g, "https://"+strings.Repeat("a", i+1)+".example", true); err != nil {
+		if g, err = s.front.decide(t.Context(), g, "https://"+strings.Repeat("a", i+1)+".example", true); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -38,6 +38,22 @@ type Directory interface {
 	All() []Authority
 }
 
+// A List is a Directory that never changes.
+type List []Authority
+
+// Authority returns the one of this name, and whether there is one.
+func (l List) Authority(name store.AuthorityName) (Authority, bool) {
+	for _, a := range l {
+		if a.Name() == name {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+// All returns all of them.
+func (l List) All() []Authority { return l }
+
 // A FrontEnd is a server.FrontEnd.
 type FrontEnd struct {
 	cfg       Config

@@ -32,7 +32,7 @@ func TestListsAreRevalidated(t *testing.T) {
 	expect("a later time", 200, "If-Modified-Since", s.clk.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 
 	crt, _ := s.issue(s.services)
-	s.do(client, "PUT", "http:/cas/crt/revoke", revocation(t, crt, true), "Content-Type", "application/json")
+	s.do(client, "PUT", "http:/cas/crt/revoke", revocationOf(t, crt, true), "Content-Type", "application/json")
 	expect("same tag after a revocation", 200, "If-None-Match", etag)
 	expect("same time after a revocation", 200, "If-Modified-Since", modified)
 
