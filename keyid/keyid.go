@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 	app := cli.NewApp(tool, "identify keys, and those that can decrypt a backup", stdout, stderr)
 	app.UsageText = tool + " [--private-key FILE…] [--backup FILE…] [--ca-crt PATH…] [--db DB]"
-	app.Description = `A backup is decrypted with the key of one of the users it was made for. This tells whose.
+	app.Description = `A backup is decrypted with the key of one of the users it was made for. This shows whose key that is.
 Identifiers are the SHA-1 of the public key (RFC 5280 4.2.1.2), which certificates carry as
 their subject key identifier. They are printed as caucase-key-id does, b'…'; --plain leaves
 that out.

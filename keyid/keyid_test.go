@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
-	"math/big"
 	"os"
 	"strings"
 	"syscall"
@@ -16,6 +13,7 @@ import (
 
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 const (
@@ -37,30 +35,15 @@ func container(size uint32, header string) []byte {
 // files fills the current folder and returns the identifier of the key in it.
 func files(t *testing.T) string {
 	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyPEM, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	crt, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Unix(1<<31, 0),
-	}, &x509.Certificate{}, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "x"}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	crtPEM := pki.EncodeCertificatePEM(crt)
+	key := pkitest.Key(t)
+	keyPEM := pkitest.KeyPEM(t, key)
+	crt := pkitest.Certificate(t, &x509.Certificate{NotAfter: time.Unix(1<<31, 0)}, &x509.Certificate{}, key.Public(), key)
+	crtPEM := pkitest.PEM(crt)
 	put(t, "key", keyPEM)
 	put(t, "pair,1.pem", append(append([]byte{}, keyPEM...), crtPEM...))
 	put(t, "crt", crtPEM)
 	put(t, "crts", append(append([]byte{}, crtPEM...), crtPEM...))
-	put(t, "csr", pki.EncodeCSRPEM(csr))
+	put(t, "csr", pkitest.NamedRequest(t, key, "x"))
 	put(t, "keys", append(append([]byte{}, keyPEM...), keyPEM...))
 	put(t, "junk", []byte("junk"))
 	header := `{"cipher":{"name":"c"},"key_list":[{"id":"` + alice + `","cipher":{"name":"k"},"key":""},{"id":"` + bob + `","cipher":{"name":"k"},"key":""}]}`

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
 	"io"
@@ -21,84 +19,43 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 var today = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-// A maker issues certificates of one authority.
-type maker struct {
-	t   *testing.T
-	crt *x509.Certificate
-	key crypto.Signer
-}
-
-func newKey(t *testing.T) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
+// newMaker makes the CA of an authority.
 func newMaker(t *testing.T, name string) maker {
 	t.Helper()
-	m := maker{t: t, key: newKey(t)}
-	m.crt = m.parse(&x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: today.AddDate(-1, 0, 0), NotAfter: today.AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil, m.key.Public())
-	return m
+	return maker{pkitest.NewCA(t, name, today.AddDate(-1, 0, 0), today.AddDate(1, 0, 0)), t}
 }
 
-func (m maker) parse(template, issuer *x509.Certificate, key crypto.PublicKey) *x509.Certificate {
-	m.t.Helper()
-	if issuer == nil {
-		issuer = template
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key, m.key)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	crt, err := x509.ParseCertificate(der)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return crt
+// A maker issues certificates of one authority.
+type maker struct {
+	pkitest.CA
+	t *testing.T
 }
 
 // issues makes a certificate that is valid for ten days, from some days before today.
 func (m maker) issues(name string, serial int64, age int, key crypto.Signer) *x509.Certificate {
 	m.t.Helper()
-	return m.parse(&x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
-		NotBefore: today.AddDate(0, 0, -age), NotAfter: today.AddDate(0, 0, 10-age),
-	}, m.crt, key.Public())
+	return m.Issue(m.t, name, key.Public(), func(crt *x509.Certificate) {
+		crt.SerialNumber = big.NewInt(serial)
+		crt.NotBefore, crt.NotAfter = today.AddDate(0, 0, -age), today.AddDate(0, 0, 10-age)
+	})
 }
 
 func idOf(t *testing.T, key crypto.Signer) string {
 	t.Helper()
-	id, err := pki.KeyID(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hex.EncodeToString(id)
-}
-
-func pems(crts ...*x509.Certificate) (all []byte) {
-	for _, crt := range crts {
-		all = append(all, pki.EncodeCertificatePEM(crt.Raw)...)
-	}
-	return all
+	return hex.EncodeToString(pkitest.KeyID(t, key.Public()))
 }
 
 // a scene has a backup for alice, bob and a stranger.
 func scene(t *testing.T) (cau maker, alice, bob crypto.Signer, ids []any) {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	cau, alice, bob = newMaker(t, "CAU"), newKey(t), newKey(t)
-	stranger := newKey(t)
+	cau, alice, bob = newMaker(t, "CAU"), pkitest.Key(t), pkitest.Key(t)
+	stranger := pkitest.Key(t)
 	f, err := os.Create("backup")
 	if err != nil {
 		t.Fatal(err)
@@ -134,15 +91,15 @@ func expect(lines string, ids []any) string {
 
 func TestUsersOfCertificates(t *testing.T) {
 	cau, alice, bob, ids := scene(t)
-	put(t, "ca.pem", pems(cau.crt))
-	put(t, "alice.pem", pems(cau.issues("alice", 11, 3, alice)))
-	put(t, "bob.pem", pems(cau.issues("bob", 12, 30, bob), cau.issues("bob", 13, -1, bob)))
-	put(t, "forged.pem", pems(newMaker(t, "CAU").issues("mallory\x1b[2J", 14, 0, alice)))
+	put(t, "ca.pem", pkitest.PEM(cau.Crt))
+	put(t, "alice.pem", pkitest.PEM(cau.issues("alice", 11, 3, alice)))
+	put(t, "bob.pem", pkitest.PEM(cau.issues("bob", 12, 30, bob), cau.issues("bob", 13, -1, bob)))
+	put(t, "forged.pem", pkitest.PEM(newMaker(t, "CAU").issues("mallory\x1b[2J", 14, 0, alice)))
 	put(t, "nobody", []byte("no certificate"))
 	if err := os.Mkdir("all", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, "all/1.pem", pems(cau.crt, cau.issues("alice", 11, 3, alice)))
+	put(t, "all/1.pem", pkitest.PEM(cau.Crt, cau.issues("alice", 11, 3, alice)))
 	const aliceLine = "  b'ALICE' CN=alice, serial 11, 2026-03-01 to 2026-03-11, valid"
 	const bobLine = "  b'BOB' CN=bob, serial 12, 2026-02-02 to 2026-02-12, expired; CN=bob, serial 13, 2026-03-05 to 2026-03-15, not yet valid\n"
 	for _, c := range []struct {
@@ -183,8 +140,8 @@ func TestUsersOfDatabase(t *testing.T) {
 	}
 	err = db.Update(t.Context(), func(tx store.Tx) error {
 		ca, err := tx.AddCA(t.Context(), store.CA{
-			Authority: store.Users, CreatedAt: today, NotBefore: cau.crt.NotBefore, NotAfter: cau.crt.NotAfter,
-			KeyID: []byte("cau"), Certificate: cau.crt.Raw, Key: []byte("key"),
+			Authority: store.Users, CreatedAt: today, NotBefore: cau.Crt.NotBefore, NotAfter: cau.Crt.NotAfter,
+			KeyID: []byte("cau"), Certificate: cau.Crt.Raw, Key: []byte("key"),
 		})
 		if err != nil {
 			return err
@@ -212,7 +169,7 @@ func TestUsersOfDatabase(t *testing.T) {
 		t.Errorf("exit code %d, stdout\n%s\nwant\n%s\nstderr %q", code, stdout, want, stderr)
 	}
 	// What the database says of a certificate comes before what a file says.
-	put(t, "bob.pem", pems(cau.issues("bob", 12, 3, bob)))
+	put(t, "bob.pem", pkitest.PEM(cau.issues("bob", 12, 3, bob)))
 	code, stdout, stderr := output(t, "--json", "--backup", "backup", "huge", "--db", "cauase.sqlite", "--ca-crt", "bob.pem")
 	var got report
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 || !strings.Contains(stderr, "huge") {

@@ -30,8 +30,8 @@ const (
 	maxDays         = 100_000
 )
 
-// run returns 0, 1 or 2, which monitoring systems take for fine, warning and critical. That we
-// cannot tell, because of a wrong command line, is critical too.
+// run returns 0, 1 or 2, which monitoring systems take for fine, warning and critical. A wrong
+// command line is critical too, as nothing is known then.
 func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
 	status := probe.OK
 	app := newApp(clk, &status, stdout, stderr)

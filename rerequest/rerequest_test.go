@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,31 +15,26 @@ import (
 
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // template writes a request of a key of the type, and returns it.
 func template(t *testing.T, path string, keyType pki.KeyType) *x509.CertificateRequest {
 	t.Helper()
-	key, err := keyType.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+	request := pkitest.Request(t, pkitest.KeyOf(t, keyType), &x509.CertificateRequest{
 		Subject:  pkix.Name{CommonName: "db.example", Organization: []string{"Example"}},
 		DNSNames: []string{"db.example"},
 		ExtraExtensions: []pkix.Extension{
 			{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Critical: true, Value: []byte{3, 2, 5, 0xa0}},
 			{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 3, 2, 1, 5}},
 		},
-	}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := append([]byte("Certificate Request:\n    as openssl -text writes it\n"), pki.EncodeCSRPEM(der)...)
+	})
+	write := append([]byte("Certificate Request:\n    as openssl -text writes it\n"), request...)
 	if err := os.WriteFile(path, write, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	csr, err := x509.ParseCertificateRequest(der)
+	block, _ := pem.Decode(request)
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
 	}

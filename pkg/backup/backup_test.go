@@ -6,38 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"testing"
 	"testing/iotest"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // small is the chunk size of most tests: as few blocks as show everything.
 const small = 64
 
-// keyring makes each key once, as those of RSA take a while.
-type keyring struct {
-	sync.Mutex
-	made map[string]crypto.Signer
-}
-
-var keys = keyring{made: map[string]crypto.Signer{}}
-
-// key returns the key of a kind and owner: "rsa-2048 alice".
+// key returns the key of a kind and owner.
 func key(t testing.TB, kind pki.KeyType, owner string) crypto.Signer {
 	t.Helper()
-	keys.Lock()
-	defer keys.Unlock()
-	name := string(kind) + " " + owner
-	if keys.made[name] == nil {
-		made, err := kind.Generate()
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys.made[name] = made
-	}
-	return keys.made[name]
+	return pkitest.SharedKey(t, kind, owner)
 }
 
 // text returns n bytes in which no 16 are like any others.

@@ -35,15 +35,15 @@ const keyIDSize = 20
 
 // Why something is not, or does not become, a backup that can be read.
 var (
-	// ErrNotBackup says that a file is none, or not one of a kind known here.
+	// ErrNotBackup says that a file is not a backup, or one of an unknown kind.
 	ErrNotBackup = errors.New("not a backup")
 	// ErrNotRecipient says that a backup was not made for a key.
 	ErrNotRecipient = errors.New("the backup was not made for this key")
-	// ErrDamaged is the one answer to all that is wrong behind the header, so that it tells nobody
-	// which check failed.
+	// ErrDamaged is the one answer to everything that is wrong behind the header, so that nobody
+	// learns which check failed.
 	ErrDamaged = errors.New("the backup is damaged, or incomplete, or was tampered with")
 	// ErrNoRecipient says that a backup for nobody was asked for.
-	ErrNoRecipient = errors.New("a backup needs somebody who can decrypt it")
+	ErrNoRecipient = errors.New("a backup needs at least one recipient")
 	// ErrTooManyRecipients says that a backup was asked for more than MaxRecipients keys.
 	ErrTooManyRecipients = fmt.Errorf("a backup is for at most %d keys", MaxRecipients)
 )
@@ -117,8 +117,8 @@ func parseHeader(text []byte) (Header, error) {
 	return Header{Cipher: raw.Cipher, Recipients: recipients}, err
 }
 
-// parseRecipients stops at the first that is none, before millions of empty ones take a hundred
-// times the memory of the text.
+// parseRecipients stops at the first invalid entry, before millions of empty ones take a
+// hundred times the memory of the text.
 func parseRecipients(text jsontext.Value) (all []Recipient, err error) {
 	if len(text) == 0 {
 		return nil, nil
@@ -134,7 +134,7 @@ func parseRecipients(text jsontext.Value) (all []Recipient, err error) {
 		}
 		all = append(all, r)
 		if id, err := hex.DecodeString(r.KeyID); err != nil || len(id) != keyIDSize {
-			return nil, fmt.Errorf("%w: recipient %d has a key identifier that is none", ErrNotBackup, len(all))
+			return nil, fmt.Errorf("%w: the key identifier of recipient %d is invalid", ErrNotBackup, len(all))
 		}
 	}
 	return all, nil
@@ -147,7 +147,7 @@ func (h Header) iv() ([]byte, error) {
 	}
 	iv, err := hex.DecodeString(h.Cipher.Parameter)
 	if err != nil || len(iv) != aes.BlockSize {
-		return nil, fmt.Errorf("%w: its initialisation vector is none", ErrNotBackup)
+		return nil, fmt.Errorf("%w: its initialisation vector is invalid", ErrNotBackup)
 	}
 	return iv, nil
 }

@@ -125,7 +125,7 @@ func (a agreement) seal(keyID string, keys []byte) ([]byte, error) {
 }
 
 // openKeys returns the session keys that key gets out of the header: what each entry for it holds,
-// for there may be several, and only the payload tells which is right.
+// for there may be several, and only the payload shows which is right.
 func openKeys(h Header, key crypto.PrivateKey) ([]*sessionKeys, error) {
 	unseal, cipher, keyID, err := unsealer(key)
 	if err != nil {

@@ -16,12 +16,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/clock"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/rollover"
@@ -44,6 +45,9 @@ type Config struct {
 	ChainRetention time.Duration
 
 	LockAutoApprove bool // keep the row's number of automatic approvals for good, whatever it says later
+
+	// Custody keeps the keys of CAs; keys.Row if nil.
+	Custody keys.Custody
 
 	// Statements makes what an authority signs beside certificates and lists.
 	Statements Statements
@@ -106,15 +110,15 @@ func spansOf(row store.Authority) rollover.Spans {
 
 // An Authority is one certificate authority. It is safe for concurrent use.
 type Authority struct {
-	store    store.Store
-	clock    clock.Clock
-	row      store.Authority
-	name     store.AuthorityName
-	spans    rollover.Spans
-	cfg      Config
-	log      *slog.Logger
-	cas      atomic.Pointer[generations]
-	maintain sync.Mutex // held while CA certificates are made or reloaded
+	store   store.Store
+	clock   clock.Clock
+	row     store.Authority
+	name    store.AuthorityName
+	spans   rollover.Spans
+	cfg     Config
+	log     *slog.Logger
+	cas     atomic.Pointer[generations]
+	rolling lock // held while a CA certificate is made
 
 	rolloverFailed atomic.Pointer[time.Time] // when the last attempt failed, nil when it did not
 
@@ -132,6 +136,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Custody == nil {
+		cfg.Custody = keys.Row{}
+	}
 	if cfg.Decide == nil {
 		cfg.Decide = rollover.Decide
 	}
@@ -143,7 +150,8 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	}
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
-		log: cfg.Log.With("authority", string(row.Name)),
+		log:     cfg.Log.With("authority", string(row.Name)),
+		rolling: newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
 	}
 	if err := a.lockAutoApprove(ctx); err != nil {
 		return nil, err
@@ -204,7 +212,7 @@ func (a *Authority) autoApprovals(ctx context.Context, r store.Reader) (count in
 	} else if err != nil {
 		return 0, false, err
 	}
-	if _, err := fmt.Sscan(value, &count); err != nil || count < 0 {
+	if count, err = strconv.ParseInt(value, 10, 64); err != nil || count < 0 {
 		return 0, false, fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.name, value)
 	}
 	return count, true, nil

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"cauase/pkg/audit"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -18,8 +15,8 @@ import (
 type crlCache struct {
 	serving atomic.Pointer[crlSet]
 
-	mu      sync.Mutex // held while lists are loaded or made
-	entries revokedEntries
+	making  lock           // held while lists are put together or made
+	entries revokedEntries // of whoever holds the lock
 }
 
 // A crlSet is the lists of every valid CA of an authority, as of one number.
@@ -138,8 +135,10 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 	if set := a.crls.serving.Load(); set.serves(now, ahead, number, version) {
 		return set, nil
 	}
-	a.crls.mu.Lock()
-	defer a.crls.mu.Unlock()
+	if err := a.crls.making.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer a.crls.making.unlock()
 	if set := a.crls.serving.Load(); set.serves(now, ahead, number, version) {
 		return set, nil
 	}
@@ -154,16 +153,16 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 	return nil, err
 }
 
-// patience is how long a store that hangs is waited for where there is something else to serve.
-const patience = time.Second
+// maxStoreWait is how long a store that hangs is waited for where there is something else to serve.
+const maxStoreWait = time.Second
 
 // numbers asks the store for the number of the newest lists and the version of the CA
-// certificates: what tells whether those in memory are the latest.
+// certificates, by which those in memory are known to be the latest, or not.
 func (a *Authority) numbers(ctx context.Context, now time.Time) (number, version int64, err error) {
 	limited := ctx
 	if a.crls.serving.Load().inTime(now) {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, patience)
+		limited, cancel = context.WithTimeout(ctx, maxStoreWait)
 		defer cancel()
 	}
 	err = a.store.View(limited, func(r store.Reader) (err error) {
@@ -174,13 +173,13 @@ func (a *Authority) numbers(ctx context.Context, now time.Time) (number, version
 		return err
 	})
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, patience)
+		err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, maxStoreWait)
 	}
 	return number, version, err
 }
 
 // Refresh takes over what other daemons on the same store have changed, CA certificates and
-// revocations, without waiting for somebody to ask. It costs next to nothing when there is nothing. It tells
+// revocations, without waiting for somebody to ask. It costs next to nothing when there is nothing. It reports
 // whether CA certificates have changed.
 func (a *Authority) Refresh(ctx context.Context) (changed bool, err error) {
 	before := a.cas.Load().version
@@ -188,17 +187,17 @@ func (a *Authority) Refresh(ctx context.Context) (changed bool, err error) {
 	return a.cas.Load().version != before, err
 }
 
-// serves tells whether the set is still the one to serve.
+// serves reports whether the set is still the one to serve.
 func (s *crlSet) serves(now time.Time, ahead time.Duration, number, version int64) bool {
 	return s.inTime(now) && number > 0 && s.number == number && s.version == version && now.Add(ahead).Before(s.renewAt)
 }
 
-// inTime tells whether verifiers accept the set.
+// inTime reports whether verifiers accept the set.
 func (s *crlSet) inTime(now time.Time) bool {
 	return s != nil && !now.Before(s.from) && now.Before(s.until)
 }
 
-// fresh tells whether a stored list with the current number need not be made again. A list
+// fresh reports whether a stored list with the current number need not be made again. A list
 // from the future, made before the clock was set back, is not usable by anyone.
 func (a *Authority) fresh(now time.Time, ahead time.Duration, l store.CRL) bool {
 	return !now.Before(l.ThisUpdate) && now.Add(ahead).Before(a.renewCRLAt(l))
@@ -206,227 +205,4 @@ func (a *Authority) fresh(now time.Time, ahead time.Duration, l store.CRL) bool 
 
 func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 	return l.ThisUpdate.Add(l.NextUpdate.Sub(l.ThisUpdate) / 2)
-}
-
-// errMade means that another daemon has made the lists meanwhile.
-var errMade = errors.New("the revocation lists are made")
-
-// makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
-// that after a restart, and on every daemon, the same lists are served, newly made and stored where not.
-func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Duration, st state) (set *crlSet, err error) {
-	listed := st.listed(now, a.spans)
-	for range attempts {
-		var entries revokedEntries
-		damaged := false
-		err = a.store.View(ctx, func(r store.Reader) (err error) {
-			// Also if a list has to be made: a million entries are not read while others cannot write.
-			if entries, err = a.readEntries(ctx, r); err != nil {
-				return err
-			}
-			rows, err := a.freshRows(ctx, r, now, ahead, listed)
-			if err != nil || rows == nil {
-				return err
-			}
-			set = a.assemble(ctx, now, st, listed, rows, entries)
-			damaged = set == nil
-			return nil
-		})
-		if err == nil {
-			a.crls.entries = entries
-		}
-		if err == nil && set == nil {
-			err = a.store.Update(ctx, func(tx store.Tx) error {
-				version, err := tx.Counter(ctx, a.name, store.CounterCA)
-				if err != nil {
-					return err
-				}
-				if version != st.version {
-					return errStale
-				}
-				// Of several daemons that a revocation has woken, one makes the lists. To put them together
-				// again takes a while if they are long, and need not keep others from writing.
-				if rows, err := a.freshRows(ctx, tx, now, ahead, listed); err != nil {
-					return err
-				} else if rows != nil && !damaged {
-					return errMade
-				}
-				if entries, err = a.readEntries(ctx, tx); err != nil {
-					return err
-				}
-				set, err = a.updateCRLs(ctx, tx, now, st, listed, entries)
-				return err
-			})
-		}
-		if err == nil {
-			// Only now is it certain that what was read is there to stay.
-			a.crls.entries = entries
-			return set, nil
-		}
-		if set = nil; !errors.Is(err, errMade) {
-			return nil, err
-		}
-	}
-	return nil, err
-}
-
-// freshRows returns what the store has of lists with the current number, nil unless they are all
-// there, and fresh.
-func (a *Authority) freshRows(ctx context.Context, r store.Reader, now time.Time, ahead time.Duration, listed []generation) ([]store.CRL, error) {
-	number, err := r.Counter(ctx, a.name, store.CounterCRLNumber)
-	if err != nil {
-		return nil, err
-	}
-	pruned, err := r.Counter(ctx, a.name, store.CounterPruned)
-	if err != nil {
-		return nil, err
-	}
-	var rows []store.CRL
-	for _, g := range listed {
-		row, err := r.CRL(ctx, a.name, g.id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (row.Number != number || row.Pruned != pruned || !a.fresh(now, ahead, row)) {
-			return nil, nil
-		} else if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
-}
-
-// assemble puts the lists that the store describes together again, nil when that fails.
-func (a *Authority) assemble(ctx context.Context, now time.Time, st state, listed []generation, rows []store.CRL, entries revokedEntries) *crlSet {
-	set := &crlSet{number: rows[0].Number, version: st.version, loaded: now, count: entries.count}
-	for i, row := range rows {
-		der, err := pki.AssembleCRL(a.crlTemplate(row, listed[i], entries.der), row.Signature)
-		if err != nil {
-			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", row.Number, "error", err)
-			return nil
-		}
-		set.add(listed[i], row, a.renewCRLAt(row), der)
-	}
-	return set
-}
-
-// add appends a list to the set, which is fresh as long as all of its lists are.
-func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der []byte) {
-	if len(s.lists) == 0 || renewAt.Before(s.renewAt) {
-		s.renewAt, s.until = renewAt, row.NextUpdate
-	}
-	s.from = later(s.from, row.ThisUpdate)
-	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, der})
-}
-
-// updateCRLs makes the lists of valid within tx. Lists of one number have the same entries; when
-// one must be renewed although nothing was revoked, all take a new number.
-func (a *Authority) updateCRLs(ctx context.Context, tx store.Tx, now time.Time, st state, valid []generation, entries revokedEntries) (*crlSet, error) {
-	number, err := tx.Counter(ctx, a.name, store.CounterCRLNumber)
-	if err != nil {
-		return nil, err
-	}
-	outdated := number == 0
-	var last time.Time
-	for _, g := range valid {
-		row, err := tx.CRL(ctx, a.name, g.id)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		} else if err != nil {
-			return nil, err
-		}
-		outdated = outdated || row.Number >= number
-		last = later(last, row.ThisUpdate)
-	}
-	if outdated {
-		if number, err = tx.AddCounter(ctx, a.name, store.CounterCRLNumber, 1); err != nil {
-			return nil, err
-		}
-	}
-	set := &crlSet{number: number, version: st.version, loaded: now, count: entries.count}
-	for _, g := range valid {
-		row, der, err := a.signCRL(now, last, number, g, entries)
-		if err != nil {
-			return nil, err
-		}
-		if err := tx.PutCRL(ctx, row); err != nil {
-			return nil, err
-		}
-		set.add(g, row, a.renewCRLAt(row), der)
-	}
-	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.MakeCRL, audit.CRLObject(number))
-	return set, tx.AppendAudit(ctx, e)
-}
-
-// signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a
-// certificate's NotBefore: a host whose clock is a little late must not refuse everybody. Within the
-// backdating it lies after last, that of the list before, so that it tells them apart.
-func (a *Authority) signCRL(now, last time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der []byte, err error) {
-	row = store.CRL{
-		Authority:  a.name,
-		CAID:       g.id,
-		Number:     number,
-		ThisUpdate: earlier(now, later(now.Add(-a.crlBackdate()), last.Add(time.Second))).Truncate(time.Second),
-		// Whole seconds are written: rounded up, so that spans of seconds work.
-		NextUpdate: now.Add(a.CRLLife() + time.Second - 1).Truncate(time.Second),
-		Pruned:     entries.pruned,
-	}
-	der, row.Signature, err = pki.SignCRL(a.crlTemplate(row, g, entries.der), g.key)
-	return row, der, err
-}
-
-// crlBackdate is how far lists are backdated, and with them what they list: nothing may be
-// revoked after the list that says so.
-func (a *Authority) crlBackdate() time.Duration { return min(a.cfg.Backdate, a.CRLLife()/maxBackdate) }
-
-func (a *Authority) crlTemplate(row store.CRL, g generation, entries []byte) pki.CRLTemplate {
-	return pki.CRLTemplate{
-		Issuer:     g.crt,
-		Number:     row.Number,
-		ThisUpdate: row.ThisUpdate,
-		NextUpdate: row.NextUpdate,
-		Entries:    entries,
-	}
-}
-
-// revocationPage is how many revocations are read at a time.
-const revocationPage = 10_000
-
-// readEntries returns the entries with what was revoked since they were last read. They are
-// read anew when old ones have been pruned, or when the newest is not there any more: a server that died may
-// have shown what its successor never heard of. The caller holds crls.mu.
-func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEntries, error) {
-	pruned, err := r.Counter(ctx, a.name, store.CounterPruned)
-	if err != nil {
-		return revokedEntries{}, err
-	}
-	next := a.crls.entries
-	if !next.loaded || next.pruned != pruned {
-		next = revokedEntries{pruned: pruned, loaded: true}
-	}
-	for {
-		page, err := r.Revocations(ctx, a.name, max(next.newest.Seq-1, 0), revocationPage)
-		if err != nil {
-			return revokedEntries{}, err
-		}
-		last := len(page) < revocationPage
-		if next.count > 0 {
-			if len(page) == 0 || !sameRevocation(page[0], next.newest) {
-				next = revokedEntries{pruned: pruned, loaded: true}
-				continue
-			}
-			page = page[1:]
-		}
-		for _, rev := range page {
-			if next.der, err = pki.AppendRevoked(next.der, rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
-				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.name, err)
-			}
-			next.newest = rev
-			next.count++
-		}
-		if last {
-			return next, nil
-		}
-	}
-}
-
-func sameRevocation(a, b store.Revocation) bool {
-	return a.Seq == b.Seq && a.Serial.Cmp(b.Serial) == 0 && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
 }

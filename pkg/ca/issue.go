@@ -89,12 +89,8 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
 	// A daemon that slept, or one of several on the same database, may have signed with a CA
 	// that has been succeeded.
-	version, err := tx.Counter(ctx, a.name, store.CounterCA)
-	if err != nil {
+	if err := a.unchanged(ctx, tx, st.version); err != nil {
 		return err
-	}
-	if version != st.version {
-		return errStale
 	}
 	crt.IssuedBy = actor.String()
 	if err := tx.AddCertificate(ctx, crt); err != nil {
@@ -111,8 +107,8 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 // attempts bounds how often an operation is tried again after losing a race.
 const attempts = 3
 
-// retryStale runs an operation again when the CA certificates have changed under it, or when
-// a random id or serial was taken.
+// retryStale runs an operation again when the CA certificates, or what else it depends on, have
+// changed under it, or when a random id or serial was taken.
 func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 	var err error
 	for range attempts {
@@ -122,7 +118,7 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 			if err := a.reload(ctx); err != nil {
 				return err
 			}
-		case !errors.Is(err, store.ErrExists):
+		case !errors.Is(err, store.ErrExists) && !errors.Is(err, errRaced):
 			return err
 		}
 	}
@@ -133,43 +129,47 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, how Approval) (_ Issued, err error) {
 	defer a.observe(audit.Sign, &err)
 	now := a.clock.Now()
-	err = a.retryStale(ctx, func() error { return a.sign(ctx, now, actor, id, how.Template) })
+	var crt store.Certificate
+	err = a.retryStale(ctx, func() (err error) {
+		crt, err = a.approve(ctx, now, actor, id, how)
+		return err
+	})
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
 	}
-	return a.Certificate(ctx, id)
+	return a.issued(crt)
 }
 
-func (a *Authority) sign(ctx context.Context, now time.Time, actor audit.Actor, id int64, template *pki.Request) error {
+func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Actor, id int64, how Approval) (store.Certificate, error) {
 	var pending store.Request
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
 		pending, err = r.Request(ctx, a.name, id)
 		return err
 	})
 	if err != nil {
-		return absent(err, "pending request", id)
+		return store.Certificate{}, absent(err, "pending request", id)
 	}
 	// It was checked when it came in, but the rules may have become stricter since.
 	req, err := pki.ParseRequest(pending.PEM)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	st, err := a.current(ctx, now)
 	if err != nil {
-		return err
+		return store.Certificate{}, err
 	}
 	in := issuance{id: id, request: req, method: store.Signed}
-	if template != nil {
+	if template := how.Template; template != nil {
 		if err := st.acceptable(template); err != nil {
-			return err
+			return store.Certificate{}, err
 		}
 		in.template, in.method = template, store.TemplateSign
 	}
 	crt, err := a.issue(now, st, in)
 	if err != nil {
-		return err
+		return store.Certificate{}, err
 	}
-	return a.store.Update(ctx, func(tx store.Tx) error {
+	return crt, a.store.Update(ctx, func(tx store.Tx) error {
 		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return absent(err, "pending request", id)
 		}

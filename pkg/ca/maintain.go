@@ -36,7 +36,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, a.rollOver(ctx, now))
+	errs = append(errs, a.rollOver(ctx, now, false))
 	errs = append(errs, a.eraseExpiredKeys(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
 	errs = append(errs, err)
@@ -60,10 +60,11 @@ func (a *Authority) eraseExpiredKeys(ctx context.Context, now time.Time) error {
 		if phases[i] != rollover.Expired || c.key == nil || i == len(g.list)-1 {
 			continue
 		}
-		err := a.store.Update(ctx, func(tx store.Tx) error { return a.eraseKey(ctx, tx, now, c, "expired") })
+		err := a.store.Update(ctx, func(tx store.Tx) error { return a.forgetKey(ctx, tx, now, c, "expired") })
 		if err != nil {
 			return err
 		}
+		a.erase(ctx, c.ref)
 		erased = true
 	}
 	if !erased {

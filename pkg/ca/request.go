@@ -19,8 +19,7 @@ import (
 func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (_ Submission, err error) {
 	defer a.observe(audit.Submit, &err)
 	now := a.clock.Now()
-	var id int64
-	approved := false
+	var done Submission
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
@@ -29,65 +28,115 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		if err := st.acceptable(req); err != nil {
 			return err
 		}
-		return a.store.Update(ctx, func(tx store.Tx) error {
-			id, approved, err = a.submit(ctx, tx, now, st, actor, req)
-			return err
-		})
+		done, err = a.submit(ctx, now, st, actor, req)
+		return err
 	})
 	if err != nil {
 		return Submission{}, err
 	}
-	if approved {
-		a.observe(audit.Sign, &err)
-	}
-	out := Submission{ID: id}
-	switch issued, err := a.Certificate(ctx, id); {
-	case err == nil:
-		out.Issued = &issued
-	case !errors.Is(err, ErrNotFound):
-		return Submission{}, err
-	}
-	return out, nil
+	return done, nil
 }
 
-func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, req *pki.Request) (id int64, approved bool, err error) {
-	id, err = a.knownRequest(ctx, tx, now, req)
-	if !errors.Is(err, ErrNotFound) {
-		return id, false, err
+// A position is where a request stands among those that were ever received.
+type position struct {
+	known *Submission // it was received before
+	auto  bool        // it is among the first, which are approved without a user
+}
+
+// position finds out what r says of a request, and refuses what must not be certified.
+func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (p position, err error) {
+	switch known, err := a.knownRequest(ctx, r, now, req); {
+	case err == nil:
+		return position{known: &known}, nil
+	case !errors.Is(err, ErrNotFound):
+		return position{}, err
 	}
-	if err := a.checkKey(ctx, tx, req); err != nil {
-		return 0, false, err
+	if err := a.checkKey(ctx, r, req); err != nil {
+		return position{}, err
 	}
-	if id, err = newID(); err != nil {
-		return 0, false, err
-	}
-	object := audit.RequestObject(id)
-	received, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1)
+	received, err := r.Counter(ctx, a.name, store.CounterReceivedCSR)
 	if err != nil {
-		return 0, false, err
+		return position{}, err
 	}
-	if err := tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, object), req.Subject, req.SANs)); err != nil {
-		return 0, false, err
-	}
-	approvals, _, err := a.autoApprovals(ctx, tx)
+	approvals, _, err := a.autoApprovals(ctx, r)
+	return position{auto: received < approvals}, err
+}
+
+// submit signs a request that is going to be approved automatically before it is recorded, as far as
+// can be seen then. Where another request has taken that place it waits for a user like others, and what was
+// signed is nobody's: it never leaves this function.
+func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req *pki.Request) (Submission, error) {
+	var seen position
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		seen, err = a.position(ctx, r, now, req)
+		return err
+	})
 	if err != nil {
-		return 0, false, err
+		return Submission{}, err
 	}
-	if received <= approvals {
-		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned})
-		if err != nil {
-			return 0, false, err
+	if seen.known != nil {
+		return *seen.known, nil
+	}
+	id, err := newID()
+	if err != nil {
+		return Submission{}, err
+	}
+	var signed store.Certificate
+	if seen.auto {
+		if signed, err = a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned}); err != nil {
+			return Submission{}, err
 		}
-		return id, true, a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, crt)
 	}
+	var done Submission
+	approved := false
+	err = a.store.Update(ctx, func(tx store.Tx) error {
+		done, approved = Submission{ID: id}, false
+		at, err := a.position(ctx, tx, now, req)
+		if err != nil {
+			return err
+		}
+		if at.known != nil {
+			done = *at.known
+			return nil
+		}
+		if at.auto && !seen.auto {
+			return errRaced // more are approved than a moment ago
+		}
+		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
+			return err
+		}
+		if at.auto {
+			approved = true
+			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, signed)
+		}
+		return a.keep(ctx, tx, now, actor, id, req)
+	})
+	if err != nil || !approved {
+		return done, err
+	}
+	a.observe(audit.Sign, &err)
+	issued, err := a.issued(signed)
+	return Submission{ID: id, Issued: &issued}, err
+}
+
+// receive counts and records a request that was not known.
+func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
+	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
+		return err
+	}
+	return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, audit.RequestObject(id)), req.Subject, req.SANs))
+}
+
+// keep has a request wait for a user.
+func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
 	pending, err := tx.CountRequests(ctx, a.name)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
 	if pending >= a.row.MaxPending {
-		return 0, false, fmt.Errorf("%w: %d", ErrTooManyPending, pending)
+		return fmt.Errorf("%w: %d", ErrTooManyPending, pending)
 	}
-	return id, false, tx.AddRequest(ctx, store.Request{
+	return tx.AddRequest(ctx, store.Request{
 		Authority:  a.name,
 		ID:         id,
 		ReceivedAt: now,
@@ -100,15 +149,19 @@ func (a *Authority) submit(ctx context.Context, tx store.Tx, now time.Time, st s
 	})
 }
 
-// knownRequest finds the id of a request that was made before: one that is pending, or one
+// knownRequest finds what became of a request that was made before: one that is pending, or one
 // whose certificate can still be used.
-func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (int64, error) {
+func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (Submission, error) {
 	pending, err := r.RequestByDigest(ctx, a.name, req.Digest[:])
 	if !errors.Is(err, store.ErrNotFound) {
-		return pending.ID, err
+		return Submission{ID: pending.ID}, err
 	}
-	crt, err := a.usableByCSR(ctx, r, now, req)
-	return crt.ID, err
+	row, err := a.usableByCSR(ctx, r, now, req)
+	if err != nil {
+		return Submission{}, err
+	}
+	issued, err := a.issued(row)
+	return Submission{ID: row.ID, Issued: &issued}, err
 }
 
 // usableByCSR finds the newest certificate issued for req, if it has neither expired nor been revoked.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
@@ -82,7 +81,7 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 // voucherCache keeps the last voucher: signing one at every request would let anybody keep the
 // CA key busy.
 type voucherCache struct {
-	mu     sync.Mutex
+	making lock
 	made   []byte
 	signer int64               // CA.ID
 	cas    []*x509.Certificate // vouched for
@@ -96,8 +95,10 @@ func (a *Authority) VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]
 		return nil, err
 	}
 	v := &a.voucher
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	if err := v.making.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer v.making.unlock()
 	if v.made != nil && v.signer == st.signer.id && slices.EqualFunc(v.cas, cas, (*x509.Certificate).Equal) {
 		return v.made, nil
 	}

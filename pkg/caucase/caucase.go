@@ -40,7 +40,7 @@ type Database struct {
 	converted   *conversion
 }
 
-// authorities are in the order in which they are told of.
+// authorities are in the order in which they are reported.
 var authorities = [...]struct {
 	name   store.AuthorityName
 	prefix string // of the names of its tables
@@ -200,7 +200,7 @@ func (d *Database) create(name string) error {
 	return nil
 }
 
-// complete tells whether all tables are there.
+// complete reports whether all tables are there.
 func (d *Database) complete() error {
 	for _, a := range authorities {
 		t := d.authorities[a.name]
@@ -304,7 +304,7 @@ func bytesOf(v any) []byte {
 	return b
 }
 
-// Empty tells whether nothing was ever kept in the database: a caucase that has never run.
+// Empty reports whether the database never held anything: a caucase that has never run.
 func (d *Database) Empty() bool {
 	return !slices.ContainsFunc(authorities[:], func(a struct {
 		name   store.AuthorityName

@@ -103,7 +103,7 @@ func (a *authority) generation(row caRow) (generation, error) {
 	if err := pki.CheckCA(crt); err != nil {
 		a.note("%s: cauase and its agent will not trust the CA certificate that is valid until %s: %v", a.name, crt.NotAfter.Format(time.DateOnly), err)
 	}
-	pki.AsCA(crt, keyID) // caucase may have been told to take what is none
+	pki.AsCA(crt, keyID) // caucase may have been told to accept what is not marked as a CA
 	return generation{store.CA{
 		Authority:   a.name,
 		CreatedAt:   crt.NotBefore,
@@ -115,7 +115,7 @@ func (a *authority) generation(row caRow) (generation, error) {
 	}, crt, key}, nil
 }
 
-// convertCertificates tells pending requests from what was issued. Both are in one table.
+// convertCertificates separates pending requests from what was issued. Both are in one table.
 func (a *authority) convertCertificates() {
 	ids, digests, serials := map[int64]bool{}, map[[32]byte]bool{}, map[string]bool{}
 	for i, row := range a.crt {
@@ -284,7 +284,7 @@ func (a *authority) method(crt *x509.Certificate) (store.Method, audit.Actor) {
 }
 
 // digest is that of a request, nil when there is none. What else is in the text, which we would refuse,
-// is of no matter: only the first block was taken for a request.
+// does not matter: only the first block was taken for a request.
 func digest(csr []byte) []byte {
 	blocks, err := pki.SplitPEM(csr)
 	if err != nil || len(blocks) == 0 {

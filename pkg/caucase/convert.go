@@ -44,7 +44,7 @@ func (d *Database) Rows(now time.Time) iter.Seq2[store.Row, error] {
 	}
 }
 
-// Report tells what Rows has made of the database; it is complete once Rows has been called.
+// Report returns an account of the conversion; it is complete once Rows has been called.
 func (d *Database) Report() Report {
 	if d.converted == nil {
 		return Report{}
@@ -173,7 +173,7 @@ func instant(seconds int64) (time.Time, error) {
 const maxSerialBits = 160
 
 // convertRevocations keeps their order of time. Caucase takes revocations of serial numbers that
-// no certificate can have, and then cannot make a list any more: they are left out without ado.
+// no certificate can have, and then cannot make a list any more: they are left out silently.
 func (a *authority) convertRevocations() {
 	seen := map[string]bool{}
 	for i, row := range a.tables.revoked {

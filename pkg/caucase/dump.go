@@ -29,7 +29,7 @@ func (e *StatementError) Error() string { return fmt.Sprintf("statement %d: %s",
 // Is makes errors.Is(err, ErrNotCaucase) hold.
 func (e *StatementError) Is(target error) bool { return target == ErrNotCaucase }
 
-// IsDump tells whether a clear text begins like one of caucase's dumps.
+// IsDump reports whether a clear text begins like one of caucase's dumps.
 func IsDump(prefix []byte) bool { return bytes.HasPrefix(prefix, []byte(begin+"\x00")) }
 
 // ReadDump reads the dump that a backup of caucase holds: SQL statements, each followed by a NUL
@@ -117,7 +117,7 @@ func (p *dumpReader) take(s string) error {
 	return fmt.Errorf("%s where CREATE TABLE, INSERT INTO or COMMIT is expected", excerpt(s))
 }
 
-// excerpt is how a statement that is refused is shown: enough to recognise it.
+// excerpt is how a refused statement is shown: enough to recognise it.
 func excerpt(s string) string {
 	if len(s) > 40 {
 		return strconv.Quote(s[:40]) + "…"
@@ -125,7 +125,7 @@ func excerpt(s string) string {
 	return strconv.Quote(s)
 }
 
-// start is how a value that is refused is shown: it may be part of a key, so that there is little of it.
+// start is how a refused value is shown: it may be part of a key, so it is cut very short.
 func start(s string) string {
 	if len(s) > 12 {
 		return strconv.Quote(s[:12]) + "…"

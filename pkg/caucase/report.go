@@ -8,7 +8,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Report tells what became of a Database.
+// A Report is an account of the conversion of a Database.
 type Report struct {
 	Authorities []AuthorityReport
 	LeftOut     []BadRow // that cannot be used

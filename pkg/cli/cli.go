@@ -1,6 +1,6 @@
-// Package cli holds the manners that all the command-line tools share: how an error
+// Package cli holds the conventions that all the command-line tools share: how an error
 // and what can be done about it are printed, what a tool exits with, and which version
-// it says it is.
+// it reports.
 package cli
 
 import (
@@ -36,7 +36,7 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the error without its advice.
 func (e *Error) Unwrap() error { return e.Err }
 
-// WithHint returns err with advice for whoever reads it, nil for nil.
+// WithHint returns err with advice for its reader, nil for nil.
 func WithHint(err error, format string, args ...any) error {
 	if err == nil {
 		return nil

@@ -23,12 +23,20 @@ func (c *Client) Authorities(ctx context.Context) ([]Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	found, err := readAuthorities(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return found, nil
+}
+
+func readAuthorities(body []byte) ([]Authority, error) {
 	var page struct {
 		// A link may be one object or a list of them (draft-kelly-json-hal 4.1.1).
 		Links map[string]oneOrMany `json:"_links"`
 	}
 	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+		return nil, fmt.Errorf("%w: %s", ErrNotCA, pki.EscapeText(err.Error()))
 	}
 	var found []Authority
 	for relation, links := range page.Links {
@@ -43,7 +51,7 @@ func (c *Client) Authorities(ctx context.Context) ([]Authority, error) {
 			}
 		}
 		if len(found) > maxAuthorities {
-			return nil, fmt.Errorf("%s: %w: more than %d", op, ErrTooLong, maxAuthorities)
+			return nil, fmt.Errorf("%w: more than %d", ErrTooLong, maxAuthorities)
 		}
 	}
 	slices.Sort(found)

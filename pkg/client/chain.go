@@ -164,5 +164,8 @@ func verifyAsOthers(issued Issued, root *x509.Certificate, now time.Time) error 
 		Roots: roots, Intermediates: between, CurrentTime: now.Truncate(time.Second),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
-	return err
+	if err != nil {
+		return errors.New(pki.EscapeText(err.Error())) // which names what is in the certificates
+	}
+	return nil
 }

@@ -66,6 +66,40 @@ func FuzzChain(f *testing.F) {
 	})
 }
 
+// FuzzHierarchy reads what says which authorities there are and what is above them: all names are
+// such, and no chain holds without a root.
+func FuzzHierarchy(f *testing.F) {
+	f.Add([]byte(`{"_links": {"self": {"href": "/"}, "getCASHAL": {"href": "/cas"}, "x": [{"href": "/../web"}]}}`))
+	f.Add([]byte(`{"span_seconds": 1, "parent": "home-root", "generations": [{"key_id": "00"}]}`))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		authorities, err := readAuthorities(data)
+		if err != nil {
+			printableError(t, err)
+		}
+		if timeline, err := readTimeline(data); err != nil {
+			printableError(t, err)
+		} else if timeline.Parent != "" {
+			authorities = append(authorities, timeline.Parent)
+		}
+		for _, a := range authorities {
+			if again, err := ParseAuthority(string(a)); err != nil || again != a {
+				t.Errorf("an authority is named %q", a)
+			}
+		}
+		issued, err := parseIssued("get", data)
+		if err != nil {
+			printableError(t, err)
+			return
+		}
+		if err := CheckChain(issued, issued.Chain, nil, clock.System().Now()); err == nil {
+			t.Error("a chain holds, and there is no root")
+		} else {
+			printableError(t, err)
+		}
+	})
+}
+
 func FuzzPin(f *testing.F) {
 	f.Add("sha256:" + strings.Repeat("ab", 32))
 	f.Add("sha256:" + strings.Repeat("AB:", 31) + "AB")

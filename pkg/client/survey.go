@@ -80,6 +80,14 @@ func (c *Client) Timeline(ctx context.Context) (Timeline, error) {
 	case err != nil:
 		return Timeline{}, err
 	}
+	t, err := readTimeline(body)
+	if err != nil {
+		return Timeline{}, fmt.Errorf("%s: %w", op, err)
+	}
+	return t, nil
+}
+
+func readTimeline(body []byte) (Timeline, error) {
 	var wire struct {
 		Span        float64   `json:"span_seconds"`
 		Now         time.Time `json:"now"`
@@ -90,15 +98,16 @@ func (c *Client) Timeline(ctx context.Context) (Timeline, error) {
 		} `json:"generations"`
 	}
 	if err := json.Unmarshal(body, &wire); err != nil {
-		return Timeline{}, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+		return Timeline{}, fmt.Errorf("%w: %s", ErrNotCA, pki.EscapeText(err.Error()))
 	}
 	if !(wire.Span >= 1 && wire.Span <= maxSpan.Seconds()) {
-		return Timeline{}, fmt.Errorf("%s: %w: a span of %v seconds", op, ErrNotCA, wire.Span)
+		return Timeline{}, fmt.Errorf("%w: a span of %v seconds", ErrNotCA, wire.Span)
 	}
 	var parent Authority
 	if wire.Parent != "" {
+		var err error
 		if parent, err = ParseAuthority(wire.Parent); err != nil {
-			return Timeline{}, fmt.Errorf("%s: %w: parent %w", op, ErrNotCA, err)
+			return Timeline{}, fmt.Errorf("%w: parent %w", ErrNotCA, err)
 		}
 	}
 	t := Timeline{Parent: parent, Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now, ActiveFrom: map[string]time.Time{}}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Clock tells the wall-clock time. The times it returns carry no monotonic
+// A Clock returns the wall-clock time. The times it returns carry no monotonic
 // reading: a certificate's life is counted in wall-clock seconds, through suspends
 // and clock corrections.
 type Clock interface {
@@ -23,7 +23,7 @@ func (system) Now() time.Time {
 	return time.Now().Round(0) //permit:time.Now
 }
 
-// A Fake is a Clock that stands still until it is told otherwise.
+// A Fake is a Clock that stands still until it is set.
 // It is safe for concurrent use.
 type Fake struct {
 	mu  sync.Mutex

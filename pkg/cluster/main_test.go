@@ -3,14 +3,12 @@ package cluster
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"cauase/pkg/pgtest"
+	"cauase/pkg/testkit"
 )
 
 // bin holds the daemon under test.
@@ -34,9 +32,8 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", filepath.Join(dir, "cauased"), "cauase/cauased"})
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
+	if err := testkit.Build(dir, map[string]string{"cauased": "cauased"}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	bin = dir

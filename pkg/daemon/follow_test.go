@@ -33,10 +33,10 @@ type deafStore struct{ store.Watcher }
 func (deafStore) Watch(ctx context.Context, _ func()) { <-ctx.Done() }
 
 // launchShared is launch for a daemon with a store that wrap has changed.
-func launchShared(t *testing.T, dsn string, clk *clock.Fake, wrap func(store.Store) store.Store, args ...string) running {
+func launchShared(t *testing.T, dsn string, clk *clock.Fake, wrap func(store.Store) store.Store) running {
 	t.Helper()
-	cfg := testConfig(t, t.TempDir(), append([]string{"--db", dsn}, args...)...)
-	d, err := start(t.Context(), cfg, clk, slog.New(slog.DiscardHandler))
+	cfg := testConfig(t, t.TempDir(), on(dsn))
+	d, err := Start(t.Context(), cfg, clk, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestNews(t *testing.T) {
 			}
 			eventually(t, "the first list", func() bool { number, list := stored(); return number == list })
 			alice := audit.Actor{Kind: audit.User, Serial: big.NewInt(7)}
-			if err := catest.Wired(a.services).RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
+			if err := catest.Wired(a.authority(t, store.Services)).RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
 				t.Fatal(err)
 			}
 			took := eventually(t, "a list with the revocation", func() bool { number, list := stored(); return number == list })
@@ -137,7 +137,7 @@ func TestNews(t *testing.T) {
 			}
 			// a rolls over. The other one's loop would do so only a minute later.
 			clk.Advance(2 * 93 * day)
-			if err := a.users.Maintain(t.Context()); err != nil {
+			if err := a.authority(t, store.Users).Maintain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			took = eventually(t, "the handshake names both CAs", func() bool { return b.cas(t) == 2 })
@@ -159,29 +159,29 @@ func TestConsentMoves(t *testing.T) {
 	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	setting := func(d *daemon) string {
+	setting := func(d *Daemon) string {
 		text, err := settingVault{d.store}.Read(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(text)
 	}
-	first := launch(t, testConfig(t, dir, "--db", dsn), testTime())
-	if got := setting(first.daemon); got != line {
+	first := launch(t, testConfig(t, dir, on(dsn)), testTime())
+	if got := setting(first.Daemon); got != line {
 		t.Errorf("the database has %q", got)
 	}
 	other := t.TempDir()
 	if err := os.WriteFile(filepath.Join(other, "cors.key"), []byte(strings.Replace(line, "00112233", "44556677", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	second := launch(t, testConfig(t, other, "--db", dsn), testTime())
-	if got := setting(second.daemon); got != line {
+	second := launch(t, testConfig(t, other, on(dsn)), testTime())
+	if got := setting(second.Daemon); got != line {
 		t.Errorf("the second daemon has changed it to %q", got)
 	}
 	if err := os.WriteFile(path, []byte("junk\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if d, err := start(t.Context(), testConfig(t, dir, "--db", dsn), clock.NewFake(testTime()), discard()); err == nil {
+	if d, err := Start(t.Context(), testConfig(t, dir, on(dsn)), clock.NewFake(testTime()), discard()); err == nil {
 		_ = d.Close()
 		t.Error("a damaged file is taken")
 	}
@@ -195,15 +195,15 @@ func TestSharedErrors(t *testing.T) {
 	password := strings.Split(strings.Split(dsn, "@")[0], ":")[2]
 	for name, dsn := range map[string]string{"no server": gone, "no database": strings.Replace(dsn, "/test", "/none", 1)} {
 		dir := t.TempDir()
-		_, err := start(t.Context(), testConfig(t, dir, "--db", dsn), clock.NewFake(testTime()), discard())
-		if err == nil || !strings.Contains(err.Error(), "--db") || strings.Contains(err.Error(), password) {
+		_, err := Start(t.Context(), testConfig(t, dir, on(dsn)), clock.NewFake(testTime()), discard())
+		if err == nil || !strings.Contains(err.Error(), "db: ") || strings.Contains(err.Error(), password) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if left := files(t, dir); len(left) > 0 {
 			t.Errorf("%s: leaves %v", name, left)
 		}
 	}
-	resp, err := http.Get(launch(t, testConfig(t, t.TempDir(), "--db", dsn), testTime()).httpURL("/readyz"))
+	resp, err := http.Get(launch(t, testConfig(t, t.TempDir(), on(dsn)), testTime()).httpURL("/readyz"))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("readyz: %v %v", resp, err)
 	}
@@ -215,11 +215,11 @@ func TestWrongClock(t *testing.T) {
 	dsn := postgres(t).NewDatabase(t)
 	right := clock.System().Now()
 	begin := func(off time.Duration) (running, error) {
-		cfg := testConfig(t, t.TempDir(), "--db", dsn)
-		cfg.maxSkew = time.Hour
+		cfg := testConfig(t, t.TempDir(), on(dsn))
+		cfg.MaxSkew = time.Hour
 		clk := clock.NewFake(right.Add(off))
-		d, err := start(t.Context(), cfg, clk, discard())
-		return running{daemon: d, clk: clk}, err
+		d, err := Start(t.Context(), cfg, clk, discard())
+		return running{Daemon: d, clk: clk}, err
 	}
 	for _, off := range []time.Duration{-24 * time.Hour, 24 * time.Hour, 87600 * time.Hour} {
 		d, err := begin(off)
@@ -253,7 +253,7 @@ func TestWrongClock(t *testing.T) {
 	if err := d.catchUp(t.Context()); err != nil || ready() == nil {
 		t.Errorf("a clock that jumped: %v, ready", err)
 	}
-	if _, err := catest.Wired(d.services).CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
+	if _, err := catest.Wired(d.authority(t, store.Services)).CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
 		t.Errorf("lists: %v", err)
 	}
 	d.clk.Advance(-24 * time.Hour)

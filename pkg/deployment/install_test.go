@@ -32,7 +32,7 @@ func TestInstall(t *testing.T) {
 	stage := filepath.Join(dir, "stage")
 	install := func(verb string) {
 		t.Helper()
-		must(t, repository, "make", verb, "BIN="+filepath.Join(dir, "bin"), "DESTDIR="+stage, "PREFIX=/opt/cauase")
+		must(t, repository, "make", verb, "BIN="+bin, "DESTDIR="+stage, "PREFIX=/opt/cauase")
 	}
 	install("install")
 	got := files(t, stage)
@@ -60,7 +60,7 @@ func TestInstall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(page), ".TH "+tool+" "+section) || strings.Contains(string(page), dir) {
+		if !strings.Contains(string(page), ".TH "+tool+" "+section) || strings.Contains(string(page), dir) || strings.Contains(string(page), bin) {
 			t.Errorf("manual page of %s:\n%s", tool, page)
 		}
 	}
@@ -114,7 +114,7 @@ func TestUnits(t *testing.T) {
 	need(t, "make", "make")
 	analyze := need(t, "systemd-analyze", "systemd")
 	dir := t.TempDir()
-	must(t, repository, "make", "install", "BIN="+filepath.Join(dir, "build"), "PREFIX="+dir)
+	must(t, repository, "make", "install", "BIN="+bin, "PREFIX="+dir)
 	// A tool that is not built yet is not what is looked at here.
 	if _, err := os.Stat(filepath.Join(dir, "bin", "cauase-updater")); err != nil {
 		write(t, filepath.Join(dir, "bin", "cauase-updater"), "#!/bin/sh\n", 0o755)

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"cauase/pkg/testkit"
 )
 
 // bin holds our tools. It stands first in PATH.
@@ -47,11 +49,10 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for name, folder := range tools {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "cauase/"+folder).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
+	// As make builds them, so that make install finds in bin what it would build.
+	if err := testkit.BuildWith(dir, tools, "-trimpath"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	bin = dir
 	for _, v := range os.Environ() {

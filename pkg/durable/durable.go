@@ -117,7 +117,7 @@ func about(path string, err error) error {
 	return &fs.PathError{Op: "create", Path: path, Err: err}
 }
 
-// TempName makes up a hidden name in the folder of path that nobody can have foreseen.
+// TempName returns a hidden, unpredictable name in the folder of path.
 func TempName(path string) string {
 	dir, base := filepath.Split(path)
 	return filepath.Join(dir, "."+base+".new-"+rand.Text())

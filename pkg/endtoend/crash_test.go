@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"database/sql"
 	"errors"
 	"flag"
@@ -30,6 +28,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 var (
@@ -41,6 +40,7 @@ var (
 // reject, renew and revoke as fast as they can. Whatever a client was told is done must be
 // done after the restart, and nothing may be half done.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	seed := *crashSeed
 	if seed == 0 {
 		seed = mathrand.Uint64()
@@ -164,15 +164,9 @@ func (c *crashTest) becomeUser() {
 }
 
 func newCSR(t testing.TB, cn string) ([]byte, crypto.Signer) {
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: cn}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pki.EncodeCSRPEM(der), key
+	t.Helper()
+	key := pkitest.Key(t)
+	return pkitest.NamedRequest(t, key, cn), key
 }
 
 // load lets clients work until so many operations were acknowledged, and a moment longer,

@@ -1,8 +1,6 @@
 package endtoend
 
 import (
-	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -26,6 +24,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // TestTwoGenerations has leaves of two CA certificates of one authority, both valid, judged by
@@ -116,23 +115,15 @@ func makeGenerations(t *testing.T, keyType pki.KeyType) *generations {
 
 func issueServer(t *testing.T, a *ca.Authority, name string) *x509.Certificate {
 	t.Helper()
-	var key crypto.Signer
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
 	serverAuth, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+	csr := pkitest.Request(t, pkitest.Key(t), &x509.CertificateRequest{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: serverAuth}},
-	}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := catest.Wired(a).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
+	})
+	id, err := catest.Wired(a).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, csr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package endtoend
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -34,6 +33,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // TestJudges has everything an authority makes, with every type of key, judged by software
@@ -108,21 +108,13 @@ func (b *bench) fill(t *testing.T) {
 		for i, request := range requests() {
 			// Users' keys are unique; a services' key may have any number of certificates.
 			keyType := pki.KeyTypes()[i%len(pki.KeyTypes())]
-			key := leafKey(t, a.Name(), keyType, i)
-			der, err := x509.CreateCertificateRequest(rand.Reader, request, key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			held[b.issue(t, a, pki.EncodeCSRPEM(der), i)] = key
+			key := pkitest.SharedKey(t, keyType, fmt.Sprint(a.Name(), i))
+			held[b.issue(t, a, pkitest.Request(t, key, request), i)] = key
 		}
 		b.renewAndRevoke(t, a, held)
 		b.keepList(t, a)
 	}
-	server, err := b.keyType.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := b.https.IssueServer(ctx, server.Public()); err != nil {
+	if _, _, err := b.https.IssueServer(ctx, pkitest.KeyOf(t, b.keyType).Public()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -277,19 +269,6 @@ func requests() []*x509.CertificateRequest {
 		{Subject: pkix.Name{CommonName: "code"}, ExtraExtensions: []pkix.Extension{usage(0x80, true), purposes(3, 8)}},
 		{Subject: pkix.Name{CommonName: "plain"}},
 	}
-}
-
-// leafKeys are made once: large RSA keys take long.
-var leafKeys sync.Map
-
-func leafKey(t *testing.T, a store.AuthorityName, keyType pki.KeyType, i int) crypto.Signer {
-	t.Helper()
-	made, _ := leafKeys.LoadOrStore(fmt.Sprint(a, keyType, i), sync.OnceValues(keyType.Generate))
-	key, err := made.(func() (crypto.Signer, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // judge lets each judge see everything in the store.

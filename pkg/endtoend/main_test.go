@@ -6,10 +6,10 @@ package endtoend
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
+
+	"cauase/pkg/testkit"
 )
 
 // binDir holds the tools under test. It stands first in PATH.
@@ -24,14 +24,11 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for name, folder := range map[string]string{
+	if err := testkit.Build(dir, map[string]string{
 		"cauased": "cauased", "cauase": "cauase", "cauase-key-id": "keyid", "cauase-updater": "updater", "cauase-rerequest": "rerequest",
-	} {
-		args := slices.Concat([]string{"build"}, raceFlags, []string{"-o", filepath.Join(dir, name), "cauase/" + folder})
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
-			return 1
-		}
+	}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	binDir = dir
 	// Settings of whoever runs the tests are none of theirs.

@@ -1,9 +1,6 @@
 package endtoend
 
 import (
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,25 +16,15 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // keyPair writes a key and a request for it.
 func keyPair(t *testing.T, dir, name string) []byte {
 	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr := pki.EncodeCSRPEM(der)
-	for path, content := range map[string][]byte{name + ".key": data, name + ".csr": csr} {
+	key := pkitest.Key(t)
+	csr := pkitest.NamedRequest(t, key, name)
+	for path, content := range map[string][]byte{name + ".key": pkitest.KeyPEM(t, key), name + ".csr": csr} {
 		if err := os.WriteFile(filepath.Join(dir, path), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +74,7 @@ func backedUp(t *testing.T, dir string) {
 // TestRestoreKilled kills cauased at any time of a restore. What it leaves behind can be restored
 // into, or is complete; never anything between.
 func TestRestoreKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	backedUp(t, dir)
 	keyPair(t, dir, "next")
@@ -119,7 +107,10 @@ func TestRestoreKilled(t *testing.T) {
 			continue
 		}
 		interrupted++
-		if code, out := runTool(t, dir, "cauased", restore...); code != 0 {
+		began := time.Now()
+		if code, out := runTool(t, dir, "cauased", restore...); code == 0 {
+			whole = time.Since(began) // how busy the machine is changes
+		} else {
 			// Then it was complete, but perhaps for the certificate.
 			if !strings.Contains(out, "is in new.sqlite already") && !strings.Contains(out, "next.crt: file already exists") {
 				t.Fatalf("round %d: %s", i, out)
@@ -141,6 +132,7 @@ func TestRestoreKilled(t *testing.T) {
 // TestDrillKilled makes sure that the keys which a drill that was killed has left behind do not stay
 // for longer than to the next.
 func TestDrillKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	backedUp(t, dir)
 	scratch := filepath.Join(dir, "scratch")

@@ -68,14 +68,14 @@ func refuse(what, format string, args ...any) *Error {
 	return &Error{What: what, Why: pki.EscapeText(why)}
 }
 
-// An Envelope is a parsed message of which nothing is verified yet.
+// An Envelope is a parsed message. Nothing in it is verified yet.
 type Envelope struct {
 	payload   string
 	digest    string // empty if unsigned
 	signature []byte
 }
 
-// wire is an envelope as JSON. The raw members tell null from absent.
+// wire is an envelope as JSON. The raw members distinguish null from absent.
 type wire struct {
 	Payload   *string        `json:"payload"`
 	Digest    jsontext.Value `json:"digest"`

@@ -21,16 +21,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
-
-func generate(t testing.TB, typ pki.KeyType) crypto.Signer {
-	t.Helper()
-	key, err := typ.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
 
 func checkRefused(t *testing.T, err error, why string) {
 	t.Helper()
@@ -65,7 +57,7 @@ func TestSignVerify(t *testing.T) {
 	}
 	for _, typ := range pki.KeyTypes() {
 		t.Run(string(typ), func(t *testing.T) {
-			key := generate(t, typ)
+			key := pkitest.KeyOf(t, typ)
 			data, err := Sign(key, payload)
 			if err != nil {
 				t.Fatal(err)
@@ -77,7 +69,7 @@ func TestSignVerify(t *testing.T) {
 			if err := e.Verify(key.Public()); err != nil {
 				t.Error(err)
 			}
-			if err := e.Verify(generate(t, typ).Public()); !errors.Is(err, ErrBadSignature) {
+			if err := e.Verify(pkitest.KeyOf(t, typ).Public()); !errors.Is(err, ErrBadSignature) {
 				t.Errorf("with another key of its type: %v", err)
 			}
 			if e.Null() {
@@ -201,7 +193,7 @@ func TestUnsigned(t *testing.T) {
 			if !e.Null() || string(e.Payload()) != `{"revoke_serial": 5}` {
 				t.Errorf("Null = %v, Payload = %s", e.Null(), e.Payload())
 			}
-			if err := e.Verify(generate(t, pki.KeyECDSAP256).Public()); !errors.Is(err, ErrBadSignature) {
+			if err := e.Verify(pkitest.KeyOf(t, pki.KeyECDSAP256).Public()); !errors.Is(err, ErrBadSignature) {
 				t.Errorf("Verify = %v", err)
 			}
 		})
@@ -212,7 +204,7 @@ func TestNotUTF8(t *testing.T) {
 	if _, err := Unsigned([]byte("\xff")); err == nil {
 		t.Error("Unsigned wraps invalid UTF-8")
 	}
-	if _, err := Sign(generate(t, pki.KeyECDSAP256), []byte("\xff")); err == nil {
+	if _, err := Sign(pkitest.KeyOf(t, pki.KeyECDSAP256), []byte("\xff")); err == nil {
 		t.Error("Sign wraps invalid UTF-8")
 	}
 	if _, err := EncodeRevocation(Revocation{CertificatePEM: "\xff"}); err == nil {
@@ -225,7 +217,7 @@ func TestNotUTF8(t *testing.T) {
 
 // TestPythonEscapes signs text and lets it travel as json.dumps writes it.
 func TestPythonEscapes(t *testing.T) {
-	key := generate(t, pki.KeyECDSAP256)
+	key := pkitest.KeyOf(t, pki.KeyECDSAP256)
 	payload := "{\"crt_pem\": \"é🔑\u007f\"}"
 	data, err := Sign(key, []byte(payload))
 	if err != nil {
@@ -423,7 +415,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"payload": "{}", "digest": null}`))
 	f.Add([]byte(`{"payload": "{\"a\": \"\ud83d\udd11\"}", "digest": "sha256", "signature": "AAAA\nAAAA\n"}`))
 	f.Add([]byte(`[{"payload": "\u0000", "digest": null, "signature": null}]`))
-	key := generate(f, pki.KeyECDSAP256).Public()
+	key := pkitest.KeyOf(f, pki.KeyECDSAP256).Public()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := ParseList(data); err != nil && !errors.Is(err, ErrInvalid) {
 			t.Errorf("%T is not a refusal: %v", err, err)
@@ -448,7 +440,7 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	for _, typ := range pki.KeyTypes() {
-		key := generate(b, typ)
+		key := pkitest.KeyOf(b, typ)
 		data, err := Sign(key, bytes.Repeat([]byte("x"), 4000))
 		if err != nil {
 			b.Fatal(err)

@@ -73,7 +73,7 @@ func checkRSA(pub *rsa.PublicKey) error {
 // for an unsigned envelope, or ErrInvalid for a key of a kind or size not used here.
 func (e *Envelope) Verify(pub crypto.PublicKey) error {
 	if e.Null() {
-		return fmt.Errorf("%w: there is none", ErrBadSignature)
+		return fmt.Errorf("%w: the envelope is not signed", ErrBadSignature)
 	}
 	hash, err := hashOf(e.digest)
 	if err != nil {

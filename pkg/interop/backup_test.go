@@ -17,6 +17,7 @@ import (
 
 	"cauase/pkg/backup"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // chunk is the clear text between two HMACs.
@@ -34,15 +35,8 @@ func (d *desk) python(args ...string) outcome {
 
 func (d *desk) newKey(name string, kind pki.KeyType) crypto.Signer {
 	d.t.Helper()
-	key, err := kind.Generate()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	pem, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.write(name, pem)
+	key := pkitest.KeyOf(d.t, kind)
+	d.write(name, pkitest.KeyPEM(d.t, key))
 	return key
 }
 

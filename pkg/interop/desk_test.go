@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -11,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A desk is a folder of its own at which somebody types commands about one CA.
@@ -86,24 +88,13 @@ func (d *desk) files(name string) []string {
 // else shape adds.
 func (d *desk) makesRequest(name string, shape ...func(*x509.CertificateRequest)) {
 	d.t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	key := pkitest.KeyOf(d.t, pki.KeyRSA2048)
 	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}
 	for _, f := range shape {
 		f(template)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, template, key)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.write(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
-	d.write(name+".csr.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))
+	d.write(name+".key", pkitest.KeyPEM(d.t, key))
+	d.write(name+".csr.pem", pkitest.Request(d.t, key, template))
 }
 
 // dns asks for DNS names.

@@ -11,11 +11,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
+
+	"cauase/pkg/testkit"
 )
 
 // programs is where the executables under test are.
@@ -67,16 +68,12 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
-	for name, folder := range map[string]string{
+	if err := testkit.BuildWith(bin, map[string]string{
 		"cauased": "cauased", "cauase": "cauase",
 		"cauase-probe": "probe", "cauase-rerequest": "rerequest", "cauase-key-id": "keyid",
-	} {
-		build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "cauase/"+folder)
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, "interop: go build:", err)
-			return 1
-		}
+	}, "-trimpath"); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
 	}
 	programs.ours = bin
 	return m.Run()

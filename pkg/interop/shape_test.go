@@ -4,9 +4,6 @@ package interop
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -20,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cauase/pkg/testkit/pkitest"
 )
 
 // The tests in this file compare what both daemons sign.
@@ -242,19 +241,13 @@ func TestDaemonsTurnAwayStrangers(t *testing.T) {
 // stranger signs a certificate to itself that looks like one of a user.
 func stranger(t *testing.T) *tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := pkitest.Key(t)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "alice"},
+		Subject:   pkix.Name{CommonName: "alice"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	crt := pkitest.Certificate(t, template, template, key.Public(), key)
+	return &tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key}
 }
 
 func extension(crt *x509.Certificate, oid string) *pkix.Extension {

@@ -18,7 +18,7 @@ type Backup struct {
 	Failures   int       // of this daemon
 }
 
-// Backups adds what source tells of backups to the metrics.
+// Backups adds the state of backups, which source returns, to the metrics.
 func (m *Metrics) Backups(source func(context.Context) (Backup, error)) {
 	m.registry.MustRegister(&backupCollector{m, source})
 }

@@ -42,7 +42,7 @@ type Source func(context.Context) (State, error)
 // scrapeTimeout bounds how long the sources are waited for, shorter than Prometheus waits.
 const scrapeTimeout = 5 * time.Second
 
-// Metrics are those of one daemon.
+// Metrics are the metrics of one daemon.
 type Metrics struct {
 	registry *prometheus.Registry
 	log      *slog.Logger

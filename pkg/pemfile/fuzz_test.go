@@ -6,21 +6,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // FuzzFile has a file of anything where a store or a pair is expected. Reading it may not
 // end us, and what is neither may not be overwritten.
 func FuzzFile(f *testing.F) {
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		f.Fatal(err)
-	}
-	keyPEM, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(keyPEM)
+	f.Add(pkitest.KeyPEM(f, pkitest.Key(f)))
 	f.Add([]byte("text"))
 	f.Add([]byte("-----BEGIN X509 CRL-----\nAA"))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"))

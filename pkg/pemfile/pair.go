@@ -185,8 +185,8 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if paths.Combined() {
 		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true, Attributes: paths.Attributes})
 	}
-	// The key goes first: found alone, a new key tells what was about to happen,
-	// and the certificate for it can be fetched again.
+	// The key goes first: a new key found alone shows what was about to happen, and
+	// the certificate for it can be fetched again.
 	return WriteAll(
 		File{Path: paths.Key, Content: key, Secret: true, Attributes: paths.Attributes},
 		File{Path: paths.Crt, Content: crt, Attributes: paths.Attributes},
@@ -254,8 +254,8 @@ func sweep(path string) {
 	}
 }
 
-// completePair puts a pair in place of which both halves were written and none renamed, if
-// it is newer than current, nil for none.
+// completePair puts a pair in place whose halves were both written and not yet renamed, if
+// it is newer than current; nil stands for no current certificate.
 func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
 	for _, crt := range leftovers(paths.Crt, suffixNew) {
 		for _, key := range leftovers(paths.Key, suffixNew) {

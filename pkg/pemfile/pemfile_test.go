@@ -3,13 +3,11 @@ package pemfile
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 func write(t *testing.T, path, content string, mode fs.FileMode) {
@@ -214,43 +213,32 @@ func must(t *testing.T, err error) {
 	}
 }
 
+var since, until = time.Unix(1e9, 0), time.Unix(2e9, 0)
+
 // newPair makes a self-signed certificate; CA or not is up to isCA.
 func newPair(t *testing.T, cn string, isCA bool) Pair {
 	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	must(t, err)
-	return Pair{Key: key, Crt: certify(t, key, cn, isCA)}
+	if isCA {
+		ca := pkitest.NewCA(t, cn, since, until)
+		return Pair{Key: ca.Key, Crt: ca.Crt}
+	}
+	key := pkitest.Key(t)
+	return Pair{Key: key, Crt: certify(t, key, cn)}
 }
 
-func certify(t *testing.T, key crypto.Signer, cn string, isCA bool) *x509.Certificate {
+// certify makes a self-signed certificate that is none of a CA.
+func certify(t *testing.T, key crypto.Signer, cn string) *x509.Certificate {
 	t.Helper()
-	id, err := pki.KeyID(key.Public())
-	must(t, err)
-	serial, err := pki.NewSerial()
-	must(t, err)
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: cn}, SubjectKeyId: id, AuthorityKeyId: id,
-		NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0), BasicConstraintsValid: true, IsCA: isCA,
+		Subject: pkix.Name{CommonName: cn}, NotBefore: since, NotAfter: until, BasicConstraintsValid: true,
+		SubjectKeyId: pkitest.KeyID(t, key.Public()),
 	}
-	if isCA {
-		template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
-	crt, err := x509.ParseCertificate(der)
-	must(t, err)
-	return crt
+	return pkitest.Certificate(t, template, template, key.Public(), key)
 }
 
 func crlOf(t *testing.T, ca Pair, number int64) *x509.RevocationList {
 	t.Helper()
-	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(number), ThisUpdate: time.Unix(1e9, 0), NextUpdate: time.Unix(2e9, 0),
-	}, ca.Crt, ca.Key)
-	must(t, err)
-	crl, err := x509.ParseRevocationList(der)
-	must(t, err)
-	return crl
+	return pkitest.CA{Crt: ca.Crt, Key: ca.Key}.CRL(t, number)
 }
 
 func TestPair(t *testing.T) {
@@ -352,7 +340,7 @@ func TestAddCertificate(t *testing.T) {
 	pair, other := newPair(t, "mine", false), newPair(t, "other", false)
 	key, err := pki.EncodePrivateKeyPEM(pair.Key)
 	must(t, err)
-	crt, again := string(pki.EncodeCertificatePEM(pair.Crt.Raw)), string(pki.EncodeCertificatePEM(certify(t, pair.Key, "older", false).Raw))
+	crt, again := string(pki.EncodeCertificatePEM(pair.Crt.Raw)), string(pki.EncodeCertificatePEM(certify(t, pair.Key, "older").Raw))
 	tests := []struct {
 		name     string
 		old, key string

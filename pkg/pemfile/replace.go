@@ -35,8 +35,8 @@ type File struct {
 	Content []byte
 
 	// Secret marks content that holds a private key. A new file gets mode 0600. An
-	// existing one that whoever set it up closed to the world keeps its group (0640
-	// and the like); one that was open becomes 0600.
+	// existing one that is closed to the world keeps its group permissions (0640 and
+	// the like); one that is open to the world becomes 0600.
 	Secret bool
 
 	// Follow replaces what a symbolic link points to. Without it a link is refused:
@@ -46,14 +46,14 @@ type File struct {
 	Attributes Attributes
 }
 
-// Attributes are what is wanted of files beyond their content. The zero value wants
+// Attributes are what is wanted of files beyond their content. The zero value asks for
 // nothing: a new file gets the usual mode, and one that is replaced keeps what it had.
 type Attributes struct {
-	// Mode of files, 0 for no wish. Those with a private key never get more than
+	// Mode of files, 0 for the default. Those with a private key never get more than
 	// 0640, and 0600 if Mode opens files to the world.
 	Mode fs.FileMode
 
-	Owner, Group *int // nil for no wish
+	Owner, Group *int // nil for the default
 
 	// Follow is File.Follow for all files.
 	Follow bool
@@ -84,8 +84,8 @@ func (a Attributes) mode(secret bool, old fs.FileInfo) fs.FileMode {
 	return mode
 }
 
-// fit reports whether a file has the owner that is wanted.
-func (a Attributes) fit(info fs.FileInfo) bool {
+// owns reports whether a file has the owner and group that are wanted.
+func (a Attributes) owns(info fs.FileInfo) bool {
 	is, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || (a.Owner == nil || *a.Owner == int(is.Uid)) && (a.Group == nil || *a.Group == int(is.Gid))
 }
@@ -161,7 +161,7 @@ func stage(file File) (*staged, error) {
 	}
 	s := &staged{target: target, existed: info != nil, attributes: file.Attributes}
 	mode := file.Attributes.mode(file.Secret, info)
-	if info != nil && mode == info.Mode().Perm() && file.Attributes.fit(info) {
+	if info != nil && mode == info.Mode().Perm() && file.Attributes.owns(info) {
 		old, err := readRegular(target)
 		if err != nil {
 			return nil, err
@@ -331,7 +331,7 @@ const (
 	suffixOld = ".old"
 )
 
-// siblingName makes up a name in the folder of path that nobody can have foreseen. It
+// siblingName returns an unpredictable name in the folder of path. It
 // begins with a dot and ends in a suffix no reader of certificate directories takes.
 func siblingName(path, suffix string) (string, error) {
 	var random [8]byte

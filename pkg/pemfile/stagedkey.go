@@ -70,7 +70,7 @@ func DropStagedKey(paths PairPaths) error {
 	return err
 }
 
-// Sweep removes what crashes while path was written have left beside it before a time. It
+// Sweep removes what writers of path that crashed have left beside it before a time. It
 // is not for the files of a pair, see [RecoverPair].
 func Sweep(path string, before time.Time) {
 	for _, name := range leftovers(path, suffixNew, suffixOld) {
@@ -84,7 +84,7 @@ func Sweep(path string, before time.Time) {
 func SweepAll(path string) { sweep(path) }
 
 // Sweep removes what crashes have left of files in the store before a time. Younger files
-// may be those of somebody who is writing to the same store.
+// may be those of another process that is writing to the same store.
 func (s Store) Sweep(before time.Time) {
 	Sweep(s.Path, before)
 	entries, err := os.ReadDir(s.Path)

@@ -52,14 +52,14 @@ func CRLStore(path string) Store {
 // maxEntries bounds the files read from a directory.
 const maxEntries = 10_000
 
-// ErrUnusable is a store with content of which none is what a store of this kind
-// holds, such as a CA location that points at a key.
+// ErrUnusable is a store that has content, but none of the kind it should hold, such as a
+// CA location that points at a key.
 var ErrUnusable = errors.New("holds nothing usable")
 
 // ReadCertificates returns every certificate in the store, CA or not, expired or not;
 // none if there is no such location yet. In a directory all files count, also those
-// an administrator put there under names of her own: passing over a trust anchor
-// silently would mean to trust on first use where something was trusted already.
+// an administrator put there under other names: silently passing over a trust anchor
+// would mean trust on first use where something was trusted already.
 func (s Store) ReadCertificates() ([]*x509.Certificate, error) {
 	contents, err := s.contents()
 	if err != nil {
@@ -199,7 +199,7 @@ func (s Store) writeFile(entries []entry) (bool, error) {
 }
 
 // checkReplaceable refuses a file that holds what this store is not for: a location
-// that points at somebody's key or certificate by mistake must not cost them it.
+// that points at a key or certificate by mistake must not destroy it.
 func (s Store) checkReplaceable() error {
 	data, err := readRegular(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {

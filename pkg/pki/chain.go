@@ -52,9 +52,9 @@ func CheckValidity(crt *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// AsCA has a CA certificate that somebody has insisted on pass for one, whatever it says of itself, or
-// does not. keyID identifies it when it does not say that either. Only for CAs of our own: others have
-// to say what they are.
+// AsCA marks crt as a CA certificate, whatever its own extensions say, because an operator has
+// declared it to be one. keyID identifies it if it has no subject key identifier. This is for
+// CAs of our own only: those of others have to be marked as such.
 func AsCA(crt *x509.Certificate, keyID []byte) {
 	if len(crt.SubjectKeyId) == 0 {
 		crt.SubjectKeyId = keyID

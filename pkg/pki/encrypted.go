@@ -31,7 +31,7 @@ func isTraditional(block *pem.Block) bool {
 
 // DecryptPrivateKeyBlock reads an encrypted private key: PKCS #8 with PBES2 (RFC 8018), or with RFC
 // 1421 headers. The error is [ErrPassphrase], or [ErrInvalid] when no passphrase could open it. Without a
-// passphrase it tells whether one is worth asking for: ErrPassphrase.
+// passphrase, ErrPassphrase means that one is worth asking for.
 func DecryptPrivateKeyBlock(block *pem.Block, passphrase []byte) (crypto.Signer, error) {
 	if len(block.Bytes) > MaxPrivateKeySize {
 		return nil, refusef("private key", "longer than %d bytes", MaxPrivateKeySize)
@@ -84,7 +84,7 @@ const (
 )
 
 // checkEncryption makes sure of what the library takes for granted: it panics on an initialization
-// vector or a text of the wrong length, and works for as long as the file tells it.
+// vector or a text of the wrong length, and works for as many iterations as the file asks for.
 func checkEncryption(der []byte) error {
 	var info struct {
 		Algorithm struct {
@@ -112,8 +112,8 @@ type algorithm struct {
 	Params asn1.RawValue `asn1:"optional"`
 }
 
-// isKnownPRF tells whether the library can stretch a passphrase with it: HMAC with SHA-1, which is meant
-// when none is named, or SHA-256.
+// isKnownPRF reports whether the library can stretch a passphrase with it: HMAC with SHA-1, which is
+// the default, or SHA-256.
 func (a algorithm) isKnownPRF() bool {
 	return len(a.OID) == 0 || a.OID.Equal(asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 7}) ||
 		a.OID.Equal(asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9})

@@ -31,7 +31,7 @@ const (
 	KeyRSA3072   KeyType = "rsa-3072"
 	KeyRSA4096   KeyType = "rsa-4096"
 
-	// DefaultKeyType is what is generated when nobody chose.
+	// DefaultKeyType is what is generated unless a type is chosen.
 	DefaultKeyType = KeyECDSAP256
 )
 
@@ -76,9 +76,9 @@ func (t KeyType) Generate() (crypto.Signer, error) {
 	return nil, err
 }
 
-// KeyTypeOf returns the type of which a successor to pub is generated. Keys that are
-// accepted in a CSR but never generated here (P-521, RSA of other sizes) have none and
-// are an error; whoever renews such a key has to choose.
+// KeyTypeOf returns the type of key that succeeds pub. Keys that are accepted in a CSR but
+// never generated here (P-521, RSA of other sizes) have none and are an error: the caller
+// that renews such a key has to choose.
 func KeyTypeOf(pub crypto.PublicKey) (KeyType, error) {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:

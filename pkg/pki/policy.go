@@ -13,8 +13,8 @@ import (
 	"slices"
 )
 
-// RSA bounds, in bits. Above 8192 a verification costs whoever does it more than it
-// costs the attacker who made it necessary.
+// RSA bounds, in bits. Above 8192 a verification costs the verifier more than it costs the
+// attacker to demand it.
 const (
 	minRSABits  = 2048
 	maxRSABits  = 8192
@@ -24,7 +24,8 @@ const (
 // CheckPublicKey decides whether a certificate may be issued for pub: RSA of 2048 to
 // 8192 bits with e = 65537, ECDSA on P-256, P-384 or P-521, Ed25519, and no key whose
 // private half is known to be computable (ROCA, CVE-2017-15361; close primes,
-// CVE-2022-26320; small factors; Ed25519 points of small order). Sizes are looked at before any arithmetic.
+// CVE-2022-26320; small factors; Ed25519 points of small order). Sizes are checked before
+// any arithmetic.
 //
 // The keys of Debian's broken generator (CVE-2008-0166) are not recognised: that takes
 // lists of a hundred thousand fingerprints for each key size.

@@ -45,5 +45,5 @@ func ParseReason(name string) (int, error) {
 			return reason, nil
 		}
 	}
-	return 0, refusef("revocation reason", "%s is none of %s", quote(name), strings.Join(ReasonNames(), ", "))
+	return 0, refusef("revocation reason", "%s is not one of %s", quote(name), strings.Join(ReasonNames(), ", "))
 }

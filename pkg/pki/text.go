@@ -64,7 +64,7 @@ func clip(s string, n int) string {
 // not print by the same rule as EscapeText.
 func quote(s string) string { return strconv.Quote(clip(s, 60)) }
 
-// checkText refuses what no name has a use for and what deceives whoever reads it:
+// checkText refuses what no name has a use for and what deceives a human reader:
 // invalid UTF-8, control characters (C0, DEL, C1), line and paragraph separators, and
 // every bidirectional control. Joiners stay allowed, some scripts are misspelt
 // without them.

@@ -36,7 +36,7 @@ var smallPrimes = [...]uint64{
 }
 
 // hasSmallFactor reports whether an odd n is divisible by one of smallPrimes. As many of
-// them as fit into a word take one pass over n together.
+// them as have a product of 64 bits share one division of n.
 func hasSmallFactor(n *big.Int) bool {
 	var r remainders
 	for primes := smallPrimes[:]; len(primes) > 0; {
@@ -56,8 +56,8 @@ func hasSmallFactor(n *big.Int) bool {
 	return false
 }
 
-// rocaPrimes are those of the primes up to 167 of which the powers of 65537 miss enough
-// residues to tell anything.
+// rocaPrimes are the primes up to 167 modulo which the powers of 65537 leave out enough
+// residues to distinguish anything.
 var rocaPrimes = [...]uint64{11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157}
 
 // hasROCAFingerprint reports whether n looks like a modulus of CVE-2017-15361. The primes
@@ -110,8 +110,8 @@ func primesTooClose(n *big.Int, rounds int) bool {
 	return false
 }
 
-// squareModuli are pairwise coprime, so that one division serves all of them, and their
-// product fits into 32 bits.
+// squareModuli have a product that fits into 32 bits, so that one division by a word serves
+// all of them.
 var squareModuli = [...]uint64{63, 55, 53, 59, 61}
 
 // A squareTest finds perfect squares. Taking roots is slow, and all but one number in 500

@@ -99,7 +99,7 @@ func TestWeakRSA(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rounds := 500
+			rounds := 2 * fermatRounds
 			if name == "of random primes" {
 				rounds = 5
 			}

@@ -14,7 +14,7 @@ import (
 	"cauase/pkg/pki"
 )
 
-// Limits say how long before its end a certificate is worth a warning, or critical.
+// Limits are how long before its end a certificate is worth a warning, or critical.
 type Limits struct {
 	Warning  time.Duration
 	Critical time.Duration
@@ -95,7 +95,7 @@ func (p *prober) client(authority client.Authority) (*client.Client, error) {
 func (p *prober) look(ctx context.Context, services, users *client.Client) {
 	first, err := services.CACertificate(ctx)
 	if err != nil {
-		// Nobody is there, or somebody else: the rest would only say so again.
+		// No daemon answers, or a stranger does: the other checks would only repeat that.
 		p.report.add("HTTP", Critical, "%v", err)
 		return
 	}
@@ -117,7 +117,7 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 	return trust.CAs
 }
 
-// ca looks at the newest CA certificate: when its end comes near, no successor has come.
+// ca judges the newest CA certificate: if its end is near, no successor has appeared.
 func (p *prober) ca(ctx context.Context, name string, c *client.Client, cas []*x509.Certificate) {
 	newest := cas[len(cas)-1]
 	left := newest.NotAfter.Sub(p.now)
@@ -137,7 +137,7 @@ func (p *prober) ca(ctx context.Context, name string, c *client.Client, cas []*x
 	p.report.add(name+" CA", status, "%s left%s", span(left), why).measure(name+"_ca_days", days(left))
 }
 
-// crls looks at the revocation lists. The client has checked whose they are and that they are
+// crls judges the revocation lists. The client has checked whose they are and that they are
 // valid.
 func (p *prober) crls(ctx context.Context, name string, c *client.Client, cas []*x509.Certificate) {
 	check := name + " CRL"
@@ -163,10 +163,10 @@ func (p *prober) crls(ctx context.Context, name string, c *client.Client, cas []
 	p.report.add(check, status, "valid for %s%s", span(left), why).measure(name+"_crl_days", days(left))
 }
 
-// https looks whether both ports serve the same CA, and at the certificate of the second.
+// https checks that both ports serve the same CA, and judges the certificate of the second.
 func (p *prober) https(ctx context.Context, c *client.Client, first *x509.Certificate, trusted []*x509.Certificate) {
 	if trusted == nil {
-		return // said already
+		return // reported already
 	}
 	session, err := c.Connect(ctx, tls.Certificate{}, trusted, false)
 	if err != nil {
@@ -180,7 +180,7 @@ func (p *prober) https(ctx context.Context, c *client.Client, first *x509.Certif
 		return
 	}
 	if !second.Equal(first) {
-		// The one asked first may have expired meanwhile.
+		// The CA found first may have expired meanwhile.
 		if again, err := c.CACertificate(ctx); err != nil || !second.Equal(again) {
 			p.report.add("HTTPS", Critical, "serves another CA than HTTP: %s, not %s", client.PinOf(second), client.PinOf(first))
 			return
@@ -203,7 +203,7 @@ func (p *prober) https(ctx context.Context, c *client.Client, first *x509.Certif
 	p.report.add("HTTPS certificate", status, "%s left, %s", span(left), how).measure("https_days", days(left))
 }
 
-// explain says which of the ways to refuse the daemon's certificate it was.
+// explain names the reason for which the daemon's certificate was refused.
 func explain(err error) error {
 	var bad *tls.CertificateVerificationError
 	if errors.As(err, &bad) && len(bad.UnverifiedCertificates) > 0 {

@@ -12,6 +12,7 @@ import (
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 func TestProbe(t *testing.T) {
@@ -40,13 +41,13 @@ func TestProbe(t *testing.T) {
 			d.Clock.Advance(life / 2)
 			d.CAS.Rollover()
 			d.CAU.Rollover()
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
 		}, want: OK, says: "same CA as over HTTP"},
 		{name: "successor overdue", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
 		}, later: life * 6 / 10, want: Warning, says: "successor is overdue"},
 		{name: "hosts cannot meet a successor in time", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
 		}, later: life * 8 / 10, want: Critical, says: "have not met its successor"},
 		{name: "exact limits", limits: Limits{Warning: 2 * life, Critical: time.Hour, Exact: true}, want: Warning, says: "service CA: "},
 		{name: "clock ahead", skew: 2 * time.Minute, want: Warning, says: "clock: the daemon's is 2 minutes ahead of ours"},
@@ -60,17 +61,17 @@ func TestProbe(t *testing.T) {
 			})
 		}, want: Warning, says: "does not say what time it is"},
 		{name: "HTTPS certificate runs out", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
 		}, later: 50 * time.Minute, want: Warning, says: "HTTPS certificate: 10 minutes left"},
 		{name: "HTTPS certificate expired", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
 		}, later: 2 * time.Hour, want: Critical, says: "does not verify"},
 		{name: "HTTPS certificate of a reference daemon expired", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Reference = true
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
 		}, later: 2 * time.Hour, want: Critical, says: "HTTPS certificate: "},
 		{name: "HTTPS certificate for another host", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.SetLeaf(leaf(d.HTTPS, "192.0.2.1", d.Clock.Now().Add(life)))
+			d.SetLeaf(leaf(t, d.HTTPS, "192.0.2.1", d.Clock.Now().Add(life)))
 		}, want: Critical, says: "does not verify"},
 		{name: "HTTPS certificate of an impostor", change: func(t *testing.T, d *clienttest.Daemon) {
 			d.SetLeaf(clienttest.NewAuthority(t, d.Clock, "HTTPS").IssueServer(t, "127.0.0.1"))
@@ -112,7 +113,7 @@ func TestProbe(t *testing.T) {
 		{name: "list of one CA missing", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Clock.Advance(life / 2)
 			d.CAS.Rollover()
-			d.SetLeaf(leaf(d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life/2)))
 			old := d.CAS.CRL(d.CAS.Newest(), 2, d.Clock.Now())
 			d.Intercept(serve("/cas/crl", 200, string(old)))
 		}, want: Critical, says: "1 of 2 CAs have no list"},
@@ -173,11 +174,9 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-func leaf(a *clienttest.Authority, ip string, until time.Time) tls.Certificate {
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		panic(err)
-	}
+func leaf(t testing.TB, a *clienttest.Authority, ip string, until time.Time) tls.Certificate {
+	t.Helper()
+	key := pkitest.Key(t)
 	crt := a.Issue(&x509.CertificateRequest{IPAddresses: []net.IP{net.ParseIP(ip)}}, key.Public(),
 		func(template *x509.Certificate) { template.NotAfter = until })
 	return tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key}

@@ -11,7 +11,7 @@ import (
 	"cauase/pkg/clock"
 )
 
-// A recorder notes of every answer what the client has no use for.
+// A recorder keeps what the client does not need of every answer: dates and certificates.
 type recorder struct {
 	clock clock.Clock
 
@@ -69,7 +69,7 @@ func (r *recorder) certificate() *x509.Certificate {
 	return r.leaf
 }
 
-// skew is by how much the daemon's clock is ahead of ours, from the quickest answer.
+// skew returns how far the daemon's clock is ahead of ours, going by the quickest answer.
 func (r *recorder) skew() (time.Duration, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

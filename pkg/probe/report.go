@@ -1,4 +1,4 @@
-// Package probe looks at a daemon from outside, as hosts meet it, and says how it is.
+// Package probe checks a daemon from outside, as hosts meet it, and reports on its health.
 package probe
 
 import (
@@ -9,7 +9,7 @@ import (
 	"cauase/pkg/pki"
 )
 
-// A Status is how well something is. The numbers are what monitoring systems expect a check
+// A Status is a degree of health. The numbers are what monitoring systems expect a check
 // to exit with.
 type Status int
 
@@ -25,7 +25,7 @@ func (s Status) String() string { return [...]string{"OK", "WARNING", "CRITICAL"
 // MarshalText writes a status as it is shown.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// A Finding is what one check came to.
+// A Finding is the result of one check.
 type Finding struct {
 	Check  string `json:"check"` // what was looked at, as "service CA"
 	Status Status `json:"status"`

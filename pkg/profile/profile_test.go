@@ -2,7 +2,6 @@ package profile
 
 import (
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 var (
@@ -39,32 +39,15 @@ func unhex(t testing.TB, s string) []byte {
 	return out
 }
 
-func newKey(t testing.TB) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 // sign makes the certificate of a template and parses it with the standard library.
 func sign(t testing.TB, template *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
 	t.Helper()
-	out, err := x509.CreateCertificate(rand.Reader, template, &x509.Certificate{RawSubject: der(t, pkix.Name{CommonName: "CA"}.ToRDNSequence())}, pub, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	crt, err := x509.ParseCertificate(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return crt
+	return pkitest.Certificate(t, template, &x509.Certificate{RawSubject: der(t, pkix.Name{CommonName: "CA"}.ToRDNSequence())}, pub, key)
 }
 
 func leafWith(t testing.TB, change func(*Leaf)) *x509.Certificate {
 	t.Helper()
-	key := newKey(t)
+	key := pkitest.Key(t)
 	subject, err := CommonName("host")
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +217,7 @@ func TestAutoSignedPolicyIsTheReferences(t *testing.T) {
 func TestMalformedExtensionsAreRefused(t *testing.T) {
 	for _, id := range []asn1.ObjectIdentifier{oidKeyUsage, oidExtKeyUsage, oidCertificatePolicies} {
 		for _, value := range []string{"", "05", "0500", "30800000", "3003020101"} {
-			l := Leaf{Subject: []byte{0x30, 0}, PublicKey: newKey(t).Public(), Extensions: []pkix.Extension{{Id: id, Value: unhex(t, value)}}}
+			l := Leaf{Subject: []byte{0x30, 0}, PublicKey: pkitest.Key(t).Public(), Extensions: []pkix.Extension{{Id: id, Value: unhex(t, value)}}}
 			if _, err := l.Template(); err == nil {
 				t.Errorf("%v: %q accepted", id, value)
 			}
@@ -243,7 +226,7 @@ func TestMalformedExtensionsAreRefused(t *testing.T) {
 }
 
 func TestEmptySubject(t *testing.T) {
-	l := Leaf{Subject: []byte{0x30, 0}, PublicKey: newKey(t).Public()}
+	l := Leaf{Subject: []byte{0x30, 0}, PublicKey: pkitest.Key(t).Public()}
 	if _, err := l.Template(); err == nil {
 		t.Error("a certificate that names nobody")
 	}
@@ -259,21 +242,13 @@ func TestEmptySubject(t *testing.T) {
 
 func caWith(t testing.TB, c CA) (*x509.Certificate, crypto.Signer) {
 	t.Helper()
-	key := newKey(t)
+	key := pkitest.Key(t)
 	c.PublicKey, c.Serial, c.NotBefore, c.NotAfter = key.Public(), big.NewInt(5), now, now.Add(time.Hour)
 	template, err := c.Template()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	crt, err := x509.ParseCertificate(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return crt, key
+	return pkitest.Certificate(t, template, template, key.Public(), key), key
 }
 
 func TestCA(t *testing.T) {

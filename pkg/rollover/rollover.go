@@ -1,5 +1,5 @@
 // Package rollover decides, from nothing but the time and the CA certificates that exist,
-// which of them signs, whether a new one is due and which have had their day.
+// which of them signs, whether a new one is due and which have expired.
 //
 // A generation passes through these phases, counted in spans (the validity of an issued
 // certificate), for a CA life of L spans:
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// A Generation is what counts about one CA certificate.
+// A Generation is what the decision needs to know of one CA certificate.
 type Generation struct {
 	CreatedAt time.Time // when it was made: its age counts from here, not from a backdated NotBefore
 	NotBefore time.Time
@@ -90,7 +90,7 @@ type Plan struct {
 //
 // A generation that is not yet valid, because the clock was set back, never signs. When there is
 // no other, none is made: a wrong clock must not make CA certificates. Beside others it counts for
-// nothing: it was made by a clock that was far ahead, and those who have come to their senses must
+// nothing: it was made by a clock that was far ahead, and daemons whose clocks are right again must
 // not wait for it.
 func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 	p := Plan{Phases: make([]Phase, len(generations)), Signer: signer(now, spans, generations)}
@@ -115,14 +115,14 @@ func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 // skewPart is how far the clocks of daemons on one store may differ, as a part of a span.
 const skewPart = 100
 
-// Soon tells whether g's time comes shortly: a daemon has made it whose clock is a little ahead.
+// Soon reports whether g becomes valid shortly: a daemon whose clock is a little ahead has made it.
 func Soon(now time.Time, spans Spans, g Generation) bool {
 	ahead := g.NotBefore.Sub(now)
 	return ahead > 0 && ahead <= spans.Leaf/skewPart
 }
 
-// Newest returns the index of the newest generation whose time has come, valid or expired, None
-// when there is none.
+// Newest returns the index of the newest generation whose validity has begun, whether it has ended
+// or not, and None if there is no such generation.
 func Newest(now time.Time, generations []Generation) int {
 	for i := len(generations) - 1; i >= 0; i-- {
 		if !now.Before(generations[i].NotBefore) {
@@ -172,7 +172,7 @@ func phase(now time.Time, g Generation, i, signer int) Phase {
 	}
 }
 
-// Valid tells whether g's certificate is valid at now. Validity includes the whole second of
+// Valid reports whether g's certificate is valid at now. Validity includes the whole second of
 // NotAfter (RFC 5280 4.1.2.5).
 func Valid(now time.Time, g Generation) bool {
 	return !now.Before(g.NotBefore) && now.Before(firstSecondAfter(g))

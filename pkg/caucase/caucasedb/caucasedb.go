@@ -21,7 +21,7 @@ import (
 	"cauase/pkg/caucase"
 )
 
-// ErrInUse means that a database is just being changed by somebody.
+// ErrInUse means that another process is writing to the database.
 var ErrInUse = errors.New("the database is in use")
 
 // Read reads a database of caucase. It changes nothing and leaves nothing beside it.
@@ -54,14 +54,14 @@ func Read(ctx context.Context, path string) (_ *caucase.Database, err error) {
 		path = copied
 		q.Set("mode", "rw") // what is left of a change is undone there
 	case kind.wal:
-		// There is no log, hence nobody who uses it; reading it the usual way would make one.
+		// Without a log nobody is using it; reading it the usual way would create one.
 		q.Set("immutable", "1")
 	}
 	db, err := readFile(ctx, path, q)
 	return db, explain(err)
 }
 
-// explain says in other words what SQLite says about a file.
+// explain rephrases what SQLite says about a file.
 func explain(err error) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -69,7 +69,7 @@ func explain(err error) error {
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY:
-		return fmt.Errorf("%w: somebody is changing it", ErrInUse)
+		return fmt.Errorf("%w: another process is writing to it", ErrInUse)
 	case sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%w: it is not a SQLite database", caucase.ErrNotCaucase)
 	case sqlite3.SQLITE_CORRUPT:
@@ -146,7 +146,7 @@ func duplicate(path string) (copied string, err error) {
 		}
 	}
 	if state(path) != before {
-		return copied, fmt.Errorf("%w: somebody is changing it", ErrInUse)
+		return copied, fmt.Errorf("%w: another process is writing to it", ErrInUse)
 	}
 	return copied, nil
 }
@@ -176,7 +176,7 @@ func copyFile(to, from string) error {
 	return errors.Join(err, out.Close())
 }
 
-// busyTimeout is how long to wait for somebody who is changing the database.
+// busyTimeout bounds the wait for another process that is writing to the database.
 const busyTimeout = 5 * time.Second
 
 func readFile(ctx context.Context, path string, q url.Values) (_ *caucase.Database, err error) {

@@ -98,6 +98,13 @@ func (a *Authority) Rollover() CA {
 	return ca
 }
 
+// Adopt makes a CA the one that signs from now on.
+func (a *Authority) Adopt(ca CA) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cas = append(a.cas, ca)
+}
+
 // NewCA makes a CA certificate that is not the authority's, unless someone makes it so.
 func (a *Authority) NewCA(name string, change ...func(*x509.Certificate)) CA {
 	template, key := a.template(name)

@@ -3,6 +3,7 @@ package clienttest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -72,6 +73,16 @@ func (a *Authority) Reject(id uint64) { a.reject(httptest.NewRecorder(), id) }
 func (a *Authority) Approve(id uint64) {
 	r := httptest.NewRequest(http.MethodPut, "/", http.NoBody)
 	a.sign(httptest.NewRecorder(), r, id, nil)
+}
+
+// Renew answers a renewal into w, which goes on to lie about it.
+func (a *Authority) Renew(w io.Writer, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	a.must(err)
+	answer := httptest.NewRecorder()
+	a.renew(answer, r, body)
+	_, err = w.Write(answer.Body.Bytes())
+	a.must(err)
 }
 
 // Revoke puts a serial number on the list.

@@ -1,0 +1,262 @@
+package ca
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/clock"
+	"cauase/pkg/keys"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// A state is what an operation works with: the CA certificates and which of them signs.
+type state struct {
+	*generations
+	signer generation
+}
+
+// current returns the state at now, rolling over first when that is due. When the rollover
+// fails while a CA certificate is still valid, that one goes on signing; so it does for everybody
+// else while one operation rolls over.
+func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
+	if err := a.cfg.Ready(); err != nil {
+		return state{}, fmt.Errorf("%w: %w", ErrNoSigner, err)
+	}
+	g := a.cas.Load()
+	plan := a.cfg.Decide(now, a.spans, g.times())
+	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {
+		if err := a.rollOver(ctx, now, plan.Signer == rollover.None); err != nil && plan.Signer == rollover.None {
+			return state{}, err
+		}
+		g = a.cas.Load()
+		plan = a.cfg.Decide(now, a.spans, g.times())
+	}
+	if plan.Signer == rollover.None || g.list[plan.Signer].key == nil {
+		return state{}, fmt.Errorf("%w: %s", ErrNoSigner, now.Format(time.RFC3339))
+	}
+	return state{g, g.list[plan.Signer]}, nil
+}
+
+// rolloverRetry is how long operations do without another attempt at a rollover that has
+// failed: making a key is work, and whatever stands in the way does not go away with the next request.
+const rolloverRetry = 10 * time.Second
+
+func (a *Authority) failedLately(now time.Time) bool {
+	at := a.rolloverFailed.Load()
+	if at == nil {
+		return false
+	}
+	ago := now.Sub(*at)
+	return ago >= 0 && ago < min(rolloverRetry, a.spans.Leaf/100)
+}
+
+// rollOver makes a new generation if one is due. While it does, which takes as long as a key and
+// some signatures take, others who find that one is due go on with the generations there are, unless
+// they must wait for it.
+func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err error) {
+	if wait {
+		if err := a.rolling.lock(ctx); err != nil {
+			return err
+		}
+	} else if !a.rolling.tryLock() {
+		return nil
+	}
+	defer a.rolling.unlock()
+	defer func() {
+		a.rolloverFailed.Store(nil)
+		if err != nil {
+			a.rolloverFailed.Store(&now)
+			a.log.ErrorContext(ctx, "no new CA certificate could be made", "error", err)
+		}
+	}()
+	for range attempts {
+		// Another operation, or another daemon, may have been faster.
+		if !a.cfg.Decide(now, a.spans, a.cas.Load().times()).Create {
+			return nil
+		}
+		if err = a.reload(ctx); err != nil {
+			return err
+		}
+		loaded := a.cas.Load()
+		if !a.cfg.Decide(now, a.spans, loaded.times()).Create {
+			return nil
+		}
+		if err = a.succeed(ctx, now, loaded); !errors.Is(err, errStale) {
+			return err
+		}
+	}
+	return err
+}
+
+// succeed makes the successor of the generations loaded, and stores it unless they have changed
+// by then.
+func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generations) (err error) {
+	next := &generations{}
+	var fromFuture []generation
+	for _, g := range loaded.list {
+		if now.Before(g.times.NotBefore) {
+			fromFuture = append(fromFuture, g)
+		} else {
+			next.list = append(next.list, g)
+		}
+	}
+	keyType, err := a.nextKeyType(ctx, next)
+	if err != nil {
+		return err
+	}
+	ref, key, err := a.cfg.Custody.Generate(ctx, keyType)
+	if err != nil {
+		return fmt.Errorf("CA key: %w", err)
+	}
+	kept := false
+	defer func() {
+		// When it is not known whether it was stored, it is kept: it may be all there is.
+		if !kept && !errors.Is(err, store.ErrUncertain) {
+			a.erase(ctx, ref)
+		}
+	}()
+	made, err := a.newGeneration(now, key, next)
+	if err != nil {
+		return err
+	}
+	made.ref = ref
+	err = a.store.Update(ctx, func(tx store.Tx) error {
+		if err := a.unchanged(ctx, tx, loaded.version); err != nil {
+			return err
+		}
+		for _, g := range fromFuture {
+			if err := a.disown(ctx, tx, now, g); err != nil {
+				return err
+			}
+		}
+		if err := tx.DeleteSetting(ctx, a.name, store.SettingNextKeyType); err != nil {
+			return err
+		}
+		made.id, next.version, err = a.addGeneration(ctx, tx, now, made)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	kept = true
+	next.list = append(next.list, made)
+	for _, g := range fromFuture {
+		a.erase(ctx, g.ref)
+		a.log.WarnContext(ctx, "a CA certificate from the future is not used any more: it was made while the clock was ahead",
+			"key_id", hex.EncodeToString(g.crt.SubjectKeyId), "not_before", g.times.NotBefore)
+	}
+	a.log.InfoContext(ctx, "new CA certificate", "key_id", hex.EncodeToString(made.crt.SubjectKeyId),
+		"not_after", made.times.NotAfter, "generation", len(next.list))
+	if !a.cas.CompareAndSwap(loaded, next) {
+		return a.reload(ctx)
+	}
+	return nil
+}
+
+// unchanged fails with errStale unless the CA certificates in the store are those of this version.
+func (a *Authority) unchanged(ctx context.Context, r store.Reader, version int64) error {
+	switch now, err := r.Counter(ctx, a.name, store.CounterCA); {
+	case err != nil:
+		return err
+	case now != version:
+		return errStale
+	}
+	return nil
+}
+
+// addGeneration stores made, and returns its id and the version of the CA certificates with it.
+func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Time, made generation) (id, version int64, err error) {
+	row := store.CA{
+		Authority:   a.name,
+		CreatedAt:   made.times.CreatedAt,
+		NotBefore:   made.times.NotBefore,
+		NotAfter:    made.times.NotAfter,
+		KeyID:       made.crt.SubjectKeyId,
+		Certificate: made.crt.Raw,
+		Link:        made.link,
+	}
+	setRef(&row, made.ref)
+	if id, err = tx.AddCA(ctx, row); err != nil {
+		return 0, 0, err
+	}
+	if version, err = tx.AddCounter(ctx, a.name, store.CounterCA, 1); err != nil {
+		return 0, 0, err
+	}
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.CreateCA, audit.CAObject(made.crt.SubjectKeyId))
+	e.Detail = "valid until " + made.times.NotAfter.Format(time.RFC3339)
+	return id, version, tx.AppendAudit(ctx, e)
+}
+
+// disown puts aside a generation from the future, made while the clock was far ahead: the next
+// one succeeds those that hosts know.
+func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g generation) error {
+	return a.forgetKey(ctx, tx, now, g, "made while the clock was ahead, not used any more")
+}
+
+// forgetKey has the row of a CA lose its key, for the reason given.
+func (a *Authority) forgetKey(ctx context.Context, tx store.Tx, now time.Time, g generation, why string) error {
+	if err := tx.EraseCAKey(ctx, a.name, g.id); err != nil {
+		return err
+	}
+	if _, err := tx.AddCounter(ctx, a.name, store.CounterCA, 1); err != nil {
+		return err
+	}
+	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.ExpireCA, audit.CAObject(g.crt.SubjectKeyId))
+	e.Detail = why
+	return tx.AppendAudit(ctx, e)
+}
+
+// erase has a key erased of which the store knows nothing any more.
+func (a *Authority) erase(ctx context.Context, ref keys.Ref) {
+	// Whoever waited for it may have gone.
+	if err := a.cfg.Custody.Erase(context.WithoutCancel(ctx), ref); err != nil {
+		a.log.ErrorContext(ctx, "a key that is not used any more could not be erased", "custody", ref.Custody, "error", err)
+	}
+}
+
+// nextKeyType is the type of the next CA key: the one an operator has asked for, else that of
+// the key before it. A changed default or flag changes nothing: hosts that verify certificates
+// today may not know another algorithm.
+func (a *Authority) nextKeyType(ctx context.Context, g *generations) (pki.KeyType, error) {
+	var chosen string
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		chosen, err = r.Setting(ctx, a.name, store.SettingNextKeyType)
+		return err
+	})
+	switch {
+	case err == nil:
+		t, err := pki.ParseKeyType(chosen)
+		if err != nil {
+			return "", fmt.Errorf("%w: setting %s of %s: %w", ErrDamaged, store.SettingNextKeyType, a.name, err)
+		}
+		return t, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return "", err
+	case len(g.list) == 0:
+		return pki.KeyType(a.row.KeyType), nil
+	default:
+		return pki.KeyTypeOf(g.newest().crt.PublicKey)
+	}
+}
+
+// SetNextKeyType chooses, on an operator's behalf, the type of the next CA key of an authority,
+// which is then kept until chosen otherwise. It takes no Authority: no daemon need run.
+func SetNextKeyType(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, keyType pki.KeyType) error {
+	if _, err := pki.ParseKeyType(string(keyType)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	e := audit.NewEntry(clk.Now(), string(name), audit.Actor{Kind: audit.Operator}, audit.SetKeyType, audit.Object{Kind: audit.KindSetting, ID: store.SettingNextKeyType})
+	e.Detail = string(keyType)
+	return st.Update(ctx, func(tx store.Tx) error {
+		if err := tx.PutSetting(ctx, name, store.SettingNextKeyType, string(keyType)); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, e)
+	})
+}

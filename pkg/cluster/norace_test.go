@@ -1,5 +1,0 @@
-//go:build !race
-
-package cluster
-
-var raceFlags []string

@@ -1,0 +1,138 @@
+package profile
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"cauase/pkg/pki"
+)
+
+// Permitted are the names that certificates below a CA may be for (RFC 5280 4.2.1.10). The zero
+// Permitted permits every name.
+//
+// Names of a kind that is constrained in none of its forms would all be permitted by verifiers: whoever
+// permits DNS names alone does not think of addresses, nor the other way round. So each of these two
+// kinds is excluded altogether where only the other one is permitted.
+type Permitted struct {
+	DNS    []string // domains, without a leading period: a domain itself and everything below it
+	IP     []*net.IPNet
+	Emails []string // "host", ".domain" or "user@host"
+	URIs   []string // hosts, or ".domain"
+}
+
+// maxPermitted bounds the names in one constraint.
+const maxPermitted = 100
+
+// ParsePermitted reads names such as "dns:.lab.example", "ip:10.0.0.0/8", "email:example.org" and
+// "uri:example.org".
+func ParsePermitted(texts []string) (Permitted, error) {
+	var p Permitted
+	if len(texts) > maxPermitted {
+		return p, fmt.Errorf("%d permitted names, at most %d fit", len(texts), maxPermitted)
+	}
+	for _, text := range texts {
+		kind, value, found := strings.Cut(text, ":")
+		if !found {
+			return p, permittedError(text, "is not KIND:NAME, such as dns:lab.example or ip:10.0.0.0/8")
+		}
+		switch strings.ToLower(kind) {
+		case "dns":
+			// A leading period means the same here, and confuses verifiers: RFC 5280 has it for
+			// URIs and e-mail only.
+			domain := strings.TrimPrefix(value, ".")
+			if err := checkDomain(domain); err != nil {
+				return p, permittedError(text, err.Error())
+			}
+			p.DNS = append(p.DNS, domain)
+		case "ip":
+			network, err := parseNetwork(value)
+			if err != nil {
+				return p, permittedError(text, err.Error())
+			}
+			p.IP = append(p.IP, network)
+		case "email":
+			user, host, isAddress := strings.Cut(value, "@")
+			if !isAddress {
+				user, host = "-", strings.TrimPrefix(value, ".")
+			}
+			if user == "" || strings.ContainsAny(user, " @<>\"\\,;:") || checkDomain(host) != nil {
+				return p, permittedError(text, "is neither an address, a host nor a .domain")
+			}
+			p.Emails = append(p.Emails, value)
+		case "uri":
+			if err := checkDomain(strings.TrimPrefix(value, ".")); err != nil {
+				return p, permittedError(text, err.Error())
+			}
+			p.URIs = append(p.URIs, value)
+		default:
+			return p, permittedError(text, "starts with none of dns:, ip:, email:, uri:")
+		}
+	}
+	return p, nil
+}
+
+func permittedError(text, why string) error {
+	return fmt.Errorf("permitted name %q %s", pki.EscapeText(text), why)
+}
+
+func parseNetwork(s string) (*net.IPNet, error) {
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		addr, e := netip.ParseAddr(s)
+		if e != nil || addr.Zone() != "" {
+			return nil, fmt.Errorf("is neither a network, such as 10.0.0.0/8, nor an address")
+		}
+		prefix = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	if prefix != prefix.Masked() {
+		return nil, fmt.Errorf("has bits behind its prefix: did you mean %s?", prefix.Masked())
+	}
+	if prefix.Addr().Is4In6() {
+		return nil, fmt.Errorf("is an IPv4 network written as IPv6")
+	}
+	return &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}, nil
+}
+
+// checkDomain accepts domains in ASCII, with internationalised labels in their ASCII form.
+func checkDomain(domain string) error {
+	if domain == "" || len(domain) > 253 {
+		return fmt.Errorf("names no domain of at most 253 characters")
+	}
+	for _, label := range strings.Split(domain, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			return fmt.Errorf("is not a domain in ASCII")
+		}
+	}
+	return nil
+}
+
+// None reports whether every name is permitted.
+func (p Permitted) None() bool {
+	return len(p.DNS) == 0 && len(p.IP) == 0 && len(p.Emails) == 0 && len(p.URIs) == 0
+}
+
+// apply puts the constraint into the template of a CA certificate.
+func (p Permitted) apply(t *x509.Certificate) {
+	if p.None() {
+		return
+	}
+	t.PermittedDNSDomainsCritical = true // the whole extension is
+	t.PermittedDNSDomains = slices.Clone(p.DNS)
+	t.PermittedIPRanges = slices.Clone(p.IP)
+	t.PermittedEmailAddresses = slices.Clone(p.Emails)
+	t.PermittedURIDomains = slices.Clone(p.URIs)
+	if len(p.DNS) == 0 {
+		t.ExcludedDNSDomains = []string{""}
+	}
+	if len(p.IP) == 0 {
+		t.ExcludedIPRanges = []*net.IPNet{
+			{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
+			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
+		}
+	}
+}
