@@ -21,9 +21,9 @@ import (
 
 const day = 24 * time.Hour
 
-// config is a command line of which everything has been checked that can be without
+// serveOptions are a command line of which everything has been checked that can be without
 // touching anything.
-type config struct {
+type serveOptions struct {
 	daemon.Config
 
 	logLevel slog.Level
@@ -32,20 +32,25 @@ type config struct {
 
 // A reader takes values from a command line and remembers the first that is wrong.
 type reader struct {
-	c   *urfave.Context
-	err error
+	c    *urfave.Context
+	file settingsFile
+	err  error
 }
 
 func (r *reader) fail(flag string, err error) {
 	if r.err == nil {
-		r.err = cli.WithHint(fmt.Errorf("--%s: %w", flag, err), "see cauased --help")
+		r.err = r.file.wrong(flag, err)
 	}
 }
 
-// readConfig reads the flags of serve. Its error names the flag.
-func readConfig(c *urfave.Context) (config, error) {
+// readOptions reads the flags of serve, and the file that one of them may name. Its error names the flag,
+// or the place in the file.
+func readOptions(c *urfave.Context) (serveOptions, error) {
 	r := &reader{c: c}
-	cfg := config{Config: daemon.Config{
+	if r.file, r.err = readFile(c); r.err != nil {
+		return serveOptions{}, r.err
+	}
+	cfg := serveOptions{Config: daemon.Config{
 		Database:  r.text(flagDB),
 		ServerKey: r.text(flagServerKey),
 		CORSKeys:  r.text(flagCORSKeys),

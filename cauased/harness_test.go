@@ -26,15 +26,15 @@ import (
 var postgres = pgtest.Shared(pgtest.Options{})
 
 // parse reads a command line, and nothing else.
-func parse(t *testing.T, args ...string) (config, error) {
+func parse(t *testing.T, args ...string) (serveOptions, error) {
 	t.Helper()
-	var cfg config
+	var cfg serveOptions
 	app := newApp(clock.System(), &bytes.Buffer{}, &bytes.Buffer{})
 	read := func(c *urfave.Context) (err error) {
 		if c.Args().Present() {
 			return fmt.Errorf("unexpected argument %q", c.Args().First())
 		}
-		cfg, err = readConfig(c)
+		cfg, err = readOptions(c)
 		return err
 	}
 	app.Action, app.Commands[0].Action = read, read
@@ -44,7 +44,7 @@ func parse(t *testing.T, args ...string) (config, error) {
 
 // testConfig is the configuration of a daemon in a folder of its own, on a port that the
 // system chooses.
-func testConfig(t *testing.T, dir string, args ...string) config {
+func testConfig(t *testing.T, dir string, args ...string) serveOptions {
 	t.Helper()
 	cfg, err := parse(t, append([]string{
 		"--netloc", "127.0.0.1:8009",
@@ -67,7 +67,7 @@ type running struct {
 	stop func() error
 }
 
-func launch(t *testing.T, cfg config, now time.Time) running {
+func launch(t *testing.T, cfg serveOptions, now time.Time) running {
 	t.Helper()
 	clk := clock.NewFake(now)
 	d, err := daemon.Start(t.Context(), cfg.Config, clk, slog.New(slog.DiscardHandler))

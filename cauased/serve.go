@@ -25,7 +25,7 @@ import (
 
 // serve runs the daemon until it is told to end: by one signal gently, by two at once.
 func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
-	cfg, err := readConfig(c)
+	cfg, err := readOptions(c)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func withSignals(parent context.Context) (first, second context.Context, release
 	}
 }
 
-func newLogger(cfg config, w io.Writer) *slog.Logger {
+func newLogger(cfg serveOptions, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.logLevel}
 	if cfg.logJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
