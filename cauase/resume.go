@@ -37,7 +37,10 @@ func (t *tool) prepare(r *requesting, wanted *x509.CertificateRequest, force boo
 			return from, done, err
 		}
 	}
-	return from, false, r.checkReplaceable(force)
+	if err := r.checkReplaceable(force); err != nil {
+		return from, false, err
+	}
+	return from, false, enroll.CheckTemplate(wanted)
 }
 
 // checkReplaceable refuses to write over what is not from an earlier run: somebody may

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/cli"
+	"cauase/pkg/client"
 	"cauase/pkg/clock"
 	"cauase/pkg/probe"
 )
@@ -18,10 +20,11 @@ import (
 const tool = "cauase-probe"
 
 const (
-	flagWarning  = "warning"
-	flagCritical = "critical"
-	flagTimeout  = "timeout"
-	flagJSON     = "json"
+	flagWarning   = "warning"
+	flagCritical  = "critical"
+	flagTimeout   = "timeout"
+	flagAuthority = "authority"
+	flagJSON      = "json"
 )
 
 const (
@@ -45,11 +48,11 @@ func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.
 func newApp(clk clock.Clock, status *probe.Status, stdout, stderr io.Writer) *urfave.App {
 	app := cli.NewApp(tool, "check a certificate authority from outside", stdout, stderr)
 	app.UsageText = tool + " [options] http://HOST[:PORT]"
-	app.Description = `Checks that HTTP and HTTPS serve the same CA, that each CA has a successor in time and a
-revocation list that is valid and fresh, that the HTTPS certificate verifies and lasts, and that
+	app.Description = `Checks that HTTP and HTTPS serve the same CA, that each CA of each authority has a successor
+in time and a revocation list that is valid and fresh, that those under a root lead to it, that the HTTPS certificate verifies and lasts, and that
 the daemon's clock is right. Prints one line, with measures after a bar, and exits with 0 if all
 is well, 1 for a warning and 2 if something is critical. It writes nothing, needs no
-certificate, and takes for granted that who answers is the CA.`
+certificate, and takes for granted that whoever answers is the CA.`
 	app.Flags = []urfave.Flag{
 		&urfave.Float64Flag{Name: flagWarning, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
@@ -58,6 +61,7 @@ certificate, and takes for granted that who answers is the CA.`
 			DefaultText: fmt.Sprintf("%d, or a tenth of the certificate's life if that is less", defaultCritical),
 			Usage:       "call it critical with `DAYS` left"},
 		&urfave.DurationFlag{Name: flagTimeout, Value: 30 * time.Second, Usage: "give up after `DURATION`"},
+		&urfave.GenericFlag{Name: flagAuthority, Value: &names{}, Usage: "check this `NAME` only (repeatable; cas is that of services, cau that of users)", DefaultText: "all that the daemon says it has"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},
 	}
 	app.Action = func(c *urfave.Context) error {
@@ -85,9 +89,23 @@ func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 	}
 	return probe.Run(c.Context, probe.Options{
 		URL: c.Args().First(), Clock: clk, Limits: limits, Timeout: timeout,
-		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"),
+		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"), Authorities: *c.Generic(flagAuthority).(*names),
 	})
 }
+
+// names are those of authorities, one for each time the flag is given: the address may follow it.
+type names []client.Authority
+
+// Set adds one, or says why it is none.
+func (n *names) Set(text string) error {
+	name, err := client.ParseAuthority(text)
+	if err == nil && !slices.Contains(*n, name) {
+		*n = append(*n, name)
+	}
+	return err
+}
+
+func (n *names) String() string { return "" }
 
 func readLimits(c *urfave.Context) (probe.Limits, error) {
 	warning, critical := c.Float64(flagWarning), c.Float64(flagCritical)

@@ -55,13 +55,13 @@ func parseIssued(op string, body []byte) (Issued, error) {
 	return Issued{Certificate: crts[0], Chain: crts[1:]}, nil
 }
 
-// isIntermediate reports whether a CA certificate is signed by another CA.
-func isIntermediate(ca *x509.Certificate) bool { return !bytes.Equal(ca.RawIssuer, ca.RawSubject) }
+// IsIntermediate reports whether a CA certificate is signed by another CA, and not by itself.
+func IsIntermediate(ca *x509.Certificate) bool { return !bytes.Equal(ca.RawIssuer, ca.RawSubject) }
 
 // NeedsChain reports whether verifiers that trust only roots need a chain behind crt, which
 // one of trusted has issued.
 func NeedsChain(crt *x509.Certificate, trusted []*x509.Certificate) bool {
-	return slices.ContainsFunc(trusted, func(ca *x509.Certificate) bool { return isIntermediate(ca) && issuedBy(crt, ca) })
+	return slices.ContainsFunc(trusted, func(ca *x509.Certificate) bool { return IsIntermediate(ca) && issuedBy(crt, ca) })
 }
 
 // issuedBy reports whether ca, and no other CA of the same name, has signed crt.
@@ -73,7 +73,7 @@ func issuedBy(crt, ca *x509.Certificate) bool {
 // of a CA, self-signed or signed by the CA of a parent. Of the latter the signature says
 // nothing here: who vouches for it is its predecessor, a pin, or a root.
 func checkAnchor(crt *x509.Certificate) error {
-	if !isIntermediate(crt) {
+	if !IsIntermediate(crt) {
 		return pki.CheckCA(crt)
 	}
 	const usage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
@@ -101,7 +101,7 @@ func CheckChain(issued Issued, trusted, roots []*x509.Certificate, now time.Time
 	}
 	last := issued.Certificate
 	for i, ca := range issued.Chain {
-		if !isIntermediate(ca) {
+		if !IsIntermediate(ca) {
 			return refuse("certificate %d of it, %s, is self-signed", i+1, pki.SubjectString(ca.RawSubject))
 		}
 		if err := checkAnchor(ca); err != nil {

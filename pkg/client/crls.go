@@ -31,7 +31,7 @@ func (c *Client) UpdateCRLs(ctx context.Context, trusted []*x509.Certificate, lo
 	return crls, err
 }
 
-// RevalidateCRLs is UpdateCRLs for who asks often: tag is what it returned the last
+// RevalidateCRLs is UpdateCRLs for those who ask often: tag is what it returned the last
 // time, together with the lists that are local now. Lists can be many megabytes, which
 // need not come again while they are the same. Daemons that know no tags return "".
 func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate, local []*x509.RevocationList, tag string) (crls []*x509.RevocationList, newTag string, err error) {

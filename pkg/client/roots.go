@@ -122,7 +122,7 @@ func signedFor(root, ca *x509.Certificate) bool {
 // split tells self-signed CA certificates from those that a parent has signed.
 func split(cas []*x509.Certificate) (own, below []*x509.Certificate) {
 	for _, ca := range cas {
-		if isIntermediate(ca) {
+		if IsIntermediate(ca) {
 			below = append(below, ca)
 		} else {
 			own = append(own, ca)

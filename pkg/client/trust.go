@@ -346,7 +346,7 @@ func (c *Client) pinned(ctx context.Context, links []link, pins []Pin) ([]*x509.
 
 // belowPinned returns those of served that a pinned root has signed.
 func (c *Client) belowPinned(ctx context.Context, served []*x509.Certificate, pins []Pin) ([]*x509.Certificate, error) {
-	if !slices.ContainsFunc(served, isIntermediate) {
+	if !slices.ContainsFunc(served, IsIntermediate) {
 		return nil, nil
 	}
 	bundle, err := c.rootBundle(ctx)

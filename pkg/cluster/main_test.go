@@ -23,7 +23,10 @@ const patience = 3 * time.Minute
 // hung is how long nothing may take that waits for what is not there. How fast things are is logged: machines differ.
 const hung = 40 * time.Second
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	testkit.Parallel(3) // they wait for timeouts, most of the time
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "cauase-cluster-")

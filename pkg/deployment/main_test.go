@@ -6,7 +6,6 @@ package deployment
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,13 +21,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The servers mostly wait, so all may at once, unless the command line says otherwise.
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		_ = flag.Set("test.parallel", "4") // a number is what it takes
-	}
+	testkit.Parallel(4) // all servers
 	os.Exit(runTests(m))
 }
 

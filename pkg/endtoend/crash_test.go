@@ -395,7 +395,7 @@ func (c *crashTest) checkAcknowledged() {
 	}
 }
 
-// undecided tells whether the rejection of a request may have been under way when the
+// undecided reports whether the rejection of a request may have been under way when the
 // daemon was killed, so that it may be there or not.
 func (c *crashTest) undecided(id client.ID) bool { return c.rejecting[id] && !c.rejected[id] }
 

@@ -44,6 +44,7 @@ func TestImportKilled(t *testing.T) {
 			for i := range moments {
 				db := filepath.Join(dir, fmt.Sprintf("db%d", i))
 				cmd := command(db)
+				begin := time.Now()
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
@@ -51,6 +52,7 @@ func TestImportKilled(t *testing.T) {
 				go func() { ended <- cmd.Wait() }()
 				select {
 				case <-ended:
+					lasts = time.Since(begin) // how busy the machine is changes
 				case <-time.After(lasts * time.Duration(i) / moments * 6 / 5):
 					_ = cmd.Process.Kill()
 					<-ended
@@ -69,10 +71,10 @@ func TestImportKilled(t *testing.T) {
 					t.Error(err)
 				}
 				outcomes[outcome]++
-				begin := time.Now()
+				begin = time.Now()
 				out, err := command(db).CombinedOutput()
 				if err == nil {
-					lasts = time.Since(begin) // how busy the machine is changes
+					lasts = time.Since(begin)
 				}
 				if outcome == "complete" && err == nil || outcome != "complete" && err != nil {
 					t.Errorf("killed at moment %d, %s, and again: %v\n%s", i, outcome, err, out)

@@ -95,6 +95,7 @@ func TestRestoreKilled(t *testing.T) {
 		clean()
 		cmd := exec.Command(filepath.Join(binDir, "cauased"), restore...)
 		cmd.Dir = dir
+		began := time.Now()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -104,12 +105,13 @@ func TestRestoreKilled(t *testing.T) {
 		timer.Stop()
 		if err == nil {
 			complete++
+			whole = time.Since(began) // how busy the machine is changes
 			continue
 		}
 		interrupted++
-		began := time.Now()
+		began = time.Now()
 		if code, out := runTool(t, dir, "cauased", restore...); code == 0 {
-			whole = time.Since(began) // how busy the machine is changes
+			whole = time.Since(began)
 		} else {
 			// Then it was complete, but perhaps for the certificate.
 			if !strings.Contains(out, "is in new.sqlite already") && !strings.Contains(out, "next.crt: file already exists") {
@@ -169,7 +171,7 @@ func TestDrillKilled(t *testing.T) {
 	}
 }
 
-// other tells whether there is something else.
+// other reports whether there is an entry of another name.
 func other(entries []os.DirEntry, than string) bool {
 	for _, e := range entries {
 		if e.Name() != than {

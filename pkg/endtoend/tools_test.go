@@ -15,7 +15,7 @@ const requireAll = "CAUASE_REQUIRE_ALL"
 
 var errMissing = errors.New("not installed")
 
-// haveTool tells whether a program that not everybody has is there. Where it has to be, its
+// haveTool reports whether a program that not everybody has is there. Where it has to be, its
 // absence is an error.
 func haveTool(name string) (bool, error) {
 	if _, err := exec.LookPath(name); err == nil {
@@ -40,7 +40,7 @@ func needTool(t testing.TB, name string) {
 
 func cut(env string) (name, value string, found bool) { return strings.Cut(env, "=") }
 
-// isOurs tells whether an environment variable is one that our tools read.
+// isOurs reports whether an environment variable is one that our tools read.
 func isOurs(name string) bool {
 	return name != requireAll && (strings.HasPrefix(name, "CAUASE_") || strings.HasPrefix(name, "CAUASED_"))
 }

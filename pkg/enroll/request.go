@@ -40,11 +40,7 @@ func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep 
 		return nil, err
 	}
 	r := &Request{Key: key, Staged: true, From: from}
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
-	if err == nil {
-		// Read as a daemon reads it: a name that nobody would sign is refused here.
-		r.Request, err = pki.ParseRequest(pki.EncodeCSRPEM(der))
-	}
+	r.Request, err = sign(template, key)
 	if err == nil && e.CSR != "" {
 		err = exclusively(e.Paths, func() error {
 			_, err := pemfile.Write(pemfile.File{Path: e.CSR, Content: r.PEM, Attributes: pemfile.Attributes{Step: e.Paths.Attributes.Step}})
@@ -58,6 +54,25 @@ func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep 
 		return nil, join(err, e.unstage(key))
 	}
 	return r, nil
+}
+
+// CheckTemplate reports why nobody would sign a request like template, before anything is done
+// for it.
+func CheckTemplate(template *x509.CertificateRequest) error {
+	key, err := pki.DefaultKeyType.Generate()
+	if err == nil {
+		_, err = sign(template, key)
+	}
+	return err
+}
+
+// sign makes a request and reads it as a daemon does.
+func sign(template *x509.CertificateRequest, key crypto.Signer) (*pki.Request, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return nil, err
+	}
+	return pki.ParseRequest(pki.EncodeCSRPEM(der))
 }
 
 // Resume goes on with a request of before, whose key is in place or staged. If it is neither,

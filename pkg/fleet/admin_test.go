@@ -66,7 +66,7 @@ func (s *sim) work() {
 	s.after(s.spans.Leaf/100, s.callUser)
 }
 
-// able tells whether an admin is there and has what it takes.
+// able reports whether an admin is there and has what it takes.
 func (a *admin) able() bool {
 	return a.crt != nil && a.crt.revoked == 0 && !a.sim.now().Before(a.out) &&
 		pki.CheckValidity(a.crt.crt, a.sim.now()) == nil && len(a.services.cas) > 0 &&

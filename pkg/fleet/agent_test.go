@@ -202,7 +202,7 @@ func (a *agent) fetchLists() error {
 
 // keepCertificate renews the certificate when that is due, and asks for one when there is none.
 func (a *agent) keepCertificate() error {
-	if a.crt != nil && a.lists[a.crt.issuer] != nil && a.lists[a.crt.issuer].serials[a.crt.crt.SerialNumber.String()] {
+	if a.crt != nil && a.lists[a.crt.issuer] != nil && a.lists[a.crt.issuer].serials[a.crt.serial] {
 		if a.crt.revoked == 0 {
 			a.sim.violated(revokedIsOut, "%s finds its certificate on a list, and nobody revoked it", a.name)
 		}

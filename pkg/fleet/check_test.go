@@ -114,7 +114,7 @@ func (o *oracle) meet(a, other *agent) {
 		o.sim.violated(peersAccept, "%s has no list of generation %d, which signed for %s", a.name, l.issuer.index, other.name)
 	case now.After(crls.crl.NextUpdate):
 		o.sim.violated(peersAccept, "%s, away for %v, has an expired list of generation %d", a.name, a.away(), l.issuer.index)
-	case crls.serials[l.crt.SerialNumber.String()]:
+	case crls.serials[l.serial]:
 		o.sim.violated(peersAccept, "%s finds %s on a list, and nobody revoked it", a.name, other.name)
 	}
 }
@@ -125,7 +125,7 @@ func (o *oracle) checkRevoked(a *agent) {
 		if l.issuer.of != a.of || a.step < l.revoked || !a.trusts[l.issuer] || o.sim.now().After(l.crt.NotAfter) {
 			continue
 		}
-		if crls := a.lists[l.issuer]; crls == nil || !crls.serials[l.crt.SerialNumber.String()] {
+		if crls := a.lists[l.issuer]; crls == nil || !crls.serials[l.serial] {
 			o.sim.violated(revokedIsOut, "%s does not refuse certificate %s", a.name, l.crt.SerialNumber)
 		}
 	}

@@ -24,7 +24,7 @@ var (
 	errLost = errors.New("simulated: connection reset")
 )
 
-// failed tells whether err comes from the network, so that trying again is all there is to do.
+// failed reports whether err comes from the network, so that trying again is all there is to do.
 func failed(err error) bool { return errors.Is(err, errDown) || errors.Is(err, errLost) }
 
 // losses are the chances of an exchange to get lost on its way there, and on its way back.

@@ -40,6 +40,7 @@ type issuer struct {
 // A leaf is a certificate that was issued.
 type leaf struct {
 	crt     *x509.Certificate
+	serial  string // decimal, as it is looked up millions of times
 	issuer  *issuer
 	issued  time.Time
 	revoked int // step, 0 when it is not
@@ -159,12 +160,12 @@ func (o *oracle) issued(of store.AuthorityName, crt *x509.Certificate) *leaf {
 	i := o.find(of, crt.AuthorityKeyId)
 	if i == nil || i.of != of {
 		o.sim.violated(activeSigns, "certificate %s is from a CA that %s does not have", crt.SerialNumber, of)
-		return &leaf{crt: crt}
+		return &leaf{crt: crt, serial: crt.SerialNumber.String()}
 	}
 	if known := o.leaves[leafID(i, crt.SerialNumber)]; known != nil {
 		return known
 	}
-	l := &leaf{crt: crt, issuer: i, issued: crt.NotBefore.Add(backdate)}
+	l := &leaf{crt: crt, serial: crt.SerialNumber.String(), issuer: i, issued: crt.NotBefore.Add(backdate)}
 	o.leaves[leafID(i, crt.SerialNumber)] = l
 	if _, err := pki.VerifyIssued(crt, []*x509.Certificate{i.crt}, l.issued); err != nil {
 		o.sim.violated(activeSigns, "when it was issued, certificate %s: %v", crt.SerialNumber, err)

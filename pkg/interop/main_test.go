@@ -8,12 +8,10 @@
 package interop
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"testing"
 
 	"cauase/pkg/testkit"
@@ -29,19 +27,8 @@ var programs struct {
 var requireAll = os.Getenv("CAUASE_REQUIRE_ALL") == "1"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	setParallel()
+	testkit.Parallel(runtime.GOMAXPROCS(0) + 3) // a few stories wait for minutes
 	os.Exit(runAll(m))
-}
-
-// setParallel lets the few stories that wait for minutes wait beside the others, unless the
-// command line says how many to run at once.
-func setParallel() {
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		_ = flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+3)) // a number is what it takes
-	}
 }
 
 func runAll(m *testing.M) int {

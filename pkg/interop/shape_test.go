@@ -97,9 +97,9 @@ func TestDaemonsSignAlike(t *testing.T) {
 	for _, name := range []string{"alice.csr.pem", "web.csr.pem", "web.key"} {
 		theirs.copyFrom(ours, name)
 	}
-	theirs.makesRequest("boss")
-	theirs.enrols("boss") // the first user, approved at once, as alice is there
-	for d, user := range map[*desk]string{ours: "alice.pem", theirs: "boss.pem"} {
+	theirs.makesRequest("admin")
+	theirs.enrols("admin") // the first user, approved at once, as alice is there
+	for d, user := range map[*desk]string{ours: "alice.pem", theirs: "admin.pem"} {
 		id := d.cauase("csr", "send", "web.csr.pem").ids()["web.csr.pem"]
 		d.cauase("--user-key", user, "csr", "sign", id).ok()
 		d.cauase("crt", "get", id, "web.crt.pem").ok()
@@ -116,7 +116,7 @@ func TestDaemonsSignAlike(t *testing.T) {
 		sameExtensions(t, name, a, b)
 	}
 	// The mark of what was approved without asking.
-	a, b := extension(ours.certificate("alice.pem"), policies), extension(theirs.certificate("boss.pem"), policies)
+	a, b := extension(ours.certificate("alice.pem"), policies), extension(theirs.certificate("admin.pem"), policies)
 	if a == nil || b == nil || a.Critical != b.Critical || !bytes.Equal(a.Value, b.Value) {
 		t.Errorf("approved without asking: ours %v, theirs %v", a, b)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -45,6 +46,9 @@ type Options struct {
 	Limits    Limits
 	Timeout   time.Duration // of everything together
 	UserAgent string
+
+	// Authorities to look at; all that the daemon says it has if there are none.
+	Authorities []client.Authority
 }
 
 // How far the daemon's clock may be off before it matters. Certificates are backdated by a
@@ -66,43 +70,87 @@ type prober struct {
 // options.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	p := &prober{options: options, now: options.Clock.Now(), record: &recorder{clock: options.Clock}}
-	services, err := p.client(client.CAS)
+	c, err := p.client()
 	if err != nil {
 		return nil, err
 	}
-	defer services.Close()
-	users, err := p.client(client.CAU)
-	if err != nil {
-		return nil, err
-	}
-	defer users.Close()
-	p.report = &Report{URL: services.URL(), Time: p.now.UTC()}
+	defer c.Close()
+	p.report = &Report{URL: c.URL(), Time: p.now.UTC()}
 
 	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
-	p.look(ctx, services, users)
+	if err := p.look(ctx, c); err != nil {
+		return nil, err
+	}
 	p.report.finish()
 	return p.report, nil
 }
 
-func (p *prober) client(authority client.Authority) (*client.Client, error) {
+// client returns one of the first authority to look at.
+func (p *prober) client() (*client.Client, error) {
+	first := client.CAS
+	if len(p.options.Authorities) > 0 {
+		first = p.options.Authorities[0]
+	}
 	return client.New(client.Options{
-		URL: p.options.URL, Authority: authority, Clock: p.options.Clock,
+		URL: p.options.URL, Authority: first, Clock: p.options.Clock,
 		UserAgent: p.options.UserAgent, Timeout: p.options.Timeout, Transport: p.record.transport,
 	})
 }
 
-func (p *prober) look(ctx context.Context, services, users *client.Client) {
-	first, err := services.CACertificate(ctx)
+func (p *prober) look(ctx context.Context, c *client.Client) error {
+	first, err := c.CACertificate(ctx)
 	if err != nil {
 		// No daemon answers, or a stranger does: the other checks would only repeat that.
 		p.report.add("HTTP", Critical, "%v", err)
-		return
+		return nil
 	}
-	trusted := p.authority(ctx, "service", services)
-	p.authority(ctx, "user", users)
-	p.https(ctx, services, first, trusted)
+	var trusted []*x509.Certificate
+	for _, name := range p.authorities(ctx, c) {
+		of, err := c.For(name)
+		if err != nil {
+			return err
+		}
+		cas := p.authority(ctx, label(name), of)
+		if name == c.Authority() {
+			trusted = cas
+		}
+	}
+	p.https(ctx, c, first, trusted)
 	p.clockSkew()
+	return nil
+}
+
+// authorities returns those to look at: those asked for, or those the daemon says it has, and in
+// any case the one that c is for.
+func (p *prober) authorities(ctx context.Context, c *client.Client) []client.Authority {
+	if len(p.options.Authorities) > 0 {
+		return p.options.Authorities
+	}
+	all := []client.Authority{client.CAS, client.CAU}
+	listed, err := c.Authorities(ctx)
+	switch {
+	case client.IsStatus(err, http.StatusNotFound):
+	case err != nil:
+		p.report.add("authorities", Critical, "%v", err)
+	}
+	for _, name := range listed {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// label is what findings call an authority: the two that every daemon has by whom they are for.
+func label(name client.Authority) string {
+	switch name {
+	case client.CAS:
+		return "service"
+	case client.CAU:
+		return "user"
+	}
+	return string(name)
 }
 
 // authority looks at the CA certificates and revocation lists, and returns the former.
@@ -114,6 +162,7 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 	}
 	p.ca(ctx, name, c, trust.CAs)
 	p.crls(ctx, name, c, trust.CAs)
+	p.roots(ctx, name, c, trust)
 	return trust.CAs
 }
 
@@ -135,6 +184,21 @@ func (p *prober) ca(ctx context.Context, name string, c *client.Client, cas []*x
 		status, why = max(status, Warning), ", and its successor is overdue"
 	}
 	p.report.add(name+" CA", status, "%s left%s", span(left), why).measure(name+"_ca_days", days(left))
+}
+
+// roots checks that whoever trusts the roots can verify what an authority below one issues.
+func (p *prober) roots(ctx context.Context, name string, c *client.Client, trust client.Trust) {
+	if !slices.ContainsFunc(trust.CAs, client.IsIntermediate) {
+		return
+	}
+	roots, err := c.UpdateRoots(ctx, trust, nil, nil)
+	if err != nil {
+		p.report.add(name+" root", Critical, "%v", err)
+		return
+	}
+	newest := roots.CAs[len(roots.CAs)-1]
+	left := newest.NotAfter.Sub(p.now)
+	p.report.add(name+" root", p.options.Limits.judge(left, newest.NotAfter.Sub(newest.NotBefore)), "%s left", span(left)).measure(name+"_root_days", days(left))
 }
 
 // crls judges the revocation lists. The client has checked whose they are and that they are

@@ -26,6 +26,10 @@ func TestProbe(t *testing.T) {
 			return r.URL.Path == path
 		}
 	}
+	below := func(t *testing.T, d *clienttest.Daemon) {
+		root := clienttest.NewAuthority(t, d.Clock, "Root")
+		d.Others = map[string]*clienttest.Authority{"home-root": root, "web": clienttest.NewAuthorityUnder(t, d.Clock, "Web", root)}
+	}
 	for _, c := range []struct {
 		name   string
 		change func(t *testing.T, d *clienttest.Daemon)
@@ -133,6 +137,30 @@ func TestProbe(t *testing.T) {
 		{name: "a broken chain", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Intercept(serve("/cau/crt/ca.crt.json", 200, `[{"payload":"{}","digest":"sha256","signature":"AA=="}]`))
 		}, want: Critical, says: "user CA: "},
+		{name: "an authority under a root", change: below, want: OK, says: "web root: "},
+		{name: "its successor is overdue", change: func(t *testing.T, d *clienttest.Daemon) {
+			below(t, d)
+			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(life)))
+			d.CAS.Adopt(d.CAS.NewCA("CAS"))
+		}, later: life * 6 / 10, want: Warning, says: "web CA: "},
+		{name: "its root replaced by another", change: func(t *testing.T, d *clienttest.Daemon) {
+			below(t, d)
+			d.Intercept(serve("/web/crt/root.pem", 200, string(clienttest.Bundle(d.CAS.Newest().Crt))))
+		}, want: Critical, says: "web root: root"},
+		{name: "its list expired", change: func(t *testing.T, d *clienttest.Daemon) {
+			below(t, d)
+			web := d.Others["web"]
+			d.Intercept(serve("/web/crl", 200, string(web.CRL(web.Newest(), 1, d.Clock.Now().Add(-2*clienttest.CRLLife)))))
+		}, want: Critical, says: "web CRL: "},
+		{name: "a daemon without a first page", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Intercept(serve("/", 404, ""))
+		}, want: OK, says: "user CA: "},
+		{name: "a first page that lies", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Intercept(serve("/", 200, `{"_links":{"getXHAL":{"href":"/nowhere"}}}`))
+		}, want: Critical, says: "nowhere CA: "},
+		{name: "a first page that cannot be read", change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.Intercept(serve("/", 200, "{"))
+		}, want: Critical, says: "authorities: list authorities: "},
 		{name: "an error on the lists", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Intercept(serve("/cas/crl", 503, "database | is\nlocked \x1b[2J"))
 		}, want: Critical, says: "503"},

@@ -170,13 +170,13 @@ func (x *exchange) enrol(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	x.submission = &s
 	if r.ID = s.ID; r.ID == 0 {
 		if err := x.engine.Submit(ctx, r); err != nil {
 			return err
 		}
 		s.ID = r.ID
 	}
-	x.submission = &s
 	issue, err := x.engine.Collect(ctx, r, x.verification())
 	if errors.Is(err, pki.ErrUnknownIssuer) && !x.refreshTried {
 		// The CA may be younger than what is known.

@@ -189,7 +189,7 @@ func fraction(seeds ...[]byte) float64 {
 
 func digestOf(r *pki.Request) string { return hex.EncodeToString(r.Digest[:]) }
 
-// fingerprint tells cheaply whether any of the files may have changed.
+// fingerprint changes when any of the files may have: a cheap way to find out.
 func fingerprint(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {

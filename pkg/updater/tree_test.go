@@ -55,7 +55,6 @@ func TestTree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, root, web := newTreeHost(t, dir)
 		a, stop := h.start()
-		defer stop()
 		time.Sleep(time.Minute)
 		if s := h.status(a); s.State != StateOK || s.Authority != "web" || s.Mode != "" {
 			t.Fatalf("%+v\n%s", s, h.log)
@@ -64,9 +63,6 @@ func TestTree(t *testing.T) {
 			t.Errorf("asked for %q", got)
 		}
 		h.verifies(time.Now())
-		if hooks := strings.Join(h.hooks, ";"); !strings.Contains(hooks, "root") {
-			t.Errorf("the hook was told %q", h.hooks)
-		}
 		for i := range 8 {
 			time.Sleep(60 * day)
 			if i%2 == 1 {
@@ -81,6 +77,10 @@ func TestTree(t *testing.T) {
 		h.verifies(time.Now())
 		if s := h.status(a); s.State != StateOK {
 			t.Errorf("%+v\n%s", s, h.log)
+		}
+		stop()
+		if !strings.Contains(strings.Join(h.hooks, ";"), "root") {
+			t.Errorf("the hook was told %q", h.hooks)
 		}
 	})
 }
