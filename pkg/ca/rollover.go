@@ -30,7 +30,7 @@ func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	}
 	g := a.cas.Load()
 	plan := a.cfg.Decide(now, a.spans, g.times())
-	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {
+	if plan.Create && !a.retired(now) && (plan.Signer == rollover.None || !a.failedLately(now)) {
 		if err := a.rollOver(ctx, now, plan.Signer == rollover.None); err != nil && plan.Signer == rollover.None {
 			return state{}, err
 		}
@@ -60,6 +60,9 @@ func (a *Authority) failedLately(now time.Time) bool {
 // some signatures take, others who find that one is due go on with the generations there are, unless
 // they must wait for it.
 func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err error) {
+	if a.retired(now) {
+		return nil
+	}
 	if wait {
 		if err := a.rolling.lock(ctx); err != nil {
 			return err
