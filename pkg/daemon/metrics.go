@@ -127,6 +127,7 @@ var reasons = [...]struct {
 	reason   string
 }{
 	{ca.ErrNotFound, "not found"},
+	{ca.ErrRetired, "retired"}, // before ErrInvalid, which it is, too
 	{ca.ErrTooManyPending, "too many pending"},
 	{ca.ErrConflict, "conflict"},
 	{ca.ErrUnauthorized, "unauthorized"},

@@ -298,3 +298,40 @@ func (c chained) Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.I
 	issued, err := c.Authority.Renew(ctx, h, req)
 	return c.chained(issued), err
 }
+
+// TestRetiredAuthority: it goes on saying what it has issued and revoked, and revokes; it issues nothing.
+func TestRetiredAuthority(t *testing.T) {
+	s := newSite(t)
+	lab := s.more("lab", store.RoleServices)
+	crt, id := s.issue(lab)
+	other, _ := s.issue(lab)
+	pending := s.pending(lab, newKey(t))
+	row := lab.Row()
+	row.RetiredAt = s.clk.Now()
+	retired, err := ca.Open(t.Context(), s.store, s.clk, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	instead(&s.front.cfg, retired)
+	user, _ := s.issue(s.users)
+	c := s.client(user)
+	jsonType := []string{"Content-Type", "application/json"}
+	for _, tt := range []struct {
+		method, path, body string
+		headers            []string
+		status             int
+	}{
+		{"GET", "", "", nil, 200}, {"GET", "/crl", "", nil, 200}, {"GET", "/timeline", "", nil, 200},
+		{"GET", "/crt/ca.crt.pem", "", nil, 200}, {"GET", "/crt/root.pem", "", nil, 200}, {"GET", fmt.Sprintf("/crt/%d", id), "", nil, 200},
+		{"PUT", "/csr", string(newCSR(t, newKey(t), "late")), nil, 410},
+		{"PUT", fmt.Sprintf("/crt/%d", pending), "", nil, 410},
+		{"PUT", "/crt/renew", renewalOf(t, crt), jsonType, 410},
+		{"PUT", "/crt/revoke", revocationOf(t, crt, true), jsonType, 204},
+		{"PUT", "/crt/revoke", revocationOf(t, other, false), jsonType, 204},
+		{"GET", "/crl", "", nil, 200},
+	} {
+		if got := s.do(c, tt.method, "https:/lab"+tt.path, tt.body, tt.headers...); got.StatusCode != tt.status {
+			t.Errorf("%s %s: %d, want %d: %s", tt.method, tt.path, got.StatusCode, tt.status, got.body)
+		}
+	}
+}

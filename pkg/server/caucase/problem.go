@@ -24,6 +24,7 @@ type class struct {
 // not list is an internal error.
 var classes = [...]class{
 	{ca.ErrNotFound, http.StatusNotFound, false, "not found"},
+	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrConflict, http.StatusConflict, true, ""},
 	{ca.ErrUnauthorized, http.StatusUnauthorized, true, ""},

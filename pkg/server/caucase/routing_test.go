@@ -199,6 +199,7 @@ func TestErrorStatuses(t *testing.T) {
 	}{
 		{"not found", wrap(ca.ErrNotFound), 404, "not found", false},
 		{"too many", wrap(ca.ErrTooManyPending), 507, "too many pending", false},
+		{"retired", wrap(ca.ErrRetired), 410, "the authority is retired", false},
 		{"conflict", wrap(ca.ErrConflict), 409, "conflict", false},
 		{"unauthorized", wrap(ca.ErrUnauthorized), 401, "not authorized", false},
 		{"invalid", fmt.Errorf("\x1b]0;title\a\n%w", ca.ErrInvalid), 400, `\x1b]0;title\x07\x0arefused`, false},
