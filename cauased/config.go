@@ -78,6 +78,7 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		Backups: r.backup(),
 		Metrics: r.metrics(),
 
+		Profiles:      r.file.profiles,
 		CORSWhitelist: c.StringSlice(flagCORSWhitelist),
 		Version:       cli.Version(),
 	}}

@@ -11,6 +11,7 @@ import (
 
 	"cauase/pkg/cli"
 	"cauase/pkg/config"
+	"cauase/pkg/profile"
 	"cauase/pkg/store/sqlstore"
 )
 
@@ -19,8 +20,9 @@ const flagConfig = "config"
 // A settingsFile is a configuration file: values of flags that neither the command line nor the
 // environment gives.
 type settingsFile struct {
-	path string
-	used map[string]config.Position // of the flags that have their value from here
+	path     string
+	used     map[string]config.Position // of the flags that have their value from here
+	profiles *profile.Set               // nil: the built-in ones
 }
 
 // alternatives are flags of which one given is an answer to all: others in the file do not count then.
@@ -36,18 +38,32 @@ func readFile(c *urfave.Context) (settingsFile, error) {
 	if err != nil {
 		return f, fmt.Errorf("--%s: %w", flagConfig, err)
 	}
-	if err := f.apply(c, content); err != nil {
+	if err := errors.Join(f.apply(c, content), f.readProfiles(content)); err != nil {
 		return f, fmt.Errorf("%s: %w", f.path, err)
 	}
 	return f, nil
 }
 
+// readProfiles reads the tables [profile.NAME].
+func (f *settingsFile) readProfiles(content []byte) error {
+	var tables struct {
+		Profiles map[string]profile.Config `toml:"profile"`
+	}
+	if err := config.DecodeTables(content, &tables); err != nil {
+		return err
+	}
+	set, err := profile.NewSet(tables.Profiles)
+	var wrong *profile.ConfigError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%v: %w", config.Find(content, "profile", wrong.Profile, wrong.Field), err)
+	}
+	f.profiles = set
+	return err
+}
+
 func (f settingsFile) apply(c *urfave.Context, content []byte) error {
 	settings, err := config.Settings(content)
 	if err != nil {
-		return err
-	}
-	if err := config.DecodeTables(content, new(struct{})); err != nil {
 		return err
 	}
 	given := func(name string) bool { return c.IsSet(name) }

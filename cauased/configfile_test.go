@@ -33,6 +33,10 @@ service-max-csr = 8
 lock-auto-approve-count = true
 key-len = 3072
 retention = 9
+
+[profile.web]
+extended_key_usages = ["serverAuth"]
+names = { dns = 5 }
 `)
 	t.Setenv("CAUASED_USER_MAX_CSR", "70")
 	t.Setenv("CAUASED_SERVICE_MAX_CSR", "80")
@@ -42,7 +46,8 @@ retention = 9
 	}
 	if c.Netloc.String() != "file.example:8009" || c.Database != filepath.Join(filepath.Dir(path), "data/db.sqlite") || c.ServerKey != "/key" ||
 		c.CORSKeys != "cors.key" || !slices.Equal(c.Bind, []string{"127.0.0.1", "::1"}) || c.Users.Validity != 4*day || c.Services.Validity != 5*day/2 ||
-		c.Users.MaxPending != 70 || c.Services.MaxPending != 800 || !c.LockAutoApprove || c.KeyType != pki.KeyRSA3072 || c.Retention != 9*day {
+		c.Users.MaxPending != 70 || c.Services.MaxPending != 800 || !c.LockAutoApprove || c.KeyType != pki.KeyRSA3072 || c.Retention != 9*day ||
+		!slices.Contains(c.Profiles.Names(), "web") {
 		t.Errorf("%+v", c)
 	}
 	// One of two ways to say the same, on the command line, is the whole answer.
@@ -78,8 +83,13 @@ func TestConfigFileErrors(t *testing.T) {
 		good + "retention = 1\nretention = 2\n":             "line 3, column ",
 		good + "[other]\nx = 1\n":                           "line 2, column ",
 		good + "server-key = \"x\"\ncors-key-store = \"x\"": "line 3, column 1: cors-key-store: ",
-		"netloc = \"a:b\"\n":                                "line 1, column 1: netloc: ",
-		"":                                                  "--netloc: is required",
+		good + "[profile.web]\nnope = 1\n":                  "line 3, column 1: there is no setting \"nope\"",
+		good + "[profile.web]\nextended_key_usages = [\"serverAuth\"]\nvalidity = \"soon\"\n": "line 4, column 1: profile web: validity: ",
+		good + "[profile.web]\nmin_names = \"5\"\n":                                           "line 3, column ",
+		good + "[profile.Web]\nmin_names = 1\n":                                               "line 2, column 2: profile Web: ",
+		good + "profile = 5\n":                                                                "line 2, column ",
+		"netloc = \"a:b\"\n":                                                                  "line 1, column 1: netloc: ",
+		"":                                                                                    "--netloc: is required",
 	} {
 		path := fileOf(t, content)
 		_, err := parse(t, "--config", path)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -39,7 +40,9 @@ func (p Position) String() string { return fmt.Sprintf("line %d, column %d", p.L
 
 // Decode reads content into v, a pointer to a struct with toml tags. Keys that v does not have are
 // errors.
-func Decode(content []byte, v any) error { return decode(content, v, func(string) bool { return false }) }
+func Decode(content []byte, v any) error {
+	return decode(content, v, func(string) bool { return false })
+}
 
 // DecodeTables does so with the tables that v has, and leaves out the other keys at the top, which
 // Settings returns.
@@ -113,21 +116,54 @@ func Settings(content []byte) (map[string]Setting, error) {
 // topLevel returns where the keys before the first table stand.
 func topLevel(content []byte) (map[string]Position, error) {
 	places := make(map[string]Position)
+	err := eachKey(content, func(table, key []string, begins bool, at Position) {
+		if !begins && len(table) == 0 && len(key) == 1 {
+			places[key[0]] = at
+		}
+	})
+	return places, err
+}
+
+// Find returns where a key stands, given with the names of the tables that it is in, or the innermost of
+// those tables if it is not there.
+func Find(content []byte, path ...string) (found Position) {
+	depth := 0
+	// What cannot be parsed is not found; whoever reads the file has said so.
+	_ = eachKey(content, func(table, key []string, _ bool, at Position) {
+		whole := slices.Concat(table, key)
+		if len(whole) > depth && len(whole) <= len(path) && slices.Equal(whole, path[:len(whole)]) {
+			found, depth = at, len(whole)
+		}
+	})
+	return found
+}
+
+// eachKey calls fn with each key and the table that it is in; where a table begins,
+// its name is the key.
+func eachKey(content []byte, fn func(table, key []string, begins bool, at Position)) error {
 	var p unstable.Parser
 	p.Reset(content)
+	var table []string
 	for p.NextExpression() {
 		e := p.Expression()
-		if e.Kind != unstable.KeyValue {
-			break // a table: what follows is in it
+		if e.Kind != unstable.KeyValue && e.Kind != unstable.Table && e.Kind != unstable.ArrayTable {
+			continue
 		}
-		key := e.Key()
-		key.Next()
-		first := key.Node()
-		if !key.IsLast() {
-			continue // makes a table
+		var key []string
+		var at Position
+		for parts := e.Key(); parts.Next(); {
+			if len(key) == 0 {
+				start := p.Shape(parts.Node().Raw).Start
+				at = Position{start.Line, start.Column}
+			}
+			key = append(key, string(parts.Node().Data))
 		}
-		start := p.Shape(first.Raw).Start
-		places[string(first.Data)] = Position{start.Line, start.Column}
+		if e.Kind == unstable.KeyValue {
+			fn(table, key, false, at)
+			continue
+		}
+		fn(nil, key, true, at)
+		table = key
 	}
-	return places, p.Error()
+	return p.Error()
 }

@@ -51,16 +51,27 @@ func TestDecodeTables(t *testing.T) {
 		t.Errorf("%+v %v", got, err)
 	}
 	for content, want := range map[string]string{
-		example:                               `line 8, column 1: there is no setting "b"`,
-		"x = 1\n[profile.web]\nnam = 1\n":      `line 3, column 1: there is no setting "nam"`,
-		"x = 1\n[other]\ny = 1\n":              "line 2, column",
-		"x = \n":                               "line 1, column 5: ",
-		"x = 1\nx = 2\n":                       "line 2, column 1: ",
-		"[profile.web]\nnames = 5\n":           "line 2, column 9: ",
+		example:                                 `line 8, column 1: there is no setting "b"`,
+		"x = 1\n[profile.web]\nnam = 1\n":       `line 3, column 1: there is no setting "nam"`,
+		"x = 1\n[other]\ny = 1\n":               "line 2, column",
+		"x = \n":                                "line 1, column 5: ",
+		"x = 1\nx = 2\n":                        "line 2, column 1: ",
+		"[profile.web]\nnames = 5\n":            "line 2, column 9: ",
 		"[profile.web]\nnames = [\"dns\", 5]\n": "line 2, column ",
 	} {
 		if err := DecodeTables([]byte(content), &got); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", content, err, want)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	for path, want := range map[string]Position{
+		"netloc": {2, 1}, "profile.web": {10, 2}, "profile.web.names": {11, 1}, "profile.web.netloc": {12, 1},
+		"profile.web.missing": {10, 2}, "profile.other.names": {}, "missing": {}, "a.b": {8, 1},
+	} {
+		if got := Find([]byte(example), strings.Split(path, ".")...); got != want {
+			t.Errorf("%s: %v, want %v", path, got, want)
 		}
 	}
 }

@@ -55,6 +55,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Backdate:       d.cfg.Backdate,
 		Retention:      d.cfg.Retention,
 		ChainRetention: d.cfg.ChainRetention,
+		Profiles:       d.cfg.Profiles,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,
 		Observe:        d.metrics.observeOperation(),

@@ -7,6 +7,7 @@ import (
 
 	"cauase/pkg/archive"
 	"cauase/pkg/pki"
+	"cauase/pkg/profile"
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
@@ -42,6 +43,8 @@ type Config struct {
 	MaxSkew time.Duration
 
 	Metrics string // ADDRESS:PORT to serve metrics at; empty: nowhere
+
+	Profiles *profile.Set // what certificates may be like; nil: the built-in ones
 
 	CORSWhitelist []string // origins that users need not be asked about
 
