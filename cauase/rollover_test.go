@@ -23,6 +23,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
+	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -48,7 +49,7 @@ func newRealShell(t *testing.T, spans rollover.Spans) (*shell, *ca.Authority) {
 		return a
 	}
 	users, services, https := open(store.Users, ""), open(store.Services, ""), open(store.HTTPS, "127.0.0.1")
-	keys, err := server.OpenCORSKeys(filepath.Join(dir, "cors.key"))
+	keys, err := caucase.OpenCORSKeys(filepath.Join(dir, "cors.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +57,15 @@ func newRealShell(t *testing.T, spans rollover.Spans) (*shell, *ca.Authority) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.New(server.Config{
-		Netloc: netloc, Clock: clk, Log: slog.New(slog.DiscardHandler),
-		Users: users, Services: services, Authenticator: users, CORSKeys: keys,
-		UsersVoucher:    func(ctx context.Context) ([]byte, error) { return catest.Wired(users).VouchHTTPS(ctx, https) },
-		ServicesVoucher: func(ctx context.Context) ([]byte, error) { return catest.Wired(services).VouchHTTPS(ctx, https) },
+	log := slog.New(slog.DiscardHandler)
+	front, err := caucase.New(caucase.Config{
+		Netloc: netloc, Clock: clk, Log: log, CORSKeys: keys,
+		Authorities: caucase.List{users, services, https}, ServerCAs: https.CACertificates,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(server.Config{Clock: clk, Log: log, FrontEnds: []server.FrontEnd{front}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,117 +12,91 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/cli"
+	"cauase/pkg/daemon"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
+	"cauase/pkg/server/caucase"
 )
-
-// CA lives, in certificate validities.
-const (
-	caLife      = 4
-	httpsCALife = 40
-)
-
-// skewPart is what part of the shorter certificate validity clocks may differ by. Package rollover
-// takes differences up to that for what they are.
-const skewPart = 100
 
 const day = 24 * time.Hour
 
-// config is a command line of which everything has been checked that can be without
+// serveOptions are a command line of which everything has been checked that can be without
 // touching anything.
-type config struct {
-	db, serverKey, corsKeys string
-
-	netloc server.Netloc
-	port   int // to bind for HTTP; 0, in tests only, lets the system choose
-	bind   []string
-
-	users, services authorityConfig
-	lockAutoApprove bool
-
-	keyType             pki.KeyType
-	threshold           time.Duration
-	backdate, retention time.Duration
-	chainRetention      time.Duration
-
-	backup backupConfig
-
-	// maxSkew is how far our clock may differ from that of a database that other daemons use, too.
-	maxSkew time.Duration
-
-	metrics string // address to bind, empty for none
-
-	corsWhitelist []string
+type serveOptions struct {
+	daemon.Config
 
 	logLevel slog.Level
 	logJSON  bool
 }
 
-type authorityConfig struct {
-	spans       rollover.Spans
-	maxPending  int
-	autoApprove int
-}
-
 // A reader takes values from a command line and remembers the first that is wrong.
 type reader struct {
-	c   *urfave.Context
-	err error
+	c    *urfave.Context
+	file settingsFile
+	err  error
 }
 
 func (r *reader) fail(flag string, err error) {
 	if r.err == nil {
-		r.err = cli.WithHint(fmt.Errorf("--%s: %w", flag, err), "see cauased --help")
+		r.err = r.file.wrong(flag, err)
 	}
 }
 
-// readConfig reads the flags of serve. Its error names the flag.
-func readConfig(c *urfave.Context) (config, error) {
+// readOptions reads the flags of serve, and the file that one of them may name. Its error names the flag,
+// or the place in the file.
+func readOptions(c *urfave.Context) (serveOptions, error) {
 	r := &reader{c: c}
-	cfg := config{
-		db:        r.text(flagDB),
-		serverKey: r.text(flagServerKey),
-		corsKeys:  r.text(flagCORSKeys),
-
-		netloc: r.netloc(),
-
-		users: authorityConfig{
-			spans:       r.spans(flagUserValidity),
-			maxPending:  r.count(flagUserMaxCSR),
-			autoApprove: r.count(flagUserAutoApprove),
-		},
-		services: authorityConfig{
-			spans:       r.spans(flagServiceValidity),
-			maxPending:  r.count(flagServiceMaxCSR),
-			autoApprove: r.count(flagServiceAutoApprove),
-		},
-		lockAutoApprove: c.Bool(flagLockAutoApprove),
-
-		keyType:   r.keyType(),
-		threshold: r.days(flagThreshold),
-		backdate:  r.backdate(),
-		retention: r.days(flagRetention),
-
-		chainRetention: r.days(flagChain),
-		backup:         r.backup(),
-		metrics:        r.metrics(),
-
-		corsWhitelist: c.StringSlice(flagCORSWhitelist),
+	if r.file, r.err = readFile(c); r.err != nil {
+		return serveOptions{}, r.err
 	}
-	cfg.maxSkew = max(min(cfg.users.spans.Leaf, cfg.services.spans.Leaf)/skewPart, time.Second)
-	cfg.port = r.port(cfg.netloc)
-	cfg.bind = c.StringSlice(flagBind)
-	if len(cfg.bind) == 0 {
-		cfg.bind = []string{cfg.netloc.Host}
+	cfg := serveOptions{Config: daemon.Config{
+		Database:  r.text(flagDB),
+		ServerKey: r.text(flagServerKey),
+		CORSKeys:  r.text(flagCORSKeys),
+
+		Netloc: r.netloc(),
+
+		Users: daemon.Limits{
+			Validity:    r.days(flagUserValidity),
+			MaxPending:  r.count(flagUserMaxCSR),
+			AutoApprove: r.count(flagUserAutoApprove),
+		},
+		Services: daemon.Limits{
+			Validity:    r.days(flagServiceValidity),
+			MaxPending:  r.count(flagServiceMaxCSR),
+			AutoApprove: r.count(flagServiceAutoApprove),
+		},
+		LockAutoApprove: c.Bool(flagLockAutoApprove),
+
+		KeyType:        r.keyType(),
+		Threshold:      r.days(flagThreshold),
+		Backdate:       r.backdate(),
+		Retention:      r.days(flagRetention),
+		ChainRetention: r.days(flagChain),
+
+		Backups: r.backup(),
+		Metrics: r.metrics(),
+
+		Profiles:      r.file.profiles,
+		CORSWhitelist: c.StringSlice(flagCORSWhitelist),
+		Version:       cli.Version(),
+	}}
+	cfg.Port = r.port(cfg.Netloc)
+	cfg.Bind = c.StringSlice(flagBind)
+	if len(cfg.Bind) == 0 {
+		cfg.Bind = []string{cfg.Netloc.Host}
 	}
-	for _, origin := range cfg.corsWhitelist {
-		if err := server.CheckOrigin(origin); err != nil {
+	for _, origin := range cfg.CORSWhitelist {
+		if err := caucase.CheckOrigin(origin); err != nil {
 			r.fail(flagCORSWhitelist, err)
 		}
 	}
 	cfg.logLevel, cfg.logJSON = r.log()
-	r.distinct(cfg)
+	r.distinct(cfg.Config)
+	if r.err == nil {
+		r.check(cfg.Config)
+	}
 	return cfg, r.err
 }
 
@@ -192,13 +166,21 @@ func (r *reader) days(flag string) time.Duration {
 	return time.Duration(n * float64(day))
 }
 
-func (r *reader) spans(flag string) rollover.Spans {
-	spans := rollover.Spans{Leaf: r.days(flag), Life: caLife}
-	check := spans
-	if flag == flagServiceValidity {
-		check.Life = httpsCALife // our own certificate has the same validity, and a CA that lives longer
+// check has the daemon say what it thinks of all of it together.
+func (r *reader) check(cfg daemon.Config) {
+	err := cfg.Check()
+	var setting *daemon.SettingError
+	if errors.As(err, &setting) {
+		r.fail(string(setting.Setting), setting.Err)
+	} else if err != nil && r.err == nil {
+		r.err = err
 	}
-	if err := check.Check(); err != nil {
+}
+
+// spans are those of an authority whose certificates are valid as long as the flag says.
+func (r *reader) spans(flag string, life int) rollover.Spans {
+	spans := rollover.Spans{Leaf: r.days(flag), Life: life}
+	if err := spans.Check(); err != nil {
 		r.fail(flag, err)
 	}
 	return spans

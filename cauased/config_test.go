@@ -19,11 +19,11 @@ func TestConfigDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %v", args, err)
 		}
-		if c.db != "cauase.sqlite" || c.serverKey != "server.key.pem" || c.corsKeys != "cors.key" || c.port != 8009 ||
-			!slices.Equal(c.bind, []string{"ca.example"}) || c.threshold != 31*day || c.backdate != time.Minute || c.retention != 30*day || c.chainRetention != 3650*day || c.metrics != "" ||
-			c.keyType != pki.KeyECDSAP256 || c.users.spans.Leaf != 93*day || c.services.spans.Leaf != 93*day || c.users.spans.Life != 4 ||
-			c.users.maxPending != 50 || c.services.maxPending != 50 || c.users.autoApprove != 1 || c.services.autoApprove != 0 ||
-			c.lockAutoApprove || len(c.corsWhitelist) != 0 || c.logJSON || c.logLevel != 0 {
+		if c.Database != "cauase.sqlite" || c.ServerKey != "server.key.pem" || c.CORSKeys != "cors.key" || c.Port != 8009 ||
+			!slices.Equal(c.Bind, []string{"ca.example"}) || c.Threshold != 31*day || c.Backdate != time.Minute || c.Retention != 30*day || c.ChainRetention != 3650*day || c.Metrics != "" ||
+			c.KeyType != pki.KeyECDSAP256 || c.Users.Validity != 93*day || c.Services.Validity != 93*day ||
+			c.Users.MaxPending != 50 || c.Services.MaxPending != 50 || c.Users.AutoApprove != 1 || c.Services.AutoApprove != 0 ||
+			c.LockAutoApprove || len(c.CORSWhitelist) != 0 || c.logJSON || c.logLevel != 0 {
 			t.Errorf("%v: %+v", args, c)
 		}
 	}
@@ -37,10 +37,10 @@ func TestConfigValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.netloc.Host != "::1" || c.netloc.Port != 80 || c.port != 8080 || !slices.Equal(c.bind, []string{"127.0.0.1", "::1"}) || c.keyType != pki.KeyRSA3072 ||
-		c.services.spans.Leaf != 86400*time.Millisecond || c.users.spans.Leaf != 36*time.Hour || c.threshold != 12*time.Hour || c.retention != 0 ||
-		!slices.Equal(c.corsWhitelist, []string{"http://a.example", "https://b.example:8443"}) || !c.logJSON || c.logLevel.String() != "WARN" ||
-		c.backdate != 0 || !c.lockAutoApprove {
+	if c.Netloc.Host != "::1" || c.Netloc.Port != 80 || c.Port != 8080 || !slices.Equal(c.Bind, []string{"127.0.0.1", "::1"}) || c.KeyType != pki.KeyRSA3072 ||
+		c.Services.Validity != 86400*time.Millisecond || c.Users.Validity != 36*time.Hour || c.Threshold != 12*time.Hour || c.Retention != 0 ||
+		!slices.Equal(c.CORSWhitelist, []string{"http://a.example", "https://b.example:8443"}) || !c.logJSON || c.logLevel.String() != "WARN" ||
+		c.Backdate != 0 || !c.LockAutoApprove {
 		t.Errorf("%+v", c)
 	}
 }
@@ -60,15 +60,15 @@ func TestConfigEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.db != "/db" || c.serverKey != "/key" || c.corsKeys != "/cors" || len(c.corsWhitelist) != 2 || c.netloc.String() != "ca.example" ||
-		c.port != 1000 || len(c.bind) != 2 || c.threshold != 7*day || c.keyType != pki.KeyRSA4096 || !c.lockAutoApprove ||
-		c.services.spans.Leaf != day || c.services.maxPending != 2 || c.services.autoApprove != 3 || c.users.spans.Leaf != 4*day ||
-		c.users.maxPending != 5 || c.users.autoApprove != 6 || c.backdate != 2*time.Minute || c.retention != 8*day || !c.logJSON || c.logLevel != -4 {
+	if c.Database != "/db" || c.ServerKey != "/key" || c.CORSKeys != "/cors" || len(c.CORSWhitelist) != 2 || c.Netloc.String() != "ca.example" ||
+		c.Port != 1000 || len(c.Bind) != 2 || c.Threshold != 7*day || c.KeyType != pki.KeyRSA4096 || !c.LockAutoApprove ||
+		c.Services.Validity != day || c.Services.MaxPending != 2 || c.Services.AutoApprove != 3 || c.Users.Validity != 4*day ||
+		c.Users.MaxPending != 5 || c.Users.AutoApprove != 6 || c.Backdate != 2*time.Minute || c.Retention != 8*day || !c.logJSON || c.logLevel != -4 {
 		t.Errorf("%+v", c)
 	}
 	// A flag counts more than the environment.
-	if c, err := parse(t, "--netloc", "other.example"); err != nil || c.netloc.String() != "other.example" {
-		t.Errorf("%v %v", c.netloc, err)
+	if c, err := parse(t, "--netloc", "other.example"); err != nil || c.Netloc.String() != "other.example" {
+		t.Errorf("%v %v", c.Netloc, err)
 	}
 }
 

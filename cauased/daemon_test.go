@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
@@ -22,79 +21,12 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/envelope"
+	"cauase/pkg/store"
 	"cauase/pkg/testkit"
 )
 
 // testTime is when tests begin.
 func testTime() time.Time { return time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC) }
-
-// TestRestart finds everything again after a restart.
-func TestRestart(t *testing.T) {
-	dir := t.TempDir()
-	cfg := testConfig(t, dir)
-	seen := map[string]string{}
-	for i, now := range []time.Time{testTime(), testTime().Add(day)} {
-		d := launch(t, cfg, now)
-		for _, path := range []string{"/cau/crt/ca.crt.pem", "/cas/crt/ca.crt.pem", "/cau/crl", "/cas/crl"} {
-			status, body := get(t, d.httpURL(path))
-			if status != 200 || i > 0 && body != seen[path] {
-				t.Errorf("%s after restart %d: %d %s", path, i, status, body)
-			}
-			seen[path] = body
-		}
-		if serial := d.shown(t); i > 0 && serial != seen["https"] {
-			t.Error("another HTTPS certificate after a restart")
-		} else {
-			seen["https"] = serial
-		}
-		if status, body := get(t, d.httpURL("/readyz")); status != 200 || body != "database ok\ncau ok\ncas ok\nhttps ok\n" {
-			t.Errorf("%d %s", status, body)
-		}
-		if err := d.stop(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := files(t, dir); !slices.Equal(got, []string{"db.sqlite", "server.key.pem"}) {
-		t.Errorf("files: %v", got)
-	}
-}
-
-// TestLoop lets time pass and waits for the daemon to notice.
-func TestLoop(t *testing.T) {
-	// A span of ten seconds has the loop look ten times a second.
-	d := launch(t, testConfig(t, t.TempDir(), "--service-crt-validity", "0.000115741"), testTime())
-	before := d.shown(t)
-	d.clk.Advance(6 * time.Second)
-	for d.shown(t) == before {
-		if t.Context().Err() != nil {
-			t.Fatal("the HTTPS certificate is not renewed")
-		}
-	}
-}
-
-// TestLoopOutlivesFailure: what fails once is tried again, and the rest goes on.
-func TestLoopOutlivesFailure(t *testing.T) {
-	cfg := testConfig(t, t.TempDir())
-	d := launch(t, cfg, testTime())
-	before := d.shown(t)
-	if err := os.Remove(cfg.serverKey); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(cfg.serverKey, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	d.maintain(t.Context())
-	if d.shown(t) != before {
-		t.Error("something else is shown")
-	}
-	if err := os.Remove(cfg.serverKey); err != nil {
-		t.Fatal(err)
-	}
-	d.maintain(t.Context())
-	if d.shown(t) == before {
-		t.Error("not renewed once it was possible")
-	}
-}
 
 // TestWrongStarts: one line says what is wrong, and nothing is left behind.
 func TestWrongStarts(t *testing.T) {
@@ -239,56 +171,18 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestSecondSignal does not wait for a request that never ends.
-func TestSecondSignal(t *testing.T) {
-	d, err := start(t.Context(), testConfig(t, t.TempDir()), fixed{}, discard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	force, cut := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- d.Run(ctx, force) }()
-	conn, err := net.Dial("tcp", d.listeners.HTTP[0].Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	// The go-ahead shows that the request is being handled.
-	fmt.Fprint(conn, "PUT /cas/csr HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
-	if _, err := conn.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	select {
-	case err := <-done:
-		t.Fatalf("did not wait: %v", err)
-	default:
-	}
-	cut()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if _, err := io.Copy(io.Discard, conn); err == nil {
-		t.Log("the connection was closed in good order")
-	}
-	if err := d.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestAudit lists the log of a daemon that runs.
 func TestAudit(t *testing.T) {
 	cfg := testConfig(t, t.TempDir())
 	d := launch(t, cfg, testTime())
 	operator := audit.Actor{Kind: audit.Operator}
-	if err := catest.Wired(d.services).RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
+	if err := catest.Wired(d.authority(t, store.Services)).RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
 		t.Fatal(err)
 	}
 	list := func(args ...string) []string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), append([]string{tool, "manage", "audit", "--db", cfg.db}, args...), &stdout, &stderr); code != 0 {
+		if code := run(t.Context(), append([]string{tool, "manage", "audit", "--db", cfg.Database}, args...), &stdout, &stderr); code != 0 {
 			t.Fatalf("%v: exit code %d: %s", args, code, &stderr)
 		}
 		return strings.FieldsFunc(stdout.String(), func(r rune) bool { return r == '\n' })

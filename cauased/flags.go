@@ -61,6 +61,7 @@ func serveFlags() []urfave.Flag {
 		texts(groupAddress, flagBind, "`ADDRESS` to listen on, repeatable (default: whatever the host of --netloc resolves to)"),
 		text(groupAddress, flagMetrics, "", "`ADDRESS:PORT` at which to serve metrics to Prometheus, without authentication (default: none)"),
 
+		text(groupFiles, flagConfig, "", "`FILE` (TOML) of options that are given neither here nor in the environment; paths in it are relative to its folder"),
 		dbFlag(),
 		text(groupFiles, flagServerKey, "server.key.pem", "`FILE` of our own HTTPS key and certificate"),
 		text(groupFiles, flagCORSKeys, "cors.key", "`FILE` of the keys that sign users' consent to web pages; on PostgreSQL they are in the database"),

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -17,19 +16,25 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/daemon"
+	"cauase/pkg/pgtest"
+	"cauase/pkg/store"
 )
 
+var postgres = pgtest.Shared(pgtest.Options{})
+
 // parse reads a command line, and nothing else.
-func parse(t *testing.T, args ...string) (config, error) {
+func parse(t *testing.T, args ...string) (serveOptions, error) {
 	t.Helper()
-	var cfg config
+	var cfg serveOptions
 	app := newApp(clock.System(), &bytes.Buffer{}, &bytes.Buffer{})
 	read := func(c *urfave.Context) (err error) {
 		if c.Args().Present() {
 			return fmt.Errorf("unexpected argument %q", c.Args().First())
 		}
-		cfg, err = readConfig(c)
+		cfg, err = readOptions(c)
 		return err
 	}
 	app.Action, app.Commands[0].Action = read, read
@@ -39,7 +44,7 @@ func parse(t *testing.T, args ...string) (config, error) {
 
 // testConfig is the configuration of a daemon in a folder of its own, on a port that the
 // system chooses.
-func testConfig(t *testing.T, dir string, args ...string) config {
+func testConfig(t *testing.T, dir string, args ...string) serveOptions {
 	t.Helper()
 	cfg, err := parse(t, append([]string{
 		"--netloc", "127.0.0.1:8009",
@@ -50,22 +55,22 @@ func testConfig(t *testing.T, dir string, args ...string) config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.port = 0
-	cfg.maxSkew = 1 << 62 // the clocks of tests are not those of databases
+	cfg.Port = 0
+	cfg.MaxSkew = 1 << 62 // the clocks of tests are not those of databases
 	return cfg
 }
 
 // A running daemon, until stop or the end of the test.
 type running struct {
-	*daemon
+	*daemon.Daemon
 	clk  *clock.Fake
 	stop func() error
 }
 
-func launch(t *testing.T, cfg config, now time.Time) running {
+func launch(t *testing.T, cfg serveOptions, now time.Time) running {
 	t.Helper()
 	clk := clock.NewFake(now)
-	d, err := start(t.Context(), cfg, clk, slog.New(slog.DiscardHandler))
+	d, err := daemon.Start(t.Context(), cfg.Config, clk, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,20 +93,18 @@ func launch(t *testing.T, cfg config, now time.Time) running {
 	return r
 }
 
-func (r running) httpURL(path string) string {
-	return "http://" + r.listeners.HTTP[0].Addr().String() + path
+// authority returns the one of this name.
+func (r running) authority(t *testing.T, name store.AuthorityName) *ca.Authority {
+	t.Helper()
+	a, ok := r.Authority(name)
+	if !ok {
+		t.Fatalf("there is no authority %s", name)
+	}
+	return a
 }
 
-// shown returns the serial number of the certificate that a new connection meets.
-func (r running) shown(t *testing.T) string {
-	t.Helper()
-	//nolint:gosec // Only the certificate is of interest, and the clock is not the system's.
-	conn, err := tls.Dial("tcp", r.listeners.HTTPS[0].Addr().String(), &tls.Config{InsecureSkipVerify: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+func (r running) httpURL(path string) string {
+	return "http://" + r.Listening()[0].String() + path
 }
 
 func get(t *testing.T, url string) (int, string) {
@@ -174,13 +177,6 @@ func (b *lineBuffer) contains(text string) <-chan struct{} {
 	b.waiters[text] = ch
 	return ch
 }
-
-// fixed is a clock that stands still.
-type fixed struct{}
-
-func (fixed) Now() time.Time { return testTime() }
-
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // TestMain makes the tests independent of the environment they are started in, in which somebody may
 // have a daemon of their own.

@@ -22,6 +22,7 @@ import (
 	"cauase/pkg/durable"
 	"cauase/pkg/manage"
 	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -209,7 +210,7 @@ func userSpan(c *urfave.Context) (time.Duration, error) {
 		return 0, nil
 	}
 	r := &reader{c: c}
-	spans := r.spans(flagUserValidity)
+	spans := r.spans(flagUserValidity, rollover.DefaultLife)
 	return spans.Leaf, r.err
 }
 

@@ -39,13 +39,13 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased manage status --help")
 			}
 			r := &reader{c: c}
-			users, services := r.spans(flagUserValidity), r.spans(flagServiceValidity)
+			users, services := r.spans(flagUserValidity, rollover.DefaultLife), r.spans(flagServiceValidity, rollover.DefaultLife)
 			if r.err != nil {
 				return r.err
 			}
 			now := clk.Now()
 			status, err := look(c, now, map[store.AuthorityName]rollover.Spans{
-				store.Users: users, store.Services: services, store.HTTPS: {Leaf: services.Leaf, Life: httpsCALife},
+				store.Users: users, store.Services: services, store.HTTPS: {Leaf: services.Leaf, Life: rollover.DaemonLife},
 			})
 			if err != nil {
 				return err

@@ -26,8 +26,10 @@ func fillDatabase(c *urfave.Context, fill func(store.Store) error) error {
 // fillNamed does so with the database that flag names.
 func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) error {
 	dsn := c.String(flag)
-	if dsn != "" && !strings.Contains(dsn, "://") && len(missing(dsn)) > 0 {
-		return fillNew(c, flag, dsn, fill)
+	if dsn != "" && !strings.Contains(dsn, "://") {
+		if _, err := os.Lstat(dsn); errors.Is(err, fs.ErrNotExist) {
+			return fillNew(c, flag, dsn, fill)
+		}
 	}
 	db, err := sqlstore.Open(c.Context, dsn, sqlstore.Options{})
 	if err != nil {

@@ -266,12 +266,15 @@ func TestManageCheck(t *testing.T) {
 
 func TestManageStatus(t *testing.T) {
 	db := lived(t)
-	for name, wants := range map[string][]string{
-		"fresh": {"SQLite 3.", "last backup: none is recorded", "cau: 1 certificates, 1 of them valid", "active", "next CA: due at ", "(in 185 days)",
-			"automatic approval: not locked; 1 requests", "https: 1 certificates"},
-		"chosen": {"next CA key: ed25519, as chosen", "automatic approval: locked at the first 3"},
+	for _, step := range []struct {
+		name  string
+		wants []string
+	}{
+		{"fresh", []string{"SQLite 3.", "last backup: none is recorded", "cau: 1 certificates, 1 of them valid", "active", "next CA: due at ", "(in 185 days)",
+			"automatic approval: not locked; 1 requests", "https: 1 certificates"}},
+		{"chosen", []string{"next CA key: ed25519, as chosen", "automatic approval: locked at the first 3"}},
 	} {
-		if name == "chosen" {
+		if step.name == "chosen" {
 			manages(t, "next-key-type", "--db", db, "--authority", "cau", "ed25519")
 			s := openDB(t, db)
 			err := s.Update(t.Context(), func(tx store.Tx) error {
@@ -282,9 +285,9 @@ func TestManageStatus(t *testing.T) {
 			}
 		}
 		out := manages(t, "status", "--db", db)
-		for _, want := range wants {
+		for _, want := range step.wants {
 			if !strings.Contains(out, want) {
-				t.Errorf("%s lacks %q:\n%s", name, want, out)
+				t.Errorf("%s lacks %q:\n%s", step.name, want, out)
 			}
 		}
 	}

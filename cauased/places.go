@@ -5,21 +5,26 @@ import (
 	"os"
 	"path/filepath"
 
+	"cauase/pkg/daemon"
 	"cauase/pkg/store/sqlstore"
 )
 
 // distinct makes sure that each file has a place of its own. What is at the place of the HTTPS key
 // pair and is none is replaced: the database, with every CA key, would be gone.
-func (r *reader) distinct(cfg config) {
+func (r *reader) distinct(cfg daemon.Config) {
 	database := []string{"", "-wal", "-shm", "-journal"}
+	backups := ""
+	if cfg.Backups != nil {
+		backups = cfg.Backups.Directory
+	}
 	places := []struct {
 		flag, path string
 		endings    []string
 	}{
-		{flagDB, cfg.db, database},
-		{flagServerKey, cfg.serverKey, []string{""}},
-		{flagCORSKeys, cfg.corsKeys, []string{""}},
-		{flagBackupDirectory, cfg.backup.directory, []string{""}},
+		{flagDB, cfg.Database, database},
+		{flagServerKey, cfg.ServerKey, []string{""}},
+		{flagCORSKeys, cfg.CORSKeys, []string{""}},
+		{flagBackupDirectory, backups, []string{""}},
 	}
 	for i, one := range places {
 		if one.path == "" || sqlstore.IsURL(one.path) {
@@ -38,7 +43,7 @@ func (r *reader) distinct(cfg config) {
 	}
 }
 
-// samePlace tells whether a and b lead to one file, be it there or not.
+// samePlace reports whether a and b lead to one file, be it there or not.
 func samePlace(a, b string) bool {
 	if resolve(a) == resolve(b) {
 		return true

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -17,29 +17,29 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
-	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
+	"cauase/pkg/daemon"
 	"cauase/pkg/store"
 )
 
 // serve runs the daemon until it is told to end: by one signal gently, by two at once.
 func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
-	cfg, err := readConfig(c)
+	cfg, err := readOptions(c)
 	if err != nil {
 		return err
 	}
 	ctx, force, release := withSignals(c.Context)
 	defer release()
 
-	d, err := start(ctx, cfg, clk, newLogger(cfg, stderr))
+	d, err := daemon.Start(ctx, cfg.Config, clk, newLogger(cfg, stderr))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end before it had begun
 		}
-		return err
+		return explainStart(err)
 	}
-	err = d.announce(ctx, stdout)
+	err = announce(ctx, d, cfg.Config, stdout)
 	if err == nil {
 		err = d.Run(ctx, force)
 	}
@@ -79,7 +79,7 @@ func withSignals(parent context.Context) (first, second context.Context, release
 	}
 }
 
-func newLogger(cfg config, w io.Writer) *slog.Logger {
+func newLogger(cfg serveOptions, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.logLevel}
 	if cfg.logJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
@@ -87,29 +87,54 @@ func newLogger(cfg config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// explainStart says which flag an error is about, and what can be done.
+func explainStart(err error) error {
+	var setting *daemon.SettingError
+	if !errors.As(err, &setting) {
+		return err
+	}
+	flagged := fmt.Errorf("--%s: %w", setting.Setting, setting.Err)
+	switch {
+	case setting.Setting == daemon.Bind:
+		return cli.WithHint(fmt.Errorf("cannot listen: %w", setting.Err),
+			"--%s and --%s choose where to listen; port 80 needs privileges", flagBind, flagBasePort)
+	case setting.Setting == daemon.MetricsBind:
+		return cli.WithHint(fmt.Errorf("cannot listen: %w", setting.Err), "--%s chooses where metrics are served", flagMetrics)
+	case errors.Is(err, store.ErrNewerSchema):
+		return cli.WithHint(flagged, "use the version of cauased that it was last used with, or a later one")
+	case setting.Setting == daemon.CORSKeyStore:
+		return cli.WithHint(flagged, "if this file is not needed, move it away: users will be asked for their consent again")
+	}
+	return flagged
+}
+
 // announce says, once everything is open, what is served and what to do next.
-func (d *daemon) announce(ctx context.Context, w io.Writer) error {
-	users, err := fingerprint(ctx, d.users)
+func announce(ctx context.Context, d *daemon.Daemon, cfg daemon.Config, w io.Writer) error {
+	users, err := fingerprint(ctx, d, store.Users)
 	if err != nil {
 		return err
 	}
-	services, err := fingerprint(ctx, d.services)
+	services, err := fingerprint(ctx, d, store.Services)
 	if err != nil {
 		return err
+	}
+	var addresses []string
+	for _, a := range d.Listening() {
+		addresses = append(addresses, a.String())
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "cauased %s serves %s and %s\n", cli.Version(), d.cfg.netloc.HTTP(), d.cfg.netloc.HTTPS())
-	fmt.Fprintf(&out, "  listening:     %s\n", strings.Join(append(addresses(d.listeners.HTTP), addresses(d.listeners.HTTPS)...), ", "))
+	fmt.Fprintf(&out, "cauased %s serves %s and %s\n", cli.Version(), cfg.Netloc.HTTP(), cfg.Netloc.HTTPS())
+	fmt.Fprintf(&out, "  listening:     %s\n", strings.Join(addresses, ", "))
 	fmt.Fprintf(&out, "  user CA:       %s\n", users)
 	fmt.Fprintf(&out, "  service CA:    %s\n", services)
-	first, err := d.noUserYet(ctx)
+	first, err := d.NoUserYet(ctx)
 	if err != nil {
 		return err
 	}
-	if first && d.cfg.users.autoApprove > 0 {
+	if first && cfg.Users.AutoApprove > 0 {
 		fmt.Fprintf(&out, "Next, become the first user, whose request is approved without asking:\n"+
 			"  %s --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$(id -un)\" --crt user.pem\n",
-			clientCommand(), d.cfg.netloc.HTTP(), users, services)
+			clientCommand(), cfg.Netloc.HTTP(), users, services)
 	}
 	_, err = io.WriteString(w, out.String())
 	return err
@@ -138,29 +163,16 @@ func clientCommand() string {
 	return beside
 }
 
-// fingerprint is that of the CA certificate which a new client meets first.
-func fingerprint(ctx context.Context, a *ca.Authority) (string, error) {
+// fingerprint is that of the CA certificate which a new client of the authority meets first.
+func fingerprint(ctx context.Context, d *daemon.Daemon, name store.AuthorityName) (string, error) {
+	a, ok := d.Authority(name)
+	if !ok {
+		return "", fmt.Errorf("there is no authority %s", name)
+	}
 	crts, err := a.CACertificates(ctx)
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256(crts[0].Raw)
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
-}
-
-func (d *daemon) noUserYet(ctx context.Context) (none bool, err error) {
-	err = d.store.View(ctx, func(r store.Reader) error {
-		users, err := r.Certificates(ctx, store.Users, 0, 1)
-		none = len(users) == 0
-		return err
-	})
-	return none, err
-}
-
-func addresses(listeners []net.Listener) []string {
-	var list []string
-	for _, l := range listeners {
-		list = append(list, l.Addr().String())
-	}
-	return list
 }

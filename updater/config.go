@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
 
-	"github.com/pelletier/go-toml/v2"
-
-	"cauase/pkg/cli"
+	"cauase/pkg/config"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/updater"
 )
@@ -33,15 +30,12 @@ func readConfig(path string) ([]updater.Job, error) {
 	return jobs, nil
 }
 
-// maxConfig is far more than anybody writes.
-const maxConfig = 4 << 20
-
 func parseConfig(content []byte, folder string) ([]updater.Job, error) {
-	if len(content) > maxConfig {
-		return nil, fmt.Errorf("longer than %d bytes", maxConfig)
+	if len(content) > config.MaxSize {
+		return nil, fmt.Errorf("longer than %d bytes", config.MaxSize)
 	}
 	var doc document
-	if err := decode(content, &doc); err != nil {
+	if err := config.Decode(content, &doc); err != nil {
 		return nil, err
 	}
 	if len(doc.Jobs) == 0 {
@@ -69,34 +63,6 @@ func parseConfig(content []byte, folder string) ([]updater.Job, error) {
 		return nil, wrong
 	}
 	return jobs, updater.CheckJobs(jobs)
-}
-
-// decode refuses keys it does not know, and says in which line.
-func decode(content []byte, doc *document) error {
-	err := toml.NewDecoder(bytes.NewReader(content)).DisallowUnknownFields().Decode(doc)
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) {
-		var all error
-		for _, e := range unknown.Errors {
-			line, column := e.Position()
-			all = errors.Join(all, cli.WithHint(fmt.Errorf("line %d, column %d: there is no setting %q", line, column, lastKey(e.Key())),
-				"the settings are named like the options, without the dashes before them"))
-		}
-		return all
-	}
-	var syntax *toml.DecodeError
-	if errors.As(err, &syntax) {
-		line, column := syntax.Position()
-		return fmt.Errorf("line %d, column %d: %w", line, column, err)
-	}
-	return err
-}
-
-func lastKey(key toml.Key) string {
-	if len(key) == 0 {
-		return ""
-	}
-	return key[len(key)-1]
 }
 
 // over returns r, with what it does not say taken from defaults.

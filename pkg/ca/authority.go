@@ -46,6 +46,9 @@ type Config struct {
 
 	LockAutoApprove bool // keep the row's number of automatic approvals for good, whatever it says later
 
+	// Profiles are what certificates may be like; the built-in ones if nil.
+	Profiles *profile.Set
+
 	// Custody keeps the keys of CAs; keys.Row if nil.
 	Custody keys.Custody
 
@@ -125,6 +128,8 @@ type Authority struct {
 
 	rolloverFailed atomic.Pointer[time.Time] // when the last attempt failed, nil when it did not
 
+	asRequested *profile.Profile
+
 	crls crlCache
 
 	voucher voucherCache
@@ -138,6 +143,17 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	cfg.Backdate = min(cfg.Backdate, row.Span/maxBackdate)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Profiles == nil {
+		builtIn, err := profile.NewSet(nil)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Profiles = builtIn
+	}
+	asRequested, err := cfg.Profiles.Profile(profile.AsRequested)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Custody == nil {
 		cfg.Custody = keys.Row{}
@@ -153,8 +169,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	}
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
-		log:     cfg.Log.With("authority", string(row.Name)),
-		rolling: newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
+		log:         cfg.Log.With("authority", string(row.Name)),
+		asRequested: asRequested,
+		rolling:     newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
 	}
 	if err := a.lockAutoApprove(ctx); err != nil {
 		return nil, err
@@ -174,6 +191,11 @@ func (a *Authority) Name() store.AuthorityName { return a.name }
 
 // Row returns what is decided about the authority.
 func (a *Authority) Row() store.Authority { return a.row }
+
+// retired reports whether the authority signs revocation lists only.
+func (a *Authority) retired(now time.Time) bool {
+	return !a.row.RetiredAt.IsZero() && !now.Before(a.row.RetiredAt)
+}
 
 // CRLLife is how long a revocation list is valid.
 func (a *Authority) CRLLife() time.Duration {

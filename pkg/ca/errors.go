@@ -1,6 +1,9 @@
 package ca
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Why an operation is refused. The text of an error that wraps ErrInvalid, ErrConflict,
 // ErrTooManyPending or ErrUnauthorized may be shown to whoever asked.
@@ -22,6 +25,9 @@ var (
 	// ErrDamaged means that the store holds what this package would never have put there.
 	ErrDamaged = errors.New("damaged database")
 )
+
+// ErrRetired means that the authority signs revocation lists only. It is an ErrInvalid.
+var ErrRetired = fmt.Errorf("%w: the authority is retired, it issues no certificates any more", ErrInvalid)
 
 // errStale means that the CA certificates have changed since they were read.
 var errStale = errors.New("CA certificates have changed meanwhile")

@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,31 @@ type issuance struct {
 	request *pki.Request // the public key and, unless there is a template, everything else
 	method  store.Method
 
+	profile  *profile.Profile
+	validity time.Duration // asked for; 0: the profile's
+
 	template *pki.Request      // subject and extensions given by a user instead
 	renews   *x509.Certificate // subject and extensions carried on from here instead
+}
+
+// profileNamed returns the profile of that name, the authority's default for the empty one, if the
+// authority has it.
+func (a *Authority) profileNamed(name string) (*profile.Profile, error) {
+	usual := a.row.Profile
+	if usual == "" {
+		usual = profile.AsRequested
+	}
+	if name == "" {
+		name = usual
+	}
+	if name == profile.ServerInternal || name != usual && !slices.Contains(a.row.Profiles, name) {
+		return nil, fmt.Errorf("%w: %w: %.40q, of authority %s", ErrInvalid, profile.ErrUnknown, name, a.name)
+	}
+	p, err := a.cfg.Profiles.Profile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return p, nil
 }
 
 // issue signs a certificate. It is not valid before record has stored it.
@@ -39,6 +63,13 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 }
 
 func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byte, extensions []pkix.Extension) (store.Certificate, error) {
+	if a.retired(now) {
+		return store.Certificate{}, ErrRetired
+	}
+	validity, err := in.profile.Validity(in.validity, a.spans.Leaf)
+	if err != nil {
+		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	serial, err := pki.NewSerial()
 	if err != nil {
 		return store.Certificate{}, err
@@ -49,13 +80,13 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 		PublicKey:  in.request.CSR.PublicKey,
 		Serial:     serial,
 		NotBefore:  later(now.Add(-a.cfg.Backdate), st.signer.times.NotBefore),
-		NotAfter:   earlier(now.Add(a.spans.Leaf), st.signer.times.NotAfter),
+		NotAfter:   earlier(now.Add(validity), st.signer.times.NotAfter),
 		IssuerKey:  st.signer.crt.SubjectKeyId,
 		CRLURL:     a.crlURL(st.signer.crt.SubjectKeyId),
 		AutoSigned: in.method == store.AutoSigned,
 		Renewal:    in.renews != nil,
 	}
-	template, err := leaf.Template()
+	template, err := in.profile.Template(leaf)
 	if err != nil {
 		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -158,7 +189,11 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	in := issuance{id: id, request: req, method: store.Signed}
+	chosen, err := a.profileNamed(how.Profile)
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	in := issuance{id: id, request: req, method: store.Signed, profile: chosen, validity: how.Validity}
 	if template := how.Template; template != nil {
 		if err := st.acceptable(template); err != nil {
 			return store.Certificate{}, err

@@ -65,7 +65,7 @@ func (a *Authority) issuerOf(ctx context.Context, now time.Time, key crypto.Sign
 	if parent.external() {
 		return issuer{}, fmt.Errorf("%w of %s", ErrSignoff, parent.name)
 	}
-	if !parent.row.RetiredAt.IsZero() {
+	if parent.retired(now) {
 		return issuer{}, fmt.Errorf("%w: the parent, %s, is retired", ErrNoSigner, parent.name)
 	}
 	st, err := parent.current(ctx, now)

@@ -87,7 +87,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		if err != nil {
 			return err
 		}
-		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old})
+		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: a.asRequested})
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 		if err != nil {
 			return err
 		}
-		crt, err = a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old})
+		crt, err = a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: a.asRequested})
 		if err != nil {
 			return err
 		}

@@ -10,28 +10,40 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
+	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
 
 // Submit takes a certificate signing request, and says what became of it. The same request again is
 // answered with the id it already has, and changes nothing. The first AutoApprove requests ever are signed
 // at once; others wait for a user. The profile is the one to sign with; empty: the authority's default.
-func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (_ Submission, err error) {
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profileName string) (_ Submission, err error) {
 	defer a.observe(audit.Submit, &err)
 	if err := a.issuesLeaves(); err != nil {
 		return Submission{}, err
 	}
 	now := a.clock.Now()
+	asked, err := a.profileNamed(profileName)
+	if err != nil {
+		return Submission{}, err
+	}
+	usual, err := a.profileNamed("")
+	if err != nil {
+		return Submission{}, err
+	}
 	var done Submission
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
 			return err
 		}
+		if a.retired(now) {
+			return ErrRetired
+		}
 		if err := st.acceptable(req); err != nil {
 			return err
 		}
-		done, err = a.submit(ctx, now, st, actor, req)
+		done, err = a.submit(ctx, now, st, actor, req, asked, asked == usual)
 		return err
 	})
 	if err != nil {
@@ -68,7 +80,7 @@ func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time,
 // submit signs a request that is going to be approved automatically before it is recorded, as far as
 // can be seen then. Where another request has taken that place it waits for a user like others, and what was
 // signed is nobody's: it never leaves this function.
-func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req *pki.Request) (Submission, error) {
+func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req *pki.Request, asked *profile.Profile, isUsual bool) (Submission, error) {
 	var seen position
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
 		seen, err = a.position(ctx, r, now, req)
@@ -86,7 +98,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	}
 	var signed store.Certificate
 	if seen.auto {
-		if signed, err = a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned}); err != nil {
+		if signed, err = a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned, profile: asked}); err != nil {
 			return Submission{}, err
 		}
 	}
@@ -111,6 +123,9 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		if at.auto {
 			approved = true
 			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, signed)
+		}
+		if !isUsual {
+			return fmt.Errorf("%w: a request that waits cannot name a profile; whoever approves it chooses one", ErrInvalid)
 		}
 		return a.keep(ctx, tx, now, actor, id, req)
 	})

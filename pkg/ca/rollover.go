@@ -33,7 +33,7 @@ func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	if a.external() {
 		return state{}, fmt.Errorf("%w: the keys of %s are kept elsewhere", ErrNoSigner, a.name)
 	}
-	if plan.Create && (plan.Signer == rollover.None || !a.failedLately(now)) {
+	if plan.Create && !a.retired(now) && (plan.Signer == rollover.None || !a.failedLately(now)) {
 		if err := a.rollOver(ctx, now, plan.Signer == rollover.None); err != nil && plan.Signer == rollover.None {
 			return state{}, err
 		}
@@ -63,7 +63,7 @@ func (a *Authority) failedLately(now time.Time) bool {
 // some signatures take, others who find that one is due go on with the generations there are, unless
 // they must wait for it.
 func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err error) {
-	if a.external() || !a.row.RetiredAt.IsZero() {
+	if a.external() || a.retired(now) {
 		return nil
 	}
 	if wait {

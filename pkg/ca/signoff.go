@@ -103,7 +103,7 @@ func (a *Authority) signedOff(ctx context.Context, now time.Time, older *generat
 // prepareSignoff makes the key and the request for the next CA certificate, half a span before it is
 // due, where a parent has to sign it off. The keys of sign-offs whose time has passed are erased.
 func (a *Authority) prepareSignoff(ctx context.Context, now time.Time) error {
-	if a.row.Parent == "" || !a.row.RetiredAt.IsZero() {
+	if a.row.Parent == "" || a.retired(now) {
 		return nil
 	}
 	rows, err := a.signoffs(ctx)

@@ -12,6 +12,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
+	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
 
@@ -119,11 +120,15 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 	if a.row.Role != store.RoleDaemon {
 		return nil, nil, fmt.Errorf("ca: authority %s does not issue server certificates", a.name)
 	}
-	extensions, err := serverExtensions(a.cfg.Host, pub)
+	extensions, err := serverName(a.cfg.Host)
 	if err != nil {
 		return nil, nil, err
 	}
 	keyID, err := pki.KeyID(pub)
+	if err != nil {
+		return nil, nil, err
+	}
+	own, err := a.cfg.Profiles.Profile(profile.ServerInternal)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,6 +147,7 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 			id:      id,
 			request: &pki.Request{CSR: &x509.CertificateRequest{PublicKey: pub}, KeyID: keyID},
 			method:  store.Internal,
+			profile: own,
 		}, emptySubject, extensions)
 		if err != nil {
 			return err
@@ -157,7 +163,8 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 	return leaf, issuer, err
 }
 
-func serverExtensions(host string, pub crypto.PublicKey) ([]pkix.Extension, error) {
+// serverName is the one name that the daemon has.
+func serverName(host string) ([]pkix.Extension, error) {
 	const dnsName, ipAddress = 2, 7 // RFC 5280 4.2.1.6 GeneralName
 	name := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: dnsName, Bytes: []byte(host)}
 	if isIP(host) {
@@ -171,17 +178,5 @@ func serverExtensions(host string, pub crypto.PublicKey) ([]pkix.Extension, erro
 	if err != nil {
 		return nil, err
 	}
-	digitalSignature, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0x80}, BitLength: 1})
-	if err != nil {
-		return nil, err
-	}
-	serverAuth, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 1}})
-	if err != nil {
-		return nil, err
-	}
-	return []pkix.Extension{
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san},
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Critical: true, Value: digitalSignature},
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: serverAuth},
-	}, nil
+	return []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}, nil
 }

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
+	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -78,7 +78,7 @@ func (d *daemon) open() (err error) {
 }
 
 func (d *daemon) serve() (http.Handler, error) {
-	keys, err := server.OpenCORSKeys(filepath.Join(d.dir, "cors.key"))
+	keys, err := caucase.OpenCORSKeys(filepath.Join(d.dir, "cors.key"))
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +86,15 @@ func (d *daemon) serve() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return server.New(server.Config{
-		Netloc: address, Clock: d.sim.clock, Log: slog.New(slog.DiscardHandler),
-		Users: d.users, Services: d.services, Authenticator: d.users,
-		UsersVoucher:    d.voucher(d.users),
-		ServicesVoucher: d.voucher(d.services),
-		CORSKeys:        keys,
+	log := slog.New(slog.DiscardHandler)
+	front, err := caucase.New(caucase.Config{
+		Netloc: address, Clock: d.sim.clock, Log: log, CORSKeys: keys,
+		Authorities: caucase.List{d.users, d.services, d.https}, ServerCAs: d.https.CACertificates,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return server.New(server.Config{Clock: d.sim.clock, Log: log, FrontEnds: []server.FrontEnd{front}})
 }
 
 func (d *daemon) close() error {
@@ -187,10 +189,6 @@ func (d *daemon) refreshHandshake() error {
 // tls is what the daemon's listener would shake hands with now.
 func (d *daemon) tls() (*tls.Config, error) {
 	return d.handshake.Config().GetConfigForClient(&tls.ClientHelloInfo{ServerName: hostname})
-}
-
-func (d *daemon) voucher(a *ca.Authority) server.Voucher {
-	return func(ctx context.Context) ([]byte, error) { return catest.Wired(a).VouchHTTPS(ctx, d.https) }
 }
 
 // authority returns the one of this name.

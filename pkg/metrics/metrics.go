@@ -36,7 +36,7 @@ type State struct {
 	Pending     int
 }
 
-// A Source returns the state of an authority. It must answer before the context's deadline.
+// A Source returns the state of an authority. It must answer within the context's time.
 type Source func(context.Context) (State, error)
 
 // scrapeTimeout bounds how long the sources are waited for, shorter than Prometheus waits.
@@ -52,9 +52,9 @@ type Metrics struct {
 	requests   *prometheus.HistogramVec
 }
 
-// New returns metrics that ask sources for the state of the authorities, and httpsNotAfter for
-// the end of the daemon's own HTTPS certificate, zero when there is none.
-func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sources ...Source) *Metrics {
+// New returns metrics that ask, at each scrape, those sources for the state of the authorities that there
+// are then, and httpsNotAfter for the end of the daemon's own HTTPS certificate, zero when there is none.
+func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sources func() []Source) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		log:      log,
@@ -116,7 +116,7 @@ func (l slogErrors) Println(v ...any) { l.log.Error("metrics", "error", v) }
 // A stateCollector turns the states of authorities into gauges.
 type stateCollector struct {
 	log           *slog.Logger
-	sources       []Source
+	sources       func() []Source
 	httpsNotAfter func() time.Time
 }
 
@@ -149,7 +149,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for _, source := range c.sources {
+	for _, source := range c.sources() {
 		s, err := source(ctx)
 		if err != nil {
 			c.log.Error("the state of an authority could not be read for metrics", "authority", s.Authority, "error", err)

@@ -33,8 +33,12 @@ func example(t *testing.T) *Metrics {
 		CRLNumber:   7, ThisUpdate: at, NextUpdate: at.Add(time.Minute), Revoked: 3, Pending: 2,
 	}
 	m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return at },
-		func(context.Context) (State, error) { return state, nil },
-		func(context.Context) (State, error) { return State{Authority: "cau"}, errors.New("database is gone") })
+		func() []Source {
+			return []Source{
+				func(context.Context) (State, error) { return state, nil },
+				func(context.Context) (State, error) { return State{Authority: "cau"}, errors.New("database is gone") },
+			}
+		})
 	m.Backups(func(context.Context) (Backup, error) {
 		return Backup{Last: at, Took: 1500 * time.Millisecond, Size: 4096, Recipients: 3, Excluded: 1, Due: at.Add(time.Hour), Failures: 2}, nil
 	})

@@ -1,41 +1,42 @@
 package server
 
 import (
+	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"cauase/pkg/audit"
 )
 
-// Content types of answers.
+// Content types that front-ends have in common.
 const (
-	typeCRL    = "application/pkix-crl"
-	typeCSR    = "application/pkcs10"
-	typeCRT    = "application/pkix-cert"
-	typeCACRT  = "application/x-x509-ca-cert"
-	typeJSON   = "application/json"
-	typeHAL    = "application/hal+json"
-	typeHTML   = "text/html; charset=utf-8"
-	typeText   = "text/plain; charset=utf-8"
-	typeForm   = "application/x-www-form-urlencoded"
-	noStore    = "no-store"
+	TypeJSON = "application/json"
+	TypeText = "text/plain; charset=utf-8"
+	TypeForm = "application/x-www-form-urlencoded"
+)
+
+// Values of Cache-Control.
+const (
+	NoStore    = "no-store"
 	onlyCaller = "private"
 )
 
-// An exchange is one request and its answer, on their way through the stages.
-type exchange struct {
-	r         *http.Request
+// An Exchange is one request and its answer, on their way through the stages.
+type Exchange struct {
+	Request *http.Request
+
 	w         *recorder
 	requestID string
-	path      []string // components of the decoded path
+	front     FrontEnd // whose path this is
 
-	route  *route      // nil until one is found
-	param  string      // what stands for {…} in the route's path
-	access access      // the route's, or what prepare has narrowed it to
-	actor  audit.Actor // who asks, as far as known
+	route  *Route            // nil until one is found
+	params map[string]string // what stands for {…} in the route's path
+	access Access            // the route's, or what its handler has narrowed it to
+	actor  audit.Actor       // who asks, as far as known
 
-	lists   *listTexts    // the server's
 	large   chan struct{} // the server's turns for long bodies
 	isLarge bool          // has one
 }
@@ -49,12 +50,40 @@ func anonymous(r *http.Request, requestID string) audit.Actor {
 	return audit.Actor{Kind: audit.Anonymous, Address: host, RequestID: requestID}
 }
 
-func (x *exchange) authority() Authority { return x.route.authority }
+// Header is the header of the answer, until that begins.
+func (x *Exchange) Header() http.Header { return x.w.Header() }
 
-// reply answers with a body, whose length it announces: peers written against the
-// reference expect it.
-func (x *exchange) reply(status int, contentType string, body []byte) error {
-	h := x.w.Header()
+// Param returns what stands in the path for this parameter of the route's.
+func (x *Exchange) Param(name string) string { return x.params[name] }
+
+// Actor is who asks, as far as that is known yet.
+func (x *Exchange) Actor() audit.Actor { return x.actor }
+
+// Secure reports whether the request came over TLS.
+func (x *Exchange) Secure() bool { return x.Request.TLS != nil }
+
+// Vary declares that the answer depends on this header of the request.
+func (x *Exchange) Vary(header string) {
+	h := x.Header()
+	if slices.Contains(h["Vary"], header) {
+		return
+	}
+	h.Add("Vary", header)
+}
+
+// Narrow settles which of the two callers of a HolderOrUser route the message is from. On any other
+// route, and with anything else, nobody may call it.
+func (x *Exchange) Narrow(to Access) {
+	if x.access != HolderOrUser || to != Holder && to != User {
+		to = undeclared
+	}
+	x.access = to
+}
+
+// Reply answers with a body, whose length it announces: peers written against the reference expect
+// it.
+func (x *Exchange) Reply(status int, contentType string, body []byte) error {
+	h := x.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)
@@ -63,10 +92,49 @@ func (x *exchange) reply(status int, contentType string, body []byte) error {
 	return nil
 }
 
-// empty answers without a body.
-func (x *exchange) empty(status int) error {
+// Empty answers without a body.
+func (x *Exchange) Empty(status int) error {
 	x.w.WriteHeader(status)
 	return nil
+}
+
+// linger reads some of a body that was refused for its size. Closing a connection with unread data
+// resets it, and the reset can overtake the answer that says why; a peer that sends first and reads
+// later would never see it. Once more MaxBody is the limit.
+func (x *Exchange) linger() {
+	if x.Request.Header.Get("Expect") != "" {
+		return // this one waits for a go-ahead before it sends anything
+	}
+	if err := http.NewResponseController(x.w).Flush(); err == nil {
+		_, _ = io.CopyN(io.Discard, x.Request.Body, MaxBody)
+	}
+}
+
+// Accepts reports whether the request asks for this media type by name. A wildcard does not count:
+// every client sends one.
+func (x *Exchange) Accepts(mediaType string) bool {
+	for _, value := range x.Request.Header.Values("Accept") {
+		for item := range strings.SplitSeq(value, ",") {
+			name, parameters, _ := strings.Cut(item, ";")
+			if strings.EqualFold(strings.TrimSpace(name), mediaType) && !refusesByWeight(parameters) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refusesByWeight reports whether the parameters of a media range say "not this one": a weight of
+// zero (RFC 9110 12.4.2).
+func refusesByWeight(parameters string) bool {
+	for p := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if strings.EqualFold(name, "q") {
+			weight, err := strconv.ParseFloat(value, 64)
+			return err != nil || weight <= 0
+		}
+	}
+	return false
 }
 
 // A recorder is a ResponseWriter that remembers what the access log wants to know.

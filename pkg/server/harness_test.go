@@ -2,14 +2,12 @@ package server
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,7 +18,6 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -33,99 +30,115 @@ const (
 	testSpan = 93 * testDay
 )
 
-// A site is a daemon without its command line: real authorities on a real database, real
-// listeners, and a clock that stands still.
-type site struct {
-	t               testing.TB
-	clk             *clock.Fake
-	store           store.Store
-	users, services *ca.Authority
-	https           *ca.Authority
-	keyPair         *KeyPair
-	handshake       *Handshake
-	server          *Server
-	log             *testkit.Buffer
-
-	httpAddr, httpsAddr string
-	stop                func() error // drains, and returns what Serve returned
+// A shop is a protocol with as many parameters as the router is to cope with. Every answer says which
+// route it is of.
+type shop struct {
+	routes []Route
+	users  func(crt *x509.Certificate) error // who is one, nobody if nil
 }
 
-// newSite starts a site whose configuration can still be changed.
+func (f *shop) Routes() []Route { return f.routes }
+
+// Matches: there are two towns.
+func (f *shop) Matches(parameter, value string) bool {
+	return parameter != "town" || value == "oslo" || value == "bergen"
+}
+
+func (f *shop) Identify(_ context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error) {
+	if f.users == nil {
+		return actor, errCredentials
+	}
+	actor.Kind = audit.User
+	return actor, f.users(crt)
+}
+
+func (f *shop) Problem(error) Problem         { return Problem{} }
+func (f *shop) Answer(x *Exchange, p Problem) { plain{}.Answer(x, p) }
+
+func (f *shop) Options(x *Exchange, allowed string) error {
+	return x.Reply(http.StatusOK, TypeText, []byte(allowed))
+}
+
+func noRule(*Exchange) error { return nil }
+
+// say is a route that answers with its pattern and its parameters, after it has read a body.
+func say(method, path string, access Access) Route {
+	return Route{Method: method, Path: path, Access: access, Origin: noRule, Handler: func(x *Exchange) (Perform, error) {
+		if _, err := x.Body(1 << 20); err != nil {
+			return nil, err
+		}
+		return func(context.Context, audit.Actor) error {
+			text := path
+			for _, name := range []string{"town", "id", "part"} {
+				if value := x.Param(name); value != "" {
+					text += " " + name + "=" + value
+				}
+			}
+			return x.Reply(http.StatusOK, TypeText, []byte(text))
+		}, nil
+	}}
+}
+
+// A site is an engine with a shop, real listeners, a real authority for its own certificate, and a clock
+// that stands still.
+type site struct {
+	t         testing.TB
+	clk       *clock.Fake
+	https     *ca.Authority
+	keyPair   *KeyPair
+	handshake *Handshake
+	server    *Server
+	log       *testkit.Buffer
+
+	httpAddr, httpsAddr string
+}
+
 func newSite(t testing.TB, configure ...func(*Config)) *site {
 	t.Helper()
-	ctx := t.Context()
-	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}}
+	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}, handshake: &Handshake{}}
 	dir := t.TempDir()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	db, err := sqlstore.Open(ctx, filepath.Join(dir, "db.sqlite"), sqlstore.Options{})
+	db, err := sqlstore.Open(t.Context(), filepath.Join(dir, "db.sqlite"), sqlstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	s.store = db
-	open := func(name store.AuthorityName, host string) *ca.Authority {
-		a, err := catest.Open(ctx, db, s.clk, catest.Config{
-			Name: name, Netloc: "127.0.0.1:8009", Host: host, KeyType: pki.KeyECDSAP256,
-			Spans: rollover.Spans{Leaf: testSpan, Life: 4}, Backdate: time.Minute, Retention: 30 * testDay,
-			MaxPending: 50,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
+	s.https, err = catest.Open(t.Context(), db, s.clk, catest.Config{
+		Name: store.HTTPS, Netloc: "127.0.0.1:8009", Host: "127.0.0.1", KeyType: pki.KeyECDSAP256,
+		Spans: rollover.Spans{Leaf: testSpan, Life: 4}, Backdate: time.Minute, Retention: 30 * testDay,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.users, s.services, s.https = open(store.Users, ""), open(store.Services, ""), open(store.HTTPS, "127.0.0.1")
 	s.keyPair = NewKeyPair(KeyPairConfig{
 		Path: filepath.Join(dir, "server.key.pem"), Host: "127.0.0.1", Threshold: 31 * testDay,
 		Issuer: s.https, Clock: s.clk, Log: log,
 	})
-	s.handshake = &Handshake{}
 	s.refresh()
-
-	keys, err := OpenCORSKeys(filepath.Join(dir, "cors.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	netloc, err := ParseNetloc("127.0.0.1:8009")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{
-		Netloc: netloc, Clock: s.clk, Log: log, Users: s.users, Services: s.services, Authenticator: s.users,
-		UsersVoucher:    func(ctx context.Context) ([]byte, error) { return catest.Wired(s.users).VouchHTTPS(ctx, s.https) },
-		ServicesVoucher: func(ctx context.Context) ([]byte, error) { return catest.Wired(s.services).VouchHTTPS(ctx, s.https) },
-		CORSKeys:        keys,
-		Ready:           []Check{{Name: "database", Run: db.Ping}},
-	}
+	cfg := Config{Clock: s.clk, Log: log, FrontEnds: []FrontEnd{&shop{routes: []Route{
+		say("GET", "", Anyone), say("PUT", "orders", Anyone),
+	}}}}
 	for _, f := range configure {
 		f(&cfg)
 	}
 	if s.server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	s.listen(log)
-	return s
-}
-
-func (s *site) listen(log *slog.Logger) {
-	s.t.Helper()
-	l, err := Listen(s.t.Context(), log, []string{"127.0.0.1"}, 0)
+	l, err := Listen(t.Context(), log, []string{"127.0.0.1"}, 0)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	s.httpAddr, s.httpsAddr = l.HTTP[0].Addr().String(), l.HTTPS[0].Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.server.Serve(ctx, context.Background(), l, s.handshake) }()
-	s.stop = sync.OnceValue(func() error {
+	t.Cleanup(sync.OnceFunc(func() {
 		cancel()
-		return <-done
-	})
-	s.t.Cleanup(func() {
-		if err := s.stop(); err != nil {
-			s.t.Errorf("Serve: %v", err)
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
 		}
-	})
+	}))
+	return s
 }
 
 // refresh does what the daemon's loop does for the listeners.
@@ -134,16 +147,11 @@ func (s *site) refresh() {
 	if err := s.keyPair.Refresh(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
-	users, err := s.users.CACertificates(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.handshake.Set(s.keyPair.Certificate(), users)
+	s.handshake.Set(s.keyPair.Certificate(), nil)
 }
 
-// client returns an HTTP client that shows crt, unless it is nil, whatever the server
-// would like to see, and accepts no server but ours.
-func (s *site) client(crt *tls.Certificate) *http.Client {
+// client returns an HTTP client that accepts no server but ours.
+func (s *site) client() *http.Client {
 	s.t.Helper()
 	roots := x509.NewCertPool()
 	cas, err := s.https.CACertificates(s.t.Context())
@@ -154,151 +162,43 @@ func (s *site) client(crt *tls.Certificate) *http.Client {
 		roots.AddCert(c)
 	}
 	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{
-			RootCAs: roots, ServerName: "127.0.0.1", Time: s.clk.Now,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				if crt == nil {
-					return &tls.Certificate{}, nil
-				}
-				return crt, nil
-			},
-		},
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Time: s.clk.Now},
 		ForceAttemptHTTP2: true,
 	}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return &http.Client{Transport: transport}
 }
 
-// An answer is a response that has been read.
-type answer struct {
-	*http.Response
-	body string
-}
-
-// do sends a request. target is "http:" or "https:" and a path.
-func (s *site) do(c *http.Client, method, target, body string, headers ...string) answer {
+// shown returns the certificates that the server shows to a client.
+func (s *site) shown(c *http.Client) []*x509.Certificate {
 	s.t.Helper()
-	scheme, path, _ := strings.Cut(target, ":")
-	address := s.httpAddr
-	if scheme == "https" {
-		address = s.httpsAddr
-	}
-	r, err := http.NewRequestWithContext(s.t.Context(), method, scheme+"://"+address+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "https://"+s.httpsAddr+"/", nil)
 	if err != nil {
 		s.t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		if headers[i] == "Host" {
-			r.Host = headers[i+1]
-			continue
-		}
-		r.Header.Add(headers[i], headers[i+1])
 	}
 	response, err := c.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
-	if err != nil {
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{response, string(data)}
+	return response.TLS.PeerCertificates
 }
 
-func newKey(t testing.TB) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
+// handle answers a request without any network.
+func (s *site) handle(method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
 	}
-	return key
+	w := httptest.NewRecorder()
+	s.server.ServeHTTP(w, r)
+	return w
 }
 
-func newCSR(t testing.TB, key crypto.Signer, name string) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pki.EncodeCSRPEM(der)
-}
+func checks(list ...Check) func() []Check { return func() []Check { return list } }
 
-// pending submits a new request and returns its id.
-func (s *site) pending(a *ca.Authority, key crypto.Signer) int64 {
-	s.t.Helper()
-	id, err := catest.Wired(a).Submit(s.t.Context(), audit.Actor{Kind: audit.Operator}, newCSR(s.t, key, "someone"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return id
-}
-
-// issue returns a new certificate of a, and its id.
-func (s *site) issue(a *ca.Authority) (*tls.Certificate, int64) {
-	s.t.Helper()
-	key := newKey(s.t)
-	id := s.pending(a, key)
-	if err := catest.Wired(a).Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
-		s.t.Fatal(err)
-	}
-	pem, err := catest.Wired(a).Certificate(s.t.Context(), id)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	crt, err := pki.ParseCertificatePEM(pem)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key, Leaf: crt}, id
-}
-
-func (s *site) revoke(crt *tls.Certificate) {
-	s.t.Helper()
-	err := catest.Wired(s.users).RevokeByUser(s.t.Context(), audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.Leaf.SerialNumber})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// renewal is a signed envelope that asks for a successor of crt.
-func renewal(t *testing.T, crt *tls.Certificate) string {
-	t.Helper()
-	payload, err := envelope.EncodeRenewal(envelope.Renewal{
-		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Leaf.Raw)),
-		RequestPEM:     string(newCSR(t, newKey(t), "whoever")),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sign(t, crt, payload)
-}
-
-// revocation is an envelope, signed or not, that asks for the revocation of crt.
-func revocation(t *testing.T, crt *tls.Certificate, signed bool) string {
-	t.Helper()
-	payload, err := envelope.EncodeRevocation(envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Leaf.Raw))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if signed {
-		return sign(t, crt, payload)
-	}
-	e, err := envelope.Unsigned(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(e)
-}
-
-func sign(t *testing.T, crt *tls.Certificate, payload []byte) string {
-	t.Helper()
-	e, err := envelope.Sign(crt.PrivateKey.(crypto.Signer), payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(e)
-}
+// body is an answer's.
+func body(w *httptest.ResponseRecorder) string { return strings.TrimSuffix(w.Body.String(), "\n") }

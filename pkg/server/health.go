@@ -37,25 +37,34 @@ const (
 	checkTimeout = 5 * time.Second
 )
 
-// getHealth tells that the process is alive.
-func (s *Server) getHealth(x *exchange) (perform, error) {
+// ownRoutes are the engine's own. Pages from elsewhere can ask for them, and read no answer.
+func (s *Server) ownRoutes() []Route {
+	aside := func(*Exchange) error { return nil }
+	return []Route{
+		{Method: http.MethodGet, Path: "healthz", Access: Anyone, Origin: aside, Handler: s.getHealth},
+		{Method: http.MethodGet, Path: "readyz", Access: Anyone, Origin: aside, Handler: s.getReady},
+	}
+}
+
+// getHealth says that the process is alive.
+func (s *Server) getHealth(x *Exchange) (Perform, error) {
 	return func(context.Context, audit.Actor) error {
-		x.w.Header().Set("Cache-Control", noStore)
-		return x.reply(http.StatusOK, typeText, []byte("ok\n"))
+		x.Header().Set("Cache-Control", NoStore)
+		return x.Reply(http.StatusOK, TypeText, []byte("ok\n"))
 	}, nil
 }
 
-// getReady tells whether the daemon is of use, with a line for each check. Why one failed
+// getReady says whether the daemon is of use, with a line for each check. Why one failed
 // is in the log only.
-func (s *Server) getReady(x *exchange) (perform, error) {
+func (s *Server) getReady(x *Exchange) (Perform, error) {
 	return func(ctx context.Context, _ audit.Actor) error {
 		ready, page := s.checkReady(ctx)
-		x.w.Header().Set("Cache-Control", noStore)
+		x.Header().Set("Cache-Control", NoStore)
 		if !ready {
-			x.w.Header().Set("Retry-After", retryAfter)
-			return x.reply(http.StatusServiceUnavailable, typeText, page)
+			x.Header().Set("Retry-After", retryAfter)
+			return x.Reply(http.StatusServiceUnavailable, TypeText, page)
 		}
-		return x.reply(http.StatusOK, typeText, page)
+		return x.Reply(http.StatusOK, TypeText, page)
 	}, nil
 }
 
@@ -72,7 +81,7 @@ func (s *Server) checkReady(ctx context.Context) (bool, []byte) {
 	defer cancel()
 	var page bytes.Buffer
 	ready := true
-	for _, c := range s.cfg.Ready {
+	for _, c := range s.cfg.Ready() {
 		outcome := "ok"
 		switch err := c.Run(ctx); {
 		case err == nil:

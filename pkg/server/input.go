@@ -3,29 +3,15 @@ package server
 import (
 	"errors"
 	"io"
-	"math/big"
 	"mime"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
-
-	"cauase/pkg/pki"
 )
 
-// maxBody bounds a request's body, in bytes (docs/protocol.md, section 2).
-const maxBody = 10 << 20
-
-// What is kept of a body, in bytes. More is read, up to maxBody, to tell 400 from 413, but
-// not kept: what strangers can make us remember must not grow with the protocol's limit.
-const (
-	keepCSR = pki.MaxCSRSize
-	// keepEnvelope is room for a certificate and a request, each at its limit and with
-	// its line ends escaped twice.
-	keepEnvelope = 1 << 20
-	keepForm     = 64 << 10
-)
+// MaxBody bounds a request's body, in bytes (docs/protocol.md, section 2).
+const MaxBody = 10 << 20
 
 const (
 	// smallBody is what every request may have, in bytes: more than a certificate and a request usually
@@ -37,7 +23,7 @@ const (
 )
 
 // enterLarge waits for this request's turn to have a long body. It lasts until leaveLarge.
-func (x *exchange) enterLarge() error {
+func (x *Exchange) enterLarge() error {
 	timeout := time.NewTimer(largeWait)
 	defer timeout.Stop()
 	select {
@@ -45,25 +31,26 @@ func (x *exchange) enterLarge() error {
 		x.isLarge = true
 		return nil
 	case <-timeout.C:
-		return refuse(http.StatusServiceUnavailable, "too many long requests at once, try again")
-	case <-x.r.Context().Done():
-		return x.r.Context().Err()
+		return Refuse(http.StatusServiceUnavailable, "too many long requests at once, try again")
+	case <-x.Request.Context().Done():
+		return Refuse(http.StatusServiceUnavailable, "given up")
 	}
 }
 
-func (x *exchange) leaveLarge() {
+func (x *Exchange) leaveLarge() {
 	if x.isLarge {
 		<-x.large
 	}
 }
 
-// body reads the request's body, of which at most keep bytes are acceptable. Compressed
-// bodies are refused, not inflated.
-func (x *exchange) body(keep int64) ([]byte, error) {
-	if enc := x.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding is not supported")
+// Body reads the request's body, of which at most keep bytes are acceptable. More is read, up to
+// MaxBody, to tell 400 from 413, but not kept: what strangers can make us remember must not grow with
+// that limit. Compressed bodies are refused, not inflated.
+func (x *Exchange) Body(keep int64) ([]byte, error) {
+	if enc := x.Request.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, Refuse(http.StatusUnsupportedMediaType, "Content-Encoding is not supported")
 	}
-	limited := http.MaxBytesReader(x.w.ResponseWriter, x.r.Body, maxBody)
+	limited := http.MaxBytesReader(x.w.ResponseWriter, x.Request.Body, MaxBody)
 	data, err := io.ReadAll(io.LimitReader(limited, smallBody))
 	if err == nil && len(data) == smallBody {
 		if err := x.enterLarge(); err != nil {
@@ -75,7 +62,7 @@ func (x *exchange) body(keep int64) ([]byte, error) {
 	}
 	if err == nil && int64(len(data)) > keep {
 		if _, err = io.Copy(io.Discard, limited); err == nil {
-			return nil, refuse(http.StatusBadRequest, "body is longer than %d bytes", keep)
+			return nil, Refuse(http.StatusBadRequest, "body is longer than %d bytes", keep)
 		}
 	}
 	if err != nil {
@@ -84,7 +71,7 @@ func (x *exchange) body(keep int64) ([]byte, error) {
 	return data, nil
 }
 
-// bodyError tells what kept a body from being read: its size, its slowness, or anything
+// bodyError says what kept a body from being read: its size, its slowness, or anything
 // else, such as chunks that are not.
 func bodyError(err error) error {
 	var tooLong *http.MaxBytesError
@@ -92,53 +79,22 @@ func bodyError(err error) error {
 	case errors.As(err, &tooLong):
 		return errTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(http.StatusRequestTimeout, "body did not arrive in time")
+		return Refuse(http.StatusRequestTimeout, "body did not arrive in time")
 	}
-	return refuse(http.StatusBadRequest, "body cannot be read")
+	return Refuse(http.StatusBadRequest, "body cannot be read")
 }
 
-// contentType demands that the body be declared as want. Parameters are accepted, except
+// ContentType demands that the body be declared as want. Parameters are accepted, except
 // for a charset that is not UTF-8; the reference refuses all of them.
-func (x *exchange) contentType(want string) error {
-	values := x.r.Header.Values("Content-Type")
+func (x *Exchange) ContentType(want string) error {
+	values := x.Request.Header.Values("Content-Type")
 	if len(values) == 1 {
 		got, params, err := mime.ParseMediaType(values[0])
 		if charset, ok := params["charset"]; err == nil && got == want && (!ok || strings.EqualFold(charset, "utf-8")) {
 			return nil
 		}
 	}
-	return refuse(http.StatusBadRequest, "Content-Type must be %s", want)
-}
-
-// id reads the path parameter as the id of a request or certificate. Every integer is an
-// id; one that was never given out is simply unknown.
-func (x *exchange) id() (int64, error) {
-	digits := strings.TrimLeft(x.param, "+-")
-	if digits == "" || len(x.param)-len(digits) > 1 || !isDecimal(digits) {
-		return 0, refuse(http.StatusBadRequest, "id is not an integer")
-	}
-	id, err := strconv.ParseInt(x.param, 10, 64)
-	if err != nil || id < 0 {
-		return 0, errNotFound
-	}
-	return id, nil
-}
-
-// maxKeyID bounds the decimal digits of an authority key identifier. RFC 5280 4.2.1.2
-// makes them of 20 bytes, other software of 32.
-const maxKeyID = 200
-
-// keyID reads the path parameter as an authority key identifier. What is none is not
-// found, rather than refused, as in the reference.
-func (x *exchange) keyID() (*big.Int, error) {
-	if len(x.param) > maxKeyID || !isDecimal(x.param) {
-		return nil, errNotFound
-	}
-	aki, ok := new(big.Int).SetString(x.param, 10)
-	if !ok {
-		return nil, errNotFound
-	}
-	return aki, nil
+	return Refuse(http.StatusBadRequest, "Content-Type must be %s", want)
 }
 
 func isDecimal(s string) bool {

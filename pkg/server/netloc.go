@@ -154,17 +154,17 @@ func isLabel(s string) bool {
 	return true
 }
 
-// httpsBase returns the URL, without a path, of the HTTPS side of the address that r was
-// sent to, whatever name or forwarded port that was; of the netloc if it does not say.
-func (s *Server) httpsBase(r *http.Request) string {
-	n, err := ParseNetloc(r.Host)
+// SecureBase returns the URL, without a path, of the HTTPS side of the address that r was sent to,
+// whatever name or forwarded port that was; of n if it does not say.
+func (n Netloc) SecureBase(r *http.Request) string {
+	asked, err := ParseNetloc(r.Host)
 	switch {
 	case err != nil:
-		return s.cfg.Netloc.HTTPS()
-	case r.TLS == nil:
 		return n.HTTPS()
-	case n.Port == defaultPort: // not in r.Host, where HTTPS leaves out its own
-		return httpsURL(n.Host, defaultHTTPSPort)
+	case r.TLS == nil:
+		return asked.HTTPS()
+	case asked.Port == defaultPort: // not in r.Host, where HTTPS leaves out its own
+		return httpsURL(asked.Host, defaultHTTPSPort)
 	}
-	return httpsURL(n.Host, n.Port)
+	return httpsURL(asked.Host, asked.Port)
 }

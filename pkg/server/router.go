@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,138 +12,266 @@ import (
 	"cauase/pkg/audit"
 )
 
-// access says who may call a route. Its zero value is nobody: a route that does not
-// declare its callers is refused when the table is built, and again when it is called.
-type access int
+// Access says who may call a route. Its zero value is nobody: a route that does not declare its
+// callers is refused when the table is built, and again when it is called.
+type Access int
 
+// Who may call a route.
 const (
-	undeclared access = iota
-	// anyone may read what is public and submit what waits for a decision.
-	anyone
-	// holder proves in the message itself that it has a certificate's key. The
-	// authority verifies that.
-	holder
-	// user shows a certificate of the user authority over TLS.
-	user
-	// holderOrUser is either of the two; the message tells which, and the route's
-	// prepare settles it.
-	holderOrUser
+	undeclared Access = iota
+	// Anyone may read what is public and submit what waits for a decision.
+	Anyone
+	// Holder proves in the message itself that it has a certificate's key. The operation verifies that.
+	Holder
+	// User shows a certificate over TLS in which the front-end recognises somebody.
+	User
+	// HolderOrUser is either of the two; the message tells which, and the handler settles it with
+	// Exchange.Narrow.
+	HolderOrUser
 )
 
-// originRule says what becomes of a request that a page from elsewhere makes a browser send.
-type originRule int
+// A Handler reads and checks what was sent, before it is known who sent it. What it returns runs
+// once the sender is authorized.
+type Handler func(x *Exchange) (Perform, error)
 
-const (
-	// consent: only if the browser's user has agreed, see cors.go.
-	consent originRule = iota
-	// always: the answer is public and is where a page starts.
-	always
-	// aside: cross-origin rules are not applied, and no page elsewhere can read the answer.
-	aside
-)
+// A Perform does what was asked for, on behalf of actor, and answers.
+type Perform func(ctx context.Context, actor audit.Actor) error
 
-// prepare reads and checks what was sent, before it is known who sent it. What it
-// returns runs once the sender is authorized.
-type prepare func(x *exchange) (perform, error)
+// A Route is one operation.
+type Route struct {
+	Method string
+	// Path is a list of components. One that begins with a parameter, "{name}", stands for any
+	// component that ends in what follows the brace.
+	Path   string
+	Access Access
+	// Origin says what becomes of a request that a page from elsewhere made a browser send: an error
+	// refuses it. Like Access, it must be declared.
+	Origin  func(x *Exchange) error
+	Handler Handler
 
-// perform does what was asked for, on behalf of actor, and answers.
-type perform func(ctx context.Context, actor audit.Actor) error
-
-// A route is one operation. Its path is a list of components; the last may be "{…}",
-// which stands for any one component.
-type route struct {
-	method  string
-	path    string
-	access  access
-	origin  originRule
-	prepare prepare
-
-	authority Authority // of the paths under /cau and /cas
-	voucher   Voucher
+	front    FrontEnd  // nil: the engine's own
+	trailing []pattern // parameters at the end of Path that are no places of their own
 }
 
-// node is a place in the tree that the literal components of all routes form. The
-// deepest node on a request's way decides which methods are allowed, as it does in the
-// reference: on /cas/csr/1/2 those of /cas/csr, on /nope those of /.
+// A pattern is a path component with a parameter.
+type pattern struct{ name, suffix string }
+
+func (p pattern) match(component string) bool { return strings.HasSuffix(component, p.suffix) }
+
+func (p pattern) value(component string) string { return strings.TrimSuffix(component, p.suffix) }
+
+// A node is a place in the tree that the components of all routes form, but for the parameters at
+// their ends. The deepest node on a request's way decides which methods are allowed, as it does in
+// the reference: on /cas/csr/1/2 those of /cas/csr, on /nope those of /.
 type node struct {
+	front    FrontEnd // in charge here
 	children map[string]*node
-	routes   []*route
+	params   []*branch
+	routes   []*Route
 	methods  []string // of all routes here, OPTIONS last
+}
+
+// A branch is where a parameter leads that other components follow.
+type branch struct {
+	pattern
+	front FrontEnd
+	to    *node
 }
 
 // methodOrder is the order in which Allow lists methods.
 var methodOrder = [...]string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}
 
-// newRouter builds the tree. It refuses a table in which something is undeclared, double
-// or unknown.
-func newRouter(routes []route) (*node, error) {
-	root := &node{}
+// newRouter builds the tree. It refuses a table in which something is undeclared, double or
+// unknown.
+func newRouter(routes []Route) (*node, error) {
+	root := &node{front: plain{}}
+	wrong := func(r *Route, err error) error { return fmt.Errorf("route %s /%s: %w", r.Method, r.Path, err) }
+	// First the places, so that a parameter at the end of one route finds that another goes on there.
+	for i := range routes {
+		r := &routes[i]
+		if err := r.check(); err != nil {
+			return nil, wrong(r, err)
+		}
+		root.grow(r)
+	}
 	for i := range routes {
 		if err := root.add(&routes[i]); err != nil {
-			return nil, fmt.Errorf("route %s /%s: %w", routes[i].method, routes[i].path, err)
+			return nil, wrong(&routes[i], err)
 		}
 	}
 	root.seal()
 	return root, nil
 }
 
-func (n *node) add(r *route) error {
+func (r *Route) check() error {
 	switch {
-	case r.access == undeclared:
-		return fmt.Errorf("does not declare who may call it")
-	case r.prepare == nil:
-		return fmt.Errorf("has no handler")
-	case !slices.Contains(methodOrder[:], r.method):
-		return fmt.Errorf("unknown method")
+	case r.Access == undeclared:
+		return errors.New("does not declare who may call it")
+	case r.Origin == nil:
+		return errors.New("does not declare what pages from elsewhere may do")
+	case r.Handler == nil:
+		return errors.New("has no handler")
+	case !slices.Contains(methodOrder[:], r.Method):
+		return errors.New("unknown method")
 	}
-	for _, c := range components(r.path) {
-		if isParameter(c) {
-			break
+	seen := map[string]bool{}
+	for _, c := range components(r.Path) {
+		switch p, isParameter, err := parsePattern(c); {
+		case err != nil:
+			return err
+		case isParameter && seen[p.name]:
+			return fmt.Errorf("two parameters are called %q", p.name)
+		default:
+			seen[p.name] = isParameter
 		}
-		if n.children == nil {
-			n.children = make(map[string]*node)
-		}
-		if n.children[c] == nil {
-			n.children[c] = &node{}
-		}
-		n = n.children[c]
 	}
-	if n.find(r.method, r.parameters()) != nil {
-		return fmt.Errorf("exists already")
+	return nil
+}
+
+// parsePattern reads a component of a route's path, and reports whether it has a parameter.
+func parsePattern(component string) (p pattern, isParameter bool, err error) {
+	if !strings.ContainsAny(component, "{}") {
+		return p, false, nil
+	}
+	name, suffix, found := strings.Cut(strings.TrimPrefix(component, "{"), "}")
+	if component[0] != '{' || !found || name == "" || strings.ContainsAny(name+suffix, "{}") {
+		return p, false, fmt.Errorf("%q is not a parameter", component)
+	}
+	return pattern{name, suffix}, true, nil
+}
+
+// grow makes the places on r's way: all components up to the last that is no parameter.
+func (n *node) grow(r *Route) {
+	way := components(r.Path)
+	for len(way) > 0 && strings.HasPrefix(way[len(way)-1], "{") {
+		way = way[:len(way)-1]
+	}
+	for _, c := range way {
+		n = n.next(r, c)
+	}
+}
+
+// next returns the node to which a component of r's path leads, made if there is none.
+func (n *node) next(r *Route, component string) *node {
+	p, isParameter, _ := parsePattern(component) // checked
+	if !isParameter {
+		if n.children[component] == nil {
+			if n.children == nil {
+				n.children = make(map[string]*node)
+			}
+			n.children[component] = &node{front: r.front}
+		}
+		return n.children[component]
+	}
+	if b := n.branch(r, p); b != nil {
+		return b.to
+	}
+	to := &node{front: r.front}
+	n.params = append(n.params, &branch{pattern: p, front: r.front, to: to})
+	return to
+}
+
+func (n *node) branch(r *Route, p pattern) *branch {
+	for _, b := range n.params {
+		if b.pattern == p && b.front == r.front {
+			return b
+		}
+	}
+	return nil
+}
+
+func (n *node) add(r *Route) error {
+	for _, c := range components(r.Path) {
+		p, isParameter, _ := parsePattern(c)
+		if len(r.trailing) == 0 && (!isParameter || n.branch(r, p) != nil) {
+			n = n.next(r, c)
+			continue
+		}
+		r.trailing = append(r.trailing, p)
+	}
+	for _, other := range n.routes {
+		if other.Method == r.Method && slices.EqualFunc(other.trailing, r.trailing, func(a, b pattern) bool { return a.suffix == b.suffix }) {
+			return errors.New("exists already")
+		}
+	}
+	if r.front != nil && (len(n.routes) == 0 || n.front == nil) {
+		n.front = r.front
 	}
 	n.routes = append(n.routes, r)
 	return nil
 }
 
-// seal computes the methods of n and all below it.
+// seal computes what follows from the routes, at n and all below it.
 func (n *node) seal() {
 	for _, method := range methodOrder {
-		if slices.ContainsFunc(n.routes, func(r *route) bool { return r.method == method }) {
+		if slices.ContainsFunc(n.routes, func(r *Route) bool { return r.Method == method }) {
 			n.methods = append(n.methods, method)
 		}
 	}
 	n.methods = append(n.methods, http.MethodOptions)
-	for _, child := range n.children {
+	// Of two that match, the one which says more is meant.
+	slices.SortStableFunc(n.routes, func(a, b *Route) int { return suffixes(b) - suffixes(a) })
+	below := slices.Collect(maps.Values(n.children))
+	for _, b := range n.params {
+		below = append(below, b.to)
+	}
+	for _, child := range below {
+		if child.front == nil {
+			child.front = n.front
+		}
 		child.seal()
 	}
 }
 
-// deepest follows path as far as there are nodes, and returns what is left of it.
-func (n *node) deepest(path []string) (*node, []string) {
-	for i, c := range path {
-		child, ok := n.children[c]
-		if !ok {
-			return n, path[i:]
-		}
-		n = child
+func suffixes(r *Route) (length int) {
+	for _, p := range r.trailing {
+		length += len(p.suffix)
 	}
-	return n, nil
+	return length
 }
 
-// find returns the route for method with so many parameters, or nil.
-func (n *node) find(method string, parameters int) *route {
+// deepest follows path as far as there are nodes. It returns what is left of it, and what stood for
+// the parameters on the way.
+func (n *node) deepest(path []string) (_ *node, rest []string, params map[string]string) {
+	params = make(map[string]string)
+	for i, c := range path {
+		next := n.children[c]
+		if next == nil && i == len(path)-1 && n.ends(c) {
+			return n, path[i:], params
+		}
+		for _, b := range n.params {
+			if next == nil && b.match(c) && b.leads(b.value(c)) {
+				next, params[b.name] = b.to, b.value(c)
+			}
+		}
+		if next == nil {
+			return n, path[i:], params
+		}
+		n = next
+	}
+	return n, nil, params
+}
+
+// ends reports whether a route ends here with a parameter that says more of c than one which leads on.
+func (n *node) ends(c string) bool {
+	return slices.ContainsFunc(n.routes, func(r *Route) bool {
+		return len(r.trailing) == 1 && r.trailing[0].suffix != "" && r.trailing[0].match(c)
+	})
+}
+
+func (b *branch) leads(value string) bool { return b.front == nil || b.front.Matches(b.name, value) }
+
+// find returns the route for method to which these components are parameters, or nil.
+func (n *node) find(method string, rest []string) *Route {
 	for _, r := range n.routes {
-		if r.method == method && r.parameters() == parameters {
+		if r.Method != method || len(r.trailing) != len(rest) {
+			continue
+		}
+		matches := true
+		for i, p := range r.trailing {
+			matches = matches && p.match(rest[i])
+		}
+		if matches {
 			return r
 		}
 	}
@@ -150,12 +280,20 @@ func (n *node) find(method string, parameters int) *route {
 
 func (n *node) allow() string { return strings.Join(n.methods, ", ") }
 
-func (r *route) parameters() int { return strings.Count(r.path, "{") }
+// label is the route's path as metrics have it. Parameters that lead on are replaced by what they
+// stand for, of which there are only so many; those at the end can be anything that a stranger likes.
+func (r *Route) label(params map[string]string) string {
+	path := components(r.Path)
+	for i, c := range path[:len(path)-len(r.trailing)] {
+		if p, isParameter, _ := parsePattern(c); isParameter {
+			path[i] = params[p.name] + p.suffix
+		}
+	}
+	return "/" + strings.Join(path, "/")
+}
 
-func isParameter(component string) bool { return strings.HasPrefix(component, "{") }
-
-// components splits a decoded path. Empty components do not count, and "." and ".." are
-// names like any other: nothing here is a directory.
+// components splits a decoded path. Empty components do not count, and "." and ".." are names like
+// any other: nothing here is a directory.
 func components(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }

@@ -1,294 +1,197 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/ca"
-	"cauase/pkg/pki"
-	"cauase/pkg/store"
+	"cauase/pkg/clock"
 )
 
-// handle answers a request without any network. target is a path, or a URL for https.
-func (s *site) handle(method, target string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, nil)
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Add(headers[i], headers[i+1])
-	}
-	w := httptest.NewRecorder()
-	s.server.ServeHTTP(w, r)
-	return w
+// deep is a table with parameters at the beginning, in the middle and at the end of paths.
+func deep() *shop {
+	return &shop{routes: []Route{
+		say("GET", "", Anyone),
+		say("GET", "towns", Anyone),
+		say("GET", "{town}", Anyone),
+		say("GET", "{town}/orders", Anyone),
+		say("PUT", "{town}/orders", Anyone),
+		say("GET", "{town}/orders/{id}", Anyone),
+		say("GET", "{town}/orders/{id}.pdf", Anyone),
+		say("GET", "{town}/orders/{id}/parts", Anyone),
+		say("DELETE", "{town}/orders/{id}/parts/{part}", Anyone),
+		say("GET", "{town}/orders/{id}/parts/new", Anyone),
+		say("GET", "{town}/between/{id}/{part}", Anyone),
+	}}
 }
 
 func TestRouting(t *testing.T) {
-	s := newSite(t)
-	_, id := s.issue(s.services)
-	const (
-		get    = "GET, OPTIONS"
-		csr    = "GET, PUT, DELETE, OPTIONS"
-		crt    = "GET, PUT, OPTIONS"
-		put    = "PUT, OPTIONS"
-		noCard = ""
-	)
-	tests := []struct {
+	var labels []string
+	s := newSite(t, func(c *Config) {
+		c.FrontEnds = []FrontEnd{deep()}
+		c.Observe = func(method, route string, _ int, _ time.Duration) { labels = append(labels, method+" "+route) }
+	})
+	for _, tt := range []struct {
 		name, method, target string
 		status               int
-		allow                string
+		body, allow, label   string
 	}{
-		{"root", "GET", "/", 200, noCard},
-		{"unknown", "GET", "/nope", 404, noCard},
-		{"unknown, other method (as the reference)", "PUT", "/nope", 405, get},
-		{"unknown authority route", "GET", "/cas/nope", 404, noCard},
-		{"trailing slash", "GET", "/cas/crl/", 200, noCard},
-		{"empty components", "GET", "//cas///crl", 200, noCard},
-		{"query", "GET", "/cas/crl?x=y", 200, noCard},
-		{"encoded letter", "GET", "/c%61s/crl", 200, noCard},
-		{"encoded slash", "GET", "/cas%2Fcrl", 200, noCard},
-		{"dot dot", "GET", "/cas/../cas/crl", 404, noCard},
-		{"encoded dot dot", "GET", "/cas/%2e%2e/cas/crl", 404, noCard},
-		{"dot", "GET", "/cas/./crl", 404, noCard},
-		{"absolute form", "GET", "http://elsewhere.example/cas/crl", 200, noCard},
-		{"other case", "GET", "/CAS/crl", 404, noCard},
-		{"HEAD (as the reference)", "HEAD", "/cas/crl", 405, get},
-		{"lower-case method", "get", "/cas/crl", 405, get},
-		{"unknown method", "FROB", "/cas/crl", 405, get},
-		{"method of no route here", "DELETE", "/cas/crl", 405, get},
-		{"POST to requests", "POST", "/cas/csr", 405, csr},
-		{"POST to certificates", "POST", "/cas/crt/1", 405, crt},
-		{"DELETE without id (as the reference)", "DELETE", "/cas/csr", 404, noCard},
-		{"PUT with id (as the reference)", "PUT", "/cas/csr/5", 404, noCard},
-		{"GET renew", "GET", "/cas/crt/renew", 405, put},
-		{"PUT CA certificate", "PUT", "/cas/crt/ca.crt.pem", 405, get},
-		{"certificates without id", "GET", "/cas/crt", 404, noCard},
-		{"extra component", "GET", "/cas/csr/1/2", 404, noCard},
-		{"extra component after a literal", "GET", "/cas/crt/ca.crt.pem/x", 404, noCard},
-		{"consent elsewhere", "DELETE", "/cors", 405, "GET, POST, OPTIONS"},
-		{"options anywhere", "OPTIONS", "/nope", 204, get},
-		{"options of everything", "OPTIONS", "*", 204, get},
-
-		{"request id not an integer", "GET", "/cas/csr/abc", 400, noCard},
-		{"request id empty with sign", "GET", "/cas/csr/-", 400, noCard},
-		{"request id with two signs", "GET", "/cas/csr/--1", 400, noCard},
-		{"request id with a space", "GET", "/cas/csr/%201", 400, noCard},
-		{"request id in hex", "GET", "/cas/csr/0x1", 400, noCard},
-		{"request id negative", "GET", "/cas/csr/-1", 404, noCard},
-		{"request id too large", "GET", "/cas/csr/99999999999999999999999", 404, noCard},
-		{"request id a megabyte of digits", "GET", "/cas/csr/" + strings.Repeat("9", 1<<20), 404, noCard},
-		{"certificate id not an integer", "GET", "/cas/crt/abc", 400, noCard},
-		{"certificate id unknown", "GET", "/cas/crt/1", 404, noCard},
-		{"certificate id with zeros in front", "GET", fmt.Sprintf("/cas/crt/00%d", id), 200, noCard},
-		{"certificate of the other authority", "GET", fmt.Sprintf("/cau/crt/%d", id), 404, noCard},
-		{"key id not a number", "GET", "/cas/crl/abc", 404, noCard},
-		{"key id negative", "GET", "/cas/crl/-1", 404, noCard},
-		{"key id unknown", "GET", "/cas/crl/1", 404, noCard},
-		{"key id a megabyte of digits", "GET", "/cas/crl/" + strings.Repeat("9", 1<<20), 404, noCard},
-		{"bad input comes before credentials", "PUT", "/cas/crt/abc", 400, noCard},
-		{"bad input comes before credentials", "DELETE", "/cas/csr/abc", 400, noCard},
-		{"alive", "GET", "/healthz", 200, noCard},
-		{"ready", "GET", "/readyz", 200, noCard},
-	}
-	for _, tt := range tests {
+		{"root", "GET", "/", 200, "", "", "GET /"},
+		{"a literal before a parameter", "GET", "/towns", 200, "towns", "", "GET /towns"},
+		{"a parameter that leads on, as the end", "GET", "/oslo", 200, "{town} town=oslo", "", "GET /oslo"},
+		{"another value", "GET", "/bergen/orders", 200, "{town}/orders town=bergen", "", "GET /bergen/orders"},
+		{"no such value", "GET", "/paris/orders", 404, "not found", "", "other "},
+		{"no such value, method unknown there", "PUT", "/paris/orders", 405, "", "GET, OPTIONS", "other "},
+		{"no such value, options", "OPTIONS", "/paris/orders", 200, "GET, OPTIONS", "GET, OPTIONS", "other "},
+		{"a parameter at the end that others go on from", "GET", "/oslo/orders/7", 200, "{town}/orders/{id} town=oslo id=7", "", "GET /oslo/orders/7"},
+		{"with a suffix", "GET", "/oslo/orders/7.pdf", 200, "{town}/orders/{id}.pdf town=oslo id=7", "", "GET /oslo/orders/{id}.pdf"},
+		{"two parameters", "GET", "/oslo/orders/7/parts", 200, "{town}/orders/{id}/parts town=oslo id=7", "", "GET /oslo/orders/7/parts"},
+		{"three parameters", "DELETE", "/oslo/orders/7/parts/8", 200, "{town}/orders/{id}/parts/{part} town=oslo id=7 part=8", "", "DELETE /oslo/orders/7/parts/{part}"},
+		{"a literal where a parameter could be", "GET", "/oslo/orders/7/parts/new", 200, "{town}/orders/{id}/parts/new town=oslo id=7", "", "GET /oslo/orders/7/parts/new"},
+		{"the deepest place decides", "PUT", "/oslo/orders/7/parts/8", 405, "", "GET, DELETE, OPTIONS", "other "},
+		{"two parameters at the end", "GET", "/oslo/between/1/2", 200, "{town}/between/{id}/{part} town=oslo id=1 part=2", "", "GET /oslo/between/{id}/{part}"},
+		{"one too few", "GET", "/oslo/between/1", 404, "not found", "", "other "},
+		{"one too many", "GET", "/oslo/between/1/2/3", 404, "not found", "", "other "},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
+			labels = nil
 			got := s.handle(tt.method, tt.target)
-			if got.Code != tt.status {
-				t.Errorf("%s %.80s: status %d, want %d: %s", tt.method, tt.target, got.Code, tt.status, got.Body)
+			if got.Code != tt.status || tt.body != "" && body(got) != tt.body || got.Header().Get("Allow") != tt.allow {
+				t.Errorf("%d %q, Allow %q; want %d %q, %q", got.Code, body(got), got.Header().Get("Allow"), tt.status, tt.body, tt.allow)
 			}
-			if allow := got.Header().Get("Allow"); allow != tt.allow {
-				t.Errorf("Allow: %q, want %q", allow, tt.allow)
-			}
-			if tt.status >= 400 && got.Header().Get("Content-Type") != typeText {
-				t.Errorf("Content-Type: %q", got.Header().Get("Content-Type"))
-			}
-			if _, err := http.ParseTime(got.Header().Get("Date")); err != nil {
-				t.Errorf("Date: %v", err)
+			if len(labels) != 1 || labels[0] != tt.label {
+				t.Errorf("observed as %q, want %q", labels, tt.label)
 			}
 		})
 	}
 }
 
-// TestHAL compares with what the reference answers, byte for byte.
-func TestHAL(t *testing.T) {
-	s := newSite(t)
-	for _, tt := range []struct{ golden, url string }{
-		{"root", "http://127.0.0.1:8009/"},
-		{"root", "https://127.0.0.1:8010/"},
-		{"cau-http", "http://127.0.0.1:8009/cau"},
-		{"cau-https", "https://127.0.0.1:8010/cau"},
-		{"cas-http", "http://127.0.0.1:8009/cas"},
-		{"cas-https", "https://127.0.0.1:8010/cas"},
+// TestTablesThatAreRefused is half of denying by default.
+func TestTablesThatAreRefused(t *testing.T) {
+	ok := say("GET", "a", Anyone)
+	with := func(change func(*Route)) []Route {
+		r := ok
+		change(&r)
+		return []Route{r}
+	}
+	for name, table := range map[string][]Route{
+		"no access":          with(func(r *Route) { r.Access = undeclared }),
+		"no handler":         with(func(r *Route) { r.Handler = nil }),
+		"no origin rule":     with(func(r *Route) { r.Origin = nil }),
+		"unknown method":     with(func(r *Route) { r.Method = "FROB" }),
+		"no name":            with(func(r *Route) { r.Path = "a/{}" }),
+		"open":               with(func(r *Route) { r.Path = "a/{id" }),
+		"prefix":             with(func(r *Route) { r.Path = "a/x{id}" }),
+		"name twice":         with(func(r *Route) { r.Path = "{id}/a/{id}" }),
+		"twice":              {ok, say("GET", "/a/", User)},
+		"twice, other names": {say("GET", "a/{id}", Anyone), say("GET", "a/{other}", User)},
+		"the engine's":       {say("GET", "healthz", Anyone)},
 	} {
-		want, err := os.ReadFile("testdata/hal/" + tt.golden + ".json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := s.handle("GET", tt.url)
-		if got.Code != 200 || got.Header().Get("Content-Type") != "application/hal+json" || !bytes.Equal(got.Body.Bytes(), want) {
-			t.Errorf("%s: %d\n got %s\nwant %s", tt.url, got.Code, got.Body, want)
+		if _, err := New(Config{Clock: clock.NewFake(time.Time{}), Log: slog.New(slog.DiscardHandler), FrontEnds: []FrontEnd{&shop{routes: table}}}); err == nil {
+			t.Errorf("%s: accepted", name)
 		}
 	}
-	for host, want := range map[string]string{
-		"evil.example:99": "https://evil.example:100/cau/csr",
-		"localhost":       "https://localhost/cau/csr",
-		"[::1]:8009":      "https://[::1]:8010/cau/csr",
-		`a"b`:             "https://127.0.0.1:8010/cau/csr", // not a host: ours
-	} {
-		r := httptest.NewRequest("GET", "/cau", nil)
-		r.Host = host
-		w := httptest.NewRecorder()
-		s.server.ServeHTTP(w, r)
-		if !strings.Contains(w.Body.String(), `"href": "`+want+`"`) {
-			t.Errorf("Host %s: %s", host, w.Body)
-		}
+	if _, err := New(Config{Clock: clock.NewFake(time.Time{}), Log: slog.New(slog.DiscardHandler), FrontEnds: []FrontEnd{&shop{routes: []Route{ok}}}}); err != nil {
+		t.Errorf("a good table: %v", err)
 	}
 }
 
-// broken is an authority of which every operation fails with err, or panics without one.
-type broken struct {
-	Authority
-	err error
-}
-
-func (b broken) CRLs(context.Context) ([]ca.List, error) {
-	if b.err == nil {
-		panic("at the \x1b[31mworst moment")
-	}
-	return nil, b.err
-}
-
-func (b broken) Authenticate(context.Context, audit.Actor, *x509.Certificate) (audit.Actor, error) {
-	return audit.Actor{Kind: audit.User}, nil
-}
-
-func TestErrorStatuses(t *testing.T) {
-	wrap := func(err error) error { return fmt.Errorf("while busy: %w", err) }
-	tests := []struct {
-		name   string
-		err    error
-		status int
-		body   string // what it contains
-		logged bool
+// TestUndeclaredIsRefusedWhenCalled is the other half, and what narrowing cannot be used for.
+func TestUndeclaredIsRefusedWhenCalled(t *testing.T) {
+	for name, tt := range map[string]struct {
+		declared, narrowed Access
+		allowed            bool
 	}{
-		{"not found", wrap(ca.ErrNotFound), 404, "not found", false},
-		{"too many", wrap(ca.ErrTooManyPending), 507, "too many pending", false},
-		{"conflict", wrap(ca.ErrConflict), 409, "conflict", false},
-		{"unauthorized", wrap(ca.ErrUnauthorized), 401, "not authorized", false},
-		{"invalid", fmt.Errorf("\x1b]0;title\a\n%w", ca.ErrInvalid), 400, `\x1b]0;title\x07\x0arefused`, false},
-		{"bad input", wrap(pki.ErrInvalid), 400, "invalid input", false},
-		{"database away", wrap(store.ErrUnavailable), 503, "database is not available", true},
-		{"no signer", wrap(ca.ErrNoSigner), 503, "no CA certificate", true},
-		{"anything else", errors.New("secret detail"), 500, "internal error, request id ", true},
-		{"panic", nil, 500, "internal error, request id ", true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(t, func(c *Config) { c.Services = broken{err: tt.err} })
-			got := s.handle("GET", "/cas/crl")
-			body := got.Body.String()
-			if got.Code != tt.status || !strings.Contains(body, tt.body) {
-				t.Errorf("%d %q, want %d %q", got.Code, body, tt.status, tt.body)
-			}
-			if strings.Contains(body, "secret") || strings.ContainsAny(strings.TrimSuffix(body, "\n"), "\n\x1b\a") {
-				t.Errorf("shows too much: %q", body)
-			}
-			if (got.Header().Get("Retry-After") != "") != (tt.status == 503) {
-				t.Errorf("Retry-After: %q", got.Header().Get("Retry-After"))
-			}
-			id := got.Header().Get("X-Request-Id")
-			if tt.status == 500 && !strings.Contains(body, id) {
-				t.Errorf("%q does not name request %s", body, id)
-			}
-			if logged := strings.Contains(s.log.String(), "level=ERROR"); logged != tt.logged {
-				t.Errorf("logged: %v, want %v: %s", logged, tt.logged, s.log)
-			}
-			if strings.Contains(s.log.String(), "\x1b") {
-				t.Error("control character in the log")
-			}
-		})
+		"nothing":               {undeclared, -1, false},
+		"not narrowed":          {HolderOrUser, -1, false},
+		"narrowed to a holder":  {HolderOrUser, Holder, true},
+		"narrowed to a user":    {HolderOrUser, User, false}, // who shows no certificate
+		"narrowed to anyone":    {HolderOrUser, Anyone, false},
+		"a user's route opened": {User, Holder, false},
+		"anyone":                {Anyone, -1, true},
+	} {
+		x := &Exchange{Request: &http.Request{}, front: plain{}, access: tt.declared}
+		if tt.narrowed >= 0 {
+			x.Narrow(tt.narrowed)
+		}
+		if err := x.authorize(t.Context()); (err == nil) != tt.allowed {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
-// TestAuthenticatorError: when it is not known whether someone is a user, he is none.
-func TestAuthenticatorError(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.Authenticator = unavailable{} })
-	r := httptest.NewRequest("GET", "https://127.0.0.1:8010/cas/csr", nil)
+// TestFrontEnds: two protocols stand beside each other, and each answers for its own paths.
+func TestFrontEnds(t *testing.T) {
+	other := &strict{shop{routes: []Route{say("GET", "api/{id}", Anyone), say("PUT", "api", User)}}}
+	s := newSite(t, func(c *Config) { c.FrontEnds = append(c.FrontEnds, other) })
+	for target, want := range map[string]string{
+		"/":         "",
+		"/api/5":    "api/{id} id=5",
+		"/api/5/6":  "strict: not found",
+		"/nope":     "not found",
+		"/healthz/": "ok",
+	} {
+		if got := s.handle("GET", target); body(got) != want {
+			t.Errorf("%s: %q, want %q", target, body(got), want)
+		}
+	}
+	r := httptest.NewRequest("PUT", "https://x/api", nil)
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}
-	w := httptest.NewRecorder()
-	s.server.ServeHTTP(w, r)
-	if w.Code != 503 {
-		t.Errorf("status %d", w.Code)
-	}
-}
-
-type unavailable struct{}
-
-func (unavailable) Authenticate(_ context.Context, a audit.Actor, _ *x509.Certificate) (audit.Actor, error) {
-	return a, store.ErrUnavailable
-}
-
-func TestReadiness(t *testing.T) {
-	asked, failure := 0, error(nil)
-	s := newSite(t, func(c *Config) {
-		c.Ready = []Check{{Name: "thing", Run: func(context.Context) error { asked++; return failure }}}
-	})
-	if got := s.handle("GET", "/readyz"); got.Code != 200 || got.Body.String() != "thing ok\n" {
-		t.Errorf("%d %s", got.Code, got.Body)
-	}
-	failure = errors.New("secret detail")
-	if s.handle("GET", "/readyz"); asked != 1 {
-		t.Error("an outcome is not kept for a moment")
-	}
-	s.clk.Advance(readinessLife)
-	if got := s.handle("GET", "/readyz", "Origin", "null"); got.Code != 503 || got.Body.String() != "thing failed\n" || got.Header().Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("%d %s %v", got.Code, got.Body, got.Header())
-	}
-	s.clk.Advance(-testDay)
-	failure = nil
-	if got := s.handle("GET", "/readyz"); got.Code != 200 {
-		t.Errorf("after the clock was set back: %d", got.Code)
-	}
-}
-
-// What only warns is shown, and leaves the daemon ready.
-func TestReadinessWarning(t *testing.T) {
-	var failure error
-	s := newSite(t, func(c *Config) {
-		c.Ready = []Check{
-			{Name: "backup", Warns: true, Run: func(context.Context) error { return failure }},
-			{Name: "thing", Run: func(context.Context) error { return nil }},
-		}
-	})
-	for _, c := range []struct {
-		failure error
-		want    string
-	}{
-		{nil, "backup ok\nthing ok\n"},
-		{errors.New("missed\n\x1b"), "backup warning: missed\\x0a\\x1b\nthing ok\n"},
+	for want, users := range map[string]func(*x509.Certificate) error{
+		"strict: a valid user certificate is needed, over HTTPS": nil,
+		"api": func(*x509.Certificate) error { return nil },
 	} {
-		failure = c.failure
-		s.clk.Advance(readinessLife)
-		if got := s.handle("GET", "/readyz"); got.Code != 200 || got.Body.String() != c.want {
-			t.Errorf("%d %q, want %q", got.Code, got.Body, c.want)
+		other.users = users
+		w := httptest.NewRecorder()
+		if s.server.ServeHTTP(w, r.Clone(t.Context())); body(w) != want {
+			t.Errorf("%q, want %q", body(w), want)
 		}
 	}
 }
 
-// TestReferenceClient: one warning says that it will not follow an ECDSA CA.
-func TestReferenceClient(t *testing.T) {
-	s := newSite(t)
-	for _, agent := range []string{"curl/8", "cauase/1", "caucase 0.9.17", "caucase 0.9.17"} {
-		s.handle("GET", "/cas/crl", "User-Agent", agent)
+// strict is a shop that answers problems in its own way.
+type strict struct{ shop }
+
+func (strict) Answer(x *Exchange, p Problem) {
+	plain{}.Answer(x, Problem{p.Status, "strict: " + p.Reason})
+}
+
+func TestInternalErrors(t *testing.T) {
+	for name, perform := range map[string]Perform{
+		"error": func(context.Context, audit.Actor) error { return errors.New("secret detail") },
+		"panic": func(context.Context, audit.Actor) error { panic("at the \x1b[31mworst moment") },
+	} {
+		route := say("GET", "x", Anyone)
+		route.Handler = func(*Exchange) (Perform, error) { return perform, nil }
+		s := newSite(t, func(c *Config) { c.FrontEnds = []FrontEnd{&shop{routes: []Route{route}}} })
+		got := s.handle("GET", "/x")
+		if id := got.Header().Get("X-Request-Id"); got.Code != 500 || body(got) != "internal error, request id "+id {
+			t.Errorf("%s: %d %q", name, got.Code, body(got))
+		}
+		if log := s.log.String(); !strings.Contains(log, "level=ERROR") || strings.Contains(log, "\x1b") {
+			t.Errorf("%s: %s", name, log)
+		}
 	}
-	if n := strings.Count(s.log.String(), "level=WARN"); n != 2 || !strings.Contains(s.log.String(), "authority=cau ") {
-		t.Errorf("%d warnings, want one for each authority: %s", n, s.log)
+}
+
+func TestAccepts(t *testing.T) {
+	const chain = "application/pem-certificate-chain"
+	for header, want := range map[string]bool{
+		"": false, "*/*": false, "application/*": false, chain: true, "Application/PEM-certificate-chain": true,
+		"text/html, " + chain + ";q=0.5": true, chain + ";q=0": false, chain + "; q=0.0": false, chain + ";q=x": false,
+		chain + "-extra": false, chain + ";charset=utf-8": true,
+	} {
+		x := &Exchange{Request: &http.Request{Header: http.Header{"Accept": {header}}}}
+		if got := x.Accepts(chain); got != want {
+			t.Errorf("%q: %v", header, got)
+		}
 	}
 }

@@ -5,70 +5,64 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"cauase/pkg/clock"
 )
 
-// Config is what a Server works with. Everything but CORSWhitelist is needed.
+// Config is what a Server works with. Clock and Log are needed.
 type Config struct {
-	Netloc Netloc
-	Clock  clock.Clock
-	Log    *slog.Logger
+	Clock clock.Clock
+	Log   *slog.Logger
 
-	Users, Services               Authority
-	UsersVoucher, ServicesVoucher Voucher
-	Authenticator                 Authenticator
-
-	CORSKeys      *CORSKeys
-	CORSWhitelist []string // origins, as browsers write them
+	// FrontEnds are the protocols that are spoken. The first that has a route at a path answers there
+	// whatever no route does.
+	FrontEnds []FrontEnd
 
 	// Observe, when set, is told of every answer: the pattern of the route that matched, empty
 	// when none did. It must return at once.
 	Observe func(method, route string, status int, took time.Duration)
 
-	// Ready lists what has to work for the daemon to be of use, for GET /readyz.
-	Ready []Check
+	// Ready, when set, lists what has to work for the daemon to be of use, for GET /readyz.
+	Ready func() []Check
 
 	timeouts timeouts // the zero value stands for defaultTimeouts; tests have less patience
 }
 
-// A Server is an http.Handler for the whole protocol.
+// A Server is an http.Handler for all of its front-ends.
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
 	root      *node
-	whitelist map[string]bool
 	readiness readiness
 
-	referenceNoticed atomic.Bool
-
 	large chan struct{} // turns for long bodies, see enterLarge
-	lists listTexts
 }
 
 // New returns a Server. An error is a mistake of the caller's.
 func New(cfg Config) (*Server, error) {
-	switch {
-	case cfg.Clock == nil, cfg.Log == nil, cfg.Users == nil, cfg.Services == nil,
-		cfg.UsersVoucher == nil, cfg.ServicesVoucher == nil, cfg.Authenticator == nil, cfg.CORSKeys == nil:
+	if cfg.Clock == nil || cfg.Log == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, string, int, time.Duration) {}
 	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() []Check { return nil }
+	}
 	if cfg.timeouts == (timeouts{}) {
 		cfg.timeouts = defaultTimeouts()
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool), large: make(chan struct{}, maxLarge)}
-	for _, origin := range cfg.CORSWhitelist {
-		if err := CheckOrigin(origin); err != nil {
-			return nil, err
+	s := &Server{cfg: cfg, log: cfg.Log, large: make(chan struct{}, maxLarge)}
+	routes := s.ownRoutes()
+	for _, front := range cfg.FrontEnds {
+		for _, r := range front.Routes() {
+			r.front = front
+			routes = append(routes, r)
 		}
-		s.whitelist[origin] = true
 	}
-	root, err := newRouter(s.routes())
+	root, err := newRouter(routes)
 	if err != nil {
 		return nil, err
 	}
@@ -79,13 +73,12 @@ func New(cfg Config) (*Server, error) {
 // ServeHTTP answers one request, whatever happens.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.cfg.Clock.Now()
-	x := &exchange{
-		r:         r,
+	x := &Exchange{
+		Request:   r,
 		w:         &recorder{ResponseWriter: w},
 		requestID: newRequestID(),
-		path:      components(r.URL.Path),
+		front:     plain{},
 		large:     s.large,
-		lists:     &s.lists,
 	}
 	x.actor = anonymous(r, x.requestID)
 	h := w.Header()
@@ -96,70 +89,69 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.leaveLarge()
 	defer s.observe(x, start)
 	defer s.recoverPanic(x)
-	s.noticeReference(x)
 	if err := s.serve(x); err != nil {
 		s.fail(x, err)
 	}
 }
 
 // serve takes a request through its stages, see the package's documentation.
-func (s *Server) serve(x *exchange) error {
-	n, rest := s.root.deepest(x.path)
-	if x.r.Method == http.MethodOptions {
-		return s.preflight(x, n)
+func (s *Server) serve(x *Exchange) error {
+	n, rest, params := s.root.deepest(components(x.Request.URL.Path))
+	x.front, x.params = n.front, params
+	if x.Request.Method == http.MethodOptions {
+		x.Header().Set("Allow", n.allow())
+		return x.front.Options(x, n.allow())
 	}
-	known := false
-	for _, m := range n.methods {
-		known = known || m == x.r.Method
+	if !slices.Contains(n.methods, x.Request.Method) {
+		x.Header().Set("Allow", n.allow())
+		return Refuse(http.StatusMethodNotAllowed, "method not allowed here")
 	}
-	if !known {
-		x.w.Header().Set("Allow", n.allow())
-		return refuse(http.StatusMethodNotAllowed, "method not allowed here")
-	}
-	route := n.find(x.r.Method, len(rest))
+	route := n.find(x.Request.Method, rest)
 	if route == nil {
-		return errNotFound
+		return ErrNotFound
 	}
-	x.route, x.access = route, route.access
-	if len(rest) > 0 {
-		x.param = rest[0]
+	x.route, x.access = route, route.Access
+	if route.front != nil {
+		x.front = route.front
 	}
-	if err := s.checkOrigin(x); err != nil {
+	for i, p := range route.trailing {
+		x.params[p.name] = p.value(rest[i])
+	}
+	if err := route.Origin(x); err != nil {
 		return err
 	}
-	if x.r.ContentLength > maxBody {
+	if x.Request.ContentLength > MaxBody {
 		return errTooLarge
 	}
-	perform, err := route.prepare(x)
+	perform, err := route.Handler(x)
 	if err != nil {
 		return err
 	}
-	ctx := x.r.Context()
-	if err := s.authorize(ctx, x); err != nil {
+	ctx := x.Request.Context()
+	if err := x.authorize(ctx); err != nil {
 		return err
 	}
 	return perform(ctx, x.actor)
 }
 
-// authorize checks that the sender is whom the route is for. Only what is known to be
-// allowed is.
+// authorize checks that the sender is whom the route is for. Only what is known to be allowed is.
 //
-// A user's certificate is looked at anew for each request: connections live long, and a
-// user is out from the moment of its revocation.
-func (s *Server) authorize(ctx context.Context, x *exchange) error {
+// A user's certificate is looked at anew for each request: connections live long, and a user is out
+// from the moment of its revocation.
+func (x *Exchange) authorize(ctx context.Context) error {
 	switch x.access {
-	case anyone, holder:
+	case Anyone, Holder:
 		return nil
-	case user:
-		if x.r.TLS == nil || len(x.r.TLS.PeerCertificates) == 0 {
+	case User:
+		if !x.Secure() || len(x.Request.TLS.PeerCertificates) == 0 {
 			return errCredentials
 		}
-		actor, err := s.cfg.Authenticator.Authenticate(ctx, x.actor, x.r.TLS.PeerCertificates[0])
+		actor, err := x.front.Identify(ctx, x.actor, x.Request.TLS.PeerCertificates[0])
 		if err != nil {
 			return err
 		}
 		x.actor = actor
-		x.w.Header().Set("Cache-Control", onlyCaller)
+		x.Header().Set("Cache-Control", onlyCaller)
 		return nil
 	}
 	return errCredentials

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/config"
+	"cauase/pkg/profile"
+	"cauase/pkg/store/sqlstore"
+)
+
+const flagConfig = "config"
+
+// A settingsFile is a configuration file: values of flags that neither the command line nor the
+// environment gives.
+type settingsFile struct {
+	path     string
+	used     map[string]config.Position // of the flags that have their value from here
+	profiles *profile.Set               // nil: the built-in ones
+}
+
+// alternatives are flags of which one given is an answer to all: others in the file do not count then.
+var alternatives = [...][]string{{flagKeyType, flagKeyLen}, {flagBackupPeriod, flagBackupSchedule}}
+
+// readFile gives c the values that stand in the file of --config, if there is one.
+func readFile(c *urfave.Context) (settingsFile, error) {
+	f := settingsFile{path: c.String(flagConfig), used: make(map[string]config.Position)}
+	if f.path == "" {
+		return f, nil
+	}
+	content, err := config.Read(f.path)
+	if err != nil {
+		return f, fmt.Errorf("--%s: %w", flagConfig, err)
+	}
+	if err := errors.Join(f.apply(c, content), f.readProfiles(content)); err != nil {
+		return f, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return f, nil
+}
+
+// readProfiles reads the tables [profile.NAME].
+func (f *settingsFile) readProfiles(content []byte) error {
+	var tables struct {
+		Profiles map[string]profile.Config `toml:"profile"`
+	}
+	if err := config.DecodeTables(content, &tables); err != nil {
+		return err
+	}
+	set, err := profile.NewSet(tables.Profiles)
+	var wrong *profile.ConfigError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%v: %w", config.Find(content, "profile", wrong.Profile, wrong.Field), err)
+	}
+	f.profiles = set
+	return err
+}
+
+func (f settingsFile) apply(c *urfave.Context, content []byte) error {
+	settings, err := config.Settings(content)
+	if err != nil {
+		return err
+	}
+	given := func(name string) bool { return c.IsSet(name) }
+	answered := map[string]bool{}
+	for _, names := range alternatives {
+		if slices.ContainsFunc(names, given) {
+			for _, name := range names {
+				answered[name] = true
+			}
+		}
+	}
+	for name := range settings {
+		answered[name] = answered[name] || given(name) // before anything is set
+	}
+	var wrong error
+	for _, name := range sortedByPlace(settings) {
+		s := settings[name]
+		flag := lookup(c, name)
+		if flag == nil || name == flagConfig {
+			wrong = errors.Join(wrong, config.Unknown(s.Position, name))
+			continue
+		}
+		texts, err := valuesFor(flag, s.Value)
+		if err != nil {
+			wrong = errors.Join(wrong, fmt.Errorf("%v: %s: %w", s.Position, name, err))
+			continue
+		}
+		if answered[name] {
+			continue
+		}
+		f.used[name] = s.Position
+		for _, text := range texts {
+			if err := c.Set(name, f.locate(name, text)); err != nil {
+				wrong = errors.Join(wrong, fmt.Errorf("%v: %s: %w", s.Position, name, err))
+			}
+		}
+	}
+	return wrong
+}
+
+// sortedByPlace returns the names of settings in the order in which they stand in the file.
+func sortedByPlace(settings map[string]config.Setting) (names []string) {
+	for name := range settings {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if byLine := settings[a].Line - settings[b].Line; byLine != 0 {
+			return byLine
+		}
+		return settings[a].Column - settings[b].Column
+	})
+	return names
+}
+
+func lookup(c *urfave.Context, name string) urfave.Flag {
+	for _, flag := range c.App.Flags {
+		if flag.Names()[0] == name && !slices.Contains([]string{"help", "version", "generate-bash-completion"}, name) {
+			return flag
+		}
+	}
+	return nil
+}
+
+// valuesFor returns the texts that stand on a command line for a value from a file, if it is one that
+// the flag takes.
+func valuesFor(flag urfave.Flag, value any) ([]string, error) {
+	switch flag.(type) {
+	case *urfave.StringFlag:
+		if v, ok := value.(string); ok {
+			return []string{v}, nil
+		}
+		return nil, errors.New("must be a text in quotes")
+	case *urfave.BoolFlag:
+		if v, ok := value.(bool); ok {
+			return []string{strconv.FormatBool(v)}, nil
+		}
+		return nil, errors.New("must be true or false")
+	case *urfave.IntFlag:
+		if v, ok := value.(int64); ok {
+			return []string{strconv.FormatInt(v, 10)}, nil
+		}
+		return nil, errors.New("must be a whole number")
+	case *urfave.Float64Flag:
+		switch v := value.(type) {
+		case int64:
+			return []string{strconv.FormatInt(v, 10)}, nil
+		case float64:
+			return []string{strconv.FormatFloat(v, 'g', -1, 64)}, nil
+		}
+		return nil, errors.New("must be a number")
+	case *urfave.StringSliceFlag:
+		list, ok := value.([]any)
+		var texts []string
+		for _, one := range list {
+			text, isText := one.(string)
+			texts, ok = append(texts, text), ok && isText
+		}
+		if ok {
+			return texts, nil
+		}
+		return nil, errors.New(`must be a list of texts, such as ["a", "b"]`)
+	}
+	return nil, errors.New("cannot be given in a file")
+}
+
+// pathFlags are those whose values are paths. In a file they are relative to its folder.
+var pathFlags = []string{flagDB, flagServerKey, flagCORSKeys, flagBackupDirectory}
+
+func (f settingsFile) locate(name, text string) string {
+	if text == "" || !slices.Contains(pathFlags, name) || filepath.IsAbs(text) || sqlstore.IsURL(text) {
+		return text
+	}
+	return filepath.Join(filepath.Dir(f.path), text)
+}
+
+// wrong is the error about the value of a flag: it names the place that the value is from.
+func (f settingsFile) wrong(flag string, err error) error {
+	if place, ok := f.used[flag]; ok {
+		return fmt.Errorf("%s: %v: %s: %w", f.path, place, flag, err)
+	}
+	return cli.WithHint(fmt.Errorf("--%s: %w", flag, err), "see cauased --help")
+}

@@ -1,0 +1,269 @@
+// Package daemon puts a certificate authority's daemon together: the store, the authorities in it, the
+// front-ends before them, and what keeps all of it going.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"cauase/pkg/archive"
+	"cauase/pkg/clock"
+	"cauase/pkg/server"
+	"cauase/pkg/server/caucase"
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+)
+
+// A Daemon is everything that runs. Start makes one, Run has it answer, Close ends it.
+type Daemon struct {
+	cfg   Config
+	clock clock.Clock
+	log   *slog.Logger
+
+	listeners   *server.Listeners
+	metrics     *metricsServer // nil when not asked for
+	store       store.Store
+	authorities authorities
+	archive     *archive.Archive // nil when no backups are taken
+	keyPair     *server.KeyPair
+	handshake   *server.Handshake
+	server      *server.Server
+
+	skew atomic.Pointer[error] // what is wrong with our clock, if anything
+}
+
+// Start opens everything, sockets first: a second daemon in the same place gets no
+// further. When it fails it leaves no file behind that was not there before.
+func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (_ *Daemon, err error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}}
+	if d.listeners, err = server.Listen(ctx, log, cfg.Bind, cfg.Port); err != nil {
+		return nil, &SettingError{Bind, err}
+	}
+	if d.metrics, err = listenMetrics(ctx, cfg, log); err != nil {
+		d.listeners.Close()
+		return nil, &SettingError{MetricsBind, err}
+	}
+	created := missing(cfg.ServerKey)
+	if !sqlstore.IsURL(cfg.Database) {
+		created = append(created, missing(cfg.Database, cfg.Database+"-wal", cfg.Database+"-shm", cfg.Database+"-journal")...)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+			for _, path := range created {
+				_ = os.Remove(path) // it may not have come into being
+			}
+		}
+	}()
+	if err := d.openStore(ctx); err != nil {
+		return nil, &SettingError{Database, err}
+	}
+	corsKeys, err := d.openCORSKeys(ctx)
+	if err != nil {
+		return nil, &SettingError{CORSKeyStore, err}
+	}
+	if err := d.openAuthorities(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.openArchive(); err != nil {
+		return nil, &SettingError{BackupDirectory, err}
+	}
+	if err := d.openKeyPair(ctx); err != nil {
+		return nil, err
+	}
+	return d, d.openServer(corsKeys)
+}
+
+func (d *Daemon) openStore(ctx context.Context) error {
+	db, err := sqlstore.Open(ctx, d.cfg.Database, sqlstore.Options{Log: d.log})
+	if err != nil {
+		return err
+	}
+	d.store = db.Store()
+	return d.checkClock(ctx)
+}
+
+func (d *Daemon) openKeyPair(ctx context.Context) error {
+	issuer, err := d.withRole(store.RoleDaemon)
+	if err != nil {
+		return err
+	}
+	d.keyPair = server.NewKeyPair(server.KeyPairConfig{
+		Path:      d.cfg.ServerKey,
+		Host:      d.cfg.Netloc.Host,
+		Threshold: d.cfg.Threshold,
+		Issuer:    issuer,
+		Clock:     d.clock,
+		Log:       d.log,
+	})
+	return d.refreshHandshake(ctx)
+}
+
+func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
+	front, err := caucase.New(caucase.Config{
+		Netloc:        d.cfg.Netloc,
+		Clock:         d.clock,
+		Log:           d.log,
+		Authorities:   directory{d.authorities},
+		ServerCAs:     d.serverCAs,
+		CORSKeys:      corsKeys,
+		CORSWhitelist: d.cfg.CORSWhitelist,
+	})
+	if err != nil {
+		return err
+	}
+	d.server, err = server.New(server.Config{
+		Clock:     d.clock,
+		Log:       d.log,
+		FrontEnds: []server.FrontEnd{front},
+		Ready:     d.checks,
+		Observe:   d.metrics.observeRequest(),
+	})
+	return err
+}
+
+// refreshHandshake looks after our own certificate and after what clients are told.
+func (d *Daemon) refreshHandshake(ctx context.Context) error {
+	err := d.keyPair.Refresh(ctx)
+	current := d.keyPair.Certificate()
+	if current == nil {
+		return err
+	}
+	users, usersErr := d.withRole(store.RoleUsers)
+	if usersErr != nil {
+		return errors.Join(err, usersErr)
+	}
+	crts, usersErr := users.CACertificates(ctx)
+	if usersErr == nil {
+		d.handshake.Set(current, crts)
+	}
+	return errors.Join(err, usersErr)
+}
+
+// maintain does what time makes due.
+func (d *Daemon) maintain(ctx context.Context) {
+	if err := d.authorities.Maintain(ctx); err != nil && ctx.Err() == nil {
+		d.log.ErrorContext(ctx, "maintenance failed", "error", err)
+	}
+	if err := d.refreshHandshake(ctx); err != nil && ctx.Err() == nil {
+		d.log.ErrorContext(ctx, "HTTPS certificate not refreshed", "error", err)
+	}
+}
+
+// Bounds of how often to look what is due.
+const (
+	minInterval = 100 * time.Millisecond
+	maxInterval = time.Minute
+)
+
+// interval is a small part of the shortest time in which anything becomes due, half the
+// life of a CRL, which is a sixth of a span.
+func (d *Daemon) interval() time.Duration {
+	shortest := 100 * maxInterval
+	for _, a := range d.authorities.All() {
+		shortest = min(shortest, a.Row().Span)
+	}
+	return min(max(shortest/100, minInterval), maxInterval)
+}
+
+// Run answers until ctx ends, then lets requests under way finish unless force ends too.
+func (d *Daemon) Run(ctx, force context.Context) error {
+	toldOf := supervisor{d.log}
+	loop, stop := context.WithCancel(force)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.loop(loop, toldOf)
+	}()
+	followed := d.follow(loop)
+	d.metrics.serve(d)
+	toBackups, endBackups := context.WithCancel(ctx)
+	backups := d.backUp(toBackups)
+	toldOf.ready(ctx)
+	told := make(chan struct{})
+	notOver := context.AfterFunc(ctx, func() { toldOf.stopping(force); close(told) })
+	err := d.server.Serve(ctx, force, d.listeners, d.handshake)
+	if !notOver() {
+		<-told
+	}
+	stop()
+	endBackups()
+	<-done
+	<-followed
+	<-backups
+	return err
+}
+
+// loop does what time makes due, until ctx ends. The clock is asked anew each time: after a suspend,
+// or when it is set, what has become due meanwhile is done at the next look.
+func (d *Daemon) loop(ctx context.Context, toldOf supervisor) {
+	look := time.NewTimer(d.interval())
+	defer look.Stop()
+	// In the same loop, so that maintenance which hangs is noticed.
+	heartbeat, endHeartbeat := toldOf.heartbeat()
+	defer endHeartbeat()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			d.maintain(ctx)
+			look.Reset(d.interval())
+		case <-heartbeat:
+			toldOf.alive(ctx)
+		}
+	}
+}
+
+// Close releases what Start has opened.
+func (d *Daemon) Close() error {
+	d.listeners.Close()
+	d.metrics.Close()
+	if d.store == nil {
+		return nil
+	}
+	return d.store.Close()
+}
+
+// Listening returns the addresses at which the daemon listens, those for HTTP first.
+func (d *Daemon) Listening() []net.Addr {
+	var list []net.Addr
+	for _, l := range append(append([]net.Listener(nil), d.listeners.HTTP...), d.listeners.HTTPS...) {
+		list = append(list, l.Addr())
+	}
+	return list
+}
+
+// missing returns those paths at which there is nothing.
+func missing(paths ...string) []string {
+	var none []string
+	for _, path := range paths {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			none = append(none, path)
+		}
+	}
+	return none
+}
+
+// NoUserYet reports whether nobody has become a user yet.
+func (d *Daemon) NoUserYet(ctx context.Context) (none bool, err error) {
+	users, err := d.withRole(store.RoleUsers)
+	if err != nil {
+		return false, err
+	}
+	err = d.store.View(ctx, func(r store.Reader) error {
+		issued, err := r.Certificates(ctx, users.Name(), 0, 1)
+		none = len(issued) == 0
+		return err
+	})
+	return none, err
+}

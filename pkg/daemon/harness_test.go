@@ -1,0 +1,183 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+	"cauase/pkg/store"
+)
+
+const day = 24 * time.Hour
+
+// testTime is when tests begin.
+func testTime() time.Time { return time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC) }
+
+// testConfig is the configuration of a daemon in a folder of its own, on a port that the
+// system chooses.
+func testConfig(t *testing.T, dir string, change ...func(*Config)) Config {
+	t.Helper()
+	netloc, err := server.ParseNetloc("127.0.0.1:8009")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Database: filepath.Join(dir, "db.sqlite"), ServerKey: filepath.Join(dir, "server.key.pem"), CORSKeys: filepath.Join(dir, "cors.key"),
+		Netloc: netloc, Bind: []string{netloc.Host}, KeyType: pki.DefaultKeyType,
+		Users:     Limits{Validity: 93 * day, MaxPending: 50, AutoApprove: 1},
+		Services:  Limits{Validity: 93 * day, MaxPending: 50},
+		Threshold: 31 * day, Backdate: time.Minute, Retention: 30 * day, ChainRetention: 3650 * day,
+		MaxSkew: 1 << 62, // the clocks of tests are not those of databases
+		Version: "v0",
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return cfg
+}
+
+// on puts the daemon on another database.
+func on(dsn string) func(*Config) { return func(c *Config) { c.Database = dsn } }
+
+// A running daemon, until stop or the end of the test.
+type running struct {
+	*Daemon
+	clk  *clock.Fake
+	stop func() error
+}
+
+func launch(t *testing.T, cfg Config, now time.Time) running {
+	t.Helper()
+	clk := clock.NewFake(now)
+	d, err := Start(t.Context(), cfg, clk, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx, context.Background()) }()
+	r := running{d, clk, sync.OnceValue(func() error {
+		cancel()
+		err := <-done
+		if closeErr := d.Close(); err == nil {
+			err = closeErr
+		}
+		return err
+	})}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// authority returns the one of this name.
+func (r running) authority(t *testing.T, name store.AuthorityName) *ca.Authority {
+	t.Helper()
+	a, ok := r.Authority(name)
+	if !ok {
+		t.Fatalf("there is no authority %s", name)
+	}
+	return a
+}
+
+func (r running) httpURL(path string) string {
+	return "http://" + r.listeners.HTTP[0].Addr().String() + path
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	r, err := http.Get(url) //nolint:noctx // of a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(r.Body); err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, body.String()
+}
+
+// files lists what is in a folder.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// shown returns the serial number of the certificate that a new connection meets.
+func (r running) shown(t *testing.T) string {
+	t.Helper()
+	//nolint:gosec // Only the certificate is of interest, and the clock is not the system's.
+	conn, err := tls.Dial("tcp", r.listeners.HTTPS[0].Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
+// fixed is a clock that stands still.
+type fixed struct{}
+
+func (fixed) Now() time.Time { return testTime() }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// waitFor looks again and again until what it waits for is there.
+func waitFor(t *testing.T, what string, there func() bool) {
+	t.Helper()
+	expired := time.After(time.Minute)
+	for !there() {
+		select {
+		case <-expired:
+			t.Fatalf("waited in vain: %s", what)
+		default:
+		}
+	}
+}
+
+// firstUser becomes a user of the daemon, and returns the key.
+func (r running) firstUser(t *testing.T) crypto.Signer {
+	t.Helper()
+	key, err := pki.KeyECDSAP256.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "alice"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := catest.Wired(r.authority(t, store.Users)).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}

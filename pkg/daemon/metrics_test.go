@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestMetrics(t *testing.T) {
+	cfg := testConfig(t, t.TempDir(), func(c *Config) { c.Metrics = "127.0.0.1:0" })
+	d := launch(t, cfg, testTime())
+	get(t, d.httpURL("/cas/crl"))
+	get(t, d.httpURL("/no/such/path"))
+	csr, err := http.NewRequestWithContext(t.Context(), "PUT", d.httpURL("/cas/csr"), strings.NewReader("junk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+
+	status, page := get(t, "http://"+d.metrics.listener.Addr().String()+"/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, page)
+	}
+	for _, want := range []string{
+		`cauase_authority_up{authority="cas"} 1`,
+		`cauase_authority_up{authority="cau"} 1`,
+		`cauase_authority_up{authority="https"} 1`,
+		`phase="active"} `,
+		`cauase_crl_number{authority="cas"} 1`,
+		`cauase_pending_requests{authority="cas"} 0`,
+		`cauase_https_not_after_timestamp_seconds `,
+		`cauase_refused_total{authority="cas",operation="csr.submit",reason="invalid"} 1`,
+		`cauase_http_request_duration_seconds_count{method="GET",route="/cas/crl",status="200"} 1`,
+		`cauase_http_request_duration_seconds_count{method="other",route="",status="404"} 1`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("missing %s", want)
+		}
+	}
+	if status, _ := get(t, "http://"+d.metrics.listener.Addr().String()+"/cas/crl"); status != http.StatusNotFound {
+		t.Errorf("the metrics' port serves the CA: %d", status)
+	}
+}

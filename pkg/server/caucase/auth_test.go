@@ -1,0 +1,218 @@
+package caucase
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cauase/pkg/ca/catest"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+)
+
+// kinds are the client certificates that a connection can show.
+var kinds = []string{"no certificate", "user", "service", "expired", "revoked", "foreign CA", "self-signed"}
+
+// certificates returns one of each kind, and lets the site's clock pass the expiry of one.
+func (s *site) certificates() map[string]*tls.Certificate {
+	s.t.Helper()
+	expired, _ := s.issue(s.users)
+	s.clk.Advance(testSpan + testDay)
+	s.refresh()
+	user, _ := s.issue(s.users)
+	service, _ := s.issue(s.services)
+	revoked, _ := s.issue(s.users)
+	s.revoke(revoked)
+
+	// The other site's CAs have the same names as ours.
+	other := newSite(s.t)
+	other.clk.Set(s.clk.Now())
+	foreign, _ := other.issue(other.users)
+
+	key := newKey(s.t)
+	template := *user.Leaf
+	template.SerialNumber, template.PublicKey = big.NewInt(7), key.Public()
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return map[string]*tls.Certificate{
+		"no certificate": nil, "user": user, "service": service, "expired": expired, "revoked": revoked, "foreign CA": foreign,
+		"self-signed": {Certificate: [][]byte{der}, PrivateKey: key},
+	}
+}
+
+// TestEveryRouteForEveryCaller is the table of who may do what: each route, asked for
+// with something that exists, by each kind of caller.
+func TestEveryRouteForEveryCaller(t *testing.T) {
+	s := newSite(t)
+	certificates := s.certificates()
+	ctx := t.Context()
+	aki := func(pem []byte, err error) string {
+		if err != nil {
+			t.Fatal(err)
+		}
+		crt, err := pki.ParseCertificatePEM(pem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return new(big.Int).SetBytes(crt.SubjectKeyId).String()
+	}
+	casAKI := aki(catest.Wired(s.services).CACertificate(ctx))
+
+	type request struct {
+		target, body string
+		headers      []string
+	}
+	at := func(format string, args ...any) request { return request{target: fmt.Sprintf(format, args...)} }
+	json := func(path, body string) request {
+		return request{path, body, []string{"Content-Type", "application/json"}}
+	}
+	newPending := func() int64 { return s.pending(s.services, newKey(t)) }
+	newIssued := func() (*tls.Certificate, int64) { return s.issue(s.services) }
+
+	// What each route answers to whoever may call it. All others get a 401.
+	cases := []struct {
+		method, path string // as in the table of routes, under /cas
+		status       int
+		request      func() request
+	}{
+		{"GET", "", 200, func() request { return at("/cas") }},
+		{"GET", "crl", 200, func() request { return at("/cas/crl") }},
+		{"GET", "crl/{aki}", 200, func() request { return at("/cas/crl/%s", casAKI) }},
+		{"GET", "timeline", 200, func() request { return at("/cas/timeline") }},
+		{"GET", "csr", 200, func() request { return at("/cas/csr") }},
+		{"PUT", "csr", 201, func() request { return request{"/cas/csr", string(newCSR(t, newKey(t), "new")), nil} }},
+		{"GET", "csr/{id}", 200, func() request { return at("/cas/csr/%d", newPending()) }},
+		{"DELETE", "csr/{id}", 204, func() request { return at("/cas/csr/%d", newPending()) }},
+		{"GET", "crt/ca.crt.pem", 200, func() request { return at("/cas/crt/ca.crt.pem") }},
+		{"GET", "crt/ca.crt.json", 200, func() request { return at("/cas/crt/ca.crt.json") }},
+		{"GET", "crt/https-ca.json", 200, func() request { return at("/cas/crt/https-ca.json") }},
+		{"GET", "crl/{aki}.crl", 200, func() request { return at("/cas/crl/%s.crl", casAKI) }},
+		{"GET", "crt/root.pem", 200, func() request { return at("/cas/crt/root.pem") }},
+		{"GET", "crt/{aki}.crt", 200, func() request { return at("/cas/crt/%s.crt", casAKI) }},
+		{"GET", "crt/{id}", 200, func() request { _, id := newIssued(); return at("/cas/crt/%d", id) }},
+		{"PUT", "crt/{id}", 204, func() request { return at("/cas/crt/%d", newPending()) }},
+		{"PUT", "crt/{id}", 204, func() request {
+			return request{fmt.Sprintf("/cas/crt/%d", newPending()), string(newCSR(t, newKey(t), "template")), []string{"Content-Type", "application/pkcs10"}}
+		}},
+		{"PUT", "crt/renew", 200, func() request { crt, _ := newIssued(); return json("/cas/crt/renew", renewalOf(t, crt)) }},
+		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, true)) }},
+		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, false)) }},
+	}
+	// onlyUser reports whether a case above needs a user.
+	onlyUser := func(i int) bool {
+		c := cases[i]
+		switch c.method + " " + c.path {
+		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}":
+			return true
+		}
+		return i == len(cases)-1 // the unsigned revocation
+	}
+
+	covered := map[string]bool{}
+	for i, c := range cases {
+		covered[c.method+" "+c.path] = true
+		for _, kind := range append(kinds, "user, over HTTP") {
+			t.Run(fmt.Sprintf("%s %s %d/%s", c.method, c.path, i, kind), func(t *testing.T) {
+				scheme, name := "https", kind
+				if strings.HasSuffix(kind, "over HTTP") {
+					scheme = "http"
+				}
+				if scheme == "http" {
+					name = "user"
+				}
+				want := c.status
+				if onlyUser(i) && kind != "user" {
+					want = http.StatusUnauthorized
+				}
+				r := c.request()
+				got := s.do(s.client(certificates[name]), c.method, scheme+":"+r.target, r.body, r.headers...)
+				if got.StatusCode != want {
+					t.Fatalf("status %d, want %d: %s", got.StatusCode, want, got.body)
+				}
+				if got.Header.Get("Date") == "" || got.Header.Get("X-Content-Type-Options") != "nosniff" {
+					t.Errorf("headers %v", got.Header)
+				}
+				challenge, cache := got.Header.Get("WWW-Authenticate"), got.Header.Get("Cache-Control")
+				if (challenge == "transport") != (want == 401) {
+					t.Errorf("WWW-Authenticate: %q", challenge)
+				}
+				if (cache == "private") != (onlyUser(i) && want != 401) {
+					t.Errorf("Cache-Control: %q", cache)
+				}
+			})
+		}
+	}
+	for _, r := range s.front.authorityRoutes() {
+		if !covered[r.method+" "+r.path] {
+			t.Errorf("%s %s is not in the table", r.method, r.path)
+		}
+	}
+}
+
+// TestRoutesOfRoots makes sure that nobody can ask a root for anything but what is public.
+func TestRoutesOfRoots(t *testing.T) {
+	s := newSite(t)
+	for _, r := range s.front.Routes() {
+		if strings.HasPrefix(r.Path, "{"+paramRoot+"}") && (r.Access != server.Anyone || r.Method != http.MethodGet) {
+			t.Errorf("%s /%s", r.Method, r.Path)
+		}
+	}
+}
+
+// TestRevokedOnOpenConnection revokes a user between two requests on one connection, for
+// both versions of HTTP.
+func TestRevokedOnOpenConnection(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("http2=%v", http2), func(t *testing.T) {
+			s := newSite(t)
+			crt, _ := s.issue(s.users)
+			c := s.client(crt)
+			c.Transport.(*http.Transport).ForceAttemptHTTP2 = http2
+			if got := s.do(c, "GET", "https:/cas/csr", ""); got.StatusCode != 200 || (got.ProtoMajor == 2) != http2 {
+				t.Fatalf("%s %s", got.Proto, got.Status)
+			}
+			s.revoke(crt)
+			if got := s.do(c, "GET", "https:/cas/csr", ""); got.StatusCode != 401 {
+				t.Errorf("status %d after revocation", got.StatusCode)
+			}
+			if got := s.do(c, "GET", "https:/cas/crl", ""); got.StatusCode != 200 {
+				t.Errorf("status %d for the public", got.StatusCode)
+			}
+			if n := strings.Count(s.log.String(), "msg=request"); n != 3 {
+				t.Errorf("%d requests logged", n)
+			}
+		})
+	}
+}
+
+// TestNoResumption makes sure that no handshake ever stands for an earlier one.
+func TestNoResumption(t *testing.T) {
+	s := newSite(t)
+	crt, _ := s.issue(s.users)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		c := s.client(crt)
+		config := c.Transport.(*http.Transport).TLSClientConfig
+		config.MinVersion, config.MaxVersion = version, version
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+		for range 2 {
+			got := s.do(c, "GET", "https:/cas/csr", "")
+			if got.TLS.Version != version || got.TLS.DidResume {
+				t.Errorf("%s, resumed: %v", tls.VersionName(got.TLS.Version), got.TLS.DidResume)
+			}
+			c.CloseIdleConnections()
+		}
+	}
+	c := s.client(nil)
+	c.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS11
+	c.Transport.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS10
+	if _, err := c.Get("https://" + s.httpsAddr + "/"); err == nil {
+		t.Error("TLS 1.1 is accepted")
+	}
+}

@@ -1,0 +1,337 @@
+package caucase
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// more opens another authority beside those of a site, and has it served from now on.
+func (s *site) more(name store.AuthorityName, role store.Role) *ca.Authority {
+	s.t.Helper()
+	row := catest.Row(store.Services)
+	row.Name, row.Role, row.Title = name, role, string(name)
+	a, err := ca.Open(s.t.Context(), s.store, s.clk, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.front.cfg.Authorities = append(s.front.cfg.Authorities.(List), a)
+	return a
+}
+
+// TestMoreAuthorities: which authorities there are is asked at each request; what a root does not do
+// leads nowhere, and so does an authority that is not served.
+func TestMoreAuthorities(t *testing.T) {
+	s := newSite(t)
+	if got := s.handle("GET", "/lab/crl"); got.Code != 404 {
+		t.Fatalf("before there is such an authority: %d", got.Code)
+	}
+	lab, root := s.more("lab", store.RoleServices), s.more("home-root", store.RoleRoot)
+	_, labID := s.issue(lab)
+	_, casID := s.issue(s.services)
+	rootKey := decimalKeyID(t, root)
+	for _, tt := range []struct {
+		method, target string
+		status         int
+		allow          string
+	}{
+		{"GET", "/lab/crl", 200, ""},
+		{"GET", fmt.Sprintf("/lab/crt/%d", labID), 200, ""},
+		{"GET", fmt.Sprintf("/lab/crt/%d", casID), 404, ""}, // another authority's
+		{"GET", fmt.Sprintf("/cas/crt/%d", labID), 404, ""},
+		{"GET", "/lab/csr", 401, ""},
+		{"POST", "/lab/csr", 405, "GET, PUT, DELETE, OPTIONS"},
+		{"GET", "/lab/timeline", 200, ""},
+
+		{"GET", "/home-root", 200, ""},
+		{"GET", "/home-root/crl", 200, ""},
+		{"GET", "/home-root/crl/" + rootKey, 200, ""},
+		{"GET", "/home-root/crl/" + rootKey + ".crl", 200, ""},
+		{"GET", "/home-root/crt/" + rootKey + ".crt", 200, ""},
+		{"GET", "/home-root/crt/ca.crt.pem", 200, ""},
+		{"GET", "/home-root/crt/ca.crt.json", 200, ""},
+		{"GET", "/home-root/timeline", 200, ""},
+		{"GET", "/home-root/csr", 404, ""},
+		{"PUT", "/home-root/csr", 405, "GET, OPTIONS"},
+		{"GET", "/home-root/crt/1", 404, ""},
+		{"PUT", "/home-root/crt/1", 405, "GET, OPTIONS"},
+		{"PUT", "/home-root/crt/renew", 405, "GET, OPTIONS"},
+		{"PUT", "/home-root/crt/revoke", 405, "GET, OPTIONS"},
+
+		{"GET", "/https", 404, ""},
+		{"GET", "/https/crl", 404, ""},
+		{"GET", "/https/timeline", 404, ""},
+		{"PUT", "/https/csr", 405, "GET, OPTIONS"},
+		{"GET", "/LAB/crl", 404, ""},
+	} {
+		got := s.handle(tt.method, tt.target)
+		if got.Code != tt.status || got.Header().Get("Allow") != tt.allow {
+			t.Errorf("%s %s: %d, Allow %q; want %d %q", tt.method, tt.target, got.Code, got.Header().Get("Allow"), tt.status, tt.allow)
+		}
+	}
+
+	page := s.handle("GET", "/").Body.String()
+	want := `{"_links": {"self": {"href": "/"}, "getCASHAL": {"title": "cas", "href": "/cas"}, "getCAUHAL": {"title": "cau", "href": "/cau"}, ` +
+		`"getHOME-ROOTHAL": {"title": "home-root", "href": "/home-root"}, "getLABHAL": {"title": "lab", "href": "/lab"}}}`
+	if page != want {
+		t.Errorf("root page %s\nwant %s", page, want)
+	}
+	var hal struct {
+		Links   map[string]any `json:"_links"`
+		Actions map[string]any `json:"_actions"`
+	}
+	if err := json.Unmarshal(s.handle("GET", "/home-root").Body.Bytes(), &hal); err != nil || len(hal.Actions) != 0 || len(hal.Links) != 6 {
+		t.Errorf("page of a root: %v %v", hal, err)
+	}
+}
+
+func decimalKeyID(t *testing.T, a *ca.Authority) string {
+	t.Helper()
+	crts, err := a.CACertificates(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return new(big.Int).SetBytes(crts[0].SubjectKeyId).String()
+}
+
+// TestEveryOperationIsItsAuthoritysOwn asks each authority for the objects of another.
+func TestEveryOperationIsItsAuthoritysOwn(t *testing.T) {
+	s := newSite(t)
+	lab := s.more("lab", store.RoleServices)
+	user, _ := s.issue(s.users)
+	c := s.client(user)
+	crt, crtID := s.issue(s.services)
+	csrID := s.pending(s.services, newKey(t))
+	casKey := decimalKeyID(t, s.services)
+	jsonType := []string{"Content-Type", "application/json"}
+	for _, tt := range []struct {
+		name, method, path, body string
+		headers                  []string
+		status                   int
+	}{
+		{"a request", "GET", fmt.Sprintf("csr/%d", csrID), "", nil, 404},
+		{"to reject a request", "DELETE", fmt.Sprintf("csr/%d", csrID), "", nil, 404},
+		{"to sign a request", "PUT", fmt.Sprintf("crt/%d", csrID), "", nil, 404},
+		{"to sign what is signed", "PUT", fmt.Sprintf("crt/%d", crtID), "", nil, 404},
+		{"a certificate", "GET", fmt.Sprintf("crt/%d", crtID), "", nil, 404},
+		{"a CA certificate", "GET", "crt/" + casKey + ".crt", "", nil, 404},
+		{"a list", "GET", "crl/" + casKey, "", nil, 404},
+		{"a list, DER", "GET", "crl/" + casKey + ".crl", "", nil, 404},
+		{"a renewal", "PUT", "crt/renew", renewalOf(t, crt), jsonType, 400},
+		{"a holder's revocation", "PUT", "crt/revoke", revocationOf(t, crt, true), jsonType, 400},
+		{"a user's revocation", "PUT", "crt/revoke", revocationOf(t, crt, false), jsonType, 400},
+	} {
+		for _, a := range []Authority{lab, s.users} {
+			got := s.do(c, tt.method, "https:/"+string(a.Name())+"/"+tt.path, tt.body, tt.headers...)
+			if got.StatusCode != tt.status {
+				t.Errorf("%s: %s answers %d, want %d: %s", tt.name, a.Name(), got.StatusCode, tt.status, got.body)
+			}
+		}
+	}
+	if got := s.do(c, "GET", fmt.Sprintf("https:/cas/csr/%d", csrID), ""); got.StatusCode != http.StatusOK {
+		t.Errorf("the request is gone: %d", got.StatusCode)
+	}
+}
+
+// withChain is an authority whose certificates have an issuer beside them.
+type withChain struct {
+	Authority
+	issuer *x509.Certificate
+}
+
+func (w withChain) chained(issued ca.Issued) ca.Issued {
+	issued.Chain = []*x509.Certificate{w.issuer}
+	return issued
+}
+
+func TestChainIsNegotiated(t *testing.T) {
+	s := newSite(t)
+	cas, err := s.services.CACertificates(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	instead(&s.front.cfg, chained{withChain{named(&s.front.cfg, store.Services), cas[0]}})
+	crt, id := s.issue(s.services)
+	const chain = "application/pem-certificate-chain"
+	c := s.client(nil)
+	for accept, want := range map[string]int{"": 1, "*/*": 1, "application/pkix-cert": 1, chain: 2, "text/html;q=0.9, " + chain: 2, chain + ";q=0": 1} {
+		for _, r := range []answer{
+			s.do(c, "GET", fmt.Sprintf("http:/cas/crt/%d", id), "", "Accept", accept),
+			s.do(c, "PUT", "http:/cas/crt/renew", renewalOf(t, crt), "Content-Type", "application/json", "Accept", accept),
+		} {
+			kind := map[int]string{1: typeCRT, 2: chain}[want]
+			got, err := pki.ParseCertificatesPEM([]byte(r.body))
+			if r.StatusCode != 200 || err != nil || len(got) != want || r.Header.Get("Content-Type") != kind || r.Header.Get("Vary") != "Accept" {
+				t.Errorf("%q: %d certificates, %v %v", accept, len(got), err, r.Header)
+			}
+		}
+	}
+}
+
+func TestDERForms(t *testing.T) {
+	s := newSite(t)
+	key, c := decimalKeyID(t, s.services), s.client(nil)
+	lists, err := s.services.CRLs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cas, err := s.services.CACertificates(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]struct{ kind, body string }{
+		"http:/cas/crl/" + key + ".crl": {"application/pkix-crl", string(lists[0].DER)},
+		"http:/cas/crl/" + key:          {"application/pkix-crl", string(pki.EncodeCRLPEM(lists[0].DER))},
+		"http:/cas/crt/" + key + ".crt": {"application/pkix-cert", string(cas[0].Raw)},
+		"http:/cas/crt/root.pem":        {"application/x-pem-file", string(pki.EncodeCertificatePEM(cas[0].Raw))},
+	} {
+		got := s.do(c, "GET", target, "")
+		if got.StatusCode != 200 || got.Header.Get("Content-Type") != want.kind || got.body != want.body {
+			t.Errorf("%s: %d %v", target, got.StatusCode, got.Header)
+		}
+		if again := s.do(c, "GET", target, "", "If-None-Match", got.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s again: %d", target, again.StatusCode)
+		}
+	}
+	for _, target := range []string{"http:/cas/crl/1.crl", "http:/cas/crt/1.crt", "http:/cas/crt/x.crt", "http:/cas/crl/.crl", "http:/cas/crt/.crt"} {
+		if got := s.do(c, "GET", target, ""); got.StatusCode != 404 {
+			t.Errorf("%s: %d", target, got.StatusCode)
+		}
+	}
+}
+
+// TestManyLists reads the lists of two CAs as one body, whole and in part.
+func TestManyLists(t *testing.T) {
+	s := newSite(t)
+	s.clk.Advance(2*testSpan + testDay)
+	s.refresh()
+	lists, err := s.services.CRLs(t.Context())
+	if err != nil || len(lists) != 2 {
+		t.Fatalf("%d lists, %v", len(lists), err)
+	}
+	want := string(pki.EncodeCRLPEM(lists[0].DER)) + "\n" + string(pki.EncodeCRLPEM(lists[1].DER))
+	c := s.client(nil)
+	if got := s.do(c, "GET", "http:/cas/crl", ""); got.body != want {
+		t.Errorf("%q", got.body)
+	}
+	for asked, part := range map[string]string{
+		"bytes=10-20":                                want[10:21],
+		fmt.Sprintf("bytes=%d-", len(want)-5):        want[len(want)-5:],
+		fmt.Sprintf("bytes=100-%d", len(want)-100):   want[100 : len(want)-99],
+		fmt.Sprintf("bytes=%d-%d", len(want), 1<<20): "",
+	} {
+		got := s.do(c, "GET", "http:/cas/crl", "", "Range", asked)
+		if part != "" && (got.StatusCode != http.StatusPartialContent || got.body != part) || part == "" && got.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+			t.Errorf("%s: %d %q", asked, got.StatusCode, got.body)
+		}
+	}
+}
+
+func TestListsAreEncodedOnce(t *testing.T) {
+	var e encodedLists
+	lists := []ca.List{{KeyID: []byte("a"), DER: []byte("first"), Number: 1}, {KeyID: []byte("b"), DER: []byte("other"), Number: 1}}
+	one := e.pem("cas", lists)
+	if again := e.pem("cas", lists[:1]); &again[0][0] != &one[0][0] {
+		t.Error("encoded twice")
+	}
+	if other := e.pem("lab", lists[:1]); &other[0][0] == &one[0][0] {
+		t.Error("shared between authorities")
+	}
+	next := []ca.List{{KeyID: []byte("b"), DER: []byte("later"), Number: 2}}
+	if got := e.pem("cas", next); strings.Contains(string(got[0]), string(one[1])) || len(e.of["cas"].lists) != 1 {
+		t.Errorf("%s, %d kept", got, len(e.of["cas"].lists))
+	}
+}
+
+func TestQueries(t *testing.T) {
+	s := newSite(t)
+	user, _ := s.issue(s.users)
+	c := s.client(user)
+	for query, status := range map[string]int{
+		"": 204, "x=1&x=2": 204, "validity=86400": 204, "validity=86400&other": 204,
+		"validity=0": 400, "validity=-1": 400, "validity=": 400, "validity=1.5": 400, "validity=1d": 400, "validity=%2B5": 400,
+		"validity=5&validity=5": 400, "validity=99999999999999999999": 400, "validity=9999999999": 400,
+		"profile=": 400, "profile=a&profile=a": 400, "profile=no-such-profile": 400, "profile=%zz": 400,
+	} {
+		id := s.pending(s.services, newKey(t))
+		got := s.do(c, "PUT", fmt.Sprintf("https:/cas/crt/%d?%s", id, query), "")
+		if got.StatusCode != status {
+			t.Errorf("signing with %q: %d, want %d: %s", query, got.StatusCode, status, got.body)
+		}
+	}
+	for query, status := range map[string]int{"": 201, "validity=x": 201, "other=1": 201, "profile=": 400, "profile=a&profile=b": 400, "profile=no-such-profile": 400} {
+		got := s.do(c, "PUT", "http:/cas/csr?"+query, string(newCSR(t, newKey(t), "someone")))
+		if got.StatusCode != status {
+			t.Errorf("requesting with %q: %d, want %d: %s", query, got.StatusCode, status, got.body)
+		}
+	}
+}
+
+func TestTimelineSaysWhose(t *testing.T) {
+	s := newSite(t)
+	body := s.handle("GET", "/cas/timeline").Body.String()
+	if !strings.Contains(body, `"role":"services"`) || strings.Contains(body, `"parent"`) || strings.Contains(body, `"issuer_key_id"`) {
+		t.Error(body)
+	}
+}
+
+// chained is withChain for what the routes ask.
+type chained struct{ withChain }
+
+func (c chained) Certificate(ctx context.Context, id int64) (ca.Issued, error) {
+	issued, err := c.Authority.Certificate(ctx, id)
+	return c.chained(issued), err
+}
+
+func (c chained) Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error) {
+	issued, err := c.Authority.Renew(ctx, h, req)
+	return c.chained(issued), err
+}
+
+// TestRetiredAuthority: it goes on saying what it has issued and revoked, and revokes; it issues nothing.
+func TestRetiredAuthority(t *testing.T) {
+	s := newSite(t)
+	lab := s.more("lab", store.RoleServices)
+	crt, id := s.issue(lab)
+	other, _ := s.issue(lab)
+	pending := s.pending(lab, newKey(t))
+	row := lab.Row()
+	row.RetiredAt = s.clk.Now()
+	retired, err := ca.Open(t.Context(), s.store, s.clk, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	instead(&s.front.cfg, retired)
+	user, _ := s.issue(s.users)
+	c := s.client(user)
+	jsonType := []string{"Content-Type", "application/json"}
+	for _, tt := range []struct {
+		method, path, body string
+		headers            []string
+		status             int
+	}{
+		{"GET", "", "", nil, 200}, {"GET", "/crl", "", nil, 200}, {"GET", "/timeline", "", nil, 200},
+		{"GET", "/crt/ca.crt.pem", "", nil, 200}, {"GET", "/crt/root.pem", "", nil, 200}, {"GET", fmt.Sprintf("/crt/%d", id), "", nil, 200},
+		{"PUT", "/csr", string(newCSR(t, newKey(t), "late")), nil, 410},
+		{"PUT", fmt.Sprintf("/crt/%d", pending), "", nil, 410},
+		{"PUT", "/crt/renew", renewalOf(t, crt), jsonType, 410},
+		{"PUT", "/crt/revoke", revocationOf(t, crt, true), jsonType, 204},
+		{"PUT", "/crt/revoke", revocationOf(t, other, false), jsonType, 204},
+		{"GET", "/crl", "", nil, 200},
+	} {
+		if got := s.do(c, tt.method, "https:/lab"+tt.path, tt.body, tt.headers...); got.StatusCode != tt.status {
+			t.Errorf("%s %s: %d, want %d: %s", tt.method, tt.path, got.StatusCode, tt.status, got.body)
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package caucase
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"math/big"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// An Authority is what the routes need of a certificate authority. Package ca has it. Its errors
+// are ca's and store's sentinels, see Problem.
+type Authority interface {
+	Name() store.AuthorityName
+	Row() store.Authority
+
+	Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (ca.Submission, error)
+	Pending(ctx context.Context) ([]store.Request, error)
+	Request(ctx context.Context, id int64) (ca.Submitted, error)
+	Reject(ctx context.Context, actor audit.Actor, id int64) error
+	Approve(ctx context.Context, actor audit.Actor, id int64, how ca.Approval) (ca.Issued, error)
+	Certificate(ctx context.Context, id int64) (ca.Issued, error)
+
+	Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (ca.Holder, error)
+	Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error)
+	RevokeOwn(ctx context.Context, h ca.Holder, reason int) error
+	Refused(ctx context.Context, h ca.Holder, action audit.Action, why error) error
+
+	RevokeCertificate(ctx context.Context, actor audit.Actor, crt *x509.Certificate, reason int) error
+	RevokeSerial(ctx context.Context, actor audit.Actor, serial *big.Int, reason int) error
+	Authenticate(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error)
+
+	CRLs(ctx context.Context) ([]ca.List, error)
+	CRL(ctx context.Context, keyID *big.Int) (ca.List, error)
+	Timeline(ctx context.Context) (ca.Timeline, error)
+	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
+	Roots(ctx context.Context) ([]*x509.Certificate, error)
+	Succession(ctx context.Context) ([][]byte, error)
+	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)
+}

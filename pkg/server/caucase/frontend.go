@@ -1,0 +1,125 @@
+package caucase
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/server"
+	"cauase/pkg/store"
+)
+
+// Config is what a FrontEnd works with. Everything but CORSWhitelist is needed.
+type Config struct {
+	Netloc server.Netloc
+	Clock  clock.Clock
+	Log    *slog.Logger
+
+	Authorities Directory
+
+	// ServerCAs returns the CA certificates of the authority that signs the daemon's own: what the
+	// others vouch for, so that whoever trusts one of them knows the daemon over HTTPS.
+	ServerCAs func(ctx context.Context) ([]*x509.Certificate, error)
+
+	CORSKeys      *CORSKeys
+	CORSWhitelist []string // origins, as browsers write them
+}
+
+// A Directory is the authorities there are now. It is asked at each request.
+type Directory interface {
+	Authority(name store.AuthorityName) (Authority, bool)
+	All() []Authority
+}
+
+// A List is a Directory that never changes.
+type List []Authority
+
+// Authority returns the one of this name, and whether there is one.
+func (l List) Authority(name store.AuthorityName) (Authority, bool) {
+	for _, a := range l {
+		if a.Name() == name {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+// All returns all of them.
+func (l List) All() []Authority { return l }
+
+// A FrontEnd is a server.FrontEnd.
+type FrontEnd struct {
+	cfg       Config
+	log       *slog.Logger
+	whitelist map[string]bool
+	lists     encodedLists
+
+	referenceNoticed atomic.Bool
+}
+
+// New returns a FrontEnd. An error is a mistake of the caller's.
+func New(cfg Config) (*FrontEnd, error) {
+	if cfg.Clock == nil || cfg.Log == nil || cfg.Authorities == nil || cfg.ServerCAs == nil || cfg.CORSKeys == nil {
+		return nil, errors.New("caucase: incomplete configuration")
+	}
+	f := &FrontEnd{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool)}
+	for _, origin := range cfg.CORSWhitelist {
+		if err := CheckOrigin(origin); err != nil {
+			return nil, err
+		}
+		f.whitelist[origin] = true
+	}
+	return f, nil
+}
+
+// Parameters of routes under which an authority's own lie. They differ in which authorities they
+// stand for: those of a root are fewer.
+const (
+	paramAuthority = "authority"
+	paramRoot      = "root"
+)
+
+// roles are those of the authorities that a parameter stands for. Those of the daemon's own
+// certificates are not served: nobody is to ask for any.
+func roles(parameter string) []store.Role {
+	switch parameter {
+	case paramAuthority:
+		return []store.Role{store.RoleUsers, store.RoleServices}
+	case paramRoot:
+		return []store.Role{store.RoleRoot}
+	}
+	return nil
+}
+
+// Matches reports whether there is an authority of this name for the routes under the parameter.
+func (f *FrontEnd) Matches(parameter, value string) bool {
+	a, ok := f.cfg.Authorities.Authority(store.AuthorityName(value))
+	return ok && slices.Contains(roles(parameter), a.Row().Role)
+}
+
+// authority returns the one under whose path x is.
+func (f *FrontEnd) authority(x *server.Exchange) (Authority, error) {
+	name := cmp.Or(x.Param(paramAuthority), x.Param(paramRoot))
+	a, ok := f.cfg.Authorities.Authority(store.AuthorityName(name))
+	if !ok {
+		return nil, server.ErrNotFound
+	}
+	return a, nil
+}
+
+// Identify recognises the certificates of users.
+func (f *FrontEnd) Identify(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error) {
+	for _, a := range f.cfg.Authorities.All() {
+		if a.Row().Role == store.RoleUsers {
+			return a.Authenticate(ctx, actor, crt)
+		}
+	}
+	return actor, ca.ErrUnauthorized
+}

@@ -1,0 +1,191 @@
+package caucase
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+)
+
+// Content types of the protocol.
+const (
+	typeCSR = "application/pkcs10"
+	typeCRT = "application/pkix-cert"
+	// typeChain is that of a certificate followed by those of its issuers (RFC 8555 9.1).
+	typeChain = "application/pem-certificate-chain"
+)
+
+// getPending lists what waits for a decision. Ids are strings: they have 63 bits, and
+// JSON numbers in a browser 53. A profile is named where it is not the one that requests have anyway.
+func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
+	type item struct {
+		ID      string `json:"id"`
+		CSR     string `json:"csr"`
+		Profile string `json:"profile,omitempty"`
+	}
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, _ audit.Actor) error {
+		pending, err := a.Pending(ctx)
+		if err != nil {
+			return err
+		}
+		list := make([]item, len(pending))
+		for i, r := range pending {
+			list[i] = item{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.PEM)}
+		}
+		return replyJSON(x, list)
+	}, nil
+}
+
+// parseRequest reads a request that was sent, and counts one that cannot be read as refused.
+func parseRequest(ctx context.Context, a Authority, h ca.Holder, action audit.Action, what string, text []byte) (*pki.Request, error) {
+	req, err := pki.ParseRequest(text)
+	if err != nil {
+		return nil, a.Refused(ctx, h, action, fmt.Errorf("%w: %s%w", ca.ErrInvalid, what, err))
+	}
+	return req, nil
+}
+
+func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := choose(x, "profile")
+	if err != nil {
+		return nil, err
+	}
+	body, err := x.Body(keepCSR)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, actor audit.Actor) error {
+		req, err := parseRequest(ctx, a, ca.Holder{}, audit.Submit, "", body)
+		if err != nil {
+			return err
+		}
+		submission, err := a.Submit(ctx, actor, req, chosen.profile)
+		if err != nil {
+			return err
+		}
+		x.Header().Set("Location", strconv.FormatInt(submission.ID, 10))
+		return x.Empty(http.StatusCreated)
+	}, nil
+}
+
+func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
+	a, id, err := f.object(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, _ audit.Actor) error {
+		req, err := a.Request(ctx, id)
+		if err != nil {
+			return err
+		}
+		return x.Reply(http.StatusOK, typeCSR, req.Text)
+	}, nil
+}
+
+func (f *FrontEnd) deleteRequest(x *server.Exchange) (server.Perform, error) {
+	a, id, err := f.object(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, actor audit.Actor) error {
+		if err := a.Reject(ctx, actor, id); err != nil {
+			return err
+		}
+		return x.Empty(http.StatusNoContent)
+	}, nil
+}
+
+func (f *FrontEnd) getCertificate(x *server.Exchange) (server.Perform, error) {
+	a, id, err := f.object(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, _ audit.Actor) error {
+		issued, err := a.Certificate(ctx, id)
+		if err != nil {
+			return err
+		}
+		return replyIssued(x, issued)
+	}, nil
+}
+
+// replyIssued answers with a certificate: alone, as the reference does, or followed by those of its
+// issuers for whoever asks for that.
+func replyIssued(x *server.Exchange, issued ca.Issued) error {
+	x.Vary("Accept")
+	body := pki.EncodeCertificatePEM(issued.Certificate.Raw)
+	if !x.Accepts(typeChain) {
+		return x.Reply(http.StatusOK, typeCRT, body)
+	}
+	for _, issuer := range issued.Chain {
+		body = append(body, pki.EncodeCertificatePEM(issuer.Raw)...)
+	}
+	return x.Reply(http.StatusOK, typeChain, body)
+}
+
+// putCertificate signs a request, as it is or with what a template has instead.
+func (f *FrontEnd) putCertificate(x *server.Exchange) (server.Perform, error) {
+	a, id, err := f.object(x)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := choose(x, "profile", "validity")
+	if err != nil {
+		return nil, err
+	}
+	body, err := x.Body(keepCSR)
+	if err != nil {
+		return nil, err
+	}
+	how := ca.Approval{Profile: chosen.profile, Validity: chosen.validity}
+	if len(body) > 0 {
+		if err := x.ContentType(typeCSR); err != nil {
+			return nil, err
+		}
+		if how.Template, err = pki.ParseRequest(body); err != nil {
+			return nil, err
+		}
+	}
+	return func(ctx context.Context, actor audit.Actor) error {
+		if _, err := a.Approve(ctx, actor, id, how); err != nil {
+			return err
+		}
+		return x.Empty(http.StatusNoContent)
+	}, nil
+}
+
+// object returns the authority under whose path x is, and the id in the path.
+func (f *FrontEnd) object(x *server.Exchange) (Authority, int64, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, 0, err
+	}
+	id, err := pathID(x)
+	return a, id, err
+}
+
+// replyJSON answers with v, without escaping what only HTML minds, and without a line end.
+func replyJSON(x *server.Exchange, v any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	return x.Reply(http.StatusOK, server.TypeJSON, bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
+}

@@ -1,0 +1,63 @@
+package caucase
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+	"cauase/pkg/store"
+)
+
+// A class says how the errors of a sentinel are answered.
+type class struct {
+	sentinel error
+	status   int
+	show     bool   // the error's text goes to the client
+	reason   string // otherwise this does
+}
+
+// classes is the one table from errors to statuses, the first match counts. What it does
+// not list is an internal error.
+var classes = [...]class{
+	{ca.ErrNotFound, http.StatusNotFound, false, "not found"},
+	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
+	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
+	{ca.ErrConflict, http.StatusConflict, true, ""},
+	{ca.ErrUnauthorized, http.StatusUnauthorized, true, ""},
+	{ca.ErrInvalid, http.StatusBadRequest, true, ""},
+	{envelope.ErrInvalid, http.StatusBadRequest, true, ""},
+	{pki.ErrInvalid, http.StatusBadRequest, true, ""},
+	{store.ErrUnavailable, http.StatusServiceUnavailable, false, "the database is not available, try again"},
+	{store.ErrUncertain, http.StatusServiceUnavailable, false, "the database was lost on the way; look whether it has happened, then try again"},
+	{ca.ErrNoSigner, http.StatusServiceUnavailable, false, "no CA certificate is valid now, try again later"},
+	{context.Canceled, http.StatusServiceUnavailable, false, "given up"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, false, "took too long, try again"},
+}
+
+// Problem returns the status that err is answered with, and the reason to give.
+func (f *FrontEnd) Problem(err error) server.Problem {
+	for _, c := range classes {
+		if !errors.Is(err, c.sentinel) {
+			continue
+		}
+		if c.show {
+			return server.Problem{Status: c.status, Reason: pki.EscapeText(err.Error())}
+		}
+		return server.Problem{Status: c.status, Reason: c.reason}
+	}
+	return server.Problem{}
+}
+
+// Answer sends a problem as a line of text. Whoever has not shown a certificate that counts is told
+// where one would be looked for, unless the route has said already what it needs.
+func (f *FrontEnd) Answer(x *server.Exchange, p server.Problem) {
+	h := x.Header()
+	if p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
+		h.Set("WWW-Authenticate", "transport")
+	}
+	_ = x.Reply(p.Status, server.TypeText, []byte(p.Reason+"\n"))
+}

@@ -1,0 +1,75 @@
+package caucase
+
+import (
+	"net/http"
+
+	"cauase/pkg/server"
+)
+
+// Routes is the table of everything that can be called (docs/protocol.md, section 2).
+func (f *FrontEnd) Routes() []server.Route {
+	table := []route{
+		{method: http.MethodGet, path: "", access: server.Anyone, origin: always, handler: f.getRootHAL},
+		{method: http.MethodGet, path: "cors", access: server.Anyone, origin: aside, handler: f.getConsent},
+		{method: http.MethodPost, path: "cors", access: server.Anyone, origin: aside, handler: f.postConsent},
+	}
+	for _, r := range f.authorityRoutes() {
+		table = append(table, r.under(paramAuthority))
+		if r.root {
+			table = append(table, r.under(paramRoot))
+		}
+	}
+	routes := make([]server.Route, len(table))
+	for i, r := range table {
+		routes[i] = server.Route{Method: r.method, Path: r.path, Access: r.access, Handler: r.handler,
+			Origin: func(x *server.Exchange) error {
+				f.noticeReference(x)
+				return f.checkOrigin(x, r.origin)
+			}}
+	}
+	return routes
+}
+
+// A route is one operation of the protocol.
+type route struct {
+	method  string
+	path    string
+	access  server.Access
+	origin  originRule
+	root    bool // a root, which signs nothing that anybody could ask for, has it, too
+	handler server.Handler
+}
+
+func (r route) under(parameter string) route {
+	r.path = "{" + parameter + "}/" + r.path
+	return r
+}
+
+// authorityRoutes are the routes of each authority, relative to its own path.
+func (f *FrontEnd) authorityRoutes() []route {
+	const anyone, user = server.Anyone, server.User
+	return []route{
+		{method: http.MethodGet, path: "", access: anyone, root: true, origin: always, handler: f.getAuthorityHAL},
+
+		{method: http.MethodGet, path: "crl", access: anyone, root: true, handler: f.getCRLs},
+		{method: http.MethodGet, path: "crl/{aki}", access: anyone, root: true, handler: f.getCRL},
+		{method: http.MethodGet, path: "crl/{aki}.crl", access: anyone, root: true, handler: f.getCRLDER},
+
+		{method: http.MethodGet, path: "timeline", access: anyone, root: true, handler: f.getTimeline},
+
+		{method: http.MethodGet, path: "csr", access: user, handler: f.getPending},
+		{method: http.MethodPut, path: "csr", access: anyone, handler: f.putRequest},
+		{method: http.MethodGet, path: "csr/{id}", access: anyone, handler: f.getRequest},
+		{method: http.MethodDelete, path: "csr/{id}", access: user, handler: f.deleteRequest},
+
+		{method: http.MethodGet, path: "crt/ca.crt.pem", access: anyone, root: true, handler: f.getCACertificate},
+		{method: http.MethodGet, path: "crt/ca.crt.json", access: anyone, root: true, handler: f.getChain},
+		{method: http.MethodGet, path: "crt/root.pem", access: anyone, root: true, handler: f.getRoots},
+		{method: http.MethodGet, path: "crt/https-ca.json", access: anyone, handler: f.getVoucher},
+		{method: http.MethodGet, path: "crt/{aki}.crt", access: anyone, root: true, handler: f.getIssuer},
+		{method: http.MethodGet, path: "crt/{id}", access: anyone, handler: f.getCertificate},
+		{method: http.MethodPut, path: "crt/{id}", access: user, handler: f.putCertificate},
+		{method: http.MethodPut, path: "crt/renew", access: server.Holder, handler: f.putRenewal},
+		{method: http.MethodPut, path: "crt/revoke", access: server.HolderOrUser, handler: f.putRevocation},
+	}
+}

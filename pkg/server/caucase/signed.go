@@ -1,0 +1,129 @@
+package caucase
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+)
+
+// Operations whose message itself proves who sends it.
+
+// holder returns whoever has signed e as the holder of crt.
+func holder(ctx context.Context, a Authority, actor audit.Actor, crt *x509.Certificate, e *envelope.Envelope) (ca.Holder, error) {
+	if e.Null() {
+		return ca.Holder{}, fmt.Errorf("%w: the envelope is not signed", ca.ErrUnauthorized)
+	}
+	return a.Holder(ctx, actor, crt, e.Verify)
+}
+
+func (f *FrontEnd) putRenewal(x *server.Exchange) (server.Perform, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
+	}
+	e, err := readEnvelope(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, actor audit.Actor) error {
+		h, req, err := renewal(ctx, a, actor, e)
+		if err != nil {
+			return err
+		}
+		issued, err := a.Renew(ctx, h, req)
+		if err != nil {
+			return err
+		}
+		return replyIssued(x, issued)
+	}, nil
+}
+
+// renewal returns who asks for a renewal, and the request that goes with it.
+func renewal(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, req *pki.Request, err error) {
+	payload, err := envelope.DecodeRenewal(e.Payload())
+	if err != nil {
+		return h, nil, a.Refused(ctx, h, audit.Renew, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
+	}
+	old, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
+	if err != nil {
+		return h, nil, a.Refused(ctx, h, audit.Renew, fmt.Errorf("%w: crt_pem: %w", ca.ErrInvalid, err))
+	}
+	if h, err = holder(ctx, a, actor, old, e); err != nil {
+		return h, nil, a.Refused(ctx, ca.Holder{}, audit.Renew, err)
+	}
+	req, err = parseRequest(ctx, a, h, audit.Renew, "renew_csr_pem: ", []byte(payload.RequestPEM))
+	return h, req, err
+}
+
+// putRevocation revokes for a holder, who has signed, or for a user, who has not.
+func (f *FrontEnd) putRevocation(x *server.Exchange) (server.Perform, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
+	}
+	e, err := readEnvelope(x)
+	if err != nil {
+		return nil, err
+	}
+	revoke := revokeOwn
+	if e.Null() {
+		x.Narrow(server.User)
+		revoke = revokeAny
+	} else {
+		x.Narrow(server.Holder)
+	}
+	return func(ctx context.Context, actor audit.Actor) error {
+		if err := revoke(ctx, a, actor, e); err != nil {
+			return err
+		}
+		return x.Empty(http.StatusNoContent)
+	}, nil
+}
+
+// revokeOwn revokes a certificate for whoever holds its key.
+func revokeOwn(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) error {
+	h, reason, err := ownRevocation(ctx, a, actor, e)
+	if err != nil {
+		return a.Refused(ctx, ca.Holder{}, audit.Revoke, err)
+	}
+	return a.RevokeOwn(ctx, h, reason)
+}
+
+func ownRevocation(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, reason int, err error) {
+	payload, err := envelope.DecodeRevocation(e.Payload())
+	if err != nil {
+		return h, 0, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
+	}
+	if payload.Serial != nil {
+		return h, 0, fmt.Errorf("%w: revoking by serial takes an authenticated user", ca.ErrUnauthorized)
+	}
+	crt, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
+	if err != nil {
+		return h, 0, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err)
+	}
+	h, err = holder(ctx, a, actor, crt, e)
+	return h, payload.Reason, err
+}
+
+// revokeAny revokes whatever a user has named.
+func revokeAny(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) error {
+	payload, err := envelope.DecodeRevocation(e.Payload())
+	if err != nil {
+		return err
+	}
+	if payload.Serial != nil {
+		return a.RevokeSerial(ctx, actor, payload.Serial, payload.Reason)
+	}
+	crt, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
+	if err != nil {
+		return a.Refused(ctx, ca.Holder{}, audit.Revoke, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err))
+	}
+	return a.RevokeCertificate(ctx, actor, crt, payload.Reason)
+}

@@ -1,0 +1,77 @@
+package caucase
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+)
+
+// timelineJSON is where an authority stands in its self-renewal (docs/protocol.md, "Timeline").
+type timelineJSON struct {
+	Role        string           `json:"role"`
+	Parent      string           `json:"parent,omitempty"` // signs the CA certificates; without it each signs itself
+	Span        float64          `json:"span_seconds"`     // validity of an issued certificate
+	Now         time.Time        `json:"now"`
+	Generations []generationJSON `json:"generations"`
+	NextCA      time.Time        `json:"next_ca"`
+	CRL         crlJSON          `json:"crl"`
+}
+
+type generationJSON struct {
+	KeyID       string    `json:"key_id"`
+	Issuer      string    `json:"issuer_key_id,omitempty"` // unless it has signed itself
+	Phase       string    `json:"phase"`
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	ActiveFrom  time.Time `json:"active_from"`
+	RetiredFrom time.Time `json:"retired_from"`
+	KeyType     string    `json:"key_type"`
+}
+
+type crlJSON struct {
+	Number     int64     `json:"number"`
+	ThisUpdate time.Time `json:"this_update"`
+	NextUpdate time.Time `json:"next_update"`
+	Revoked    int       `json:"revoked"`
+}
+
+// getTimeline says nothing that the CA certificates and lists do not: a client that trusts only
+// those reads the dates there.
+func (f *FrontEnd) getTimeline(x *server.Exchange) (server.Perform, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, _ audit.Actor) error {
+		t, err := a.Timeline(ctx)
+		if err != nil {
+			return err
+		}
+		row := a.Row()
+		out := timelineJSON{
+			Role: string(row.Role), Parent: string(row.Parent),
+			Span: t.Span.Seconds(), Now: utc(t.Now), NextCA: utc(t.NextCA),
+			CRL: crlJSON{Number: t.CRLNumber, ThisUpdate: utc(t.ThisUpdate), NextUpdate: utc(t.NextUpdate), Revoked: t.Revoked},
+		}
+		for _, g := range t.Generations {
+			one := generationJSON{
+				KeyID: hex.EncodeToString(g.Certificate.SubjectKeyId), Phase: string(g.Phase),
+				NotBefore: utc(g.Certificate.NotBefore), NotAfter: utc(g.Certificate.NotAfter),
+				ActiveFrom: utc(g.ActiveFrom), RetiredFrom: utc(g.RetiredFrom),
+				KeyType: pki.DescribeKey(g.Certificate.PublicKey),
+			}
+			if issuer := g.Certificate.AuthorityKeyId; !bytes.Equal(issuer, g.Certificate.SubjectKeyId) {
+				one.Issuer = hex.EncodeToString(issuer)
+			}
+			out.Generations = append(out.Generations, one)
+		}
+		return replyJSON(x, out)
+	}, nil
+}
+
+func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
