@@ -114,3 +114,20 @@ func autoSigned() (policyInformation, error) {
 		Qualifiers: asn1.RawValue{FullBytes: qualifiers},
 	}, nil
 }
+
+// marshalPolicies returns the value of CertificatePolicies for a profile's own policies.
+func marshalPolicies(ids []asn1.ObjectIdentifier, auto bool) ([]byte, error) {
+	type policy struct{ ID asn1.ObjectIdentifier }
+	if len(ids) == 0 {
+		return filterPolicies(nil, policyRules{add: auto})
+	}
+	var list []policy
+	for _, id := range ids {
+		list = append(list, policy{id})
+	}
+	value, err := asn1.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	return filterPolicies(value, policyRules{add: auto})
+}
