@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"pki":               {},
 	"rollover":          {},
 	"profile":           {"pki"},
+	"lint":              {"pki"},
 	"envelope":          {"pki"},
 	"pemfile":           {"durable", "pki"},
 	"cli":               {"pki"},
