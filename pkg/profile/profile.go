@@ -94,7 +94,7 @@ func (p *Profile) Unattended() bool { return !p.ocsp }
 
 // Validity returns how long a certificate is to be valid for which asked was asked, by an authority that
 // gives span when nothing else is said. Without an asked validity (zero) it is the profile's default, or
-// else the span. One that is longer than the profile's longest, or than the span where it has none, is
+// else the span, if that is not too long. One that is longer than the profile's longest, or than the span where it has none, is
 // refused.
 func (p *Profile) Validity(asked, span time.Duration) (time.Duration, error) {
 	switch longest := p.limit(span); {
@@ -107,8 +107,9 @@ func (p *Profile) Validity(asked, span time.Duration) (time.Duration, error) {
 		return asked, nil
 	case p.validity > 0:
 		return p.validity, nil
+	default:
+		return min(span, longest), nil
 	}
-	return span, nil
 }
 
 // RenewalValidity is Validity for a renewal of what was asked for with asked. It is never refused: when
