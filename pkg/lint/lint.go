@@ -116,7 +116,7 @@ func (l *Linter) Check(template, issuer *x509.Certificate, pub crypto.PublicKey)
 
 // judge applies the lints to the DER of a certificate.
 func (l *Linter) judge(der []byte) error {
-	crt, err := zx509.ParseCertificate(der)
+	crt, err := read(der)
 	if err != nil {
 		return unreadable(der, err)
 	}
@@ -136,6 +136,16 @@ func (l *Linter) judge(der []byte) error {
 		return &Error{found}
 	}
 	return nil
+}
+
+// read has zlint's parser read a certificate. Like a rule, it may panic.
+func read(der []byte) (crt *zx509.Certificate, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the parser fails: %v", r)
+		}
+	}()
+	return zx509.ParseCertificate(der)
 }
 
 // breaks reports whether crt breaks a rule. One that panics has met what its authors had not thought of, in

@@ -427,3 +427,38 @@ func BenchmarkNew(b *testing.B) {
 		}
 	}
 }
+
+// FuzzJudge looks for bytes that the rules, or the parser, do not bear.
+func FuzzJudge(f *testing.F) {
+	l := newLinter(f)
+	ca, key := newCA(f, pki.KeyECDSAP256), keyOf(f, pki.KeyECDSAP256)
+	for _, r := range requests(f) {
+		template := submit(f, r.csr, key, ca, func(*profile.Draft) {})
+		template.SignatureAlgorithm = x509.ECDSAWithSHA256
+		made, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), key)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(made)
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		err := l.judge(der)
+		var found *Error
+		if err != nil && (!errors.As(err, &found) || len(found.Findings) == 0) {
+			t.Fatalf("%v", err)
+		}
+	})
+}
+
+// TestPanic has a rule fall over.
+func TestPanic(t *testing.T) {
+	l := newLinter(t)
+	ca, key := newCA(t, pki.KeyECDSAP256), keyOf(t, pki.KeyECDSAP256)
+	rule := *l.lints[0]
+	rule.Name, rule.Lint = "e_falls_over", nil
+	l.lints = append(l.lints, &rule)
+	template := submit(t, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "h"}}, key, ca, func(*profile.Draft) {})
+	if names := lintsOf(t, l.Check(template, ca, key.Public())); !slices.Equal(names, []string{"e_falls_over"}) {
+		t.Errorf("got %v", names)
+	}
+}

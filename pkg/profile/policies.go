@@ -81,7 +81,7 @@ func filterPolicies(der []byte, rules policyRules) ([]byte, error) {
 	return asn1.Marshal(kept)
 }
 
-// inArc tells whether the object identifier with this content stands in arc, or is it, and
+// inArc reports whether the object identifier with this content stands in arc, or is it, and
 // what follows the arc. A component never starts in the middle of another: arcs end where a
 // component ends, which a byte without its high bit marks.
 func inArc(id, arc []byte) (tail []byte, ok bool) {
