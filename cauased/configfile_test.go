@@ -35,8 +35,8 @@ key-len = 3072
 retention = 9
 
 [profile.web]
-extended_key_usages = ["serverAuth"]
-names = { dns = 5 }
+extended_key_usage = ["serverAuth"]
+names = ["dns"]
 `)
 	t.Setenv("CAUASED_USER_MAX_CSR", "70")
 	t.Setenv("CAUASED_SERVICE_MAX_CSR", "80")
@@ -84,9 +84,9 @@ func TestConfigFileErrors(t *testing.T) {
 		good + "[other]\nx = 1\n":                           "line 2, column ",
 		good + "server-key = \"x\"\ncors-key-store = \"x\"": "line 3, column 1: cors-key-store: ",
 		good + "[profile.web]\nnope = 1\n":                  "line 3, column 1: there is no setting \"nope\"",
-		good + "[profile.web]\nextended_key_usages = [\"serverAuth\"]\nvalidity = \"soon\"\n": "line 4, column 1: profile web: validity: ",
+		good + "[profile.web]\nextended_key_usage = [\"serverAuth\"]\nvalidity = \"soon\"\n": "line 4, column 1: profile.web.validity: ",
 		good + "[profile.web]\nmin_names = \"5\"\n":                                           "line 3, column ",
-		good + "[profile.Web]\nmin_names = 1\n":                                               "line 2, column 2: profile Web: ",
+		good + "[profile.Web]\nmin_names = 1\n":                                               "line 2, column 2: profile.Web: ",
 		good + "profile = 5\n":                                                                "line 2, column ",
 		"netloc = \"a:b\"\n":                                                                  "line 1, column 1: netloc: ",
 		"":                                                                                    "--netloc: is required",

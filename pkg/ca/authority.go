@@ -151,10 +151,6 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 		}
 		cfg.Profiles = builtIn
 	}
-	asRequested, err := cfg.Profiles.Profile(profile.AsRequested)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.Custody == nil {
 		cfg.Custody = keys.Row{}
 	}
@@ -170,7 +166,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
 		log:         cfg.Log.With("authority", string(row.Name)),
-		asRequested: asRequested,
+		asRequested: profile.AsRequested(),
 		rolling:     newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
 	}
 	if err := a.lockAutoApprove(ctx); err != nil {

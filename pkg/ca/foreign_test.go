@@ -165,7 +165,7 @@ func TestRetired(t *testing.T) {
 // Whoever approves chooses among the profiles of the authority, and a validity that they allow.
 func TestApprovalsChooseProfiles(t *testing.T) {
 	w := newWorld(t)
-	set, err := profile.NewSet(map[string]profile.Config{"short": {Names: map[string]int{"dns": 9}, Subject: []string{"CN"}, Validity: "1d", LongestValidity: "10y"}})
+	set, err := profile.NewSet(map[string]profile.Config{"short": {ExtendedKeyUsage: []string{"serverAuth"}, Names: []string{"dns"}, Subject: map[string]string{"common_name": "request"}, Validity: "1d", Longest: "10y"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,11 +180,11 @@ func TestApprovalsChooseProfiles(t *testing.T) {
 	}{
 		{"as it is", Approval{}, 93 * day, nil},
 		{"a shorter one", Approval{Validity: day}, day, nil},
-		{"a longer one than the span", Approval{Validity: 94 * day}, 0, profile.ErrRefused},
+		{"a longer one than the span", Approval{Validity: 94 * day}, 0, ErrInvalid},
 		{"another profile", Approval{Profile: "short"}, day, nil},
 		{"its longest, bounded by the CA", Approval{Profile: "short", Validity: 3650 * day}, 4 * 93 * day, nil},
 		{"one of another authority", Approval{Profile: "client"}, 0, profile.ErrUnknown},
-		{"the daemon's", Approval{Profile: profile.ServerInternal}, 0, profile.ErrUnknown},
+		{"the daemon's", Approval{Profile: profile.NameDaemonServer}, 0, profile.ErrUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			made, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "host")), "")

@@ -35,15 +35,15 @@ type issuance struct {
 func (a *Authority) profileNamed(name string) (*profile.Profile, error) {
 	usual := a.row.Profile
 	if usual == "" {
-		usual = profile.AsRequested
+		usual = profile.NameAsRequested
 	}
 	if name == "" {
 		name = usual
 	}
-	if name == profile.ServerInternal || name != usual && !slices.Contains(a.row.Profiles, name) {
+	if name != usual && !slices.Contains(a.row.Profiles, name) {
 		return nil, fmt.Errorf("%w: %w: %.40q, of authority %s", ErrInvalid, profile.ErrUnknown, name, a.name)
 	}
-	p, err := a.cfg.Profiles.Profile(name)
+	p, err := a.cfg.Profiles.Lookup(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

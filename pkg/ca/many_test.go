@@ -249,7 +249,7 @@ func TestManySignWithTheLatestCA(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.store.Update(w.ctx, func(tx store.Tx) error { return a.forgetKey(w.ctx, tx, w.clock.Now(), old, store.CAErased, "test") }); err != nil {
+			if err := w.store.Update(w.ctx, func(tx store.Tx) error { return a.forgetKey(w.ctx, tx, w.clock.Now(), old, store.CADisowned, "test") }); err != nil {
 				t.Fatal(err)
 			}
 			var made *x509.Certificate

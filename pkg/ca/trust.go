@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
-	"net"
 	"slices"
 
 	"cauase/pkg/audit"
@@ -120,15 +118,11 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 	if a.row.Role != store.RoleDaemon {
 		return nil, nil, fmt.Errorf("ca: authority %s does not issue server certificates", a.name)
 	}
-	extensions, err := serverName(a.cfg.Host)
+	extensions, err := profile.ServerExtensions(a.cfg.Host)
 	if err != nil {
 		return nil, nil, err
 	}
 	keyID, err := pki.KeyID(pub)
-	if err != nil {
-		return nil, nil, err
-	}
-	own, err := a.cfg.Profiles.Profile(profile.ServerInternal)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -147,7 +141,7 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 			id:      id,
 			request: &pki.Request{CSR: &x509.CertificateRequest{PublicKey: pub}, KeyID: keyID},
 			method:  store.Internal,
-			profile: own,
+			profile: profile.DaemonServer(),
 		}, emptySubject, extensions)
 		if err != nil {
 			return err
@@ -164,19 +158,3 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 }
 
 // serverName is the one name that the daemon has.
-func serverName(host string) ([]pkix.Extension, error) {
-	const dnsName, ipAddress = 2, 7 // RFC 5280 4.2.1.6 GeneralName
-	name := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: dnsName, Bytes: []byte(host)}
-	if isIP(host) {
-		ip := net.ParseIP(host)
-		if v4 := ip.To4(); v4 != nil {
-			ip = v4
-		}
-		name.Tag, name.Bytes = ipAddress, ip
-	}
-	san, err := asn1.Marshal([]asn1.RawValue{name})
-	if err != nil {
-		return nil, err
-	}
-	return []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}, nil
-}

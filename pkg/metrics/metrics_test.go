@@ -85,7 +85,7 @@ func TestScrape(t *testing.T) {
 // Without a backup there is nothing to tell of one, and no user has to wait for one.
 func TestScrapeWithoutBackup(t *testing.T) {
 	for name, failure := range map[string]error{"none yet": nil, "the database is away": errors.New("away")} {
-		m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return time.Time{} })
+		m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return time.Time{} }, func() []Source { return nil })
 		m.Backups(func(context.Context) (Backup, error) { return Backup{}, failure })
 		got := scrape(t, m)
 		if strings.Contains(got, "cauase_backup_last") || strings.Contains(got, "cauase_backup_due") ||

@@ -3,7 +3,6 @@ package profile
 import (
 	"crypto"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
 	"net"
@@ -121,11 +120,6 @@ func (c Constraint) Permits(ca *x509.Certificate) bool {
 	c.apply(want)
 	return slices.Equal(ca.PermittedDNSDomains, want.PermittedDNSDomains) &&
 		slices.EqualFunc(ca.PermittedIPRanges, want.PermittedIPRanges, func(a, b *net.IPNet) bool { return a.String() == b.String() })
-}
-
-// CommonName returns the DER of a subject that is just a common name.
-func CommonName(cn string) ([]byte, error) {
-	return asn1.Marshal(pkix.Name{CommonName: cn}.ToRDNSequence())
 }
 
 // selfIssued reports whether a CA certificate names itself as its issuer (RFC 5280 3.2).

@@ -1,12 +1,13 @@
 package profile
 
 import (
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/url"
 	"regexp"
 	"slices"
@@ -17,194 +18,399 @@ import (
 	"cauase/pkg/pki"
 )
 
-// A Config is a profile as it stands in the daemon's configuration file.
+// A Config is a table [profile.NAME] of a configuration file. What is left out is as the field says.
 type Config struct {
-	KeyUsages         []string          `toml:"key_usages"`          // such as "digitalSignature" (RFC 5280 4.2.1.3)
-	ExtendedKeyUsages []string          `toml:"extended_key_usages"` // such as "serverAuth", or a dotted OID
-	Critical          bool              `toml:"critical_extended_key_usages"`
-	Names             map[string]int    `toml:"names"`         // kinds of subject alternative names ("dns", "ip", "email", "uri"), and how many at most
-	MinNames          int               `toml:"min_names"`     // subject alternative names there have to be
-	Subject           []string          `toml:"subject"`       // fields that come from the request, such as "CN"; all others are refused
-	FixedSubject      map[string]string `toml:"fixed_subject"` // fields that every certificate has
-	KeyTypes          []string          `toml:"key_types"`     // none: any
-	Validity          string            `toml:"validity"`      // such as "90d"; none: the authority's
-	LongestValidity   string            `toml:"longest_validity"`
-	OCSPURL           string            `toml:"ocsp_url"`
-	NoCRLPointer      bool              `toml:"no_crl_pointer"`
-	Extensions        []Extension       `toml:"extensions"`
+	// ExtendedKeyUsage says what the certificates are for: "serverAuth" and the like, or dotted object
+	// identifiers. It must be there.
+	ExtendedKeyUsage []string `toml:"extended_key_usage"`
+	// KeyUsage lists the usages by their names in RFC 5280; a key gets those that its type allows. Default:
+	// digitalSignature, with serverAuth and emailProtection also keyEncipherment.
+	KeyUsage []string `toml:"key_usage"`
+	// Names are the kinds of subject alternative names that a request may ask for: "dns", "ip", "email",
+	// "uri". Default: none.
+	Names []string `toml:"names"`
+	// MinNames and MaxNames bound how many. Default: 0 and pki.MaxSANs.
+	MinNames int `toml:"min_names"`
+	MaxNames int `toml:"max_names"`
+	// Subject says for each attribute whether it is what the request has ("request"), "forbidden", or a
+	// fixed value. Attributes that are not listed are forbidden. Default, without the table: as requested.
+	Subject map[string]string `toml:"subject"`
+	// KeyTypes are those allowed: "ecdsa-p256", …, "rsa" for all sizes. Default: all.
+	KeyTypes []string `toml:"key_types"`
+	// Validity is for how long when nobody asks for it, Longest for how long at most: "36h", "30d", "1y".
+	// Default: the authority's span.
+	Validity string `toml:"validity"`
+	Longest  string `toml:"longest"`
+	// Critical lists which of "key_usage", "extended_key_usage" and "names" are marked critical. Default: key_usage.
+	Critical []string `toml:"critical"`
+	// Policies are object identifiers of certificate policies.
+	Policies []string `toml:"policies"`
+	// OCSP is the URL of the OCSP responder that certificates point to.
+	OCSP string `toml:"ocsp_url"`
+	// Extensions are added as they are.
+	Extensions []ExtensionConfig `toml:"extension"`
 }
 
-// An Extension is one that every certificate gets as it is.
-type Extension struct {
+// An ExtensionConfig is an extension that is in every certificate of a profile.
+type ExtensionConfig struct {
 	OID      string `toml:"oid"`
 	Critical bool   `toml:"critical"`
-	DER      string `toml:"der"` // of its value, in hex
+	DER      string `toml:"der_hex"` // of the value
 }
 
-// A ConfigError says which field of which profile is wrong.
+// wellFormed is the syntax of names, of profiles as of authorities.
+var wellFormed = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+
+// Compile checks a configured profile whole. Errors name the field.
+func Compile(name string, c Config) (*Profile, error) {
+	p, err := compile(name, c)
+	if err == nil {
+		return p, nil
+	}
+	wrong := &ConfigError{Profile: name, Err: err}
+	var field *configFieldError
+	if errors.As(err, &field) {
+		wrong.Field, wrong.Err = field.name, field.err
+	}
+	return nil, wrong
+}
+
+// A ConfigError says what is wrong with a configured profile, and where.
 type ConfigError struct {
-	Profile, Field string
-	Err            error
+	Profile string
+	Field   string // as in the configuration, with a dot before those of a table in it; empty: the profile itself
+	Err     error
 }
 
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("profile %s: %s: %v", e.Profile, e.Field, e.Err)
+	where := "profile." + e.Profile
+	if e.Field != "" {
+		where += "." + e.Field
+	}
+	return where + ": " + e.Err.Error()
 }
 
-// Unwrap returns the reason.
+// Unwrap returns what is wrong.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-var nameSyntax = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
-
-// Compile makes the profile of this name. Its errors are *ConfigError.
-func Compile(name string, c Config) (*Profile, error) {
-	return compile(name, c, false)
+// A configFieldError is an error about a field, of a profile whose name is known to the caller.
+type configFieldError struct {
+	name string
+	err  error
 }
 
-// compile makes a profile, with what only those may have that are built in if asked to.
-func compile(name string, c Config, builtIn bool) (*Profile, error) {
-	wrong := func(field, format string, args ...any) error {
-		return &ConfigError{name, field, fmt.Errorf(format, args...)}
+func (e *configFieldError) Error() string { return e.name + ": " + e.err.Error() }
+
+func fieldError(field, format string, args ...any) error {
+	return &configFieldError{field, fmt.Errorf(format, args...)}
+}
+
+func compile(name string, c Config) (p *Profile, err error) {
+	if !wellFormed.MatchString(name) {
+		return nil, errors.New("a name is lower-case letters, digits and hyphens, a letter first, at most 32")
 	}
-	if !nameSyntax.MatchString(name) {
-		return nil, wrong("name", "has to be a letter and up to 31 letters, digits and hyphens, all in lower case")
+	reserved := append(builtIn(), DaemonServer())
+	if slices.ContainsFunc(reserved, func(p *Profile) bool { return p.name == name }) {
+		return nil, errors.New("is built in; choose another name")
 	}
-	p := &Profile{
-		name: name, criticalUsages: c.Critical, names: maps.Clone(c.Names), minNames: c.MinNames,
-		subject: slices.Clone(c.Subject), ocspURL: c.OCSPURL, noCRL: c.NoCRLPointer,
-	}
-	var err error
-	if p.keyUsage, err = keyUsageOf(c.KeyUsages); err != nil {
-		return nil, wrong("key_usages", "%w", err)
-	}
-	for _, usage := range c.ExtendedKeyUsages {
-		id, err := extKeyUsageOf(usage)
-		switch {
-		case err != nil:
-			return nil, wrong("extended_key_usages", "%w", err)
-		case id.Equal(oidOCSPSigning) && !builtIn:
-			return nil, wrong("extended_key_usages", "OCSPSigning is for the profile ocsp only: whoever has it speaks for the CA")
-		case slices.ContainsFunc(p.extKeyUsage, id.Equal):
-			return nil, wrong("extended_key_usages", "%s stands there twice", usage)
-		}
-		p.extKeyUsage = append(p.extKeyUsage, id)
-	}
-	all := 0
-	for _, kind := range slices.Sorted(maps.Keys(c.Names)) {
-		if !slices.ContainsFunc(kinds[:], func(k struct{ kind, one, many string }) bool { return k.kind == kind }) {
-			return nil, wrong("names", "%q is not one of dns, ip, email, uri", kind)
-		}
-		if n := c.Names[kind]; n < 1 || n > pki.MaxSANs {
-			return nil, wrong("names", "%s = %d: has to be 1 to %d", kind, n, pki.MaxSANs)
-		}
-		all += c.Names[kind]
-	}
-	if c.MinNames < 0 || c.MinNames > all {
-		return nil, wrong("min_names", "%d: no more than %d are allowed", c.MinNames, all)
-	}
-	for i, label := range c.Subject {
-		if _, ok := fieldID(label); !ok || slices.Contains(c.Subject[:i], label) {
-			return nil, wrong("subject", "%q is not a field, or stands there twice: %s", label, fieldNames())
+	p = &Profile{name: name}
+	for _, step := range []func(*Profile, Config) error{
+		compilePurposes, compileUsage, compileNames, compileKeys, compileValidity, compileCritical, compilePolicies, compileOCSP, compileExtra,
+	} {
+		if err := step(p, c); err != nil {
+			return nil, err
 		}
 	}
-	for _, label := range slices.Sorted(maps.Keys(c.FixedSubject)) {
-		id, ok := fieldID(label)
-		value := c.FixedSubject[label]
-		switch {
-		case !ok:
-			return nil, wrong("fixed_subject", "%q is not a field: %s", label, fieldNames())
-		case slices.Contains(c.Subject, label):
-			return nil, wrong("fixed_subject", "%s also comes from the request", label)
-		case value == "" || pki.EscapeText(value) != value || len(value) > 64:
-			return nil, wrong("fixed_subject", "%s: has to be printable text of 1 to 64 bytes", label)
-		case label == "C" && len(value) != 2:
-			return nil, wrong("fixed_subject", "C: a country has two letters")
-		}
-		p.fixed = append(p.fixed, field{label, id, value})
+	if p.subject, err = compileSubject(c.Subject); err != nil {
+		return nil, err
 	}
-	// A name reads from the general to the particular.
-	slices.SortStableFunc(p.fixed, func(a, b field) int { return fieldRank(a.label) - fieldRank(b.label) })
-	for _, text := range c.KeyTypes {
-		t, err := pki.ParseKeyType(text)
-		if err != nil {
-			return nil, wrong("key_types", "%w", err)
-		}
-		p.keyTypes = append(p.keyTypes, t)
-	}
-	if p.validity, err = duration(c.Validity); err != nil {
-		return nil, wrong("validity", "%w", err)
-	}
-	if p.longest, err = duration(c.LongestValidity); err != nil {
-		return nil, wrong("longest_validity", "%w", err)
-	}
-	if p.longest != 0 && p.longest < p.validity {
-		return nil, wrong("longest_validity", "is shorter than validity")
-	}
-	if c.OCSPURL != "" {
-		if u, err := url.Parse(c.OCSPURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, wrong("ocsp_url", "is not an HTTP address")
-		}
-	}
-	for i, e := range c.Extensions {
-		out, err := e.compile()
-		if err != nil {
-			return nil, wrong(fmt.Sprintf("extensions[%d]", i), "%w", err)
-		}
-		if has(p.extensions, out.Id) {
-			return nil, wrong(fmt.Sprintf("extensions[%d]", i), "%v stands there twice", out.Id)
-		}
-		p.extensions = append(p.extensions, out)
+	if p.subject.ruled && len(p.subject.rules) == 0 && p.names.max == 0 {
+		return nil, fieldError("names", "certificates with neither a subject nor names would name nobody")
 	}
 	return p, nil
 }
 
-func (e Extension) compile() (pkix.Extension, error) {
-	id, err := parseOID(e.OID)
-	if err != nil {
-		return pkix.Extension{}, err
-	}
-	// Those of RFC 5280, and the pointers of its private arc, are made from the other fields.
-	if len(id) == 4 && id[0] == 2 && id[1] == 5 && id[2] == 29 || id.Equal(oidAuthorityInfoAccess) {
-		return pkix.Extension{}, fmt.Errorf("%v has a field of its own, or is for the CA to decide", id)
-	}
-	value, err := hex.DecodeString(e.DER)
-	if err != nil {
-		return pkix.Extension{}, fmt.Errorf("der: %w", err)
-	}
-	var any asn1.RawValue
-	if rest, err := asn1.Unmarshal(value, &any); err != nil || len(rest) > 0 {
-		return pkix.Extension{}, fmt.Errorf("der: is not one DER value")
-	}
-	return pkix.Extension{Id: id, Critical: e.Critical, Value: value}, nil
+// purposeIDs are extended key usages by name. OCSPSigning is not one of them: that is the built-in profile's alone.
+var purposeIDs = map[string]asn1.ObjectIdentifier{
+	"serverAuth":      {1, 3, 6, 1, 5, 5, 7, 3, 1},
+	"clientAuth":      {1, 3, 6, 1, 5, 5, 7, 3, 2},
+	"codeSigning":     {1, 3, 6, 1, 5, 5, 7, 3, 3},
+	"emailProtection": {1, 3, 6, 1, 5, 5, 7, 3, 4},
+	"timeStamping":    {1, 3, 6, 1, 5, 5, 7, 3, 8},
+	"documentSigning": {1, 3, 6, 1, 5, 5, 7, 3, 36},
+	"ipsecIKE":        {1, 3, 6, 1, 5, 5, 7, 3, 17},
+	"smartcardLogon":  {1, 3, 6, 1, 4, 1, 311, 20, 2, 2},
 }
 
-func parseOID(text string) (asn1.ObjectIdentifier, error) {
-	parts := strings.Split(text, ".")
-	id := make(asn1.ObjectIdentifier, len(parts))
-	for i, part := range parts {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 0 || n > math.MaxInt32 || strconv.Itoa(n) != part {
-			return nil, fmt.Errorf("%q is not an object identifier", text)
-		}
-		id[i] = n
+func purposes(names ...string) []asn1.ObjectIdentifier {
+	var ids []asn1.ObjectIdentifier
+	for _, name := range names {
+		ids = append(ids, purposeIDs[name])
 	}
-	if _, err := asn1.Marshal(id); err != nil || len(id) < 3 {
-		return nil, fmt.Errorf("%q is not an object identifier", text)
+	return ids
+}
+
+func compilePurposes(p *Profile, c Config) error {
+	const field = "extended_key_usage"
+	if len(c.ExtendedKeyUsage) == 0 {
+		return fieldError(field, "missing: what are the certificates for? For instance [\"serverAuth\"]")
+	}
+	for _, name := range c.ExtendedKeyUsage {
+		id, ok := purposeIDs[name]
+		if !ok {
+			var err error
+			if id, err = parseOID(name); err != nil {
+				return fieldError(field, "%q is none of %s, nor an object identifier such as 1.3.6.1.5.5.7.3.1", name, join(sortedKeys(purposeIDs), "and"))
+			}
+		}
+		switch {
+		case id.Equal(oidOCSPSigning):
+			return fieldError(field, "%q may sign in the CA's name: only the built-in profile %s has it", name, NameOCSP)
+		case id.Equal(oidAnyPurpose):
+			return fieldError(field, "%q is every purpose: name those that are meant", name)
+		case slices.ContainsFunc(p.purposes, id.Equal):
+			return fieldError(field, "%q stands there twice", name)
+		}
+		p.purposes = append(p.purposes, id)
+	}
+	return nil
+}
+
+var oidAnyPurpose = asn1.ObjectIdentifier{2, 5, 29, 37, 0}
+
+var usageBits = map[string]x509.KeyUsage{
+	"digitalSignature":  x509.KeyUsageDigitalSignature,
+	"contentCommitment": x509.KeyUsageContentCommitment,
+	"nonRepudiation":    x509.KeyUsageContentCommitment, // its former name
+	"keyEncipherment":   x509.KeyUsageKeyEncipherment,
+	"dataEncipherment":  x509.KeyUsageDataEncipherment,
+	"keyAgreement":      x509.KeyUsageKeyAgreement,
+	"encipherOnly":      x509.KeyUsageEncipherOnly,
+	"decipherOnly":      x509.KeyUsageDecipherOnly,
+}
+
+func compileUsage(p *Profile, c Config) error {
+	const field = "key_usage"
+	if c.KeyUsage == nil {
+		p.usage = x509.KeyUsageDigitalSignature
+		for _, id := range purposes("serverAuth", "emailProtection") {
+			if slices.ContainsFunc(p.purposes, id.Equal) {
+				p.usage |= x509.KeyUsageKeyEncipherment
+			}
+		}
+		return nil
+	}
+	for _, name := range c.KeyUsage {
+		bit, ok := usageBits[name]
+		switch {
+		case name == "keyCertSign" || name == "cRLSign":
+			return fieldError(field, "%q is for CAs only", name)
+		case !ok:
+			return fieldError(field, "%q is none of %s", name, join(sortedKeys(usageBits), "and"))
+		}
+		p.usage |= bit
+	}
+	const only = x509.KeyUsageEncipherOnly | x509.KeyUsageDecipherOnly
+	switch {
+	case p.usage == 0:
+		return fieldError(field, "is empty: leave it out for the default")
+	case p.usage&only != 0 && p.usage&x509.KeyUsageKeyAgreement == 0:
+		return fieldError(field, "encipherOnly and decipherOnly mean nothing without keyAgreement")
+	case p.usage&only == only:
+		return fieldError(field, "encipherOnly and decipherOnly exclude each other")
+	}
+	return nil
+}
+
+func kinds(names ...string) []nameKind {
+	return slices.DeleteFunc(slices.Clone(nameKinds), func(k nameKind) bool { return !slices.Contains(names, k.name) })
+}
+
+func compileNames(p *Profile, c Config) error {
+	for _, name := range c.Names {
+		if len(kinds(name)) == 0 {
+			return fieldError("names", "%q is none of dns, ip, email and uri", name)
+		}
+	}
+	p.names = nameRules{kinds: kinds(c.Names...), min: c.MinNames, max: c.MaxNames}
+	if p.names.max == 0 && len(c.Names) > 0 {
+		p.names.max = pki.MaxSANs
+	}
+	switch r := p.names; {
+	case r.max < 0 || r.max > pki.MaxSANs:
+		return fieldError("max_names", "%d is not between 1 and %d", r.max, pki.MaxSANs)
+	case r.max > 0 && len(c.Names) == 0:
+		return fieldError("max_names", "no names are allowed: see names")
+	case r.min < 0 || r.min > r.max:
+		return fieldError("min_names", "%d is not between 0 and %d", r.min, r.max)
+	}
+	return nil
+}
+
+func compileKeys(p *Profile, c Config) error {
+	known := keyNames()
+	for _, name := range c.KeyTypes {
+		if !slices.Contains(known, name) {
+			return fieldError("key_types", "%q is none of %s", name, join(known, "and"))
+		}
+	}
+	if c.KeyTypes != nil && len(c.KeyTypes) == 0 {
+		return fieldError("key_types", "is empty: leave it out to allow all")
+	}
+	p.keys = slices.Clone(c.KeyTypes)
+	return nil
+}
+
+func compileValidity(p *Profile, c Config) (err error) {
+	read := func(field, text string) (time.Duration, error) {
+		if text == "" {
+			return 0, nil
+		}
+		d, err := pki.ParseDuration(text)
+		if err != nil || d < time.Second || d%time.Second != 0 {
+			return 0, fieldError(field, "%q is not a duration such as 36h, 30d or 1y", text)
+		}
+		return d, nil
+	}
+	if p.validity, err = read("validity", c.Validity); err != nil {
+		return err
+	}
+	if p.longest, err = read("longest", c.Longest); err != nil {
+		return err
+	}
+	if p.longest > 0 && p.validity > p.longest {
+		return fieldError("validity", "%s is longer than longest, %s", c.Validity, c.Longest)
+	}
+	return nil
+}
+
+func compileCritical(p *Profile, c Config) error {
+	if c.Critical == nil {
+		p.critical = criticals{usage: true} // RFC 5280 4.2.1.3
+		return nil
+	}
+	for _, name := range c.Critical {
+		switch name {
+		case "key_usage":
+			p.critical.usage = true
+		case "extended_key_usage":
+			p.critical.purposes = true
+		case "names":
+			p.critical.names = true
+		default:
+			return fieldError("critical", "%q is none of key_usage, extended_key_usage and names", name)
+		}
+	}
+	return nil
+}
+
+func compilePolicies(p *Profile, c Config) error {
+	for _, text := range c.Policies {
+		id, err := parseOID(text)
+		if err != nil {
+			return fieldError("policies", "%q is not an object identifier such as 1.3.6.1.4.1.32473.1", text)
+		}
+		if len(id) >= len(policyArc) && id[:len(policyArc)].Equal(policyArc) {
+			return fieldError("policies", "%q says how a certificate came to be: it is not for profiles", text)
+		}
+		if slices.ContainsFunc(p.policies, id.Equal) {
+			return fieldError("policies", "%q stands there twice", text)
+		}
+		p.policies = append(p.policies, id)
+	}
+	return nil
+}
+
+func compileOCSP(p *Profile, c Config) error {
+	if c.OCSP == "" {
+		return nil
+	}
+	u, err := url.Parse(c.OCSP)
+	// Who asks over HTTPS would need to ask about that certificate first.
+	if err != nil || u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || pki.CheckHost(hostOf(u)) != nil || !printable(c.OCSP) {
+		return fieldError("ocsp_url", "%q is not a URL such as http://ocsp.example.org/", c.OCSP)
+	}
+	p.ocspURL = c.OCSP
+	return nil
+}
+
+func hostOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Host
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+func compileExtra(p *Profile, c Config) error {
+	for _, e := range c.Extensions {
+		id, err := parseOID(e.OID)
+		if err != nil {
+			return fieldError("extension", "oid %q is not an object identifier such as 1.2.3.4", e.OID)
+		}
+		if why := reserved(id); why != "" {
+			return fieldError("extension", "oid %q is %s, which cannot be set this way", e.OID, why)
+		}
+		if has(p.extra, id) {
+			return fieldError("extension", "oid %q stands there twice", e.OID)
+		}
+		value, err := hex.DecodeString(e.DER)
+		var whole asn1.RawValue
+		if err != nil {
+			return fieldError("extension", "%s: der_hex is not hexadecimal", e.OID)
+		}
+		if rest, err := asn1.Unmarshal(value, &whole); err != nil || len(rest) > 0 {
+			return fieldError("extension", "%s: der_hex is not one value in DER", e.OID)
+		}
+		p.extra = append(p.extra, pkix.Extension{Id: id, Critical: e.Critical, Value: value})
+	}
+	return nil
+}
+
+// reserved names an extension that changes what a certificate may do, whom it names or how it is
+// verified: profiles have other means for those, or none. It returns "" for any other.
+func reserved(id asn1.ObjectIdentifier) string {
+	if len(id) >= 3 && id[:3].Equal(asn1.ObjectIdentifier{2, 5, 29}) {
+		return "a standard extension of X.509"
+	}
+	for name, known := range map[string]asn1.ObjectIdentifier{
+		"authority information access":                     {1, 3, 6, 1, 5, 5, 7, 1, 1},
+		"a delegation of IP addresses":                     {1, 3, 6, 1, 5, 5, 7, 1, 7},
+		"a delegation of autonomous systems":               {1, 3, 6, 1, 5, 5, 7, 1, 8},
+		"subject information access":                       {1, 3, 6, 1, 5, 5, 7, 1, 11},
+		"proxy certificate information":                    {1, 3, 6, 1, 5, 5, 7, 1, 14},
+		"the mark of an OCSP responder":                    oidOCSPNoCheck,
+		"the certificate type of Netscape":                 {2, 16, 840, 1, 113730, 1, 1},
+		"the application policies of Microsoft":            {1, 3, 6, 1, 4, 1, 311, 21, 10},
+		"the application policy mappings of Microsoft":     {1, 3, 6, 1, 4, 1, 311, 21, 11},
+		"the application policy constraints of Microsoft":  {1, 3, 6, 1, 4, 1, 311, 21, 12},
+		"the mark of a precertificate (RFC 6962)":          {1, 3, 6, 1, 4, 1, 11129, 2, 4, 3},
+		"a list of timestamps of certificate transparency": {1, 3, 6, 1, 4, 1, 11129, 2, 4, 2},
+	} {
+		if id.Equal(known) {
+			return name
+		}
+	}
+	return ""
+}
+
+// parseOID reads an object identifier in dotted form that can be encoded.
+func parseOID(text string) (asn1.ObjectIdentifier, error) {
+	var id asn1.ObjectIdentifier
+	for part := range strings.SplitSeq(text, ".") {
+		n, err := strconv.ParseInt(part, 10, 32)
+		if err != nil || n < 0 || strconv.FormatInt(n, 10) != part || len(id) == 32 {
+			return nil, errors.New("not an object identifier")
+		}
+		id = append(id, int(n))
+	}
+	if _, err := asn1.Marshal(id); err != nil {
+		return nil, err
 	}
 	return id, nil
 }
 
-// duration reads a number and a unit: s, m, h, d or y, which is 365 days. Nothing is 0.
-func duration(text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	const day = 24 * time.Hour
-	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': day, 'y': 365 * day}
-	unit, ok := units[text[len(text)-1]]
-	n, err := strconv.ParseInt(text[:len(text)-1], 10, 64)
-	if !ok || err != nil || n < 1 || n > int64(100*365*day/unit) {
-		return 0, fmt.Errorf("%q: a number and s, m, h, d or y are needed, no more than 100y", text)
-	}
-	return time.Duration(n) * unit, nil
-}
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -2,129 +2,110 @@ package profile
 
 import (
 	"crypto/x509/pkix"
-	"encoding/asn1"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"cauase/pkg/pki"
 )
 
-var (
-	oidAuthorityInfoAccess = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 1}
-	oidNoCheck             = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5} // RFC 6960 4.2.2.2.1
-)
-
-// fields are the attributes of subjects that a profile may speak of, from the general to the particular.
-var fields = [...]struct {
-	label string
-	id    asn1.ObjectIdentifier
-}{
-	{"C", asn1.ObjectIdentifier{2, 5, 4, 6}},
-	{"DC", asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}},
-	{"ST", asn1.ObjectIdentifier{2, 5, 4, 8}},
-	{"L", asn1.ObjectIdentifier{2, 5, 4, 7}},
-	{"O", asn1.ObjectIdentifier{2, 5, 4, 10}},
-	{"OU", asn1.ObjectIdentifier{2, 5, 4, 11}},
-	{"serialNumber", asn1.ObjectIdentifier{2, 5, 4, 5}},
-	{"title", asn1.ObjectIdentifier{2, 5, 4, 12}},
-	{"SN", asn1.ObjectIdentifier{2, 5, 4, 4}},
-	{"GN", asn1.ObjectIdentifier{2, 5, 4, 42}},
-	{"CN", asn1.ObjectIdentifier{2, 5, 4, 3}},
-	{"UID", asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}},
-	{"emailAddress", asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}},
+// A nameKind is a kind of subject alternative name.
+type nameKind struct {
+	name   string // in a configuration
+	prefix string // as pki.SANStrings shows it
+	one    string // in messages
+	many   string
 }
 
-func fieldID(label string) (asn1.ObjectIdentifier, bool) {
-	for _, f := range fields {
-		if f.label == label {
-			return f.id, true
+var nameKinds = []nameKind{
+	{"dns", "DNS", "DNS name", "DNS names"},
+	{"ip", "IP", "IP address", "IP addresses"},
+	{"email", "email", "e-mail address", "e-mail addresses"},
+	{"uri", "URI", "URI", "URIs"},
+}
+
+// nameRules are the subject alternative names that a profile allows.
+type nameRules struct {
+	kinds    []nameKind
+	min, max int
+}
+
+// check returns the value of the subject alternative name that extensions ask for, nil for none.
+func (r nameRules) check(extensions []pkix.Extension) ([]byte, error) {
+	var value []byte
+	for _, e := range extensions {
+		if !e.Id.Equal(oidSubjectAltName) {
+			continue
+		}
+		if value != nil {
+			return nil, errors.New("the request has two subject alternative name extensions")
+		}
+		value = e.Value
+		if err := r.checkKinds(e); err != nil {
+			return nil, err
 		}
 	}
-	return nil, false
+	if value == nil && r.min > 0 {
+		return nil, fmt.Errorf("the request has no subject alternative name: at least %s needed", count(r.min, r.allowed()))
+	}
+	return value, nil
 }
 
-func fieldName(id asn1.ObjectIdentifier) string {
-	for _, f := range fields {
-		if f.id.Equal(id) {
-			return f.label
+func (r nameRules) checkKinds(e pkix.Extension) error {
+	shown := pki.SANStrings([]pkix.Extension{e})
+	if len(shown) == 0 {
+		return errors.New("the request's subject alternative name cannot be read")
+	}
+	for _, name := range shown {
+		if err := r.checkKind(name); err != nil {
+			return err
 		}
 	}
-	return id.String()
-}
-
-func fieldRank(label string) int {
-	for i, f := range fields {
-		if f.label == label {
-			return i
-		}
+	switch n := len(shown); {
+	case n < r.min:
+		return fmt.Errorf("the request asks for %d subject alternative names: at least %d needed", n, r.min)
+	case n > r.max:
+		return fmt.Errorf("the request asks for %d subject alternative names: at most %d allowed", n, r.max)
 	}
-	return len(fields)
+	return nil
 }
 
-func fieldNames() string {
-	labels := make([]string, len(fields))
-	for i, f := range fields {
-		labels[i] = f.label
+// checkKind decides about one name as pki.SANStrings shows it, which has made it safe to print.
+func (r nameRules) checkKind(shown string) error {
+	prefix, value, _ := strings.Cut(shown, ":")
+	if slices.ContainsFunc(r.kinds, func(k nameKind) bool { return k.prefix == prefix }) {
+		return nil
 	}
-	return strings.Join(labels, ", ")
-}
-
-// extKeyUsages are those that have a name (RFC 5280 4.2.1.12).
-var extKeyUsages = [...]struct {
-	name string
-	id   asn1.ObjectIdentifier
-}{
-	{"serverAuth", asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1}},
-	{"clientAuth", asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 2}},
-	{"codeSigning", asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}},
-	{"emailProtection", asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 4}},
-	{"timeStamping", asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}},
-	{"OCSPSigning", oidOCSPSigning},
-}
-
-func extKeyUsageName(id asn1.ObjectIdentifier) string {
-	for _, u := range extKeyUsages {
-		if u.id.Equal(id) {
-			return u.name
-		}
+	what := "a name of the kind " + prefix
+	if i := slices.IndexFunc(nameKinds, func(k nameKind) bool { return k.prefix == prefix }); i >= 0 {
+		what = "the " + nameKinds[i].one + " " + value
 	}
-	return id.String()
-}
-
-func extKeyUsageOf(text string) (asn1.ObjectIdentifier, error) {
-	for _, u := range extKeyUsages {
-		if u.name == text {
-			return u.id, nil
-		}
+	if len(r.kinds) == 0 {
+		return fmt.Errorf("the request asks for %s; no subject alternative name is allowed", what)
 	}
-	return parseOID(text)
+	return fmt.Errorf("the request asks for %s; only %s are allowed", what, r.allowed())
 }
 
-// keyUsages are the bits of RFC 5280 4.2.1.3 by their number. The empty ones are for CAs.
-var keyUsages = [...]string{
-	"digitalSignature", "contentCommitment", "keyEncipherment", "dataEncipherment", "keyAgreement",
-	"", "", "encipherOnly", "decipherOnly",
-}
-
-// keyUsageOf returns the DER of these usages, nil for none.
-func keyUsageOf(names []string) ([]byte, error) {
-	bits, last := make([]byte, 2), -1
-	for _, name := range names {
-		found := -1
-		for i, usage := range keyUsages {
-			if name != "" && usage == name {
-				found = i
-			}
-		}
-		if found < 0 {
-			return nil, fmt.Errorf("%q is not a key usage that a certificate may have", name)
-		}
-		bits[found/8] |= 0x80 >> (found % 8)
-		last = max(last, found)
+// allowed lists the kinds: "DNS names and IP addresses".
+func (r nameRules) allowed() string {
+	var words []string
+	for _, k := range r.kinds {
+		words = append(words, k.many)
 	}
-	if last < 0 {
-		return nil, nil
-	}
-	return asn1.Marshal(asn1.BitString{Bytes: bits[:last/8+1], BitLength: last + 1})
+	return join(words, "and")
 }
 
-// noCheck says that a responder's own status need not be asked for.
-var noCheck = pkix.Extension{Id: oidNoCheck, Value: []byte{asn1.TagNull, 0}}
+func count(n int, of string) string { return fmt.Sprintf("%d of %s", n, of) }
+
+// join lists words as English does.
+func join(words []string, last string) string {
+	switch n := len(words); n {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	default:
+		return strings.Join(words[:n-1], ", ") + " " + last + " " + words[n-1]
+	}
+}

@@ -81,7 +81,7 @@ func filterPolicies(der []byte, rules policyRules) ([]byte, error) {
 	return asn1.Marshal(kept)
 }
 
-// inArc tells whether the object identifier with this content stands in arc, or is it, and
+// inArc reports whether the object identifier with this content stands in arc, or is it, and
 // what follows the arc. A component never starts in the middle of another: arcs end where a
 // component ends, which a byte without its high bit marks.
 func inArc(id, arc []byte) (tail []byte, ok bool) {
@@ -113,4 +113,21 @@ func autoSigned() (policyInformation, error) {
 		Policy:     asn1.RawValue{FullBytes: id},
 		Qualifiers: asn1.RawValue{FullBytes: qualifiers},
 	}, nil
+}
+
+// marshalPolicies returns the value of CertificatePolicies for a profile's own policies.
+func marshalPolicies(ids []asn1.ObjectIdentifier, auto bool) ([]byte, error) {
+	type policy struct{ ID asn1.ObjectIdentifier }
+	if len(ids) == 0 {
+		return filterPolicies(nil, policyRules{add: auto})
+	}
+	var list []policy
+	for _, id := range ids {
+		list = append(list, policy{id})
+	}
+	value, err := asn1.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	return filterPolicies(value, policyRules{add: auto})
 }

@@ -1,8 +1,9 @@
-// Package profile says what a certificate looks like: it turns what was asked for into the
-// template that is signed. See docs/protocol.md, "What gets issued".
+// Package profile says what a certificate looks like: it checks what was asked for against the rules
+// of a profile, and makes the template that is signed. See docs/protocol.md, "What gets issued".
 //
-// Requested extensions are copied as the DER they came in, each after its own filter, so that
-// what this package does not need to change reaches the certificate byte for byte.
+// Whatever the profile, the configured ones included: no certificate that comes out of it can sign
+// others or revocation lists, and none but that of the built-in profile for them can sign OCSP
+// responses. Templates of CA certificates are made by [CA] alone.
 package profile
 
 import (
@@ -18,164 +19,208 @@ import (
 	"cauase/pkg/pki"
 )
 
-// Extension and extended key usage identifiers (RFC 5280 4.2.1, 4.2.1.12).
+// Extension and extended key usage identifiers (RFC 5280 4.2.1, 4.2.1.12, RFC 6960 4.2.2.2.1).
 var (
 	oidKeyUsage            = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidSubjectAltName      = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidCertificatePolicies = asn1.ObjectIdentifier{2, 5, 29, 32}
 	oidExtKeyUsage         = asn1.ObjectIdentifier{2, 5, 29, 37}
 	oidOCSPSigning         = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 9}
+	oidOCSPNoCheck         = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}
 )
 
 // ErrNothingNamed means that the certificate would name nobody: neither subject nor subject
 // alternative name.
 var ErrNothingNamed = errors.New("neither a subject nor a subject alternative name")
 
-// A Leaf is what goes into an issued certificate.
-type Leaf struct {
+// A Draft is a certificate before its profile has been applied.
+type Draft struct {
 	Subject    []byte           // DER of the subject name
-	Extensions []pkix.Extension // as requested
+	Extensions []pkix.Extension // as requested; of a renewal, those of the certificate that is renewed
 	PublicKey  crypto.PublicKey
 	Serial     *big.Int
 	NotBefore  time.Time
 	NotAfter   time.Time
 	IssuerKey  []byte // the signing CA's subject key identifier
 	CRLURL     string // where the revocation list of its CA is found; empty: nowhere
+	IssuerURL  string // where the certificate of its CA is found; empty: nowhere
 	AutoSigned bool   // no human looked at the request
-	Renewal    bool   // Extensions are those of the certificate being renewed, which we made
+	Renewal    bool   // Subject and Extensions are of a certificate that was made with the same profile
 }
 
-// Template returns what x509.CreateCertificate needs.
-func (l Leaf) Template() (*x509.Certificate, error) {
-	keyID, err := pki.KeyID(l.PublicKey)
+// Leaf is the former name of a Draft.
+type Leaf = Draft
+
+// Template returns what the profile as-requested makes of d.
+func (d Draft) Template() (*x509.Certificate, error) { return AsRequested().Template(d) }
+
+// A Profile is a kind of certificate: what it is good for, whom and how many it may name, with which
+// keys and for how long. Profiles are made by [Compile] or built in, and do not change: one may be used
+// by many at once.
+type Profile struct {
+	name string
+
+	// copies has the certificate be what the request asks for, within limits, and not what the
+	// fields below say.
+	copies bool
+
+	subject  subjectRules
+	names    nameRules
+	keys     keyRules
+	usage    x509.KeyUsage
+	purposes []asn1.ObjectIdentifier
+	policies []asn1.ObjectIdentifier
+	extra    []pkix.Extension
+	critical criticals
+
+	validity time.Duration // when nobody asks for one; zero: the authority's span
+	longest  time.Duration // zero: the span, or validity if that is longer
+
+	ocspURL string
+	ocsp    bool // for OCSP responders: the only profile that may, and never without a user
+	noCRL   bool // no CRL pointer, whatever the draft says
+}
+
+// criticals are the extensions that are marked critical (RFC 5280 4.2). Subject alternative names are in
+// any case when there is no subject.
+type criticals struct{ usage, purposes, names bool }
+
+// Name returns the name by which requests ask for p.
+func (p *Profile) Name() string { return p.name }
+
+// Unattended reports whether a request for p may be signed before a user has approved it. Where it may
+// not, Template refuses drafts that are.
+func (p *Profile) Unattended() bool { return !p.ocsp }
+
+// Validity returns how long a certificate is to be valid for which asked was asked, by an authority that
+// gives span when nothing else is said. Without an asked validity (zero) it is the profile's default, or
+// else the span, if that is not too long. One that is longer than the profile's longest, or than the span where it has none, is
+// refused.
+func (p *Profile) Validity(asked, span time.Duration) (time.Duration, error) {
+	switch longest := p.limit(span); {
+	case asked < 0:
+		return 0, fmt.Errorf("profile %s: a validity of %s is none", p.name, pki.FormatDuration(asked))
+	case asked > longest:
+		return 0, fmt.Errorf("profile %s: a validity of %s is too long: at most %s is allowed",
+			p.name, pki.FormatDuration(asked), pki.FormatDuration(longest))
+	case asked > 0:
+		return asked, nil
+	case p.validity > 0:
+		return p.validity, nil
+	default:
+		return min(span, longest), nil
+	}
+}
+
+// RenewalValidity is Validity for a renewal of what was asked for with asked. It is never refused: when
+// the longest there is has become shorter since, the successor is valid for that.
+func (p *Profile) RenewalValidity(asked, span time.Duration) time.Duration {
+	if d, err := p.Validity(asked, span); err == nil {
+		return d
+	}
+	return p.limit(span)
+}
+
+// limit is the longest validity that may be asked for.
+func (p *Profile) limit(span time.Duration) time.Duration {
+	if p.longest > 0 {
+		return p.longest
+	}
+	return max(span, p.validity)
+}
+
+// Template checks d against p and returns what x509.CreateCertificate needs. Errors name the profile,
+// what was asked for and what is allowed.
+//
+// A renewal keeps what the certificate has: the profile's rules may have changed since it was made, and
+// nobody is there to ask for something else.
+func (p *Profile) Template(d Draft) (*x509.Certificate, error) {
+	t, err := p.template(d)
+	if err != nil && !p.copies {
+		return nil, fmt.Errorf("profile %s: %w", p.name, err)
+	}
+	return t, err
+}
+
+func (p *Profile) template(d Draft) (*x509.Certificate, error) {
+	if d.AutoSigned && !p.Unattended() {
+		return nil, errors.New("never signed without the approval of a user")
+	}
+	keyID, err := pki.KeyID(d.PublicKey)
 	if err != nil {
 		return nil, err
 	}
 	t := &x509.Certificate{
-		RawSubject:            l.Subject,
-		SerialNumber:          l.Serial,
-		NotBefore:             l.NotBefore,
-		NotAfter:              l.NotAfter,
+		RawSubject:            d.Subject,
+		SerialNumber:          d.Serial,
+		NotBefore:             d.NotBefore,
+		NotAfter:              d.NotAfter,
 		BasicConstraintsValid: true, // written even though CA is false, critical
 		SubjectKeyId:          keyID,
-		AuthorityKeyId:        l.IssuerKey,
+		AuthorityKeyId:        d.IssuerKey,
 	}
-	if l.CRLURL != "" {
-		t.CRLDistributionPoints = []string{l.CRLURL}
+	if d.CRLURL != "" && !p.noCRL {
+		t.CRLDistributionPoints = []string{d.CRLURL}
 	}
-	named := !emptyName(l.Subject)
-	policies := false
-	for _, e := range l.Extensions {
-		out, err := l.copyExtension(e, named)
-		if err != nil {
-			return nil, err
-		}
-		if out == nil {
-			continue
-		}
-		policies = policies || e.Id.Equal(oidCertificatePolicies)
-		t.ExtraExtensions = append(t.ExtraExtensions, *out)
+	if d.IssuerURL != "" {
+		t.IssuingCertificateURL = []string{d.IssuerURL}
 	}
-	if l.AutoSigned && !policies {
-		value, err := filterPolicies(nil, policyRules{add: true})
-		if err != nil {
-			return nil, err
-		}
-		t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: oidCertificatePolicies, Value: value})
+	if p.ocspURL != "" {
+		t.OCSPServer = []string{p.ocspURL}
 	}
-	if !named && !has(t.ExtraExtensions, oidSubjectAltName) {
+	if p.copies || d.Renewal {
+		f := filter{named: !emptyName(d.Subject), auto: d.AutoSigned, renewal: d.Renewal,
+			extra: d.Renewal && !p.copies, ocsp: d.Renewal && p.ocsp}
+		t.ExtraExtensions, err = f.extensions(d.Extensions)
+	} else {
+		err = p.apply(t, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if emptyName(t.RawSubject) && !has(t.ExtraExtensions, oidSubjectAltName) {
 		return nil, ErrNothingNamed
 	}
 	return t, nil
 }
 
-// copyExtension returns what becomes of a requested extension, nil when it is dropped.
-func (l Leaf) copyExtension(e pkix.Extension, named bool) (*pkix.Extension, error) {
-	out := pkix.Extension{Id: e.Id, Critical: e.Critical}
-	var err error
-	switch {
-	case e.Id.Equal(oidKeyUsage):
-		out.Value, err = filterKeyUsage(e.Value)
-	case e.Id.Equal(oidExtKeyUsage):
-		out.Value, err = filterExtKeyUsage(e.Value)
-	case e.Id.Equal(oidSubjectAltName):
-		out.Value = e.Value
-		// RFC 5280 4.2.1.6: critical when the subject is empty.
-		out.Critical = e.Critical || !named
-	case e.Id.Equal(oidCertificatePolicies):
-		out.Value, err = filterPolicies(e.Value, policyRules{keepOwn: l.Renewal, add: l.AutoSigned})
-	default:
-		return nil, nil
+// apply has t be what the profile says. Usages, policies and other extensions are the profile's, whatever
+// the request asks for: who chose the profile chose them. Names and key are the request's, if they are allowed.
+func (p *Profile) apply(t *x509.Certificate, d Draft) (err error) {
+	if err := p.keys.check(d.PublicKey); err != nil {
+		return err
 	}
+	if t.RawSubject, err = p.subject.apply(d.Subject); err != nil {
+		return err
+	}
+	names, err := p.names.check(d.Extensions)
 	if err != nil {
-		return nil, fmt.Errorf("extension %v: %w", e.Id, err)
+		return err
 	}
-	if out.Value == nil {
-		return nil, nil
+	if names != nil {
+		t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{
+			Id: oidSubjectAltName, Critical: p.critical.names || emptyName(t.RawSubject), Value: names,
+		})
 	}
-	return &out, nil
-}
-
-// filterKeyUsage clears what only a CA may do (keyCertSign, cRLSign), and encipherOnly and
-// decipherOnly where they mean nothing, without keyAgreement (RFC 5280 4.2.1.3). It returns nil
-// when no usage is left: the extension must not be empty.
-func filterKeyUsage(der []byte) ([]byte, error) {
-	var bits asn1.BitString
-	if rest, err := asn1.Unmarshal(der, &bits); err != nil {
-		return nil, err
-	} else if len(rest) > 0 {
-		return nil, errors.New("data after the key usage")
+	usage := p.usage & usagesOf(d.PublicKey)
+	if usage == 0 {
+		return fmt.Errorf("nothing the key may be used for is possible with %s", pki.DescribeKey(d.PublicKey))
 	}
-	const keyAgreement, encipherOnly, decipherOnly = 4, 7, 8
-	kept := make([]byte, 2)
-	last := -1
-	for i := 0; i <= decipherOnly; i++ {
-		if bits.At(i) == 0 || 1<<i == int(x509.KeyUsageCertSign) || 1<<i == int(x509.KeyUsageCRLSign) {
-			continue
+	value, err := marshalKeyUsage(usage)
+	if err != nil {
+		return err
+	}
+	t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: oidKeyUsage, Critical: p.critical.usage, Value: value})
+	if value, err = asn1.Marshal(p.purposes); err != nil {
+		return err
+	}
+	t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: oidExtKeyUsage, Critical: p.critical.purposes, Value: value})
+	if len(p.policies) > 0 || d.AutoSigned {
+		if value, err = marshalPolicies(p.policies, d.AutoSigned); err != nil {
+			return err
 		}
-		if (i == encipherOnly || i == decipherOnly) && bits.At(keyAgreement) == 0 {
-			continue
-		}
-		kept[i/8] |= 0x80 >> (i % 8)
-		last = i
+		t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: oidCertificatePolicies, Value: value})
 	}
-	if last < 0 {
-		return nil, nil
-	}
-	return asn1.Marshal(asn1.BitString{Bytes: kept[:last/8+1], BitLength: last + 1})
-}
-
-// filterExtKeyUsage removes OCSPSigning: who holds it can say "not revoked" in the CA's name.
-func filterExtKeyUsage(der []byte) ([]byte, error) {
-	var usages []asn1.ObjectIdentifier
-	if rest, err := asn1.Unmarshal(der, &usages); err != nil {
-		return nil, err
-	} else if len(rest) > 0 {
-		return nil, errors.New("data after the extended key usage")
-	}
-	kept := usages[:0]
-	for _, u := range usages {
-		if !u.Equal(oidOCSPSigning) {
-			kept = append(kept, u)
-		}
-	}
-	if len(kept) == 0 {
-		return nil, nil
-	}
-	return asn1.Marshal(kept)
-}
-
-func emptyName(der []byte) bool {
-	var seq []asn1.RawValue
-	_, err := asn1.Unmarshal(der, &seq)
-	return err != nil || len(seq) == 0
-}
-
-func has(extensions []pkix.Extension, id asn1.ObjectIdentifier) bool {
-	for _, e := range extensions {
-		if e.Id.Equal(id) {
-			return true
-		}
-	}
-	return false
+	t.ExtraExtensions = append(t.ExtraExtensions, p.extra...)
+	return nil
 }
