@@ -73,13 +73,11 @@ func key1(key []byte) store.KeyRef {
 // authority1 is the row of an authority that version 1 implies by its first CA, and of which the daemon's
 // flags say the rest at its next start.
 func authority1(first store.CA) store.Authority {
-	row := store.Authority{Name: first.Authority, Title: "Caucase CAS", Role: store.RoleServices, CreatedAt: first.CreatedAt}
-	switch row.Name {
-	case store.Users:
-		row.Title, row.Role = "Caucase CAU", store.RoleUsers
-	case store.HTTPS:
-		row.Title, row.Role = "Caucased CA", store.RoleDaemon
+	row, ok := store.BuiltInNamed(first.Authority)
+	if !ok {
+		row = store.Authority{Name: first.Authority, Title: string(first.Authority), Role: store.RoleServices}
 	}
+	row.CreatedAt = first.CreatedAt
 	return row
 }
 

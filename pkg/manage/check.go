@@ -3,6 +3,8 @@ package manage
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,6 +95,7 @@ type checker struct {
 	cas     map[caRef]*caInfo
 	crls    []store.CRL
 	tallies map[store.AuthorityName]*tally
+	rowOf   map[store.AuthorityName]store.Authority
 	issued  *verifier // while certificates come
 }
 
@@ -123,7 +126,10 @@ func (c *checker) tally(a store.AuthorityName) *tally {
 
 // rows walks through everything once, in an order in which CAs come before what they have signed.
 func (c *checker) rows(ctx context.Context, r store.Reader) error {
-	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+	if err := c.known(ctx, r); err != nil {
+		return err
+	}
+	for a := range c.rowOf {
 		for _, name := range counters() {
 			n, err := r.Counter(ctx, a, name)
 			if err != nil {
@@ -144,7 +150,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 			c.certificateSeen(crt)
 		} else {
 			c.certificatesSeen() // so that findings come in the order of rows
-			c.report(dump.Describe(row), c.row(row)...)
+			c.report(dump.Describe(row), append(c.ofNobody(row), c.row(row)...)...)
 		}
 		if !dump.Sound(row) {
 			c.report(dump.Describe(row), odd("a text in it holds a NUL or is not UTF-8, which is lost in backups and copies"))
@@ -162,8 +168,10 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 	for _, l := range c.crls {
 		c.report(dump.Describe(l), c.crl(l)...)
 	}
-	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
-		c.report("authority "+string(a), c.sums(c.tally(a))...)
+	for _, a := range slices.Sorted(maps.Keys(c.tallies)) {
+		if a != "" {
+			c.report("authority "+string(a), c.sums(c.tally(a))...)
+		}
 	}
 	return nil
 }
@@ -171,6 +179,8 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 // row checks any row but a certificate.
 func (c *checker) row(row store.Row) []problem {
 	switch v := row.(type) {
+	case store.Authority:
+		return c.authority(v)
 	case store.CA:
 		return c.ca(v)
 	case store.CRL:
@@ -202,11 +212,6 @@ func (c *checker) future(what string, t time.Time) []problem {
 
 func (c *checker) entry(e audit.Entry) []problem {
 	problems := c.future("its time", e.Time)
-	switch store.AuthorityName(e.Authority) {
-	case "", store.Users, store.Services, store.HTTPS:
-	default:
-		problems = append(problems, wrong("there is no authority %q", e.Authority))
-	}
 	if e.Action == "" || e.Actor.Kind == "" {
 		problems = append(problems, wrong("it does not say who did what"))
 	}
@@ -219,7 +224,7 @@ const revokedPage = 1000
 // revoked compares revocations with the certificates they are about, where these are on record.
 func (c *checker) revoked(ctx context.Context, r store.Reader) error {
 	step := c.progress.follow("comparing revocations")
-	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+	for _, a := range slices.Sorted(maps.Keys(c.tallies)) {
 		after := int64(0)
 		for {
 			page, err := r.Revocations(ctx, a, after, revokedPage)

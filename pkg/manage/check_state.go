@@ -3,7 +3,6 @@ package manage
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"cauase/pkg/pki"
@@ -30,7 +29,7 @@ func counter(v store.Counter) []problem {
 func setting(v store.Setting) []problem {
 	switch v.Name {
 	case store.SettingAutoApprove:
-		if n, err := strconv.Atoi(v.Value); err != nil || n < 0 {
+		if _, err := store.ParseCount(v.Value); err != nil {
 			return []problem{wrong("%.40q is not a number of requests", v.Value)}
 		}
 	case store.SettingNextKeyType:

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -75,6 +76,36 @@ func (a Authority) CheckNew() error {
 
 func invalidAuthority(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalidAuthority, fmt.Errorf(format, args...))
+}
+
+// BuiltIn returns of each authority that every daemon has what is the same for all daemons: name, role and
+// title, users first. The daemon's flags say the rest.
+func BuiltIn() []Authority {
+	return []Authority{
+		{Name: Users, Role: RoleUsers, Title: "Caucase CAU"},
+		{Name: Services, Role: RoleServices, Title: "Caucase CAS"},
+		{Name: HTTPS, Role: RoleDaemon, Title: "Caucased CA"},
+	}
+}
+
+// BuiltInNamed returns the one of BuiltIn that has this name, and whether there is one.
+func BuiltInNamed(name AuthorityName) (Authority, bool) {
+	for _, row := range BuiltIn() {
+		if row.Name == name {
+			return row, true
+		}
+	}
+	return Authority{}, false
+}
+
+// roleOrder is the order in which people see authorities.
+var roleOrder = [...]Role{RoleUsers, RoleServices, RoleDaemon, RoleRoot}
+
+// SortForDisplay puts rows into the order in which people see them: by role, users first, then by name.
+func SortForDisplay(rows []Authority) {
+	slices.SortFunc(rows, func(a, b Authority) int {
+		return cmp.Or(cmp.Compare(slices.Index(roleOrder[:], a.Role), slices.Index(roleOrder[:], b.Role)), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // ByRole returns those of rows that have the role, in their order.
