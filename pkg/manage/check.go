@@ -58,6 +58,9 @@ func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding
 		if err := c.rows(ctx, r); err != nil {
 			return err
 		}
+		if err := c.parentsRecords(ctx, r); err != nil {
+			return err
+		}
 		return c.revoked(ctx, r)
 	})
 	return c.checked, err
@@ -93,6 +96,7 @@ type checker struct {
 
 	hash    *dump.Hash
 	cas     map[caRef]*caInfo
+	below   []*caInfo // CAs that a parent has signed
 	crls    []store.CRL
 	tallies map[store.AuthorityName]*tally
 	rowOf   map[store.AuthorityName]store.Authority
@@ -165,6 +169,9 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 		return err
 	}
 	c.checked.Rows = c.hash.Summary()
+	for _, i := range c.below {
+		c.report(dump.Describe(i.row), c.signedByParent(i)...)
+	}
 	for _, l := range c.crls {
 		c.report(dump.Describe(l), c.crl(l)...)
 	}
@@ -183,6 +190,8 @@ func (c *checker) row(row store.Row) []problem {
 		return c.authority(v)
 	case store.CA:
 		return c.ca(v)
+	case store.Signoff:
+		return c.signoff(v)
 	case store.CRL:
 		return c.crlSeen(v)
 	case store.Request:
@@ -192,7 +201,7 @@ func (c *checker) row(row store.Row) []problem {
 	case store.Counter:
 		return counter(v)
 	case store.Setting:
-		return setting(v)
+		return c.setting(v)
 	case store.AuditEntry:
 		return c.entry(v.Entry)
 	}
