@@ -60,27 +60,25 @@ func (d *Daemon) configureAuthorities(ctx context.Context) error {
 // compare finds out what has to change.
 func (c Config) compare(ctx context.Context, r store.Reader, now time.Time) (configured, error) {
 	var due configured
-	rows, err := r.Authorities(ctx)
-	if err != nil {
-		return due, err
-	}
 	for _, wanted := range c.rows() {
 		entry := func(action audit.Action, detail string) audit.Entry {
 			e := audit.NewEntry(now, string(wanted.Name), audit.Actor{Kind: audit.Daemon}, action, audit.AuthorityObject(string(wanted.Name)))
 			e.Detail = detail
 			return e
 		}
-		i := slices.IndexFunc(rows, func(row store.Authority) bool { return row.Name == wanted.Name })
-		if i < 0 {
+		row, err := r.Authority(ctx, wanted.Name)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
 			wanted.CreatedAt = now
 			due.changes = append(due.changes, configuredRow{wanted, entry(audit.AddAuthority, difference(store.Authority{}, wanted))})
 			continue
+		case err != nil:
+			return due, err
+		case row.Role != wanted.Role:
+			return due, fmt.Errorf("the authority %s has the role %s in the database, and must have %s", wanted.Name, row.Role, wanted.Role)
 		}
-		if rows[i].Role != wanted.Role {
-			return due, fmt.Errorf("the authority %s has the role %s in the database, and must have %s", wanted.Name, rows[i].Role, wanted.Role)
-		}
-		changed := withLimits(rows[i], wanted)
-		if what := difference(rows[i], changed); what != "" {
+		changed := withLimits(row, wanted)
+		if what := difference(row, changed); what != "" {
 			due.changes = append(due.changes, configuredRow{changed, entry(audit.ChangeAuthority, what)})
 		}
 	}
