@@ -269,7 +269,7 @@ func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Acto
 
 // notRefused tells whether an operation failed for reasons that are not its own.
 func notRefused(why error) bool {
-	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, context.Canceled, context.DeadlineExceeded} {
+	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, ErrSignoff, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(why, kind) {
 			return true
 		}

@@ -160,11 +160,14 @@ func (a *Authority) check(now time.Time, st state, req *pki.Request, asked *prof
 	return nil
 }
 
-// lint refuses content that breaks the rules of certificates. A renewal has what was approved once, and the
+// lint refuses content that breaks the rules of certificates, or that names whom the CA may not certify. A renewal has what was approved once, and the
 // daemon's own certificate is the same every time: neither is to fail, unattended, over a rule that is new.
 func (a *Authority) lint(template *x509.Certificate, st state, in issuance) error {
 	if in.renews != nil || in.method == store.Internal {
 		return nil
+	}
+	if err := profile.CheckNames(st.signer.crt, pki.SANStrings(template.ExtraExtensions)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	err := a.cfg.Linter.Check(template, st.signer.crt, in.request.CSR.PublicKey)
 	var broken *lint.Error
