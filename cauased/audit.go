@@ -83,7 +83,7 @@ func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) e
 		return err
 	}
 	if filter.Authority != "" {
-		if _, err := namedAuthority(c.Context, db, flagAuthority, filter.Authority, store.BuiltIn()...); err != nil {
+		if _, err := namedAuthority(c.Context, db, flagAuthority, filter.Authority, store.Standards(filter.Since)...); err != nil {
 			return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage audit --help")
 		}
 	}

@@ -41,7 +41,7 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			if err != nil {
 				return err
 			}
-			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority), store.BuiltIn()...)
+			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority), store.Standards(clk.Now())...)
 			if err != nil {
 				return cli.WithHint(errors.Join(err, db.Close()), hint)
 			}

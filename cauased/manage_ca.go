@@ -104,7 +104,7 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 	var done manage.ImportedCAs
 	var name store.AuthorityName
 	err = fillDatabase(c, func(st store.Store) (err error) {
-		if name, err = namedAuthority(c.Context, st, flagAuthority, c.String(flagAuthority), store.BuiltIn()...); err != nil {
+		if name, err = namedAuthority(c.Context, st, flagAuthority, c.String(flagAuthority), store.Standards(now)...); err != nil {
 			return cli.WithHint(err, "%s", hint)
 		}
 		done, err = manage.ImportCAs(c.Context, st, now, manage.CAImport{Authority: name, Pairs: pairs, AllowUnfit: c.Bool(flagImportBadCA)})

@@ -141,7 +141,7 @@ func options(r caucase.Report) string {
 			continue
 		}
 		flag := flagServiceValidity
-		if row, _ := store.BuiltInNamed(a.Authority); row.Role == store.RoleUsers {
+		if row, _ := store.Standard(a.Authority, time.Time{}); row.Role == store.RoleUsers {
 			flag = flagUserValidity
 		}
 		const standard = 93 * day

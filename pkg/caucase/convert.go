@@ -65,7 +65,7 @@ func (d *Database) convert(now time.Time) *conversion {
 	var parts []*authority
 	var lastCA int64
 	for _, a := range authorities {
-		row, _ := store.BuiltInNamed(a.name)
+		row, _ := store.Standard(a.name, now)
 		part := &authority{conversion: c, row: row, name: a.name, tables: d.authorities[a.name], keys: map[string][]byte{}}
 		if c.err = part.convert(&lastCA); c.err != nil {
 			return c
@@ -153,7 +153,6 @@ func (a *authority) holdsAnything() bool {
 // flags say the rest when it starts.
 func (a *authority) authorityRow() store.Authority {
 	row := a.row
-	row.CreatedAt = a.now
 	if len(a.cas) > 0 {
 		row.CreatedAt = a.cas[0].CreatedAt
 	}

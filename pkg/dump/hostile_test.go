@@ -385,19 +385,19 @@ func FuzzLine(f *testing.F) {
 	for _, l := range lines {
 		f.Add([]byte(strings.TrimSuffix(l, "\n")))
 	}
-	cas := samples()[2:4]
-	before := strings.Join(lines[:3], "")
+	above := samples()[:4]
+	before := strings.Join(lines[:5], "")
 	f.Fuzz(func(t *testing.T, line []byte) {
 		rows, _, err := read(io.MultiReader(strings.NewReader(before), bytes.NewReader(line), strings.NewReader("\n")))
 		if err == nil {
 			t.Fatal("no end, and no error")
 		}
-		if len(rows) != 3 || bytes.ContainsRune(line, '\n') {
+		if len(rows) != 5 || bytes.ContainsRune(line, '\n') {
 			return
 		}
 		h := NewHash()
 		var again []byte
-		for _, row := range append(cas, rows[2]) {
+		for _, row := range append(above, rows[4]) {
 			if again, err = h.line(row); err != nil {
 				t.Fatal(err)
 			}

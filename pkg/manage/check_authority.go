@@ -72,7 +72,7 @@ func (c *checker) ofNobody(row store.Row) []problem {
 	if _, known := c.rowOf[name]; known {
 		return nil
 	}
-	if _, builtIn := store.BuiltInNamed(name); builtIn {
+	if _, standard := store.Standard(name, c.now); standard {
 		// Chosen before the first start, or of before there were such rows.
 		switch row.(type) {
 		case store.Setting, store.AuditEntry, store.Counter:

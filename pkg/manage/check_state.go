@@ -12,7 +12,7 @@ import (
 
 // counters are those that authorities keep.
 func counters() []string {
-	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterCA}
+	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA}
 }
 
 func counter(v store.Counter) []problem {
@@ -20,6 +20,9 @@ func counter(v store.Counter) []problem {
 	case v.Value < 0:
 		return []problem{wrong("it is negative: %d", v.Value)}
 	case v.Authority == "" && v.Name == store.CounterAuthorities:
+		return nil
+	}
+	if v.Authority == "" && v.Name == store.CounterAuthorities {
 		return nil
 	}
 	for _, name := range counters() {
@@ -43,7 +46,7 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
 			return []problem{wrong("%.40q is not a type of key", v.Value)}
 		}
-	case store.SettingCORSKeys, store.SettingBackupClaim:
+	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingBackupLast:
 		if !json.Valid([]byte(v.Value)) {
@@ -100,7 +103,7 @@ func (c *checker) crlSeen(v store.CRL) []problem {
 	return nil
 }
 
-// current tells whether the entries of a list are the revocations as they are now. An older one,
+// current reports whether the entries of a list are the revocations as they are now. An older one,
 // which has to be made anew, cannot be verified any more.
 func (t *tally) current(v store.CRL) bool {
 	return v.Number == t.counters[store.CounterCRLNumber] && v.Pruned == t.counters[store.CounterPruned]

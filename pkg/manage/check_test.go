@@ -224,14 +224,14 @@ func TestCheckFinds(t *testing.T) {
 		}), `warning: certificate cas <crt>: this version does not know the way "magic"`},
 		{"certificate from the future", change(func(v *store.Certificate) bool { v.IssuedAt = now.Add(2 * day); return signed(v) }), "warning: certificate cas <crt>: when it was issued lies in the future"},
 
-		{"list of which a bit is changed", change(func(v *store.CRL) bool { v.Signature = flip(v.Signature, -1); return current(v) }), "error: crl cas <ca>: its signature is not one of CA"},
-		{"list with another time", change(func(v *store.CRL) bool { v.NextUpdate = v.NextUpdate.Add(time.Second); return current(v) }), "error: crl cas <ca>: its signature is not one of CA"},
-		{"list with a number to come", change(func(v *store.CRL) bool { v.Number++; return current(v) }), "error: crl cas <ca>: its number is"},
-		{"list that was pruned more often", change(func(v *store.CRL) bool { v.Pruned++; return current(v) }), "error: crl cas <ca>: 1 batches"},
-		{"list that ends early", change(func(v *store.CRL) bool { v.NextUpdate = v.ThisUpdate; return current(v) }), "error: crl cas <ca>: it ends at"},
-		{"list that lacks a revocation", drop(func(v store.Revocation) bool { return v.Authority == store.Services && v.Seq == 3 }), "error: crl cas <ca>: its signature is not one of CA"},
+		{"list of which a bit is changed", change(func(v *store.CRL) bool { v.Signature = flip(v.Signature, -1); return current(v) }), "error: crl cas of ca <ca>: its signature is not one of CA"},
+		{"list with another time", change(func(v *store.CRL) bool { v.NextUpdate = v.NextUpdate.Add(time.Second); return current(v) }), "error: crl cas of ca <ca>: its signature is not one of CA"},
+		{"list with a number to come", change(func(v *store.CRL) bool { v.Number++; return current(v) }), "error: crl cas of ca <ca>: its number is"},
+		{"list that was pruned more often", change(func(v *store.CRL) bool { v.Pruned++; return current(v) }), "error: crl cas of ca <ca>: 1 batches"},
+		{"list that ends early", change(func(v *store.CRL) bool { v.NextUpdate = v.ThisUpdate; return current(v) }), "error: crl cas of ca <ca>: it ends at"},
+		{"list that lacks a revocation", drop(func(v store.Revocation) bool { return v.Authority == store.Services && v.Seq == 3 }), "error: crl cas of ca <ca>: its signature is not one of CA"},
 		{"list that lists too much", insert(func(row store.Row) bool { _, ok := row.(store.Counter); return ok },
-			store.Revocation{Authority: store.Services, Seq: 99, Serial: big.NewInt(3), RevokedAt: now, KeepUntil: now}), "error: crl cas <ca>: its signature is not one of CA"},
+			store.Revocation{Authority: store.Services, Seq: 99, Serial: big.NewInt(3), RevokedAt: now, KeepUntil: now}), "error: crl cas of ca <ca>: its signature is not one of CA"},
 
 		{"revocation of another key", change(func(v *store.Revocation) bool { v.KeyID = flip(v.KeyID, 0); return v.Authority == store.Services }), "error: revocation cas 1: it names another key than certificate"},
 		{"revocation of a compromised key without it", change(func(v *store.Revocation) bool { v.KeyID, v.Reason = nil, 1; return v.Authority == store.Services }), "warning: revocation cas 1: it does not name the compromised key"},
@@ -254,7 +254,7 @@ func TestCheckFinds(t *testing.T) {
 		{"list number that went back", change(func(v *store.Counter) bool {
 			v.Value--
 			return v.Authority == store.Services && v.Name == store.CounterCRLNumber
-		}), "error: crl cas <ca>: its number is"},
+		}), "error: crl cas of ca <ca>: its number is"},
 		{"CAs that were not counted", change(func(v *store.Counter) bool {
 			v.Value = 1
 			return v.Authority == store.Services && v.Name == store.CounterCA

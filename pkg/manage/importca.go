@@ -74,9 +74,8 @@ func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) 
 // flags describe: it is made, and the daemon says the rest.
 func (in CAImport) row(ctx context.Context, tx store.Tx, now time.Time) (store.Authority, error) {
 	row, err := tx.Authority(ctx, in.Authority)
-	if builtIn, ok := store.BuiltInNamed(in.Authority); ok && errors.Is(err, store.ErrNotFound) {
-		row = builtIn
-		row.CreatedAt = now
+	if standard, ok := store.Standard(in.Authority, now); ok && errors.Is(err, store.ErrNotFound) {
+		row = standard
 		err = tx.PutAuthority(ctx, row)
 	}
 	switch {

@@ -78,24 +78,13 @@ func invalidAuthority(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalidAuthority, fmt.Errorf(format, args...))
 }
 
-// BuiltIn returns of each authority that every daemon has what is the same for all daemons: name, role and
-// title, users first. The daemon's flags say the rest.
-func BuiltIn() []Authority {
-	return []Authority{
-		{Name: Users, Role: RoleUsers, Title: "Caucase CAU"},
-		{Name: Services, Role: RoleServices, Title: "Caucase CAS"},
-		{Name: HTTPS, Role: RoleDaemon, Title: "Caucased CA"},
+// Standards returns those of Standard, users first.
+func Standards(created time.Time) (rows []Authority) {
+	for _, name := range []AuthorityName{Users, Services, HTTPS} {
+		row, _ := Standard(name, created)
+		rows = append(rows, row)
 	}
-}
-
-// BuiltInNamed returns the one of BuiltIn that has this name, and whether there is one.
-func BuiltInNamed(name AuthorityName) (Authority, bool) {
-	for _, row := range BuiltIn() {
-		if row.Name == name {
-			return row, true
-		}
-	}
-	return Authority{}, false
+	return rows
 }
 
 // roleOrder is the order in which people see authorities.
@@ -131,4 +120,22 @@ func (k KeyRef) InRow() []byte {
 		return nil
 	}
 	return k.Ref
+}
+
+// Standard returns what is known beforehand of an authority that every daemon has, such as of those in
+// databases that are older than rows of authorities; false for any other name. The daemon's flags say the
+// rest, at its next start.
+func Standard(name AuthorityName, created time.Time) (Authority, bool) {
+	row := Authority{Name: name, CreatedAt: created}
+	switch name {
+	case Users:
+		row.Title, row.Role = "Caucase CAU", RoleUsers
+	case Services:
+		row.Title, row.Role = "Caucase CAS", RoleServices
+	case HTTPS:
+		row.Title, row.Role = "Caucased CA", RoleDaemon
+	default:
+		return Authority{}, false
+	}
+	return row, true
 }
