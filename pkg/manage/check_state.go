@@ -12,7 +12,7 @@ import (
 
 // counters are those that authorities keep.
 func counters() []string {
-	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterCA}
+	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA}
 }
 
 func counter(v store.Counter) []problem {
