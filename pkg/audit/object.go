@@ -19,6 +19,7 @@ const (
 	KindSetting     ObjectKind = "setting"
 	KindBackup      ObjectKind = "backup"
 	KindDatabase    ObjectKind = "database"
+	KindAuthority   ObjectKind = "authority"
 )
 
 // An Object is what something was done to.

@@ -230,6 +230,7 @@ const (
 	SettingCORSKeys    = "cors_keys"    // of all daemons on one database, as text
 	SettingBackupClaim = "backup_claim" // which daemon is just taking a backup, and until when
 	SettingBackupLast  = "backup_last"  // the last backup that was taken, by whichever daemon
+	SettingNetloc      = "netloc"       // HOST[:PORT] at which verifiers reach the daemons
 )
 
 // A Store keeps the rows of all authorities.
