@@ -183,6 +183,7 @@ func newSignoff(a store.AuthorityName, n int) store.Signoff {
 		KeyID:       id20('s', n),
 		Key:         store.KeyInRow([]byte{'K', byte(n), 0xff}),
 		Request:     []byte{0x30, byte(n), 1},
+		Certificate: []byte{7, byte(n)},
 		InstalledAt: day(n + 3),
 	}
 }
