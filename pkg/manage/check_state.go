@@ -2,8 +2,11 @@ package manage
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"cauase/pkg/pki"
@@ -31,6 +34,9 @@ func counter(v store.Counter) []problem {
 }
 
 func setting(v store.Setting) []problem {
+	if strings.HasPrefix(v.Name, store.SettingExternalCRL) {
+		return broughtList(v.Value)
+	}
 	switch v.Name {
 	case store.SettingAutoApprove:
 		if n, err := strconv.Atoi(v.Value); err != nil || n < 0 {
@@ -40,7 +46,7 @@ func setting(v store.Setting) []problem {
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
 			return []problem{wrong("%.40q is not a type of key", v.Value)}
 		}
-	case store.SettingCORSKeys, store.SettingBackupClaim:
+	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingBackupLast:
 		if !json.Valid([]byte(v.Value)) {
@@ -48,6 +54,18 @@ func setting(v store.Setting) []problem {
 		}
 	default:
 		return []problem{odd("this version does not know it")}
+	}
+	return nil
+}
+
+// broughtList checks the list of a CA that is kept elsewhere.
+func broughtList(text string) []problem {
+	der, err := base64.StdEncoding.DecodeString(text)
+	if err == nil {
+		_, err = x509.ParseRevocationList(der)
+	}
+	if err != nil {
+		return []problem{wrong("it is not a revocation list: %v", err)}
 	}
 	return nil
 }
