@@ -2,6 +2,8 @@ package manage
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"time"
 
