@@ -147,8 +147,21 @@ func (u users) fromDB(ctx context.Context, dsn string, now time.Time) error {
 }
 
 func (u users) fromStore(ctx context.Context, r store.Reader, now time.Time) error {
+	rows, err := r.Authorities(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range store.ByRole(rows, store.RoleUsers) {
+		if err := u.fromAuthority(ctx, r, row.Name, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u users) fromAuthority(ctx context.Context, r store.Reader, name store.AuthorityName, now time.Time) error {
 	for after := int64(-1); ; {
-		page, err := r.Certificates(ctx, store.Users, after, pageSize)
+		page, err := r.Certificates(ctx, name, after, pageSize)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -158,7 +171,7 @@ func (u users) fromStore(ctx context.Context, r store.Reader, now time.Time) err
 				Subject: crt.Subject, Serial: crt.Serial.String(), NotBefore: crt.NotBefore, NotAfter: crt.NotAfter,
 				Status: statusAt(now, crt.NotBefore, crt.NotAfter), Issuer: recorded,
 			}
-			switch _, err := r.Revocation(ctx, store.Users, crt.Serial); {
+			switch _, err := r.Revocation(ctx, name, crt.Serial); {
 			case err == nil:
 				of.Status = "revoked"
 			case !errors.Is(err, store.ErrNotFound):

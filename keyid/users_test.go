@@ -139,6 +139,10 @@ func TestUsersOfDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.Update(t.Context(), func(tx store.Tx) error {
+		row, _ := store.Standard(store.Users, today)
+		if err := tx.PutAuthority(t.Context(), row); err != nil {
+			return err
+		}
 		ca, err := tx.AddCA(t.Context(), store.CA{
 			Authority: store.Users, CreatedAt: today, NotBefore: cau.Crt.NotBefore, NotAfter: cau.Crt.NotAfter,
 			KeyID: []byte("cau"), Certificate: cau.Crt.Raw, State: store.CAUsable, Key: store.KeyRef{Custody: "row", Ref: []byte("key")},

@@ -61,8 +61,21 @@ func users(ctx context.Context, r store.Reader, now time.Time) (keys []crypto.Pu
 
 // eachUser calls fn with each certificate of a user that is valid at now and not revoked.
 func eachUser(ctx context.Context, r store.Reader, now time.Time, fn func(store.Certificate) error) error {
+	rows, err := r.Authorities(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range store.ByRole(rows, store.RoleUsers) {
+		if err := eachUserOf(ctx, r, row.Name, now, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachUserOf(ctx context.Context, r store.Reader, name store.AuthorityName, now time.Time, fn func(store.Certificate) error) error {
 	for after := int64(0); ; {
-		page, err := r.Certificates(ctx, store.Users, after, userPage)
+		page, err := r.Certificates(ctx, name, after, userPage)
 		if err != nil {
 			return err
 		}
@@ -71,7 +84,7 @@ func eachUser(ctx context.Context, r store.Reader, now time.Time, fn func(store.
 			if now.Before(c.NotBefore) || now.After(c.NotAfter) {
 				continue
 			}
-			switch _, err := r.Revocation(ctx, store.Users, c.Serial); {
+			switch _, err := r.Revocation(ctx, name, c.Serial); {
 			case errors.Is(err, store.ErrNotFound):
 			case err != nil:
 				return err

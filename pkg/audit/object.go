@@ -45,6 +45,9 @@ func SerialObject(serial *big.Int) Object { return Object{Kind: KindCertificate,
 // CAObject is the CA certificate with this subject key identifier.
 func CAObject(keyID []byte) Object { return Object{Kind: KindCA, ID: hex.EncodeToString(keyID)} }
 
+// AuthorityObject is the authority of this name.
+func AuthorityObject(name string) Object { return Object{Kind: KindAuthority, ID: name} }
+
 // CRLObject is the revocation lists with this number.
 func CRLObject(number int64) Object {
 	return Object{Kind: KindCRL, ID: strconv.FormatInt(number, 10)}

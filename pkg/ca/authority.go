@@ -49,6 +49,9 @@ type Config struct {
 	// Profiles are what certificates may be like; the built-in ones if nil.
 	Profiles *profile.Set
 
+	// Linter looks at what is to be approved; a lint.Linter of its own, made when first needed, if nil.
+	Linter Linter
+
 	// Custody keeps the keys of CAs; keys.Row if nil.
 	Custody keys.Custody
 
@@ -128,8 +131,6 @@ type Authority struct {
 
 	rolloverFailed atomic.Pointer[time.Time] // when the last attempt failed, nil when it did not
 
-	asRequested *profile.Profile
-
 	crls crlCache
 
 	voucher voucherCache
@@ -151,6 +152,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 		}
 		cfg.Profiles = builtIn
 	}
+	if cfg.Linter == nil {
+		cfg.Linter = new(lazyLinter)
+	}
 	if cfg.Custody == nil {
 		cfg.Custody = keys.Row{}
 	}
@@ -165,10 +169,10 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	}
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
-		log:         cfg.Log.With("authority", string(row.Name)),
-		asRequested: profile.AsRequested(),
-		rolling:     newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
+		log:     cfg.Log.With("authority", string(row.Name)),
+		rolling: newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
 	}
+	a.warnOfProfiles(ctx)
 	if err := a.lockAutoApprove(ctx); err != nil {
 		return nil, err
 	}
@@ -265,7 +269,7 @@ func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Acto
 
 // notRefused tells whether an operation failed for reasons that are not its own.
 func notRefused(why error) bool {
-	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, context.Canceled, context.DeadlineExceeded} {
+	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, ErrSignoff, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(why, kind) {
 			return true
 		}

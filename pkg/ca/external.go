@@ -16,6 +16,9 @@ import (
 // An authority whose keys are kept elsewhere, such as an offline root, is known here by its CA
 // certificates and by the revocation lists that people bring along.
 
+// External reports whether the keys of this authority are kept elsewhere.
+func (a *Authority) External() bool { return a.external() }
+
 // listSetting is the setting that holds the list of a CA that is kept elsewhere, DER in base64.
 func listSetting(keyID []byte) string { return "external_crl/" + hex.EncodeToString(keyID) }
 

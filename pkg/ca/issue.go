@@ -1,12 +1,11 @@
 package ca
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,80 +23,39 @@ type issuance struct {
 	method  store.Method
 
 	profile  *profile.Profile
-	validity time.Duration // asked for; 0: the profile's
+	validity time.Duration // asked for, or that of the certificate that is renewed; 0: the profile's
 
 	template *pki.Request      // subject and extensions given by a user instead
 	renews   *x509.Certificate // subject and extensions carried on from here instead
 }
 
-// profileNamed returns the profile of that name, the authority's default for the empty one, if the
-// authority has it.
-func (a *Authority) profileNamed(name string) (*profile.Profile, error) {
-	usual := a.row.Profile
-	if usual == "" {
-		usual = profile.NameAsRequested
-	}
-	if name == "" {
-		name = usual
-	}
-	if name != usual && !slices.Contains(a.row.Profiles, name) {
-		return nil, fmt.Errorf("%w: %w: %.40q, of authority %s", ErrInvalid, profile.ErrUnknown, name, a.name)
-	}
-	p, err := a.cfg.Profiles.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return p, nil
-}
-
-// issue signs a certificate. It is not valid before record has stored it.
+// issue signs a certificate: draft, check, lint, sign. It is not valid before record has stored it.
 func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certificate, error) {
-	subject, extensions := in.request.CSR.RawSubject, in.request.CSR.Extensions
-	if t := in.template; t != nil {
-		subject, extensions = t.CSR.RawSubject, t.CSR.Extensions
-	}
-	if r := in.renews; r != nil {
-		subject, extensions = r.RawSubject, r.Extensions
-	}
-	return a.signLeaf(now, st, in, subject, extensions)
-}
-
-func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byte, extensions []pkix.Extension) (store.Certificate, error) {
 	if a.retired(now) {
 		return store.Certificate{}, ErrRetired
 	}
-	validity, err := in.profile.Validity(in.validity, a.spans.Leaf)
-	if err != nil {
-		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	serial, err := pki.NewSerial()
+	draft, validity, err := a.draft(now, st, in)
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	leaf := profile.Leaf{
-		Subject:    subject,
-		Extensions: extensions,
-		PublicKey:  in.request.CSR.PublicKey,
-		Serial:     serial,
-		NotBefore:  later(now.Add(-a.cfg.Backdate), st.signer.times.NotBefore),
-		NotAfter:   earlier(now.Add(validity), st.signer.times.NotAfter),
-		IssuerKey:  st.signer.crt.SubjectKeyId,
-		CRLURL:     a.crlURL(st.signer.crt.SubjectKeyId),
-		AutoSigned: in.method == store.AutoSigned,
-		Renewal:    in.renews != nil,
+	if draft.Serial, err = pki.NewSerial(); err != nil {
+		return store.Certificate{}, err
 	}
-	template, err := in.profile.Template(leaf)
+	template, err := in.profile.Template(draft)
 	if err != nil {
 		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	crt, err := create(template, st.signer.crt, leaf.PublicKey, st.signer.key)
+	if err := a.lint(template, st, in); err != nil {
+		return store.Certificate{}, err
+	}
+	crt, err := create(template, st.signer.crt, draft.PublicKey, st.signer.key)
 	if err != nil {
 		return store.Certificate{}, fmt.Errorf("signing: %w", err)
 	}
 	row := store.Certificate{
 		Authority: a.name,
 		ID:        in.id,
-		Serial:    serial,
+		Serial:    draft.Serial,
 		CAID:      st.signer.id,
 		Subject:   pki.SubjectString(crt.RawSubject),
 		SANs:      pki.SANStrings(crt.Extensions),
@@ -109,6 +67,10 @@ func (a *Authority) signLeaf(now time.Time, st state, in issuance, subject []byt
 		CSR:       in.request.PEM,
 		CSRDigest: in.request.Digest[:],
 		DER:       crt.Raw,
+		Profile:   in.profile.Name(),
+	}
+	if in.validity > 0 || validity != a.spans.Leaf {
+		row.Validity = validity // otherwise renewals follow the authority's span
 	}
 	if in.renews != nil {
 		row.Renews = in.renews.SerialNumber
@@ -189,7 +151,7 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	chosen, err := a.profileNamed(how.Profile)
+	chosen, err := a.profileNamed(cmp.Or(how.Profile, pending.Profile))
 	if err != nil {
 		return store.Certificate{}, err
 	}

@@ -45,7 +45,9 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	}
 	errs = append(errs, a.eraseExpiredKeys(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
-	errs = append(errs, err)
+	if !errors.Is(err, ErrSignoff) {
+		errs = append(errs, err)
+	}
 	if err == nil && now.Sub(lists.from) >= a.CRLLife()/pruneAfter {
 		errs = append(errs, a.pruneCertificates(ctx, now), a.pruneRevocations(ctx, now, lists))
 	}

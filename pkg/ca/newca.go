@@ -105,11 +105,11 @@ func (a *Authority) prove(now time.Time, ca *x509.Certificate, key crypto.Signer
 	if err != nil {
 		return err
 	}
-	leaf := profile.Leaf{
+	leaf := profile.Draft{
 		Subject: ca.RawSubject, PublicKey: holder.Public(), Serial: serial,
 		NotBefore: now, NotAfter: now.Add(a.spans.Leaf), IssuerKey: ca.SubjectKeyId,
 	}
-	template, err := leaf.Template()
+	template, err := profile.AsRequested().Template(leaf)
 	if err != nil {
 		return err
 	}

@@ -77,8 +77,12 @@ func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (_ Is
 }
 
 func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor, old *x509.Certificate, req *pki.Request) (Issued, error) {
+	kept, validity, err := a.inherited(ctx, old)
+	if err != nil {
+		return Issued{}, err
+	}
 	var done store.Certificate
-	err := a.retryStale(ctx, func() error {
+	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
 			return err
@@ -87,7 +91,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		if err != nil {
 			return err
 		}
-		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: a.asRequested})
+		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: kept, validity: validity})
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,10 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 	if pki.SameKey(old.PublicKey, req.CSR.PublicKey) {
 		return Issued{}, ErrKeyKept
 	}
+	kept, validity, err := a.inherited(ctx, old)
+	if err != nil {
+		return Issued{}, err
+	}
 	var crt store.Certificate
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
@@ -40,7 +44,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 		if err != nil {
 			return err
 		}
-		crt, err = a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: a.asRequested})
+		crt, err = a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: kept, validity: validity})
 		if err != nil {
 			return err
 		}

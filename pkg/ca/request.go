@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/lint"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
@@ -16,7 +17,8 @@ import (
 
 // Submit takes a certificate signing request, and says what became of it. The same request again is
 // answered with the id it already has, and changes nothing. The first AutoApprove requests ever are signed
-// at once; others wait for a user. The profile is the one to sign with; empty: the authority's default.
+// at once, unless their profile is one that needs a user; others wait for one. The profile is the one to sign
+// with; empty: the authority's default. A request that does not fit the profile is refused.
 func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profileName string) (_ Submission, err error) {
 	defer a.observe(audit.Submit, &err)
 	if err := a.issuesLeaves(); err != nil {
@@ -24,10 +26,6 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 	}
 	now := a.clock.Now()
 	asked, err := a.profileNamed(profileName)
-	if err != nil {
-		return Submission{}, err
-	}
-	usual, err := a.profileNamed("")
 	if err != nil {
 		return Submission{}, err
 	}
@@ -43,30 +41,40 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		if err := st.acceptable(req); err != nil {
 			return err
 		}
-		done, err = a.submit(ctx, now, st, actor, req, asked, asked == usual)
+		done, err = a.submit(ctx, now, st, actor, incoming{Request: req, asked: asked, named: profileName})
 		return err
 	})
+	if broken := (*lint.Error)(nil); errors.As(err, &broken) {
+		return Submission{}, a.refusedUnattended(ctx, now, actor, req, err)
+	}
 	if err != nil {
 		return Submission{}, err
 	}
 	return done, nil
 }
 
+// An incoming request is one that has just been submitted.
+type incoming struct {
+	*pki.Request
+	asked *profile.Profile // to sign with
+	named string           // how the request names it; empty if it does not
+}
+
 // A position is where a request stands among those that were ever received.
 type position struct {
 	known *Submission // it was received before
-	auto  bool        // it is among the first, which are approved without a user
+	auto  bool        // it is among the first, and of a profile that needs no user
 }
 
 // position finds out what r says of a request, and refuses what must not be certified.
-func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (p position, err error) {
-	switch known, err := a.knownRequest(ctx, r, now, req); {
+func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, req incoming) (p position, err error) {
+	switch known, err := a.knownRequest(ctx, r, now, req.Request); {
 	case err == nil:
 		return position{known: &known}, nil
 	case !errors.Is(err, ErrNotFound):
 		return position{}, err
 	}
-	if err := a.checkKey(ctx, r, req); err != nil {
+	if err := a.checkKey(ctx, r, req.Request); err != nil {
 		return position{}, err
 	}
 	received, err := r.Counter(ctx, a.name, store.CounterReceivedCSR)
@@ -74,13 +82,13 @@ func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time,
 		return position{}, err
 	}
 	approvals, _, err := a.autoApprovals(ctx, r)
-	return position{auto: received < approvals}, err
+	return position{auto: received < approvals && req.asked.Unattended()}, err
 }
 
 // submit signs a request that is going to be approved automatically before it is recorded, as far as
 // can be seen then. Where another request has taken that place it waits for a user like others, and what was
 // signed is nobody's: it never leaves this function.
-func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req *pki.Request, asked *profile.Profile, isUsual bool) (Submission, error) {
+func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req incoming) (Submission, error) {
 	var seen position
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
 		seen, err = a.position(ctx, r, now, req)
@@ -92,13 +100,16 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	if seen.known != nil {
 		return *seen.known, nil
 	}
+	if err := a.check(now, st, req.Request, req.asked); err != nil {
+		return Submission{}, err
+	}
 	id, err := newID()
 	if err != nil {
 		return Submission{}, err
 	}
 	var signed store.Certificate
 	if seen.auto {
-		if signed, err = a.issue(now, st, issuance{id: id, request: req, method: store.AutoSigned, profile: asked}); err != nil {
+		if signed, err = a.issue(now, st, issuance{id: id, request: req.Request, method: store.AutoSigned, profile: req.asked}); err != nil {
 			return Submission{}, err
 		}
 	}
@@ -117,15 +128,12 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		if at.auto && !seen.auto {
 			return errRaced // more are approved than a moment ago
 		}
-		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
+		if err := a.receive(ctx, tx, now, actor, id, req.Request); err != nil {
 			return err
 		}
 		if at.auto {
 			approved = true
-			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}, audit.Sign, signed)
-		}
-		if !isUsual {
-			return fmt.Errorf("%w: a request that waits cannot name a profile; whoever approves it chooses one", ErrInvalid)
+			return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed)
 		}
 		return a.keep(ctx, tx, now, actor, id, req)
 	})
@@ -137,6 +145,41 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	return Submission{ID: id, Issued: &issued}, err
 }
 
+// unattended is the daemon, deciding about the request that actor has sent.
+func unattended(actor audit.Actor) audit.Actor {
+	return audit.Actor{Kind: audit.Daemon, RequestID: actor.RequestID}
+}
+
+// refusedUnattended records that a request was not approved automatically because of what it would be made
+// into, and returns why. It does not count as received: the first user's is not lost over a mistake.
+// Strangers can send such requests as long as the automatic approvals last, so that no more of them are recorded than
+// there are approvals.
+func (a *Authority) refusedUnattended(ctx context.Context, now time.Time, actor audit.Actor, req *pki.Request, why error) error {
+	a.observe(audit.Sign, &why)
+	e := a.entry(now, unattended(actor), audit.Sign, audit.Object{Kind: audit.KindRequest})
+	e.Result, e.Detail = audit.Refused, describe(req.Subject, req.SANs)+": "+pki.EscapeText(why.Error())
+	err := a.store.Update(ctx, func(tx store.Tx) error {
+		recorded, err := tx.Counter(ctx, a.name, store.CounterRefusedAuto)
+		if err != nil {
+			return err
+		}
+		switch approvals, _, err := a.autoApprovals(ctx, tx); {
+		case err != nil:
+			return err
+		case recorded >= approvals:
+			return nil
+		}
+		if _, err := tx.AddCounter(ctx, a.name, store.CounterRefusedAuto, 1); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, e)
+	})
+	if err != nil {
+		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(e.Action), "error", err)
+	}
+	return why
+}
+
 // receive counts and records a request that was not known.
 func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
 	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
@@ -146,7 +189,7 @@ func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, act
 }
 
 // keep has a request wait for a user.
-func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
+func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
 	pending, err := tx.CountRequests(ctx, a.name)
 	if err != nil {
 		return err
@@ -164,6 +207,7 @@ func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor 
 		KeyID:      req.KeyID,
 		Subject:    req.Subject,
 		SANs:       req.SANs,
+		Profile:    req.named,
 	})
 }
 
@@ -243,12 +287,18 @@ func (s state) acceptable(req *pki.Request) error {
 	return nil
 }
 
-// Pending returns the requests that wait for a user, oldest first.
+// Pending returns the requests that wait for a user, oldest first. Those for the authority's default
+// profile have none.
 func (a *Authority) Pending(ctx context.Context) (requests []store.Request, err error) {
 	err = a.store.View(ctx, func(r store.Reader) error {
 		requests, err = r.Requests(ctx, a.name, 0)
 		return err
 	})
+	for i := range requests {
+		if requests[i].Profile == a.defaultProfile() {
+			requests[i].Profile = ""
+		}
+	}
 	return requests, err
 }
 

@@ -126,6 +126,7 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 	if err != nil {
 		return nil, nil, err
 	}
+	emptySubject := []byte{asn1.TagSequence | 0x20, 0}
 	now := a.clock.Now()
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
@@ -136,13 +137,12 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 		if err != nil {
 			return err
 		}
-		emptySubject := []byte{byte(asn1.TagSequence | 0x20), 0}
-		crt, err := a.signLeaf(now, st, issuance{
+		crt, err := a.issue(now, st, issuance{
 			id:      id,
-			request: &pki.Request{CSR: &x509.CertificateRequest{PublicKey: pub}, KeyID: keyID},
+			request: &pki.Request{CSR: &x509.CertificateRequest{RawSubject: emptySubject, Extensions: extensions, PublicKey: pub}, KeyID: keyID},
 			method:  store.Internal,
 			profile: profile.DaemonServer(),
-		}, emptySubject, extensions)
+		})
 		if err != nil {
 			return err
 		}

@@ -84,6 +84,12 @@ func (d *Database) convert(now time.Time) *conversion {
 // assemble puts the rows in the order of Load.
 func (c *conversion) assemble(parts []*authority) {
 	byName := slices.SortedFunc(slices.Values(parts), func(a, b *authority) int { return cmp.Compare(a.name, b.name) })
+	for _, p := range byName {
+		if len(p.cas) > 0 {
+			row, _ := store.Standard(p.name, p.cas[0].CreatedAt)
+			c.rows = append(c.rows, row)
+		}
+	}
 	for _, p := range parts {
 		for _, row := range p.cas {
 			c.rows = append(c.rows, row.CA)

@@ -1,39 +1,31 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
+	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
-	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
 )
 
-// authorities are those there are now. A ca.Directory is.
-type authorities interface {
-	Authority(name store.AuthorityName) (*ca.Authority, bool)
-	All() []*ca.Authority
-	// Refresh takes over what others have changed, and reports whether that was anything.
-	Refresh(ctx context.Context) (changed bool, err error)
-	// Maintain does what time makes due.
-	Maintain(ctx context.Context) error
-}
+// A directory is the authorities as the front-end wants them.
+type directory struct{ *ca.Directory }
 
-// A directory is authorities as the front-end wants them.
-type directory struct{ authorities }
-
+// Authority returns the authority of this name, and whether there is one.
 func (d directory) Authority(name store.AuthorityName) (caucase.Authority, bool) {
-	a, ok := d.authorities.Authority(name)
+	a, ok := d.Directory.Authority(name)
 	return a, ok
 }
 
+// All returns all of them, by name.
 func (d directory) All() []caucase.Authority {
-	list := d.authorities.All()
+	list := d.Directory.All()
 	out := make([]caucase.Authority, len(list))
 	for i, a := range list {
 		out[i] = a
@@ -41,11 +33,24 @@ func (d directory) All() []caucase.Authority {
 	return out
 }
 
-// openAuthorities sees to it that the authorities which every daemon has are in the store, as they
-// are configured, and opens all that are there.
+// openAuthorities sees to it that the authorities which every daemon has are in the store, as the options
+// say, and opens all that are there. Without one of those it is no use to go on; the others are tried again
+// later.
 func (d *Daemon) openAuthorities(ctx context.Context) (err error) {
-	d.authorities, err = openDirectory(ctx, d.store, d.clock, d.cfg.rows(), d.authorityConfig)
-	return err
+	if err := d.configureAuthorities(ctx); err != nil {
+		return err
+	}
+	if d.authorities, err = ca.OpenDirectory(ctx, d.store, d.clock, d.authorityConfig, d.log); err != nil {
+		return err
+	}
+	failed := d.authorities.Failed()
+	for _, row := range d.cfg.rows() {
+		if err := failed[row.Name]; err != nil {
+			return fmt.Errorf("authority %s: %w", row.Name, err)
+		}
+	}
+	d.noticed.begin(d.clock.Now(), d.authorities.All())
+	return nil
 }
 
 // authorityConfig is what this daemon adds to an authority's row.
@@ -74,54 +79,67 @@ func (d *Daemon) Authority(name store.AuthorityName) (*ca.Authority, bool) {
 	return d.authorities.Authority(name)
 }
 
-// withRole returns the authority with a role of which there is exactly one.
-func (d *Daemon) withRole(role store.Role) (*ca.Authority, error) {
-	for _, a := range d.authorities.All() {
+// withRole returns the authorities with a role, in the order in which people see them.
+func (d *Daemon) withRole(role store.Role) (list []*ca.Authority) {
+	for _, a := range d.listed() {
 		if a.Row().Role == role {
-			return a, nil
+			list = append(list, a)
 		}
 	}
-	return nil, fmt.Errorf("there is no authority with the role %s", role)
+	return list
 }
 
-// serverCAs returns the CA certificates of the authority that signs our own.
-func (d *Daemon) serverCAs(ctx context.Context) ([]*x509.Certificate, error) {
-	a, err := d.withRole(store.RoleDaemon)
+// listed returns all authorities in the order in which people see them: those that every daemon has, then
+// the others by name.
+func (d *Daemon) listed() []*ca.Authority {
+	all := d.authorities.All()
+	return inOrder(d, all, (*ca.Authority).Name)
+}
+
+// inOrder sorts what has a name, stably, so that what every daemon has comes first.
+func inOrder[T any](d *Daemon, list []T, name func(T) store.AuthorityName) []T {
+	rows := d.cfg.rows()
+	rank := func(v T) int {
+		if i := slices.IndexFunc(rows, func(row store.Authority) bool { return row.Name == name(v) }); i >= 0 {
+			return i
+		}
+		return len(rows)
+	}
+	slices.SortStableFunc(list, func(a, b T) int { return rank(a) - rank(b) })
+	return list
+}
+
+// retired reports whether an authority signs nothing any more but revocation lists.
+func (d *Daemon) retired(a *ca.Authority) bool {
+	at := a.Row().RetiredAt
+	return !at.IsZero() && !d.clock.Now().Before(at)
+}
+
+// A serverIssuer is the authority that signs our own certificate, whichever that is now.
+type serverIssuer struct{ d *Daemon }
+
+func (s serverIssuer) authority() (*ca.Authority, error) {
+	list := s.d.withRole(store.RoleDaemon)
+	if len(list) == 0 {
+		return nil, errors.New("there is no authority for the daemon's own certificate")
+	}
+	return list[0], nil
+}
+
+// IssueServer implements server.ServerIssuer.
+func (s serverIssuer) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf, issuer *x509.Certificate, err error) {
+	a, err := s.authority()
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.IssueServer(ctx, pub)
+}
+
+// CACertificates implements server.ServerIssuer.
+func (s serverIssuer) CACertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	a, err := s.authority()
 	if err != nil {
 		return nil, err
 	}
 	return a.CACertificates(ctx)
-}
-
-// roleOrder is the order in which authorities are listed, by name within each.
-var roleOrder = [...]store.Role{store.RoleUsers, store.RoleServices, store.RoleDaemon, store.RoleRoot}
-
-// listed returns all authorities in the order in which people see them.
-func (d *Daemon) listed() []*ca.Authority {
-	list := slices.Clone(d.authorities.All())
-	slices.SortFunc(list, func(a, b *ca.Authority) int {
-		byRole := slices.Index(roleOrder[:], a.Row().Role) - slices.Index(roleOrder[:], b.Row().Role)
-		return cmp.Or(byRole, cmp.Compare(a.Name(), b.Name()))
-	})
-	return list
-}
-
-// checks are what readiness depends on.
-func (d *Daemon) checks() []server.Check {
-	checks := []server.Check{{Name: "database", Run: d.store.Ping}}
-	for _, a := range d.listed() {
-		check := server.Check{Name: string(a.Name()), Run: func(ctx context.Context) error {
-			// Making a list when none is fresh needs a CA that can sign.
-			_, err := a.CRLs(ctx)
-			return err
-		}}
-		if a.Row().Role == store.RoleDaemon {
-			check.Run = func(context.Context) error { return d.keyPair.Check() }
-		}
-		checks = append(checks, check)
-	}
-	if _, shared := d.store.(store.Watcher); shared {
-		checks = append(checks, server.Check{Name: "clock", Run: func(context.Context) error { return d.skewed() }})
-	}
-	return append(checks, d.backupChecks()...)
 }

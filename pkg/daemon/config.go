@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"cauase/pkg/archive"
@@ -132,23 +131,4 @@ func (c Config) rows() []store.Authority {
 		// Our own certificate is valid as long as a service's.
 		row(store.HTTPS, store.RoleDaemon, "Caucased CA", rollover.DaemonLife, Limits{Validity: c.Services.Validity}),
 	}
-}
-
-// withLimits returns row with what the configuration decides about it, and a text that says what that
-// changes, empty if nothing.
-func withLimits(row, configured store.Authority) (changed store.Authority, what string) {
-	changed = row
-	note := func(name string, old, wanted any) {
-		if old != wanted {
-			what += fmt.Sprintf(" %s=%v", name, wanted)
-		}
-	}
-	note("validity", row.Span, configured.Span)
-	note("life", row.Life, configured.Life)
-	note("key-type", row.KeyType, configured.KeyType)
-	note("max-pending", row.MaxPending, configured.MaxPending)
-	note("auto-approve", row.AutoApprove, configured.AutoApprove)
-	changed.Span, changed.Life, changed.KeyType = configured.Span, configured.Life, configured.KeyType
-	changed.MaxPending, changed.AutoApprove = configured.MaxPending, configured.AutoApprove
-	return changed, what
 }

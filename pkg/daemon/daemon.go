@@ -4,7 +4,9 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"cauase/pkg/archive"
+	"cauase/pkg/ca"
 	"cauase/pkg/clock"
 	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
@@ -29,7 +32,8 @@ type Daemon struct {
 	listeners   *server.Listeners
 	metrics     *metricsServer // nil when not asked for
 	store       store.Store
-	authorities authorities
+	authorities *ca.Directory
+	noticed     noticed
 	archive     *archive.Archive // nil when no backups are taken
 	keyPair     *server.KeyPair
 	handshake   *server.Handshake
@@ -93,15 +97,11 @@ func (d *Daemon) openStore(ctx context.Context) error {
 }
 
 func (d *Daemon) openKeyPair(ctx context.Context) error {
-	issuer, err := d.withRole(store.RoleDaemon)
-	if err != nil {
-		return err
-	}
 	d.keyPair = server.NewKeyPair(server.KeyPairConfig{
 		Path:      d.cfg.ServerKey,
 		Host:      d.cfg.Netloc.Host,
 		Threshold: d.cfg.Threshold,
-		Issuer:    issuer,
+		Issuer:    serverIssuer{d},
 		Clock:     d.clock,
 		Log:       d.log,
 	})
@@ -114,7 +114,7 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		Clock:         d.clock,
 		Log:           d.log,
 		Authorities:   directory{d.authorities},
-		ServerCAs:     d.serverCAs,
+		ServerCAs:     serverIssuer{d}.CACertificates,
 		CORSKeys:      corsKeys,
 		CORSWhitelist: d.cfg.CORSWhitelist,
 	})
@@ -138,15 +138,16 @@ func (d *Daemon) refreshHandshake(ctx context.Context) error {
 	if current == nil {
 		return err
 	}
-	users, usersErr := d.withRole(store.RoleUsers)
-	if usersErr != nil {
-		return errors.Join(err, usersErr)
+	var crts []*x509.Certificate
+	for _, users := range d.withRole(store.RoleUsers) {
+		of, usersErr := users.CACertificates(ctx)
+		if usersErr != nil && !errors.Is(usersErr, ca.ErrSignoff) && !d.retired(users) {
+			return errors.Join(err, fmt.Errorf("authority %s: %w", users.Name(), usersErr))
+		}
+		crts = append(crts, of...)
 	}
-	crts, usersErr := users.CACertificates(ctx)
-	if usersErr == nil {
-		d.handshake.Set(current, crts)
-	}
-	return errors.Join(err, usersErr)
+	d.handshake.Set(current, crts)
+	return err
 }
 
 // maintain does what time makes due.
@@ -154,6 +155,8 @@ func (d *Daemon) maintain(ctx context.Context) {
 	if err := d.authorities.Maintain(ctx); err != nil && ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "maintenance failed", "error", err)
 	}
+	d.noticeRows(ctx)
+	d.noticeSignoffs(ctx)
 	if err := d.refreshHandshake(ctx); err != nil && ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "HTTPS certificate not refreshed", "error", err)
 	}
@@ -256,14 +259,16 @@ func missing(paths ...string) []string {
 
 // NoUserYet reports whether nobody has become a user yet.
 func (d *Daemon) NoUserYet(ctx context.Context) (none bool, err error) {
-	users, err := d.withRole(store.RoleUsers)
-	if err != nil {
-		return false, err
-	}
 	err = d.store.View(ctx, func(r store.Reader) error {
-		issued, err := r.Certificates(ctx, users.Name(), 0, 1)
-		none = len(issued) == 0
-		return err
+		none = true
+		for _, users := range d.withRole(store.RoleUsers) {
+			issued, err := r.Certificates(ctx, users.Name(), 0, 1)
+			if err != nil {
+				return err
+			}
+			none = none && len(issued) == 0
+		}
+		return nil
 	})
 	return none, err
 }

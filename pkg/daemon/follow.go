@@ -123,6 +123,7 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 		return nil // which was said
 	}
 	changed, err := d.authorities.Refresh(ctx)
+	d.noticeRows(ctx)
 	if changed {
 		err = errors.Join(err, d.refreshHandshake(ctx))
 	}

@@ -12,6 +12,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/metrics"
+	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -79,29 +80,50 @@ func (m *metricsServer) httpsNotAfter() time.Time {
 	return time.Time{}
 }
 
-// sources are the authorities that there are at a scrape.
+// sources are the authorities that there are at a scrape, those that could not be opened included.
 func (m *metricsServer) sources() (list []metrics.Source) {
 	for _, a := range m.daemon.listed() {
-		list = append(list, source(a))
+		list = append(list, m.daemon.source(a))
+	}
+	for name, err := range m.daemon.authorities.Failed() {
+		list = append(list, func(context.Context) (metrics.State, error) {
+			return metrics.State{Authority: string(name)}, err
+		})
 	}
 	return list
 }
 
-func source(a *ca.Authority) metrics.Source {
-	return func(ctx context.Context) (metrics.State, error) {
-		s := metrics.State{Authority: string(a.Name())}
-		t, err := a.Timeline(ctx)
+// source is what an authority tells of itself.
+func (d *Daemon) source(a *ca.Authority) metrics.Source {
+	return func(ctx context.Context) (s metrics.State, err error) {
+		s = metrics.State{Authority: string(a.Name()), External: a.External()}
+		awaited, waiting, err := a.Awaited(ctx)
 		if err != nil {
 			return s, err
 		}
+		s.SignoffNeeded, s.UsableUntil = waiting && !d.retired(a), awaited.Until
+		if s.Pending, err = a.CountPending(ctx); err != nil {
+			return s, err
+		}
+		t, err := a.Timeline(ctx)
+		if errors.Is(err, ca.ErrNoSigner) && d.retired(a) {
+			return s, nil // all that it has issued has expired
+		} else if err != nil {
+			return s, err
+		}
 		s.CRLNumber, s.ThisUpdate, s.NextUpdate, s.Revoked = t.CRLNumber, t.ThisUpdate, t.NextUpdate, t.Revoked
+		if !s.External && !d.retired(a) {
+			s.Span = t.Span
+		}
 		for _, g := range t.Generations {
 			s.Generations = append(s.Generations, metrics.Generation{
 				KeyID: hex.EncodeToString(g.Certificate.SubjectKeyId), Phase: string(g.Phase), NotAfter: g.Certificate.NotAfter,
 			})
+			if pki.CheckValidity(g.Certificate, t.Now) == nil && g.Certificate.NotAfter.After(s.UsableUntil) {
+				s.UsableUntil = g.Certificate.NotAfter
+			}
 		}
-		s.Pending, err = a.CountPending(ctx)
-		return s, err
+		return s, nil
 	}
 }
 
@@ -135,6 +157,7 @@ var reasons = [...]struct {
 	{store.ErrUnavailable, "database unavailable"},
 	{store.ErrUncertain, "database lost"},
 	{ca.ErrNoSigner, "no CA certificate"},
+	{ca.ErrSignoff, "waiting for a sign-off"},
 	{context.Canceled, "cancelled"},
 	{context.DeadlineExceeded, "timeout"},
 }

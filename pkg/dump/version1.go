@@ -70,19 +70,6 @@ func key1(key []byte) store.KeyRef {
 	return store.KeyInRow(key)
 }
 
-// authority1 is the row of an authority that version 1 implies by its first CA, and of which the daemon's
-// flags say the rest at its next start.
-func authority1(first store.CA) store.Authority {
-	row := store.Authority{Name: first.Authority, Title: "Caucase CAS", Role: store.RoleServices, CreatedAt: first.CreatedAt}
-	switch row.Name {
-	case store.Users:
-		row.Title, row.Role = "Caucase CAU", store.RoleUsers
-	case store.HTTPS:
-		row.Title, row.Role = "Caucased CA", store.RoleDaemon
-	}
-	return row
-}
-
 type caWire struct {
 	ID          int64               `json:"id"`
 	Authority   store.AuthorityName `json:"authority"`
@@ -207,8 +194,8 @@ func (l *line1) row() store.Row {
 		return v
 	case l.Audit != nil:
 		v := l.Audit
-		actor := audit.ParseActor(v.Actor)
-		actor.Address, actor.RequestID = v.Address, v.RequestID
+		actor := audit.ParseActor(v.Actor, v.Address)
+		actor.RequestID = v.RequestID
 		return store.AuditEntry{Entry: audit.Entry{Seq: v.Seq, Time: fromMicros(v.Time), Authority: v.Authority,
 			Actor: actor, Action: v.Action, Object: audit.ParseObject(v.Object), Result: v.Result,
 			Detail: v.Detail}}
@@ -266,7 +253,12 @@ func (d *Reader) release(yield func(store.Row, error) bool) bool {
 	for _, row := range held {
 		if ca, ok := row.(store.CA); ok && !firsts[ca.Authority] {
 			firsts[ca.Authority] = true
-			implied = append(implied, authority1(ca))
+			authority, known := store.Standard(ca.Authority, ca.CreatedAt)
+			if !known {
+				yield(nil, d.refuse(printable(Describe(row)), fmt.Sprintf("authority: %q is none", printable(string(ca.Authority)))))
+				return false
+			}
+			implied = append(implied, authority)
 		}
 	}
 	slices.SortStableFunc(implied, byName)

@@ -12,7 +12,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Level tells how bad a Finding is.
+// A Level says how bad a Finding is.
 type Level string
 
 // The levels of findings.
@@ -30,7 +30,7 @@ type Finding struct {
 	Problem string `json:"problem"`
 }
 
-// Checked tells what Check has read and how much it has found.
+// Checked says what Check has read and how much it has found.
 type Checked struct {
 	Rows     dump.Summary
 	Errors   int64
@@ -89,6 +89,9 @@ type checker struct {
 	found     func(Finding)
 	checked   Checked
 
+	authorities map[store.AuthorityName]store.Authority
+	names       []store.AuthorityName // of them, in order
+
 	hash    *dump.Hash
 	cas     map[caRef]*caInfo
 	crls    []store.CRL
@@ -123,7 +126,10 @@ func (c *checker) tally(a store.AuthorityName) *tally {
 
 // rows walks through everything once, in an order in which CAs come before what they have signed.
 func (c *checker) rows(ctx context.Context, r store.Reader) error {
-	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+	if err := c.readAuthorities(ctx, r); err != nil {
+		return err
+	}
+	for _, a := range c.names {
 		for _, name := range counters() {
 			n, err := r.Counter(ctx, a, name)
 			if err != nil {
@@ -145,6 +151,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 		} else {
 			c.certificatesSeen() // so that findings come in the order of rows
 			c.report(dump.Describe(row), c.row(row)...)
+			c.report(dump.Describe(row), c.belongs(row)...)
 		}
 		if !dump.Sound(row) {
 			c.report(dump.Describe(row), odd("a text in it holds a NUL or is not UTF-8, which is lost in backups and copies"))
@@ -162,7 +169,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 	for _, l := range c.crls {
 		c.report(dump.Describe(l), c.crl(l)...)
 	}
-	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+	for _, a := range c.names {
 		c.report("authority "+string(a), c.sums(c.tally(a))...)
 	}
 	return nil
@@ -171,8 +178,12 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 // row checks any row but a certificate.
 func (c *checker) row(row store.Row) []problem {
 	switch v := row.(type) {
+	case store.Authority:
+		return c.authority(v)
 	case store.CA:
 		return c.ca(v)
+	case store.Signoff:
+		return c.signoff(v)
 	case store.CRL:
 		return c.crlSeen(v)
 	case store.Request:
@@ -202,11 +213,6 @@ func (c *checker) future(what string, t time.Time) []problem {
 
 func (c *checker) entry(e audit.Entry) []problem {
 	problems := c.future("its time", e.Time)
-	switch store.AuthorityName(e.Authority) {
-	case "", store.Users, store.Services, store.HTTPS:
-	default:
-		problems = append(problems, wrong("there is no authority %q", e.Authority))
-	}
 	if e.Action == "" || e.Actor.Kind == "" {
 		problems = append(problems, wrong("it does not say who did what"))
 	}
@@ -219,7 +225,7 @@ const revokedPage = 1000
 // revoked compares revocations with the certificates they are about, where these are on record.
 func (c *checker) revoked(ctx context.Context, r store.Reader) error {
 	step := c.progress.follow("comparing revocations")
-	for _, a := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+	for _, a := range c.names {
 		after := int64(0)
 		for {
 			page, err := r.Revocations(ctx, a, after, revokedPage)

@@ -39,7 +39,9 @@ func (c *checker) ca(v store.CA) []problem {
 	info.crt = crt
 	problems := caCertificate(v, crt)
 	pki.AsCA(crt, v.KeyID) // as the authority does
+	problems = append(problems, info.state()...)
 	problems = append(problems, c.caKey(info)...)
+	problems = append(problems, c.issuer(info)...)
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {
 		if older.crt != nil && bytes.Equal(older.row.KeyID, v.KeyID) {
@@ -67,6 +69,8 @@ func caCertificate(v store.CA, crt *x509.Certificate) (problems []problem) {
 		problems = append(problems, odd("its certificate is not one of a CA"))
 	}
 	switch {
+	case v.ParentAuthority != "" && !bytes.Equal(crt.RawSubject, crt.RawIssuer):
+		// Its parent's signature is another question.
 	case !bytes.Equal(crt.RawSubject, crt.RawIssuer):
 		problems = append(problems, odd("its certificate is not self-signed"))
 	case badlySelfSigned(crt):
@@ -125,7 +129,7 @@ func (c *checker) link(i *caInfo, before []*caInfo) []problem {
 		}
 	}
 	switch {
-	case i.row.Link == nil && (len(before) == 0 || i.row.Authority == store.HTTPS || last == nil):
+	case i.row.Link == nil && (len(before) == 0 || c.authorities[i.row.Authority].Role == store.RoleDaemon || last == nil):
 		return nil // the HTTPS CA is made anew when the daemon moves
 	case i.row.Link == nil:
 		return []problem{odd("CA %d does not vouch for it: hosts that trust that one only cannot come to trust this one by themselves", last.row.ID)}

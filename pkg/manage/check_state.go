@@ -12,12 +12,15 @@ import (
 
 // counters are those that authorities keep.
 func counters() []string {
-	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterCA}
+	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA}
 }
 
 func counter(v store.Counter) []problem {
 	if v.Value < 0 {
 		return []problem{wrong("it is negative: %d", v.Value)}
+	}
+	if v.Authority == "" && v.Name == store.CounterAuthorities {
+		return nil
 	}
 	for _, name := range counters() {
 		if v.Name == name && v.Authority != "" {
@@ -94,7 +97,7 @@ func (c *checker) crlSeen(v store.CRL) []problem {
 	return nil
 }
 
-// current tells whether the entries of a list are the revocations as they are now. An older one,
+// current reports whether the entries of a list are the revocations as they are now. An older one,
 // which has to be made anew, cannot be verified any more.
 func (t *tally) current(v store.CRL) bool {
 	return v.Number == t.counters[store.CounterCRLNumber] && v.Pruned == t.counters[store.CounterPruned]

@@ -41,7 +41,7 @@ func TestCopy(t *testing.T) {
 	if found, _ := check(t, to, now); len(found) > 0 {
 		t.Errorf("the copy: %q", found)
 	}
-	if steps = slices.Compact(steps); steps[0] != "copying ca" || !slices.Contains(steps, "comparing audit") {
+	if steps = slices.Compact(steps); steps[0] != "copying authority" || !slices.Contains(steps, "comparing audit") {
 		t.Errorf("%q", steps)
 	}
 	if again := rowsOf(t, from); len(again) != len(want) {

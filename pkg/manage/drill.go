@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cauase/pkg/archive"
@@ -60,8 +61,8 @@ func Drill(ctx context.Context, st store.Store, clk clock.Clock, backup Sealed, 
 	}{
 		{"decrypted and restored", func() (string, error) { return d.restore(ctx, backup, progress) }},
 		{"database checked", func() (string, error) { return d.check(ctx, progress) }},
-		{"service certificate issued, renewed, revoked and listed", func() (string, error) { return d.exercise(ctx, store.Services) }},
-		{"user certificate issued, renewed, revoked and listed", func() (string, error) { return d.exercise(ctx, store.Users) }},
+		{"service certificate issued, renewed, revoked and listed", func() (string, error) { return d.exerciseAll(ctx, store.RoleServices) }},
+		{"user certificate issued, renewed, revoked and listed", func() (string, error) { return d.exerciseAll(ctx, store.RoleUsers) }},
 	} {
 		detail, err := step.run()
 		if err != nil {
@@ -137,13 +138,40 @@ func (d *drill) check(ctx context.Context, progress Progress) (string, error) {
 // maxDrillSpan bounds the validity of what a drill issues: a CA that was imported may live for decades.
 const maxDrillSpan = 93 * 24 * time.Hour
 
-// exercise has an authority issue a certificate, renew it, revoke both and publish that.
-func (d *drill) exercise(ctx context.Context, name store.AuthorityName) (string, error) {
-	span := d.spans[name]
-	if span <= 0 {
-		return "", fmt.Errorf("there is no CA certificate of %s", name)
+// exerciseAll exercises the authorities of a role that have a CA.
+func (d *drill) exerciseAll(ctx context.Context, role store.Role) (string, error) {
+	var rows []store.Authority
+	err := d.store.View(ctx, func(r store.Reader) (err error) {
+		rows, err = r.Authorities(ctx)
+		return err
+	})
+	if err != nil {
+		return "", err
 	}
-	a, err := ca.Open(ctx, d.store, d.clock, authority(name, min(span, maxDrillSpan)), config())
+	var details []string
+	for _, row := range store.ByRole(rows, role) {
+		if !row.RetiredAt.IsZero() {
+			continue
+		}
+		detail, err := d.exercise(ctx, row)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", row.Name, err)
+		}
+		details = append(details, detail)
+	}
+	if len(details) == 0 {
+		return "", fmt.Errorf("there is no authority with the role %s", role)
+	}
+	return strings.Join(details, "; "), nil
+}
+
+// exercise has an authority issue a certificate, renew it, revoke both and publish that.
+func (d *drill) exercise(ctx context.Context, row store.Authority) (string, error) {
+	span := d.spans[row.Name]
+	if span <= 0 {
+		return "", fmt.Errorf("there is no CA certificate of %s", row.Name)
+	}
+	a, err := ca.Open(ctx, d.store, d.clock, authority(row, min(span, maxDrillSpan)), config())
 	if err != nil {
 		return "", err
 	}

@@ -27,7 +27,7 @@ type CAImport struct {
 	AllowUnfit bool
 }
 
-// ImportedCAs tells what has become of a CAImport.
+// ImportedCAs says what has become of a CAImport.
 type ImportedCAs struct {
 	Certificates []*x509.Certificate // oldest first
 	Notes        []string            // what is worth knowing
@@ -36,14 +36,14 @@ type ImportedCAs struct {
 // ImportCAs gives an authority its first CA certificates, each vouching for the next younger one. It
 // fails with store.ErrExists if the authority has any already.
 func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) (ImportedCAs, error) {
-	if in.Authority == store.HTTPS {
-		return ImportedCAs{}, errors.New("the authority of the daemon's own HTTPS certificate makes its CA itself")
-	}
 	done, rows, err := in.rows(now)
 	if err != nil {
 		return ImportedCAs{}, err
 	}
 	err = st.Update(ctx, func(tx store.Tx) error {
+		if err := in.authority(ctx, tx, done.Certificates[0].NotBefore); err != nil {
+			return err
+		}
 		switch there, err := tx.CAs(ctx, in.Authority); {
 		case err != nil:
 			return err
@@ -66,6 +66,28 @@ func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) 
 		return ImportedCAs{}, err
 	}
 	return done, nil
+}
+
+// authority makes sure that the authority is there, and is one to import for. One that every daemon has may
+// not have been made yet.
+func (in CAImport) authority(ctx context.Context, tx store.Tx, created time.Time) error {
+	row, err := tx.Authority(ctx, in.Authority)
+	isNew := errors.Is(err, store.ErrNotFound)
+	if isNew {
+		var known bool
+		if row, known = store.Standard(in.Authority, created); !known {
+			return fmt.Errorf("%w: there is no authority %s", store.ErrNotFound, in.Authority)
+		}
+	} else if err != nil {
+		return err
+	}
+	if row.Role == store.RoleDaemon {
+		return errors.New("the authority of the daemon's own HTTPS certificate makes its CA itself")
+	}
+	if isNew {
+		return tx.PutAuthority(ctx, row)
+	}
+	return nil
 }
 
 func importCA(ctx context.Context, tx store.Tx, now time.Time, row store.CA) error {

@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"cauase/pkg/archive"
@@ -157,7 +159,12 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 // jump numbers the next revocation lists of every authority ahead of all that may have been published.
 func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 	var numbers []Number
-	for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+	rows, err := tx.Authorities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		name := row.Name
 		switch cas, err := tx.CAs(ctx, name); {
 		case err != nil:
 			return nil, err
@@ -186,7 +193,11 @@ func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock,
 	if span == 0 {
 		span = row.NotAfter.Sub(row.NotBefore)
 	}
-	users, err := ca.Open(ctx, store.Within(tx), clk, authority(store.Users, span), config())
+	of, err := tx.Authority(ctx, row.Authority)
+	if err != nil {
+		return ca.Issued{}, err
+	}
+	users, err := ca.Open(ctx, store.Within(tx), clk, authority(of, span), config())
 	if err != nil {
 		return ca.Issued{}, err
 	}
@@ -197,14 +208,14 @@ func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock,
 	return issued, nil
 }
 
-// authority is one that does what is asked of it at once.
-func authority(name store.AuthorityName, span time.Duration) store.Authority {
-	row := store.Authority{
-		Name: name, Title: "Caucase CAS", Role: store.RoleServices, Span: span, Life: caLife,
-		KeyType: string(pki.DefaultKeyType), MaxPending: math.MaxInt32,
+// authority is row as one that does what is asked of it at once.
+func authority(row store.Authority, span time.Duration) store.Authority {
+	row.Span, row.MaxPending, row.AutoApprove = span, math.MaxInt32, 0
+	if row.Life == 0 {
+		row.Life = caLife
 	}
-	if name == store.Users {
-		row.Title, row.Role = "Caucase CAU", store.RoleUsers
+	if row.KeyType == "" {
+		row.KeyType = string(pki.DefaultKeyType)
 	}
 	return row
 }
@@ -255,8 +266,8 @@ func (r Restored) Lost(now time.Time) []string {
 	for _, c := range r.CAs {
 		newest[c.Authority] = c.NotAfter
 	}
-	for _, name := range []store.AuthorityName{store.Users, store.Services} {
-		if ends, ok := newest[name]; ok && now.After(ends) {
+	for _, name := range slices.Sorted(maps.Keys(newest)) {
+		if ends := newest[name]; now.After(ends) {
 			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: a new one is made, and whoever trusts it must be anchored anew.", name))
 		}
 	}

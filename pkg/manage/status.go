@@ -61,7 +61,7 @@ type CRLStatus struct {
 	Current    bool      `json:"current"` // nothing has been revoked since
 }
 
-// Look tells what is in a store at now, given the spans that the daemon works with.
+// Look says what is in a store at now, given the spans that the daemon works with.
 func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.AuthorityName) rollover.Spans) (Status, error) {
 	var st Status
 	if described, ok := s.(store.Described); ok {
@@ -80,8 +80,12 @@ func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Au
 			st.LastBackup = &last
 		}
 		st.Authorities = nil
-		for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
-			a, err := authorityStatus(ctx, r, now, name, spans(name))
+		rows, err := r.Authorities(ctx)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			a, err := authorityStatus(ctx, r, now, row.Name, spans(row.Name))
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/big"
 	"slices"
 	"time"
 
@@ -61,8 +62,9 @@ type survey struct {
 	cas     []ContentCA
 	spans   map[store.AuthorityName]time.Duration // a quarter of the newest CA's life
 	holder  []store.Certificate                   // that have the key
-	users   map[string]string                     // subjects by serial, of those valid now
-	revoked map[string]bool                       // serials of the holder's that are
+	roles   map[store.AuthorityName]store.Role
+	users   map[string]string // subjects by holderOf, of those valid now
+	revoked map[string]bool   // by holderOf, those of the holder that are
 }
 
 func newSurvey(now time.Time, s Sealed) (*survey, error) {
@@ -72,7 +74,7 @@ func newSurvey(now time.Time, s Sealed) (*survey, error) {
 	}
 	return &survey{
 		now: now, keyID: keyID, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
-		spans: map[store.AuthorityName]time.Duration{},
+		spans: map[store.AuthorityName]time.Duration{}, roles: map[store.AuthorityName]store.Role{},
 	}, nil
 }
 
@@ -94,29 +96,36 @@ func (s *survey) watch(rows iter.Seq2[store.Row, error], step func(store.Row)) i
 func (s *survey) look(row store.Row) error {
 	s.counts[dump.Kind(row)]++
 	switch v := row.(type) {
+	case store.Authority:
+		s.roles[v.Name] = v.Role
 	case store.CA:
 		return s.lookAtCA(v)
 	case store.Certificate:
-		if v.Authority != store.Users {
+		if s.roles[v.Authority] != store.RoleUsers {
 			return nil
 		}
 		if bytes.Equal(v.KeyID, s.keyID) {
 			s.holder = append(s.holder, v)
 		}
 		if !s.now.Before(v.NotBefore) && !s.now.After(v.NotAfter) {
-			s.users[v.Serial.String()] = v.Subject
+			s.users[holderOf(v.Authority, v.Serial)] = v.Subject
 		}
 	case store.Revocation:
-		if v.Authority == store.Users {
-			delete(s.users, v.Serial.String())
+		if s.roles[v.Authority] == store.RoleUsers {
+			delete(s.users, holderOf(v.Authority, v.Serial))
 			for _, h := range s.holder {
-				if h.Serial.Cmp(v.Serial) == 0 {
-					s.revoked[v.Serial.String()] = true
+				if h.Authority == v.Authority && h.Serial.Cmp(v.Serial) == 0 {
+					s.revoked[holderOf(v.Authority, v.Serial)] = true
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// holderOf names a certificate: serials are unique within an authority.
+func holderOf(a store.AuthorityName, serial *big.Int) string {
+	return string(a) + " " + serial.String()
 }
 
 func (s *survey) lookAtCA(row store.CA) error {
@@ -152,7 +161,7 @@ const caLife = 4
 func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 	var newest *store.Certificate
 	for i, c := range s.holder {
-		if !s.revoked[c.Serial.String()] && (newest == nil || c.NotAfter.After(newest.NotAfter)) {
+		if !s.revoked[holderOf(c.Authority, c.Serial)] && (newest == nil || c.NotAfter.After(newest.NotAfter)) {
 			newest = &s.holder[i]
 		}
 	}

@@ -34,6 +34,13 @@ type State struct {
 	NextUpdate  time.Time
 	Revoked     int
 	Pending     int
+
+	// Span is the validity of what it issues, by which the times of its renewals go; zero where it does not
+	// renew itself any more, or people do that.
+	Span          time.Duration
+	External      bool      // its keys are elsewhere: certificates and lists are brought by people
+	SignoffNeeded bool      // a CA certificate of its has to be signed off by the parent
+	UsableUntil   time.Time // when the last CA certificate ends that is valid now; zero when there is none
 }
 
 // A Source returns the state of an authority. It must answer within the context's time.
@@ -128,6 +135,10 @@ var (
 	revoked       = desc("cauase_revocations", "Revocations that are listed.", "authority")
 	pending       = desc("cauase_pending_requests", "Requests that wait for a user.", "authority")
 	httpsNotAfter = desc("cauase_https_not_after_timestamp_seconds", "Expiry of the daemon's own HTTPS certificate.")
+	span          = desc("cauase_authority_span_seconds", "Validity of issued certificates, of authorities that renew themselves.", "authority")
+	external      = desc("cauase_authority_external", "1 when people bring the CA certificates and lists of the authority, whose keys are elsewhere.", "authority")
+	signoffNeeded = desc("cauase_signoff_needed", "1 when a CA certificate has to be signed off by the parent.", "authority")
+	usableUntil   = desc("cauase_ca_usable_until_timestamp_seconds", "Expiry of the last CA certificate that can be used; not there when none can.", "authority")
 	up            = desc("cauase_authority_up", "1 when the state of the authority could be read.", "authority")
 )
 
@@ -137,7 +148,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe sends what Collect may send.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, httpsNotAfter, up} {
+	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, httpsNotAfter, up,
+		span, external, signoffNeeded, usableUntil} {
 		ch <- d
 	}
 }
@@ -149,22 +161,33 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	truth := map[bool]float64{true: 1}
 	for _, source := range c.sources() {
 		s, err := source(ctx)
+		gauge(up, truth[err == nil], s.Authority)
+		// What is known nevertheless explains it.
+		gauge(signoffNeeded, truth[s.SignoffNeeded], s.Authority)
+		if !s.UsableUntil.IsZero() {
+			gauge(usableUntil, float64(s.UsableUntil.Unix()), s.Authority)
+		}
 		if err != nil {
 			c.log.Error("the state of an authority could not be read for metrics", "authority", s.Authority, "error", err)
-			gauge(up, 0, s.Authority)
 			continue
 		}
-		gauge(up, 1, s.Authority)
 		for _, g := range s.Generations {
 			gauge(caNotAfter, float64(g.NotAfter.Unix()), s.Authority, g.KeyID, g.Phase)
 		}
-		gauge(crlNumber, float64(s.CRLNumber), s.Authority)
-		gauge(crlThisUpdate, float64(s.ThisUpdate.Unix()), s.Authority)
-		gauge(crlNextUpdate, float64(s.NextUpdate.Unix()), s.Authority)
+		if !s.NextUpdate.IsZero() {
+			gauge(crlNumber, float64(s.CRLNumber), s.Authority)
+			gauge(crlThisUpdate, float64(s.ThisUpdate.Unix()), s.Authority)
+			gauge(crlNextUpdate, float64(s.NextUpdate.Unix()), s.Authority)
+		}
 		gauge(revoked, float64(s.Revoked), s.Authority)
 		gauge(pending, float64(s.Pending), s.Authority)
+		gauge(external, truth[s.External], s.Authority)
+		if s.Span > 0 {
+			gauge(span, s.Span.Seconds(), s.Authority)
+		}
 	}
 	if t := c.httpsNotAfter(); !t.IsZero() {
 		gauge(httpsNotAfter, float64(t.Unix()))

@@ -31,12 +31,17 @@ func example(t *testing.T) *Metrics {
 		Authority:   "cas",
 		Generations: []Generation{{"aa", "retired", at}, {"bb", "active", at.Add(time.Hour)}},
 		CRLNumber:   7, ThisUpdate: at, NextUpdate: at.Add(time.Minute), Revoked: 3, Pending: 2,
+		Span: 93 * 24 * time.Hour, UsableUntil: at.Add(time.Hour),
 	}
+	external := State{Authority: "offline", External: true, UsableUntil: at}
+	waiting := State{Authority: "lab", SignoffNeeded: true}
 	m := New(slog.New(slog.DiscardHandler), "v1", func() time.Time { return at },
 		func() []Source {
 			return []Source{
 				func(context.Context) (State, error) { return state, nil },
 				func(context.Context) (State, error) { return State{Authority: "cau"}, errors.New("database is gone") },
+				func(context.Context) (State, error) { return external, nil },
+				func(context.Context) (State, error) { return waiting, errors.New("no CA certificate is valid") },
 			}
 		})
 	m.Backups(func(context.Context) (Backup, error) {
@@ -61,6 +66,13 @@ func TestScrape(t *testing.T) {
 		`cauase_pending_requests{authority="cas"} 2`,
 		`cauase_authority_up{authority="cas"} 1`,
 		`cauase_authority_up{authority="cau"} 0`,
+		`cauase_authority_span_seconds{authority="cas"} 8.0352e+06`,
+		`cauase_authority_external{authority="cas"} 0`,
+		`cauase_authority_external{authority="offline"} 1`,
+		`cauase_ca_usable_until_timestamp_seconds{authority="cas"} 1.8000036e+09`,
+		`cauase_signoff_needed{authority="cas"} 0`,
+		`cauase_signoff_needed{authority="lab"} 1`,
+		`cauase_authority_up{authority="lab"} 0`,
 		`cauase_https_not_after_timestamp_seconds 1.8e+09`,
 		`cauase_operations_total{authority="cas",operation="crt.sign"} 2`,
 		`cauase_refused_total{authority="cas",operation="crt.renew",reason="unauthorized"} 1`,
@@ -75,6 +87,14 @@ func TestScrape(t *testing.T) {
 	} {
 		if !strings.Contains(got, line+"\n") {
 			t.Errorf("missing: %s", line)
+		}
+	}
+	for _, line := range []string{
+		`cauase_crl_next_update_timestamp_seconds{authority="offline"}`, `cauase_authority_span_seconds{authority="offline"}`,
+		`cauase_ca_usable_until_timestamp_seconds{authority="lab"}`,
+	} {
+		if strings.Contains(got, line) {
+			t.Errorf("there is %s", line)
 		}
 	}
 	if t.Failed() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,13 +17,18 @@ import (
 //
 // Names of a kind that is constrained in none of its forms would all be permitted by verifiers: whoever
 // permits DNS names alone does not think of addresses, nor the other way round. So each of these two
-// kinds is excluded altogether where only the other one is permitted.
+// kinds is excluded altogether where only the other one is permitted: addresses by excluding all of
+// them, DNS names by permitting those below a domain that never exists. Excluding the empty name
+// would say the same, but Java refuses every certificate then.
 type Permitted struct {
 	DNS    []string // domains, without a leading period: a domain itself and everything below it
 	IP     []*net.IPNet
 	Emails []string // "host", ".domain" or "user@host"
 	URIs   []string // hosts, or ".domain"
 }
+
+// noDomain is a domain below which there are no names (RFC 6761 6.4).
+const noDomain = "invalid"
 
 // maxPermitted bounds the names in one constraint.
 const maxPermitted = 100
@@ -127,7 +133,7 @@ func (p Permitted) apply(t *x509.Certificate) {
 	t.PermittedEmailAddresses = slices.Clone(p.Emails)
 	t.PermittedURIDomains = slices.Clone(p.URIs)
 	if len(p.DNS) == 0 {
-		t.ExcludedDNSDomains = []string{""}
+		t.PermittedDNSDomains = []string{noDomain}
 	}
 	if len(p.IP) == 0 {
 		t.ExcludedIPRanges = []*net.IPNet{
@@ -149,4 +155,71 @@ func (p Permitted) Equal(crt *x509.Certificate) bool {
 		slices.Equal(want.PermittedEmailAddresses, crt.PermittedEmailAddresses) && slices.Equal(want.ExcludedEmailAddresses, crt.ExcludedEmailAddresses) &&
 		slices.Equal(want.PermittedURIDomains, crt.PermittedURIDomains) && slices.Equal(want.ExcludedURIDomains, crt.ExcludedURIDomains) &&
 		(p.None() || crt.PermittedDNSDomainsCritical)
+}
+
+// CheckNames refuses names, as pki.SANStrings shows them, for which a CA may not certify by the
+// constraints in its certificate: verifiers would refuse whatever it signs for them (RFC 5280 4.2.1.10).
+func CheckNames(ca *x509.Certificate, sans []string) error {
+	for _, san := range sans {
+		kind, name, _ := strings.Cut(san, ":")
+		var allowed bool
+		switch kind {
+		case "DNS":
+			allowed = within(name, ca.PermittedDNSDomains, ca.ExcludedDNSDomains, inDomain)
+		case "IP":
+			addr, err := netip.ParseAddr(name)
+			allowed = err != nil || within(addr, ca.PermittedIPRanges, ca.ExcludedIPRanges, inNetwork)
+		case "email":
+			allowed = within(name, ca.PermittedEmailAddresses, ca.ExcludedEmailAddresses, inMailbox)
+		case "URI":
+			u, err := url.Parse(name)
+			allowed = err != nil || within(u.Hostname(), ca.PermittedURIDomains, ca.ExcludedURIDomains, inHost)
+		default:
+			allowed = true
+		}
+		if !allowed {
+			return fmt.Errorf("the name %s: the CA certificate does not permit it, so that nobody would accept the certificate", san)
+		}
+	}
+	return nil
+}
+
+// within reports whether a name is in one of the permitted sets, if there are any, and in none of the
+// excluded ones.
+func within[N, S any](name N, permitted, excluded []S, in func(N, S) bool) bool {
+	for _, set := range excluded {
+		if in(name, set) {
+			return false
+		}
+	}
+	for _, set := range permitted {
+		if in(name, set) {
+			return true
+		}
+	}
+	return len(permitted) == 0
+}
+
+func inDomain(name, domain string) bool {
+	name, domain = strings.ToLower(name), strings.ToLower(strings.TrimPrefix(domain, "."))
+	return domain == "" || name == domain || strings.HasSuffix(name, "."+domain)
+}
+
+func inNetwork(addr netip.Addr, network *net.IPNet) bool {
+	ip := addr.AsSlice()
+	return len(ip) == len(network.IP) && network.Contains(ip)
+}
+
+// inHost is the rule of URIs: a leading period stands for hosts below a domain, without it is one host.
+func inHost(host, constraint string) bool {
+	host, constraint = strings.ToLower(host), strings.ToLower(constraint)
+	return host == constraint || strings.HasPrefix(constraint, ".") && strings.HasSuffix(host, constraint)
+}
+
+func inMailbox(address, constraint string) bool {
+	if strings.Contains(constraint, "@") {
+		return address == constraint
+	}
+	_, host, _ := strings.Cut(address, "@")
+	return inHost(host, constraint)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cauase/pkg/pki"
 )
 
 func TestParsePermittedRefuses(t *testing.T) {
@@ -101,6 +103,9 @@ func TestPermittedNames(t *testing.T) {
 			_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: when, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			if (err == nil) != want {
 				t.Errorf("%v: %s: %v", test.permitted, name, err)
+			}
+			if err := CheckNames(ca, pki.SANStrings(leaf.Extensions)); (err == nil) != want {
+				t.Errorf("%v: %s: the check before signing says %v", test.permitted, name, err)
 			}
 		}
 		for _, name := range test.yes {

@@ -48,12 +48,6 @@ type Draft struct {
 	Renewal    bool   // Subject and Extensions are of a certificate that was made with the same profile
 }
 
-// Leaf is the former name of a Draft.
-type Leaf = Draft
-
-// Template returns what the profile as-requested makes of d.
-func (d Draft) Template() (*x509.Certificate, error) { return AsRequested().Template(d) }
-
 // A Profile is a kind of certificate: what it is good for, whom and how many it may name, with which
 // keys and for how long. Profiles are made by [Compile] or built in, and do not change: one may be used
 // by many at once.
@@ -91,6 +85,12 @@ func (p *Profile) Name() string { return p.name }
 // Unattended reports whether a request for p may be signed before a user has approved it. Where it may
 // not, Template refuses drafts that are.
 func (p *Profile) Unattended() bool { return !p.ocsp }
+
+// GrantsMore reports whether certificates of p can have what [AsRequested] gives to no request of an authority
+// with this span: the right to answer for the CA, extensions that no request can ask for, a longer validity.
+func (p *Profile) GrantsMore(span time.Duration) bool {
+	return p.ocsp || len(p.extra) > 0 || p.limit(span) > span
+}
 
 // Validity returns how long a certificate is to be valid for which asked was asked, by an authority that
 // gives span when nothing else is said. Without an asked validity (zero) it is the profile's default, or

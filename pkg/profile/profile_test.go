@@ -45,16 +45,16 @@ func sign(t testing.TB, template *x509.Certificate, pub crypto.PublicKey, key cr
 	return pkitest.Certificate(t, template, &x509.Certificate{RawSubject: der(t, pkix.Name{CommonName: "CA"}.ToRDNSequence())}, pub, key)
 }
 
-func leafWith(t testing.TB, change func(*Leaf)) *x509.Certificate {
+func leafWith(t testing.TB, change func(*Draft)) *x509.Certificate {
 	t.Helper()
 	key := pkitest.Key(t)
 	subject, err := CommonName("host")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := Leaf{Subject: subject, PublicKey: key.Public(), Serial: big.NewInt(99), NotBefore: now, NotAfter: now.Add(time.Hour), IssuerKey: []byte{1, 2, 3}}
+	l := Draft{Subject: subject, PublicKey: key.Public(), Serial: big.NewInt(99), NotBefore: now, NotAfter: now.Add(time.Hour), IssuerKey: []byte{1, 2, 3}}
 	change(&l)
-	template, err := l.Template()
+	template, err := AsRequested().Template(l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func find(crt *x509.Certificate, id asn1.ObjectIdentifier) *pkix.Extension {
 }
 
 func TestLeafAlwaysHas(t *testing.T) {
-	crt := leafWith(t, func(l *Leaf) { l.CRLURL = "http://ca.example/cas/crl/1" })
+	crt := leafWith(t, func(l *Draft) { l.CRLURL = "http://ca.example/cas/crl/1" })
 	if bc := find(crt, oidBasic); bc == nil || !bc.Critical || crt.IsCA {
 		t.Errorf("basic constraints %v, CA %v", bc, crt.IsCA)
 	}
@@ -90,7 +90,7 @@ func TestLeafAlwaysHas(t *testing.T) {
 			t.Errorf("extension %v: critical %v", e.Id, e.Critical)
 		}
 	}
-	if crt := leafWith(t, func(*Leaf) {}); len(crt.Extensions) != 3 {
+	if crt := leafWith(t, func(*Draft) {}); len(crt.Extensions) != 3 {
 		t.Errorf("a plain leaf has %d extensions, want 3", len(crt.Extensions))
 	}
 }
@@ -121,7 +121,7 @@ func TestRequestedExtensions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			crt := leafWith(t, func(l *Leaf) { l.Extensions = []pkix.Extension{tt.in} })
+			crt := leafWith(t, func(l *Draft) { l.Extensions = []pkix.Extension{tt.in} })
 			if crt.IsCA || crt.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
 				t.Error("the certificate can sign others")
 			}
@@ -177,7 +177,7 @@ func TestPolicies(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			crt := leafWith(t, func(l *Leaf) {
+			crt := leafWith(t, func(l *Draft) {
 				if tt.in != nil {
 					l.Extensions = []pkix.Extension{{Id: oidCertificatePolicies, Value: policySequence(t, tt.in...)}}
 				}
@@ -207,7 +207,7 @@ func TestPolicies(t *testing.T) {
 
 // The bytes that the reference daemon writes.
 func TestAutoSignedPolicyIsTheReferences(t *testing.T) {
-	crt := leafWith(t, func(l *Leaf) { l.AutoSigned = true })
+	crt := leafWith(t, func(l *Draft) { l.AutoSigned = true })
 	want := "30423040060d2b0601040182a464c628460000302f302d06082b0601050507020230210c1f" + hex.EncodeToString([]byte(autoSignedText))
 	if got := hex.EncodeToString(find(crt, oidCertificatePolicies).Value); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -217,8 +217,8 @@ func TestAutoSignedPolicyIsTheReferences(t *testing.T) {
 func TestMalformedExtensionsAreRefused(t *testing.T) {
 	for _, id := range []asn1.ObjectIdentifier{oidKeyUsage, oidExtKeyUsage, oidCertificatePolicies} {
 		for _, value := range []string{"", "05", "0500", "30800000", "3003020101"} {
-			l := Leaf{Subject: []byte{0x30, 0}, PublicKey: pkitest.Key(t).Public(), Extensions: []pkix.Extension{{Id: id, Value: unhex(t, value)}}}
-			if _, err := l.Template(); err == nil {
+			l := Draft{Subject: []byte{0x30, 0}, PublicKey: pkitest.Key(t).Public(), Extensions: []pkix.Extension{{Id: id, Value: unhex(t, value)}}}
+			if _, err := AsRequested().Template(l); err == nil {
 				t.Errorf("%v: %q accepted", id, value)
 			}
 		}
@@ -226,12 +226,12 @@ func TestMalformedExtensionsAreRefused(t *testing.T) {
 }
 
 func TestEmptySubject(t *testing.T) {
-	l := Leaf{Subject: []byte{0x30, 0}, PublicKey: pkitest.Key(t).Public()}
-	if _, err := l.Template(); err == nil {
+	l := Draft{Subject: []byte{0x30, 0}, PublicKey: pkitest.Key(t).Public()}
+	if _, err := AsRequested().Template(l); err == nil {
 		t.Error("a certificate that names nobody")
 	}
 	san := der(t, []asn1.RawValue{{Class: 2, Tag: 2, Bytes: []byte("a.example")}})
-	crt := leafWith(t, func(l *Leaf) {
+	crt := leafWith(t, func(l *Draft) {
 		l.Subject = []byte{0x30, 0}
 		l.Extensions = []pkix.Extension{{Id: oidSubjectAltName, Value: san}}
 	})

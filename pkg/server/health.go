@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -17,10 +18,19 @@ type Check struct {
 	Name string // one word
 	Run  func(ctx context.Context) error
 
-	// Warns is set if certificates can be issued nevertheless: a daemon on which it fails is
-	// ready, and says what is wrong. The text of its error is for everybody.
+	// Warns is set if certificates can be issued nevertheless, whatever its error is: each is a Warning.
 	Warns bool
 }
+
+// A Warning is the error of a Check that is no reason to do without the daemon: it is ready, and says
+// what is wrong. Its text is for everybody.
+type Warning struct{ Err error }
+
+// Warn returns a Warning of this text.
+func Warn(format string, args ...any) error { return &Warning{fmt.Errorf(format, args...)} }
+
+func (w *Warning) Error() string { return w.Err.Error() }
+func (w *Warning) Unwrap() error { return w.Err }
 
 // readiness is the latest outcome of all checks. It is kept for a moment, so that whoever
 // asks often does not keep us busy.
@@ -83,9 +93,10 @@ func (s *Server) checkReady(ctx context.Context) (bool, []byte) {
 	ready := true
 	for _, c := range s.cfg.Ready() {
 		outcome := "ok"
+		var warning *Warning
 		switch err := c.Run(ctx); {
 		case err == nil:
-		case c.Warns:
+		case c.Warns || errors.As(err, &warning):
 			outcome = "warning: " + pki.EscapeText(err.Error())
 		default:
 			ready, outcome = false, "failed"

@@ -101,3 +101,21 @@ func (k KeyRef) InRow() []byte {
 	}
 	return k.Ref
 }
+
+// Standard returns what is known beforehand of an authority that every daemon has, such as of those in
+// databases that are older than rows of authorities; false for any other name. The daemon's flags say the
+// rest, at its next start.
+func Standard(name AuthorityName, created time.Time) (Authority, bool) {
+	row := Authority{Name: name, CreatedAt: created}
+	switch name {
+	case Users:
+		row.Title, row.Role = "Caucase CAU", RoleUsers
+	case Services:
+		row.Title, row.Role = "Caucase CAS", RoleServices
+	case HTTPS:
+		row.Title, row.Role = "Caucased CA", RoleDaemon
+	default:
+		return Authority{}, false
+	}
+	return row, true
+}

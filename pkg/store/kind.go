@@ -88,6 +88,9 @@ func (k *Kind) Index(column string) int {
 func (k *Kind) Describe(row Row) string {
 	text, values := k.Name, k.Values(row)
 	for _, name := range k.Identity {
+		if name == "ca_id" {
+			text += " of ca"
+		}
 		text += fmt.Sprint(" ", values[k.Index(name)])
 	}
 	return text

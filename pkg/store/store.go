@@ -71,7 +71,7 @@ type Authority struct {
 	KeyType string        // of the first CA key; later ones follow their predecessor
 
 	Profile  string   // of requests that name none
-	Profiles []string // that may be asked for beside it
+	Profiles []string // that may be asked for beside it; none: where Profile is as-requested, those that only narrow it
 
 	MaxPending  int           // pending requests, above which new ones are refused
 	AutoApprove int           // how many of the first requests ever are signed at once
@@ -213,6 +213,7 @@ const (
 	CounterCRLNumber   = "crl_number"   // number of the newest CRL made or due
 	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
 	CounterPruned      = "pruned"       // revocations dropped from the lists, in batches
+	CounterRefusedAuto = "refused_auto" // automatic approvals refused and on record
 	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
 )
 
@@ -230,7 +231,7 @@ const (
 	SettingCORSKeys    = "cors_keys"    // of all daemons on one database, as text
 	SettingBackupClaim = "backup_claim" // which daemon is just taking a backup, and until when
 	SettingBackupLast  = "backup_last"  // the last backup that was taken, by whichever daemon
-	SettingNetloc      = "netloc"       // HOST[:PORT] at which verifiers reach the daemons
+	SettingNetloc      = "netloc"       // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
 )
 
 // A Store keeps the rows of all authorities.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +38,20 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, cfg Config) (*ca
 	row := Row(cfg.Name)
 	row.Span, row.Life, row.KeyType = cfg.Spans.Leaf, cfg.Spans.Life, string(cfg.KeyType)
 	row.MaxPending, row.AutoApprove = cfg.MaxPending, cfg.AutoApprove
+	err := st.Update(ctx, func(tx store.Tx) error {
+		switch old, err := tx.Authority(ctx, row.Name); {
+		case err == nil:
+			row.CreatedAt = old.CreatedAt
+			return nil
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		row.CreatedAt = clk.Now().UTC().Truncate(time.Microsecond)
+		return tx.PutAuthority(ctx, row)
+	})
+	if err != nil {
+		return nil, err
+	}
 	return ca.Open(ctx, st, clk, row, ca.Config{
 		Netloc: cfg.Netloc, Host: cfg.Host, Backdate: cfg.Backdate, Retention: cfg.Retention,
 		ChainRetention: cfg.ChainRetention, Decide: cfg.Decide, Statements: envelope.Statements{},

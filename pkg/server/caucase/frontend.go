@@ -116,10 +116,19 @@ func (f *FrontEnd) authority(x *server.Exchange) (Authority, error) {
 
 // Identify recognises the certificates of users.
 func (f *FrontEnd) Identify(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error) {
+	refused := ca.ErrUnauthorized
 	for _, a := range f.cfg.Authorities.All() {
-		if a.Row().Role == store.RoleUsers {
-			return a.Authenticate(ctx, actor, crt)
+		if a.Row().Role != store.RoleUsers {
+			continue
+		}
+		user, err := a.Authenticate(ctx, actor, crt)
+		if err == nil {
+			return user, nil
+		}
+		// That one of them cannot tell is worth more than that another does not know the certificate.
+		if errors.Is(refused, ca.ErrUnauthorized) {
+			refused = err
 		}
 	}
-	return actor, ca.ErrUnauthorized
+	return actor, refused
 }

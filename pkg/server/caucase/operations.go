@@ -41,7 +41,7 @@ func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
 		}
 		list := make([]item, len(pending))
 		for i, r := range pending {
-			list[i] = item{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.PEM)}
+			list[i] = item{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.PEM), Profile: r.Profile}
 		}
 		return replyJSON(x, list)
 	}, nil

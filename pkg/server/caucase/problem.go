@@ -34,6 +34,7 @@ var classes = [...]class{
 	{store.ErrUnavailable, http.StatusServiceUnavailable, false, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, false, "the database was lost on the way; look whether it has happened, then try again"},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, false, "no CA certificate is valid now, try again later"},
+	{ca.ErrSignoff, http.StatusServiceUnavailable, false, "no CA certificate is valid now: one has to be signed off by the parent"},
 	{context.Canceled, http.StatusServiceUnavailable, false, "given up"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, false, "took too long, try again"},
 }

@@ -20,6 +20,15 @@ type timelineJSON struct {
 	Generations []generationJSON `json:"generations"`
 	NextCA      time.Time        `json:"next_ca"`
 	CRL         crlJSON          `json:"crl"`
+	Signoff     *signoffJSON     `json:"signoff,omitempty"` // that is waited for
+}
+
+type signoffJSON struct {
+	Parent      string     `json:"parent"`
+	Since       time.Time  `json:"since"`
+	NeededFrom  time.Time  `json:"needed_from"`
+	Stock       int        `json:"stock"`
+	UsableUntil *time.Time `json:"usable_until,omitempty"` // not there when no CA certificate can be used
 }
 
 type generationJSON struct {
@@ -57,6 +66,13 @@ func (f *FrontEnd) getTimeline(x *server.Exchange) (server.Perform, error) {
 			Role: string(row.Role), Parent: string(row.Parent),
 			Span: t.Span.Seconds(), Now: utc(t.Now), NextCA: utc(t.NextCA),
 			CRL: crlJSON{Number: t.CRLNumber, ThisUpdate: utc(t.ThisUpdate), NextUpdate: utc(t.NextUpdate), Revoked: t.Revoked},
+		}
+		if s := t.Signoff; s != nil {
+			out.Signoff = &signoffJSON{Parent: string(s.Parent), Since: utc(s.Since), NeededFrom: utc(s.From), Stock: s.Stock}
+			if !s.Until.IsZero() {
+				until := utc(s.Until)
+				out.Signoff.UsableUntil = &until
+			}
 		}
 		for _, g := range t.Generations {
 			one := generationJSON{
