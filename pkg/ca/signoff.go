@@ -191,20 +191,19 @@ func (a *Authority) RequestSignoffs(ctx context.Context, actor audit.Actor, coun
 		from := later(a.nextDue(now), now)
 		var waiting []store.Signoff
 		slices.SortStableFunc(rows, func(a, b store.Signoff) int { return a.NotBefore.Compare(b.NotBefore) })
-		gap := false
 		for _, row := range rows {
 			if !now.Before(row.NotAfter) {
 				continue
 			}
+			if row.NotBefore.After(from) {
+				break // one that was revoked has left a gap before those that were to follow it
+			}
 			if row.Certificate == nil {
 				waiting = append(waiting, row)
 			}
-			// One that was revoked leaves a gap before those that were to follow it.
-			if gap = gap || row.NotBefore.After(from); !gap {
-				from = later(from, row.NotAfter.Add(-2*a.spans.Leaf))
-			}
+			from = later(from, row.NotAfter.Add(-2*a.spans.Leaf))
 		}
-		if len(waiting) >= count && !gap {
+		if len(waiting) >= count {
 			return waiting[:count], nil
 		}
 		if err := a.addSignoff(ctx, now, actor, from, len(rows)); err != nil && !errors.Is(err, errStale) {

@@ -53,7 +53,8 @@ func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name stor
 			return fmt.Errorf("the key of %s is not in this database: revoke in that of the offline root, and bring its list with authority install", name)
 		}
 		if crt != nil {
-			return nil
+			serial = crt.SerialNumber
+			return signedBy(ctx, r, name, crt)
 		}
 		if _, err := r.CertificateBySerial(ctx, name, serial); errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("%w: %s has signed no CA certificate with the serial %s that is on record", ca.ErrNotFound, name, serial)
@@ -68,10 +69,21 @@ func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name stor
 	if err != nil {
 		return err
 	}
-	if crt != nil {
-		return root.RevokeCertificate(ctx, operator(), crt, reason)
-	}
 	return root.RevokeSerial(ctx, operator(), serial, reason)
+}
+
+// signedBy returns nil if a root has signed a CA certificate.
+func signedBy(ctx context.Context, r store.Reader, root store.AuthorityName, crt *x509.Certificate) error {
+	cas, err := certificatesOf(ctx, r, root)
+	if err != nil {
+		return err
+	}
+	for _, one := range cas {
+		if !crt.Equal(one) && crt.CheckSignatureFrom(one) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the certificate is not one that %s has signed for another authority", ca.ErrInvalid, root)
 }
 
 // revokeListed puts out of use those CA certificates of our authorities, and those in stock, that the lists of a
