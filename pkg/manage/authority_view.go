@@ -177,7 +177,8 @@ func viewRow(ctx context.Context, r store.Reader, now time.Time, row store.Autho
 		one := SignoffView{hex.EncodeToString(s.KeyID), s.CreatedAt, s.NotBefore, s.NotAfter, nil}
 		if s.Certificate != nil {
 			one.InstalledAt = &s.InstalledAt
-			stock = stock || now.Before(s.NotAfter)
+			// What is for later does not help who has none now.
+			stock = stock || now.Before(s.NotAfter) && (v.SignsUntil != nil || !now.Before(s.NotBefore))
 		}
 		v.Signoffs = append(v.Signoffs, one)
 	}

@@ -2,8 +2,6 @@ package manage
 
 import (
 	"bytes"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"time"
 
