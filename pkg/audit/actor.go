@@ -47,26 +47,24 @@ func (a Actor) String() string {
 	}
 }
 
-// ParseActor reads what String has written. A text that it cannot have written becomes the kind,
-// whole: it is shown as it was.
-func ParseActor(text string) Actor {
-	kind, rest, found := strings.Cut(text, " ")
-	if !found {
-		return Actor{Kind: Kind(text)}
-	}
-	a := Actor{Kind: Kind(kind), Address: rest}
-	if serial, key, ok := strings.Cut(rest, " key="); ok && strings.HasPrefix(serial, "serial=") {
-		a.Address = ""
-		digits := strings.TrimPrefix(serial, "serial=")
-		if n, ok := new(big.Int).SetString(digits, 10); ok && n.String() == digits {
-			a.Serial = n
-		}
-		if id, err := hex.DecodeString(key); err == nil && len(id) > 0 {
-			a.KeyID = id
+// ParseActor reads what String has written of an actor at this address. A text that it cannot have
+// written becomes the kind, whole: nothing of it is lost.
+func ParseActor(text, address string) Actor {
+	a := Actor{Kind: Kind(text), Address: address}
+	if kind, rest, found := strings.Cut(text, " "); found {
+		a.Kind = Kind(kind)
+		if serial, key, ok := strings.Cut(rest, " key="); ok && strings.HasPrefix(serial, "serial=") {
+			digits := strings.TrimPrefix(serial, "serial=")
+			if n, ok := new(big.Int).SetString(digits, 10); ok && n.String() == digits {
+				a.Serial = n
+			}
+			if id, err := hex.DecodeString(key); err == nil && len(id) > 0 {
+				a.KeyID = id
+			}
 		}
 	}
 	if a.String() != text {
-		return Actor{Kind: Kind(text)}
+		return Actor{Kind: Kind(text), Address: address}
 	}
 	return a
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	stdcmp "cmp"
 	"math/big"
 	"testing"
 
@@ -10,24 +11,32 @@ import (
 
 func TestActorsAreReadAsTheyWereWritten(t *testing.T) {
 	serial, _ := new(big.Int).SetString("725041827894627619577609272480343529282435284993", 10)
-	for text, want := range map[string]Actor{
-		"":                      {},
-		"daemon":                {Kind: Daemon},
-		"anonymous 192.0.2.1":   {Kind: Anonymous, Address: "192.0.2.1"},
-		"anonymous 2001:db8::1": {Kind: Anonymous, Address: "2001:db8::1"},
-		"user serial=1 key=02":  {Kind: User, Serial: big.NewInt(1), KeyID: []byte{2}},
-		"holder serial=7 key=":  {Kind: Holder, Serial: big.NewInt(7)},
-		"user serial=01 key=02": {Kind: "user serial=01 key=02"},
-		"user serial=1 key=0A":  {Kind: "user serial=1 key=0A"},
-		"user serial=x key=02":  {Kind: "user serial=x key=02"},
-		"holder serial=" + serial.String() + " key=00ff": {Kind: Holder, Serial: serial, KeyID: []byte{0, 0xff}},
+	for _, test := range []struct {
+		text, address string
+		want          Actor
+		shown         string // empty: as it was
+	}{
+		{"", "", Actor{}, ""},
+		{"daemon", "", Actor{Kind: Daemon}, ""},
+		{"anonymous 192.0.2.1", "192.0.2.1", Actor{Kind: Anonymous}, ""},
+		{"anonymous 2001:db8::1", "2001:db8::1", Actor{Kind: Anonymous}, ""},
+		{"user serial=1 key=02", "192.0.2.1", Actor{Kind: User, Serial: big.NewInt(1), KeyID: []byte{2}}, ""},
+		{"holder serial=7 key=", "", Actor{Kind: Holder, Serial: big.NewInt(7)}, ""},
+		{"holder serial=" + serial.String() + " key=00ff", "", Actor{Kind: Holder, Serial: serial, KeyID: []byte{0, 0xff}}, ""},
+		{"user serial=01 key=02", "", Actor{Kind: "user serial=01 key=02"}, ""},
+		{"user serial=1 key=0A", "", Actor{Kind: "user serial=1 key=0A"}, ""},
+		{"user serial=x key=02", "", Actor{Kind: "user serial=x key=02"}, ""},
+		{"somebody else", "", Actor{Kind: "somebody else"}, ""},
+		{"anonymous 192.0.2.1", "192.0.2.2", Actor{Kind: "anonymous 192.0.2.1"}, "anonymous 192.0.2.1 192.0.2.2"},
+		{"user serial=x key=02", "192.0.2.1", Actor{Kind: "user serial=x key=02"}, "user serial=x key=02 192.0.2.1"},
 	} {
-		got := ParseActor(text)
-		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 }), cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%q: %s", text, diff)
+		test.want.Address = test.address
+		got := ParseActor(test.text, test.address)
+		if diff := cmp.Diff(test.want, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 }), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%q at %q: %s", test.text, test.address, diff)
 		}
-		if got.String() != text {
-			t.Errorf("%q came back as %q", text, got)
+		if want := stdcmp.Or(test.shown, test.text); got.String() != want {
+			t.Errorf("%q came back as %q", test.text, got)
 		}
 	}
 }
@@ -57,11 +66,12 @@ func TestObjectsAreReadAsTheyWereWritten(t *testing.T) {
 // FuzzTexts: whatever an old log or a backup holds is shown as it was.
 func FuzzTexts(f *testing.F) {
 	for _, seed := range []string{"", " ", "user serial=1 key=02", "crt 1 serial=2", "crt serial=", "a b c", "user serial=-1 key="} {
-		f.Add(seed)
+		f.Add(seed, "")
+		f.Add(seed, "192.0.2.1")
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if got := ParseActor(text).String(); got != text {
-			t.Errorf("actor %q came back as %q", text, got)
+	f.Fuzz(func(t *testing.T, text, address string) {
+		if got := ParseActor(text, address).String(); got != text && got != text+" "+address {
+			t.Errorf("actor %q at %q came back as %q", text, address, got)
 		}
 		if got := ParseObject(text).String(); got != text {
 			t.Errorf("object %q came back as %q", text, got)

@@ -194,8 +194,8 @@ func (l *line1) row() store.Row {
 		return v
 	case l.Audit != nil:
 		v := l.Audit
-		actor := audit.ParseActor(v.Actor)
-		actor.Address, actor.RequestID = v.Address, v.RequestID
+		actor := audit.ParseActor(v.Actor, v.Address)
+		actor.RequestID = v.RequestID
 		return store.AuditEntry{Entry: audit.Entry{Seq: v.Seq, Time: fromMicros(v.Time), Authority: v.Authority,
 			Actor: actor, Action: v.Action, Object: audit.ParseObject(v.Object), Result: v.Result,
 			Detail: v.Detail}}

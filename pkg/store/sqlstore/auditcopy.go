@@ -21,14 +21,14 @@ const auditBatch = 500
 
 // An oldEntry is what changes of an entry.
 type oldEntry struct {
-	seq           int64
-	actor, object string
-	rest          []any // columns that stay as they are
+	seq                    int64
+	actor, address, object string
+	rest                   []any // columns that stay as they are
 }
 
 // parsed are the actor's kind, serial and key identifier, and the object's kind, id and serial.
 func (e oldEntry) parsed() (actor audit.Actor, object audit.Object, actorSerial, objectSerial any) {
-	actor, object = audit.ParseActor(e.actor), audit.ParseObject(e.object)
+	actor, object = audit.ParseActor(e.actor, e.address), audit.ParseObject(e.object)
 	keep := func(b []byte, ok bool) any {
 		if !ok {
 			return nil
@@ -58,7 +58,7 @@ func carryAudit(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) e
 		if err != nil {
 			return err
 		}
-		last, err := carryBatch(ctx, d, tx, after)
+		last, err := carryBatch(ctx, d, tx, after, auditBatch)
 		if err == nil {
 			err = tx.Commit()
 		}
@@ -82,26 +82,26 @@ func ignoreDone(err error) error {
 	return err
 }
 
-// carryBatch carries the next entries over and returns the seq of the last one, 0 when there was none.
-func carryBatch(ctx context.Context, d *dialect, tx *sql.Tx, after int64) (last int64, err error) {
-	query := `SELECT seq, actor, object, time, authority, address, action, result, detail, request_id FROM audit_log
+// carryBatch carries the next entries over, size of them, and returns the seq of the last one, 0 when there was none.
+func carryBatch(ctx context.Context, d *dialect, tx *sql.Tx, after int64, size int) (last int64, err error) {
+	query := `SELECT seq, actor, address, object, time, authority, action, result, detail, request_id FROM audit_log
 		WHERE seq > max(?, (SELECT coalesce(max(seq), 0) FROM audit_entry)) ORDER BY seq LIMIT ?`
+	// No entry is added to those that are read.
+	if err := holdUpdates(ctx, d, tx); err != nil {
+		return 0, err
+	}
 	if d.name == "postgres" {
-		// As every group of Updates does, so that no entry is added to those that are read.
-		if _, err := tx.ExecContext(ctx, `LOCK TABLE update_lock IN EXCLUSIVE MODE`); err != nil {
-			return 0, err
-		}
-		query = `SELECT seq, actor, object, time, authority, address, action, result, detail, request_id FROM audit_log
+		query = `SELECT seq, actor, address, object, time, authority, action, result, detail, request_id FROM audit_log
 			WHERE seq > $1 AND actor_kind = '' AND (actor <> '' OR object <> '' AND object_kind = '') ORDER BY seq LIMIT $2`
 	}
-	rows, err := tx.QueryContext(ctx, query, after, auditBatch)
+	rows, err := tx.QueryContext(ctx, query, after, size)
 	if err != nil {
 		return 0, err
 	}
 	var batch []oldEntry
 	for rows.Next() {
-		e := oldEntry{rest: make([]any, 7)}
-		if err := rows.Scan(&e.seq, &e.actor, &e.object, &e.rest[0], &e.rest[1], &e.rest[2], &e.rest[3], &e.rest[4], &e.rest[5], &e.rest[6]); err != nil {
+		e := oldEntry{rest: make([]any, 6)}
+		if err := rows.Scan(&e.seq, &e.actor, &e.address, &e.object, &e.rest[0], &e.rest[1], &e.rest[2], &e.rest[3], &e.rest[4], &e.rest[5]); err != nil {
 			return 0, errors.Join(err, rows.Close())
 		}
 		batch = append(batch, e)
@@ -118,13 +118,13 @@ func carryBatch(ctx context.Context, d *dialect, tx *sql.Tx, after int64) (last 
 
 // copyEntries writes entries into the table that will take the log's place.
 func copyEntries(ctx context.Context, tx *sql.Tx, batch []oldEntry) error {
-	const columns = `INSERT INTO audit_entry (seq, time, authority, address, action, result, detail, request_id,
+	const columns = `INSERT INTO audit_entry (seq, address, time, authority, action, result, detail, request_id,
 		actor_kind, actor_serial, actor_key_id, object_kind, object_id, object_serial, actor_role, lineage) VALUES `
 	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '')`
 	var args []any
 	for _, e := range batch {
 		actor, object, actorSerial, objectSerial := e.parsed()
-		args = append(append(append(args, e.seq), e.rest...), string(actor.Kind), actorSerial, optional(actor.KeyID),
+		args = append(append(append(args, e.seq, e.address), e.rest...), string(actor.Kind), actorSerial, optional(actor.KeyID),
 			string(object.Kind), object.ID, objectSerial)
 	}
 	_, err := tx.ExecContext(ctx, columns+row+strings.Repeat(", "+row, len(batch)-1), args...)

@@ -46,22 +46,39 @@ const (
 // toRows changes the layout to that of version 2, in one transaction.
 func toRows(d *dialect) *goose.Migration {
 	return goose.NewGoMigration(layoutRows, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-		if err := runStep(ctx, d, tx, "audit_entry"); err != nil {
+		return changeToRows(ctx, d, tx)
+	}}, nil)
+}
+
+func changeToRows(ctx context.Context, d *dialect, tx *sql.Tx) error {
+	// First of all, as daemons of before take their locks in this order, too.
+	if err := holdUpdates(ctx, d, tx); err != nil {
+		return err
+	}
+	if err := runStep(ctx, d, tx, "audit_entry"); err != nil {
+		return err
+	}
+	// What has been added since carryAudit, by others.
+	for after := int64(0); ; {
+		last, err := carryBatch(ctx, d, tx, after, auditBatch)
+		if err != nil {
 			return err
 		}
-		// What has been added since carryAudit, by others.
-		for after := int64(0); ; {
-			last, err := carryBatch(ctx, d, tx, after)
-			if err != nil {
-				return err
-			}
-			if last == 0 {
-				break
-			}
-			after = last
+		if last == 0 {
+			break
 		}
-		return runStep(ctx, d, tx, "rows")
-	}}, nil)
+		after = last
+	}
+	return runStep(ctx, d, tx, "rows")
+}
+
+// holdUpdates keeps Updates of all daemons waiting until tx ends. SQLite's transactions do so by themselves.
+func holdUpdates(ctx context.Context, d *dialect, tx *sql.Tx) error {
+	if d.name != "postgres" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `LOCK TABLE update_lock IN EXCLUSIVE MODE`)
+	return err
 }
 
 // runStep runs a file of statements.

@@ -1,0 +1,77 @@
+#!/bin/bash
+# Makes the databases in this folder, with content, by programs of the released layout: see README.md.
+# usage: make.sh BIN DIRECTORY, with the folder of cauased and cauase, and an empty directory to work in.
+# PGURL, when it is set, is an empty PostgreSQL database, of which the dump is made as well.
+set -eu
+bin=$1 dir=$2
+here=$(cd "$(dirname "$0")" && pwd)
+export PATH=$bin:$PATH
+cd "$dir"
+port=${PORT:-18609}
+netloc=127.0.0.1:$port
+pid=
+
+serve() { # SPAN: starts the daemon, with certificates of so many days, and waits for it
+	cauased --netloc $netloc --bind 127.0.0.1 --user-crt-validity "$1" --service-crt-validity "$1" --threshold "$2" \
+		--backup-directory backups --backup-period 0.0005 --lock-auto-approve-count >>log 2>&1 &
+	pid=$!
+	for _ in $(seq 100); do
+		if curl -fsk "https://127.0.0.1:$((port + 1))/cas/crt/ca.crt.pem" -o /dev/null 2>/dev/null; then return; fi
+		sleep 0.2
+	done
+	cat log >&2; exit 1
+}
+halt() { kill "$pid"; wait "$pid" || true; pid=; }
+trap '[ -z "$pid" ] || kill "$pid"' EXIT
+
+client() { cauase --ca-url http://$netloc "$@"; }
+user() { client --mode user --user-key admin.pem "$@"; }
+service() { client --user-key admin.pem "$@"; }
+pending() { cut -d' ' -f1 id; }
+
+# Spans of seconds, until the first CAs have expired and their keys are erased.
+mkdir -p backups
+serve 0.0002 0.00005
+sleep 100
+halt
+
+# Then spans as by default.
+serve 93 31
+client --mode user request --cn admin >id
+client --mode user request --cn second >id || true
+user csr sign "$(pending)"
+client --mode user request --cn second >id
+for name in web mail gone stolen; do
+	client request --cn $name --dns $name.example.org --crt $name.crt.pem --key $name.key.pem --csr $name.csr.pem >id || true
+	service csr sign "$(pending)"
+	client request --cn $name --crt $name.crt.pem --key $name.key.pem --csr $name.csr.pem >id
+done
+client crt renew --force web.crt.pem web.key.pem
+client crt revoke --key gone.key.pem gone.crt.pem
+service crt revoke --other stolen.crt.pem --reason keyCompromise
+service crt revoke --serial 4660
+client request --cn refused --crt refused.crt.pem --key refused.key.pem --csr refused.csr.pem >id || true
+service csr reject "$(pending)"
+client crt renew --force --key gone.key.pem gone.crt.pem || true # a refusal in the audit log
+client request --cn waiting --dns waiting.example.org --crt waiting.crt.pem --key waiting.key.pem --csr waiting.csr.pem || true
+client crl update || true
+cauased manage next-key-type --authority cas ed25519 || true
+cauased manage backup backups
+halt
+cauased manage check || true
+
+# From SQLite's file to one without a log beside it.
+python3 - <<'PY'
+import sqlite3
+db = sqlite3.connect("cauase.sqlite")
+db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+db.execute("PRAGMA journal_mode = DELETE")
+db.execute("VACUUM")
+PY
+gzip -9nc cauase.sqlite >"$here/layout1.sqlite.gz"
+cp admin.pem "$here/admin.pem"
+cp "$(ls backups/*.rows.caucased | tail -1)" "$here/layout1.rows.caucased"
+if [ -n "${PGURL-}" ]; then
+	cauased manage copy --db cauase.sqlite --to "$PGURL"
+	pg_dump --inserts --no-owner --no-privileges "$PGURL" | grep -v -e '^--' -e '^$' -e '^\\' | gzip -9nc >"$here/layout1.postgres.sql.gz"
+fi
