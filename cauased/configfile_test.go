@@ -85,11 +85,11 @@ func TestConfigFileErrors(t *testing.T) {
 		good + "server-key = \"x\"\ncors-key-store = \"x\"": "line 3, column 1: cors-key-store: ",
 		good + "[profile.web]\nnope = 1\n":                  "line 3, column 1: there is no setting \"nope\"",
 		good + "[profile.web]\nextended_key_usage = [\"serverAuth\"]\nvalidity = \"soon\"\n": "line 4, column 1: profile.web.validity: ",
-		good + "[profile.web]\nmin_names = \"5\"\n":                                           "line 3, column ",
-		good + "[profile.Web]\nmin_names = 1\n":                                               "line 2, column 2: profile.Web: ",
-		good + "profile = 5\n":                                                                "line 2, column ",
-		"netloc = \"a:b\"\n":                                                                  "line 1, column 1: netloc: ",
-		"":                                                                                    "--netloc: is required",
+		good + "[profile.web]\nmin_names = \"5\"\n":                                          "line 3, column ",
+		good + "[profile.Web]\nmin_names = 1\n":                                              "line 2, column 2: profile.Web: ",
+		good + "profile = 5\n":                                                               "line 2, column ",
+		"netloc = \"a:b\"\n":                                                                 "line 1, column 1: netloc: ",
+		"":                                                                                   "--netloc: is required",
 	} {
 		path := fileOf(t, content)
 		_, err := parse(t, "--config", path)

@@ -187,7 +187,7 @@ func TestAudit(t *testing.T) {
 		}
 		return strings.FieldsFunc(stdout.String(), func(r rune) bool { return r == '\n' })
 	}
-	if got := list("--action", "ca.create"); len(got) != 3 || !strings.HasPrefix(got[0], "2031-05-01T12:00:00Z  cau    ca.create ") || !strings.Contains(got[0], " by daemon") {
+	if got := list("--action", "ca.create"); len(got) != 3 || !strings.HasPrefix(got[0], "2031-05-01T12:00:00Z  cas    ca.create ") || !strings.Contains(got[0], " by daemon") {
 		t.Errorf("%v", got)
 	}
 	newest := list("--json", "--authority", "cas", "--action", "crt.revoke", "--newest", "--limit", "1")

@@ -59,6 +59,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				HideHelpCommand: true,
 				Before:          optionsBehind,
 				Subcommands: []*urfave.Command{
+					authorityCommand(clk, stdout, stderr),
 					auditCommand(clk, stdout),
 					keyTypeCommand(clk, stdout),
 					importCaucaseCommand(clk, stdout, stderr),

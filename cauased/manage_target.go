@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -119,10 +120,16 @@ func arrangeManage(app *urfave.App, args []string) []string {
 	if len(args) < 4 || args[1] != "manage" {
 		return args
 	}
-	for _, command := range app.Command("manage").Subcommands {
-		if command.HasName(args[2]) {
-			return append(args[:2:2], cli.Arrange(args[2:], command.Flags)...)
+	commands, at := app.Command("manage").Subcommands, 2
+	for at < len(args) {
+		i := slices.IndexFunc(commands, func(c *urfave.Command) bool { return c.HasName(args[at]) })
+		switch {
+		case i < 0:
+			return args
+		case len(commands[i].Subcommands) == 0:
+			return append(args[:at:at], cli.Arrange(args[at:], commands[i].Flags)...)
 		}
+		commands, at = commands[i].Subcommands, at+1
 	}
 	return args
 }

@@ -121,7 +121,13 @@ func (a *Authority) prepareSignoff(ctx context.Context, now time.Time) error {
 	if _, err := a.issuerOf(ctx, now, nil); !errors.Is(err, ErrSignoff) {
 		return err
 	}
-	if due := a.nextDue(now); now.Before(due.Add(-a.spans.Leaf / signoffAhead)) {
+	due := a.nextDue(now)
+	for _, row := range rows {
+		if row.Certificate != nil && now.Before(row.NotAfter) {
+			due = later(due, row.NotAfter.Add(-2*a.spans.Leaf)) // when what is in stock needs a successor
+		}
+	}
+	if now.Before(due.Add(-a.spans.Leaf / signoffAhead)) {
 		return nil
 	}
 	_, err = a.RequestSignoffs(ctx, audit.Actor{Kind: audit.Daemon}, 1)

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -66,8 +67,14 @@ type running struct {
 
 func launch(t *testing.T, cfg Config, now time.Time) running {
 	t.Helper()
+	return launchLogged(t, cfg, now, io.Discard)
+}
+
+// launchLogged is launch for a daemon whose log is read.
+func launchLogged(t *testing.T, cfg Config, now time.Time, log io.Writer) running {
+	t.Helper()
 	clk := clock.NewFake(now)
-	d, err := Start(t.Context(), cfg, clk, slog.New(slog.DiscardHandler))
+	d, err := Start(t.Context(), cfg, clk, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package judges
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/x509"
@@ -10,11 +11,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,8 +38,16 @@ type Question struct {
 
 // Judges are those that are asked.
 type Judges struct {
-	dir  string
-	java string // folder of the compiled class
+	dir    string
+	java   *validator
+	absent []string
+}
+
+// Without returns the judges but those of these names, who cannot be asked, whatever the answer should be.
+func (j *Judges) Without(names ...string) *Judges {
+	fewer := *j
+	fewer.absent = append(slices.Clone(j.absent), names...)
+	return &fewer
 }
 
 //go:embed PathValidator.java
@@ -50,15 +62,57 @@ func New(t testing.TB) *Judges {
 	} {
 		testkit.Need(t, program, debianPackage)
 	}
-	j := &Judges{dir: t.TempDir(), java: t.TempDir()}
-	source := filepath.Join(j.java, "PathValidator.java")
+	return &Judges{dir: t.TempDir(), java: startValidator(t)}
+}
+
+// A validator is a running PathValidator: to start Java takes longer than all it is asked.
+type validator struct {
+	asking    sync.Mutex
+	questions io.Writer
+	answers   *bufio.Reader
+}
+
+func startValidator(t testing.TB) *validator {
+	t.Helper()
+	dir := t.TempDir()
+	source := filepath.Join(dir, "PathValidator.java")
 	if err := os.WriteFile(source, pathValidator, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t.Context(), "", "javac", "-d", j.java, source); err != nil {
+	if _, err := run(t.Context(), "", "javac", "-d", dir, source); err != nil {
 		t.Fatal(err)
 	}
-	return j
+	cmd := exec.Command("java", "-cp", dir, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "PathValidator")
+	cmd.Stderr = os.Stderr
+	questions, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = questions.Close() // which ends it
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("java: %v", err)
+		}
+	})
+	return &validator{questions: questions, answers: bufio.NewReader(answers)}
+}
+
+// ask hands in one line and returns the answer.
+func (v *validator) ask(question string) (string, error) {
+	v.asking.Lock()
+	defer v.asking.Unlock()
+	if _, err := io.WriteString(v.questions, question+"\n"); err != nil {
+		return "", err
+	}
+	answer, err := v.answers.ReadString('\n')
+	return strings.TrimSpace(answer), err
 }
 
 // Ask returns what each judge says, by name: nil when it trusts the certificate, else why not.
@@ -74,13 +128,19 @@ func (j *Judges) Ask(t testing.TB, q Question) map[string]error {
 	files.leaf = files.write(t, "leaf.pem", "CERTIFICATE", q.Leaf.Raw)
 	files.chain = files.write(t, "chain.pem", "CERTIFICATE", append(raw(q.Leaf), raw(q.Intermediates...)...)...)
 	files.lists = files.write(t, "lists.pem", "X509 CRL", q.CRLs...)
-	return map[string]error{
-		"Go":      askGo(q),
-		"OpenSSL": files.askOpenSSL(t),
-		"GnuTLS":  files.askGnuTLS(t),
-		"NSS":     files.askNSS(t, q),
-		"Java":    files.askJava(t, j.java),
+	answers := map[string]error{}
+	for name, ask := range map[string]func() error{
+		"Go":      func() error { return askGo(q) },
+		"OpenSSL": func() error { return files.askOpenSSL(t) },
+		"GnuTLS":  func() error { return files.askGnuTLS(t) },
+		"NSS":     func() error { return files.askNSS(t, q) },
+		"Java":    func() error { return files.askJava(t, j.java) },
+	} {
+		if !slices.Contains(j.absent, name) {
+			answers[name] = ask()
+		}
 	}
+	return answers
 }
 
 // Trusted fails the test unless every judge trusts the certificate.
@@ -252,17 +312,16 @@ func hasUsage(crt *x509.Certificate, usage x509.ExtKeyUsage) bool {
 	return len(crt.ExtKeyUsage) == 0
 }
 
-func (f *caseFiles) askJava(t testing.TB, class string) error {
+func (f *caseFiles) askJava(t testing.TB, java *validator) error {
 	lists := "-"
 	if f.revocation {
 		lists = f.lists
 	}
-	question := strings.Join([]string{f.roots, f.chain, lists, strconv.FormatInt(f.at.Unix(), 10)}, "\t") + "\n"
-	out, err := run(t.Context(), question, "java", "-cp", class, "-XX:TieredStopAtLevel=1", "PathValidator")
-	if err != nil {
-		return err
-	}
-	if answer := strings.TrimSpace(out); answer != "valid" {
+	answer, err := java.ask(strings.Join([]string{f.roots, f.chain, lists, strconv.FormatInt(f.at.Unix(), 10)}, "\t"))
+	switch {
+	case err != nil:
+		t.Fatalf("java: %v", err) // which says nothing about the certificate
+	case answer != "valid":
 		return errors.New(answer)
 	}
 	return nil

@@ -17,13 +17,18 @@ import (
 //
 // Names of a kind that is constrained in none of its forms would all be permitted by verifiers: whoever
 // permits DNS names alone does not think of addresses, nor the other way round. So each of these two
-// kinds is excluded altogether where only the other one is permitted.
+// kinds is excluded altogether where only the other one is permitted: addresses by excluding all of
+// them, DNS names by permitting those below a domain that never exists. Excluding the empty name
+// would say the same, but Java refuses every certificate then.
 type Permitted struct {
 	DNS    []string // domains, without a leading period: a domain itself and everything below it
 	IP     []*net.IPNet
 	Emails []string // "host", ".domain" or "user@host"
 	URIs   []string // hosts, or ".domain"
 }
+
+// noDomain is a domain below which there are no names (RFC 6761 6.4).
+const noDomain = "invalid"
 
 // maxPermitted bounds the names in one constraint.
 const maxPermitted = 100
@@ -128,7 +133,7 @@ func (p Permitted) apply(t *x509.Certificate) {
 	t.PermittedEmailAddresses = slices.Clone(p.Emails)
 	t.PermittedURIDomains = slices.Clone(p.URIs)
 	if len(p.DNS) == 0 {
-		t.ExcludedDNSDomains = []string{""}
+		t.PermittedDNSDomains = []string{noDomain}
 	}
 	if len(p.IP) == 0 {
 		t.ExcludedIPRanges = []*net.IPNet{

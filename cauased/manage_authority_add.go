@@ -1,0 +1,318 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/config"
+	"cauase/pkg/manage"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// Flags of authority add.
+const (
+	flagRole        = "role"
+	flagTitle       = "title"
+	flagParent      = "parent"
+	flagSubject     = "subject"
+	flagPermit      = "permit"
+	flagValidity    = "validity"
+	flagSpan        = "span"
+	flagLife        = "life"
+	flagProfile     = "profile"
+	flagProfiles    = "profiles"
+	flagMaxPending  = "max-pending"
+	flagAutoApprove = "auto-approve"
+	flagExternal    = "external"
+	flagCRL         = "crl"
+)
+
+func authorityAddCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:      "add",
+		Usage:     "add an authority: one of services, or a root that certifies others",
+		ArgsUsage: "NAME",
+		Description: "Adds an authority, whose first CA certificate is made at once. It is served under /NAME/… as cas is. A\n" +
+			"root signs CA certificates of authorities that name it as their --" + flagParent + ", and nothing else: whoever trusts\n" +
+			"the root alone verifies everything below it. Its CA certificates last for --" + flagValidity + ", and it certifies\n" +
+			"authorities for up to a quarter of that, so that none outlives it. A database that is not there yet is\n" +
+			"made for a root, since an offline host has no daemon to make it.\n\n" +
+			"With --" + flagExternal + " the root's key is elsewhere, in the database of an offline host: FILE holds its certificates\n" +
+			"(PEM), and authorities below it wait for sign-offs that are carried by file, see request, sign and install.\n" +
+			"It has to be called as it is there.\n\n" +
+			"Examples:\n" +
+			"  cauased manage authority add home-root --role root --validity 20y --subject 'C=FR,O=Example,CN=Home Root'\n" +
+			"  cauased manage authority add lab --parent home-root --permit dns:.lab.example --permit ip:10.0.0.0/8\n" +
+			"  cauased manage authority add home-root --role root --external root.pem --crl root.crl.pem",
+		HideHelpCommand: true,
+		Flags: []urfave.Flag{
+			dbFlag(),
+			&urfave.StringFlag{Name: flagRole, Value: string(store.RoleServices), Usage: "`ROLE`: services or root"},
+			&urfave.StringFlag{Name: flagTitle, DefaultText: "NAME", Usage: "`TITLE` for people, which its CA certificates bear unless there is a --" + flagSubject},
+			&urfave.StringFlag{Name: flagParent, DefaultText: "none: it signs its CA certificates itself", Usage: "`ROOT` that signs its CA certificates"},
+			&urfave.StringFlag{Name: flagSubject, Usage: "`NAME` of its CA certificates, such as C=FR,O=Example,CN=Lab (default: made of title and netloc)"},
+			&urfave.StringSliceFlag{Name: flagPermit, Usage: "`KIND:NAME` that its certificates may be for, repeatable: dns:.lab.example, ip:10.0.0.0/8, email:example.org, uri:example.org (default: any)"},
+			&urfave.StringFlag{Name: flagValidity, DefaultText: "20y", Usage: "of a root: `DURATION` of its CA certificates, such as 20y"},
+			&urfave.StringFlag{Name: flagSpan, DefaultText: "93 days", Usage: "`DURATION` or days that issued certificates are valid, unless their profile or who signs says otherwise"},
+			&urfave.IntFlag{Name: flagLife, Value: rollover.DefaultLife, Usage: "`COUNT` of spans that its CA certificates are valid"},
+			text("", flagKeyType, string(pki.DefaultKeyType), "`TYPE` of its first CA key: "+keyTypes()),
+			&urfave.StringFlag{Name: flagProfile, DefaultText: "as-requested", Usage: "`PROFILE` of requests that name none"},
+			&urfave.StringFlag{Name: flagProfiles, Usage: "`LIST` of further profiles that may be asked for, separated by commas"},
+			&urfave.StringFlag{Name: flagConfig, Usage: "`FILE` of the daemon's configuration, of which only [profile.NAME] counts here", EnvVars: env(flagConfig)},
+			&urfave.IntFlag{Name: flagMaxPending, Value: 50, Usage: "`COUNT` of pending requests above which further ones are refused"},
+			&urfave.IntFlag{Name: flagAutoApprove, Usage: "`COUNT` of first requests that are signed without asking"},
+			&urfave.StringFlag{Name: flagExternal, Usage: "`FILE` of the certificates of a root whose key is elsewhere, PEM"},
+			&urfave.StringFlag{Name: flagCRL, Usage: "`FILE` of revocation lists of that root, PEM"},
+			netlocFlag(),
+		},
+		Action: func(c *urfave.Context) error {
+			name, err := theName(c)
+			if err != nil {
+				return err
+			}
+			in, err := readNewAuthority(c, name)
+			if err != nil {
+				return cli.WithHint(err, "%s", authorityHint(c))
+			}
+			with := withAuthorities
+			if in.Row.Role == store.RoleRoot {
+				// On an offline host nothing else makes the database.
+				with = func(c *urfave.Context, do func(store.Store) error) error { return authorityAdvice(fillDatabase(c, do)) }
+			}
+			return with(c, func(st store.Store) error {
+				switch err := manage.AddAuthority(c.Context, st, clk, in); {
+				case errors.Is(err, manage.ErrParent):
+					return cli.WithHint(err, "cauased manage authority list lists the roots")
+				case errors.Is(err, ca.ErrInvalid), errors.Is(err, store.ErrInvalidAuthority):
+					return cli.WithHint(err, "%s", authorityHint(c))
+				case err != nil:
+					return err
+				}
+				v, err := manage.ViewAuthority(c.Context, st, clk, name)
+				if err != nil {
+					return err
+				}
+				return printAdded(c, st, clk, stdout, v)
+			})
+		},
+	}
+}
+
+func readNewAuthority(c *urfave.Context, name store.AuthorityName) (manage.NewAuthority, error) {
+	var in manage.NewAuthority
+	row := store.Authority{
+		Name: name, Role: store.Role(c.String(flagRole)), Title: c.String(flagTitle), Parent: store.AuthorityName(c.String(flagParent)),
+		Permitted: c.StringSlice(flagPermit), Life: c.Int(flagLife), KeyType: c.String(flagKeyType),
+		Profile: c.String(flagProfile), Profiles: splitList(c.String(flagProfiles)),
+		MaxPending: c.Int(flagMaxPending), AutoApprove: c.Int(flagAutoApprove),
+	}
+	if row.Title == "" {
+		row.Title = string(name)
+	}
+	var err error
+	if in.Netloc, err = theNetloc(c); err != nil {
+		return in, err
+	}
+	if text := c.String(flagSubject); text != "" {
+		if row.Subject, err = pki.ParseSubject(text); err != nil {
+			return in, fmt.Errorf("--%s: %w", flagSubject, err)
+		}
+	}
+	if row.Role == store.RoleRoot {
+		err = readRoot(c, &row)
+	} else {
+		err = readServices(c, &row)
+	}
+	if err != nil {
+		return in, err
+	}
+	if in.External, in.Lists, err = readExternal(c); err != nil {
+		return in, err
+	}
+	if len(in.External) > 0 && !c.IsSet(flagValidity) {
+		row.Span = 0 // that of the certificates
+	}
+	file, err := readProfilesOnly(c)
+	if err != nil {
+		return in, err
+	}
+	in.Profiles = file.profiles
+	in.Row = row
+	return in, nil
+}
+
+// readRoot reads what is said of a root.
+func readRoot(c *urfave.Context, row *store.Authority) error {
+	for _, flag := range []string{flagSpan, flagLife} {
+		if c.IsSet(flag) {
+			return fmt.Errorf("--%s: of a root, --%s is given, which is for how long its CA certificates last", flag, flagValidity)
+		}
+	}
+	for _, flag := range []string{flagProfile, flagProfiles, flagMaxPending, flagAutoApprove} {
+		if c.IsSet(flag) {
+			return fmt.Errorf("--%s: a root takes no requests for certificates", flag)
+		}
+	}
+	validity := 20 * 365 * day
+	if c.IsSet(flagValidity) {
+		var err error
+		if validity, err = pki.ParseDuration(c.String(flagValidity)); err != nil {
+			return fmt.Errorf("--%s: %w", flagValidity, err)
+		}
+	}
+	row.Span, row.Life, row.MaxPending = validity/manage.RootLife, manage.RootLife, 0
+	return checkSpans(flagValidity, *row)
+}
+
+func checkSpans(flag string, row store.Authority) error {
+	if err := (rollover.Spans{Leaf: row.Span, Life: row.Life}).Check(); err != nil {
+		return fmt.Errorf("--%s: %w", flag, err)
+	}
+	return nil
+}
+
+// readServices reads what is said of an authority that is no root.
+func readServices(c *urfave.Context, row *store.Authority) error {
+	for _, flag := range []string{flagValidity, flagExternal, flagCRL} {
+		if c.IsSet(flag) {
+			return fmt.Errorf("--%s: that is for roots", flag)
+		}
+	}
+	row.Span = 93 * day
+	if c.IsSet(flagSpan) {
+		var err error
+		if row.Span, err = parseDays(c.String(flagSpan)); err != nil {
+			return fmt.Errorf("--%s: %w", flagSpan, err)
+		}
+	}
+	return checkSpans(flagSpan, *row)
+}
+
+// parseDays reads a number of days, or a duration with a unit.
+func parseDays(text string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(text, 64); err == nil && strings.Trim(text, "0123456789.") == "" {
+		text += "d"
+	}
+	return pki.ParseDuration(text)
+}
+
+// splitList reads a list that is separated by commas.
+func splitList(text string) []string {
+	var list []string
+	for _, one := range strings.Split(text, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// readProfilesOnly reads the profiles of a configuration file.
+func readProfilesOnly(c *urfave.Context) (settingsFile, error) {
+	f := settingsFile{path: c.String(flagConfig)}
+	if f.path == "" {
+		return f, nil
+	}
+	content, err := config.Read(f.path)
+	if err != nil {
+		return f, fmt.Errorf("--%s: %w", flagConfig, err)
+	}
+	if err := f.readProfiles(content); err != nil {
+		return f, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return f, nil
+}
+
+// readExternal reads the certificates and lists of a root whose key is elsewhere.
+func readExternal(c *urfave.Context) (crts []*x509.Certificate, lists [][]byte, err error) {
+	path := c.String(flagExternal)
+	if path == "" {
+		if c.IsSet(flagCRL) {
+			return nil, nil, fmt.Errorf("--%s goes with --%s", flagCRL, flagExternal)
+		}
+		return nil, nil, nil
+	}
+	if c.IsSet(flagSubject) || c.IsSet(flagKeyType) && !fromEnvironment(flagKeyType) || c.IsSet(flagPermit) {
+		return nil, nil, fmt.Errorf("--%s: subject, key type and permitted names are those of the certificates", flagExternal)
+	}
+	data, err := readInput(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--%s: %w", flagExternal, err)
+	}
+	if crts, err = pki.ParseCertificatesPEM(data); err != nil {
+		return nil, nil, fmt.Errorf("--%s: %s: %w", flagExternal, path, err)
+	}
+	if path = c.String(flagCRL); path == "" {
+		return crts, nil, nil
+	}
+	if data, err = readInput(path); err != nil {
+		return nil, nil, fmt.Errorf("--%s: %w", flagCRL, err)
+	}
+	parsed, err := pki.ParseCRLsPEM(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--%s: %s: %w", flagCRL, path, err)
+	}
+	for _, list := range parsed {
+		lists = append(lists, list.Raw)
+	}
+	return crts, lists, nil
+}
+
+// fromEnvironment reports whether a flag has its value from the environment, where it is meant for the daemon.
+func fromEnvironment(flag string) bool {
+	_, there := os.LookupEnv(env(flag)[0])
+	return there
+}
+
+// printAdded says what has become of authority add.
+func printAdded(c *urfave.Context, st store.Store, clk clock.Clock, w io.Writer, v manage.AuthorityView) error {
+	p := printer{w: w}
+	newest := v.Newest()
+	if newest == nil {
+		p.line("%s is added below %s", v.Name, v.Parent)
+		printSignoffNeeded(&p, v)
+		return p.err
+	}
+	if v.External {
+		p.line("%s is added, a root whose key is elsewhere", v.Name)
+		for _, g := range v.Generations {
+			printCA(&p, g)
+		}
+		return p.err
+	}
+	p.line("%s is added, with its first CA certificate", v.Name)
+	printCA(&p, *newest)
+	if v.Parent == "" {
+		return p.err
+	}
+	parent, err := manage.ViewAuthority(c.Context, st, clk, v.Parent)
+	if err != nil {
+		return err
+	}
+	p.line("To verify what %s issues, trust %s:", v.Name, parent.Name)
+	for _, g := range parent.Generations {
+		if (g.State == store.CAUsable || g.State == store.CAExternal) && clk.Now().Before(g.NotAfter) {
+			printCA(&p, g)
+		}
+	}
+	return p.err
+}
+
+func printCA(p *printer, g manage.GenerationView) {
+	p.line("  %s", g.Fingerprint)
+	p.line("  key id %s, %s, %s", g.KeyID, g.KeyType, g.Subject)
+	p.line("  valid from %s until %s", stamp(g.NotBefore), stamp(g.NotAfter))
+}

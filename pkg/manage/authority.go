@@ -1,0 +1,320 @@
+package manage
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/profile"
+	"cauase/pkg/store"
+)
+
+// Why an authority is not added, changed or found. The texts say what to do about it.
+var (
+	// ErrNoAuthority means that no authority has this name.
+	ErrNoAuthority = errors.New("there is no such authority")
+	// ErrNetloc means that nobody has said where verifiers reach the daemon.
+	ErrNetloc = errors.New("it is not known where verifiers reach the daemon")
+	// ErrParent means that an authority cannot be below the one that is named.
+	ErrParent = errors.New("it cannot be the parent")
+	// ErrNeeded means that something depends on the authority.
+	ErrNeeded = errors.New("the authority is needed")
+)
+
+// A NewAuthority is an authority that is to be added.
+type NewAuthority struct {
+	Row store.Authority // CreatedAt is filled in
+
+	// Netloc is where verifiers reach the daemon, HOST[:PORT]; empty: where the daemon has said it is.
+	Netloc string
+
+	// Profiles are those that the row may name; nil: the built-in ones.
+	Profiles *profile.Set
+
+	// External are the CA certificates of a root whose key is kept elsewhere. Lists are its revocation
+	// lists, DER.
+	External []*x509.Certificate
+	Lists    [][]byte
+}
+
+// AddAuthority adds an authority. Unless it has to wait for a sign-off, its first CA certificate is made in
+// the same transaction.
+func AddAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAuthority) error {
+	now := clk.Now()
+	row := in.Row
+	row.CreatedAt = now
+	in.External = unexpired(in.External, now)
+	if err := in.check(&row, now); err != nil {
+		return err
+	}
+	adding := &joint{Store: st, first: func(ctx context.Context, tx store.Tx) error { return in.record(ctx, tx, now, row) }}
+	if len(in.External) > 0 {
+		return adding.Update(ctx, func(store.Tx) error { return nil })
+	}
+	config, err := configFor(ctx, st, in.Netloc, row)
+	if err != nil {
+		return err
+	}
+	cfg := config(row)
+	if row.Parent != "" {
+		// What is asked of the parent is checked again in the transaction.
+		if err := st.View(ctx, func(r store.Reader) error { return checkBelow(ctx, r, now, row) }); err != nil {
+			return err
+		}
+		parent, err := ca.OpenOne(ctx, st, clk, row.Parent, config)
+		if err != nil {
+			return fmt.Errorf("parent %s: %w", row.Parent, err)
+		}
+		cfg.Parents = onlyParent{parent}
+	}
+	if _, err := ca.Open(ctx, adding, clk, row, cfg); err != nil {
+		return err
+	}
+	if adding.done {
+		return nil
+	}
+	// It waits for its first CA certificate.
+	return adding.Update(ctx, func(store.Tx) error { return nil })
+}
+
+// check completes row and refuses what can be refused without the store.
+func (in NewAuthority) check(row *store.Authority, now time.Time) error {
+	switch row.Role {
+	case store.RoleUsers, store.RoleDaemon:
+		return fmt.Errorf("there is exactly one authority with the role %s, and the daemon makes it at its first start", row.Role)
+	case store.RoleRoot:
+		if row.Parent != "" {
+			return errors.New("a root has no parent: there is one level of authorities below it, which the path length in its certificate says")
+		}
+	}
+	if len(in.External) > 0 {
+		if row.Role != store.RoleRoot {
+			return errors.New("only a root can have its key elsewhere")
+		}
+		if err := in.fillExternal(row, now); err != nil {
+			return err
+		}
+	}
+	if _, err := pki.ParseKeyType(row.KeyType); err != nil && len(in.External) == 0 {
+		return err
+	}
+	if _, err := pki.ParseSubject("CN=" + escapeName(row.Title)); err != nil {
+		return fmt.Errorf("title: %w", err)
+	}
+	if _, err := profile.ParsePermitted(row.Permitted); err != nil {
+		return err
+	}
+	if row.Role == store.RoleRoot && row.Subject == nil {
+		var err error
+		if row.Subject, err = profile.CommonName(row.Title); err != nil {
+			return err
+		}
+	}
+	if err := in.checkProfiles(*row); err != nil {
+		return err
+	}
+	return row.CheckNew()
+}
+
+func (in NewAuthority) checkProfiles(row store.Authority) error {
+	set := in.Profiles
+	if set == nil {
+		var err error
+		if set, err = profile.NewSet(nil); err != nil {
+			return err
+		}
+	}
+	for _, name := range append([]string{row.Profile}, row.Profiles...) {
+		if name == "" {
+			continue
+		}
+		if _, err := set.Lookup(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// escapeName writes a text as the value of an attribute for pki.ParseSubject.
+func escapeName(text string) string {
+	var out []byte
+	for i := range len(text) {
+		switch text[i] {
+		case ',', '+', '\\', ' ':
+			out = append(out, '\\')
+		}
+		out = append(out, text[i])
+	}
+	return string(out)
+}
+
+// record puts the authority on record, and what is known of its CAs if their keys are elsewhere.
+func (in NewAuthority) record(ctx context.Context, tx store.Tx, now time.Time, row store.Authority) error {
+	switch _, err := tx.Authority(ctx, row.Name); {
+	case err == nil:
+		return fmt.Errorf("there is an authority %s already", row.Name)
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	if err := checkBelow(ctx, tx, now, row); err != nil {
+		return err
+	}
+	if err := tx.PutAuthority(ctx, row); err != nil {
+		return err
+	}
+	e := audit.NewEntry(now, string(row.Name), operator(), audit.AddAuthority, audit.Object{Kind: audit.KindAuthority, ID: string(row.Name)})
+	e.Detail = "role " + string(row.Role)
+	if row.Parent != "" {
+		e.Detail += ", below " + string(row.Parent)
+	}
+	if err := tx.AppendAudit(ctx, e); err != nil {
+		return err
+	}
+	return in.recordExternal(ctx, tx, now, row)
+}
+
+// checkBelow refuses a row whose parent cannot be its parent.
+func checkBelow(ctx context.Context, r store.Reader, now time.Time, row store.Authority) error {
+	if row.Parent == "" {
+		return nil
+	}
+	parent, err := r.Authority(ctx, row.Parent)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("%w: there is no authority %s", ErrParent, row.Parent)
+	case err != nil:
+		return err
+	case parent.Role != store.RoleRoot:
+		return fmt.Errorf("%w: %s has the role %s, and only a root certifies authorities", ErrParent, parent.Name, parent.Role)
+	case retired(parent, now):
+		return fmt.Errorf("%w: %s is retired", ErrParent, parent.Name)
+	case row.Span == 0 || row.Life == 0:
+		return fmt.Errorf("%w: the daemon has not yet said how long certificates of %s are valid: start it once", ErrParent, row.Name)
+	case time.Duration(row.Life)*row.Span > parent.Span:
+		return fmt.Errorf("%w: CA certificates of %s would be valid for %s, and %s certifies for at most %s, a quarter of its own validity as a rule: certificates of %s may be valid for at most %s",
+			ErrParent, row.Name, pki.FormatDuration(time.Duration(row.Life)*row.Span), parent.Name, pki.FormatDuration(parent.Span),
+			row.Name, pki.FormatDuration((parent.Span / time.Duration(row.Life)).Truncate(24*time.Hour)))
+	}
+	// One name for both would make the certificate look self-signed.
+	cas, err := r.CAs(ctx, parent.Name)
+	for _, one := range cas {
+		crt, e := x509.ParseCertificate(one.Certificate)
+		if e == nil && row.Subject != nil && string(crt.RawSubject) == string(row.Subject) {
+			return fmt.Errorf("%w: %s has the same subject", ErrParent, parent.Name)
+		}
+	}
+	return err
+}
+
+func retired(row store.Authority, now time.Time) bool {
+	return !row.RetiredAt.IsZero() && !now.Before(row.RetiredAt)
+}
+
+func operator() audit.Actor { return audit.Actor{Kind: audit.Operator} }
+
+// A joint store has something done in the first transaction that succeeds, together with what that is for.
+type joint struct {
+	store.Store
+	first func(context.Context, store.Tx) error
+	done  bool
+}
+
+func (j *joint) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if j.done {
+		return j.Store.Update(ctx, fn)
+	}
+	err := j.Store.Update(ctx, func(tx store.Tx) error {
+		if err := j.first(ctx, tx); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	j.done = err == nil
+	return err
+}
+
+type onlyParent struct{ it *ca.Authority }
+
+func (o onlyParent) Authority(name store.AuthorityName) (*ca.Authority, bool) {
+	return o.it, o.it.Name() == name
+}
+
+// nowhere stands in for the netloc of a root, nothing of which depends on it.
+const nowhere = "root.invalid"
+
+// usualBackdate is what the daemon does by default.
+const usualBackdate = time.Minute
+
+// configFor returns what commands add to the rows of authorities in order to open them, given what the
+// user has said of the netloc. It is needed unless all of rows are roots.
+func configFor(ctx context.Context, st store.Store, netloc string, rows ...store.Authority) (func(store.Authority) ca.Config, error) {
+	if netloc == "" {
+		err := st.View(ctx, func(r store.Reader) (err error) {
+			netloc, err = r.Setting(ctx, "", store.SettingNetloc)
+			return err
+		})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+	}
+	for _, row := range rows {
+		if netloc == "" && row.Role != store.RoleRoot {
+			return nil, ErrNetloc
+		}
+	}
+	return func(store.Authority) ca.Config {
+		return ca.Config{Netloc: cmp.Or(netloc, nowhere), Backdate: usualBackdate, Statements: envelope.Statements{}}
+	}, nil
+}
+
+// openOne opens an authority and its parent, for a command.
+func openOne(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, netloc string) (*ca.Authority, error) {
+	row, err := rowOf(ctx, st, name)
+	if err != nil {
+		return nil, err
+	}
+	config, err := configFor(ctx, st, netloc, row)
+	if err != nil {
+		return nil, err
+	}
+	return ca.OpenOne(ctx, st, clk, name, config)
+}
+
+// rowOf returns the row of an authority, or an ErrNoAuthority that lists those there are.
+func rowOf(ctx context.Context, st store.Store, name store.AuthorityName) (row store.Authority, err error) {
+	err = st.View(ctx, func(r store.Reader) error {
+		row, err = rowIn(ctx, r, name)
+		return err
+	})
+	return row, err
+}
+
+func rowIn(ctx context.Context, r store.Reader, name store.AuthorityName) (store.Authority, error) {
+	row, err := r.Authority(ctx, name)
+	if !errors.Is(err, store.ErrNotFound) {
+		return row, err
+	}
+	rows, err := r.Authorities(ctx)
+	if err != nil {
+		return row, err
+	}
+	if len(rows) == 0 {
+		return row, fmt.Errorf("%w: %q; the database holds no authorities at all: the daemon makes its own at its first start", ErrNoAuthority, name)
+	}
+	text := ""
+	for i, known := range rows {
+		if i > 0 {
+			text += ", "
+		}
+		text += string(known.Name)
+	}
+	return row, fmt.Errorf("%w: %q is none of %s", ErrNoAuthority, name, text)
+}

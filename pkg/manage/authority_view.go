@@ -1,0 +1,291 @@
+package manage
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/clock"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/store"
+)
+
+// An AuthorityView tells all about one authority, as of one moment.
+type AuthorityView struct {
+	Name        store.AuthorityName   `json:"authority"`
+	Title       string                `json:"title"`
+	Role        store.Role            `json:"role"`
+	Parent      store.AuthorityName   `json:"parent,omitempty"`
+	Children    []store.AuthorityName `json:"children"` // those not retired
+	Subject     string                `json:"subject,omitempty"`
+	Permitted   []string              `json:"permitted"`
+	Span        int64                 `json:"span_seconds"`
+	Life        int                   `json:"life"`
+	KeyType     string                `json:"key_type"`
+	Profile     string                `json:"profile,omitempty"`
+	Profiles    []string              `json:"profiles"`
+	MaxPending  int                   `json:"max_pending"`
+	AutoApprove int                   `json:"auto_approve"`
+	CreatedAt   time.Time             `json:"created_at"`
+	RetiredAt   *time.Time            `json:"retired_at"`
+	External    bool                  `json:"key_elsewhere"`
+
+	Generations []GenerationView `json:"generations"` // oldest first
+	Lists       []ListView       `json:"crls"`
+	Signoffs    []SignoffView    `json:"signoffs"` // oldest first
+
+	NextCA     *time.Time `json:"next_ca"`           // when the next CA certificate is due; null when none is, or that is not known
+	MustSign   bool       `json:"signoff_needed"`    // the next CA certificate has to be signed off elsewhere, and none is in stock
+	SignsUntil *time.Time `json:"signs_until"`       // when the last usable CA certificate ends
+	Problem    string     `json:"problem,omitempty"` // what is wrong with the authority's record
+
+	parentExternal bool
+}
+
+// A GenerationView tells of one CA certificate.
+type GenerationView struct {
+	ID          int64               `json:"id"`
+	Fingerprint string              `json:"fingerprint"` // sha256: and hex
+	KeyID       string              `json:"key_id"`      // hex
+	KeyType     string              `json:"key_type"`
+	Serial      string              `json:"serial"`
+	Phase       rollover.Phase      `json:"phase"`
+	State       store.CAState       `json:"state"`
+	NotBefore   time.Time           `json:"not_before"`
+	NotAfter    time.Time           `json:"not_after"`
+	Subject     string              `json:"subject"`
+	Issuer      store.AuthorityName `json:"issuer,omitempty"` // empty: it is self-signed
+
+	crt *x509.Certificate
+}
+
+// A ListView tells of the revocation list of one CA.
+type ListView struct {
+	KeyID      string    `json:"key_id"`
+	Number     int64     `json:"number"`
+	ThisUpdate time.Time `json:"this_update"`
+	NextUpdate time.Time `json:"next_update"`
+}
+
+// A SignoffView tells of a CA certificate that a parent has to sign off, or has.
+type SignoffView struct {
+	KeyID       string     `json:"key_id"`
+	AskedAt     time.Time  `json:"asked_at"`
+	NotBefore   time.Time  `json:"not_before"`
+	NotAfter    time.Time  `json:"not_after"`
+	InstalledAt *time.Time `json:"installed_at"` // null while it waits
+}
+
+// Revoked is the phase of a CA whose certificate the parent has revoked.
+const Revoked rollover.Phase = "revoked"
+
+// unknownPhase is that of CAs of an authority whose spans the daemon has not yet recorded.
+const unknownPhase rollover.Phase = "unknown"
+
+// ViewAuthorities tells of all authorities, by name.
+func ViewAuthorities(ctx context.Context, st store.Store, clk clock.Clock) ([]AuthorityView, error) {
+	return view(ctx, st, clk, func(store.Authority) bool { return true })
+}
+
+// ViewAuthority tells of one. Its error is ErrNoAuthority if there is none.
+func ViewAuthority(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName) (AuthorityView, error) {
+	if _, err := rowOf(ctx, st, name); err != nil {
+		return AuthorityView{}, err
+	}
+	views, err := view(ctx, st, clk, func(row store.Authority) bool { return row.Name == name })
+	if err != nil {
+		return AuthorityView{}, err
+	}
+	return views[0], nil
+}
+
+func view(ctx context.Context, st store.Store, clk clock.Clock, wanted func(store.Authority) bool) ([]AuthorityView, error) {
+	now := clk.Now()
+	var views []AuthorityView
+	err := st.View(ctx, func(r store.Reader) error {
+		views = nil
+		rows, err := r.Authorities(ctx)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !wanted(row) {
+				continue
+			}
+			v, err := viewRow(ctx, r, now, row, rows)
+			if err != nil {
+				return err
+			}
+			views = append(views, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range views {
+		if v := &views[i]; v.External {
+			if err := v.broughtLists(ctx, st, clk); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return views, nil
+}
+
+func viewRow(ctx context.Context, r store.Reader, now time.Time, row store.Authority, rows []store.Authority) (AuthorityView, error) {
+	v := AuthorityView{
+		Name: row.Name, Title: row.Title, Role: row.Role, Parent: row.Parent, Children: children(rows, row.Name, now),
+		Permitted: notNil(row.Permitted), Span: int64(row.Span / time.Second), Life: row.Life, KeyType: row.KeyType,
+		Profile: row.Profile, Profiles: notNil(row.Profiles), MaxPending: row.MaxPending, AutoApprove: row.AutoApprove,
+		CreatedAt: row.CreatedAt, Generations: []GenerationView{}, Lists: []ListView{}, Signoffs: []SignoffView{},
+	}
+	if row.Subject != nil {
+		v.Subject = pki.SubjectString(row.Subject)
+	}
+	if !row.RetiredAt.IsZero() {
+		v.RetiredAt = &row.RetiredAt
+	}
+	cas, err := r.CAs(ctx, row.Name)
+	if err != nil {
+		return v, err
+	}
+	v.fillGenerations(row, cas, now)
+	for _, one := range cas {
+		switch list, err := r.CRL(ctx, row.Name, one.ID); {
+		case err == nil && now.Before(one.NotAfter):
+			v.Lists = append(v.Lists, ListView{hex.EncodeToString(one.KeyID), list.Number, list.ThisUpdate, list.NextUpdate})
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return v, err
+		}
+	}
+	if row.Parent != "" {
+		above, err := r.CAs(ctx, row.Parent)
+		if err != nil {
+			return v, err
+		}
+		v.parentExternal = len(above) > 0 && above[len(above)-1].State == store.CAExternal
+	}
+	signoffs, err := r.Signoffs(ctx, row.Name)
+	if err != nil {
+		return v, err
+	}
+	stock := false
+	for _, s := range signoffs {
+		one := SignoffView{hex.EncodeToString(s.KeyID), s.CreatedAt, s.NotBefore, s.NotAfter, nil}
+		if s.Certificate != nil {
+			one.InstalledAt = &s.InstalledAt
+			stock = stock || now.Before(s.NotAfter)
+		}
+		v.Signoffs = append(v.Signoffs, one)
+	}
+	v.MustSign = v.parentExternal && !stock && v.RetiredAt == nil
+	if v.RetiredAt != nil || v.External {
+		v.NextCA = nil
+	}
+	return v, nil
+}
+
+// fillGenerations fills in what follows from the CA certificates.
+func (v *AuthorityView) fillGenerations(row store.Authority, cas []store.CA, now time.Time) {
+	var times []rollover.Generation
+	var places []int // in v.Generations of what is in times
+	for _, one := range cas {
+		g := GenerationView{
+			ID: one.ID, KeyID: hex.EncodeToString(one.KeyID), KeyType: "unknown", Phase: unknownPhase, State: one.State,
+			NotBefore: one.NotBefore, NotAfter: one.NotAfter, Issuer: one.ParentAuthority,
+		}
+		crt, err := x509.ParseCertificate(one.Certificate)
+		if err != nil {
+			v.Problem = "a CA certificate cannot be read: see cauased manage check"
+		} else {
+			g.crt, g.Fingerprint, g.Serial, g.Subject = crt, fingerprint(crt), crt.SerialNumber.String(), pki.SubjectString(crt.RawSubject)
+			g.KeyType = pki.DescribeKey(crt.PublicKey)
+			if t, err := pki.KeyTypeOf(crt.PublicKey); err == nil {
+				g.KeyType = string(t)
+			}
+		}
+		switch one.State {
+		case store.CADisowned:
+			g.Phase = Disowned
+		case store.CARevoked:
+			g.Phase = Revoked
+		default:
+			times = append(times, rollover.Generation{CreatedAt: one.CreatedAt, NotBefore: one.NotBefore, NotAfter: one.NotAfter})
+			places = append(places, len(v.Generations))
+		}
+		if (one.State == store.CAUsable || one.State == store.CAExternal) && now.Before(one.NotAfter) && (v.SignsUntil == nil || v.SignsUntil.Before(one.NotAfter)) {
+			v.SignsUntil = &one.NotAfter
+		}
+		v.External = one.State == store.CAExternal
+		v.Generations = append(v.Generations, g)
+	}
+	spans := rollover.Spans{Leaf: row.Span, Life: row.Life}
+	if spans.Check() != nil {
+		return
+	}
+	plan := rollover.Decide(now, spans, times)
+	for i, place := range places {
+		v.Generations[place].Phase = plan.Phases[i]
+	}
+	if newest := rollover.Newest(now, times); newest != rollover.None {
+		next := rollover.SuccessorAt(spans, times[newest])
+		v.NextCA = &next
+	}
+}
+
+// broughtLists fills in the lists of an authority whose key is kept elsewhere.
+func (v *AuthorityView) broughtLists(ctx context.Context, st store.Store, clk clock.Clock) error {
+	a, err := openOne(ctx, st, clk, v.Name, "")
+	if err != nil {
+		return err
+	}
+	lists, err := a.CRLs(ctx)
+	for _, l := range lists {
+		v.Lists = append(v.Lists, ListView{hex.EncodeToString(l.KeyID), l.Number, l.ThisUpdate, l.NextUpdate})
+	}
+	if errors.Is(err, ca.ErrDamaged) {
+		v.Problem = err.Error()
+		return nil
+	}
+	return err
+}
+
+// Newest is the newest CA certificate that can be used, now or when its time has come; nil when there is none.
+func (v AuthorityView) Newest() *GenerationView {
+	for i := len(v.Generations) - 1; i >= 0; i-- {
+		if g := &v.Generations[i]; g.State == store.CAUsable || g.State == store.CAExternal {
+			return g
+		}
+	}
+	return nil
+}
+
+// children are the authorities below one that are not retired.
+func children(rows []store.Authority, of store.AuthorityName, now time.Time) []store.AuthorityName {
+	names := []store.AuthorityName{}
+	for _, row := range rows {
+		if row.Parent == of && !retired(row, now) {
+			names = append(names, row.Name)
+		}
+	}
+	return names
+}
+
+func notNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// fingerprint is how people compare certificates: sha256: and hex.
+func fingerprint(crt *x509.Certificate) string {
+	sum := sha256.Sum256(crt.Raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
