@@ -81,9 +81,6 @@ type SignoffView struct {
 	InstalledAt *time.Time `json:"installed_at"` // null while it waits
 }
 
-// Revoked is the phase of a CA whose certificate the parent has revoked.
-const Revoked rollover.Phase = "revoked"
-
 // unknownPhase is that of CAs of an authority whose spans the daemon has not yet recorded.
 const unknownPhase rollover.Phase = "unknown"
 
