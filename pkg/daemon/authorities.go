@@ -10,6 +10,7 @@ import (
 
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
+	"cauase/pkg/lint"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
 )
@@ -46,6 +47,9 @@ func (d *Daemon) openAuthorities(ctx context.Context) (err error) {
 	if err := d.configureAuthorities(ctx); err != nil {
 		return err
 	}
+	if d.linter, err = lint.New(); err != nil {
+		return err
+	}
 	if d.authorities, err = ca.OpenDirectory(ctx, d.store, d.clock, d.authorityConfig, d.log); err != nil {
 		return err
 	}
@@ -67,6 +71,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Retention:      d.cfg.Retention,
 		ChainRetention: d.cfg.ChainRetention,
 		Profiles:       d.cfg.Profiles,
+		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,
 		Observe:        d.metrics.observeOperation(),

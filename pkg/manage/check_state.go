@@ -2,13 +2,10 @@ package manage
 
 import (
 	"bytes"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"strconv"
-	"strings"
 	"time"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -19,8 +16,11 @@ func counters() []string {
 }
 
 func counter(v store.Counter) []problem {
-	if v.Value < 0 {
+	switch {
+	case v.Value < 0:
 		return []problem{wrong("it is negative: %d", v.Value)}
+	case v.Authority == "" && v.Name == store.CounterAuthorities:
+		return nil
 	}
 	if v.Authority == "" && v.Name == store.CounterAuthorities {
 		return nil
@@ -33,13 +33,13 @@ func counter(v store.Counter) []problem {
 	return []problem{odd("this version does not know it")}
 }
 
-func setting(v store.Setting) []problem {
-	if strings.HasPrefix(v.Name, store.SettingExternalCRL) {
-		return broughtList(v.Value)
+func (c *checker) setting(v store.Setting) []problem {
+	if keyID, list, ok, err := ca.ExternalList(v.Name, v.Value); ok {
+		return c.externalList(v.Authority, keyID, list, err)
 	}
 	switch v.Name {
 	case store.SettingAutoApprove:
-		if n, err := strconv.Atoi(v.Value); err != nil || n < 0 {
+		if _, err := store.ParseCount(v.Value); err != nil {
 			return []problem{wrong("%.40q is not a number of requests", v.Value)}
 		}
 	case store.SettingNextKeyType:
@@ -54,18 +54,6 @@ func setting(v store.Setting) []problem {
 		}
 	default:
 		return []problem{odd("this version does not know it")}
-	}
-	return nil
-}
-
-// broughtList checks the list of a CA that is kept elsewhere.
-func broughtList(text string) []problem {
-	der, err := base64.StdEncoding.DecodeString(text)
-	if err == nil {
-		_, err = x509.ParseRevocationList(der)
-	}
-	if err != nil {
-		return []problem{wrong("it is not a revocation list: %v", err)}
 	}
 	return nil
 }
