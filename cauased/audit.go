@@ -26,7 +26,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
 			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours"},
-			&urfave.StringFlag{Name: "authority", Usage: "only of `NAME`: cau, cas or https"},
+			&urfave.StringFlag{Name: flagAuthority, Usage: "only of the authority `NAME`"},
 			&urfave.StringFlag{Name: "action", Usage: "only `ACTION`, such as crt.sign"},
 			&urfave.IntFlag{Name: "limit", Usage: "at most `COUNT` entries, 0 for all of them"},
 			&urfave.BoolFlag{Name: "newest", Usage: "newest first"},
@@ -50,15 +50,10 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 
 func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 	f := audit.Filter{
-		Authority: c.String("authority"),
+		Authority: c.String(flagAuthority),
 		Action:    audit.Action(c.String("action")),
 		Limit:     c.Int("limit"),
 		Newest:    c.Bool("newest"),
-	}
-	if f.Authority != "" {
-		if _, err := parseAuthority("authority", f.Authority); err != nil {
-			return f, err
-		}
 	}
 	if f.Limit < 0 {
 		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
@@ -86,6 +81,11 @@ func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) e
 	db, err := openExisting(c)
 	if err != nil {
 		return err
+	}
+	if filter.Authority != "" {
+		if _, err := namedAuthority(c.Context, db, flagAuthority, filter.Authority, store.Standards(filter.Since)...); err != nil {
+			return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage audit --help")
+		}
 	}
 	err = db.View(c.Context, func(r store.Reader) error {
 		return r.Audit(c.Context, filter, print)
