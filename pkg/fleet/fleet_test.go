@@ -71,7 +71,7 @@ const familySpan = 186 * day
 func TestTenYearsBelowARoot(t *testing.T) {
 	t.Parallel()
 	p := plan{seed: seed(t), hosts: 24, years: 10, spans: rollover.Spans{Leaf: familySpan, Life: 4}, family: true}
-	if testing.Short() {
+	if testing.Short() || underRace {
 		p.hosts, p.years = 12, 9 // in which the second root comes to sign
 	}
 	s, err := newSim(t.Context(), t.TempDir(), p)
