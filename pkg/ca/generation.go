@@ -26,6 +26,8 @@ type generation struct {
 	ref   keys.Ref
 	key   crypto.Signer // nil unless the state is usable
 	link  []byte        // the statement of its predecessor
+
+	afterRevoked bool // the CA before it was revoked, and is not among the generations
 }
 
 // generations are an authority's CA certificates, oldest first, as they were at one version of the store.
@@ -112,14 +114,20 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 		return &generations{version: version, list: slices.Clone(known.list)}, nil
 	}
 	g := &generations{version: version}
+	afterRevoked := false
 	for _, row := range rows {
 		one, err := a.open(ctx, row, known)
 		if err != nil {
 			return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 		}
-		if one.state == store.CADisowned || one.state == store.CARevoked {
+		switch one.state {
+		case store.CADisowned:
+			continue
+		case store.CARevoked:
+			afterRevoked = true
 			continue
 		}
+		one.afterRevoked, afterRevoked = afterRevoked, false
 		if a.row.Role == store.RoleDaemon && !a.constraint().Permits(one.crt) {
 			// The daemon has moved to another host: this CA can do nothing for it there. It is left
 			// aside, so that a first one is made anew, and is back when the daemon moves back.

@@ -46,7 +46,10 @@ func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 			links = nil
 			continue
 		}
-		if r := a.cfg.ChainRetention; r > 0 && now.After(known.list[i-1].times.NotAfter.Add(r)) {
+		if g.afterRevoked {
+			links = nil // the CA before is not vouched for any more, so that nothing leads past it
+		}
+		if r := a.cfg.ChainRetention; r > 0 && i > 0 && now.After(known.list[i-1].times.NotAfter.Add(r)) {
 			continue
 		}
 		links = append(links, g.link)
