@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -194,6 +195,12 @@ func (l *line) readRow(d *jsontext.Decoder) error {
 	return err
 }
 
+// What is nothing of their types.
+var (
+	noBytes any = []byte{}
+	noTexts any = []string(nil)
+)
+
 // nothing is the value of a member that is missing.
 func nothing(c store.Column) any {
 	switch {
@@ -202,9 +209,9 @@ func nothing(c store.Column) any {
 	case c.Type == store.Text || c.Type == store.Serial:
 		return ""
 	case c.Type == store.Bytes:
-		return []byte{}
+		return noBytes
 	case c.Type == store.Texts:
-		return []string(nil)
+		return noTexts
 	}
 	return int64(0)
 }
@@ -256,9 +263,13 @@ func wireOf(row store.Row) *line {
 	for i, c := range kind.Columns {
 		switch v := l.values[i].(type) {
 		case string:
-			l.values[i] = text(v)
+			if !sound(v) {
+				l.values[i] = text(v)
+			}
 		case []string:
-			l.values[i] = texts(v)
+			if slices.ContainsFunc(v, func(s string) bool { return !sound(s) }) {
+				l.values[i] = texts(v)
+			}
 		case *big.Int:
 			l.values[i] = v.String()
 		case nil:
@@ -266,6 +277,23 @@ func wireOf(row store.Row) *line {
 		}
 	}
 	return l
+}
+
+// sound reports whether every store can hold the texts of a line.
+func (l *line) sound() bool {
+	for _, value := range l.values {
+		switch v := value.(type) {
+		case string:
+			if !sound(v) {
+				return false
+			}
+		case []string:
+			if slices.ContainsFunc(v, func(s string) bool { return !sound(s) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // row is the row of a line, nil for a line that has none.
