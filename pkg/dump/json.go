@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -217,21 +218,38 @@ func nothing(c store.Column) any {
 }
 
 func readValue(d *jsontext.Decoder, c store.Column) (any, error) {
+	if c.Type != store.Texts && d.PeekKind() == 'n' {
+		return nothing(c), d.SkipValue() // canonical sees it
+	}
 	switch c.Type {
 	case store.Text, store.Serial:
-		var s string
-		if err := json.UnmarshalDecode(d, &s); err != nil {
+		if d.PeekKind() != '"' {
+			return nil, unsuitable[string](d)
+		}
+		t, err := d.ReadToken()
+		if err != nil {
 			return nil, err
 		}
+		s := t.String()
 		if c.Optional && s == "" {
 			return nil, nil
 		}
 		return s, nil
 	case store.Bytes:
-		b := []byte{}
-		if err := json.UnmarshalDecode(d, &b); err != nil {
+		if d.PeekKind() != '"' {
+			return nil, unsuitable[[]byte](d)
+		}
+		v, err := d.ReadValue()
+		if err != nil {
 			return nil, err
 		}
+		v = v[1 : len(v)-1]
+		b := make([]byte, base64.StdEncoding.DecodedLen(len(v)))
+		n, err := base64.StdEncoding.Decode(b, v)
+		if err != nil {
+			return nil, &json.SemanticError{JSONPointer: d.StackPointer(), Err: err}
+		}
+		b = b[:n]
 		if c.Optional && len(b) == 0 {
 			return nil, nil
 		}
@@ -243,14 +261,24 @@ func readValue(d *jsontext.Decoder, c store.Column) (any, error) {
 		}
 		return []string(list), nil
 	}
-	if c.Optional && d.PeekKind() == 'n' {
-		return nil, d.SkipValue()
+	if d.PeekKind() != '0' {
+		return nil, unsuitable[int64](d)
 	}
-	var n int64
-	if err := json.UnmarshalDecode(d, &n); err != nil {
+	v, err := d.ReadValue()
+	if err != nil {
 		return nil, err
 	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		return nil, &json.SemanticError{JSONPointer: d.StackPointer(), Err: errors.Unwrap(err)}
+	}
 	return n, nil
+}
+
+// unsuitable returns why what comes next is no T.
+func unsuitable[T any](d *jsontext.Decoder) error {
+	var v T
+	return json.UnmarshalDecode(d, &v)
 }
 
 // wireOf is the line of a row. It is nil for a row of a kind that has no place in the stream.
