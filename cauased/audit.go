@@ -29,7 +29,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
 			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours"},
-			&urfave.StringFlag{Name: "authority", Usage: "only of the authority `NAME`, such as cas"},
+			&urfave.StringFlag{Name: flagAuthority, Usage: "only of the authority `NAME`"},
 			&urfave.StringFlag{Name: "action", Usage: "only `ACTION`, such as crt.sign"},
 			&urfave.StringFlag{Name: "actor-kind", Usage: "only of actors of this `KIND`: anonymous, user, holder, daemon or operator"},
 			&urfave.StringFlag{Name: "actor-serial", Usage: "only of whoever has shown the certificate with serial `NUMBER`, decimal or 0x and hexadecimal"},
@@ -59,7 +59,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 
 func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 	f := audit.Filter{
-		Authority:  c.String("authority"),
+		Authority:  c.String(flagAuthority),
 		Action:     audit.Action(c.String("action")),
 		ActorKind:  audit.Kind(c.String("actor-kind")),
 		Address:    c.String("address"),
@@ -78,9 +78,6 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 			return f, fmt.Errorf("--%s: %w", name, err)
 		}
 		*to = serial
-	}
-	if f.Authority != "" && !store.AuthorityName(f.Authority).Valid() {
-		return f, fmt.Errorf("--authority: %q is not the name of an authority", f.Authority)
 	}
 	if f.Limit < 0 {
 		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
@@ -121,6 +118,11 @@ func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) e
 	db, err := openExisting(c)
 	if err != nil {
 		return err
+	}
+	if filter.Authority != "" {
+		if _, err := namedAuthority(c.Context, db, flagAuthority, filter.Authority, store.Standards(filter.Since)...); err != nil {
+			return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage audit --help")
+		}
 	}
 	err = db.View(c.Context, func(r store.Reader) error {
 		return r.Audit(c.Context, filter, print)

@@ -6,6 +6,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/store"
 )
 
 // Names of flags, those of the reference first. Environment variables derive from them.
@@ -35,6 +36,9 @@ const (
 	flagMetrics   = "metrics-bind"
 	flagLogLevel  = "log-level"
 )
+
+// defaultAuthority is the one that commands are about unless they are told another.
+const defaultAuthority = string(store.Services)
 
 // Categories of flags in the help.
 const (

@@ -11,6 +11,7 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/store"
 )
 
 // keyTypeCommand chooses what the next CA key is. It may do so while the daemon runs.
@@ -25,14 +26,10 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(),
-			&urfave.StringFlag{Name: "authority", Usage: "of `NAME`: cau, cas or https (required)"},
+			&urfave.StringFlag{Name: flagAuthority, Usage: "of the authority `NAME` (required); cauased manage status lists them"},
 		},
 		Action: func(c *urfave.Context) error {
 			const hint = "see cauased manage next-key-type --help"
-			name, err := parseAuthority("authority", c.String("authority"))
-			if err != nil {
-				return cli.WithHint(err, hint)
-			}
 			if c.NArg() != 1 {
 				return cli.WithHint(errors.New("one key type is needed, after the options"), hint)
 			}
@@ -43,6 +40,10 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			db, err := openExisting(c)
 			if err != nil {
 				return err
+			}
+			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority), store.Standards(clk.Now())...)
+			if err != nil {
+				return cli.WithHint(errors.Join(err, db.Close()), hint)
 			}
 			err = ca.SetNextKeyType(c.Context, db, clk, name, keyType)
 			if err = errors.Join(err, db.Close()); err != nil {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -25,11 +28,28 @@ func openExisting(c *urfave.Context) (store.Store, error) {
 	return db.Store(), nil
 }
 
-// parseAuthority reads the name of an authority from a flag.
-func parseAuthority(flag, name string) (store.AuthorityName, error) {
-	switch a := store.AuthorityName(name); a {
-	case store.Users, store.Services, store.HTTPS:
-		return a, nil
+// namedAuthority returns the authority of the database that a flag names. Those in others count as well:
+// what is to be made anyway.
+func namedAuthority(ctx context.Context, st store.Store, flag, name string, others ...store.Authority) (store.AuthorityName, error) {
+	var rows []store.Authority
+	err := st.View(ctx, func(r store.Reader) (err error) {
+		rows, err = r.Authorities(ctx)
+		return err
+	})
+	if err != nil {
+		return "", err
 	}
-	return "", fmt.Errorf("--%s: %q is not one of cau, cas, https", flag, name)
+	rows = append(rows, others...)
+	store.SortForDisplay(rows)
+	var names []string
+	for _, row := range rows {
+		if string(row.Name) == name {
+			return row.Name, nil
+		}
+		names = append(names, string(row.Name))
+	}
+	if len(names) == 0 {
+		return "", fmt.Errorf("--%s: there is no authority %q: the database has none yet", flag, name)
+	}
+	return "", fmt.Errorf("--%s: %q is not one of %s", flag, name, strings.Join(slices.Compact(names), ", "))
 }

@@ -36,6 +36,12 @@ func authorityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			authorityShowCommand(clk, stdout),
 			authoritySetParentCommand(clk, stdout),
 			authorityRetireCommand(clk, stdout, stderr),
+			authorityRequestCommand(clk, stdout),
+			authoritySignCommand(clk, stdout, stderr),
+			authorityInstallCommand(clk, stdout, stderr),
+			authorityRevokeCommand(clk, stdout, stderr),
+			authorityRevokeBelowCommand(clk, stdout, stderr),
+			authorityExportCommand(clk, stdout),
 		},
 		Action: func(c *urfave.Context) error {
 			err := errors.New("authority needs a command")

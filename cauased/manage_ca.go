@@ -24,7 +24,7 @@ const (
 )
 
 func authorityFlag() urfave.Flag {
-	return &urfave.StringFlag{Name: flagAuthority, Value: string(store.Services), Usage: "of `NAME`: cas, the services', or cau, the users'"}
+	return &urfave.StringFlag{Name: flagAuthority, Value: defaultAuthority, Usage: "of the authority `NAME`; cauased manage status lists them"}
 }
 
 func importCAFlags() []urfave.Flag {
@@ -91,10 +91,6 @@ func importIdentityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Co
 
 func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths []string) error {
 	hint := "see cauased manage " + c.Command.Name + " --help"
-	name, err := parseAuthority(flagAuthority, c.String(flagAuthority))
-	if err != nil {
-		return cli.WithHint(err, "%s", hint)
-	}
 	files, err := readInputs(paths)
 	if err != nil {
 		return err
@@ -106,7 +102,11 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 		return err
 	}
 	var done manage.ImportedCAs
+	var name store.AuthorityName
 	err = fillDatabase(c, func(st store.Store) (err error) {
+		if name, err = namedAuthority(c.Context, st, flagAuthority, c.String(flagAuthority), store.Standards(now)...); err != nil {
+			return cli.WithHint(err, "%s", hint)
+		}
 		done, err = manage.ImportCAs(c.Context, st, now, manage.CAImport{Authority: name, Pairs: pairs, AllowUnfit: c.Bool(flagImportBadCA)})
 		return err
 	})
@@ -146,10 +146,6 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			if c.NArg() == 0 {
 				return cli.WithHint(errors.New("one or more files are needed"), "see cauased manage import-crl --help")
 			}
-			name, err := parseAuthority(flagAuthority, c.String(flagAuthority))
-			if err != nil {
-				return cli.WithHint(err, "see cauased manage import-crl --help")
-			}
 			files, err := readInputs(c.Args().Slice())
 			if err != nil {
 				return err
@@ -157,6 +153,10 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			db, err := openExisting(c)
 			if err != nil {
 				return err
+			}
+			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority))
+			if err != nil {
+				return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage import-crl --help")
 			}
 			done, err := manage.ImportCRLs(c.Context, db, clk.Now(), name, files)
 			err = errors.Join(err, db.Close())
@@ -192,16 +192,12 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(),
-			&urfave.StringFlag{Name: flagAuthority, Value: string(store.Services), Usage: "of `NAME`: cas, cau or https"},
+			&urfave.StringFlag{Name: flagAuthority, Value: defaultAuthority, Usage: "of the authority `NAME`; cauased manage status lists them"},
 			passphraseFlag("read the passphrase from the first line of `FILE` instead of asking"),
 		},
 		Action: func(c *urfave.Context) error {
-			name, err := parseAuthority(flagAuthority, c.String(flagAuthority))
-			if err == nil && c.NArg() != 1 {
-				err = errors.New("one file is needed")
-			}
-			if err != nil {
-				return cli.WithHint(err, "see cauased manage export-ca --help")
+			if c.NArg() != 1 {
+				return cli.WithHint(errors.New("one file is needed"), "see cauased manage export-ca --help")
 			}
 			path := c.Args().First()
 			// Before anybody types for nothing.
@@ -211,6 +207,10 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			db, err := openExisting(c)
 			if err != nil {
 				return err
+			}
+			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority))
+			if err != nil {
+				return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage export-ca --help")
 			}
 			done, err := exportCA(c, db, clk, stderr, name)
 			if err = errors.Join(err, db.Close()); err != nil {

@@ -141,7 +141,7 @@ func options(r caucase.Report) string {
 			continue
 		}
 		flag := flagServiceValidity
-		if a.Authority == store.Users {
+		if row, _ := store.Standard(a.Authority, time.Time{}); row.Role == store.RoleUsers {
 			flag = flagUserValidity
 		}
 		const standard = 93 * day

@@ -44,8 +44,17 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 				return r.err
 			}
 			now := clk.Now()
-			status, err := look(c, now, map[store.AuthorityName]rollover.Spans{
-				store.Users: users, store.Services: services, store.HTTPS: {Leaf: services.Leaf, Life: rollover.DaemonLife},
+			status, err := look(c, now, func(a store.Authority) rollover.Spans {
+				spans := services
+				switch {
+				case a.Span > 0:
+					spans = rollover.Spans{Leaf: a.Span, Life: a.Life}
+				case a.Role == store.RoleUsers:
+					spans = users
+				case a.Role == store.RoleDaemon:
+					spans.Life = rollover.DaemonLife
+				}
+				return spans
 			})
 			if err != nil {
 				return err
@@ -55,13 +64,13 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 	}
 }
 
-func look(c *urfave.Context, now time.Time, spans map[store.AuthorityName]rollover.Spans) (status manage.Status, err error) {
+func look(c *urfave.Context, now time.Time, spans func(store.Authority) rollover.Spans) (status manage.Status, err error) {
 	db, err := openExisting(c)
 	if err != nil {
 		return status, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return manage.Look(c.Context, db, now, func(a store.AuthorityName) rollover.Spans { return spans[a] })
+	return manage.Look(c.Context, db, now, spans)
 }
 
 type statusJSON struct {
@@ -117,7 +126,7 @@ func printAuthority(p *printer, now time.Time, a manage.AuthorityStatus) {
 	if a.NextKey != "" {
 		p.line("  next CA key: %s, as chosen", a.NextKey)
 	}
-	if a.Name == store.HTTPS {
+	if a.Role == store.RoleDaemon {
 		return
 	}
 	switch {

@@ -295,12 +295,11 @@ func TestManageStatus(t *testing.T) {
 	if err := json.Unmarshal([]byte(manages(t, "status", "--db", db, "--json", "--user-crt-validity", "186")), &got); err != nil {
 		t.Fatal(err)
 	}
-	users := 1 // in the order of names
-	if len(got.Authorities) != 3 || got.Place != db || got.Database.Layout == 0 || got.Authorities[users].Total != 1 || *got.Authorities[users].Locked != 3 {
+	if len(got.Authorities) != 3 || got.Place != db || got.Database.Layout == 0 || got.Authorities[0].Total != 1 || *got.Authorities[0].Locked != 3 {
 		t.Errorf("%+v", got)
 	}
 	// A CA that has two spans left, of spans twice as long.
-	if next := got.Authorities[users].NextCA; next == nil || time.Until(*next).Abs() > time.Hour {
+	if next := got.Authorities[0].NextCA; next == nil || time.Until(*next).Abs() > time.Hour {
 		t.Errorf("next CA at %v", next)
 	}
 	t.Setenv("CAUASED_SERVICE_CRT_VALIDITY", "-1")

@@ -59,7 +59,8 @@ func users(ctx context.Context, r store.Reader, now time.Time) (keys []crypto.Pu
 	return keys, excluded, nil
 }
 
-// eachUser calls fn with each certificate of a user that is valid at now and not revoked.
+// eachUser calls fn with each certificate of a user that is valid at now and not revoked, of whichever
+// authority.
 func eachUser(ctx context.Context, r store.Reader, now time.Time, fn func(store.Certificate) error) error {
 	rows, err := r.Authorities(ctx)
 	if err != nil {

@@ -59,7 +59,14 @@ func newWorld(t *testing.T) *world {
 func newWorldOn(t *testing.T, st store.Store) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "backups"), clock: clock.NewFake(epoch), log: &testkit.Buffer{}, store: st}
-	var err error
+	err := st.Update(t.Context(), func(tx store.Tx) error {
+		row := catest.Row(store.Users)
+		row.CreatedAt = epoch
+		return tx.PutAuthority(t.Context(), row)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.users, err = catest.Open(t.Context(), st, w.clock, catest.Config{
 		Name: store.Users, Netloc: "ca.example:80", Spans: rollover.Spans{Leaf: 93 * day, Life: 4},
 		KeyType: pki.KeyECDSAP256, MaxPending: 50,

@@ -144,12 +144,9 @@ func (a *Authority) draft(now time.Time, st state, in issuance) (profile.Draft, 
 	return d, validity, nil
 }
 
-// check refuses a request that does not fit its profile, however it is going to be approved, so that whoever
-// asks hears of it at once. One for as-requested is left to whoever approves it, who may have a template for it.
+// check refuses a request of which its profile makes no certificate, whoever approves it, so that whoever asks
+// hears of it at once.
 func (a *Authority) check(now time.Time, st state, req *pki.Request, asked *profile.Profile) error {
-	if asked.Name() == profile.NameAsRequested {
-		return nil
-	}
 	d, _, err := a.draft(now, st, issuance{request: req, method: store.Signed, profile: asked})
 	if err != nil {
 		return err
@@ -160,8 +157,9 @@ func (a *Authority) check(now time.Time, st state, req *pki.Request, asked *prof
 	return nil
 }
 
-// lint refuses content that breaks the rules of certificates, or that names whom the CA may not certify. A renewal has what was approved once, and the
-// daemon's own certificate is the same every time: neither is to fail, unattended, over a rule that is new.
+// lint refuses content that breaks the rules of certificates, or that names whom the CA may not certify. A renewal
+// has what was approved once, and the daemon's own certificate is the same every time: neither is to fail,
+// unattended, over a rule that is new.
 func (a *Authority) lint(template *x509.Certificate, st state, in issuance) error {
 	if in.renews != nil || in.method == store.Internal {
 		return nil

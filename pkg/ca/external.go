@@ -19,8 +19,8 @@ import (
 // External reports whether the keys of this authority are kept elsewhere.
 func (a *Authority) External() bool { return a.external() }
 
-// listSetting is the setting that holds the list of a CA that is kept elsewhere, DER in base64.
-func listSetting(keyID []byte) string { return "external_crl/" + hex.EncodeToString(keyID) }
+// listSetting is the setting that holds the list of a CA that is kept elsewhere.
+func listSetting(keyID []byte) string { return store.SettingExternalCRL + hex.EncodeToString(keyID) }
 
 // broughtLists are the revocation lists that were brought here of the CAs that are valid now. A CA of
 // which none was brought has none.

@@ -90,11 +90,27 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 		return err
 	}
 	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial))
-	e.Detail = describe(crt.Subject, crt.SANs)
+	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + crt.Renews.String()
 	}
 	return tx.AppendAudit(ctx, e)
+}
+
+// chosen says what is out of the ordinary in how a request was approved.
+func chosen(crt store.Certificate) (what string) {
+	switch crt.Method {
+	case store.Signed, store.AutoSigned, store.TemplateSign:
+	default:
+		return ""
+	}
+	if crt.Profile != "" && crt.Profile != profile.NameAsRequested {
+		what += " profile=" + crt.Profile
+	}
+	if crt.Validity > 0 {
+		what += " validity=" + pki.FormatDuration(crt.Validity)
+	}
+	return what
 }
 
 // attempts bounds how often an operation is tried again after losing a race.
@@ -151,11 +167,11 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	chosen, err := a.profileNamed(cmp.Or(how.Profile, pending.Profile))
+	by, err := a.profileNamed(cmp.Or(how.Profile, pending.Profile))
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	in := issuance{id: id, request: req, method: store.Signed, profile: chosen, validity: how.Validity}
+	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: how.Validity}
 	if template := how.Template; template != nil {
 		if err := st.acceptable(template); err != nil {
 			return store.Certificate{}, err

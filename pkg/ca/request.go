@@ -128,7 +128,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		if at.auto && !seen.auto {
 			return errRaced // more are approved than a moment ago
 		}
-		if err := a.receive(ctx, tx, now, actor, id, req.Request); err != nil {
+		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
 			return err
 		}
 		if at.auto {
@@ -181,11 +181,15 @@ func (a *Authority) refusedUnattended(ctx context.Context, now time.Time, actor 
 }
 
 // receive counts and records a request that was not known.
-func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *pki.Request) error {
+func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
 	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
 		return err
 	}
-	return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Submit, audit.RequestObject(id)), req.Subject, req.SANs))
+	e := a.detailed(a.entry(now, actor, audit.Submit, audit.RequestObject(id)), req.Subject, req.SANs)
+	if req.named != "" {
+		e.Detail += " profile=" + req.named
+	}
+	return tx.AppendAudit(ctx, e)
 }
 
 // keep has a request wait for a user.

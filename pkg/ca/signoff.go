@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -44,17 +45,21 @@ func (a *Authority) Awaited(ctx context.Context) (awaited Awaited, waiting bool,
 		awaited.Until = later(awaited.Until, g.times.NotAfter)
 	}
 	rows, err := a.signoffs(ctx)
+	usable := 0 // of the stock: what is for later does not help who has no CA certificate now
 	for _, row := range rows {
 		switch {
 		case !now.Before(row.NotAfter):
 		case row.Certificate != nil:
 			awaited.Stock++
+			if !awaited.Until.IsZero() || !now.Before(row.NotBefore) {
+				usable++
+			}
 		case !waiting:
 			awaited.Since, awaited.From, waiting = row.CreatedAt, row.NotBefore, true
 		}
 	}
 	// What is there comes first: nothing is missing before it is used up.
-	return awaited, waiting && awaited.Stock == 0, err
+	return awaited, waiting && usable == 0, err
 }
 
 func (a *Authority) signoffs(ctx context.Context) (rows []store.Signoff, err error) {
@@ -183,11 +188,15 @@ func (a *Authority) RequestSignoffs(ctx context.Context, actor audit.Actor, coun
 		if err != nil {
 			return nil, err
 		}
-		from := a.nextDue(now)
+		from := later(a.nextDue(now), now)
 		var waiting []store.Signoff
+		slices.SortStableFunc(rows, func(a, b store.Signoff) int { return a.NotBefore.Compare(b.NotBefore) })
 		for _, row := range rows {
 			if !now.Before(row.NotAfter) {
 				continue
+			}
+			if row.NotBefore.After(from) {
+				break // one that was revoked has left a gap before those that were to follow it
 			}
 			if row.Certificate == nil {
 				waiting = append(waiting, row)
@@ -197,7 +206,7 @@ func (a *Authority) RequestSignoffs(ctx context.Context, actor audit.Actor, coun
 		if len(waiting) >= count {
 			return waiting[:count], nil
 		}
-		if err := a.addSignoff(ctx, now, actor, later(from, now), len(rows)); err != nil && !errors.Is(err, errStale) {
+		if err := a.addSignoff(ctx, now, actor, from, len(rows)); err != nil && !errors.Is(err, errStale) {
 			return nil, err
 		}
 	}

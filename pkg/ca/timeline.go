@@ -27,7 +27,7 @@ type Timeline struct {
 	ThisUpdate  time.Time
 	NextUpdate  time.Time
 	Revoked     int       // entries of the lists
-	NextCA      time.Time // when the next CA certificate is made
+	NextCA      time.Time // when the next CA certificate is made; zero when none is made here
 
 	Role    store.Role
 	Parent  store.AuthorityName // empty: CA certificates are self-signed
@@ -52,6 +52,9 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	if a.external() {
 		return a.externalTimeline(ctx, now)
 	}
+	if a.retired(now) && len(a.cas.Load().valid(now)) == 0 {
+		return Timeline{Span: a.spans.Leaf, Now: now, Role: a.row.Role, Parent: a.row.Parent}, nil
+	}
 	st, err := a.current(ctx, now)
 	if err != nil {
 		return Timeline{}, err
@@ -64,8 +67,10 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	t := Timeline{
 		Span: spans.Leaf, Now: now,
 		CRLNumber: lists.number, ThisUpdate: lists.from, NextUpdate: lists.until, Revoked: lists.count,
-		NextCA: rollover.SuccessorAt(spans, st.newest().times),
-		Role:   a.row.Role, Parent: a.row.Parent,
+		Role: a.row.Role, Parent: a.row.Parent,
+	}
+	if !a.retired(now) {
+		t.NextCA = rollover.SuccessorAt(spans, st.newest().times)
 	}
 	switch awaited, waiting, err := a.Awaited(ctx); {
 	case err != nil:
@@ -87,7 +92,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 		}
 		if i+1 < len(st.list) {
 			one.RetiredFrom = rollover.ActiveAt(spans, st.list[i+1].times)
-		} else {
+		} else if one.RetiredFrom = g.times.NotAfter; !t.NextCA.IsZero() {
 			one.RetiredFrom = t.NextCA.Add(spans.Leaf)
 		}
 		t.Generations = append(t.Generations, one)

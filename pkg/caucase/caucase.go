@@ -40,11 +40,15 @@ type Database struct {
 	converted   *conversion
 }
 
-// authorities are in the order in which they are reported.
-var authorities = [...]struct {
+// An origin says which authority of ours the tables with a prefix become.
+type origin struct {
 	name   store.AuthorityName
-	prefix string // of the names of its tables
-}{
+	prefix string
+}
+
+// authorities are in the order in which they are reported. There are no others: caucase knows three
+// prefixes.
+var authorities = [...]origin{
 	{store.Users, "cau"},
 	{store.Services, "cas"},
 	{store.HTTPS, "http_cas"},
@@ -306,10 +310,7 @@ func bytesOf(v any) []byte {
 
 // Empty reports whether the database never held anything: a caucase that has never run.
 func (d *Database) Empty() bool {
-	return !slices.ContainsFunc(authorities[:], func(a struct {
-		name   store.AuthorityName
-		prefix string
-	}) bool {
+	return !slices.ContainsFunc(authorities[:], func(a origin) bool {
 		t := d.authorities[a.name]
 		return len(t.ca)+len(t.crt)+len(t.revoked) > 0
 	})

@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 )
 
@@ -162,7 +163,7 @@ func (a *authority) convertCertificates() {
 // the same name, and of the rest the newest.
 func (a *authority) guessRenewals() {
 	slices.SortStableFunc(a.issued, func(x, y store.Certificate) int { return x.NotBefore.Compare(y.NotBefore) })
-	if a.name == store.HTTPS {
+	if a.row.Role == store.RoleDaemon {
 		return
 	}
 	renewed := func(c *store.Certificate) {
@@ -276,7 +277,7 @@ func (a *authority) issuer(crt *x509.Certificate) (int64, error) {
 func (a *authority) method(crt *x509.Certificate) (store.Method, audit.Actor) {
 	autoSigned := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 37476, 9000, 70, 0, 0}
 	switch {
-	case a.name == store.HTTPS:
+	case a.row.Role == store.RoleDaemon:
 		return store.Internal, audit.Actor{Kind: audit.Daemon}
 	case slices.ContainsFunc(crt.PolicyIdentifiers, autoSigned.Equal):
 		return store.AutoSigned, audit.Actor{Kind: audit.Daemon}
@@ -328,8 +329,7 @@ func (a *authority) describeCAs() {
 			a.report.Netloc = at
 		}
 	}
-	const life = 4 // of a CA, in validities of certificates
-	if a.name != store.HTTPS {
-		a.report.Span = newest.NotAfter.Sub(newest.NotBefore) / life
+	if a.row.Role != store.RoleDaemon {
+		a.report.Span = newest.NotAfter.Sub(newest.NotBefore) / rollover.DefaultLife
 	}
 }

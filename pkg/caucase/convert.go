@@ -65,7 +65,8 @@ func (d *Database) convert(now time.Time) *conversion {
 	var parts []*authority
 	var lastCA int64
 	for _, a := range authorities {
-		part := &authority{conversion: c, name: a.name, tables: d.authorities[a.name], keys: map[string][]byte{}}
+		row, _ := store.Standard(a.name, now)
+		part := &authority{conversion: c, row: row, name: a.name, tables: d.authorities[a.name], keys: map[string][]byte{}}
 		if c.err = part.convert(&lastCA); c.err != nil {
 			return c
 		}
@@ -85,9 +86,8 @@ func (d *Database) convert(now time.Time) *conversion {
 func (c *conversion) assemble(parts []*authority) {
 	byName := slices.SortedFunc(slices.Values(parts), func(a, b *authority) int { return cmp.Compare(a.name, b.name) })
 	for _, p := range byName {
-		if len(p.cas) > 0 {
-			row, _ := store.Standard(p.name, p.cas[0].CreatedAt)
-			c.rows = append(c.rows, row)
+		if p.holdsAnything() {
+			c.rows = append(c.rows, p.authorityRow())
 		}
 	}
 	for _, p := range parts {
@@ -130,6 +130,7 @@ func (c *conversion) assemble(parts []*authority) {
 type authority struct {
 	*conversion
 	*tables
+	row      store.Authority
 	name     store.AuthorityName
 	report   AuthorityReport
 	keys     map[string][]byte // key identifier of what was issued, by serial
@@ -141,6 +142,21 @@ type authority struct {
 	revoked  []store.Revocation
 	counters []store.Counter
 	settings []store.Setting
+}
+
+// holdsAnything reports whether there is anything of this authority.
+func (a *authority) holdsAnything() bool {
+	return len(a.cas)+len(a.requests)+len(a.issued)+len(a.revoked)+len(a.counters)+len(a.settings) > 0
+}
+
+// authorityRow is what the database says of the authority itself, as old as its first CA. The daemon's
+// flags say the rest when it starts.
+func (a *authority) authorityRow() store.Authority {
+	row := a.row
+	if len(a.cas) > 0 {
+		row.CreatedAt = a.cas[0].CreatedAt
+	}
+	return row
 }
 
 func (a *authority) convert(lastCA *int64) error {

@@ -61,6 +61,11 @@ type Timeline struct {
 	// are self-signed.
 	Parent Authority
 
+	// NextCA is when the daemon makes the next CA certificate; zero when it makes none: the authority is
+	// retired, or people bring its CA certificates.
+	NextCA    time.Time
+	RetiredAt time.Time // zero: it is not retired
+
 	// ActiveFrom is when CAs start to sign, or did, by their subject key identifier
 	// in hexadecimal.
 	ActiveFrom map[string]time.Time
@@ -92,6 +97,8 @@ func readTimeline(body []byte) (Timeline, error) {
 		Span        float64   `json:"span_seconds"`
 		Now         time.Time `json:"now"`
 		Parent      string    `json:"parent"`
+		NextCA      time.Time `json:"next_ca"`
+		RetiredAt   time.Time `json:"retired_at"`
 		Generations []struct {
 			KeyID      string    `json:"key_id"`
 			ActiveFrom time.Time `json:"active_from"`
@@ -110,7 +117,8 @@ func readTimeline(body []byte) (Timeline, error) {
 			return Timeline{}, fmt.Errorf("%w: parent %w", ErrNotCA, err)
 		}
 	}
-	t := Timeline{Parent: parent, Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now, ActiveFrom: map[string]time.Time{}}
+	t := Timeline{Parent: parent, Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now,
+		NextCA: wire.NextCA, RetiredAt: wire.RetiredAt, ActiveFrom: map[string]time.Time{}}
 	for _, g := range wire.Generations {
 		t.ActiveFrom[g.KeyID] = g.ActiveFrom
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
+	"cauase/pkg/lint"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
 )
@@ -40,6 +41,9 @@ func (d *Daemon) openAuthorities(ctx context.Context) (err error) {
 	if err := d.configureAuthorities(ctx); err != nil {
 		return err
 	}
+	if d.linter, err = lint.New(); err != nil {
+		return err
+	}
 	if d.authorities, err = ca.OpenDirectory(ctx, d.store, d.clock, d.authorityConfig, d.log); err != nil {
 		return err
 	}
@@ -61,6 +65,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Retention:      d.cfg.Retention,
 		ChainRetention: d.cfg.ChainRetention,
 		Profiles:       d.cfg.Profiles,
+		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,
 		Observe:        d.metrics.observeOperation(),

@@ -113,6 +113,9 @@ func TestAuthoritiesComeAndGo(t *testing.T) {
 	if status, _ := get(t, d.httpURL("/lab/crl")); status != http.StatusOK {
 		t.Errorf("its lists: %d", status)
 	}
+	if _, body := get(t, d.httpURL("/lab/timeline")); !strings.Contains(body, `"retired_at":"`+stamp(full.RetiredAt)+`"`) || strings.Contains(body, "next_ca") {
+		t.Error(body)
+	}
 	// Nothing is amiss when all that it has issued has expired.
 	d.clk.Advance(400 * day)
 	d.maintain(t.Context())
@@ -121,6 +124,9 @@ func TestAuthoritiesComeAndGo(t *testing.T) {
 	}
 	if page := d.scrape(t); !strings.Contains(page, `cauase_authority_up{authority="lab"} 1`) || strings.Contains(page, `cauase_authority_span_seconds{authority="lab"}`) {
 		t.Error("monitoring is told something else")
+	}
+	if status, body := get(t, d.httpURL("/lab/timeline")); status != http.StatusOK || strings.Contains(body, "key_id") {
+		t.Errorf("%d %s", status, body)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"cauase/pkg/archive"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/lint"
 	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
@@ -33,6 +34,7 @@ type Daemon struct {
 	metrics     *metricsServer // nil when not asked for
 	store       store.Store
 	authorities *ca.Directory
+	linter      *lint.Linter // of all of them
 	noticed     noticed
 	archive     *archive.Archive // nil when no backups are taken
 	keyPair     *server.KeyPair

@@ -106,9 +106,7 @@ func (d *Daemon) source(a *ca.Authority) metrics.Source {
 			return s, err
 		}
 		t, err := a.Timeline(ctx)
-		if errors.Is(err, ca.ErrNoSigner) && d.retired(a) {
-			return s, nil // all that it has issued has expired
-		} else if err != nil {
+		if err != nil {
 			return s, err
 		}
 		s.CRLNumber, s.ThisUpdate, s.NextUpdate, s.Revoked = t.CRLNumber, t.ThisUpdate, t.NextUpdate, t.Revoked

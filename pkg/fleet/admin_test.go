@@ -17,12 +17,31 @@ import (
 type admin struct {
 	*agent
 	services *agent
+	readers  []*agent // of all authorities of hosts; services is the first
 }
 
 func (s *sim) newAdmin(name string) *admin {
 	a := &admin{agent: s.newAgent(name, store.Users), services: s.newAgent(name+" as a reader", store.Services)}
-	a.services.reader = true
+	a.readers = []*agent{a.services}
+	if s.family {
+		for _, of := range children {
+			a.readers = append(a.readers, s.newAgent(name+" as a reader of "+string(of), of))
+		}
+	}
+	for _, r := range a.readers {
+		r.reader = true
+	}
 	return a
+}
+
+// readerOf returns the one that follows an authority.
+func (a *admin) readerOf(of store.AuthorityName) *agent {
+	for _, r := range a.readers {
+		if r.of == of {
+			return r
+		}
+	}
+	return a.agent
 }
 
 // callUser has the users look at what waits, after a while.
@@ -68,9 +87,13 @@ func (s *sim) work() {
 
 // able reports whether an admin is there and has what it takes.
 func (a *admin) able() bool {
+	for _, r := range a.readers {
+		if len(r.cas) == 0 || r.away() >= a.sim.spans.Leaf {
+			return false
+		}
+	}
 	return a.crt != nil && a.crt.revoked == 0 && !a.sim.now().Before(a.out) &&
-		pki.CheckValidity(a.crt.crt, a.sim.now()) == nil && len(a.services.cas) > 0 &&
-		a.away() < a.sim.spans.Leaf && a.services.away() < a.sim.spans.Leaf
+		pki.CheckValidity(a.crt.crt, a.sim.now()) == nil && a.away() < a.sim.spans.Leaf
 }
 
 // session is one of this user's with an authority.
@@ -83,7 +106,7 @@ func (a *admin) certificate() tls.Certificate {
 }
 
 func (a *admin) signAll() error {
-	for _, of := range []*agent{a.agent, a.services} {
+	for _, of := range append([]*agent{a.agent}, a.readers...) {
 		session, err := a.session(of)
 		if err != nil {
 			return err

@@ -27,6 +27,9 @@ type agent struct {
 	pins   bool // of those who do not trust on first use
 	reader bool // it follows the authority and wants no certificate
 
+	below     bool // its authority has a parent: it keeps its certificate with the chain
+	rootsOnly bool // it verifies others by the roots alone
+
 	cas  []*x509.Certificate
 	crls []*x509.RevocationList
 	key  crypto.Signer
@@ -45,7 +48,9 @@ type agent struct {
 // A state is what an agent shows and accepts.
 type state struct {
 	crt    *leaf             // nil when it has none
+	chain  string            // DER of what it shows behind that
 	trusts map[*issuer]bool  // its CA certificates
+	roots  map[*issuer]bool  // where it is below a root
 	lists  map[*issuer]*list // its revocation lists
 }
 
@@ -65,7 +70,11 @@ func (s *sim) newAgent(name string, of store.AuthorityName) *agent {
 	}
 	// At least every quarter of a list's life, and not in step with others.
 	rests := time.Duration((0.9 + 0.1*s.rand.Float64()) * float64(s.crlLife()/4))
-	return &agent{sim: s, name: name, of: of, client: c, rests: rests, pins: s.chance(0.5)}
+	a := &agent{sim: s, name: name, of: of, client: c, rests: rests, pins: s.chance(0.5)}
+	if s.daemon.row(of).Parent != "" {
+		a.below, a.rootsOnly = true, s.chance(0.7)
+	}
+	return a
 }
 
 // wake is one round of an agent, and plans the next: soon after a failure, and while it waits
@@ -108,7 +117,7 @@ func (a *agent) refresh() error {
 		}
 	}
 	a.seen = a.sim.now()
-	if a.crt != a.met.crt || !maps.Equal(a.trusts, a.met.trusts) || !maps.Equal(a.lists, a.met.lists) {
+	if a.crt != a.met.crt || !maps.Equal(a.trusts, a.met.trusts) || !maps.Equal(a.roots, a.met.roots) || !maps.Equal(a.lists, a.met.lists) {
 		a.met = a.state
 		a.sim.oracle.check(a)
 	}
@@ -156,6 +165,11 @@ func (a *agent) follow() error {
 	if trust.FirstUse != (a.cas == nil && pins == nil) {
 		s.violated(exchangesWork, "%s: first use is %v", a.name, trust.FirstUse)
 	}
+	if a.below {
+		if err := a.followRoots(trust); err != nil {
+			return err
+		}
+	}
 	a.cas = trust.CAs
 	a.trusts = map[*issuer]bool{}
 	for _, crt := range a.cas {
@@ -166,6 +180,39 @@ func (a *agent) follow() error {
 		a.trusts[i] = true
 	}
 	return nil
+}
+
+// followRoots brings the roots up to date.
+func (a *agent) followRoots(trust client.Trust) error {
+	s := a.sim
+	roots, err := a.client.UpdateRoots(s.ctx, trust, a.anchors(), nil)
+	switch {
+	case failed(err):
+		return err
+	case err != nil:
+		s.violated(keepsTrust, "%s, away for %v: roots: %v", a.name, a.away(), err)
+		return err
+	}
+	a.roots = map[*issuer]bool{}
+	for _, crt := range roots.CAs {
+		i := s.oracle.find(rootName, crt.SubjectKeyId)
+		if i == nil || !i.crt.Equal(crt) {
+			return fmt.Errorf("%s trusts a root that the daemon does not have", a.name)
+		}
+		a.roots[i] = true
+	}
+	return nil
+}
+
+// anchors are the roots that it trusts, oldest first.
+func (a *agent) anchors() []*x509.Certificate {
+	var crts []*x509.Certificate
+	for _, i := range a.sim.oracle.cas[rootName] {
+		if a.roots[i] {
+			crts = append(crts, i.crt)
+		}
+	}
+	return crts
 }
 
 // fetchLists brings the revocation lists up to date.
@@ -226,7 +273,7 @@ func (a *agent) renew() error {
 	if err != nil {
 		return err
 	}
-	crt, err := a.client.Renew(s.ctx, a.crt.crt, a.key, key, a.cas)
+	issued, err := a.successor(key)
 	expired := pki.CheckValidity(a.crt.crt, s.now()) != nil
 	switch {
 	case failed(err):
@@ -247,19 +294,36 @@ func (a *agent) renew() error {
 		s.violated(revokedIsOut, "%s has renewed a certificate that was revoked", a.name)
 	default:
 		s.stats.renewals++
-		a.hold(crt, key)
+		a.hold(issued, key)
 	}
 	return nil
 }
 
-func (a *agent) hold(crt *x509.Certificate, key crypto.Signer) {
+func (a *agent) successor(key crypto.Signer) (client.Issued, error) {
+	if a.below {
+		return a.client.RenewChain(a.sim.ctx, a.crt.crt, a.key, key, a.cas)
+	}
+	crt, err := a.client.Renew(a.sim.ctx, a.crt.crt, a.key, key, a.cas)
+	return client.Issued{Certificate: crt}, err
+}
+
+func (a *agent) hold(issued client.Issued, key crypto.Signer) {
+	if a.below {
+		if err := client.CheckChain(issued, a.cas, a.anchors(), a.sim.now()); err != nil {
+			a.sim.violated(keepsTrust, "%s, away for %v: %v", a.name, a.away(), err)
+		}
+	}
+	a.chain = ""
+	for _, ca := range issued.Chain {
+		a.chain += string(ca.Raw)
+	}
 	var past []*leaf
 	for _, l := range append(a.past, a.crt) {
 		if l != nil && pki.CheckValidity(l.crt, a.sim.now()) == nil {
 			past = append(past, l)
 		}
 	}
-	a.past, a.crt, a.key = past, a.sim.oracle.issued(a.of, crt), key
+	a.past, a.crt, a.key = past, a.sim.oracle.issued(a.of, issued.Certificate), key
 }
 
 // enrol asks for a certificate with a new key, or for the answer.
@@ -277,7 +341,7 @@ func (a *agent) enrol() (err error) {
 		}
 		a.next.id = id
 	}
-	crt, err := a.client.Certificate(s.ctx, a.next.id)
+	issued, err := a.fetch(a.next.id)
 	switch {
 	case errors.Is(err, client.ErrPending):
 		s.callUser()
@@ -291,6 +355,7 @@ func (a *agent) enrol() (err error) {
 	case err != nil:
 		return err
 	}
+	crt := issued.Certificate
 	err = client.CheckIssued(crt, a.next.key.Public(), a.cas, s.now())
 	switch {
 	case errors.Is(err, pki.ErrExpired) && a.away() > s.oracle.renewable(s.oracle.issued(a.of, crt)):
@@ -300,9 +365,17 @@ func (a *agent) enrol() (err error) {
 		return err
 	}
 	s.stats.enrolments++
-	a.hold(crt, a.next.key)
+	a.hold(issued, a.next.key)
 	a.next = nil
 	return nil
+}
+
+func (a *agent) fetch(id client.ID) (client.Issued, error) {
+	if a.below {
+		return a.client.CertificateChain(a.sim.ctx, id)
+	}
+	crt, err := a.client.Certificate(a.sim.ctx, id)
+	return client.Issued{Certificate: crt}, err
 }
 
 func newRequest(name string) (*request, error) {

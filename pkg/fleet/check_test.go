@@ -45,25 +45,39 @@ func (o *oracle) pins(of store.AuthorityName) []client.Pin {
 // agents are those of an authority.
 func (s *sim) agents(of store.AuthorityName) []*agent {
 	var all []*agent
-	if of == store.Services {
-		all = append(all, s.hosts...)
+	for _, h := range s.hosts {
+		if h.of == of {
+			all = append(all, h)
+		}
 	}
 	for _, a := range s.admins {
-		if of == store.Services {
-			all = append(all, a.services)
-		} else {
-			all = append(all, a.agent)
-		}
+		all = append(all, a.readerOf(of))
 	}
 	return all
 }
 
+// circles are the agents that meet each other: those of one authority, or of one root.
+func (s *sim) circles() [][]*agent {
+	circles := [][]*agent{s.agents(store.Users), s.agents(store.Services)}
+	if s.family {
+		circles = append(circles, append(s.agents(children[0]), s.agents(children[1])...))
+	}
+	return circles
+}
+
+// sees reports whether an agent has to verify the certificate of another.
+func (a *agent) sees(other *agent) bool { return a.of == other.of || a.rootsOnly && other.below }
+
 // check holds an agent that has just refreshed against all others.
 func (o *oracle) check(a *agent) {
-	for _, other := range o.sim.agents(a.of) {
-		o.meet(a, other)
-		if other != a {
-			o.meet(other, a)
+	for _, circle := range o.sim.circles() {
+		for _, other := range circle {
+			if a.sees(other) {
+				o.meet(a, other)
+			}
+			if other != a && other.sees(a) {
+				o.meet(other, a)
+			}
 		}
 	}
 	o.checkRevoked(a)
@@ -73,11 +87,12 @@ func (o *oracle) check(a *agent) {
 func (o *oracle) checkAll() {
 	now := o.sim.now()
 	o.revoked = slices.DeleteFunc(o.revoked, func(l *leaf) bool { return pki.CheckValidity(l.crt, now) != nil })
-	for _, of := range []store.AuthorityName{store.Users, store.Services} {
-		agents := o.sim.agents(of)
+	for _, agents := range o.sim.circles() {
 		for _, a := range agents {
 			for _, other := range agents {
-				o.meet(a, other)
+				if a.sees(other) {
+					o.meet(a, other)
+				}
 			}
 			o.checkRevoked(a)
 		}
@@ -100,6 +115,12 @@ func (o *oracle) meet(a, other *agent) {
 	}
 	if now.Unix() > l.issuer.crt.NotAfter.Unix() {
 		o.sim.violated(withinIssuer, "the certificate of %s is valid, its issuer has expired", other.name)
+	}
+	if a.rootsOnly {
+		o.meetByRoots(a, other)
+	}
+	if a.of != other.of {
+		return // of other authorities, it has no lists
 	}
 	// Whoever signs now was met, passive, at least a span ago.
 	if a.away() < o.sim.spans.Leaf && !a.trusts[l.issuer] {
@@ -136,7 +157,13 @@ func (o *oracle) checkRevoked(a *agent) {
 func (o *oracle) sample(agents []*agent) {
 	for range 3 {
 		a, other := agents[o.rand.IntN(len(agents))], agents[o.rand.IntN(len(agents))]
-		if other.crt == nil || a.seen.IsZero() {
+		if other.crt == nil || a.seen.IsZero() || !a.sees(other) {
+			continue
+		}
+		if a.rootsOnly {
+			o.sampleByRoots(a, other)
+		}
+		if a.of != other.of {
 			continue
 		}
 		now, crt := o.sim.now(), other.crt.crt

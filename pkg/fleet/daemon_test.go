@@ -32,6 +32,7 @@ type daemon struct {
 
 	db                     *sqlstore.DB
 	users, services, https *ca.Authority
+	family                 []*ca.Authority // the root and those below it, if there are any
 	keyPair                *server.KeyPair
 	handshake              *server.Handshake
 	handler                http.Handler
@@ -63,6 +64,9 @@ func (d *daemon) open() (err error) {
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	if err := d.openFamily(); err != nil {
+		return errors.Join(err, d.close())
+	}
 	d.keyPair = server.NewKeyPair(server.KeyPairConfig{
 		Path: filepath.Join(d.dir, "server.key.pem"), Host: hostname, Threshold: s.spans.Leaf / 3,
 		Issuer: d.https, Clock: s.clock, Log: slog.New(slog.DiscardHandler),
@@ -89,7 +93,7 @@ func (d *daemon) serve() (http.Handler, error) {
 	log := slog.New(slog.DiscardHandler)
 	front, err := caucase.New(caucase.Config{
 		Netloc: address, Clock: d.sim.clock, Log: log, CORSKeys: keys,
-		Authorities: caucase.List{d.users, d.services, d.https}, ServerCAs: d.https.CACertificates,
+		Authorities: d.list(), ServerCAs: d.https.CACertificates,
 	})
 	if err != nil {
 		return nil, err
@@ -165,7 +169,7 @@ func (d *daemon) swapBackup() error {
 // maintain is what the daemon's loop does, which looks more often.
 func (d *daemon) maintain() error {
 	var errs []error
-	for _, a := range []*ca.Authority{d.users, d.services, d.https} {
+	for _, a := range d.all() {
 		errs = append(errs, a.Maintain(d.sim.ctx))
 	}
 	return errors.Join(append(errs, d.refreshHandshake())...)
@@ -193,14 +197,12 @@ func (d *daemon) tls() (*tls.Config, error) {
 
 // authority returns the one of this name.
 func (d *daemon) authority(name store.AuthorityName) *ca.Authority {
-	switch name {
-	case store.Users:
-		return d.users
-	case store.Services:
-		return d.services
-	default:
-		return d.https
+	for _, a := range d.all() {
+		if a.Name() == name {
+			return a
+		}
 	}
+	return d.https
 }
 
 func (d *daemon) down() bool { return d.sim.now().Before(d.downUntil) }

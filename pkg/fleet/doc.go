@@ -5,6 +5,11 @@
 // from its disk, certificates are revoked in all ways there are. An oracle overhears all that the
 // daemon says, and holds it, and what every host makes of it, against the rules in its own words.
 //
+// In one of the histories two authorities are below a root, and most of their hosts verify each other by
+// the root alone. They follow the authority for its lists and for their certificate, and show the
+// chain behind that. The root changes as other CAs do, in spans of its own, which are longer than a CA
+// certificate below it lives, so that no such certificate has to be cut short.
+//
 // All chance is from one seed, which a failure prints:
 //
 //	go test ./pkg/fleet -fleet.seed 7

@@ -63,6 +63,41 @@ func TestTwentyYears(t *testing.T) {
 	}
 }
 
+// familySpan is short enough for a root to roll over within ten years, and long enough for those to pass quickly.
+const familySpan = 186 * day
+
+// TestTenYearsBelowARoot has hosts of two authorities below a root, which rolls over, beside those of one
+// that signs itself. Most of the former trust the root alone.
+func TestTenYearsBelowARoot(t *testing.T) {
+	t.Parallel()
+	p := plan{seed: seed(t), hosts: 24, years: 10, spans: rollover.Spans{Leaf: familySpan, Life: 4}, family: true}
+	if testing.Short() {
+		p.hosts, p.years = 12, 9 // in which the second root comes to sign
+	}
+	s, err := newSim(t.Context(), t.TempDir(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(); err != nil {
+		t.Error(err)
+	}
+	roots := s.oracle.cas[rootName]
+	t.Logf("roots: %d; generations: %d, %d, %d; %+v", len(roots),
+		len(s.oracle.cas[children[0]]), len(s.oracle.cas[children[1]]), len(s.oracle.cas[store.Services]), s.stats)
+	below := map[*issuer]int{}
+	for _, name := range children {
+		for _, i := range s.oracle.cas[name] {
+			below[i.parent]++
+		}
+	}
+	if len(roots) != 2 || below[roots[0]] < 8 || below[roots[1]] < 2 {
+		t.Errorf("%d roots, with so many below them: %v", len(roots), below)
+	}
+	if s.stats.byRoots == 0 || s.stats.restarts == 0 || s.stats.revocations == 0 || s.stats.followed == 0 {
+		t.Error("what has not happened has not been tested")
+	}
+}
+
 // TestHostsAway has all hosts be away at once, and come back as the package's documentation says.
 // An absence counts from the last update, up to a twelfth of a span earlier than here.
 func TestHostsAway(t *testing.T) {
@@ -154,6 +189,11 @@ func TestMutations(t *testing.T) {
 		{"a successor is made a span too early", func(p *plan) { p.decide = succeedEarly }, inTime},
 		{"a restart brings back an old database", func(p *plan) { p.forget = true }, numbersGrow},
 		{"the newest link is missing", func(p *plan) { p.tamper = dropLink }, keepsTrust},
+		{"the root signs for as long as it is valid", func(p *plan) { p.family, p.decideRoot = true, signToTheEnd }, withinIssuer},
+		{"a root signs at once", func(p *plan) { p.family, p.decideRoot = true, signAtOnce }, activeSigns},
+		{"a root is succeeded late", func(p *plan) { p.family, p.decideRoot = true, succeedLate }, inTime},
+		{"the chain is not served", func(p *plan) { p.family, p.tamper = true, dropChain }, keepsTrust},
+		{"the newest root is not announced", func(p *plan) { p.family, p.tamper = true, dropRoot }, peersAccept},
 		{"lists are served from a cache", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 10) }, revokedIsOut},
 		{"lists are served from a cache for long", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 5) }, listsFresh},
 	}
@@ -161,6 +201,9 @@ func TestMutations(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := plan{seed: seed(t), hosts: 30, years: 4, spans: defaultSpans(), expect: tt.expect}
 			tt.mutate(&p)
+			if p.family {
+				p.hosts, p.years, p.spans.Leaf, p.calm = 5, 10, familySpan, true
+			}
 			s, err := newSim(t.Context(), t.TempDir(), p)
 			if err != nil {
 				t.Fatal(err)

@@ -14,10 +14,16 @@ func (s *sim) enrolFleet() {
 		a := s.newAdmin(name)
 		s.admins = append(s.admins, a)
 		s.after(time.Duration(i)*day, a.wake)
-		s.after(time.Duration(i)*day, a.services.wake)
+		for _, r := range a.readers {
+			s.after(time.Duration(i)*day, r.wake)
+		}
 	}
 	for i := range s.plan.hosts {
-		h := s.newAgent(fmt.Sprintf("host%03d", i), store.Services)
+		of := store.Services
+		if s.family && i%3 > 0 {
+			of = children[i%3-1]
+		}
+		h := s.newAgent(fmt.Sprintf("host%03d", i), of)
 		s.hosts = append(s.hosts, h)
 		first := min(s.years, 1)
 		if i%10 == 9 {
@@ -82,7 +88,9 @@ func allAway(from, spans float64) func(*sim) {
 func (s *sim) adminOutage() {
 	a := s.admins[s.rand.IntN(len(s.admins))]
 	a.out = s.now().Add(s.between(0, 0.5))
-	a.services.out = a.out
+	for _, r := range a.readers {
+		r.out = a.out
+	}
 }
 
 // daemonOutage stops the daemon for a while, mostly a short one.
@@ -137,7 +145,7 @@ func (s *sim) revokeHost() {
 	case way == 0 && key != nil:
 		s.untilRevoked(l, func() error { return h.client.Revoke(s.ctx, l.crt, key, 1) })
 	case a.able():
-		a.revoke(a.services, l, way == 1)
+		a.revoke(a.readerOf(h.of), l, way == 1)
 	}
 }
 

@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -70,6 +71,36 @@ func dropLink(_ *sim, next answerer) answerer {
 			return w
 		}
 		w.Body = bytes.NewBuffer(cut)
+		return w
+	}
+}
+
+// dropChain answers with the certificate alone.
+func dropChain(_ *sim, next answerer) answerer {
+	return func(r *http.Request) *httptest.ResponseRecorder {
+		w := next(r)
+		if r.Header.Get("Accept") != "application/pem-certificate-chain" || w.Code != http.StatusOK {
+			return w
+		}
+		if block, _ := pem.Decode(w.Body.Bytes()); block != nil {
+			w.Body = bytes.NewBuffer(pem.EncodeToMemory(block))
+		}
+		return w
+	}
+}
+
+// dropRoot keeps the newest root from everybody.
+func dropRoot(s *sim, next answerer) answerer {
+	whole := dropLink(s, next)
+	return func(r *http.Request) *httptest.ResponseRecorder {
+		of, rest := named(r.URL.Path)
+		if of == rootName {
+			return whole(r)
+		}
+		w := next(r)
+		if block, remains := pem.Decode(w.Body.Bytes()); rest == "/crt/root.pem" && block != nil && len(remains) > 0 {
+			w.Body = bytes.NewBuffer(pem.EncodeToMemory(block))
+		}
 		return w
 	}
 }

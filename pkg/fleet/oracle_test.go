@@ -32,6 +32,7 @@ type oracle struct {
 type issuer struct {
 	crt     *x509.Certificate
 	of      store.AuthorityName
+	parent  *issuer // nil when it signs itself
 	created time.Time
 	index   int      // among those of its authority
 	number  *big.Int // of the newest list that was served
@@ -73,13 +74,13 @@ func (o *oracle) overhear(method, path string, status int, body []byte) {
 		o.sim.violated(exchangesWork, "%s %s: status %d: %s", method, path, status, body)
 	case status != http.StatusOK:
 	case method == http.MethodPut && rest == "/crt/renew",
-		method == http.MethodGet && strings.HasPrefix(rest, "/crt/") && !strings.Contains(rest, "ca.") && !strings.Contains(rest, ".json"):
-		crt, err := pki.ParseCertificatePEM(body)
-		if err != nil {
-			o.sim.violated(exchangesWork, "%s %s: %v", method, path, err)
+		method == http.MethodGet && strings.HasPrefix(rest, "/crt/") && !strings.Contains(rest, "."):
+		crts, err := pki.ParseCertificatesPEM(body) // the chain may follow
+		if err != nil || len(crts) == 0 {
+			o.sim.violated(exchangesWork, "%s %s: %d certificates, %v", method, path, len(crts), err)
 			return
 		}
-		o.issued(of, crt)
+		o.issued(of, crts[0])
 	case rest == "/crt/ca.crt.json":
 		if o.changed(path, body) {
 			o.learn(of)
@@ -113,19 +114,20 @@ func (o *oracle) learn(of store.AuthorityName) {
 		i := &issuer{crt: crt, of: of, created: crt.NotBefore.Add(backdate), index: len(known), number: new(big.Int)}
 		if i.index > 0 {
 			before := known[i.index-1]
-			if left := before.crt.NotAfter.Sub(i.created); left > 2*o.sim.spans.Leaf {
+			if left := before.crt.NotAfter.Sub(i.created); left > 2*o.span(of) {
 				o.sim.violated(inTime, "a CA certificate of %s was made when the one before had %v left", of, left)
 			}
 		}
 		o.cas[of] = append(known, i)
 		o.byKeyID[string(crt.SubjectKeyId)] = i
+		o.checkParent(i)
 	}
 }
 
 // checkSuccession makes sure that whoever asks now leaves with a CA certificate for a long absence.
 func (o *oracle) checkSuccession(of store.AuthorityName) {
 	newest := o.cas[of][len(o.cas[of])-1]
-	if left := newest.crt.NotAfter.Sub(o.sim.now()); left < 2*o.sim.spans.Leaf {
+	if left := newest.crt.NotAfter.Sub(o.sim.now()); left < 2*o.span(of) {
 		o.sim.violated(inTime, "the newest CA certificate of %s has %v left, and no successor", of, left)
 	}
 }
@@ -145,7 +147,7 @@ func (o *oracle) active(of store.AuthorityName, at time.Time) *issuer {
 		if at.Before(i.created) || at.After(i.crt.NotAfter) {
 			continue
 		}
-		if at.Sub(i.created) > o.sim.spans.Leaf {
+		if at.Sub(i.created) > o.span(of) {
 			return i
 		}
 		oldest = i

@@ -26,13 +26,17 @@ type plan struct {
 	years float64
 	spans rollover.Spans
 
+	family bool // there are a root and two authorities below it, beside the one of services that signs itself
+
 	calm    bool       // no mishap happens but those that are arranged
 	arrange func(*sim) // schedules what a test wants to happen in any case; may be nil
 
 	// What a mutation puts in place of what is right.
 	decide func(time.Time, rollover.Spans, []rollover.Generation) rollover.Plan
 	tamper func(*sim, answerer) answerer
-	forget bool // each restart comes with the database of the one before
+	// of the root
+	decideRoot func(time.Time, rollover.Spans, []rollover.Generation) rollover.Plan
+	forget     bool // each restart comes with the database of the one before
 
 	// expect is the one invariant that counts, for a mutation that must break it. It
 	// stands for those who would notice it; others may notice more.
@@ -69,7 +73,7 @@ type stats struct {
 	enrolments, renewals, revocations                          int
 	lockedOut                                                  int // users that were revoked
 	expired, followed, reanchored                              int // hosts that were away for long
-	meetings                                                   int
+	meetings, byRoots                                          int
 }
 
 func newSim(ctx context.Context, dir string, p plan) (*sim, error) {

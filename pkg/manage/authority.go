@@ -254,21 +254,11 @@ const nowhere = "root.invalid"
 const usualBackdate = time.Minute
 
 // configFor returns what commands add to the rows of authorities in order to open them, given what the
-// user has said of the netloc. It is needed unless all of rows are roots.
-func configFor(ctx context.Context, st store.Store, netloc string, rows ...store.Authority) (func(store.Authority) ca.Config, error) {
-	if netloc == "" {
-		err := st.View(ctx, func(r store.Reader) (err error) {
-			netloc, err = r.Setting(ctx, "", store.SettingNetloc)
-			return err
-		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-	}
-	for _, row := range rows {
-		if netloc == "" && row.Role != store.RoleRoot {
-			return nil, ErrNetloc
-		}
+// user has said of the netloc. A root does without one.
+func configFor(ctx context.Context, st store.Store, netloc string, row store.Authority) (func(store.Authority) ca.Config, error) {
+	netloc, err := netlocOf(ctx, st, netloc)
+	if err != nil && !(row.Role == store.RoleRoot && errors.Is(err, ErrNetloc)) {
+		return nil, err
 	}
 	return func(store.Authority) ca.Config {
 		return ca.Config{Netloc: cmp.Or(netloc, nowhere), Backdate: usualBackdate, Statements: envelope.Statements{}}

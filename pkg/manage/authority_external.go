@@ -66,8 +66,11 @@ func (in NewAuthority) fillExternal(row *store.Authority, now time.Time) error {
 	}
 	row.Subject, row.KeyType = newest.RawSubject, string(keyType)
 	if row.Span == 0 {
-		row.Span = (newest.NotAfter.Sub(newest.NotBefore) / RootLife).Truncate(time.Second)
+		row.Span = (newest.NotAfter.Sub(newest.NotBefore) / RootLife).Truncate(24 * time.Hour)
 		row.Life = RootLife
+		if row.Span == 0 {
+			return errors.New("the certificates are valid for too short a time: at least four days are needed")
+		}
 	}
 	return nil
 }

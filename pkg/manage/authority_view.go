@@ -81,9 +81,6 @@ type SignoffView struct {
 	InstalledAt *time.Time `json:"installed_at"` // null while it waits
 }
 
-// Revoked is the phase of a CA whose certificate the parent has revoked.
-const Revoked rollover.Phase = "revoked"
-
 // unknownPhase is that of CAs of an authority whose spans the daemon has not yet recorded.
 const unknownPhase rollover.Phase = "unknown"
 
@@ -180,7 +177,8 @@ func viewRow(ctx context.Context, r store.Reader, now time.Time, row store.Autho
 		one := SignoffView{hex.EncodeToString(s.KeyID), s.CreatedAt, s.NotBefore, s.NotAfter, nil}
 		if s.Certificate != nil {
 			one.InstalledAt = &s.InstalledAt
-			stock = stock || now.Before(s.NotAfter)
+			// What is for later does not help who has none now.
+			stock = stock || now.Before(s.NotAfter) && (v.SignsUntil != nil || !now.Before(s.NotBefore))
 		}
 		v.Signoffs = append(v.Signoffs, one)
 	}

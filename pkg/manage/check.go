@@ -3,6 +3,8 @@ package manage
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Level says how bad a Finding is.
+// A Level tells how bad a Finding is.
 type Level string
 
 // The levels of findings.
@@ -30,7 +32,7 @@ type Finding struct {
 	Problem string `json:"problem"`
 }
 
-// Checked says what Check has read and how much it has found.
+// Checked tells what Check has read and how much it has found.
 type Checked struct {
 	Rows     dump.Summary
 	Errors   int64
@@ -54,6 +56,9 @@ func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding
 	}
 	err := s.View(ctx, func(r store.Reader) error {
 		if err := c.rows(ctx, r); err != nil {
+			return err
+		}
+		if err := c.parentsRecords(ctx, r); err != nil {
 			return err
 		}
 		return c.revoked(ctx, r)
@@ -89,13 +94,12 @@ type checker struct {
 	found     func(Finding)
 	checked   Checked
 
-	authorities map[store.AuthorityName]store.Authority
-	names       []store.AuthorityName // of them, in order
-
 	hash    *dump.Hash
 	cas     map[caRef]*caInfo
+	below   []*caInfo // CAs that a parent has signed
 	crls    []store.CRL
 	tallies map[store.AuthorityName]*tally
+	rowOf   map[store.AuthorityName]store.Authority
 	issued  *verifier // while certificates come
 }
 
@@ -126,10 +130,10 @@ func (c *checker) tally(a store.AuthorityName) *tally {
 
 // rows walks through everything once, in an order in which CAs come before what they have signed.
 func (c *checker) rows(ctx context.Context, r store.Reader) error {
-	if err := c.readAuthorities(ctx, r); err != nil {
+	if err := c.known(ctx, r); err != nil {
 		return err
 	}
-	for _, a := range c.names {
+	for a := range c.rowOf {
 		for _, name := range counters() {
 			n, err := r.Counter(ctx, a, name)
 			if err != nil {
@@ -150,8 +154,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 			c.certificateSeen(crt)
 		} else {
 			c.certificatesSeen() // so that findings come in the order of rows
-			c.report(dump.Describe(row), c.row(row)...)
-			c.report(dump.Describe(row), c.belongs(row)...)
+			c.report(dump.Describe(row), append(c.ofNobody(row), c.row(row)...)...)
 		}
 		if !dump.Sound(row) {
 			c.report(dump.Describe(row), odd("a text in it holds a NUL or is not UTF-8, which is lost in backups and copies"))
@@ -166,11 +169,16 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 		return err
 	}
 	c.checked.Rows = c.hash.Summary()
+	for _, i := range c.below {
+		c.report(dump.Describe(i.row), c.signedByParent(i)...)
+	}
 	for _, l := range c.crls {
 		c.report(dump.Describe(l), c.crl(l)...)
 	}
-	for _, a := range c.names {
-		c.report("authority "+string(a), c.sums(c.tally(a))...)
+	for _, a := range slices.Sorted(maps.Keys(c.tallies)) {
+		if a != "" {
+			c.report("authority "+string(a), c.sums(c.tally(a))...)
+		}
 	}
 	return nil
 }
@@ -193,7 +201,7 @@ func (c *checker) row(row store.Row) []problem {
 	case store.Counter:
 		return counter(v)
 	case store.Setting:
-		return setting(v)
+		return c.setting(v)
 	case store.AuditEntry:
 		return c.entry(v.Entry)
 	}
@@ -225,7 +233,7 @@ const revokedPage = 1000
 // revoked compares revocations with the certificates they are about, where these are on record.
 func (c *checker) revoked(ctx context.Context, r store.Reader) error {
 	step := c.progress.follow("comparing revocations")
-	for _, a := range c.names {
+	for _, a := range slices.Sorted(maps.Keys(c.tallies)) {
 		after := int64(0)
 		for {
 			page, err := r.Revocations(ctx, a, after, revokedPage)

@@ -2,118 +2,98 @@ package manage
 
 import (
 	"context"
-	"slices"
-	"strings"
 
+	"cauase/pkg/pki"
+	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
 
-// readAuthorities reads the rows of all authorities, by which everything else is judged.
-func (c *checker) readAuthorities(ctx context.Context, r store.Reader) error {
+// known remembers the authorities that there are, for all other rows are of one of them.
+func (c *checker) known(ctx context.Context, r store.Reader) error {
 	rows, err := r.Authorities(ctx)
 	if err != nil {
 		return err
 	}
-	c.authorities = make(map[store.AuthorityName]store.Authority, len(rows))
+	c.rowOf = map[store.AuthorityName]store.Authority{}
 	for _, row := range rows {
-		c.authorities[row.Name] = row
-		c.names = append(c.names, row.Name)
+		c.rowOf[row.Name] = row
 	}
 	return nil
 }
 
-// authority checks the row of one.
+// authority checks the row of an authority.
 func (c *checker) authority(v store.Authority) (problems []problem) {
 	if err := v.Check(); err != nil {
 		problems = append(problems, wrong("%v", err))
 	}
-	if v.Parent != "" {
-		problems = append(problems, c.parents(v)...)
+	if _, err := pki.ParseKeyType(v.KeyType); v.KeyType != "" && err != nil {
+		problems = append(problems, wrong("its keys are to be of type %.40q, which there is not", v.KeyType))
 	}
+	if _, err := profile.ParsePermitted(v.Permitted); err != nil {
+		problems = append(problems, wrong("what its certificates may be for cannot be read: %v", err))
+	}
+	problems = append(problems, c.parentOf(v)...)
 	return append(problems, c.future("the time when it was made", v.CreatedAt)...)
 }
 
-// parents checks that those above an authority are there, may certify CAs and come to an end.
-func (c *checker) parents(v store.Authority) []problem {
-	path := []string{string(v.Name)}
-	for name := v.Parent; name != ""; name = c.authorities[name].Parent {
-		switch parent, ok := c.authorities[name]; {
-		case slices.Contains(path, string(name)):
-			return []problem{wrong("its parents go in a circle: %s", strings.Join(append(path, string(name)), ", "))}
-		case !ok && len(path) > 1:
-			return nil // a problem of the one below it
-		case !ok:
-			return []problem{odd("its parent %s is not here: it has to sign off new generations elsewhere", name)}
-		case parent.Role != store.RoleRoot && len(path) == 1:
-			return []problem{wrong("its parent %s has the role %s and cannot certify it", name, parent.Role)}
+// parentOf checks that the parent of an authority is a root that is there. A root has no parent, so that no
+// path of parents is longer than one; one that comes back to where it began is a mistake of its own.
+func (c *checker) parentOf(v store.Authority) []problem {
+	if v.Parent == "" {
+		return nil
+	}
+	parent, ok := c.rowOf[v.Parent]
+	if !ok {
+		return []problem{wrong("there is no authority %q, its parent", string(v.Parent))}
+	}
+	if parent.Role != store.RoleRoot {
+		problems := []problem{wrong("its parent, %s, is no root: it has the role %q", parent.Name, string(parent.Role))}
+		seen := map[store.AuthorityName]bool{v.Name: true}
+		for at := parent; at.Parent != ""; at = c.rowOf[at.Parent] {
+			if seen[at.Name] {
+				return append(problems, wrong("its parents lead in a circle"))
+			}
+			seen[at.Name] = true
 		}
-		path = append(path, string(name))
+		return problems
+	}
+	if !parent.RetiredAt.IsZero() && v.RetiredAt.IsZero() && !c.now.Before(parent.RetiredAt) {
+		return []problem{odd("its parent, %s, is retired and signs no CA certificates any more", parent.Name)}
 	}
 	return nil
 }
 
-// belongs checks that the authority of a row is there.
-func (c *checker) belongs(row store.Row) []problem {
+// ofNobody is the problem of a row whose authority is not there.
+func (c *checker) ofNobody(row store.Row) []problem {
+	name, ok := authorityOf(row)
+	if !ok {
+		return nil
+	}
+	if _, known := c.rowOf[name]; known {
+		return nil
+	}
+	if _, standard := store.Standard(name, c.now); standard {
+		// Chosen before the first start, or of before there were such rows.
+		switch row.(type) {
+		case store.Setting, store.AuditEntry, store.Counter:
+			return nil
+		}
+	}
+	return []problem{wrong("there is no authority %q", string(name))}
+}
+
+// authorityOf returns the authority that a row is of; false if it is one itself, or of the daemon as a whole.
+func authorityOf(row store.Row) (store.AuthorityName, bool) {
 	kind := store.KindOf(row)
-	i := -1
-	if kind != nil {
-		i = kind.Index("authority")
+	if kind == nil {
+		return "", false
 	}
-	if i < 0 {
-		return nil
-	}
-	name, _ := kind.Values(row)[i].(string)
-	if name == "" && kind.Columns[i].Shared {
-		return nil
-	}
-	if _, ok := c.authorities[store.AuthorityName(name)]; !ok {
-		return []problem{wrong("there is no authority %q", name)}
-	}
-	return nil
-}
-
-// signoff checks a request to a parent.
-func (c *checker) signoff(v store.Signoff) (problems []problem) {
-	if a, ok := c.authorities[v.Authority]; ok && a.Parent == "" && v.InstalledAt.IsZero() {
-		problems = append(problems, odd("its authority has no parent that could sign it off"))
-	}
-	if v.InstalledAt.IsZero() && v.Key.Custody == "" {
-		problems = append(problems, wrong("it waits to be signed off, and its key is gone"))
-	}
-	return append(problems, c.future("the time when it was made", v.CreatedAt)...)
-}
-
-// state compares what a CA says of its key with what there is.
-func (i *caInfo) state() []problem {
-	hasKey := i.row.Key.Custody != "" || i.row.Key.Ref != nil
-	switch i.row.State {
-	case store.CAUsable:
-		if !hasKey {
-			return []problem{wrong("it is said to be usable, and its private key is gone")}
+	values := kind.Values(row)
+	for i, column := range kind.Columns {
+		if column.Name == "authority" {
+			name, _ := values[i].(string)
+			return store.AuthorityName(name), name != "" || !column.Shared
 		}
-	case store.CAErased, store.CADisowned, store.CAExternal:
-		if hasKey {
-			return []problem{wrong("it is said to be %s, and its private key is there", i.row.State)}
-		}
-	default:
-		return []problem{wrong("there is no state %q", string(i.row.State))}
 	}
-	return nil
-}
-
-// issuer compares a generation with the one above it that has certified it, where that is here.
-func (c *checker) issuer(i *caInfo) []problem {
-	parent := c.cas[caRef{i.row.ParentAuthority, i.row.ParentCA}]
-	switch {
-	case i.row.ParentAuthority == "" || i.row.ParentCA == 0:
-		return nil
-	case parent == nil:
-		return []problem{wrong("CA %d of %s, which is said to have certified it, is not there", i.row.ParentCA, i.row.ParentAuthority)}
-	case parent.crt == nil || i.crt == nil:
-		return nil // which has been said
-	}
-	if err := i.crt.CheckSignatureFrom(parent.crt); err != nil {
-		return []problem{wrong("CA %d of %s, which is said to have certified it, has not: %v", i.row.ParentCA, i.row.ParentAuthority, err)}
-	}
-	return nil
+	return "", false
 }

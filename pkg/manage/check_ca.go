@@ -21,9 +21,11 @@ type caInfo struct {
 	crt *x509.Certificate // nil if it cannot be parsed
 }
 
-// disowned reports whether a CA was put aside before its time: one that was made while the clock was
-// ahead. The CA after it succeeds the one before it.
-func (i *caInfo) disowned() bool { return i.row.State == store.CADisowned }
+// skipped reports whether a CA was put aside before its time: one that was made while the clock was
+// ahead, or that the parent has revoked. The CA after it succeeds the one before it.
+func (i *caInfo) skipped() bool {
+	return i.row.State == store.CADisowned || i.row.State == store.CARevoked
+}
 
 // ca checks a CA, and remembers it for what it has signed.
 func (c *checker) ca(v store.CA) []problem {
@@ -37,11 +39,12 @@ func (c *checker) ca(v store.CA) []problem {
 		return []problem{wrong("its certificate cannot be parsed: %v", err)}
 	}
 	info.crt = crt
-	problems := caCertificate(v, crt)
+	problems := c.caCertificate(v, crt)
 	pki.AsCA(crt, v.KeyID) // as the authority does
-	problems = append(problems, info.state()...)
+	if v.ParentAuthority != "" {
+		c.below = append(c.below, info)
+	}
 	problems = append(problems, c.caKey(info)...)
-	problems = append(problems, c.issuer(info)...)
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {
 		if older.crt != nil && bytes.Equal(older.row.KeyID, v.KeyID) {
@@ -63,16 +66,17 @@ func (c *checker) ca(v store.CA) []problem {
 	return append(problems, c.future("the time when it was made", v.CreatedAt)...)
 }
 
-func caCertificate(v store.CA, crt *x509.Certificate) (problems []problem) {
+func (c *checker) caCertificate(v store.CA, crt *x509.Certificate) (problems []problem) {
 	// What is odd may have been imported.
 	if !crt.BasicConstraintsValid || !crt.IsCA {
 		problems = append(problems, odd("its certificate is not one of a CA"))
 	}
 	switch {
-	case v.ParentAuthority != "" && !bytes.Equal(crt.RawSubject, crt.RawIssuer):
-		// Its parent's signature is another question.
-	case !bytes.Equal(crt.RawSubject, crt.RawIssuer):
+	case v.ParentAuthority == "" && !selfIssued(crt):
 		problems = append(problems, odd("its certificate is not self-signed"))
+	case v.ParentAuthority != "" && selfIssued(crt):
+		problems = append(problems, wrong("its certificate is self-signed, and recorded as one of %s", v.ParentAuthority))
+	case v.ParentAuthority != "": // see signedByParent
 	case badlySelfSigned(crt):
 		problems = append(problems, wrong("its certificate is not signed by its own key"))
 	}
@@ -101,36 +105,58 @@ func sameTimes(notBefore, notAfter time.Time, crt *x509.Certificate) *problem {
 }
 
 func (c *checker) caKey(i *caInfo) []problem {
-	if i.row.State != store.CAUsable || i.row.Key.Custody != store.CustodyRow {
-		if i.disowned() {
-			return []problem{odd("its private key is gone, although its certificate is valid until %s: nothing can be signed with it",
-				i.row.NotAfter.Format(time.RFC3339))}
+	v := i.row
+	hasKey := v.Key.Custody != "" || len(v.Key.Ref) > 0
+	switch v.State {
+	case store.CAUsable:
+		if !hasKey {
+			return []problem{wrong("it is recorded as usable, and has no private key")}
 		}
+		return keyFits(v.Key, i.crt.PublicKey, "its certificate")
+	case store.CAErased, store.CADisowned, store.CARevoked, store.CAExternal:
+	default:
+		return []problem{wrong("there is no state %.40q", string(v.State))}
+	}
+	switch {
+	case hasKey:
+		return []problem{wrong("it is recorded as %s, and its private key is still there", v.State)}
+	case v.State == store.CADisowned, v.State == store.CAErased && c.now.Before(v.NotAfter):
+		return []problem{odd("its private key is gone, although its certificate is valid until %s: nothing can be signed with it",
+			v.NotAfter.Format(time.RFC3339))}
+	}
+	return nil
+}
+
+// keyFits checks a private key, if it is in the row. In other custody it is not within reach.
+func keyFits(ref store.KeyRef, pub crypto.PublicKey, of string) []problem {
+	if ref.Custody != store.CustodyRow {
 		return nil
 	}
-	key, err := x509.ParsePKCS8PrivateKey(i.row.Key.InRow())
+	key, err := x509.ParsePKCS8PrivateKey(ref.InRow())
 	if err != nil {
 		return []problem{wrong("its private key cannot be parsed")} // and the key not be quoted
 	}
 	signer, ok := key.(crypto.Signer)
-	if !ok || !pki.SameKey(signer.Public(), i.crt.PublicKey) {
-		return []problem{wrong("its private key belongs to another certificate")}
+	if !ok || !pki.SameKey(signer.Public(), pub) {
+		return []problem{wrong("its private key is not that of %s", of)}
 	}
 	return nil
 }
+
+func selfIssued(crt *x509.Certificate) bool { return bytes.Equal(crt.RawSubject, crt.RawIssuer) }
 
 // link checks that the CA before has vouched for this one: by it, hosts that know the one come to
 // trust the other.
 func (c *checker) link(i *caInfo, before []*caInfo) []problem {
 	var last *caInfo
 	for _, older := range before {
-		if !older.disowned() {
+		if !older.skipped() {
 			last = older
 		}
 	}
 	switch {
-	case i.row.Link == nil && (len(before) == 0 || c.authorities[i.row.Authority].Role == store.RoleDaemon || last == nil):
-		return nil // the HTTPS CA is made anew when the daemon moves
+	case i.row.Link == nil && (len(before) == 0 || c.rowOf[i.row.Authority].Role == store.RoleDaemon || last == nil):
+		return nil // the CA of the daemon's own certificates is made anew when the daemon moves
 	case i.row.Link == nil:
 		return []problem{odd("CA %d does not vouch for it: hosts that trust that one only cannot come to trust this one by themselves", last.row.ID)}
 	}

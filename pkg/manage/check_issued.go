@@ -72,9 +72,7 @@ func (c *checker) certificate(v store.Certificate) []problem {
 	case ca.crt != nil:
 		add(issuedBy(crt, ca)...)
 	}
-	if crt.IsCA {
-		add(wrong("it is a certificate of a CA"))
-	}
+	add(c.certifiesCA(v, crt)...)
 	if v.Serial == nil || crt.SerialNumber.Cmp(v.Serial) != 0 {
 		add(wrong("it is recorded with serial %v, and has %v", v.Serial, crt.SerialNumber))
 	}
@@ -101,13 +99,30 @@ func (c *checker) certificate(v store.Certificate) []problem {
 		add(odd("it is said to have been issued at %s, when it is not valid", v.IssuedAt.Format(time.RFC3339)))
 	}
 	switch v.Method {
-	case store.Signed, store.AutoSigned, store.Renewed, store.Internal, store.TemplateSign:
+	case store.Signed, store.AutoSigned, store.Renewed, store.Internal, store.TemplateSign, store.CASigned:
 	default:
 		add(odd("this version does not know the way %q in which it was issued", v.Method))
 	}
 	add(c.future("when it was issued", v.IssuedAt)...)
 	add(answered(v, crt)...)
 	return problems
+}
+
+// certifiesCA checks that CA certificates are those of authorities below a root, and that a root issues nothing
+// else.
+func (c *checker) certifiesCA(v store.Certificate, crt *x509.Certificate) []problem {
+	root := c.rowOf[v.Authority].Role == store.RoleRoot
+	switch {
+	case crt.IsCA && v.Method != store.CASigned:
+		return []problem{wrong("it is a certificate of a CA")}
+	case !crt.IsCA && v.Method == store.CASigned:
+		return []problem{wrong("it is recorded as a certificate of a CA, and is none")}
+	case crt.IsCA && !root:
+		return []problem{wrong("it is a certificate of a CA, and %s is no root", v.Authority)}
+	case !crt.IsCA && root:
+		return []problem{wrong("it is not a certificate of a CA, and %s is a root", v.Authority)}
+	}
+	return nil
 }
 
 func issuedBy(crt *x509.Certificate, ca *caInfo) (problems []problem) {

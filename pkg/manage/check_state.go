@@ -3,9 +3,9 @@ package manage
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"time"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -16,8 +16,11 @@ func counters() []string {
 }
 
 func counter(v store.Counter) []problem {
-	if v.Value < 0 {
+	switch {
+	case v.Value < 0:
 		return []problem{wrong("it is negative: %d", v.Value)}
+	case v.Authority == "" && v.Name == store.CounterAuthorities:
+		return nil
 	}
 	if v.Authority == "" && v.Name == store.CounterAuthorities {
 		return nil
@@ -30,17 +33,20 @@ func counter(v store.Counter) []problem {
 	return []problem{odd("this version does not know it")}
 }
 
-func setting(v store.Setting) []problem {
+func (c *checker) setting(v store.Setting) []problem {
+	if keyID, list, ok, err := ca.ExternalList(v.Name, v.Value); ok {
+		return c.externalList(v.Authority, keyID, list, err)
+	}
 	switch v.Name {
 	case store.SettingAutoApprove:
-		if n, err := strconv.Atoi(v.Value); err != nil || n < 0 {
+		if _, err := store.ParseCount(v.Value); err != nil {
 			return []problem{wrong("%.40q is not a number of requests", v.Value)}
 		}
 	case store.SettingNextKeyType:
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
 			return []problem{wrong("%.40q is not a type of key", v.Value)}
 		}
-	case store.SettingCORSKeys, store.SettingBackupClaim:
+	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingBackupLast:
 		if !json.Valid([]byte(v.Value)) {

@@ -169,7 +169,7 @@ func TestCheckFinds(t *testing.T) {
 		{"CA's times", change(func(v *store.CA) bool { v.NotAfter = v.NotAfter.Add(time.Second); return last(v) }), "error: ca cas <ca>: it is recorded as valid from"},
 		{"CA's key identifier", change(func(v *store.CA) bool { v.KeyID = flip(v.KeyID, 0); return last(v) }), "error: ca cas <ca>: its key identifier is"},
 		{"CA's key is none", change(func(v *store.CA) bool { v.Key.Ref = []byte("SECRET"); return last(v) }), "error: ca cas <ca>: its private key cannot be parsed"},
-		{"CA's key is another's", change(func(v *store.CA) bool { v.Key.Ref = otherKey; return last(v) }), "error: ca cas <ca>: its private key belongs to another certificate"},
+		{"CA's key is another's", change(func(v *store.CA) bool { v.Key.Ref = otherKey; return last(v) }), "error: ca cas <ca>: its private key is not that of its certificate"},
 		{"CA's key is gone too early", change(func(v *store.CA) bool { v.Key, v.State = store.KeyRef{}, store.CADisowned; return last(v) }), "warning: ca cas <ca>: its private key is gone, although"},
 		{"CA twice", change(func(v *store.CA) bool {
 			v.Certificate, v.Key, v.KeyID, v.NotBefore, v.NotAfter = before.Certificate, before.Key, before.KeyID, before.NotBefore, before.NotAfter
@@ -271,6 +271,7 @@ func TestCheckFinds(t *testing.T) {
 		{"setting that is no number", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingAutoApprove, "many"; return true }), `error: setting cau auto_approve_count: "many" is not`},
 		{"setting that is negative", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingAutoApprove, "-1"; return true }), "is not a number of requests"},
 		{"setting that is no type of key", change(func(v *store.Setting) bool { v.Value = "dsa"; return true }), "is not a type of key"},
+		{"setting that is no revocation list", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingExternalCRL+"aa", "MAA="; return true }), "error: setting cau external_crl/aa: it is not a revocation list: "},
 		{"unknown setting", change(func(v *store.Setting) bool { v.Name = "x"; return true }), "warning: setting cau x: this version does not know it"},
 
 		{"entry from the future", change(func(v *store.AuditEntry) bool { v.Time = now.Add(2 * day); return v.Seq == 5 }), "warning: audit 5: its time lies in the future"},

@@ -27,7 +27,7 @@ type CAImport struct {
 	AllowUnfit bool
 }
 
-// ImportedCAs says what has become of a CAImport.
+// ImportedCAs tells what has become of a CAImport.
 type ImportedCAs struct {
 	Certificates []*x509.Certificate // oldest first
 	Notes        []string            // what is worth knowing
@@ -36,12 +36,14 @@ type ImportedCAs struct {
 // ImportCAs gives an authority its first CA certificates, each vouching for the next younger one. It
 // fails with store.ErrExists if the authority has any already.
 func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) (ImportedCAs, error) {
-	done, rows, err := in.rows(now)
-	if err != nil {
-		return ImportedCAs{}, err
-	}
-	err = st.Update(ctx, func(tx store.Tx) error {
-		if err := in.authority(ctx, tx, done.Certificates[0].NotBefore); err != nil {
+	var done ImportedCAs
+	err := st.Update(ctx, func(tx store.Tx) error {
+		row, err := in.row(ctx, tx, now)
+		if err != nil {
+			return err
+		}
+		var rows []store.CA
+		if done, rows, err = in.rows(now, row); err != nil {
 			return err
 		}
 		switch there, err := tx.CAs(ctx, in.Authority); {
@@ -68,26 +70,23 @@ func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) 
 	return done, nil
 }
 
-// authority makes sure that the authority is there, and is one to import for. One that every daemon has may
-// not have been made yet.
-func (in CAImport) authority(ctx context.Context, tx store.Tx, created time.Time) error {
+// row returns the authority's row. Before the first start of the daemon there are none of those that its
+// flags describe: it is made, and the daemon says the rest.
+func (in CAImport) row(ctx context.Context, tx store.Tx, now time.Time) (store.Authority, error) {
 	row, err := tx.Authority(ctx, in.Authority)
-	isNew := errors.Is(err, store.ErrNotFound)
-	if isNew {
-		var known bool
-		if row, known = store.Standard(in.Authority, created); !known {
-			return fmt.Errorf("%w: there is no authority %s", store.ErrNotFound, in.Authority)
-		}
-	} else if err != nil {
-		return err
+	if standard, ok := store.Standard(in.Authority, now); ok && errors.Is(err, store.ErrNotFound) {
+		row = standard
+		err = tx.PutAuthority(ctx, row)
 	}
-	if row.Role == store.RoleDaemon {
-		return errors.New("the authority of the daemon's own HTTPS certificate makes its CA itself")
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return row, fmt.Errorf("%w: authority %s", err, in.Authority)
+	case err != nil:
+		return row, err
+	case row.Role == store.RoleDaemon:
+		return row, errors.New("the authority of the daemon's own HTTPS certificate makes its CA itself")
 	}
-	if isNew {
-		return tx.PutAuthority(ctx, row)
-	}
-	return nil
+	return row, nil
 }
 
 func importCA(ctx context.Context, tx store.Tx, now time.Time, row store.CA) error {
@@ -109,7 +108,7 @@ func importCA(ctx context.Context, tx store.Tx, now time.Time, row store.CA) err
 }
 
 // rows makes the rows, oldest first.
-func (in CAImport) rows(now time.Time) (ImportedCAs, []store.CA, error) {
+func (in CAImport) rows(now time.Time, of store.Authority) (ImportedCAs, []store.CA, error) {
 	var done ImportedCAs
 	var pairs []KeyPair
 	for _, p := range in.Pairs {
@@ -117,7 +116,7 @@ func (in CAImport) rows(now time.Time) (ImportedCAs, []store.CA, error) {
 			done.Notes = append(done.Notes, fmt.Sprintf("%s: left out, it has expired on %s", p.from, p.Certificate.NotAfter.Format(time.RFC3339)))
 			continue
 		}
-		notes, err := in.check(now, p.Certificate)
+		notes, err := in.check(now, of, p.Certificate)
 		if err != nil {
 			return done, nil, fmt.Errorf("%s: %w", p.from, err)
 		}
@@ -134,7 +133,7 @@ func (in CAImport) rows(now time.Time) (ImportedCAs, []store.CA, error) {
 	})
 	rows := make([]store.CA, len(pairs))
 	for i, p := range pairs {
-		row, err := in.row(p)
+		row, err := caRow(of, p)
 		if err != nil {
 			return done, nil, fmt.Errorf("%s: %w", p.from, err)
 		}
@@ -156,8 +155,8 @@ func (in CAImport) rows(now time.Time) (ImportedCAs, []store.CA, error) {
 	return done, rows, nil
 }
 
-// row is that of one CA. Its age counts from the beginning of its validity: nothing else is known.
-func (in CAImport) row(p KeyPair) (store.CA, error) {
+// caRow is that of one CA. Its age counts from the beginning of its validity: nothing else is known.
+func caRow(of store.Authority, p KeyPair) (store.CA, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(p.Key)
 	if err != nil {
 		return store.CA{}, errors.New("the key has no PKCS #8 form")
@@ -168,8 +167,8 @@ func (in CAImport) row(p KeyPair) (store.CA, error) {
 			return store.CA{}, err
 		}
 	}
-	return store.CA{
-		Authority:   in.Authority,
+	row := store.CA{
+		Authority:   of.Name,
 		CreatedAt:   p.Certificate.NotBefore,
 		NotBefore:   p.Certificate.NotBefore,
 		NotAfter:    p.Certificate.NotAfter,
@@ -177,11 +176,15 @@ func (in CAImport) row(p KeyPair) (store.CA, error) {
 		Certificate: p.Certificate.Raw,
 		State:       store.CAUsable,
 		Key:         store.KeyInRow(key),
-	}, nil
+	}
+	if !bytes.Equal(p.Certificate.RawIssuer, p.Certificate.RawSubject) {
+		row.ParentAuthority = of.Parent
+	}
+	return row, nil
 }
 
 // check refuses what cannot work, and what should not be a CA unless that is insisted on.
-func (in CAImport) check(now time.Time, crt *x509.Certificate) (notes []string, err error) {
+func (in CAImport) check(now time.Time, of store.Authority, crt *x509.Certificate) (notes []string, err error) {
 	if _, err := pki.SignatureAlgorithm(crt.PublicKey); err != nil {
 		return nil, err
 	}
@@ -192,7 +195,11 @@ func (in CAImport) check(now time.Time, crt *x509.Certificate) (notes []string, 
 		// An authority takes a CA from the future for the work of a clock that was wrong, and erases its key.
 		return nil, err
 	}
-	if unfit := unfitness(crt); unfit != "" {
+	unfit := unfitness(crt)
+	if of.Role == store.RoleRoot && unfit == "" && crt.MaxPathLenZero {
+		unfit = "its path length allows for no CAs below it, and the authority is a root"
+	}
+	if unfit != "" {
 		if !in.AllowUnfit {
 			return nil, fmt.Errorf("%w: %s", ErrUnfit, unfit)
 		}

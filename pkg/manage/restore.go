@@ -5,18 +5,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"cauase/pkg/archive"
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
-	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 )
 
@@ -159,7 +154,7 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 // jump numbers the next revocation lists of every authority ahead of all that may have been published.
 func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 	var numbers []Number
-	rows, err := tx.Authorities(ctx)
+	rows, err := authorities(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -193,11 +188,11 @@ func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock,
 	if span == 0 {
 		span = row.NotAfter.Sub(row.NotBefore)
 	}
-	of, err := tx.Authority(ctx, row.Authority)
+	bench, err := newWorkbench(ctx, store.Within(tx), clk)
 	if err != nil {
 		return ca.Issued{}, err
 	}
-	users, err := ca.Open(ctx, store.Within(tx), clk, authority(of, span), config())
+	users, err := bench.authority(ctx, row.Authority, func(a *store.Authority) { a.Span = span })
 	if err != nil {
 		return ca.Issued{}, err
 	}
@@ -207,36 +202,6 @@ func (in Restoration) replace(ctx context.Context, tx store.Tx, clk clock.Clock,
 	}
 	return issued, nil
 }
-
-// authority is row as one that does what is asked of it at once.
-func authority(row store.Authority, span time.Duration) store.Authority {
-	row.Span, row.MaxPending, row.AutoApprove = span, math.MaxInt32, 0
-	if row.Life == 0 {
-		row.Life = caLife
-	}
-	if row.KeyType == "" {
-		row.KeyType = string(pki.DefaultKeyType)
-	}
-	return row
-}
-
-// config leaves it to the daemon, which knows the lifetimes that were chosen, to make CA certificates.
-// Only when none is left that could sign, which happens to old backups, one is made.
-func config() ca.Config {
-	return ca.Config{
-		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
-		Backdate:   backdate,
-		Statements: envelope.Statements{},
-		Decide: func(now time.Time, spans rollover.Spans, list []rollover.Generation) rollover.Plan {
-			plan := rollover.Decide(now, spans, list)
-			plan.Create = plan.Create && plan.Signer == rollover.None
-			return plan
-		},
-	}
-}
-
-// backdate is the daemon's default.
-const backdate = time.Minute
 
 func restoredEntry(now time.Time, operator audit.Actor, done Restored, from Sealed) audit.Entry {
 	e := audit.NewEntry(now, "", operator, audit.Restore, audit.Object{Kind: audit.KindBackup, ID: done.Format})
@@ -266,9 +231,14 @@ func (r Restored) Lost(now time.Time) []string {
 	for _, c := range r.CAs {
 		newest[c.Authority] = c.NotAfter
 	}
-	for _, name := range slices.Sorted(maps.Keys(newest)) {
-		if ends := newest[name]; now.After(ends) {
-			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: a new one is made, and whoever trusts it must be anchored anew.", name))
+	for _, a := range r.Authorities {
+		ends, ok := newest[a.Name]
+		switch {
+		case !ok || !now.After(ends) || a.Role == store.RoleDaemon: // which its peers learn of by themselves
+		case a.Parent != "":
+			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: its parent, %s, has to sign a new one.", a.Name, a.Parent))
+		default:
+			lost = append(lost, fmt.Sprintf("Every CA certificate of %s in the backup has expired: a new one is made, and whoever trusts it must be anchored anew.", a.Name))
 		}
 	}
 	return lost

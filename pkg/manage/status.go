@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"strconv"
 	"time"
 
 	"cauase/pkg/archive"
@@ -24,8 +23,13 @@ type Status struct {
 // An AuthorityStatus tells how things stand with one authority.
 type AuthorityStatus struct {
 	Name      store.AuthorityName `json:"authority"`
-	CAs       []CAStatus          `json:"cas"`     // oldest first
-	NextCA    *time.Time          `json:"next_ca"` // when the newest CA's successor is due; null when there is no CA, or only one from the future
+	Title     string              `json:"title,omitempty"`
+	Role      store.Role          `json:"role"`
+	Parent    store.AuthorityName `json:"parent,omitempty"`
+	Retired   *time.Time          `json:"retired,omitempty"`  // when it stopped, or will stop, signing anything but lists
+	Signoffs  *SignoffStatus      `json:"signoffs,omitempty"` // with the parent; null when there are none
+	CAs       []CAStatus          `json:"cas"`                // oldest first
+	NextCA    *time.Time          `json:"next_ca"`            // when the newest CA's successor is due; null when there is no CA, or only one from the future
 	NextKey   string              `json:"next_key_type,omitempty"`
 	Valid     int                 `json:"certificates_valid"` // revoked ones included
 	Expired   int                 `json:"certificates_expired"`
@@ -35,7 +39,7 @@ type AuthorityStatus struct {
 	Revoked   int                 `json:"revocations"`
 	CRLNumber int64               `json:"crl_number"`
 	CRL       *CRLStatus          `json:"crl"`                // the newest list that was made; null when there is none
-	Locked    *int                `json:"auto_approve_count"` // as locked in the database; null when it is not
+	Locked    *int64              `json:"auto_approve_count"` // as locked in the database; null when it is not
 }
 
 // A CAStatus tells of one generation.
@@ -47,11 +51,24 @@ type CAStatus struct {
 	CreatedAt time.Time      `json:"created_at"`
 	NotBefore time.Time      `json:"not_before"`
 	NotAfter  time.Time      `json:"not_after"`
+	State     store.CAState  `json:"state"`
 	HasKey    bool           `json:"has_key"`
+
+	ParentAuthority store.AuthorityName `json:"issuer,omitempty"` // that has signed it; left out when it is self-signed
+}
+
+// A SignoffStatus tells of the CA certificates that the parent is asked for, or has signed ahead.
+type SignoffStatus struct {
+	Waiting int        `json:"waiting"`          // requests that the parent has not signed yet
+	Stock   int        `json:"stock"`            // that are signed, and wait for their time
+	Needed  *time.Time `json:"needed,omitempty"` // from when on the first of those that wait is to be valid
 }
 
 // Disowned is the phase of a CA that was made while the clock was ahead, and put aside.
 const Disowned rollover.Phase = "put aside"
+
+// Revoked is the phase of a CA whose certificate the parent has revoked.
+const Revoked rollover.Phase = "revoked"
 
 // A CRLStatus tells of the newest revocation list.
 type CRLStatus struct {
@@ -61,8 +78,8 @@ type CRLStatus struct {
 	Current    bool      `json:"current"` // nothing has been revoked since
 }
 
-// Look says what is in a store at now, given the spans that the daemon works with.
-func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.AuthorityName) rollover.Spans) (Status, error) {
+// Look tells what is in a store at now, given the spans with which the daemon has an authority work.
+func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Authority) rollover.Spans) (Status, error) {
 	var st Status
 	if described, ok := s.(store.Described); ok {
 		d, err := described.Describe(ctx)
@@ -79,13 +96,13 @@ func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Au
 		if ok {
 			st.LastBackup = &last
 		}
-		st.Authorities = nil
-		rows, err := r.Authorities(ctx)
+		rows, err := authorities(ctx, r)
 		if err != nil {
 			return err
 		}
+		st.Authorities = []AuthorityStatus{}
 		for _, row := range rows {
-			a, err := authorityStatus(ctx, r, now, row.Name, spans(row.Name))
+			a, err := authorityStatus(ctx, r, now, row, spans(row))
 			if err != nil {
 				return err
 			}
@@ -96,8 +113,12 @@ func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Au
 	return st, err
 }
 
-func authorityStatus(ctx context.Context, r store.Reader, now time.Time, name store.AuthorityName, spans rollover.Spans) (AuthorityStatus, error) {
-	a := AuthorityStatus{Name: name, CAs: []CAStatus{}}
+func authorityStatus(ctx context.Context, r store.Reader, now time.Time, row store.Authority, spans rollover.Spans) (AuthorityStatus, error) {
+	name := row.Name
+	a := AuthorityStatus{Name: name, Title: row.Title, Role: row.Role, Parent: row.Parent, CAs: []CAStatus{}}
+	if !row.RetiredAt.IsZero() {
+		a.Retired = &row.RetiredAt
+	}
 	cas, err := r.CAs(ctx, name)
 	if err != nil {
 		return a, err
@@ -127,7 +148,34 @@ func authorityStatus(ctx context.Context, r store.Reader, now time.Time, name st
 	if err := a.lists(ctx, r, cas); err != nil {
 		return a, err
 	}
+	if err := a.signoffs(ctx, r, now); err != nil {
+		return a, err
+	}
 	return a, a.settings(ctx, r)
+}
+
+// signoffs counts those whose time has not passed. The ones that were used are not there any more.
+func (a *AuthorityStatus) signoffs(ctx context.Context, r store.Reader, now time.Time) error {
+	rows, err := r.Signoffs(ctx, a.Name)
+	if err != nil {
+		return err
+	}
+	var s SignoffStatus
+	for _, row := range rows {
+		switch {
+		case !now.Before(row.NotAfter):
+		case row.Certificate != nil:
+			s.Stock++
+		default:
+			if s.Waiting++; s.Needed == nil {
+				s.Needed = &row.NotBefore
+			}
+		}
+	}
+	if s != (SignoffStatus{}) {
+		a.Signoffs = &s
+	}
+	return nil
 }
 
 // generations fills in what follows from the CAs.
@@ -136,14 +184,18 @@ func (a *AuthorityStatus) generations(cas []store.CA, now time.Time, spans rollo
 	var places []int // in a.CAs of what is in times
 	for _, ca := range cas {
 		c := CAStatus{ID: ca.ID, KeyID: hex.EncodeToString(ca.KeyID), KeyType: "unknown", Phase: Disowned,
-			CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, HasKey: ca.State == store.CAUsable}
+			CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, State: ca.State, HasKey: ca.State == store.CAUsable, ParentAuthority: ca.ParentAuthority}
 		if crt, err := x509.ParseCertificate(ca.Certificate); err == nil {
 			c.KeyType = pki.DescribeKey(crt.PublicKey)
 			if t, err := pki.KeyTypeOf(crt.PublicKey); err == nil {
 				c.KeyType = string(t)
 			}
 		}
-		if ca.State != store.CADisowned {
+		switch ca.State {
+		case store.CARevoked:
+			c.Phase = Revoked
+		case store.CADisowned:
+		default:
 			times = append(times, rollover.Generation{CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter})
 			places = append(places, len(a.CAs))
 		}
@@ -177,7 +229,7 @@ func (a *AuthorityStatus) lists(ctx context.Context, r store.Reader, cas []store
 func (a *AuthorityStatus) settings(ctx context.Context, r store.Reader) error {
 	switch value, err := r.Setting(ctx, a.Name, store.SettingAutoApprove); {
 	case err == nil:
-		if n, err := strconv.Atoi(value); err == nil {
+		if n, err := store.ParseCount(value); err == nil {
 			a.Locked = &n
 		}
 	case !errors.Is(err, store.ErrNotFound):

@@ -32,17 +32,29 @@ type Contents struct {
 	Created  *time.Time  `json:"created,omitempty"`  // nil: the backup does not say
 	Software string      `json:"software,omitempty"` // the version that wrote it
 	Rows     []RowCount  `json:"rows"`
-	CAs      []ContentCA `json:"cas"`   // oldest first
-	Users    []string    `json:"users"` // subjects, of certificates that are valid now
-	User     string      `json:"user"`  // subject of the one whose key opens it
-	UserEnds time.Time   `json:"user_valid_until"`
-	Notes    []string    `json:"notes,omitempty"`
+	CAs      []ContentCA `json:"cas"` // oldest first
+
+	Authorities []ContentAuthority `json:"authorities"` // users' first
+
+	Users    []string  `json:"users"` // subjects, of certificates that are valid now
+	User     string    `json:"user"`  // subject of the one whose key opens it
+	UserEnds time.Time `json:"user_valid_until"`
+	Notes    []string  `json:"notes,omitempty"`
 }
 
 // A RowCount says how many rows there are of a kind.
 type RowCount struct {
 	Kind  string `json:"kind"`
 	Count int64  `json:"count"`
+}
+
+// A ContentAuthority is an authority in a backup.
+type ContentAuthority struct {
+	Name    store.AuthorityName `json:"name"`
+	Title   string              `json:"title"`
+	Role    store.Role          `json:"role"`
+	Parent  store.AuthorityName `json:"parent,omitempty"`
+	Retired bool                `json:"retired,omitempty"`
 }
 
 // A ContentCA is a CA certificate in a backup.
@@ -60,11 +72,11 @@ type survey struct {
 	keyID   []byte // of the user whose key opens the backup
 	counts  map[string]int64
 	cas     []ContentCA
-	spans   map[store.AuthorityName]time.Duration // a quarter of the newest CA's life
-	holder  []store.Certificate                   // that have the key
-	roles   map[store.AuthorityName]store.Role
-	users   map[string]string // subjects by holderOf, of those valid now
-	revoked map[string]bool   // by holderOf, those of the holder that are
+	rows    []store.Authority
+	admins  map[store.AuthorityName]bool // authorities of users
+	holder  []store.Certificate          // that have the key
+	users   map[string]string            // subjects of those valid now, by serialOf
+	revoked map[string]bool              // of the holder's, by serialOf
 }
 
 func newSurvey(now time.Time, s Sealed) (*survey, error) {
@@ -74,7 +86,7 @@ func newSurvey(now time.Time, s Sealed) (*survey, error) {
 	}
 	return &survey{
 		now: now, keyID: keyID, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
-		spans: map[store.AuthorityName]time.Duration{}, roles: map[store.AuthorityName]store.Role{},
+		admins: map[store.AuthorityName]bool{},
 	}, nil
 }
 
@@ -97,25 +109,27 @@ func (s *survey) look(row store.Row) error {
 	s.counts[dump.Kind(row)]++
 	switch v := row.(type) {
 	case store.Authority:
-		s.roles[v.Name] = v.Role
+		s.rows = append(s.rows, v)
+		s.admins[v.Name] = v.Role == store.RoleUsers
 	case store.CA:
 		return s.lookAtCA(v)
 	case store.Certificate:
-		if s.roles[v.Authority] != store.RoleUsers {
+		if !s.admins[v.Authority] {
 			return nil
 		}
 		if bytes.Equal(v.KeyID, s.keyID) {
 			s.holder = append(s.holder, v)
 		}
 		if !s.now.Before(v.NotBefore) && !s.now.After(v.NotAfter) {
-			s.users[holderOf(v.Authority, v.Serial)] = v.Subject
+			s.users[serialOf(v.Authority, v.Serial)] = v.Subject
 		}
 	case store.Revocation:
-		if s.roles[v.Authority] == store.RoleUsers {
-			delete(s.users, holderOf(v.Authority, v.Serial))
+		if s.admins[v.Authority] {
+			serial := serialOf(v.Authority, v.Serial)
+			delete(s.users, serial)
 			for _, h := range s.holder {
-				if h.Authority == v.Authority && h.Serial.Cmp(v.Serial) == 0 {
-					s.revoked[holderOf(v.Authority, v.Serial)] = true
+				if serialOf(h.Authority, h.Serial) == serial {
+					s.revoked[serial] = true
 				}
 			}
 		}
@@ -123,8 +137,8 @@ func (s *survey) look(row store.Row) error {
 	return nil
 }
 
-// holderOf names a certificate: serials are unique within an authority.
-func holderOf(a store.AuthorityName, serial *big.Int) string {
+// serialOf names a certificate: serial numbers are unique within an authority only.
+func serialOf(a store.AuthorityName, serial *big.Int) string {
 	return string(a) + " " + serial.String()
 }
 
@@ -150,18 +164,14 @@ func (s *survey) lookAtCA(row store.CA) error {
 		Authority: row.Authority, Subject: pki.SubjectString(crt.RawSubject), Fingerprint: fmt.Sprintf("sha256:%x", sum),
 		NotAfter: row.NotAfter, HasKey: row.State == store.CAUsable,
 	})
-	s.spans[row.Authority] = row.NotAfter.Sub(row.NotBefore) / caLife
 	return nil
 }
-
-// caLife is the life of a CA in validities of certificates, as the daemon has it.
-const caLife = 4
 
 // user returns the newest certificate of whoever opened the backup.
 func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 	var newest *store.Certificate
 	for i, c := range s.holder {
-		if !s.revoked[holderOf(c.Authority, c.Serial)] && (newest == nil || c.NotAfter.After(newest.NotAfter)) {
+		if !s.revoked[serialOf(c.Authority, c.Serial)] && (newest == nil || c.NotAfter.After(newest.NotAfter)) {
 			newest = &s.holder[i]
 		}
 	}
@@ -184,12 +194,17 @@ func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 
 // contents says what was seen.
 func (s *survey) contents(o *opened) (Contents, error) {
-	c := Contents{Format: o.format, CAs: s.cas, Software: o.meta.Software, Users: []string{}}
+	c := Contents{Format: o.format, CAs: s.cas, Software: o.meta.Software, Users: []string{}, Authorities: []ContentAuthority{}}
+	store.SortForDisplay(s.rows)
+	for _, a := range s.rows {
+		retired := !a.RetiredAt.IsZero() && !s.now.Before(a.RetiredAt)
+		c.Authorities = append(c.Authorities, ContentAuthority{a.Name, a.Title, a.Role, a.Parent, retired})
+	}
 	if !o.meta.Created.IsZero() {
 		c.Created = &o.meta.Created
 	}
-	for _, kind := range []string{"ca", "crl", "request", "certificate", "revocation", "counter", "setting", "audit"} {
-		c.Rows = append(c.Rows, RowCount{kind, s.counts[kind]})
+	for _, kind := range store.Kinds() {
+		c.Rows = append(c.Rows, RowCount{kind.Name, s.counts[kind.Name]})
 	}
 	c.Users = append(c.Users, slices.Sorted(maps.Values(s.users))...)
 	if o.theirs != nil {

@@ -59,11 +59,28 @@ func openAuthority(t testing.TB, s store.Store, clk clock.Clock, name store.Auth
 	if name == store.HTTPS {
 		cfg.Host = "ca.example.org"
 	}
+	row := catest.Row(name)
+	row.CreatedAt = clk.Now()
+	putAuthority(t, s, row)
 	a, err := catest.Open(t.Context(), s, clk, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// putAuthority stores the row of an authority unless there is one, as the daemon does.
+func putAuthority(t testing.TB, s store.Store, row store.Authority) {
+	t.Helper()
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		if _, err := tx.Authority(t.Context(), row.Name); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return tx.PutAuthority(t.Context(), row)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func must[T any](t testing.TB) func(T, error) T {

@@ -155,25 +155,39 @@ func label(name client.Authority) string {
 
 // authority looks at the CA certificates and revocation lists, and returns the former.
 func (p *prober) authority(ctx context.Context, name string, c *client.Client) []*x509.Certificate {
+	timeline, err := c.Timeline(ctx)
+	said := err == nil
+	if said && !timeline.RetiredAt.IsZero() && len(timeline.ActiveFrom) == 0 {
+		p.report.add(name+" CA", OK, "retired, and nothing that it has issued is valid any more")
+		return nil
+	}
 	trust, err := c.UpdateTrust(ctx, nil, nil)
 	if err != nil {
 		p.report.add(name+" CA", Critical, "%v", err)
 		return nil
 	}
-	p.ca(ctx, name, c, trust.CAs)
+	switch {
+	case !said:
+		p.ca(name, trust.CAs, client.EstimateSpan(trust.CAs))
+	case !timeline.RetiredAt.IsZero():
+		p.report.add(name+" CA", OK, "retired, its last certificates end in %s at the latest", span(newest(trust.CAs).NotAfter.Sub(p.now)))
+	case timeline.NextCA.IsZero():
+		p.ca(name, trust.CAs, 0) // people bring its successor when they like
+	default:
+		p.ca(name, trust.CAs, timeline.Span)
+	}
 	p.crls(ctx, name, c, trust.CAs)
 	p.roots(ctx, name, c, trust)
 	return trust.CAs
 }
 
-// ca judges the newest CA certificate: if its end is near, no successor has appeared.
-func (p *prober) ca(ctx context.Context, name string, c *client.Client, cas []*x509.Certificate) {
-	newest := cas[len(cas)-1]
+func newest(cas []*x509.Certificate) *x509.Certificate { return cas[len(cas)-1] }
+
+// ca judges the newest CA certificate: if its end is near, no successor has appeared. unit is the validity
+// of issued certificates, by which the daemon makes successors; 0 if it makes none.
+func (p *prober) ca(name string, cas []*x509.Certificate, unit time.Duration) {
+	newest := newest(cas)
 	left := newest.NotAfter.Sub(p.now)
-	unit := client.EstimateSpan(cas)
-	if timeline, err := c.Timeline(ctx); err == nil {
-		unit = timeline.Span
-	}
 	status, why := p.options.Limits.judge(left, newest.NotAfter.Sub(newest.NotBefore)), ""
 	// A successor is due when two spans are left, and has to be known for one of them before
 	// it can sign.
@@ -196,7 +210,7 @@ func (p *prober) roots(ctx context.Context, name string, c *client.Client, trust
 		p.report.add(name+" root", Critical, "%v", err)
 		return
 	}
-	newest := roots.CAs[len(roots.CAs)-1]
+	newest := newest(roots.CAs)
 	left := newest.NotAfter.Sub(p.now)
 	p.report.add(name+" root", p.options.Limits.judge(left, newest.NotAfter.Sub(newest.NotBefore)), "%s left", span(left)).measure(name+"_root_days", days(left))
 }

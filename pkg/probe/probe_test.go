@@ -137,6 +137,20 @@ func TestProbe(t *testing.T) {
 		{name: "a broken chain", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Intercept(serve("/cau/crt/ca.crt.json", 200, `[{"payload":"{}","digest":"sha256","signature":"AA=="}]`))
 		}, want: Critical, says: "user CA: "},
+		{name: "a retired authority", change: func(t *testing.T, d *clienttest.Daemon) {
+			below(t, d)
+			d.Intercept(serve("/web/timeline", 200, `{"parent": "home-root", "span_seconds": 8035200, "now": "2030-01-01T00:00:00Z", "retired_at": "2029-01-01T00:00:00Z", "generations": [{"key_id": "aa"}]}`))
+		}, want: OK, says: "web CA: retired, its last certificates end in "},
+		{name: "an authority that was retired long ago", change: func(t *testing.T, d *clienttest.Daemon) {
+			below(t, d)
+			timeline := serve("/web/timeline", 200, `{"span_seconds": 8035200, "now": "2030-01-01T00:00:00Z", "retired_at": "2029-01-01T00:00:00Z", "generations": []}`)
+			gone := serve("/web/crt/ca.crt.pem", 503, "no CA certificate is valid now")
+			d.Intercept(func(w http.ResponseWriter, r *http.Request) bool { return timeline(w, r) || gone(w, r) })
+		}, want: OK, says: "web CA: retired, and nothing that it has issued is valid any more"},
+		{name: "an authority whose keys are elsewhere", change: func(t *testing.T, d *clienttest.Daemon) {
+			below(t, d)
+			d.Intercept(serve("/home-root/timeline", 200, `{"span_seconds": 157680000, "now": "2030-01-01T00:00:00Z", "generations": []}`))
+		}, want: OK, says: "home-root CA: "},
 		{name: "an authority under a root", change: below, want: OK, says: "web root: "},
 		{name: "its successor is overdue", change: func(t *testing.T, d *clienttest.Daemon) {
 			below(t, d)

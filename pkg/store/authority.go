@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -75,6 +76,25 @@ func (a Authority) CheckNew() error {
 
 func invalidAuthority(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalidAuthority, fmt.Errorf(format, args...))
+}
+
+// Standards returns those of Standard, users first.
+func Standards(created time.Time) (rows []Authority) {
+	for _, name := range []AuthorityName{Users, Services, HTTPS} {
+		row, _ := Standard(name, created)
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// roleOrder is the order in which people see authorities.
+var roleOrder = [...]Role{RoleUsers, RoleServices, RoleDaemon, RoleRoot}
+
+// SortForDisplay puts rows into the order in which people see them: by role, users first, then by name.
+func SortForDisplay(rows []Authority) {
+	slices.SortFunc(rows, func(a, b Authority) int {
+		return cmp.Or(cmp.Compare(slices.Index(roleOrder[:], a.Role), slices.Index(roleOrder[:], b.Role)), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // ByRole returns those of rows that have the role, in their order.

@@ -224,6 +224,7 @@ const KeyCompromise = 1
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
+	SettingExternalCRL = "external_crl/"      // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
 )
 
 // Settings of the daemon as a whole, filed under the empty AuthorityName.

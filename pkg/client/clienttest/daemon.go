@@ -254,6 +254,7 @@ func (d *Daemon) timeline(w http.ResponseWriter, authority *Authority) {
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"span_seconds": LeafLife.Seconds(), "now": d.Clock.Now(), "parent": parent, "generations": []any{},
+		"next_ca": authority.Newest().Crt.NotAfter.Add(-2 * LeafLife),
 	})
 }
 

@@ -2,13 +2,16 @@ package caucase
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
@@ -275,6 +278,79 @@ func TestQueries(t *testing.T) {
 		if got.StatusCode != status {
 			t.Errorf("requesting with %q: %d, want %d: %s", query, got.StatusCode, status, got.body)
 		}
+	}
+}
+
+// A profile goes from the request into the list of what waits and into the certificate, unless who signs
+// chooses another one, or a validity.
+func TestProfilesOnTheWire(t *testing.T) {
+	s := newSite(t)
+	user, _ := s.issue(s.users)
+	c := s.client(user)
+	www := func() string {
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"www.example.org"}}, newKey(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pki.EncodeCSRPEM(der))
+	}
+	for _, tt := range []struct {
+		asked, chosen string // queries
+		listed        string // in the list of what waits
+		status        int    // of the approval
+		usage         []x509.ExtKeyUsage
+		validity      time.Duration
+	}{
+		{"", "", "", 204, nil, testSpan},
+		{"?profile=as-requested", "", "", 204, nil, testSpan},
+		{"?profile=server", "", `,"profile":"server"`, 204, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, testSpan},
+		{"?profile=server", "?profile=client&validity=86400", `,"profile":"server"`, 204, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, testDay},
+		{"?profile=server", "?profile=as-requested", `,"profile":"server"`, 204, nil, testSpan},
+		{"?profile=server", "?validity=1", `,"profile":"server"`, 204, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, time.Second},
+		{"?profile=server", "?validity=8035201", `,"profile":"server"`, 400, nil, 0}, // a second more than the span
+		{"?profile=server", "?profile=email", `,"profile":"server"`, 400, nil, 0},    // it is for a host
+		{"?profile=server", "?profile=ocsp", `,"profile":"server"`, 400, nil, 0},
+	} {
+		t.Run(tt.asked+tt.chosen, func(t *testing.T) {
+			got := s.do(c, "PUT", "http:/cas/csr"+tt.asked, www())
+			if got.StatusCode != http.StatusCreated {
+				t.Fatalf("%d %s", got.StatusCode, got.body)
+			}
+			id := got.Header.Get("Location")
+			defer s.do(c, "DELETE", "https:/cas/csr/"+id, "")
+			if list := s.do(c, "GET", "https:/cas/csr", "").body; !strings.HasSuffix(list, `-----END CERTIFICATE REQUEST-----\n"`+tt.listed+"}]") {
+				t.Errorf("listed as %s", list)
+			}
+			if got := s.do(c, "PUT", "https:/cas/crt/"+id+tt.chosen, ""); got.StatusCode != tt.status {
+				t.Fatalf("signing: %d %s", got.StatusCode, got.body)
+			}
+			got = s.do(c, "GET", "http:/cas/crt/"+id, "")
+			if tt.status != http.StatusNoContent {
+				if got.StatusCode != http.StatusNotFound {
+					t.Errorf("%d %s", got.StatusCode, got.body)
+				}
+				return
+			}
+			crt, err := pki.ParseCertificatePEM([]byte(got.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if validity := crt.NotAfter.Sub(s.clk.Now()); !slices.Equal(crt.ExtKeyUsage, tt.usage) || validity != tt.validity {
+				t.Errorf("is good for %v during %v", crt.ExtKeyUsage, validity)
+			}
+		})
+	}
+	// What does not fit is said at once.
+	for query, why := range map[string]string{
+		"profile=email": "only e-mail addresses are allowed", "profile=ocsp": "authority cas offers as-requested", "profile=daemon-server": "authority cas offers",
+	} {
+		got := s.do(c, "PUT", "http:/cas/csr?"+query, www())
+		if got.StatusCode != http.StatusBadRequest || !strings.Contains(got.body, why) {
+			t.Errorf("%s: %d %s", query, got.StatusCode, got.body)
+		}
+	}
+	if list := s.do(c, "GET", "https:/cas/csr", "").body; list != "[]" {
+		t.Errorf("waiting: %s", list)
 	}
 }
 

@@ -18,7 +18,8 @@ type timelineJSON struct {
 	Span        float64          `json:"span_seconds"`     // validity of an issued certificate
 	Now         time.Time        `json:"now"`
 	Generations []generationJSON `json:"generations"`
-	NextCA      time.Time        `json:"next_ca"`
+	NextCA      time.Time        `json:"next_ca,omitzero"`    // not there when the daemon makes none any more
+	RetiredAt   time.Time        `json:"retired_at,omitzero"` // from then on it issues nothing
 	CRL         crlJSON          `json:"crl"`
 	Signoff     *signoffJSON     `json:"signoff,omitempty"` // that is waited for
 }
@@ -64,7 +65,7 @@ func (f *FrontEnd) getTimeline(x *server.Exchange) (server.Perform, error) {
 		row := a.Row()
 		out := timelineJSON{
 			Role: string(row.Role), Parent: string(row.Parent),
-			Span: t.Span.Seconds(), Now: utc(t.Now), NextCA: utc(t.NextCA),
+			Span: t.Span.Seconds(), Now: utc(t.Now), NextCA: utc(t.NextCA), RetiredAt: utc(row.RetiredAt),
 			CRL: crlJSON{Number: t.CRLNumber, ThisUpdate: utc(t.ThisUpdate), NextUpdate: utc(t.NextUpdate), Revoked: t.Revoked},
 		}
 		if s := t.Signoff; s != nil {

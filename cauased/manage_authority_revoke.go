@@ -1,0 +1,276 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/cli"
+	"cauase/pkg/clock"
+	"cauase/pkg/manage"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+const (
+	flagKeyID  = "key-id"
+	flagReason = "reason"
+	flagSerial = "serial"
+	flagCrt    = "crt"
+)
+
+func reasonFlag() urfave.Flag {
+	return &urfave.StringFlag{Name: flagReason, Value: pki.ReasonName(0), Usage: "`REASON`: " + strings.Join(pki.ReasonNames(), ", ")}
+}
+
+func theReason(c *urfave.Context) (int, error) {
+	reason, err := pki.ParseReason(c.String(flagReason))
+	if err != nil {
+		return 0, cli.WithHint(fmt.Errorf("--%s: %w", flagReason, err), "%s", authorityHint(c))
+	}
+	return reason, nil
+}
+
+func authorityRevokeCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:      "revoke",
+		Usage:     "revoke a CA certificate of an authority at its parent",
+		ArgsUsage: "NAME",
+		Description: "The parent lists the CA certificate as revoked; NAME signs nothing with it any more, erases its key and\n" +
+			"gets another CA certificate at once. Whoever looks at the parent's list takes nothing for valid any more\n" +
+			"that the revoked one has signed: those who hold such certificates have to ask for new ones.\n" +
+			"Where the parent's key is elsewhere, revoke there, too, with authority revoke-below.\n" +
+			"authority show prints key ids.\n\n" +
+			"Example:\n" +
+			"  cauased manage authority revoke lab --key-id 5260eeab21fb2e4ae8d097966778a4baa7e66846 --reason keyCompromise",
+		HideHelpCommand: true,
+		Flags: []urfave.Flag{
+			dbFlag(), netlocFlag(), yesFlag(), reasonFlag(),
+			&urfave.StringFlag{Name: flagKeyID, Usage: "`HEX`, the key id of the CA certificate (required)"},
+		},
+		Action: func(c *urfave.Context) error {
+			name, err := theName(c)
+			if err != nil {
+				return err
+			}
+			keyID, err := hex.DecodeString(strings.ReplaceAll(c.String(flagKeyID), ":", ""))
+			if err != nil || len(keyID) == 0 {
+				return cli.WithHint(fmt.Errorf("--%s: %q is not a key id in hexadecimal", flagKeyID, c.String(flagKeyID)), "cauased manage authority show %s prints it", name)
+			}
+			reason, err := theReason(c)
+			if err != nil {
+				return err
+			}
+			netloc, err := theNetloc(c)
+			if err != nil {
+				return err
+			}
+			return withAuthorities(c, func(st store.Store) error {
+				v, err := manage.ViewAuthority(c.Context, st, clk, name)
+				if err != nil {
+					return err
+				}
+				question := fmt.Sprintf("Everything that the CA certificate %s of %s has signed will verify no longer.", hex.EncodeToString(keyID), name)
+				if err := confirm(c, stderr, question); err != nil {
+					return err
+				}
+				elsewhere, err := manage.RevokeCA(c.Context, st, clk, name, keyID, reason, netloc)
+				if errors.Is(err, ca.ErrNotFound) {
+					return cli.WithHint(err, "cauased manage authority show %s prints those there are", name)
+				} else if err != nil {
+					return err
+				}
+				p := printer{w: stdout}
+				p.line("%s signs nothing any more with the CA certificate %s", name, hex.EncodeToString(keyID))
+				if elsewhere {
+					p.line("Nobody else knows yet. On the host of %s: cauased manage authority revoke-below %s --%s SERIAL --%s root.crl.pem", v.Parent, v.Parent, flagSerial, flagOut)
+					for _, g := range v.Generations {
+						if g.KeyID == hex.EncodeToString(keyID) {
+							p.line("  with the serial %s; then install that list here", g.Serial)
+						}
+					}
+				}
+				if v, err = manage.ViewAuthority(c.Context, st, clk, name); err != nil {
+					return err
+				}
+				if newest := v.Newest(); newest != nil {
+					p.line("%s: the newest CA certificate is", name)
+					printCA(&p, *newest)
+				}
+				printSignoffNeeded(&p, v)
+				return p.err
+			})
+		},
+	}
+}
+
+func authorityRevokeBelowCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:      "revoke-below",
+		Usage:     "have a root revoke a CA certificate that it has signed, and write its revocation lists",
+		ArgsUsage: "ROOT",
+		Description: "For the host of an offline root. The lists in FILE (PEM) have to be brought to the daemon that serves them:\n" +
+			"there, cauased manage authority install FILE.\n\n" +
+			"Examples:\n" +
+			"  cauased manage authority revoke-below home-root --db root.sqlite --serial 1367020295460724 --out root.crl.pem\n" +
+			"  cauased manage authority revoke-below home-root --db root.sqlite --crt lab.pem --reason keyCompromise --out root.crl.pem",
+		HideHelpCommand: true,
+		Flags: append(outFlags(), dbFlag(), yesFlag(), reasonFlag(),
+			&urfave.StringFlag{Name: flagSerial, Usage: "`NUMBER` of the CA certificate: decimal, or hexadecimal behind 0x"},
+			&urfave.StringFlag{Name: flagCrt, Usage: "`FILE` of the CA certificate, PEM"}),
+		Action: func(c *urfave.Context) error {
+			name, err := theName(c)
+			if err != nil {
+				return err
+			}
+			crt, serial, err := theCertificate(c)
+			if err != nil {
+				return cli.WithHint(err, "%s", authorityHint(c))
+			}
+			reason, err := theReason(c)
+			if err != nil {
+				return err
+			}
+			out, err := createOut(c, flagOut)
+			if err != nil {
+				return err
+			}
+			defer out.discard()
+			var export manage.Export
+			err = withAuthorities(c, func(st store.Store) error {
+				if _, err := manage.ViewAuthority(c.Context, st, clk, name); err != nil {
+					return err
+				}
+				if err := confirm(c, stderr, fmt.Sprintf("Everything below the CA certificate %s will verify no longer.", serial)); err != nil {
+					return err
+				}
+				switch err := manage.RevokeBelow(c.Context, st, clk, name, crt, serial, reason); {
+				case errors.Is(err, ca.ErrNotFound):
+					return cli.WithHint(err, "give the certificate, with --%s FILE", flagCrt)
+				case errors.Is(err, ca.ErrConflict):
+					// The list may have been lost.
+					fmt.Fprintln(stderr, pki.EscapeText(fmt.Sprintf("%s: note: %v", tool, err)))
+				case err != nil:
+					return err
+				}
+				export, err = manage.ExportAuthority(c.Context, st, clk, name, "")
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if err := out.write(listsPEM(export.Lists)); err != nil {
+				return err
+			}
+			p := printer{w: stdout}
+			p.line("%s lists the CA certificate %s as revoked", name, serial)
+			p.line("On the host of the daemon: cauased manage authority install %s", c.String(flagOut))
+			return p.err
+		},
+	}
+}
+
+// theCertificate returns which CA certificate to revoke: its serial in any case.
+func theCertificate(c *urfave.Context) (*x509.Certificate, *big.Int, error) {
+	text, path := c.String(flagSerial), c.String(flagCrt)
+	if (text == "") == (path == "") {
+		return nil, nil, fmt.Errorf("one of --%s and --%s is needed", flagSerial, flagCrt)
+	}
+	if path == "" {
+		base, digits := 10, text
+		if rest, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
+			base, digits = 16, strings.ReplaceAll(rest, ":", "")
+		}
+		serial, ok := new(big.Int).SetString(digits, base)
+		if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
+			return nil, nil, fmt.Errorf("--%s: %q is not a serial number", flagSerial, text)
+		}
+		return nil, serial, nil
+	}
+	data, err := readInput(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--%s: %w", flagCrt, err)
+	}
+	crt, err := pki.ParseCertificatePEM(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--%s: %s: %w", flagCrt, path, err)
+	}
+	return crt, crt.SerialNumber, nil
+}
+
+func listsPEM(lists [][]byte) []byte {
+	var all []byte
+	for _, der := range lists {
+		all = append(all, pki.EncodeCRLPEM(der)...)
+	}
+	return all
+}
+
+func authorityExportCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+	return &urfave.Command{
+		Name:      "export",
+		Usage:     "write an authority's CA certificates, without their keys, and its revocation lists",
+		ArgsUsage: "NAME",
+		Description: "Writes the CA certificates that are valid, oldest first, as PEM. With --" + flagCRL + " the revocation lists are written to\n" +
+			"another file; those of an offline root are to be brought to the daemon before the last ones end. Nothing of\n" +
+			"it is secret.\n\n" +
+			"Examples:\n" +
+			"  cauased manage authority export home-root --db root.sqlite --out root.pem --crl root.crl.pem",
+		HideHelpCommand: true,
+		Flags: append(outFlags(), dbFlag(), netlocFlag(),
+			&urfave.StringFlag{Name: flagCRL, Usage: "`FILE` to write the revocation lists to"}),
+		Action: func(c *urfave.Context) error {
+			name, err := theName(c)
+			if err != nil {
+				return err
+			}
+			netloc, err := theNetloc(c)
+			if err != nil {
+				return err
+			}
+			out, err := createOut(c, flagOut)
+			if err != nil {
+				return err
+			}
+			defer out.discard()
+			var lists *outFile
+			if c.IsSet(flagCRL) {
+				if lists, err = createOut(c, flagCRL); err != nil {
+					return err
+				}
+				defer lists.discard()
+			}
+			var export manage.Export
+			err = withAuthorities(c, func(st store.Store) error {
+				export, err = manage.ExportAuthority(c.Context, st, clk, name, netloc)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			var bundle []byte
+			for _, crt := range export.Certificates {
+				bundle = append(bundle, pki.EncodeCertificatePEM(crt.Raw)...)
+			}
+			if err := out.write(bundle); err != nil {
+				return err
+			}
+			p := printer{w: stdout}
+			p.line("%s: %s in %s", name, plural(len(export.Certificates), "CA certificate"), c.String(flagOut))
+			if lists != nil {
+				if err := lists.write(listsPEM(export.Lists)); err != nil {
+					return err
+				}
+				p.line("%s: %s in %s", name, plural(len(export.Lists), "revocation list"), c.String(flagCRL))
+			}
+			return p.err
+		},
+	}
+}

@@ -1,0 +1,163 @@
+package fleet
+
+import (
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
+	"cauase/pkg/envelope"
+	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
+	"cauase/pkg/server/caucase"
+	"cauase/pkg/store"
+)
+
+// A family is a root, and the authorities of hosts below it.
+const rootName store.AuthorityName = "home-root"
+
+var children = []store.AuthorityName{"lab", "shop"}
+
+// rootSpans have a root sign for seven years and a half of its ten: once in ten years another one follows.
+// A span of it is longer than a CA certificate below it lives.
+var rootSpans = rollover.Spans{Leaf: 5 * year / 2, Life: 4}
+
+// row returns the row of an authority.
+func (d *daemon) row(name store.AuthorityName) store.Authority {
+	row := catest.Row(name)
+	row.Span, row.Life = d.sim.spans.Leaf, d.sim.spans.Life
+	row.MaxPending = 2*d.sim.plan.hosts + 50
+	switch name {
+	case rootName:
+		row.Role, row.Title, row.Span, row.Life = store.RoleRoot, "Home Root", rootSpans.Leaf, rootSpans.Life
+	case children[0], children[1]:
+		row.Title, row.Parent = "Hosts of "+string(name), rootName
+	}
+	return row
+}
+
+// Authority finds a parent.
+func (d *daemon) Authority(name store.AuthorityName) (*ca.Authority, bool) {
+	for _, a := range d.family {
+		if a.Name() == name {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+// openFamily opens the root and those below it, if the plan has any.
+func (d *daemon) openFamily() error {
+	d.family = nil
+	if !d.sim.plan.family {
+		return nil
+	}
+	s := d.sim
+	for _, name := range append([]store.AuthorityName{rootName}, children...) {
+		row := d.row(name)
+		decide := s.decide
+		if name == rootName {
+			decide = s.decideRoot
+		}
+		err := d.db.Update(s.ctx, func(tx store.Tx) error {
+			if _, err := tx.Authority(s.ctx, name); !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			return tx.PutAuthority(s.ctx, row)
+		})
+		if err != nil {
+			return err
+		}
+		a, err := ca.Open(s.ctx, d.db, s.clock, row, ca.Config{
+			Netloc: netloc, Backdate: backdate, Retention: 30 * day, ChainRetention: s.spansOf(4),
+			Statements: envelope.Statements{}, Parents: d, Decide: decide,
+		})
+		if err != nil {
+			return err
+		}
+		d.family = append(d.family, a)
+	}
+	return nil
+}
+
+// all are the authorities of the daemon, parents first.
+func (d *daemon) all() []*ca.Authority {
+	return append([]*ca.Authority{d.users, d.services, d.https}, d.family...)
+}
+
+func (d *daemon) list() (list caucase.List) {
+	for _, a := range d.all() {
+		list = append(list, a)
+	}
+	return list
+}
+
+// span is the span of an authority, by which its CA certificates change.
+func (o *oracle) span(of store.AuthorityName) time.Duration {
+	if of == rootName {
+		return rootSpans.Leaf
+	}
+	return o.sim.spans.Leaf
+}
+
+// checkParent holds a CA certificate that another CA has signed against the rules: the active root
+// has signed it, it does not outlive that, and lives as long as others.
+func (o *oracle) checkParent(i *issuer) {
+	if o.sim.daemon.row(i.of).Parent == "" {
+		return
+	}
+	i.parent = o.find(rootName, i.crt.AuthorityKeyId)
+	switch {
+	case i.parent == nil || i.crt.CheckSignatureFrom(i.parent.crt) != nil:
+		o.sim.violated(activeSigns, "generation %d of %s is not from a root", i.index, i.of)
+		return
+	case o.active(rootName, i.created) != i.parent:
+		o.sim.violated(activeSigns, "root %d signed generation %d of %s, while another is active", i.parent.index, i.index, i.of)
+	case i.crt.NotAfter.After(i.parent.crt.NotAfter):
+		o.sim.violated(withinIssuer, "generation %d of %s outlives its root", i.index, i.of)
+	}
+	if life := i.crt.NotAfter.Sub(i.created); life < o.sim.spans.CAValidity() {
+		o.sim.violated(withinIssuer, "generation %d of %s lives for %v", i.index, i.of, life)
+	}
+}
+
+// meetByRoots has a, which trusts roots alone, verify the certificate of another and its chain.
+func (o *oracle) meetByRoots(a, other *agent) {
+	o.sim.stats.byRoots++
+	l := other.crt
+	// A root that signs was met, passive, at least a span of the root ago.
+	if a.away() >= o.span(rootName) {
+		return
+	}
+	if l.issuer.parent == nil || !a.roots[l.issuer.parent] {
+		o.sim.violated(peersAccept, "%s, away for %v, does not know the root above generation %d of %s", a.name, a.away(), l.issuer.index, other.of)
+	}
+	if other.chain != string(l.issuer.crt.Raw) {
+		o.sim.violated(peersAccept, "%s does not show generation %d of %s behind its certificate", other.name, l.issuer.index, other.of)
+	}
+}
+
+// sampleByRoots has the standard library verify what meetByRoots says about.
+func (o *oracle) sampleByRoots(a, other *agent) {
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	for _, crt := range a.anchors() {
+		roots.AddCert(crt)
+	}
+	chain, err := x509.ParseCertificates([]byte(other.chain))
+	if err != nil {
+		o.sim.violated(exchangesWork, "the chain of %s: %v", other.name, err)
+		return
+	}
+	for _, crt := range chain {
+		between.AddCert(crt)
+	}
+	now, crt := o.sim.now(), other.crt.crt
+	_, err = crt.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if valid := pki.CheckValidity(crt, now) == nil; (err == nil) != valid {
+		o.sim.violated(peersAccept, "%s on the certificate of %s by the roots alone: should be valid: %v; standard library: %v",
+			a.name, other.name, valid, err)
+	}
+}
