@@ -79,6 +79,9 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 		}
 		*to = serial
 	}
+	if f.Authority != "" && !store.AuthorityName(f.Authority).Valid() {
+		return f, fmt.Errorf("--authority: %q is not the name of an authority", f.Authority)
+	}
 	if f.Limit < 0 {
 		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
 	}

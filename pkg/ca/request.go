@@ -261,8 +261,12 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	for _, name := range [...]store.AuthorityName{store.Users, store.Services} {
-		switch is, err := r.KeyCompromised(ctx, name, req.KeyID); {
+	rows, err := r.Authorities(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		switch is, err := r.KeyCompromised(ctx, row.Name, req.KeyID); {
 		case err != nil:
 			return err
 		case is:
