@@ -87,6 +87,8 @@ const maxBackdate = 100
 type Statements interface {
 	// Succession says that next succeeds old, whose key is given.
 	Succession(key crypto.Signer, old, next *x509.Certificate) ([]byte, error)
+	// Predecessor returns the old one of such a statement, which this authority has made.
+	Predecessor(statement []byte) (*x509.Certificate, error)
 	// ServerCA says that cas sign the certificates of the daemon's own listeners.
 	ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, error)
 }
@@ -194,7 +196,11 @@ func (a *Authority) Row() store.Authority { return a.row }
 
 // retired reports whether the authority signs revocation lists only.
 func (a *Authority) retired(now time.Time) bool {
-	return !a.row.RetiredAt.IsZero() && !now.Before(a.row.RetiredAt)
+	at := a.row.RetiredAt
+	if g := a.cas.Load(); at.IsZero() && g != nil {
+		at = g.retiredAt // by an operator's command, of which the row in memory knows nothing yet
+	}
+	return !at.IsZero() && !now.Before(at)
 }
 
 // CRLLife is how long a revocation list is valid.

@@ -26,14 +26,17 @@ type generation struct {
 	ref   keys.Ref
 	key   crypto.Signer // nil unless the state is usable
 	link  []byte        // the statement of its predecessor
-
-	afterRevoked bool // the CA before it was revoked, and is not among the generations
 }
 
 // generations are an authority's CA certificates, oldest first, as they were at one version of the store.
 type generations struct {
-	version int64
-	list    []generation
+	version   int64
+	list      []generation
+	retiredAt time.Time // as the authority's row says; zero: it is not retired
+
+	// revoked are those that were revoked. They count for nothing, but clients that know what came
+	// before them follow their word to what came after.
+	revoked []generation
 }
 
 func (g *generations) times() []rollover.Generation {
@@ -77,6 +80,53 @@ func certificates(list []generation) []*x509.Certificate {
 	return crts
 }
 
+// A statement is the one by which a CA vouches for its successor.
+type statement struct {
+	text    []byte
+	expired time.Time // when that CA ends
+}
+
+// succession returns the statements that lead to the newest generation without a gap, oldest first.
+func (g *generations) succession(of Statements) ([]statement, error) {
+	if len(g.revoked) > 0 {
+		return g.successionAround(of)
+	}
+	var all []statement
+	for i, c := range g.list {
+		if c.link == nil {
+			// Nothing leads from what is older to what is newer than here.
+			all = nil
+			continue
+		}
+		s := statement{text: c.link}
+		if i > 0 {
+			s.expired = g.list[i-1].times.NotAfter
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// successionAround is succession where generations were revoked. A successor is vouched for by the one
+// before it that was not revoked then: which that was, only the statements say.
+func (g *generations) successionAround(of Statements) (all []statement, err error) {
+	known := slices.Concat(g.list, g.revoked)
+	for at := g.last(); at != nil && at.link != nil && len(all) <= len(known); {
+		old, err := of.Predecessor(at.link)
+		if err != nil {
+			return nil, fmt.Errorf("%w: statement about CA %x: %w", ErrDamaged, at.crt.SubjectKeyId, err)
+		}
+		all = append(all, statement{at.link, old.NotAfter})
+		i := slices.IndexFunc(known, func(c generation) bool { return c.crt.Equal(old) })
+		if i < 0 {
+			break
+		}
+		at = &known[i]
+	}
+	slices.Reverse(all)
+	return all, nil
+}
+
 // reload replaces what memory holds with what the store holds.
 func (a *Authority) reload(ctx context.Context) error {
 	for {
@@ -97,12 +147,16 @@ func (a *Authority) reload(ctx context.Context) error {
 func (a *Authority) load(ctx context.Context, known *generations) (*generations, error) {
 	var version int64
 	var rows []store.CA
+	var row store.Authority
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
 		if version, err = r.Counter(ctx, a.name, store.CounterCA); err != nil {
 			return err
 		}
 		if known != nil && known.version == version {
 			return nil
+		}
+		if row, err = r.Authority(ctx, a.name); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
 		}
 		rows, err = r.CAs(ctx, a.name)
 		return err
@@ -111,23 +165,23 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 		return nil, err
 	}
 	if known != nil && known.version == version {
-		return &generations{version: version, list: slices.Clone(known.list)}, nil
+		same := *known
+		same.list = slices.Clone(known.list)
+		return &same, nil
 	}
-	g := &generations{version: version}
-	afterRevoked := false
+	g := &generations{version: version, retiredAt: row.RetiredAt}
 	for _, row := range rows {
 		one, err := a.open(ctx, row, known)
 		if err != nil {
 			return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 		}
 		switch one.state {
+		case store.CARevoked:
+			g.revoked = append(g.revoked, one)
+			continue
 		case store.CADisowned:
 			continue
-		case store.CARevoked:
-			afterRevoked = true
-			continue
 		}
-		one.afterRevoked, afterRevoked = afterRevoked, false
 		if a.row.Role == store.RoleDaemon && !a.constraint().Permits(one.crt) {
 			// The daemon has moved to another host: this CA can do nothing for it there. It is left
 			// aside, so that a first one is made anew, and is back when the daemon moves back.

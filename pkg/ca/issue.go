@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -204,7 +205,19 @@ func (a *Authority) Certificate(ctx context.Context, id int64) (Issued, error) {
 	if err != nil {
 		return Issued{}, absent(err, "certificate", id)
 	}
+	if err := a.knowIssuer(ctx, row); err != nil {
+		return Issued{}, err
+	}
 	return a.issued(row)
+}
+
+// knowIssuer sees to it that the CA certificate is known which has signed what a row is about: another daemon
+// may have made it since this one last looked, and the chain would lack it.
+func (a *Authority) knowIssuer(ctx context.Context, row store.Certificate) error {
+	if slices.ContainsFunc(a.cas.Load().list, func(g generation) bool { return g.id == row.CAID }) {
+		return nil
+	}
+	return a.reload(ctx)
 }
 
 // issued is the certificate that a row is about.

@@ -179,6 +179,9 @@ func (a *Authority) CertifyCA(ctx context.Context, actor audit.Actor, csr *pki.R
 		if err != nil {
 			return err
 		}
+		if a.retired(now) {
+			return ErrRetired
+		}
 		by := issuer{key: st.signer.key, parent: a, st: st}
 		if crt, err = signCA(draft, by, base); err != nil {
 			return err

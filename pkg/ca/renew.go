@@ -122,6 +122,9 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 			return a.record(ctx, tx, now, st, actor, audit.Renew, crt)
 		})
 	})
+	if err == nil {
+		err = a.knowIssuer(ctx, done) // a repeated renewal may have been answered by another daemon
+	}
 	if err != nil {
 		return Issued{}, err
 	}

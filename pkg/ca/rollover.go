@@ -111,7 +111,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err
 // succeed makes the successor of the generations loaded, and stores it unless they have changed
 // by then.
 func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generations) (err error) {
-	next := &generations{}
+	next := &generations{revoked: loaded.revoked, retiredAt: loaded.retiredAt}
 	var fromFuture []generation
 	for _, g := range loaded.list {
 		if now.Before(g.times.NotBefore) {

@@ -39,20 +39,15 @@ func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 		}
 		known = st.generations
 	}
+	statements, err := known.succession(a.cfg.Statements)
+	if err != nil {
+		return nil, err
+	}
 	var links [][]byte
-	for i, g := range known.list {
-		if g.link == nil {
-			// Nothing leads from what is older to what is newer than here.
-			links = nil
-			continue
+	for _, s := range statements {
+		if r := a.cfg.ChainRetention; r <= 0 || !now.After(s.expired.Add(r)) {
+			links = append(links, s.text)
 		}
-		if g.afterRevoked {
-			links = nil // the CA before is not vouched for any more, so that nothing leads past it
-		}
-		if r := a.cfg.ChainRetention; r > 0 && i > 0 && now.After(known.list[i-1].times.NotAfter.Add(r)) {
-			continue
-		}
-		links = append(links, g.link)
 	}
 	return links, nil
 }

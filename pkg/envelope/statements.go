@@ -17,6 +17,19 @@ func (Statements) Succession(key crypto.Signer, old, next *x509.Certificate) ([]
 	return SignLink(key, old.Raw, next.Raw)
 }
 
+// Predecessor returns the old one of what Succession has returned.
+func (Statements) Predecessor(statement []byte) (*x509.Certificate, error) {
+	e, err := Parse(statement)
+	if err != nil {
+		return nil, err
+	}
+	link, err := DecodeLink(e.Payload())
+	if err != nil {
+		return nil, err
+	}
+	return pki.ParseCertificatePEM([]byte(link.OldPEM))
+}
+
 // ServerCA returns the envelope by which a CA, whose key is given, vouches for those that sign the
 // daemon's own HTTPS certificate.
 func (Statements) ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, error) {

@@ -103,6 +103,10 @@ func changeRow(ctx context.Context, st store.Store, now time.Time, name store.Au
 		if err := tx.PutAuthority(ctx, row); err != nil {
 			return err
 		}
+		// What a daemon signs at this moment, knowing the old row, is not recorded.
+		if _, err := tx.AddCounter(ctx, name, store.CounterCA, 1); err != nil {
+			return err
+		}
 		e := audit.NewEntry(now, string(name), operator(), action, audit.Object{Kind: audit.KindAuthority, ID: string(name)})
 		e.Detail = detail
 		if err := tx.AppendAudit(ctx, e); err != nil {
