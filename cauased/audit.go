@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -28,6 +31,12 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours"},
 			&urfave.StringFlag{Name: flagAuthority, Usage: "only of the authority `NAME`"},
 			&urfave.StringFlag{Name: "action", Usage: "only `ACTION`, such as crt.sign"},
+			&urfave.StringFlag{Name: "actor-kind", Usage: "only of actors of this `KIND`: anonymous, user, holder, daemon or operator"},
+			&urfave.StringFlag{Name: "actor-serial", Usage: "only of whoever has shown the certificate with serial `NUMBER`, decimal or 0x and hexadecimal"},
+			&urfave.StringFlag{Name: "address", Usage: "only from the network `ADDRESS`"},
+			&urfave.StringFlag{Name: "object-kind", Usage: "only about this `KIND` of things: csr, crt, ca, crl, setting, backup, database or authority"},
+			&urfave.StringFlag{Name: "object-id", Usage: "only about the thing with this `ID`, such as that of a request or certificate"},
+			&urfave.StringFlag{Name: "object-serial", Usage: "only about the certificate with serial `NUMBER`, decimal or 0x and hexadecimal"},
 			&urfave.IntFlag{Name: "limit", Usage: "at most `COUNT` entries, 0 for all of them"},
 			&urfave.BoolFlag{Name: "newest", Usage: "newest first"},
 		},
@@ -50,10 +59,28 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 
 func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 	f := audit.Filter{
-		Authority: c.String(flagAuthority),
-		Action:    audit.Action(c.String("action")),
-		Limit:     c.Int("limit"),
-		Newest:    c.Bool("newest"),
+		Authority:  c.String(flagAuthority),
+		Action:     audit.Action(c.String("action")),
+		ActorKind:  audit.Kind(c.String("actor-kind")),
+		Address:    c.String("address"),
+		ObjectKind: audit.ObjectKind(c.String("object-kind")),
+		ObjectID:   c.String("object-id"),
+		Limit:      c.Int("limit"),
+		Newest:     c.Bool("newest"),
+	}
+	for name, to := range map[string]**big.Int{"actor-serial": &f.ActorSerial, "object-serial": &f.ObjectSerial} {
+		text := c.String(name)
+		if text == "" {
+			continue
+		}
+		serial, err := parseSerial(text)
+		if err != nil {
+			return f, fmt.Errorf("--%s: %w", name, err)
+		}
+		*to = serial
+	}
+	if f.Authority != "" && !store.AuthorityName(f.Authority).Valid() {
+		return f, fmt.Errorf("--authority: %q is not the name of an authority", f.Authority)
 	}
 	if f.Limit < 0 {
 		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
@@ -63,6 +90,19 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 		f.Since, err = parseSince(since, now)
 	}
 	return f, err
+}
+
+// parseSerial reads a serial number in decimal digits, or in hexadecimal ones after 0x.
+func parseSerial(text string) (*big.Int, error) {
+	digits, base := text, 10
+	if hexadecimal, ok := strings.CutPrefix(text, "0x"); ok {
+		digits, base = hexadecimal, 16
+	}
+	n, ok := new(big.Int).SetString(digits, base)
+	if !ok || strings.ContainsAny(digits, "+-_") || n.BitLen() > 160 {
+		return nil, fmt.Errorf("%q is not a serial number", text)
+	}
+	return n, nil
 }
 
 func parseSince(s string, now time.Time) (time.Time, error) {
@@ -116,12 +156,33 @@ type entryJSON struct {
 	Result    string    `json:"result"`
 	Detail    string    `json:"detail,omitempty"`
 	RequestID string    `json:"request_id,omitempty"`
+
+	// The same, value by value.
+	ActorKind    string `json:"actor_kind"`
+	ActorRole    string `json:"actor_role,omitempty"`
+	ActorSerial  string `json:"actor_serial,omitempty"` // decimal, as JSON's numbers are too short
+	ActorKeyID   string `json:"actor_key_id,omitempty"` // hex
+	Lineage      string `json:"lineage,omitempty"`
+	ObjectKind   string `json:"object_kind"`
+	ObjectID     string `json:"object_id,omitempty"`
+	ObjectSerial string `json:"object_serial,omitempty"`
+}
+
+// decimal returns "" for nil.
+func decimal(serial *big.Int) string {
+	if serial == nil {
+		return ""
+	}
+	return serial.String()
 }
 
 func printEntryJSON(w io.Writer, e audit.Entry) error {
 	line, err := json.Marshal(entryJSON{
 		Seq: e.Seq, Time: e.Time.UTC(), Authority: e.Authority, Actor: e.Actor.String(), Address: e.Actor.Address,
 		Action: string(e.Action), Object: e.Object.String(), Result: string(e.Result), Detail: e.Detail, RequestID: e.Actor.RequestID,
+		ActorKind: string(e.Actor.Kind), ActorRole: e.Actor.Role, ActorSerial: decimal(e.Actor.Serial),
+		ActorKeyID: hex.EncodeToString(e.Actor.KeyID), Lineage: e.Actor.Lineage,
+		ObjectKind: string(e.Object.Kind), ObjectID: e.Object.ID, ObjectSerial: decimal(e.Object.Serial),
 	})
 	if err != nil {
 		return err

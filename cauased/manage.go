@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -28,6 +30,21 @@ func openExisting(c *urfave.Context) (store.Store, error) {
 	return db.Store(), nil
 }
 
+// importTarget returns the authority that a flag names, of a database that need not be there yet: what every
+// daemon has can be given a CA before its first start.
+func importTarget(c *urfave.Context, now time.Time) (store.AuthorityName, error) {
+	standards := store.Standards(now)
+	if _, err := os.Stat(c.String(flagDB)); err != nil && !sqlstore.IsURL(c.String(flagDB)) {
+		return pickAuthority(standards, flagAuthority, c.String(flagAuthority))
+	}
+	db, err := openExisting(c)
+	if err != nil {
+		return "", err
+	}
+	name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority), standards...)
+	return name, errors.Join(err, db.Close())
+}
+
 // namedAuthority returns the authority of the database that a flag names. Those in others count as well:
 // what is to be made anyway.
 func namedAuthority(ctx context.Context, st store.Store, flag, name string, others ...store.Authority) (store.AuthorityName, error) {
@@ -39,7 +56,11 @@ func namedAuthority(ctx context.Context, st store.Store, flag, name string, othe
 	if err != nil {
 		return "", err
 	}
-	rows = append(rows, others...)
+	return pickAuthority(append(rows, others...), flag, name)
+}
+
+// pickAuthority finds a name among those of rows.
+func pickAuthority(rows []store.Authority, flag, name string) (store.AuthorityName, error) {
 	store.SortForDisplay(rows)
 	var names []string
 	for _, row := range rows {

@@ -91,6 +91,10 @@ func importIdentityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Co
 
 func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths []string) error {
 	hint := "see cauased manage " + c.Command.Name + " --help"
+	name, err := importTarget(c, now)
+	if err != nil {
+		return cli.WithHint(err, "%s", hint)
+	}
 	files, err := readInputs(paths)
 	if err != nil {
 		return err
@@ -102,11 +106,7 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 		return err
 	}
 	var done manage.ImportedCAs
-	var name store.AuthorityName
 	err = fillDatabase(c, func(st store.Store) (err error) {
-		if name, err = namedAuthority(c.Context, st, flagAuthority, c.String(flagAuthority), store.Standards(now)...); err != nil {
-			return cli.WithHint(err, "%s", hint)
-		}
 		done, err = manage.ImportCAs(c.Context, st, now, manage.CAImport{Authority: name, Pairs: pairs, AllowUnfit: c.Bool(flagImportBadCA)})
 		return err
 	})

@@ -22,8 +22,8 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		Name:  "status",
 		Usage: "tell what is in the database: CAs and their phases, certificates, lists, the last backup",
 		Description: "May run beside the daemon, and changes nothing, except that a database of an older version of\n" +
-			"cauase is brought up to date. In which phase a CA is depends on how long certificates are valid: give\n" +
-			"the options that the daemon has, or have the same environment.\n\n" +
+			"cauase is brought up to date. In which phase a CA is depends on how long certificates are valid, which\n" +
+			"is in the database since the daemon was last started; the options say what if it were otherwise.\n\n" +
 			"Examples:\n" +
 			"  cauased manage status --db cauase.sqlite\n" +
 			"  cauased manage status --service-crt-validity 30 --json | jq '.authorities[].next_ca'",
@@ -45,14 +45,17 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			}
 			now := clk.Now()
 			status, err := look(c, now, func(a store.Authority) rollover.Spans {
-				spans := services
-				switch {
-				case a.Span > 0:
-					spans = rollover.Spans{Leaf: a.Span, Life: a.Life}
-				case a.Role == store.RoleUsers:
-					spans = users
-				case a.Role == store.RoleDaemon:
+				spans, flag := services, flagServiceValidity
+				switch a.Role {
+				case store.RoleUsers:
+					spans, flag = users, flagUserValidity
+				case store.RoleDaemon:
 					spans.Life = rollover.DaemonLife
+				}
+				// The daemon's options are about the authorities that every daemon has, and what they last
+				// were is in the rows.
+				if _, standard := store.Standard(a.Name, a.CreatedAt); a.Span > 0 && !(standard && c.IsSet(flag)) {
+					spans = rollover.Spans{Leaf: a.Span, Life: a.Life}
 				}
 				return spans
 			})

@@ -97,7 +97,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
 			done = crt
-			if err := store.Ahead(ctx, tx, func(r store.Reader) {
+			if err := store.Prefetch(ctx, tx, func(r store.Reader) {
 				_ = a.notRevoked(ctx, r, old, ErrInvalid)
 				_, _ = a.replayed(ctx, r, now, old, req)
 				_ = a.checkRenewalKey(ctx, r, old, req)

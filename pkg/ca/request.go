@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -261,7 +262,11 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	for _, name := range [...]store.AuthorityName{store.Users, store.Services} {
+	told := []store.AuthorityName{store.Users, store.Services}
+	if !slices.Contains(told, a.name) {
+		told = append(told, a.name)
+	}
+	for _, name := range told {
 		switch is, err := r.KeyCompromised(ctx, name, req.KeyID); {
 		case err != nil:
 			return err

@@ -192,6 +192,16 @@ func TestKeysThatAreRefused(t *testing.T) {
 	_, err = wired(users).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-as-user"))
 	wantError(t, err, ErrInvalid)
 
+	lab := w.open(config("lab"))
+	_, err = wired(lab).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-elsewhere"))
+	wantError(t, err, ErrInvalid)
+	crt, key = w.enrol(lab, "stolen-there")
+	if err := lab.RevokeCertificate(w.ctx, alice, crt, store.KeyCompromise); err != nil {
+		t.Fatal(err)
+	}
+	_, err = wired(lab).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-there"))
+	wantError(t, err, ErrInvalid)
+
 	_, key = w.enrol(users, "bob")
 	_, err = wired(users).Submit(w.ctx, anonymous, csrNamed(t, key, "bob-again"))
 	wantError(t, err, ErrConflict)

@@ -34,6 +34,12 @@ func (d directory) All() []caucase.Authority {
 	return out
 }
 
+// Failed reports whether there is one of this name that could not be opened.
+func (d directory) Failed(name store.AuthorityName) bool {
+	_, failed := d.Directory.Failed()[name]
+	return failed
+}
+
 // openAuthorities sees to it that the authorities which every daemon has are in the store, as the options
 // say, and opens all that are there. Without one of those it is no use to go on; the others are tried again
 // later.

@@ -153,7 +153,7 @@ func TestDamagedAuthority(t *testing.T) {
 	if page := d.scrape(t); !strings.Contains(page, `cauase_authority_up{authority="broken"} 0`) || !strings.Contains(page, `cauase_authority_up{authority="cas"} 1`) {
 		t.Error("monitoring is told something else")
 	}
-	for path, want := range map[string]int{"/cas/crt/ca.crt.pem": 200, "/cau/crl": 200, "/broken/crt/ca.crt.pem": 404, "/orphan/crl": 404} {
+	for path, want := range map[string]int{"/cas/crt/ca.crt.pem": 200, "/cau/crl": 200, "/broken/crt/ca.crt.pem": 503, "/orphan/crl": 503, "/broken/csr": 503, "/broken": 503, "/broken/nothing": 404, "/none/crl": 404} {
 		if status, _ := get(t, d.httpURL(path)); status != want {
 			t.Errorf("%s: %d", path, status)
 		}

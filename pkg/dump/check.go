@@ -86,20 +86,20 @@ func (c *checker) inspect(l *line) error {
 	if until, _ := value[int64](l, "not_after"); isSpan && until < from {
 		return errors.New("not_after lies before not_before")
 	}
-	switch l.row().(type) {
-	case store.Authority:
+	switch l.kind.Name {
+	case "authority":
 		row, _ := l.row().(store.Authority)
 		return row.Check()
-	case store.CA:
+	case "ca":
 		return errors.Join(state(l), c.addCA(l))
-	case store.CRL:
+	case "crl":
 		return c.knowsCA(l)
-	case store.Certificate:
+	case "certificate":
 		if method, _ := value[string](l, "method"); method == "" {
 			return errors.New("method is empty")
 		}
 		return c.knowsCA(l)
-	case store.Revocation:
+	case "revocation":
 		n, _ := value[int64](l, "reason")
 		return reason(n)
 	}

@@ -231,6 +231,23 @@ func TestVersion1(t *testing.T) {
 	}
 }
 
+// A backup is taken and read whatever has become of a CA.
+func TestStates(t *testing.T) {
+	for _, state := range []store.CAState{store.CAUsable, store.CAErased, store.CADisowned, store.CAExternal, store.CARevoked} {
+		t.Run(string(state), func(t *testing.T) {
+			ca := store.CA{ID: 1, Authority: "lab", CreatedAt: when(0), NotBefore: when(0), NotAfter: when(9), KeyID: []byte{1}, Certificate: []byte{2}, State: state}
+			if state == store.CAUsable {
+				ca.Key = store.KeyInRow([]byte{3})
+			}
+			stream, _ := write(t, []store.Row{ca})
+			rows, _, err := read(strings.NewReader(stream))
+			if diff := diff([]store.Row{ca}, rows); err != nil || diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
 // Databases hold texts that are not UTF-8, or hold a NUL, if a peer has sent such. A backup must not
 // fail for them, and be good for every database.
 func TestTexts(t *testing.T) {

@@ -239,7 +239,7 @@ func (a *agent) fetchLists() error {
 		if old := before[i]; old != nil && old.crl.Number.Cmp(crl.Number) > 0 {
 			s.violated(numbersGrow, "%s had list %d of generation %d, and takes list %d", a.name, old.crl.Number, i.index, crl.Number)
 		}
-		if left := crl.NextUpdate.Sub(s.now()); left < s.quiet() {
+		if left := crl.NextUpdate.Sub(s.now()); left < s.quiet() && !i.revokedAt(s.now()) {
 			s.violated(listsFresh, "list %d of %s has %v left", crl.Number, a.of, left)
 		}
 		a.lists[i] = l
@@ -284,13 +284,13 @@ func (a *agent) renew() error {
 		}
 		s.stats.expired++
 		a.crt = nil
-	case client.IsStatus(err, http.StatusBadRequest) && a.crt.revoked != 0:
+	case client.IsStatus(err, http.StatusBadRequest) && (a.crt.revoked != 0 || a.crt.issuer.revokedAt(s.now())):
 		a.crt = nil
 	case err != nil:
 		s.violated(keepsTrust, "%s: %v", a.name, err)
 	case expired:
 		s.violated(documented, "%s has renewed a certificate that had expired", a.name)
-	case a.crt.revoked != 0:
+	case a.crt.revoked != 0 || a.crt.issuer.revokedAt(s.now()):
 		s.violated(revokedIsOut, "%s has renewed a certificate that was revoked", a.name)
 	default:
 		s.stats.renewals++

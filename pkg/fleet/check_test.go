@@ -86,6 +86,7 @@ func (o *oracle) check(a *agent) {
 // checkAll holds everybody against everybody.
 func (o *oracle) checkAll() {
 	now := o.sim.now()
+	o.checkRevokedCAs()
 	o.revoked = slices.DeleteFunc(o.revoked, func(l *leaf) bool { return pki.CheckValidity(l.crt, now) != nil })
 	for _, agents := range o.sim.circles() {
 		for _, a := range agents {
@@ -103,7 +104,7 @@ func (o *oracle) checkAll() {
 // meet has a verify the certificate of another, which it must accept within the budgets of both.
 func (o *oracle) meet(a, other *agent) {
 	l, now := other.crt, o.sim.now()
-	if l == nil || l.revoked != 0 || a.seen.IsZero() {
+	if l == nil || l.revoked != 0 || l.issuer.revokedAt(now) || a.seen.IsZero() {
 		return
 	}
 	o.sim.stats.meetings++
@@ -157,7 +158,7 @@ func (o *oracle) checkRevoked(a *agent) {
 func (o *oracle) sample(agents []*agent) {
 	for range 3 {
 		a, other := agents[o.rand.IntN(len(agents))], agents[o.rand.IntN(len(agents))]
-		if other.crt == nil || a.seen.IsZero() || !a.sees(other) {
+		if other.crt == nil || other.crt.issuer.revokedAt(o.sim.now()) || a.seen.IsZero() || !a.sees(other) {
 			continue
 		}
 		if a.rootsOnly {

@@ -3,8 +3,11 @@ package fleet
 import (
 	"crypto/x509"
 	"errors"
+	"math/big"
+	"slices"
 	"time"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/envelope"
@@ -160,4 +163,46 @@ func (o *oracle) sampleByRoots(a, other *agent) {
 		o.sim.violated(peersAccept, "%s on the certificate of %s by the roots alone: should be valid: %v; standard library: %v",
 			a.name, other.name, valid, err)
 	}
+}
+
+// revokedAt reports whether a CA was revoked by then.
+func (i *issuer) revokedAt(at time.Time) bool { return !i.revoked.IsZero() && !at.Before(i.revoked) }
+
+// revokeActive has an operator revoke the CA of an authority that signs now, when so many spans have passed.
+func revokeActive(of store.AuthorityName, spans float64) func(*sim) {
+	return func(s *sim) {
+		s.after(s.spansOf(spans), func() {
+			s.oracle.learn(of)
+			i := s.oracle.active(of, s.now())
+			err := s.daemon.authority(of).RevokeCA(s.ctx, audit.Actor{Kind: audit.Operator}, i.crt.SubjectKeyId, store.KeyCompromise)
+			if err != nil {
+				s.violated(exchangesWork, "generation %d of %s cannot be revoked: %v", i.index, of, err)
+				return
+			}
+			i.revoked = s.now()
+			s.stats.revokedCAs++
+		})
+	}
+}
+
+// checkRevokedCAs makes sure that the root's list has every CA that is revoked, until it expires.
+func (o *oracle) checkRevokedCAs() {
+	for _, of := range children {
+		for _, i := range o.cas[of] {
+			if now := o.sim.now(); i.revokedAt(now) && now.Before(i.crt.NotAfter) && !o.sim.daemon.down() && !o.onRootList(i) {
+				o.sim.violated(revokedIsOut, "the root's list does not have generation %d of %s", i.index, of)
+			}
+		}
+	}
+}
+
+func (o *oracle) onRootList(i *issuer) bool {
+	list, err := o.sim.daemon.authority(rootName).CRL(o.sim.ctx, new(big.Int).SetBytes(i.crt.AuthorityKeyId))
+	if err != nil {
+		return false
+	}
+	crl, err := x509.ParseRevocationList(list.DER)
+	return err == nil && slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
+		return e.SerialNumber.Cmp(i.crt.SerialNumber) == 0
+	})
 }

@@ -71,7 +71,7 @@ const familySpan = 186 * day
 func TestTenYearsBelowARoot(t *testing.T) {
 	t.Parallel()
 	p := plan{seed: seed(t), hosts: 24, years: 10, spans: rollover.Spans{Leaf: familySpan, Life: 4}, family: true}
-	if testing.Short() {
+	if testing.Short() || underRace {
 		p.hosts, p.years = 12, 9 // in which the second root comes to sign
 	}
 	s, err := newSim(t.Context(), t.TempDir(), p)
@@ -95,6 +95,31 @@ func TestTenYearsBelowARoot(t *testing.T) {
 	}
 	if s.stats.byRoots == 0 || s.stats.restarts == 0 || s.stats.revocations == 0 || s.stats.followed == 0 {
 		t.Error("what has not happened has not been tested")
+	}
+}
+
+// TestARevokedCA has the CA that signs be revoked, while its successor is known and waits. All hosts get
+// certificates from that one, without an operator.
+func TestARevokedCA(t *testing.T) {
+	t.Parallel()
+	s, err := newSim(t.Context(), t.TempDir(), plan{
+		seed: seed(t), hosts: 9, years: 4, spans: rollover.Spans{Leaf: familySpan, Life: 4}, family: true, calm: true,
+		arrange: revokeActive(children[0], 2.5),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%+v", s.stats)
+	if s.stats.revokedCAs != 1 || s.stats.reanchored > 0 {
+		t.Errorf("%d CAs were revoked, %d hosts anchored anew", s.stats.revokedCAs, s.stats.reanchored)
+	}
+	for _, h := range s.hosts {
+		if h.crt == nil || h.crt.issuer.revokedAt(s.now()) || pki.CheckValidity(h.crt.crt, s.now()) != nil {
+			t.Errorf("%s has no certificate that counts", h.name)
+		}
 	}
 }
 
@@ -194,6 +219,10 @@ func TestMutations(t *testing.T) {
 		{"a root is succeeded late", func(p *plan) { p.family, p.decideRoot = true, succeedLate }, inTime},
 		{"the chain is not served", func(p *plan) { p.family, p.tamper = true, dropChain }, keepsTrust},
 		{"the newest root is not announced", func(p *plan) { p.family, p.tamper = true, dropRoot }, peersAccept},
+		{"a restart brings back a revoked CA", func(p *plan) {
+			p.family, p.calm = true, true
+			p.arrange = bringBackRevoked(children[0], 2.5)
+		}, revokedIsOut},
 		{"lists are served from a cache", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 10) }, revokedIsOut},
 		{"lists are served from a cache for long", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 5) }, listsFresh},
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"time"
 
 	"cauase/pkg/rollover"
+	"cauase/pkg/store"
 )
 
 // Wrong rollover rules.
@@ -51,6 +53,21 @@ func succeedEarly(now time.Time, spans rollover.Spans, generations []rollover.Ge
 		p.Create = generations[n-1].NotAfter.Sub(now) <= 3*spans.Leaf
 	}
 	return p
+}
+
+// bringBackRevoked has the CA that signs be revoked, and then the daemon go on with its database of before.
+func bringBackRevoked(of store.AuthorityName, spans float64) func(*sim) {
+	restore := func(s *sim) {
+		err := errors.Join(s.daemon.close(), s.daemon.swapBackup(), s.daemon.open())
+		if err != nil {
+			s.violated(exchangesWork, "restore: %v", err)
+		}
+	}
+	return func(s *sim) {
+		s.after(s.spansOf(spans)-day, func() { restore(s) }) // which keeps the database as it is then
+		revokeActive(of, spans)(s)
+		s.after(s.spansOf(spans)+day, func() { restore(s) })
+	}
 }
 
 // Something wrong between the daemon and its clients.

@@ -3,3 +3,5 @@
 package fleet
 
 const defaultSpan = 186
+
+const underRace = false

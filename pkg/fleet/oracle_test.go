@@ -34,8 +34,9 @@ type issuer struct {
 	of      store.AuthorityName
 	parent  *issuer // nil when it signs itself
 	created time.Time
-	index   int      // among those of its authority
-	number  *big.Int // of the newest list that was served
+	index   int       // among those of its authority
+	number  *big.Int  // of the newest list that was served
+	revoked time.Time // zero when it is not
 }
 
 // A leaf is a certificate that was issued.
@@ -144,7 +145,7 @@ func (o *oracle) find(of store.AuthorityName, keyID []byte) *issuer {
 func (o *oracle) active(of store.AuthorityName, at time.Time) *issuer {
 	var oldest *issuer
 	for _, i := range slices.Backward(o.cas[of]) {
-		if at.Before(i.created) || at.After(i.crt.NotAfter) {
+		if at.Before(i.created) || at.After(i.crt.NotAfter) || i.revokedAt(at) {
 			continue
 		}
 		if at.Sub(i.created) > o.span(of) {
@@ -171,6 +172,10 @@ func (o *oracle) issued(of store.AuthorityName, crt *x509.Certificate) *leaf {
 	o.leaves[leafID(i, crt.SerialNumber)] = l
 	if _, err := pki.VerifyIssued(crt, []*x509.Certificate{i.crt}, l.issued); err != nil {
 		o.sim.violated(activeSigns, "when it was issued, certificate %s: %v", crt.SerialNumber, err)
+	}
+	if i.revokedAt(l.issued) {
+		o.sim.violated(revokedIsOut, "generation %d of %s signed after it was revoked", i.index, of)
+		return l
 	}
 	if signs := o.active(of, l.issued); signs != i {
 		o.sim.violated(activeSigns, "generation %d of %s signed on %s at an age of %v, while generation %d is active",

@@ -73,7 +73,7 @@ type stats struct {
 	enrolments, renewals, revocations                          int
 	lockedOut                                                  int // users that were revoked
 	expired, followed, reanchored                              int // hosts that were away for long
-	meetings, byRoots                                          int
+	meetings, byRoots, revokedCAs                              int
 }
 
 func newSim(ctx context.Context, dir string, p plan) (*sim, error) {

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -460,5 +461,21 @@ func TestPanic(t *testing.T) {
 	template := submit(t, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "h"}}, key, ca, func(*profile.Draft) {})
 	if names := lintsOf(t, l.Check(template, ca, key.Public())); !slices.Equal(names, []string{"e_falls_over"}) {
 		t.Errorf("got %v", names)
+	}
+}
+
+// TestExcusesAreDocumented looks for every excuse in the manual.
+func TestExcusesAreDocumented(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range excuses {
+		if strings.HasPrefix(name, "e_subject_") && strings.HasSuffix(name, "_max_length") {
+			name = "e_subject_…_max_length"
+		}
+		if !strings.Contains(string(manual), "`"+name+"`") {
+			t.Errorf("%s is not in docs/operations.md", name)
+		}
 	}
 }

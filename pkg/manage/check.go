@@ -2,6 +2,7 @@ package manage
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"slices"
@@ -44,7 +45,8 @@ type Checked struct {
 // verified on all processors. Memory grows with the number of revocations, by what a revocation list
 // of them takes, and with nothing else.
 func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding), progress Progress) (Checked, error) {
-	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.AuthorityName]*tally{}}
+	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.AuthorityName]*tally{},
+		brought: map[store.AuthorityName][]*x509.RevocationList{}}
 	if described, ok := s.(store.Described); ok {
 		problems, err := described.Integrity(ctx)
 		if err != nil {
@@ -97,6 +99,7 @@ type checker struct {
 	hash    *dump.Hash
 	cas     map[caRef]*caInfo
 	below   []*caInfo // CAs that a parent has signed
+	brought map[store.AuthorityName][]*x509.RevocationList
 	crls    []store.CRL
 	tallies map[store.AuthorityName]*tally
 	rowOf   map[store.AuthorityName]store.Authority

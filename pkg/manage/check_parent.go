@@ -68,8 +68,14 @@ func (c *checker) signedBy(parent *caInfo, crt *x509.Certificate) (problems []pr
 // parentsRecords compares CA certificates that a parent has signed with what the parent has on record.
 func (c *checker) parentsRecords(ctx context.Context, r store.Reader) error {
 	for _, i := range c.below {
-		if i.row.ParentCA == 0 || c.now.After(i.row.NotAfter) {
-			continue // signed elsewhere, or long forgotten
+		switch {
+		case c.now.After(i.row.NotAfter):
+			continue // and forgotten long ago
+		case i.row.ParentCA == 0:
+			if i.row.State == store.CAUsable && c.listedElsewhere(i) {
+				c.report(dump.Describe(i.row), wrong("its parent, %s, has revoked its certificate, and it is still in use", i.row.ParentAuthority))
+			}
+			continue
 		}
 		issued, err := r.CertificateBySerial(ctx, i.row.ParentAuthority, i.crt.SerialNumber)
 		switch {
@@ -90,6 +96,17 @@ func (c *checker) parentsRecords(ctx context.Context, r store.Reader) error {
 		}
 	}
 	return nil
+}
+
+// listedElsewhere reports whether a list that was brought here of the parent, whose keys are kept elsewhere,
+// names a CA certificate.
+func (c *checker) listedElsewhere(i *caInfo) bool {
+	for _, list := range c.brought[i.row.ParentAuthority] {
+		if bytes.Equal(list.RawIssuer, i.crt.RawIssuer) && revokes(list, i.crt) {
+			return true
+		}
+	}
+	return false
 }
 
 // signoff checks a request to a parent, and what the parent has answered.
@@ -153,6 +170,7 @@ func (c *checker) externalList(of store.AuthorityName, keyID []byte, list *x509.
 		if i.row.State == store.CAUsable {
 			return []problem{odd("CA %d makes its lists here: this one is of no use", i.row.ID)}
 		}
+		c.brought[of] = append(c.brought[of], list)
 		return c.future("its time", list.ThisUpdate)
 	}
 	return []problem{wrong("its authority has no CA with key identifier %s", hex.EncodeToString(keyID))}

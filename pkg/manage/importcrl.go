@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -60,14 +61,16 @@ func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.A
 				return fmt.Errorf("CA certificate %d: %w", row.ID, err)
 			}
 			pki.AsCA(crt, row.KeyID)
-			in.cas = append(in.cas, crt)
+			in.cas, in.external = append(in.cas, crt), row.State == store.CAExternal
 		}
 		for _, l := range lists {
 			if err := in.take(ctx, tx, l); err != nil {
 				return fmt.Errorf("%s: %w", l.from, err)
 			}
 		}
-		if in.done.Number, err = in.renumber(ctx, tx); err != nil {
+		if in.external {
+			in.done.Number = in.number
+		} else if in.done.Number, err = in.renumber(ctx, tx); err != nil {
 			return err
 		}
 		done = in.done
@@ -113,17 +116,22 @@ func checkCRL(crl *x509.RevocationList) error {
 
 // A crlImport is under way in a transaction.
 type crlImport struct {
-	now    time.Time
-	name   store.AuthorityName
-	cas    []*x509.Certificate // oldest first
-	number int64               // the largest of the lists
-	done   ImportedCRLs
+	now  time.Time
+	name store.AuthorityName
+	cas  []*x509.Certificate // oldest first
+	// external says that the keys of the authority are kept elsewhere: its lists are served as they were brought.
+	external bool
+	number   int64 // the largest of the lists
+	done     ImportedCRLs
 }
 
 func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error {
 	issuer, err := in.issuer(crl)
 	if err != nil {
 		return err
+	}
+	if in.external {
+		return in.bring(ctx, tx, crl, issuer)
 	}
 	before := in.done.Added
 	for _, entry := range crl.RevokedCertificateEntries {
@@ -139,6 +147,24 @@ func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error 
 	}
 	e := audit.NewEntry(in.now, string(in.name), audit.Actor{Kind: audit.Operator}, audit.ImportCRL, object)
 	e.Detail = fmt.Sprintf("%d revocations, %d of them new", len(crl.RevokedCertificateEntries), in.done.Added-before)
+	return tx.AppendAudit(ctx, e)
+}
+
+// bring keeps a list of a CA whose key is elsewhere, unless a newer one is there.
+func (in *crlImport) bring(ctx context.Context, tx store.Tx, crl foundCRL, issuer *x509.Certificate) error {
+	newer, err := ca.BringList(ctx, tx, in.name, issuer, crl.Raw)
+	if err != nil {
+		return err
+	}
+	in.done.Lists++
+	in.number = max(in.number, crl.Number.Int64())
+	if !newer {
+		in.done.LeftOut = append(in.done.LeftOut, crl.from+": a list that is as new, or newer, is there")
+		return nil
+	}
+	object := audit.Object{Kind: audit.KindCRL, ID: crl.Number.String() + " of ca " + hex.EncodeToString(issuer.SubjectKeyId)}
+	e := audit.NewEntry(in.now, string(in.name), audit.Actor{Kind: audit.Operator}, audit.ImportCRL, object)
+	e.Detail = fmt.Sprintf("%d revocations, of a CA whose key is kept elsewhere", len(crl.RevokedCertificateEntries))
 	return tx.AppendAudit(ctx, e)
 }
 

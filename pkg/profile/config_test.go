@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -259,4 +261,68 @@ func FuzzCompile(f *testing.F) {
 			checkHarmless(t, p, template)
 		}
 	})
+}
+
+// TestManual looks in the manual for everything that can stand in a configuration, and for the built-in profiles.
+func TestManual(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := append(keyNames(), sortedKeys(purposeIDs)...)
+	for name := range usageBits {
+		if name != "nonRepudiation" { // the former name of another one
+			words = append(words, name)
+		}
+	}
+	for _, k := range attributeKinds {
+		words = append(words, k.name)
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[ExtensionConfig]()} {
+		for i := range of.NumField() {
+			words = append(words, of.Field(i).Tag.Get("toml"))
+		}
+	}
+	for _, p := range builtIn() {
+		words = append(words, p.name)
+	}
+	for _, word := range words {
+		if !strings.Contains(string(manual), "`"+word+"`") {
+			t.Errorf("%s is not in docs/operations.md", word)
+		}
+	}
+}
+
+func TestGrantsMore(t *testing.T) {
+	const span = 90 * 24 * time.Hour
+	configured := func(change func(*Config)) *Profile {
+		c := Config{ExtendedKeyUsage: []string{"serverAuth"}, Names: []string{"dns"}}
+		change(&c)
+		p, err := Compile("x", c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, p := range builtIn() {
+		if got, want := p.GrantsMore(span), p.name == NameOCSP; got != want {
+			t.Errorf("%s: %v", p.name, got)
+		}
+	}
+	for name, tt := range map[string]struct {
+		p    *Profile
+		want bool
+	}{
+		"nothing special":   {configured(func(*Config) {}), false},
+		"as long as others": {configured(func(c *Config) { c.Validity, c.Longest = "30d", "90d" }), false},
+		"a longer validity": {configured(func(c *Config) { c.Validity = "91d" }), true},
+		"a longer choice":   {configured(func(c *Config) { c.Longest = "91d" }), true},
+		"an extension": {configured(func(c *Config) {
+			c.Extensions = []ExtensionConfig{{OID: "1.3.6.1.4.1.32473.7", DER: "0500"}}
+		}), true},
+	} {
+		if got := tt.p.GrantsMore(span); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

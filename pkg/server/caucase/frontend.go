@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync/atomic"
 
@@ -36,6 +37,8 @@ type Config struct {
 type Directory interface {
 	Authority(name store.AuthorityName) (Authority, bool)
 	All() []Authority
+	// Failed reports whether there is one of this name that cannot be used.
+	Failed(name store.AuthorityName) bool
 }
 
 // A List is a Directory that never changes.
@@ -53,6 +56,9 @@ func (l List) Authority(name store.AuthorityName) (Authority, bool) {
 
 // All returns all of them.
 func (l List) All() []Authority { return l }
+
+// Failed reports that none of them has failed.
+func (l List) Failed(store.AuthorityName) bool { return false }
 
 // A FrontEnd is a server.FrontEnd.
 type FrontEnd struct {
@@ -79,6 +85,8 @@ func New(cfg Config) (*FrontEnd, error) {
 	return f, nil
 }
 
+var errFailed = server.Refuse(http.StatusServiceUnavailable, "this authority cannot be used at the moment, try again later")
+
 // Parameters of routes under which an authority's own lie. They differ in which authorities they
 // stand for: those of a root are fewer.
 const (
@@ -98,20 +106,27 @@ func roles(parameter string) []store.Role {
 	return nil
 }
 
-// Matches reports whether there is an authority of this name for the routes under the parameter.
+// Matches reports whether there is an authority of this name for the routes under the parameter. One
+// that has failed has the routes of any: whoever asks is to come back, not to conclude that it is gone.
 func (f *FrontEnd) Matches(parameter, value string) bool {
-	a, ok := f.cfg.Authorities.Authority(store.AuthorityName(value))
-	return ok && slices.Contains(roles(parameter), a.Row().Role)
+	name := store.AuthorityName(value)
+	if a, ok := f.cfg.Authorities.Authority(name); ok {
+		return slices.Contains(roles(parameter), a.Row().Role)
+	}
+	return parameter == paramAuthority && f.cfg.Authorities.Failed(name)
 }
 
 // authority returns the one under whose path x is.
 func (f *FrontEnd) authority(x *server.Exchange) (Authority, error) {
 	name := cmp.Or(x.Param(paramAuthority), x.Param(paramRoot))
 	a, ok := f.cfg.Authorities.Authority(store.AuthorityName(name))
-	if !ok {
-		return nil, server.ErrNotFound
+	switch {
+	case ok:
+		return a, nil
+	case f.cfg.Authorities.Failed(store.AuthorityName(name)):
+		return nil, errFailed
 	}
-	return a, nil
+	return nil, server.ErrNotFound
 }
 
 // Identify recognises the certificates of users.

@@ -151,7 +151,7 @@ func read(from io.Reader, first bool) ([]byte, error) {
 	return message, err
 }
 
-// commits tells whether a message runs COMMIT, and notes which prepared statement is one.
+// commits reports whether a message runs COMMIT, and notes which prepared statement is one.
 func (p *pair) commits(message []byte) bool {
 	if message[0] == 'P' {
 		if name, rest, _ := bytes.Cut(message[5:], []byte{0}); bytes.HasPrefix(rest, []byte("COMMIT\x00")) {

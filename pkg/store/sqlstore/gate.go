@@ -63,7 +63,7 @@ func (g *gate) through(dial func(context.Context) (*pgx.Conn, error)) func(conte
 	}
 }
 
-// away tells whether nobody else would fare better. A server that has too many connections still
+// away reports whether nobody else would fare better. A server that has too many connections still
 // serves those that it has.
 func away(err error) bool {
 	var e *pgconn.PgError

@@ -199,7 +199,7 @@ func (w *pgWriter) finish(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// certain tells whether err says that nothing was committed.
+// certain reports whether err says that nothing was committed.
 func certain(err error) bool {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {

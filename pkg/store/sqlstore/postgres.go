@@ -77,14 +77,14 @@ func classifyPostgres(err error) condition {
 	return condition{}
 }
 
-// outdated tells whether what is prepared on a connection is of no use any more, as when another
+// outdated reports whether what is prepared on a connection is of no use any more, as when another
 // version of cauase has changed the layout.
 func outdated(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == "0A000" || e.Code == "26000")
 }
 
-// passing tells whether what failed with err may well succeed when it is tried again at once.
+// passing reports whether what failed with err may well succeed when it is tried again at once.
 func passing(err error) bool {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {

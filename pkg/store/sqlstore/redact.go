@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// IsURL tells whether dsn is the address of a database server, not the path of a file. It is so, too, for
+// IsURL reports whether dsn is the address of a database server, not the path of a file. It is so, too, for
 // addresses that Open does not take, such as libpq's "host=db1 password=…": nobody means a file by that.
 func IsURL(dsn string) bool {
 	if scheme, _, found := strings.Cut(dsn, ":"); found && (scheme == "postgres" || scheme == "postgresql") {
@@ -21,7 +21,7 @@ func IsURL(dsn string) bool {
 	return false
 }
 
-// wellFormed tells whether an address has the one form that Open takes.
+// wellFormed reports whether an address has the one form that Open takes.
 func wellFormed(dsn string) bool {
 	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }

@@ -42,7 +42,7 @@ type readSession interface {
 	session
 	// rollback ends the transaction. After an error the session is not to be used again.
 	rollback(ctx context.Context) error
-	// sound tells whether the session can be used again.
+	// sound reports whether the session can be used again.
 	sound() bool
 }
 
@@ -61,10 +61,10 @@ type writeSession interface {
 	commit(ctx context.Context) error
 	rollback(ctx context.Context)
 
-	// entered tells whether the transaction has the database for itself. One that failed
+	// entered reports whether the transaction has the database for itself. One that failed
 	// before has failed all who wait.
 	entered() bool
-	// again tells whether a group that failed for the n-th time should be run once more, and
+	// again reports whether a group that failed for the n-th time should be run once more, and
 	// has waited before it says yes.
 	again(ctx context.Context, err error, n int) bool
 	// down says why there is no sense in waiting, if there is none.
@@ -90,14 +90,14 @@ type handle struct {
 	bulk    bool // statements need not tell at once what they did
 	ended   atomic.Bool
 	asked   *[]statement       // not nil: queries are noted here, and not asked
-	known   map[string]*answer // to queries that were asked ahead
+	known   map[string]*answer // to queries that were prefetched
 	// failed is the first error after which the transaction cannot go on. SQLite rolls a
 	// transaction back by itself on some of them (a full disk), and what fn wrote after that
 	// would be committed statement by statement.
 	failed error
 }
 
-// ready says whether a statement may run. A reader looks at ctx here and between rows;
+// ready returns why no statement may run, nil if one may. A reader looks at ctx here and between rows;
 // a writer goes on to its end, so that the outcome is known.
 func (h *handle) ready(ctx context.Context) error {
 	switch {
@@ -131,7 +131,7 @@ func checkTexts(args []any) error {
 	return nil
 }
 
-// prepare says whether a statement with these arguments may run.
+// prepare returns why no statement with these arguments may run, nil if one may.
 func (h *handle) prepare(ctx context.Context, args []any) error {
 	if err := h.ready(ctx); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // on a little by overwriting its log while the next request that needs more fails.
 const minSpace = 256 << 10
 
-// checkSpace tells whether there is room for the database to grow.
+// checkSpace returns an error if there is no room for the database to grow.
 func checkSpace(path string) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(path, &st); err != nil {

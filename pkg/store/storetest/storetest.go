@@ -56,7 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a refused row does not end the transaction", testGoOn},
 		{"a panic undoes everything", testPanic},
 		{"a transaction sees its own writes", testOwnWrites},
-		{"questions asked ahead", testAhead},
+		{"prefetched answers", testPrefetch},
 		{"a view is a snapshot", testSnapshot},
 		{"updates do not overlap", testSerial},
 		{"an error harms no neighbour", testNeighbours},

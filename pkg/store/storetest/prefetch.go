@@ -7,8 +7,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// Asking ahead changes no answer, be it of what is there or of what is not, before and after a write.
-func testAhead(t *testing.T, d *db) {
+// Prefetching changes no answer, be it of what is there or of what is not, before and after a write.
+func testPrefetch(t *testing.T, d *db) {
 	d.update(writeAll)
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		return tx.DeleteRequest(ctx, store.Services, newRequest(store.Services, 1).ID)
@@ -48,25 +48,25 @@ func testAhead(t *testing.T, d *db) {
 		note(err)
 		return a
 	}
-	var before, ahead answers
+	var before, prefetched answers
 	d.view(func(ctx context.Context, r store.Reader) error { before = ask(ctx, r); return nil })
 	if before.CAs != 1 || !before.CAKey || before.Counter != 1 || before.Certificate.DER == nil {
 		t.Errorf("there is nothing to ask for: %+v", before)
 	}
-	foresee := func(ctx context.Context, r store.Reader) error {
-		err := store.Ahead(ctx, r, func(r store.Reader) { ask(ctx, r) })
+	prefetch := func(ctx context.Context, r store.Reader) error {
+		err := store.Prefetch(ctx, r, func(r store.Reader) { ask(ctx, r) })
 		if err != nil {
 			return err
 		}
 		for range 2 {
-			ahead = ask(ctx, r)
-			same(t, "asked ahead", ahead, before)
+			prefetched = ask(ctx, r)
+			same(t, "prefetched", prefetched, before)
 		}
 		return nil
 	}
-	d.view(foresee)
+	d.view(prefetch)
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		if err := foresee(ctx, tx); err != nil {
+		if err := prefetch(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.AddCounter(ctx, store.Services, store.CounterCRLNumber, 1); err != nil {
@@ -77,6 +77,6 @@ func testAhead(t *testing.T, d *db) {
 		}
 		before.Counter, before.Setting = 2, "z"
 		same(t, "after a write", ask(ctx, tx), before)
-		return foresee(ctx, tx)
+		return prefetch(ctx, tx)
 	})
 }

@@ -12,11 +12,11 @@ import (
 	"cauase/pkg/store"
 )
 
-var _ store.Foreseer = reader{}
+var _ store.Prefetcher = reader{}
 
-// Ahead implements store.Foreseer.
-func (r reader) Ahead(ctx context.Context, ask func(store.Reader)) error {
-	s, ok := r.s.(foreseer)
+// Prefetch implements store.Prefetcher.
+func (r reader) Prefetch(ctx context.Context, ask func(store.Reader)) error {
+	s, ok := r.s.(batcher)
 	if !ok {
 		return nil
 	}
@@ -28,7 +28,7 @@ func (r reader) Ahead(ctx context.Context, ask func(store.Reader)) error {
 	if len(asked) < 2 {
 		return nil
 	}
-	answers, err := s.ahead(ctx, asked)
+	answers, err := s.prefetch(ctx, asked)
 	if err != nil {
 		return r.check(err)
 	}
@@ -39,9 +39,9 @@ func (r reader) Ahead(ctx context.Context, ask func(store.Reader)) error {
 	return nil
 }
 
-// A foreseer is a session that can send several queries at once.
-type foreseer interface {
-	ahead(ctx context.Context, asked []statement) ([]*answer, error)
+// A batcher is a session that can send several queries at once.
+type batcher interface {
+	prefetch(ctx context.Context, asked []statement) ([]*answer, error)
 }
 
 // question is what two queries have in common that have the same answer.
@@ -94,8 +94,8 @@ func (a *answer) Scan(dest ...any) error {
 	return nil
 }
 
-// ahead asks all queries in one round trip, and keeps what they say.
-func (s *pgSession) ahead(ctx context.Context, asked []statement) ([]*answer, error) {
+// prefetch asks all queries in one round trip, and keeps what they say.
+func (s *pgSession) prefetch(ctx context.Context, asked []statement) ([]*answer, error) {
 	for _, q := range asked {
 		s.push(q)
 	}
@@ -148,9 +148,9 @@ func (s *pgSession) askAll(ctx context.Context, count int) (answers []*answer, e
 	return answers, nil
 }
 
-func (w *pgWriter) ahead(ctx context.Context, asked []statement) ([]*answer, error) {
+func (w *pgWriter) prefetch(ctx context.Context, asked []statement) ([]*answer, error) {
 	w.sending(true)
-	answers, err := w.pgSession.ahead(ctx, asked)
+	answers, err := w.pgSession.prefetch(ctx, asked)
 	w.dirty = w.dirty || err != nil
 	return answers, err
 }

@@ -1,0 +1,55 @@
+package manage
+
+import (
+	"testing"
+	"time"
+
+	"cauase/pkg/clock"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/store"
+)
+
+// A backup that the released version has taken restores: see testdata/migration.
+func TestRestoreReleased(t *testing.T) {
+	const dir = "../../testdata/migration/"
+	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: dir + "admin.pem"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clk := clock.NewFake(pair.Crt.NotBefore.Add(time.Hour))
+	st := newStore(t)
+	in := Restoration{Backup: sealedFile(dir+"layout1.rows.caucased", pair.Key), Request: requestFor(t, newKey(t), "admin")}
+	done, err := Restore(t.Context(), st, clk, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done.Revoked != pair.Crt.SerialNumber.String() {
+		t.Errorf("%s was revoked", done.Revoked)
+	}
+	var rows []store.Authority
+	states := map[store.CAState]int{}
+	err = st.View(t.Context(), func(r store.Reader) (err error) {
+		if rows, err = r.Authorities(t.Context()); err != nil {
+			return err
+		}
+		for _, a := range rows {
+			cas, err := r.CAs(t.Context(), a.Name)
+			if err != nil {
+				return err
+			}
+			for _, ca := range cas {
+				states[ca.State]++
+				if (ca.State == store.CAUsable) != (ca.Key.InRow() != nil) {
+					t.Errorf("CA %d of %s is %s, has a key: %t", ca.ID, a.Name, ca.State, ca.Key.InRow() != nil)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(rows) != 3 {
+		t.Errorf("%d authorities, %v", len(rows), err)
+	}
+	if states[store.CAErased] == 0 || states[store.CAUsable] == 0 || states[store.CADisowned] != 0 {
+		t.Errorf("states of CAs: %v", states)
+	}
+}
