@@ -13,9 +13,10 @@ import (
 // A checker looks at the rows of one stream in their order, when it is written and when it is read:
 // what could not be read is not to be written.
 type checker struct {
-	kind int // index in store.Kinds of the last row
-	last []any
-	cas  map[caRef]bool
+	kinds []*store.Kind
+	kind  int // index in kinds of that of the last row
+	last  []any
+	cas   map[caRef]bool
 }
 
 type caRef struct {
@@ -31,11 +32,13 @@ func (c *checker) check(l *line) error {
 	if err := c.inspect(l); err != nil {
 		return err
 	}
-	kinds := store.Kinds()
-	kind, at := slices.Index(kinds, l.kind), position(l)
+	if c.kinds == nil {
+		c.kinds = store.Kinds()
+	}
+	kind, at := slices.Index(c.kinds, l.kind), position(l)
 	switch {
 	case kind < c.kind:
-		return fmt.Errorf("a row of kind %s comes after those of kind %s", l.kind.Name, kinds[c.kind].Name)
+		return fmt.Errorf("a row of kind %s comes after those of kind %s", l.kind.Name, c.kinds[c.kind].Name)
 	case kind == c.kind && c.last != nil && at != nil && compare(c.last, at) >= 0:
 		return errors.New("a row is out of order, or there twice")
 	}
@@ -203,15 +206,15 @@ func moment(name string, micros int64) error {
 	return nil
 }
 
-// maxSerial is the length of a serial number, in bytes (RFC 5280 4.1.2.2); its digits are those of
-// 2^160.
+// maxSerial is the length of a serial number, in bytes (RFC 5280 4.1.2.2), and beyondSerial the first number
+// that is longer, 2^160.
 const (
-	maxSerial       = 20
-	maxSerialDigits = 49
+	maxSerial    = 20
+	beyondSerial = "1461501637330902918203684832716283019655932542976"
 )
 
 func serial(name, s string) error {
-	if s == "" || len(s) > maxSerialDigits || len(s) > 1 && s[0] == '0' {
+	if s == "" || len(s) > len(beyondSerial) || len(s) > 1 && s[0] == '0' {
 		return fmt.Errorf("%s: not a serial number of at most %d bytes", name, maxSerial)
 	}
 	for _, c := range []byte(s) {
@@ -219,7 +222,7 @@ func serial(name, s string) error {
 			return fmt.Errorf("%s: not a decimal number", name)
 		}
 	}
-	if n := serialOf(s); n.BitLen() > 8*maxSerial {
+	if len(s) == len(beyondSerial) && s >= beyondSerial {
 		return fmt.Errorf("%s: not a serial number of at most %d bytes", name, maxSerial)
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -194,6 +196,12 @@ func (l *line) readRow(d *jsontext.Decoder) error {
 	return err
 }
 
+// What is nothing of their types.
+var (
+	noBytes any = []byte{}
+	noTexts any = []string(nil)
+)
+
 // nothing is the value of a member that is missing.
 func nothing(c store.Column) any {
 	switch {
@@ -202,29 +210,46 @@ func nothing(c store.Column) any {
 	case c.Type == store.Text || c.Type == store.Serial:
 		return ""
 	case c.Type == store.Bytes:
-		return []byte{}
+		return noBytes
 	case c.Type == store.Texts:
-		return []string(nil)
+		return noTexts
 	}
 	return int64(0)
 }
 
 func readValue(d *jsontext.Decoder, c store.Column) (any, error) {
+	if c.Type != store.Texts && d.PeekKind() == 'n' {
+		return nothing(c), d.SkipValue() // canonical sees it
+	}
 	switch c.Type {
 	case store.Text, store.Serial:
-		var s string
-		if err := json.UnmarshalDecode(d, &s); err != nil {
+		if d.PeekKind() != '"' {
+			return nil, unsuitable[string](d)
+		}
+		t, err := d.ReadToken()
+		if err != nil {
 			return nil, err
 		}
+		s := t.String()
 		if c.Optional && s == "" {
 			return nil, nil
 		}
 		return s, nil
 	case store.Bytes:
-		b := []byte{}
-		if err := json.UnmarshalDecode(d, &b); err != nil {
+		if d.PeekKind() != '"' {
+			return nil, unsuitable[[]byte](d)
+		}
+		v, err := d.ReadValue()
+		if err != nil {
 			return nil, err
 		}
+		v = v[1 : len(v)-1]
+		b := make([]byte, base64.StdEncoding.DecodedLen(len(v)))
+		n, err := base64.StdEncoding.Decode(b, v)
+		if err != nil {
+			return nil, &json.SemanticError{JSONPointer: d.StackPointer(), Err: err}
+		}
+		b = b[:n]
 		if c.Optional && len(b) == 0 {
 			return nil, nil
 		}
@@ -236,14 +261,24 @@ func readValue(d *jsontext.Decoder, c store.Column) (any, error) {
 		}
 		return []string(list), nil
 	}
-	if c.Optional && d.PeekKind() == 'n' {
-		return nil, d.SkipValue()
+	if d.PeekKind() != '0' {
+		return nil, unsuitable[int64](d)
 	}
-	var n int64
-	if err := json.UnmarshalDecode(d, &n); err != nil {
+	v, err := d.ReadValue()
+	if err != nil {
 		return nil, err
 	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		return nil, &json.SemanticError{JSONPointer: d.StackPointer(), Err: errors.Unwrap(err)}
+	}
 	return n, nil
+}
+
+// unsuitable returns why what comes next is no T.
+func unsuitable[T any](d *jsontext.Decoder) error {
+	var v T
+	return json.UnmarshalDecode(d, &v)
 }
 
 // wireOf is the line of a row. It is nil for a row of a kind that has no place in the stream.
@@ -256,9 +291,13 @@ func wireOf(row store.Row) *line {
 	for i, c := range kind.Columns {
 		switch v := l.values[i].(type) {
 		case string:
-			l.values[i] = text(v)
+			if !sound(v) {
+				l.values[i] = text(v)
+			}
 		case []string:
-			l.values[i] = texts(v)
+			if slices.ContainsFunc(v, func(s string) bool { return !sound(s) }) {
+				l.values[i] = texts(v)
+			}
 		case *big.Int:
 			l.values[i] = v.String()
 		case nil:
@@ -266,6 +305,23 @@ func wireOf(row store.Row) *line {
 		}
 	}
 	return l
+}
+
+// sound reports whether every store can hold the texts of a line.
+func (l *line) sound() bool {
+	for _, value := range l.values {
+		switch v := value.(type) {
+		case string:
+			if !sound(v) {
+				return false
+			}
+		case []string:
+			if slices.ContainsFunc(v, func(s string) bool { return !sound(s) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // row is the row of a line, nil for a line that has none.

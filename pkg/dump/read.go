@@ -122,12 +122,11 @@ func (d *Reader) row() (store.Row, error) {
 	if err := d.checker.check(&l); err != nil {
 		return nil, d.refuse(describe(&l), err.Error())
 	}
-	row := l.row()
-	if !Sound(row) {
+	if !l.sound() {
 		return nil, d.refuse(describe(&l), "a text holds a NUL")
 	}
 	d.sums.add(d.checker.kind, data)
-	return row, nil
+	return l.row(), nil
 }
 
 // describe names a row of which not everything may be right.

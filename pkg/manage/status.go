@@ -67,6 +67,9 @@ type SignoffStatus struct {
 // Disowned is the phase of a CA that was made while the clock was ahead, and put aside.
 const Disowned rollover.Phase = "put aside"
 
+// Revoked is the phase of a CA whose certificate the parent has revoked.
+const Revoked rollover.Phase = "revoked"
+
 // A CRLStatus tells of the newest revocation list.
 type CRLStatus struct {
 	Number     int64     `json:"number"`
