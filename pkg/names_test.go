@@ -14,14 +14,15 @@ import (
 // mayName are the files of production code that may name the authorities that every daemon has, each with the
 // reason. What an authority may do follows from its row, and code that asks for names forgets all others.
 var mayName = map[string]string{
-	"pkg/store/store.go":        "defines the names",
-	"pkg/store/authority.go":    "says what is known beforehand of them",
-	"pkg/ca/catest/catest.go":   "is for tests",
-	"pkg/daemon/config.go":      "makes their rows from the flags",
-	"pkg/caucase/caucase.go":    "knows what caucase calls them",
-	"pkg/server/caucase/hal.go": "lists them as caucase does",
-	"cauased/flags.go":          "has the authority that commands are about by default",
-	"cauased/serve.go":          "says how to become the first user of what the flags have made",
+	"pkg/store/store.go":      "defines the names",
+	"pkg/store/authority.go":  "says what is known beforehand of them",
+	"pkg/ca/catest/catest.go": "is for tests",
+	"pkg/daemon/config.go":    "makes their rows from the flags",
+	"pkg/dump/version1.go":    "reads backups of when there were no others",
+	"pkg/client/client.go":    "has the two that a reference daemon serves",
+	"pkg/caucase/caucase.go":  "knows what caucase calls them",
+	"cauased/flags.go":        "has the authority that commands are about by default",
+	"cauased/serve.go":        "says how to become the first user of what the flags have made",
 }
 
 // TestNobodyNamesAuthorities reads all production code.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"cauase/pkg/durable"
 	"time"
 )
 
@@ -66,7 +68,7 @@ func (d *directory) close() {
 }
 
 // sync makes the names in the directory survive a loss of power.
-func (d *directory) sync() error { return d.self.Sync() }
+func (d *directory) sync() error { return durable.SyncOpenFolder(d.self) }
 
 // A file is what of os.File a backup needs, so that tests can have disks that are full.
 type file interface {
@@ -82,20 +84,7 @@ func (d *directory) create(name string) (file, error) {
 }
 
 // rename gives a file its final name unless something has that name already, whatever it is.
-func (d *directory) rename(from, to string) error {
-	err := d.root.Link(from, to)
-	switch {
-	case err == nil:
-		return d.root.Remove(from)
-	case !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.ENOSYS):
-		return err
-	}
-	// A file system without links.
-	if _, err := d.root.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
-	}
-	return d.root.Rename(from, to)
-}
+func (d *directory) rename(from, to string) error { return durable.PublishIn(d.root, from, to) }
 
 // A found is a backup in a directory, going by its name.
 type found struct {

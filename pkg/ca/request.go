@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -262,12 +261,12 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	told := []store.AuthorityName{store.Users, store.Services}
-	if !slices.Contains(told, a.name) {
-		told = append(told, a.name)
+	rows, err := r.Authorities(ctx)
+	if err != nil {
+		return err
 	}
-	for _, name := range told {
-		switch is, err := r.KeyCompromised(ctx, name, req.KeyID); {
+	for _, row := range rows {
+		switch is, err := r.KeyCompromised(ctx, row.Name, req.KeyID); {
 		case err != nil:
 			return err
 		case is:

@@ -423,10 +423,13 @@ func TestNothingHalfDone(t *testing.T) {
 	full := failing{s.online}
 	ctx := t.Context()
 	for name, do := range map[string]func() error{
-		"add":     func() error { return AddAuthority(ctx, full, s.clk, NewAuthority{Row: rootNamed(t, "other")}) },
-		"install": func() error { _, err := Install(ctx, full, s.clk, Installation{Answer: answer, Netloc: netloc}); return err },
-		"retire":  func() error { return RetireAuthority(ctx, full, s.clk, "lab") },
-		"parent":  func() error { return SetParent(ctx, full, s.clk, "lab", "") },
+		"add": func() error { return AddAuthority(ctx, full, s.clk, NewAuthority{Row: rootNamed(t, "other")}) },
+		"install": func() error {
+			_, err := Install(ctx, full, s.clk, Installation{Answer: answer, Netloc: netloc})
+			return err
+		},
+		"retire": func() error { return RetireAuthority(ctx, full, s.clk, "lab") },
+		"parent": func() error { return SetParent(ctx, full, s.clk, "lab", "") },
 	} {
 		t.Run(name, func(t *testing.T) { refusedWithoutTrace(t, s.online, errFull.Error(), do) })
 	}

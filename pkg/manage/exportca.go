@@ -8,13 +8,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/youmark/pkcs8"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -54,15 +53,11 @@ func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport)
 	if err != nil {
 		return done, err
 	}
-	f, err := os.OpenFile(out.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := durable.Create(out.Path, 0o600)
 	if err != nil {
 		return done, err
 	}
-	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(err, os.Remove(out.Path))
-		}
-	}()
+	defer f.Discard()
 	err = st.Update(ctx, func(tx store.Tx) error {
 		for _, e := range entries {
 			if err := tx.AppendAudit(ctx, e); err != nil {
@@ -74,13 +69,10 @@ func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport)
 	if err != nil {
 		return done, err
 	}
-	if _, err := f.Write(content); err != nil {
+	if err := f.Set(content); err != nil {
 		return done, err
 	}
-	if err := f.Sync(); err != nil {
-		return done, err
-	}
-	return done, syncFolder(filepath.Dir(out.Path))
+	return done, f.Publish()
 }
 
 func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (content []byte, entries []audit.Entry, err error) {
@@ -118,13 +110,4 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		return nil, nil, fmt.Errorf("%w: authority %s has no CA with a key", store.ErrNotFound, out.Authority)
 	}
 	return buf.Bytes(), entries, nil
-}
-
-// syncFolder makes the names in a folder survive a loss of power.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
