@@ -34,8 +34,8 @@ type generations struct {
 	list      []generation
 	retiredAt time.Time // as the authority's row says; zero: it is not retired
 
-	// revoked are those that were revoked. They count for nothing, but clients that know what came
-	// before them follow their word to what came after.
+	// revoked are those that were revoked. They count for nothing, but clients that know one follow its
+	// word to what came after.
 	revoked []generation
 }
 
@@ -108,7 +108,8 @@ func (g *generations) succession(of Statements) ([]statement, error) {
 }
 
 // successionAround is succession where generations were revoked. A successor is vouched for by the one
-// before it that was not revoked then: which that was, only the statements say.
+// before it that was not revoked then: which that was, only the statements say. None of them leads to one that is
+// revoked: whoever has not met it is not to begin to trust it.
 func (g *generations) successionAround(of Statements) (all []statement, err error) {
 	known := slices.Concat(g.list, g.revoked)
 	for at := g.last(); at != nil && at.link != nil && len(all) <= len(known); {
@@ -121,7 +122,9 @@ func (g *generations) successionAround(of Statements) (all []statement, err erro
 		if i < 0 {
 			break
 		}
-		at = &known[i]
+		if at = &known[i]; at.state == store.CARevoked {
+			break // nothing leads to that one any more
+		}
 	}
 	slices.Reverse(all)
 	return all, nil

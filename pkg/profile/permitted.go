@@ -205,9 +205,19 @@ func inDomain(name, domain string) bool {
 	return domain == "" || name == domain || strings.HasSuffix(name, "."+domain)
 }
 
+// inNetwork compares octets, as RFC 5280 has it: an IPv4 address written as IPv6 is an IPv6 one, which
+// net.IPNet.Contains sees otherwise.
 func inNetwork(addr netip.Addr, network *net.IPNet) bool {
 	ip := addr.AsSlice()
-	return len(ip) == len(network.IP) && network.Contains(ip)
+	if len(ip) != len(network.IP) || len(ip) != len(network.Mask) {
+		return false
+	}
+	for i, mask := range network.Mask {
+		if (ip[i]^network.IP[i])&mask != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // inHost is the rule of URIs: a leading period stands for hosts below a domain, without it is one host.

@@ -117,6 +117,21 @@ func TestPermittedNames(t *testing.T) {
 	}
 }
 
+// TestMappedAddress has a name that standard libraries like to take for the address in it, and verifiers do not.
+func TestMappedAddress(t *testing.T) {
+	for permitted, want := range map[string]bool{"dns:lab.example": false, "ip:10.0.0.0/8": false, "ip:::/0": true} {
+		p, err := ParsePermitted([]string{permitted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca := &x509.Certificate{}
+		p.apply(ca)
+		if err := CheckNames(ca, []string{"IP:::ffff:10.1.2.3"}); (err == nil) != want {
+			t.Errorf("%s: %v", permitted, err)
+		}
+	}
+}
+
 func FuzzParsePermitted(f *testing.F) {
 	for _, seed := range []string{"dns:.lab.example", "ip:10.0.0.0/8", "email:a@b.example", "uri:.example", "ip:::/0"} {
 		f.Add(seed)
