@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -315,5 +314,3 @@ func (a *Authority) crlURL(keyID []byte) string {
 
 // constraint is what the authority of the daemon's own certificates may name.
 func (a *Authority) constraint() profile.Constraint { return profile.Constraint{Host: a.cfg.Host} }
-
-func isIP(host string) bool { return net.ParseIP(host) != nil }

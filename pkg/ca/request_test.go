@@ -173,6 +173,9 @@ func TestPendingLimit(t *testing.T) {
 
 func TestKeysThatAreRefused(t *testing.T) {
 	w := newWorld(t)
+	for _, name := range []store.AuthorityName{store.Services, store.Users, "lab"} {
+		w.put(config(name).row)
+	}
 	services, users := w.open(config(store.Services)), w.open(config(store.Users))
 
 	st, err := users.current(w.ctx, w.clock.Now())
@@ -199,8 +202,10 @@ func TestKeysThatAreRefused(t *testing.T) {
 	if err := lab.RevokeCertificate(w.ctx, alice, crt, store.KeyCompromise); err != nil {
 		t.Fatal(err)
 	}
-	_, err = wired(lab).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-there"))
-	wantError(t, err, ErrInvalid)
+	for _, a := range []*Authority{lab, services, users} {
+		_, err = wired(a).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-there"))
+		wantError(t, err, ErrInvalid)
+	}
 
 	_, key = w.enrol(users, "bob")
 	_, err = wired(users).Submit(w.ctx, anonymous, csrNamed(t, key, "bob-again"))

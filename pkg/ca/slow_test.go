@@ -220,9 +220,8 @@ func TestSlowSignerDelaysItsCallerOnly(t *testing.T) {
 
 // A renewable is a certificate with its key.
 type renewable struct {
-	t   testing.TB
-	e   *envelope.Envelope
-	pem []byte
+	t testing.TB
+	e *envelope.Envelope
 }
 
 func (w *world) renewable(a *Authority, name string) renewable {

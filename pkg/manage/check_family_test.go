@@ -95,7 +95,7 @@ func TestCheckFindsInFamily(t *testing.T) {
 		{"certificate of a CA by no root", ofAuthority("home-root", func(v *store.Authority) { v.Role = store.RoleServices }), "it is a certificate of a CA, and home-root is no root"},
 
 		{"list that cannot be read", insert(func(row store.Row) bool { _, ok := row.(store.AuditEntry); return ok },
-			store.Setting{Authority: "plain", Name: "external_crl/00", Value: "x"}), "it cannot be read"},
+			store.Setting{Authority: "plain", Name: "external_crl/00", Value: "x"}), "it is not a revocation list"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStore(t)

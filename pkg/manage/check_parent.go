@@ -158,7 +158,7 @@ func (c *checker) signoff(v store.Signoff) (problems []problem) {
 // externalList checks a revocation list that was brought here, of a CA whose key is kept elsewhere.
 func (c *checker) externalList(of store.AuthorityName, keyID []byte, list *x509.RevocationList, err error) []problem {
 	if err != nil {
-		return []problem{wrong("it cannot be read: %v", err)}
+		return []problem{wrong("it is not a revocation list: %v", err)}
 	}
 	for _, i := range c.tally(of).cas {
 		if i.crt == nil || !bytes.Equal(i.row.KeyID, keyID) {

@@ -271,7 +271,7 @@ func TestCheckFinds(t *testing.T) {
 		{"setting that is no number", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingAutoApprove, "many"; return true }), `error: setting cau auto_approve_count: "many" is not`},
 		{"setting that is negative", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingAutoApprove, "-1"; return true }), "is not a number of requests"},
 		{"setting that is no type of key", change(func(v *store.Setting) bool { v.Value = "dsa"; return true }), "is not a type of key"},
-		{"setting that is no revocation list", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingExternalCRL+"aa", "MAA="; return true }), "error: setting cau external_crl/aa: it cannot be read: "},
+		{"setting that is no revocation list", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingExternalCRL+"aa", "MAA="; return true }), "error: setting cau external_crl/aa: it is not a revocation list: "},
 		{"unknown setting", change(func(v *store.Setting) bool { v.Name = "x"; return true }), "warning: setting cau x: this version does not know it"},
 
 		{"entry from the future", change(func(v *store.AuditEntry) bool { v.Time = now.Add(2 * day); return v.Seq == 5 }), "warning: audit 5: its time lies in the future"},
