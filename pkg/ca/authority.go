@@ -93,6 +93,9 @@ type Statements interface {
 }
 
 func (c Config) check(row store.Authority) error {
+	if err := row.Check(); err != nil {
+		return err // somebody has changed it by hand
+	}
 	if err := spansOf(row).Check(); err != nil {
 		return err
 	}
@@ -100,8 +103,6 @@ func (c Config) check(row store.Authority) error {
 		return err
 	}
 	switch {
-	case row.Name == "":
-		return errors.New("ca: an authority without a name")
 	case c.Netloc == "":
 		return errors.New("ca: no netloc")
 	case c.Statements == nil:

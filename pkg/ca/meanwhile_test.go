@@ -131,3 +131,16 @@ func TestRetiredMeanwhile(t *testing.T) {
 		t.Errorf("a retired root certifies a CA: %v", err)
 	}
 }
+
+// TestRowsChangedByHand has rows in the store that no command writes.
+func TestRowsChangedByHand(t *testing.T) {
+	w, f := newWorld(t), family{}
+	f["home-root"] = w.open(config("home-root")) // of services
+	if _, err := Open(w.ctx, w.store, w.clock, below(f, "lab").row, below(f, "lab").Config); !errors.Is(err, ErrNoSigner) {
+		t.Errorf("an authority that is no root certifies a CA: %v", err)
+	}
+	odd := config("../x")
+	if _, err := Open(w.ctx, w.store, w.clock, odd.row, odd.Config); !errors.Is(err, store.ErrInvalidAuthority) {
+		t.Errorf("a name that is no path: %v", err)
+	}
+}

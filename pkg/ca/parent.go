@@ -62,6 +62,9 @@ func (a *Authority) issuerOf(ctx context.Context, now time.Time, key crypto.Sign
 	if parent == nil {
 		return issuer{key: key}, nil
 	}
+	if parent.row.Role != store.RoleRoot {
+		return issuer{}, fmt.Errorf("%w: the parent, %s, is no root", ErrNoSigner, parent.name)
+	}
 	if parent.external() {
 		return issuer{}, fmt.Errorf("%w of %s", ErrSignoff, parent.name)
 	}
