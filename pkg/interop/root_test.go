@@ -48,26 +48,28 @@ func TestReferenceClientBelowARoot(t *testing.T) {
 	root := ca.get(t, "/home-root/crt/ca.crt.pem")
 	withRoot.write(services.ca, append(slices.Clone(withRoot.read(services.ca)), root...))
 
-	// The next CA certificate is below the root. They pass it over.
+	// From the next CA certificate on, which is below the root, theirs go no further: they pass it over,
+	// and fail at the one after it. When exactly depends on which of them they meet, so it is told and not
+	// demanded; that they never take one over is.
 	ca.awaitLinks(t, services, 1, 2*time.Minute)
-	theirs.caucase().ok()
-	withRoot.caucase().ok()
+	ours.cauase("ca", "update").ok()
+	ca.awaitLinks(t, services, 2, 2*time.Minute)
 	for _, d := range []*desk{theirs, withRoot} {
+		got := d.caucase()
+		t.Logf("the reference client exits with %d: %s", got.code, got.stderr)
 		for _, crt := range d.certificates(services.ca) {
 			if crt.Issuer.String() != crt.Subject.String() {
-				t.Errorf("%s took over %s by %s", d.dir, crt.Subject, crt.Issuer)
+				t.Errorf("%s took over %s by %s: it follows below a root, and the manual says it does not", d.dir, crt.Subject, crt.Issuer)
 			}
 		}
 	}
-	ours.cauase("ca", "update").ok().prints("updated, 2 CA certificates")
 
-	// One more, and they are lost.
-	const broken = "unable to get local issuer certificate"
-	ca.awaitLinks(t, services, 2, 2*time.Minute)
-	theirs.caucase().exits(1).complains(broken)
-	withRoot.caucase().exits(1).complains(broken)
+	// Ours get there.
 	ours.cauase("ca", "update").ok().omits("first contact")
-	if newest := ours.certificates(services.ca); string(newest[len(newest)-1].Raw) != string(ca.newest(t, services)) {
-		t.Error("our client did not get to the newest CA certificate")
+	for _, crt := range ours.certificates(services.ca) {
+		if crt.Issuer.String() != crt.Subject.String() {
+			return
+		}
 	}
+	t.Error("our client has no CA certificate by the root")
 }
