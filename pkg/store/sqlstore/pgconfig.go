@@ -29,11 +29,16 @@ const (
 // pgSettings are made on every connection, after it is established: a pooler refuses some of them
 // before. What the URL sets comes last.
 func pgSettings(reads bool) [][2]string {
-	common := [][2]string{
+	idle := "3s"
+	if reads {
+		// Somebody may read page after page what a View shows.
+		idle = "1h"
+	}
+	return [][2]string{
 		{"client_encoding", "UTF8"},
 		{"statement_timeout", "5s"},
 		{"lock_timeout", "4s"},
-		{"idle_in_transaction_session_timeout", "3s"},
+		{"idle_in_transaction_session_timeout", idle},
 		// Our queries are made for their indices. Whatever statistics say of a table that is new or
 		// has just been filled, there is no better way.
 		{"enable_seqscan", "off"},
@@ -44,11 +49,6 @@ func pgSettings(reads bool) [][2]string {
 		{"tcp_keepalives_interval", "2"},
 		{"tcp_keepalives_count", "3"},
 	}
-	if reads {
-		// Somebody may read page after page what a View shows.
-		common[3][1] = "1h"
-	}
-	return common
 }
 
 // A pgConfig is a URL that was understood.
