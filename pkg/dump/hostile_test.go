@@ -203,7 +203,7 @@ func TestHostileStreams(t *testing.T) {
 }
 
 func TestFirstLine(t *testing.T) {
-	const good = `{"format":"cauase-rows","version":2,"created":"2026-03-04T05:06:07.5Z","software":"v1"}` + "\n"
+	const good = `{"format":"cauase-rows","version":3,"created":"2026-03-04T05:06:07.5Z","software":"v1"}` + "\n"
 	if d, err := Read(strings.NewReader(good)); err != nil || d.Meta().Software != "v1" {
 		t.Fatal(err)
 	}
@@ -216,15 +216,15 @@ func TestFirstLine(t *testing.T) {
 		{"another format", "cauase-rows", "cauase-cows", ErrNotDump},
 		{"cut in the prefix", good, good[:20], ErrNotDump},
 		{"cut", good, good[:60], ErrInvalid},
-		{"later version", `"version":2`, `"version":3`, ErrNewer},
-		{"later version that says more", `"version":2`, `"version":99,"compression":{"is":["zstd"]}`, ErrNewer},
-		{"version 0", `"version":2`, `"version":0`, ErrInvalid},
-		{"negative version", `"version":2`, `"version":-1`, ErrInvalid},
-		{"version as a text", `"version":2`, `"version":"1"`, ErrInvalid},
-		{"version null", `"version":2`, `"version":null`, ErrInvalid},
-		{"version with a fraction", `"version":2`, `"version":1.5`, ErrInvalid},
-		{"version out of range", `"version":2`, `"version":2` + strings.Repeat("0", 100), ErrInvalid},
-		{"version twice", `"version":2`, `"version":3,"version":2`, ErrInvalid},
+		{"later version", `"version":3`, `"version":4`, ErrNewer},
+		{"later version that says more", `"version":3`, `"version":99,"compression":{"is":["zstd"]}`, ErrNewer},
+		{"version 0", `"version":3`, `"version":0`, ErrInvalid},
+		{"negative version", `"version":3`, `"version":-1`, ErrInvalid},
+		{"version as a text", `"version":3`, `"version":"1"`, ErrInvalid},
+		{"version null", `"version":3`, `"version":null`, ErrInvalid},
+		{"version with a fraction", `"version":3`, `"version":1.5`, ErrInvalid},
+		{"version out of range", `"version":3`, `"version":3` + strings.Repeat("0", 100), ErrInvalid},
+		{"version twice", `"version":3`, `"version":4,"version":3`, ErrInvalid},
 		{"unknown member", `,"created"`, `,"x":1,"created"`, ErrInvalid},
 		{"no time", `2026-03-04T05:06:07.5Z`, `yesterday`, ErrInvalid},
 		{"time elsewhere", `07.5Z`, `07.5+01:00`, ErrInvalid},
@@ -240,8 +240,8 @@ func TestFirstLine(t *testing.T) {
 			}
 		})
 	}
-	_, err := Read(strings.NewReader(strings.Replace(good, `n":2`, `n":3`, 1)))
-	for _, want := range []string{"v1", "version 3", "up to version 2", "use the version that wrote it"} {
+	_, err := Read(strings.NewReader(strings.Replace(good, `n":3`, `n":4`, 1)))
+	for _, want := range []string{"v1", "version 4", "up to version 3", "use the version that wrote it"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -304,7 +304,7 @@ func (e *endless) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if e.i == 0 {
-			e.rest = []byte(`{"format":"cauase-rows","version":2,"created":"2026-03-04T05:06:07Z","software":""}` + "\n")
+			e.rest = []byte(`{"format":"cauase-rows","version":3,"created":"2026-03-04T05:06:07Z","software":""}` + "\n")
 		} else {
 			e.rest = fmt.Appendf(nil, `{"setting":{"authority":"cas","name":"%09d","value":"%s"}}`+"\n", e.i, strings.Repeat("x", 900))
 		}

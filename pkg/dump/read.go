@@ -125,8 +125,12 @@ func (d *Reader) row() (store.Row, error) {
 	if !l.sound() {
 		return nil, d.refuse(describe(&l), "a text holds a NUL")
 	}
+	row := l.row()
+	if ca, ok := row.(store.CA); ok && ca.Anchor != nil && d.meta.Version < 3 {
+		return nil, d.refuse(describe(&l), "anchor: there is none in version 2")
+	}
 	d.sums.add(d.checker.kind, data)
-	return l.row(), nil
+	return row, nil
 }
 
 // describe names a row of which not everything may be right.

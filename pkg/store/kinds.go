@@ -35,6 +35,7 @@ var kinds = []*Kind{
 		moment("not_after", func(c *CA) *time.Time { return &c.NotAfter }),
 		octets("key_id", func(c *CA) *[]byte { return &c.KeyID }),
 		octets("certificate", func(c *CA) *[]byte { return &c.Certificate }),
+		optionalOctets("anchor", func(c *CA) *[]byte { return &c.Anchor }),
 		text("state", func(c *CA) *CAState { return &c.State }),
 		text("custody", func(c *CA) *string { return &c.Key.Custody }),
 		optionalOctets("key_ref", func(c *CA) *[]byte { return &c.Key.Ref }),

@@ -108,6 +108,7 @@ type CA struct {
 	NotAfter    time.Time
 	KeyID       []byte // its subject key identifier, the AKI of what it signs
 	Certificate []byte // DER
+	Anchor      []byte // DER of a self-signed certificate for the same name and key, where Certificate is signed by a parent; nil otherwise
 	State       CAState
 	Key         KeyRef // where its key is; the zero KeyRef unless State is CAUsable
 	Link        []byte // the envelope (JSON) by which its predecessor vouches for it; nil for the first

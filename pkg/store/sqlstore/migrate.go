@@ -25,7 +25,7 @@ func migrations(d *dialect, db *sql.DB) (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -39,8 +39,9 @@ func migrations(d *dialect, db *sql.DB) (*goose.Provider, error) {
 
 // Versions of the layout.
 const (
-	layoutRows = 2 // authorities are rows, audit entries have a column for each thing
-	layoutNow  = layoutRows
+	layoutRows     = 2 // authorities are rows, audit entries have a column for each thing
+	layoutLineages = 3 // CA certificates below a parent have self-signed twins
+	layoutNow      = layoutLineages
 )
 
 // toRows changes the layout to that of version 2, in one transaction.
@@ -70,6 +71,16 @@ func changeToRows(ctx context.Context, d *dialect, tx *sql.Tx) error {
 		after = last
 	}
 	return runStep(ctx, d, tx, "rows")
+}
+
+// toLineages changes the layout to that of version 3, in one transaction.
+func toLineages(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutLineages, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		if err := holdUpdates(ctx, d, tx); err != nil {
+			return err
+		}
+		return runStep(ctx, d, tx, "lineages")
+	}}, nil)
 }
 
 // holdUpdates keeps Updates of all daemons waiting until tx ends. SQLite's transactions do so by themselves.

@@ -144,7 +144,7 @@ func expected(t *testing.T, old map[string][]record) map[string][]record {
 			case "ca_certificate":
 				delete(one, "private_key")
 				one["key_ref"], one["custody"], one["state"] = row["private_key"], "row", "usable"
-				one["parent_authority"], one["parent_ca"] = "", int64(0)
+				one["parent_authority"], one["parent_ca"], one["anchor"] = "", int64(0), nil
 				if row["private_key"] == nil {
 					one["custody"], one["state"] = "", "disowned"
 					if row["not_after"].(int64) < now {

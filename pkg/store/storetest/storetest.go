@@ -143,6 +143,7 @@ func newCA(a store.AuthorityName, n int) store.CA {
 		NotAfter:    day(n + 372),
 		KeyID:       id20('k', n),
 		Certificate: []byte{'C', byte(n), 0},
+		Anchor:      []byte{'A', byte(n), 0},
 		State:       store.CAUsable,
 		Key:         store.KeyInRow([]byte{'K', byte(n), 0xff}),
 		Link:        []byte(`{"payload":"` + string(a) + `"}`),

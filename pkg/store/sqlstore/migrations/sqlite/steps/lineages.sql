@@ -1,0 +1,3 @@
+-- The self-signed certificate for the name and key of a CA that a parent has certified. NULL where the CA certificate is
+-- self-signed itself, and for those of before, which have none.
+ALTER TABLE ca_certificate ADD COLUMN anchor BLOB;
