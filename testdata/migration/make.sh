@@ -1,9 +1,10 @@
 #!/bin/bash
 # Makes the databases in this folder, with content, by programs of the released layout: see README.md.
-# usage: make.sh BIN DIRECTORY, with the folder of cauased and cauase, and an empty directory to work in.
+# usage: make.sh LAYOUT BIN DIRECTORY: the layout that they make, the folder of cauased and cauase, and an empty directory
+# to work in.
 # PGURL, when it is set, is an empty PostgreSQL database, of which the dump is made as well.
 set -eu
-bin=$1 dir=$2
+layout=$1 bin=$2 dir=$3
 here=$(cd "$(dirname "$0")" && pwd)
 export PATH=$bin:$PATH
 cd "$dir"
@@ -56,6 +57,23 @@ client crt renew --force --key gone.key.pem gone.crt.pem || true # a refusal in 
 client request --cn waiting --dns waiting.example.org --crt waiting.crt.pem --key waiting.key.pem --csr waiting.csr.pem || true
 client crl update || true
 cauased manage next-key-type --authority cas ed25519 || true
+if [ "$layout" -ge 2 ]; then
+	# A root and authorities below it: one from its first CA certificate on, one that was put there later, and one
+	# whose root is offline, with a sign-off that waits.
+	manage() { cauased manage authority "$@"; }
+	manage add home-root --role root --validity 20y
+	manage add lab --parent home-root --permit dns:.lab.example --title Laboratory
+	manage set-parent cas home-root
+	cauased manage authority add vault-root --role root --db offline.sqlite --netloc $netloc
+	cauased manage authority export vault-root --db offline.sqlite --out vault.pem --crl vault.crl.pem
+	manage add vault-root --role root --external vault.pem --crl vault.crl.pem
+	manage add vault --parent vault-root
+	manage request vault --out vault.request --ahead 2
+	sleep 2
+	client --authority lab request --cn bench --dns bench.lab.example --crt bench.crt.pem --key bench.key.pem --csr bench.csr.pem >id || true
+	user --authority lab csr sign "$(pending)"
+	client --authority lab request --cn bench --crt bench.crt.pem --key bench.key.pem --csr bench.csr.pem >id
+fi
 cauased manage backup backups
 halt
 cauased manage check || true
@@ -68,10 +86,11 @@ db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 db.execute("PRAGMA journal_mode = DELETE")
 db.execute("VACUUM")
 PY
-gzip -9nc cauase.sqlite >"$here/layout1.sqlite.gz"
-cp admin.pem "$here/admin.pem"
-cp "$(ls backups/*.rows.caucased | tail -1)" "$here/layout1.rows.caucased"
+gzip -9nc cauase.sqlite >"$here/layout$layout.sqlite.gz"
+[ "$layout" = 1 ] || admin=layout$layout.
+cp admin.pem "$here/${admin-}admin.pem"
+cp "$(ls backups/*.rows.caucased | tail -1)" "$here/layout$layout.rows.caucased"
 if [ -n "${PGURL-}" ]; then
 	cauased manage copy --db cauase.sqlite --to "$PGURL"
-	pg_dump --inserts --no-owner --no-privileges "$PGURL" | grep -v -e '^--' -e '^$' -e '^\\' | gzip -9nc >"$here/layout1.postgres.sql.gz"
+	pg_dump --inserts --no-owner --no-privileges "$PGURL" | grep -v -e '^--' -e '^$' -e '^\\' | gzip -9nc >"$here/layout$layout.postgres.sql.gz"
 fi
