@@ -245,9 +245,9 @@ func (t *tool) revoke(c *cli.Context) error {
 	}
 	var numbers []*big.Int
 	for _, s := range serials {
-		serial, err := parseSerial(s)
+		serial, err := pki.ParseSerial(s)
 		if err != nil {
-			return err
+			return fmt.Errorf("--serial: %w", err)
 		}
 		numbers = append(numbers, serial)
 	}
@@ -305,23 +305,6 @@ func onlyCertificate(path string) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("it holds %d certificates where one is expected", len(crts))
 	}
 	return crts[0], nil
-}
-
-// parseSerial reads a serial number as it is shown anywhere: decimal, hexadecimal with
-// 0x, or hexadecimal in pairs with colons.
-func parseSerial(s string) (*big.Int, error) {
-	digits, base := s, 10
-	switch {
-	case strings.HasPrefix(s, "0x"), strings.HasPrefix(s, "0X"):
-		digits, base = s[2:], 16
-	case strings.Contains(s, ":"):
-		digits, base = strings.ReplaceAll(s, ":", ""), 16
-	}
-	serial, ok := new(big.Int).SetString(digits, base)
-	if len(digits) > 60 || !ok || serial.Sign() <= 0 || strings.ContainsAny(digits, "+-_") {
-		return nil, fmt.Errorf("--serial %.80q is not a positive number, decimal or 0x and hexadecimal", s)
-	}
-	return serial, nil
 }
 
 func (t *tool) crtShow() *cli.Command {

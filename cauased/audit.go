@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -73,7 +72,7 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 		if text == "" {
 			continue
 		}
-		serial, err := parseSerial(text)
+		serial, err := pki.ParseSerial(text)
 		if err != nil {
 			return f, fmt.Errorf("--%s: %w", name, err)
 		}
@@ -92,19 +91,6 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 	return f, err
 }
 
-// parseSerial reads a serial number in decimal digits, or in hexadecimal ones after 0x.
-func parseSerial(text string) (*big.Int, error) {
-	digits, base := text, 10
-	if hexadecimal, ok := strings.CutPrefix(text, "0x"); ok {
-		digits, base = hexadecimal, 16
-	}
-	n, ok := new(big.Int).SetString(digits, base)
-	if !ok || strings.ContainsAny(digits, "+-_") || n.BitLen() > 160 {
-		return nil, fmt.Errorf("%q is not a serial number", text)
-	}
-	return n, nil
-}
-
 func parseSince(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
@@ -118,19 +104,13 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 }
 
 func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) error) error {
-	db, err := openExisting(c)
-	if err != nil {
-		return err
+	list := func(db store.Store) error {
+		return db.View(c.Context, func(r store.Reader) error { return r.Audit(c.Context, filter, print) })
 	}
-	if filter.Authority != "" {
-		if _, err := namedAuthority(c.Context, db, flagAuthority, filter.Authority, store.Standards(filter.Since)...); err != nil {
-			return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage audit --help")
-		}
+	if filter.Authority == "" {
+		return withDatabase(c, list)
 	}
-	err = db.View(c.Context, func(r store.Reader) error {
-		return r.Audit(c.Context, filter, print)
-	})
-	return errors.Join(err, db.Close())
+	return withAuthority(c, store.Standards(filter.Since), func(db store.Store, _ store.AuthorityName) error { return list(db) })
 }
 
 // printEntry writes an entry as a line for people. What others have put into it cannot

@@ -77,9 +77,4 @@ func TestManageAuditFilters(t *testing.T) {
 			t.Errorf("%s lacks %s", out, want)
 		}
 	}
-	for _, bad := range []string{"x", "-1", "+1", "1_0", "0x", "0x-1", "1f", strings.Repeat("9", 60)} {
-		if _, err := parseSerial(bad); err == nil {
-			t.Errorf("%q is taken for a serial number", bad)
-		}
-	}
 }

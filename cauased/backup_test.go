@@ -1,19 +1,11 @@
 package main
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"strings"
 	"testing"
 	"time"
 
 	"cauase/pkg/archive"
-	"cauase/pkg/audit"
-	"cauase/pkg/ca/catest"
-	"cauase/pkg/pki"
-	"cauase/pkg/store"
 )
 
 func TestBackupConfig(t *testing.T) {
@@ -61,21 +53,4 @@ func TestBackupConfig(t *testing.T) {
 	if got, err := parse(t, netloc...); err != nil || got.Backups.Directory != "/e" || got.Backups.Keep != 7 || next(got.Backups.Schedule) != "2026-05-01 13:00:00" {
 		t.Errorf("environment: %+v %v", got.Backups, err)
 	}
-}
-
-// firstUser becomes a user of the daemon, and returns the key.
-func (r running) firstUser(t *testing.T) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "alice"}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := catest.Wired(r.authority(t, store.Users)).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil {
-		t.Fatal(err)
-	}
-	return key
 }

@@ -93,7 +93,7 @@ func TestWrongStarts(t *testing.T) {
 			if tt.prepare != nil {
 				tt.prepare(t, dir)
 			}
-			before := files(t, dir)
+			before := testkit.Files(t, dir)
 			args := []string{
 				tool, "--netloc=127.0.0.1:8009", fmt.Sprintf("--base-port=%d", testkit.FreePorts(t, 2)), "--log-level=error",
 				"--db=DIR/db.sqlite", "--server-key=DIR/server.key.pem", "--cors-key-store=DIR/cors.key",
@@ -112,7 +112,7 @@ func TestWrongStarts(t *testing.T) {
 			if strings.Contains(stderr.String(), "secret") {
 				t.Error("shows a password")
 			}
-			if after := files(t, dir); !slices.Equal(after, before) {
+			if after := testkit.Files(t, dir); !slices.Equal(after, before) {
 				t.Errorf("left behind: %v, before: %v", after, before)
 			}
 		})
@@ -135,7 +135,7 @@ func makeNewer(t *testing.T, path string) {
 // TestSignals runs the whole program and ends it as an init system does.
 func TestSignals(t *testing.T) {
 	dir, port := t.TempDir(), testkit.FreePorts(t, 2)
-	var stdout, stderr lineBuffer
+	var stdout, stderr testkit.Buffer
 	code := make(chan int)
 	go func() {
 		code <- run(context.Background(), []string{
@@ -144,7 +144,7 @@ func TestSignals(t *testing.T) {
 		}, &stdout, &stderr)
 	}()
 	select {
-	case <-stdout.contains("--mode user"):
+	case <-stdout.Contains("--mode user"):
 	case got := <-code:
 		t.Fatalf("exit code %d: %s", got, &stderr)
 	}
@@ -154,7 +154,7 @@ func TestSignals(t *testing.T) {
 			t.Errorf("%q not in %s", want, &stdout)
 		}
 	}
-	if status, _ := get(t, base+"/healthz"); status != 200 {
+	if status, _ := testkit.Get(t, base+"/healthz"); status != 200 {
 		t.Errorf("status %d", status)
 	}
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
@@ -163,7 +163,7 @@ func TestSignals(t *testing.T) {
 	if got := <-code; got != 0 {
 		t.Errorf("exit code %d: %s", got, &stderr)
 	}
-	if got := files(t, dir); !slices.Equal(got, []string{"db", "key"}) {
+	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "key"}) {
 		t.Errorf("files: %v", got)
 	}
 	if !strings.Contains(stderr.String(), "status=200") {
@@ -176,7 +176,7 @@ func TestAudit(t *testing.T) {
 	cfg := testConfig(t, t.TempDir())
 	d := launch(t, cfg, testTime())
 	operator := audit.Actor{Kind: audit.Operator}
-	if err := catest.Wired(d.authority(t, store.Services)).RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
+	if err := catest.Wired(catest.Named(t, d, store.Services)).RevokeByUser(t.Context(), operator, envelope.Revocation{Serial: big.NewInt(1)}); err != nil {
 		t.Fatal(err)
 	}
 	list := func(args ...string) []string {

@@ -3,24 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
-	"cauase/pkg/ca"
 	"cauase/pkg/clock"
 	"cauase/pkg/daemon"
 	"cauase/pkg/pgtest"
-	"cauase/pkg/store"
+	"cauase/pkg/testkit"
 )
 
 var postgres = pgtest.Shared(pgtest.Options{})
@@ -74,108 +71,13 @@ func launch(t *testing.T, cfg serveOptions, now time.Time) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx, context.Background()) }()
-	r := running{d, clk, sync.OnceValue(func() error {
-		cancel()
-		err := <-done
-		if closeErr := d.Close(); err == nil {
-			err = closeErr
-		}
-		return err
+	return running{d, clk, testkit.Background(t, func(ctx context.Context) error {
+		return errors.Join(d.Run(ctx, context.Background()), d.Close())
 	})}
-	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
-
-// authority returns the one of this name.
-func (r running) authority(t *testing.T, name store.AuthorityName) *ca.Authority {
-	t.Helper()
-	a, ok := r.Authority(name)
-	if !ok {
-		t.Fatalf("there is no authority %s", name)
-	}
-	return a
 }
 
 func (r running) httpURL(path string) string {
 	return "http://" + r.Listening()[0].String() + path
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	r, err := http.Get(url) //nolint:noctx // of a test
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(r.Body); err != nil {
-		t.Fatal(err)
-	}
-	return r.StatusCode, body.String()
-}
-
-// files lists what is in a folder.
-func files(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	slices.Sort(names)
-	return names
-}
-
-// A lineBuffer is a writer whose lines can be waited for.
-type lineBuffer struct {
-	mu      sync.Mutex
-	buf     bytes.Buffer
-	waiters map[string]chan struct{}
-}
-
-func (b *lineBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf.Write(p)
-	for text, ch := range b.waiters {
-		if strings.Contains(b.buf.String(), text) {
-			close(ch)
-			delete(b.waiters, text)
-		}
-	}
-	return len(p), nil
-}
-
-func (b *lineBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// contains returns a channel that is closed once text has been written.
-func (b *lineBuffer) contains(text string) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	ch := make(chan struct{})
-	if strings.Contains(b.buf.String(), text) {
-		close(ch)
-		return ch
-	}
-	if b.waiters == nil {
-		b.waiters = make(map[string]chan struct{})
-	}
-	b.waiters[text] = ch
-	return ch
 }
 
 // TestMain makes the tests independent of the environment they are started in, in which somebody may

@@ -37,20 +37,13 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			if err != nil {
 				return cli.WithHint(err, hint)
 			}
-			db, err := openExisting(c)
-			if err != nil {
+			return withAuthority(c, store.Standards(clk.Now()), func(db store.Store, name store.AuthorityName) error {
+				if err := ca.SetNextKeyType(c.Context, db, clk, name, keyType); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(stdout, "the next CA key of %s will be %s\n", name, keyType)
 				return err
-			}
-			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority), store.Standards(clk.Now())...)
-			if err != nil {
-				return cli.WithHint(errors.Join(err, db.Close()), hint)
-			}
-			err = ca.SetNextKeyType(c.Context, db, clk, name, keyType)
-			if err = errors.Join(err, db.Close()); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(stdout, "the next CA key of %s will be %s\n", name, keyType)
-			return err
+			})
 		},
 	}
 }

@@ -30,24 +30,44 @@ func openExisting(c *urfave.Context) (store.Store, error) {
 	return db.Store(), nil
 }
 
+// withDatabase opens the daemon's database for a command and closes it again.
+func withDatabase(c *urfave.Context, do func(store.Store) error) error {
+	db, err := openExisting(c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(db), db.Close())
+}
+
+// withAuthority does so for a command that is about the authority which --authority names. That is one of the
+// database, or of others, which are to be made anyway.
+func withAuthority(c *urfave.Context, others []store.Authority, do func(store.Store, store.AuthorityName) error) error {
+	return withDatabase(c, func(db store.Store) error {
+		name, err := namedAuthority(c.Context, db, c.String(flagAuthority), others...)
+		if err != nil {
+			return cli.WithHint(err, "see cauased manage %s --help", c.Command.Name)
+		}
+		return do(db, name)
+	})
+}
+
 // importTarget returns the authority that a flag names, of a database that need not be there yet: what every
 // daemon has can be given a CA before its first start.
 func importTarget(c *urfave.Context, now time.Time) (store.AuthorityName, error) {
 	standards := store.Standards(now)
 	if _, err := os.Stat(c.String(flagDB)); err != nil && !sqlstore.IsURL(c.String(flagDB)) {
-		return pickAuthority(standards, flagAuthority, c.String(flagAuthority))
+		return pickAuthority(standards, c.String(flagAuthority))
 	}
-	db, err := openExisting(c)
-	if err != nil {
-		return "", err
-	}
-	name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority), standards...)
-	return name, errors.Join(err, db.Close())
+	var name store.AuthorityName
+	err := withDatabase(c, func(db store.Store) (err error) {
+		name, err = namedAuthority(c.Context, db, c.String(flagAuthority), standards...)
+		return err
+	})
+	return name, err
 }
 
-// namedAuthority returns the authority of the database that a flag names. Those in others count as well:
-// what is to be made anyway.
-func namedAuthority(ctx context.Context, st store.Store, flag, name string, others ...store.Authority) (store.AuthorityName, error) {
+// namedAuthority returns the authority of the database, or of others, that --authority names.
+func namedAuthority(ctx context.Context, st store.Store, name string, others ...store.Authority) (store.AuthorityName, error) {
 	var rows []store.Authority
 	err := st.View(ctx, func(r store.Reader) (err error) {
 		rows, err = r.Authorities(ctx)
@@ -56,11 +76,11 @@ func namedAuthority(ctx context.Context, st store.Store, flag, name string, othe
 	if err != nil {
 		return "", err
 	}
-	return pickAuthority(append(rows, others...), flag, name)
+	return pickAuthority(append(rows, others...), name)
 }
 
-// pickAuthority finds a name among those of rows.
-func pickAuthority(rows []store.Authority, flag, name string) (store.AuthorityName, error) {
+// pickAuthority finds the name that --authority gives among those of rows.
+func pickAuthority(rows []store.Authority, name string) (store.AuthorityName, error) {
 	store.SortForDisplay(rows)
 	var names []string
 	for _, row := range rows {
@@ -70,7 +90,7 @@ func pickAuthority(rows []store.Authority, flag, name string) (store.AuthorityNa
 		names = append(names, string(row.Name))
 	}
 	if len(names) == 0 {
-		return "", fmt.Errorf("--%s: there is no authority %q: the database has none yet", flag, name)
+		return "", fmt.Errorf("--%s: there is no authority %q: the database has none yet", flagAuthority, name)
 	}
-	return "", fmt.Errorf("--%s: %q is not one of %s", flag, name, strings.Join(slices.Compact(names), ", "))
+	return "", fmt.Errorf("--%s: %q is not one of %s", flagAuthority, name, strings.Join(slices.Compact(names), ", "))
 }

@@ -1,25 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/manage"
-	"cauase/pkg/pki"
-	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
-
-const flagYes = "yes"
 
 // authorityCommand is about the authorities of a daemon: which there are, and which is below which.
 func authorityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
@@ -31,17 +23,17 @@ func authorityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			"All commands may run beside the daemon, which takes notice within a second. The manual is docs/authorities.md.",
 		HideHelpCommand: true,
 		Subcommands: []*urfave.Command{
-			authorityAddCommand(clk, stdout),
-			authorityListCommand(clk, stdout),
-			authorityShowCommand(clk, stdout),
-			authoritySetParentCommand(clk, stdout),
+			authorityAddCommand(clk, stdout, stderr),
+			authorityListCommand(clk, stdout, stderr),
+			authorityShowCommand(clk, stdout, stderr),
+			authoritySetParentCommand(clk, stdout, stderr),
 			authorityRetireCommand(clk, stdout, stderr),
-			authorityRequestCommand(clk, stdout),
+			authorityRequestCommand(clk, stdout, stderr),
 			authoritySignCommand(clk, stdout, stderr),
 			authorityInstallCommand(clk, stdout, stderr),
 			authorityRevokeCommand(clk, stdout, stderr),
 			authorityRevokeBelowCommand(clk, stdout, stderr),
-			authorityExportCommand(clk, stdout),
+			authorityExportCommand(clk, stdout, stderr),
 		},
 		Action: func(c *urfave.Context) error {
 			err := errors.New("authority needs a command")
@@ -51,100 +43,6 @@ func authorityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			return cli.WithHint(err, "see cauased manage authority --help")
 		},
 	}
-}
-
-// authorityHint is where to read more about the command that runs.
-func authorityHint(c *urfave.Context) string {
-	return "see cauased manage authority " + c.Command.Name + " --help"
-}
-
-// theName returns the one argument of a command, which is the name of an authority.
-func theName(c *urfave.Context) (store.AuthorityName, error) {
-	args, err := arguments(c, "the NAME of an authority")
-	if err != nil {
-		return "", err
-	}
-	return authorityName(c, args[0])
-}
-
-// arguments returns the arguments of a command, each of which is described.
-func arguments(c *urfave.Context, described ...string) ([]string, error) {
-	args := c.Args().Slice()
-	switch {
-	case len(args) < len(described):
-		return nil, cli.WithHint(fmt.Errorf("%s is needed", described[len(args)]), "%s", authorityHint(c))
-	case len(args) > len(described):
-		return nil, cli.WithHint(fmt.Errorf("unexpected argument: %s", args[len(described)]), "%s", authorityHint(c))
-	}
-	return args, nil
-}
-
-func authorityName(c *urfave.Context, text string) (store.AuthorityName, error) {
-	name := store.AuthorityName(text)
-	if !name.Valid() {
-		return "", cli.WithHint(fmt.Errorf("%q is not the name of an authority: it begins with a letter and has at most 32 of a-z, 0-9 and -", text), "%s", authorityHint(c))
-	}
-	return name, nil
-}
-
-// withAuthorities opens the database for a command and closes it again.
-func withAuthorities(c *urfave.Context, do func(store.Store) error) error {
-	db, err := openExisting(c)
-	if err != nil {
-		return err
-	}
-	return authorityAdvice(errors.Join(do(db), db.Close()))
-}
-
-// authorityAdvice gives an error about authorities its hint.
-func authorityAdvice(err error) error {
-	switch {
-	case errors.Is(err, manage.ErrNoAuthority):
-		err = cli.WithHint(err, "cauased manage authority list lists them; is --%s the database that was meant?", flagDB)
-	case errors.Is(err, manage.ErrNetloc):
-		err = cli.WithHint(err, "start the daemon once, which records it, or give --%s HOST[:PORT] as to the daemon", flagNetloc)
-	}
-	return err
-}
-
-func netlocFlag() urfave.Flag {
-	return text("", flagNetloc, "", "`HOST[:PORT]` at which verifiers reach the daemon (default: what the daemon has recorded)")
-}
-
-// theNetloc returns the value of --netloc, empty when it is not given.
-func theNetloc(c *urfave.Context) (string, error) {
-	value := c.String(flagNetloc)
-	if value == "" {
-		return "", nil
-	}
-	netloc, err := server.ParseNetloc(value)
-	if err != nil {
-		return "", fmt.Errorf("--%s: %w", flagNetloc, err)
-	}
-	return netloc.String(), nil
-}
-
-func yesFlag() urfave.Flag {
-	return &urfave.BoolFlag{Name: flagYes, Usage: "do it without asking"}
-}
-
-// confirm asks on the terminal whether to go on, unless --yes says so.
-func confirm(c *urfave.Context, stderr io.Writer, question string) error {
-	if c.Bool(flagYes) {
-		return nil
-	}
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return cli.WithHint(errors.New("this has to be confirmed, and there is no terminal to ask on"), "look at it, then give --%s", flagYes)
-	}
-	fmt.Fprint(stderr, pki.EscapeText(question)+" Type yes to go on: ")
-	answer, err := bufio.NewReader(io.LimitReader(os.Stdin, 100)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if strings.TrimSpace(answer) != "yes" {
-		return errors.New("not confirmed, nothing was changed")
-	}
-	return nil
 }
 
 func authorityRetireCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
@@ -159,38 +57,36 @@ func authorityRetireCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.C
 			"  cauased manage authority retire lab",
 		HideHelpCommand: true,
 		Flags:           []urfave.Flag{dbFlag(), yesFlag()},
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			return withAuthorities(c, func(st store.Store) error {
-				if _, err := manage.ViewAuthority(c.Context, st, clk, name); err != nil {
-					return err
-				}
-				if err := confirm(c, stderr, fmt.Sprintf("%s will never issue a certificate again.", name)); err != nil {
-					return err
-				}
-				if err := manage.RetireAuthority(c.Context, st, clk, name); err != nil {
-					return err
-				}
-				v, err := manage.ViewAuthority(c.Context, st, clk, name)
-				if err != nil {
-					return err
-				}
-				p := printer{w: stdout}
-				if v.SignsUntil == nil {
-					p.line("%s is retired", name)
-				} else {
-					p.line("%s is retired: its revocation lists are signed until %s", name, stamp(*v.SignsUntil))
-				}
-				return p.err
-			})
-		},
+		Action:          authorityAction(clk, stdout, stderr, retire, authorityArgument),
 	}
 }
 
-func authoritySetParentCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func retire(call *authorityCall) error {
+	return call.withAuthorities(func(st store.Store) error {
+		if _, err := call.view(st, call.name); err != nil {
+			return err
+		}
+		if err := call.confirm(fmt.Sprintf("%s will never issue a certificate again.", call.name)); err != nil {
+			return err
+		}
+		if err := manage.RetireAuthority(call.c.Context, st, call.clk, call.name); err != nil {
+			return err
+		}
+		v, err := call.view(st, call.name)
+		if err != nil {
+			return err
+		}
+		p := printer{w: call.stdout}
+		if v.SignsUntil == nil {
+			p.line("%s is retired", call.name)
+		} else {
+			p.line("%s is retired: its revocation lists are signed until %s", call.name, stamp(*v.SignsUntil))
+		}
+		return p.err
+	})
+}
+
+func authoritySetParentCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:      "set-parent",
 		Usage:     "have a root sign an authority's CA certificates from the next one on",
@@ -205,41 +101,42 @@ func authoritySetParentCommand(clk clock.Clock, stdout io.Writer) *urfave.Comman
 		HideHelpCommand: true,
 		Flags:           []urfave.Flag{dbFlag(), &urfave.BoolFlag{Name: "none", Usage: "have it sign its CA certificates itself again"}},
 		Action: func(c *urfave.Context) error {
-			described := []string{"the NAME of an authority", "the name of a ROOT, or --none,"}
+			described := []string{authorityArgument, "the name of a ROOT, or --none,"}
 			if c.Bool("none") {
 				described = described[:1]
 			}
-			args, err := arguments(c, described...)
-			if err != nil {
-				return err
-			}
-			names := make([]store.AuthorityName, 2)
-			for i, arg := range args {
-				if names[i], err = authorityName(c, arg); err != nil {
-					return err
-				}
-			}
-			return withAuthorities(c, func(st store.Store) error {
-				if err := manage.SetParent(c.Context, st, clk, names[0], names[1]); err != nil {
-					return err
-				}
-				v, err := manage.ViewAuthority(c.Context, st, clk, names[0])
-				if err != nil {
-					return err
-				}
-				p := printer{w: stdout}
-				by := "itself"
-				if v.Parent != "" {
-					by = string(v.Parent)
-				}
-				if v.NextCA == nil {
-					p.line("%s: its first CA certificate will be signed by %s", v.Name, by)
-				} else {
-					p.line("%s: the next CA certificate will be signed by %s; it is due at %s (%s)", v.Name, by, stamp(*v.NextCA), due(clk.Now(), *v.NextCA))
-				}
-				printSignoffNeeded(&p, v)
-				return p.err
-			})
+			return authorityAction(clk, stdout, stderr, setParent, described...)(c)
 		},
 	}
+}
+
+func setParent(call *authorityCall) error {
+	var parent store.AuthorityName
+	if len(call.args) > 1 {
+		var err error
+		if parent, err = authorityName(call.c, call.args[1]); err != nil {
+			return err
+		}
+	}
+	return call.withAuthorities(func(st store.Store) error {
+		if err := manage.SetParent(call.c.Context, st, call.clk, call.name, parent); err != nil {
+			return err
+		}
+		v, err := call.view(st, call.name)
+		if err != nil {
+			return err
+		}
+		p := printer{w: call.stdout}
+		by := "itself"
+		if v.Parent != "" {
+			by = string(v.Parent)
+		}
+		if v.NextCA == nil {
+			p.line("%s: its first CA certificate will be signed by %s", v.Name, by)
+		} else {
+			p.line("%s: the next CA certificate will be signed by %s; it is due at %s (%s)", v.Name, by, stamp(*v.NextCA), due(call.clk.Now(), *v.NextCA))
+		}
+		printSignoffNeeded(&p, v)
+		return p.err
+	})
 }

@@ -40,7 +40,7 @@ const (
 	flagCRL         = "crl"
 )
 
-func authorityAddCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:      "add",
 		Usage:     "add an authority: one of services, or a root that certifies others",
@@ -78,54 +78,50 @@ func authorityAddCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: flagCRL, Usage: "`FILE` of revocation lists of that root, PEM"},
 			netlocFlag(),
 		},
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			in, err := readNewAuthority(c, name)
-			if err != nil {
-				return cli.WithHint(err, "%s", authorityHint(c))
-			}
-			with := withAuthorities
-			if in.Row.Role == store.RoleRoot {
-				// On an offline host nothing else makes the database.
-				with = func(c *urfave.Context, do func(store.Store) error) error { return authorityAdvice(fillDatabase(c, do)) }
-			}
-			return with(c, func(st store.Store) error {
-				switch err := manage.AddAuthority(c.Context, st, clk, in); {
-				case errors.Is(err, manage.ErrParent):
-					return cli.WithHint(err, "cauased manage authority list lists the roots")
-				case errors.Is(err, ca.ErrInvalid), errors.Is(err, store.ErrInvalidAuthority):
-					return cli.WithHint(err, "%s", authorityHint(c))
-				case err != nil:
-					return err
-				}
-				v, err := manage.ViewAuthority(c.Context, st, clk, name)
-				if err != nil {
-					return err
-				}
-				return printAdded(c, st, clk, stdout, v)
-			})
-		},
+		Action: authorityAction(clk, stdout, stderr, addAuthority, authorityArgument),
 	}
 }
 
-func readNewAuthority(c *urfave.Context, name store.AuthorityName) (manage.NewAuthority, error) {
-	var in manage.NewAuthority
+func addAuthority(call *authorityCall) error {
+	in, err := readNewAuthority(call)
+	if err != nil {
+		return cli.WithHint(err, "%s", authorityHint(call.c))
+	}
+	with := call.withAuthorities
+	if in.Row.Role == store.RoleRoot {
+		// On an offline host nothing else makes the database.
+		with = func(do func(store.Store) error) error { return authorityAdvice(fillDatabase(call.c, do)) }
+	}
+	return with(func(st store.Store) error {
+		switch err := manage.AddAuthority(call.c.Context, st, call.clk, in); {
+		case errors.Is(err, manage.ErrParent):
+			return cli.WithHint(err, "cauased manage authority list lists the roots")
+		case errors.Is(err, ca.ErrInvalid), errors.Is(err, store.ErrInvalidAuthority):
+			return cli.WithHint(err, "%s", authorityHint(call.c))
+		case err != nil:
+			return err
+		}
+		v, err := call.view(st, call.name)
+		if err != nil {
+			return err
+		}
+		return printAdded(call, st, v)
+	})
+}
+
+func readNewAuthority(call *authorityCall) (manage.NewAuthority, error) {
+	c := call.c
+	in := manage.NewAuthority{Netloc: call.netloc}
 	row := store.Authority{
-		Name: name, Role: store.Role(c.String(flagRole)), Title: c.String(flagTitle), Parent: store.AuthorityName(c.String(flagParent)),
+		Name: call.name, Role: store.Role(c.String(flagRole)), Title: c.String(flagTitle), Parent: store.AuthorityName(c.String(flagParent)),
 		Permitted: c.StringSlice(flagPermit), Life: c.Int(flagLife), KeyType: c.String(flagKeyType),
 		Profile: c.String(flagProfile), Profiles: splitList(c.String(flagProfiles)),
 		MaxPending: c.Int(flagMaxPending), AutoApprove: c.Int(flagAutoApprove),
 	}
 	if row.Title == "" {
-		row.Title = string(name)
+		row.Title = string(call.name)
 	}
 	var err error
-	if in.Netloc, err = theNetloc(c); err != nil {
-		return in, err
-	}
 	if text := c.String(flagSubject); text != "" {
 		if row.Subject, err = pki.ParseSubject(text); err != nil {
 			return in, fmt.Errorf("--%s: %w", flagSubject, err)
@@ -278,8 +274,8 @@ func fromEnvironment(flag string) bool {
 }
 
 // printAdded says what has become of authority add.
-func printAdded(c *urfave.Context, st store.Store, clk clock.Clock, w io.Writer, v manage.AuthorityView) error {
-	p := printer{w: w}
+func printAdded(call *authorityCall, st store.Store, v manage.AuthorityView) error {
+	p := printer{w: call.stdout}
 	newest := v.Newest()
 	if newest == nil {
 		p.line("%s is added below %s", v.Name, v.Parent)
@@ -298,13 +294,13 @@ func printAdded(c *urfave.Context, st store.Store, clk clock.Clock, w io.Writer,
 	if v.Parent == "" {
 		return p.err
 	}
-	parent, err := manage.ViewAuthority(c.Context, st, clk, v.Parent)
+	parent, err := call.view(st, v.Parent)
 	if err != nil {
 		return err
 	}
 	p.line("To verify what %s issues, trust %s:", v.Name, parent.Name)
 	for _, g := range parent.Generations {
-		if (g.State == store.CAUsable || g.State == store.CAExternal) && clk.Now().Before(g.NotAfter) {
+		if (g.State == store.CAUsable || g.State == store.CAExternal) && call.clk.Now().Before(g.NotAfter) {
 			printCA(&p, g)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -13,7 +12,6 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
-	"cauase/pkg/durable"
 	"cauase/pkg/manage"
 	"cauase/pkg/pki"
 	"cauase/pkg/signoff"
@@ -21,67 +19,11 @@ import (
 )
 
 const (
-	flagOut       = "out"
-	flagForce     = "force"
 	flagAhead     = "ahead"
 	flagTrustRoot = "trust-root"
 )
 
-func outFlags() []urfave.Flag {
-	return []urfave.Flag{
-		&urfave.StringFlag{Name: flagOut, Usage: "`FILE` to write (required)"},
-		&urfave.BoolFlag{Name: flagForce, Usage: "replace a FILE that is there"},
-	}
-}
-
-// An outFile is one that a command writes, which gets its name when it is complete.
-type outFile struct {
-	path string
-	file *durable.File // nil: what is there is replaced
-}
-
-// createOut begins the file that flag names, before anything is done for it.
-func createOut(c *urfave.Context, flag string) (*outFile, error) {
-	path := c.String(flag)
-	if path == "" {
-		return nil, cli.WithHint(fmt.Errorf("--%s is required", flag), "%s", authorityHint(c))
-	}
-	out := &outFile{path: path}
-	if c.Bool(flagForce) {
-		return out, nil
-	}
-	var err error
-	out.file, err = durable.Create(path, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, cli.WithHint(fmt.Errorf("--%s: %w", flag, err), "give a FILE that is not there yet, or --%s", flagForce)
-	} else if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	return out, nil
-}
-
-func (o *outFile) write(content []byte) error {
-	if o.file != nil {
-		if err := o.file.Set(content); err != nil {
-			return err
-		}
-		return o.file.Publish()
-	}
-	temp := durable.TempName(o.path)
-	if err := durable.WriteNew(temp, content, durable.Options{}); err != nil {
-		return err
-	}
-	return durable.Rename(temp, o.path)
-}
-
-// discard is to be called in any case.
-func (o *outFile) discard() {
-	if o.file != nil {
-		o.file.Discard()
-	}
-}
-
-func authorityRequestCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func authorityRequestCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:      "request",
 		Usage:     "write a request to an offline root to sign an authority's next CA certificates",
@@ -96,43 +38,33 @@ func authorityRequestCommand(clk clock.Clock, stdout io.Writer) *urfave.Command 
 		HideHelpCommand: true,
 		Flags: append(outFlags(), dbFlag(), netlocFlag(),
 			&urfave.IntFlag{Name: flagAhead, Value: 1, Usage: fmt.Sprintf("`COUNT` of CA certificates, each to follow the one before it; at most %d", ca.MaxSignoffs)}),
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			netloc, err := theNetloc(c)
-			if err != nil {
-				return err
-			}
-			out, err := createOut(c, flagOut)
-			if err != nil {
-				return err
-			}
-			defer out.discard()
-			var req signoff.Request
-			var data []byte
-			err = withAuthorities(c, func(st store.Store) error {
-				if req, err = manage.RequestSignoffs(c.Context, st, clk, name, netloc, c.Int(flagAhead)); err != nil {
-					return err
-				}
-				data, err = req.Encode()
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if err := out.write(data); err != nil {
-				return err
-			}
-			p := printer{w: stdout}
-			p.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
-			printWanted(&p, req)
-			p.line("fingerprint of the request: %s", signoff.Fingerprint(data))
-			p.line("On the host of %s: cauased manage authority sign %s --out %s.signed", req.Parent, c.String(flagOut), req.Authority)
-			return p.err
-		},
+		Action: authorityAction(clk, stdout, stderr, requestSignoffs, authorityArgument),
 	}
+}
+
+func requestSignoffs(call *authorityCall) error {
+	var req signoff.Request
+	var data []byte
+	err := call.withAuthorities(func(st store.Store) error {
+		var err error
+		if req, err = manage.RequestSignoffs(call.c.Context, st, call.clk, call.name, call.netloc, call.c.Int(flagAhead)); err != nil {
+			return err
+		}
+		data, err = req.Encode()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := call.out.write(data); err != nil {
+		return err
+	}
+	p := printer{w: call.stdout}
+	p.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
+	printWanted(&p, req)
+	p.line("fingerprint of the request: %s", signoff.Fingerprint(data))
+	p.line("On the host of %s: cauased manage authority sign %s --out %s.signed", req.Parent, call.c.String(flagOut), req.Authority)
+	return p.err
 }
 
 func printWanted(p *printer, req signoff.Request) {
@@ -156,66 +88,59 @@ func authoritySignCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 			"  cauased manage authority sign --db root.sqlite lab.request --out lab.signed",
 		HideHelpCommand: true,
 		Flags:           append(outFlags(), dbFlag(), yesFlag()),
-		Action: func(c *urfave.Context) error {
-			args, err := arguments(c, "the FILE of a request")
-			if err != nil {
-				return err
-			}
-			data, err := readCeremony(args[0])
-			if err != nil {
-				return err
-			}
-			req, err := signoff.ParseRequest(data)
-			if err != nil {
-				return cli.WithHint(fmt.Errorf("%s: %w", args[0], err), "it is written by cauased manage authority request")
-			}
-			out, err := createOut(c, flagOut)
-			if err != nil {
-				return err
-			}
-			defer out.discard()
-			var answer []byte
-			err = withAuthorities(c, func(st store.Store) error {
-				if err := manage.CheckSignoff(c.Context, st, clk, req); err != nil {
-					return err
-				}
-				shown := printer{w: stderr}
-				shown.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
-				printWanted(&shown, req)
-				permitted := "any"
-				if len(req.Permitted) > 0 {
-					permitted = strings.Join(req.Permitted, ", ")
-				}
-				shown.line("permitted names: %s", permitted)
-				shown.line("the lists of %s are found at %s", req.Parent, req.Base)
-				shown.line("written at %s", stamp(req.Created))
-				shown.line("fingerprint of the request: %s", signoff.Fingerprint(data))
-				if shown.err != nil {
-					return shown.err
-				}
-				if err := confirm(c, stderr, fmt.Sprintf("Is this the fingerprint that was told to you, and shall %s sign?", req.Parent)); err != nil {
-					return err
-				}
-				signed, err := manage.SignOff(c.Context, st, clk, req)
-				if err != nil {
-					return err
-				}
-				answer, err = signed.Encode()
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if err := out.write(answer); err != nil {
-				return err
-			}
-			p := printer{w: stdout}
-			p.line("%s has signed %s of %s", req.Parent, plural(len(req.Generations), "CA certificate"), req.Authority)
-			p.line("fingerprint of the answer: %s", signoff.Fingerprint(answer))
-			p.line("On the host of %s: cauased manage authority install %s", req.Authority, c.String(flagOut))
-			return p.err
-		},
+		Action:          authorityAction(clk, stdout, stderr, signRequest, "the FILE of a request"),
 	}
+}
+
+func signRequest(call *authorityCall) error {
+	data, err := readCeremony(call.args[0])
+	if err != nil {
+		return err
+	}
+	req, err := signoff.ParseRequest(data)
+	if err != nil {
+		return cli.WithHint(fmt.Errorf("%s: %w", call.args[0], err), "it is written by cauased manage authority request")
+	}
+	var answer []byte
+	err = call.withAuthorities(func(st store.Store) error {
+		if err := manage.CheckSignoff(call.c.Context, st, call.clk, req); err != nil {
+			return err
+		}
+		shown := printer{w: call.stderr}
+		shown.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
+		printWanted(&shown, req)
+		permitted := "any"
+		if len(req.Permitted) > 0 {
+			permitted = strings.Join(req.Permitted, ", ")
+		}
+		shown.line("permitted names: %s", permitted)
+		shown.line("the lists of %s are found at %s", req.Parent, req.Base)
+		shown.line("written at %s", stamp(req.Created))
+		shown.line("fingerprint of the request: %s", signoff.Fingerprint(data))
+		if shown.err != nil {
+			return shown.err
+		}
+		if err := call.confirm(fmt.Sprintf("Is this the fingerprint that was told to you, and shall %s sign?", req.Parent)); err != nil {
+			return err
+		}
+		signed, err := manage.SignOff(call.c.Context, st, call.clk, req)
+		if err != nil {
+			return err
+		}
+		answer, err = signed.Encode()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := call.out.write(answer); err != nil {
+		return err
+	}
+	p := printer{w: call.stdout}
+	p.line("%s has signed %s of %s", req.Parent, plural(len(req.Generations), "CA certificate"), req.Authority)
+	p.line("fingerprint of the answer: %s", signoff.Fingerprint(answer))
+	p.line("On the host of %s: cauased manage authority install %s", req.Authority, call.c.String(flagOut))
+	return p.err
 }
 
 // readCeremony reads a file of a ceremony, which has a size that bounds it.
@@ -246,45 +171,39 @@ func authorityInstallCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.
 			dbFlag(), netlocFlag(),
 			&urfave.StringSliceFlag{Name: flagTrustRoot, Usage: "`FINGERPRINT`, sha256:…, of a CA certificate of the root to trust, repeatable"},
 		},
-		Action: func(c *urfave.Context) error {
-			args, err := arguments(c, "a FILE")
-			if err != nil {
-				return err
-			}
-			netloc, err := theNetloc(c)
-			if err != nil {
-				return err
-			}
-			pins, err := fingerprints(c.StringSlice(flagTrustRoot))
-			if err != nil {
-				return cli.WithHint(err, "%s", authorityHint(c))
-			}
-			path := args[0]
-			data, err := readInput(path)
-			if err != nil {
-				return err
-			}
-			if strings.HasPrefix(strings.TrimSpace(string(data)), "-----BEGIN X509 CRL-----") {
-				return installLists(c, clk, stdout, stderr, path, data, netloc)
-			}
-			answer, err := signoff.ParseAnswer(data)
-			if err != nil {
-				return cli.WithHint(fmt.Errorf("%s: %w", path, err), "it is written by cauased manage authority sign, on the host of the root")
-			}
-			return withAuthorities(c, func(st store.Store) error {
-				done, err := manage.Install(c.Context, st, clk, manage.Installation{Answer: answer, Netloc: netloc, TrustRoots: pins})
-				switch {
-				case errors.Is(err, manage.ErrUntrustedRoot):
-					return cli.WithHint(fmt.Errorf("%s: %w", path, err), "compare it with what authority show says on the root's host, then give --%s", flagTrustRoot)
-				case errors.Is(err, ca.ErrNotFound):
-					return cli.WithHint(fmt.Errorf("%s: %w", path, err), "was it asked for by another database, or by this one before a backup was restored?")
-				case err != nil:
-					return fmt.Errorf("%s: %w", path, err)
-				}
-				return printInstalled(clk, st, c, stdout, stderr, done)
-			})
-		},
+		Action: authorityAction(clk, stdout, stderr, install, "a FILE"),
 	}
+}
+
+func install(call *authorityCall) error {
+	pins, err := fingerprints(call.c.StringSlice(flagTrustRoot))
+	if err != nil {
+		return cli.WithHint(err, "%s", authorityHint(call.c))
+	}
+	path := call.args[0]
+	data, err := readInput(path)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(strings.TrimSpace(string(data)), "-----BEGIN X509 CRL-----") {
+		return installLists(call, path, data)
+	}
+	answer, err := signoff.ParseAnswer(data)
+	if err != nil {
+		return cli.WithHint(fmt.Errorf("%s: %w", path, err), "it is written by cauased manage authority sign, on the host of the root")
+	}
+	return call.withAuthorities(func(st store.Store) error {
+		done, err := manage.Install(call.c.Context, st, call.clk, manage.Installation{Answer: answer, Netloc: call.netloc, TrustRoots: pins})
+		switch {
+		case errors.Is(err, manage.ErrUntrustedRoot):
+			return cli.WithHint(fmt.Errorf("%s: %w", path, err), "compare it with what authority show says on the root's host, then give --%s", flagTrustRoot)
+		case errors.Is(err, ca.ErrNotFound):
+			return cli.WithHint(fmt.Errorf("%s: %w", path, err), "was it asked for by another database, or by this one before a backup was restored?")
+		case err != nil:
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return printInstalled(call, st, done)
+	})
 }
 
 // fingerprints checks those of certificates, and brings them into one form.
@@ -301,8 +220,8 @@ func fingerprints(texts []string) ([]string, error) {
 	return all, nil
 }
 
-func printInstalled(clk clock.Clock, st store.Store, c *urfave.Context, stdout, stderr io.Writer, done manage.Installed) error {
-	p := printer{w: stdout}
+func printInstalled(call *authorityCall, st store.Store, done manage.Installed) error {
+	p := printer{w: call.stdout}
 	for _, crt := range done.Roots {
 		p.line("%s: a new CA certificate, valid until %s", done.Parent, stamp(crt.NotAfter))
 	}
@@ -315,11 +234,11 @@ func printInstalled(clk clock.Clock, st store.Store, c *urfave.Context, stdout, 
 	if done.Known > 0 {
 		p.line("%s: %s had been installed before", done.Authority, plural(done.Known, "CA certificate"))
 	}
-	warnRevoked(stderr, done)
+	warnRevoked(call, done)
 	if done.Waits != nil {
-		fmt.Fprintln(stderr, pki.EscapeText(fmt.Sprintf("%s: warning: not used yet: %v", tool, done.Waits)))
+		call.remark("warning", "not used yet: %v", done.Waits)
 	}
-	v, err := manage.ViewAuthority(c.Context, st, clk, done.Authority)
+	v, err := call.view(st, done.Authority)
 	if err != nil {
 		return err
 	}
@@ -328,15 +247,15 @@ func printInstalled(clk clock.Clock, st store.Store, c *urfave.Context, stdout, 
 		printCA(&p, *newest)
 	}
 	if v.NextCA != nil {
-		p.line("%s: the next one is due at %s (%s)", v.Name, stamp(*v.NextCA), due(clk.Now(), *v.NextCA))
+		p.line("%s: the next one is due at %s (%s)", v.Name, stamp(*v.NextCA), due(call.clk.Now(), *v.NextCA))
 	}
 	return p.err
 }
 
 // warnRevoked says as loudly as possible that CA certificates of ours are revoked.
-func warnRevoked(stderr io.Writer, done manage.Installed) {
+func warnRevoked(call *authorityCall, done manage.Installed) {
 	for _, r := range done.Revoked {
-		text := fmt.Sprintf("%s: warning: %s HAS REVOKED the CA certificate %s of %s", tool, done.Parent, r.KeyID, r.Authority)
+		text := fmt.Sprintf("%s HAS REVOKED the CA certificate %s of %s", done.Parent, r.KeyID, r.Authority)
 		if r.Reason != 0 {
 			text += " (" + pki.ReasonName(r.Reason) + ")"
 		}
@@ -345,11 +264,11 @@ func warnRevoked(stderr io.Writer, done manage.Installed) {
 		} else {
 			text += ": it is used no longer, and what it has signed verifies no longer"
 		}
-		fmt.Fprintln(stderr, pki.EscapeText(text))
+		call.remark("warning", "%s", text)
 	}
 }
 
-func installLists(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer, path string, data []byte, netloc string) error {
+func installLists(call *authorityCall, path string, data []byte) error {
 	parsed, err := pki.ParseCRLsPEM(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -358,21 +277,21 @@ func installLists(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer, 
 	for _, list := range parsed {
 		ders = append(ders, list.Raw)
 	}
-	return withAuthorities(c, func(st store.Store) error {
-		all, err := manage.InstallLists(c.Context, st, clk, ders, netloc)
+	return call.withAuthorities(func(st store.Store) error {
+		all, err := manage.InstallLists(call.c.Context, st, call.clk, ders, call.netloc)
 		if errors.Is(err, manage.ErrForeignList) {
 			return cli.WithHint(fmt.Errorf("%s: %w", path, err), "cauased manage authority list lists the roots")
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		p := printer{w: stdout}
+		p := printer{w: call.stdout}
 		for _, done := range all {
 			if done.Lists == 0 {
 				p.line("%s: no revocation list is newer than what is here", done.Parent)
 			} else {
 				p.line("%s: %s", done.Parent, plural(done.Lists, "new revocation list"))
 			}
-			warnRevoked(stderr, done)
+			warnRevoked(call, done)
 		}
 		return p.err
 	})

@@ -55,60 +55,54 @@ func authorityRevokeCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.C
 			dbFlag(), netlocFlag(), yesFlag(), reasonFlag(),
 			&urfave.StringFlag{Name: flagKeyID, Usage: "`HEX`, the key id of the CA certificate (required)"},
 		},
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			keyID, err := hex.DecodeString(strings.ReplaceAll(c.String(flagKeyID), ":", ""))
-			if err != nil || len(keyID) == 0 {
-				return cli.WithHint(fmt.Errorf("--%s: %q is not a key id in hexadecimal", flagKeyID, c.String(flagKeyID)), "cauased manage authority show %s prints it", name)
-			}
-			reason, err := theReason(c)
-			if err != nil {
-				return err
-			}
-			netloc, err := theNetloc(c)
-			if err != nil {
-				return err
-			}
-			return withAuthorities(c, func(st store.Store) error {
-				v, err := manage.ViewAuthority(c.Context, st, clk, name)
-				if err != nil {
-					return err
-				}
-				question := fmt.Sprintf("Everything that the CA certificate %s of %s has signed will verify no longer.", hex.EncodeToString(keyID), name)
-				if err := confirm(c, stderr, question); err != nil {
-					return err
-				}
-				elsewhere, err := manage.RevokeCA(c.Context, st, clk, name, keyID, reason, netloc)
-				if errors.Is(err, ca.ErrNotFound) {
-					return cli.WithHint(err, "cauased manage authority show %s prints those there are", name)
-				} else if err != nil {
-					return err
-				}
-				p := printer{w: stdout}
-				p.line("%s signs nothing any more with the CA certificate %s", name, hex.EncodeToString(keyID))
-				if elsewhere {
-					p.line("Nobody else knows yet. On the host of %s: cauased manage authority revoke-below %s --%s SERIAL --%s root.crl.pem", v.Parent, v.Parent, flagSerial, flagOut)
-					for _, g := range v.Generations {
-						if g.KeyID == hex.EncodeToString(keyID) {
-							p.line("  with the serial %s; then install that list here", g.Serial)
-						}
-					}
-				}
-				if v, err = manage.ViewAuthority(c.Context, st, clk, name); err != nil {
-					return err
-				}
-				if newest := v.Newest(); newest != nil {
-					p.line("%s: the newest CA certificate is", name)
-					printCA(&p, *newest)
-				}
-				printSignoffNeeded(&p, v)
-				return p.err
-			})
-		},
+		Action: authorityAction(clk, stdout, stderr, revokeCA, authorityArgument),
 	}
+}
+
+func revokeCA(call *authorityCall) error {
+	keyID, err := hex.DecodeString(strings.ReplaceAll(call.c.String(flagKeyID), ":", ""))
+	if err != nil || len(keyID) == 0 {
+		return cli.WithHint(fmt.Errorf("--%s: %q is not a key id in hexadecimal", flagKeyID, call.c.String(flagKeyID)), "cauased manage authority show %s prints it", call.name)
+	}
+	reason, err := theReason(call.c)
+	if err != nil {
+		return err
+	}
+	return call.withAuthorities(func(st store.Store) error {
+		v, err := call.view(st, call.name)
+		if err != nil {
+			return err
+		}
+		question := fmt.Sprintf("Everything that the CA certificate %s of %s has signed will verify no longer.", hex.EncodeToString(keyID), call.name)
+		if err := call.confirm(question); err != nil {
+			return err
+		}
+		elsewhere, err := manage.RevokeCA(call.c.Context, st, call.clk, call.name, keyID, reason, call.netloc)
+		if errors.Is(err, ca.ErrNotFound) {
+			return cli.WithHint(err, "cauased manage authority show %s prints those there are", call.name)
+		} else if err != nil {
+			return err
+		}
+		p := printer{w: call.stdout}
+		p.line("%s signs nothing any more with the CA certificate %s", call.name, hex.EncodeToString(keyID))
+		if elsewhere {
+			p.line("Nobody else knows yet. On the host of %s: cauased manage authority revoke-below %s --%s SERIAL --%s root.crl.pem", v.Parent, v.Parent, flagSerial, flagOut)
+			for _, g := range v.Generations {
+				if g.KeyID == hex.EncodeToString(keyID) {
+					p.line("  with the serial %s; then install that list here", g.Serial)
+				}
+			}
+		}
+		if v, err = call.view(st, call.name); err != nil {
+			return err
+		}
+		if newest := v.Newest(); newest != nil {
+			p.line("%s: the newest CA certificate is", call.name)
+			printCA(&p, *newest)
+		}
+		printSignoffNeeded(&p, v)
+		return p.err
+	})
 }
 
 func authorityRevokeBelowCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
@@ -125,56 +119,49 @@ func authorityRevokeBelowCommand(clk clock.Clock, stdout, stderr io.Writer) *urf
 		Flags: append(outFlags(), dbFlag(), yesFlag(), reasonFlag(),
 			&urfave.StringFlag{Name: flagSerial, Usage: "`NUMBER` of the CA certificate: decimal, or hexadecimal behind 0x"},
 			&urfave.StringFlag{Name: flagCrt, Usage: "`FILE` of the CA certificate, PEM"}),
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			crt, serial, err := theCertificate(c)
-			if err != nil {
-				return cli.WithHint(err, "%s", authorityHint(c))
-			}
-			reason, err := theReason(c)
-			if err != nil {
-				return err
-			}
-			out, err := createOut(c, flagOut)
-			if err != nil {
-				return err
-			}
-			defer out.discard()
-			var export manage.Export
-			err = withAuthorities(c, func(st store.Store) error {
-				if _, err := manage.ViewAuthority(c.Context, st, clk, name); err != nil {
-					return err
-				}
-				if err := confirm(c, stderr, fmt.Sprintf("Everything below the CA certificate %s will verify no longer.", serial)); err != nil {
-					return err
-				}
-				switch err := manage.RevokeBelow(c.Context, st, clk, name, crt, serial, reason); {
-				case errors.Is(err, ca.ErrNotFound):
-					return cli.WithHint(err, "give the certificate, with --%s FILE", flagCrt)
-				case errors.Is(err, ca.ErrConflict):
-					// The list may have been lost.
-					fmt.Fprintln(stderr, pki.EscapeText(fmt.Sprintf("%s: note: %v", tool, err)))
-				case err != nil:
-					return err
-				}
-				export, err = manage.ExportAuthority(c.Context, st, clk, name, "")
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if err := out.write(listsPEM(export.Lists)); err != nil {
-				return err
-			}
-			p := printer{w: stdout}
-			p.line("%s lists the CA certificate %s as revoked", name, serial)
-			p.line("On the host of the daemon: cauased manage authority install %s", c.String(flagOut))
-			return p.err
-		},
+		Action: authorityAction(clk, stdout, stderr, revokeBelow, authorityArgument),
 	}
+}
+
+func revokeBelow(call *authorityCall) error {
+	crt, serial, err := theCertificate(call.c)
+	if err != nil {
+		return cli.WithHint(err, "%s", authorityHint(call.c))
+	}
+	reason, err := theReason(call.c)
+	if err != nil {
+		return err
+	}
+	var export manage.Export
+	err = call.withAuthorities(func(st store.Store) error {
+		if _, err := call.view(st, call.name); err != nil {
+			return err
+		}
+		if err := call.confirm(fmt.Sprintf("Everything below the CA certificate %s will verify no longer.", serial)); err != nil {
+			return err
+		}
+		switch err := manage.RevokeBelow(call.c.Context, st, call.clk, call.name, crt, serial, reason); {
+		case errors.Is(err, ca.ErrNotFound):
+			return cli.WithHint(err, "give the certificate, with --%s FILE", flagCrt)
+		case errors.Is(err, ca.ErrConflict):
+			// The list may have been lost.
+			call.remark("note", "%v", err)
+		case err != nil:
+			return err
+		}
+		export, err = manage.ExportAuthority(call.c.Context, st, call.clk, call.name, "")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := call.out.write(listsPEM(export.Lists)); err != nil {
+		return err
+	}
+	p := printer{w: call.stdout}
+	p.line("%s lists the CA certificate %s as revoked", call.name, serial)
+	p.line("On the host of the daemon: cauased manage authority install %s", call.c.String(flagOut))
+	return p.err
 }
 
 // theCertificate returns which CA certificate to revoke: its serial in any case.
@@ -184,13 +171,9 @@ func theCertificate(c *urfave.Context) (*x509.Certificate, *big.Int, error) {
 		return nil, nil, fmt.Errorf("one of --%s and --%s is needed", flagSerial, flagCrt)
 	}
 	if path == "" {
-		base, digits := 10, text
-		if rest, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
-			base, digits = 16, strings.ReplaceAll(rest, ":", "")
-		}
-		serial, ok := new(big.Int).SetString(digits, base)
-		if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
-			return nil, nil, fmt.Errorf("--%s: %q is not a serial number", flagSerial, text)
+		serial, err := pki.ParseSerial(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--%s: %w", flagSerial, err)
 		}
 		return nil, serial, nil
 	}
@@ -213,7 +196,7 @@ func listsPEM(lists [][]byte) []byte {
 	return all
 }
 
-func authorityExportCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func authorityExportCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:      "export",
 		Usage:     "write an authority's CA certificates, without their keys, and its revocation lists",
@@ -226,51 +209,41 @@ func authorityExportCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		HideHelpCommand: true,
 		Flags: append(outFlags(), dbFlag(), netlocFlag(),
 			&urfave.StringFlag{Name: flagCRL, Usage: "`FILE` to write the revocation lists to"}),
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			netloc, err := theNetloc(c)
-			if err != nil {
-				return err
-			}
-			out, err := createOut(c, flagOut)
-			if err != nil {
-				return err
-			}
-			defer out.discard()
-			var lists *outFile
-			if c.IsSet(flagCRL) {
-				if lists, err = createOut(c, flagCRL); err != nil {
-					return err
-				}
-				defer lists.discard()
-			}
-			var export manage.Export
-			err = withAuthorities(c, func(st store.Store) error {
-				export, err = manage.ExportAuthority(c.Context, st, clk, name, netloc)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			var bundle []byte
-			for _, crt := range export.Certificates {
-				bundle = append(bundle, pki.EncodeCertificatePEM(crt.Raw)...)
-			}
-			if err := out.write(bundle); err != nil {
-				return err
-			}
-			p := printer{w: stdout}
-			p.line("%s: %s in %s", name, plural(len(export.Certificates), "CA certificate"), c.String(flagOut))
-			if lists != nil {
-				if err := lists.write(listsPEM(export.Lists)); err != nil {
-					return err
-				}
-				p.line("%s: %s in %s", name, plural(len(export.Lists), "revocation list"), c.String(flagCRL))
-			}
-			return p.err
-		},
+		Action: authorityAction(clk, stdout, stderr, export, authorityArgument),
 	}
+}
+
+func export(call *authorityCall) error {
+	var lists *outFile
+	if call.c.IsSet(flagCRL) {
+		var err error
+		if lists, err = createOut(call.c, flagCRL); err != nil {
+			return err
+		}
+		defer lists.discard()
+	}
+	var export manage.Export
+	err := call.withAuthorities(func(st store.Store) (err error) {
+		export, err = manage.ExportAuthority(call.c.Context, st, call.clk, call.name, call.netloc)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var bundle []byte
+	for _, crt := range export.Certificates {
+		bundle = append(bundle, pki.EncodeCertificatePEM(crt.Raw)...)
+	}
+	if err := call.out.write(bundle); err != nil {
+		return err
+	}
+	p := printer{w: call.stdout}
+	p.line("%s: %s in %s", call.name, plural(len(export.Certificates), "CA certificate"), call.c.String(flagOut))
+	if lists != nil {
+		if err := lists.write(listsPEM(export.Lists)); err != nil {
+			return err
+		}
+		p.line("%s: %s in %s", call.name, plural(len(export.Lists), "revocation list"), call.c.String(flagCRL))
+	}
+	return p.err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +15,7 @@ import (
 	"cauase/pkg/store"
 )
 
-func authorityListCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func authorityListCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:  "list",
 		Usage: "list the authorities",
@@ -26,36 +25,35 @@ func authorityListCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			"  cauased manage authority list --json | jq -r '.[] | select(.signoff_needed) | .authority'",
 		HideHelpCommand: true,
 		Flags:           []urfave.Flag{dbFlag(), jsonFlag()},
-		Action: func(c *urfave.Context) error {
-			if c.Args().Present() {
-				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "%s", authorityHint(c))
-			}
-			return withAuthorities(c, func(st store.Store) error {
-				views, err := manage.ViewAuthorities(c.Context, st, clk)
-				if err != nil {
-					return err
-				}
-				if c.Bool("json") {
-					if views == nil {
-						views = []manage.AuthorityView{}
-					}
-					return cli.WriteJSON(stdout, views)
-				}
-				p := printer{w: stdout}
-				if len(views) == 0 {
-					p.line("there are no authorities yet: the daemon makes its own at its first start")
-				}
-				for _, v := range views {
-					parent := "self-signed"
-					if v.Parent != "" {
-						parent = "below " + string(v.Parent)
-					}
-					p.line("%-16s  %-8s  %-20s  %s", v.Name, v.Role, parent, summary(v, clk.Now()))
-				}
-				return p.err
-			})
-		},
+		Action:          authorityAction(clk, stdout, stderr, listAuthorities),
 	}
+}
+
+func listAuthorities(call *authorityCall) error {
+	return call.withAuthorities(func(st store.Store) error {
+		views, err := manage.ViewAuthorities(call.c.Context, st, call.clk)
+		if err != nil {
+			return err
+		}
+		if call.c.Bool("json") {
+			if views == nil {
+				views = []manage.AuthorityView{}
+			}
+			return cli.WriteJSON(call.stdout, views)
+		}
+		p := printer{w: call.stdout}
+		if len(views) == 0 {
+			p.line("there are no authorities yet: the daemon makes its own at its first start")
+		}
+		for _, v := range views {
+			parent := "self-signed"
+			if v.Parent != "" {
+				parent = "below " + string(v.Parent)
+			}
+			p.line("%-16s  %-8s  %-20s  %s", v.Name, v.Role, parent, summary(v, call.clk.Now()))
+		}
+		return p.err
+	})
 }
 
 func jsonFlag() urfave.Flag { return &urfave.BoolFlag{Name: "json", Usage: "print JSON"} }
@@ -98,7 +96,7 @@ func waiting(v manage.AuthorityView, now time.Time) (bool, time.Time) {
 	return false, time.Time{}
 }
 
-func authorityShowCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func authorityShowCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:      "show",
 		Usage:     "tell all about an authority: its CA certificates, lists, children, sign-offs, and what is due next",
@@ -108,25 +106,23 @@ func authorityShowCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			"  cauased manage authority show home-root --json | jq -r '.generations[].fingerprint'",
 		HideHelpCommand: true,
 		Flags:           []urfave.Flag{dbFlag(), jsonFlag()},
-		Action: func(c *urfave.Context) error {
-			name, err := theName(c)
-			if err != nil {
-				return err
-			}
-			return withAuthorities(c, func(st store.Store) error {
-				v, err := manage.ViewAuthority(c.Context, st, clk, name)
-				if err != nil {
-					return err
-				}
-				if c.Bool("json") {
-					return cli.WriteJSON(stdout, v)
-				}
-				p := printer{w: stdout}
-				printView(&p, clk.Now(), v)
-				return p.err
-			})
-		},
+		Action:          authorityAction(clk, stdout, stderr, showAuthority, authorityArgument),
 	}
+}
+
+func showAuthority(call *authorityCall) error {
+	return call.withAuthorities(func(st store.Store) error {
+		v, err := call.view(st, call.name)
+		if err != nil {
+			return err
+		}
+		if call.c.Bool("json") {
+			return cli.WriteJSON(call.stdout, v)
+		}
+		p := printer{w: call.stdout}
+		printView(&p, call.clk.Now(), v)
+		return p.err
+	})
 }
 
 func printView(p *printer, now time.Time, v manage.AuthorityView) {

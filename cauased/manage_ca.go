@@ -150,16 +150,13 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			if err != nil {
 				return err
 			}
-			db, err := openExisting(c)
-			if err != nil {
+			var authority store.AuthorityName
+			var done manage.ImportedCRLs
+			err = withAuthority(c, nil, func(db store.Store, name store.AuthorityName) (err error) {
+				authority = name
+				done, err = manage.ImportCRLs(c.Context, db, clk.Now(), name, files)
 				return err
-			}
-			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority))
-			if err != nil {
-				return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage import-crl --help")
-			}
-			done, err := manage.ImportCRLs(c.Context, db, clk.Now(), name, files)
-			err = errors.Join(err, db.Close())
+			})
 			if errors.Is(err, manage.ErrForeignCRL) {
 				return cli.WithHint(err, "import the CA first, with cauased manage import-ca, or give --%s", flagAuthority)
 			} else if err != nil {
@@ -170,7 +167,7 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			}
 			p := printer{w: stdout}
 			p.line("%s: %s with %s, %d of them known already; the next list has number %d or more",
-				name, plural(done.Lists, "list"), plural(done.Added+done.Known, "revocation"), done.Known, done.Number)
+				authority, plural(done.Lists, "list"), plural(done.Added+done.Known, "revocation"), done.Known, done.Number)
 			return p.err
 		},
 	}
@@ -192,7 +189,7 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(),
-			&urfave.StringFlag{Name: flagAuthority, Value: defaultAuthority, Usage: "of the authority `NAME`; cauased manage status lists them"},
+			authorityFlag(),
 			passphraseFlag("read the passphrase from the first line of `FILE` instead of asking"),
 		},
 		Action: func(c *urfave.Context) error {
@@ -204,16 +201,14 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			if _, err := os.Lstat(path); err == nil {
 				return cli.WithHint(fmt.Errorf("%s: %w", path, fs.ErrExist), "give a file that is not there yet")
 			}
-			db, err := openExisting(c)
-			if err != nil {
+			var authority store.AuthorityName
+			var done manage.ExportedCAs
+			err := withAuthority(c, nil, func(db store.Store, name store.AuthorityName) (err error) {
+				authority = name
+				done, err = exportCA(c, db, clk, stderr, name)
 				return err
-			}
-			name, err := namedAuthority(c.Context, db, flagAuthority, c.String(flagAuthority))
+			})
 			if err != nil {
-				return cli.WithHint(errors.Join(err, db.Close()), "see cauased manage export-ca --help")
-			}
-			done, err := exportCA(c, db, clk, stderr, name)
-			if err = errors.Join(err, db.Close()); err != nil {
 				return err
 			}
 			if done.WithoutKey > 0 {
@@ -221,7 +216,7 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			}
 			p := printer{w: stdout}
 			for _, crt := range done.Certificates {
-				p.line("%s: exported %s, valid until %s", name, pki.SubjectString(crt.RawSubject), crt.NotAfter.UTC().Format(time.DateOnly))
+				p.line("%s: exported %s, valid until %s", authority, pki.SubjectString(crt.RawSubject), crt.NotAfter.UTC().Format(time.DateOnly))
 			}
 			return p.err
 		},

@@ -17,10 +17,12 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/dump"
 	"cauase/pkg/manage"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit"
 )
 
 // A desk is where somebody works who is a user: a folder with files.
@@ -35,7 +37,7 @@ func newDesk(t *testing.T) desk {
 	t.Helper()
 	d := desk{t: t, dir: t.TempDir()}
 	r := launch(t, testConfig(t, d.dir), time.Now())
-	d.key("user.key", r.firstUser(t))
+	d.key("user.key", catest.FirstUser(t, catest.Named(t, r, store.Users)))
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +145,7 @@ func TestRestoreCommandRefuses(t *testing.T) {
 	for _, ending := range []string{"-wal", "-shm", "-journal"} {
 		d.write("lost"+ending+".sqlite"+ending, []byte("of a database that is gone"))
 	}
-	before := files(t, d.dir)
+	before := testkit.Files(t, d.dir)
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -177,7 +179,7 @@ func TestRestoreCommandRefuses(t *testing.T) {
 		if code != 1 || stdout != "" || !strings.Contains(stderr, "cauased: error: ") || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit code %d, %s%s, want %s", name, code, stdout, stderr, c.want)
 		}
-		if after := files(t, d.dir); strings.Join(after, " ") != strings.Join(before, " ") {
+		if after := testkit.Files(t, d.dir); strings.Join(after, " ") != strings.Join(before, " ") {
 			t.Fatalf("%s: %q, then %q", name, before, after)
 		}
 	}
@@ -191,8 +193,8 @@ func TestFillNewReplacesNothing(t *testing.T) {
 	if !errors.Is(err, store.ErrExists) {
 		t.Error(err)
 	}
-	if data, err := os.ReadFile(path); err != nil || string(data) != "theirs" || len(files(t, filepath.Dir(path))) != 1 {
-		t.Errorf("%q %v, %q", data, err, files(t, filepath.Dir(path)))
+	if data, err := os.ReadFile(path); err != nil || string(data) != "theirs" || len(testkit.Files(t, filepath.Dir(path))) != 1 {
+		t.Errorf("%q %v, %q", data, err, testkit.Files(t, filepath.Dir(path)))
 	}
 }
 
@@ -227,7 +229,7 @@ func TestScratch(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := files(t, dir); len(got) != 2 {
+	if got := testkit.Files(t, dir); len(got) != 2 {
 		t.Errorf("left: %q", got)
 	}
 }

@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pgtest"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
 )
 
 // manageCommand runs a command of cauased manage, and returns what it prints and exits with.
@@ -41,7 +43,7 @@ func lived(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	r := launch(t, testConfig(t, dir), time.Now())
-	r.firstUser(t)
+	catest.FirstUser(t, catest.Named(t, r, store.Users))
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func TestManageCopy(t *testing.T) {
 	if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info, err)
 	}
-	if names := files(t, dir); !slices.Equal(names, []string{"to.sqlite"}) {
+	if names := testkit.Files(t, dir); !slices.Equal(names, []string{"to.sqlite"}) {
 		t.Errorf("%q", names)
 	}
 	manages(t, "check", "--db", to)
@@ -124,7 +126,7 @@ func TestManageCopyRefuses(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	before := files(t, dir)
+	before := testkit.Files(t, dir)
 	for _, test := range []struct {
 		name string
 		ctx  context.Context
@@ -158,7 +160,7 @@ func TestManageCopyRefuses(t *testing.T) {
 			}
 		})
 	}
-	after := files(t, dir)
+	after := testkit.Files(t, dir)
 	after = slices.DeleteFunc(after, func(name string) bool { return name == "text" })
 	if !slices.Equal(after, before) {
 		t.Errorf("left behind: %q, before %q", after, before)
@@ -172,9 +174,9 @@ func TestManageCopyRefuses(t *testing.T) {
 func TestManageCopyBesideDaemon(t *testing.T) {
 	dir := t.TempDir()
 	r := launch(t, testConfig(t, dir), time.Now())
-	r.firstUser(t)
+	catest.FirstUser(t, catest.Named(t, r, store.Users))
 	manages(t, "copy", "--db", filepath.Join(dir, "db.sqlite"), "--to", filepath.Join(dir, "to.sqlite"))
-	if status, body := get(t, r.httpURL("/cas/crl")); status != 200 {
+	if status, body := testkit.Get(t, r.httpURL("/cas/crl")); status != 200 {
 		t.Error(status, body)
 	}
 }

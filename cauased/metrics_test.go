@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/testkit"
@@ -25,7 +26,7 @@ func TestMetricsPortInUse(t *testing.T) {
 	if code := run(t.Context(), args, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "address already in use") {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}
-	if got := files(t, dir); len(got) != 0 {
+	if got := testkit.Files(t, dir); len(got) != 0 {
 		t.Errorf("left behind: %v", got)
 	}
 }
@@ -49,7 +50,7 @@ func TestNextKeyType(t *testing.T) {
 	}
 	d.clk.Advance(2 * 93 * day)
 	for name, want := range map[store.AuthorityName]string{store.Services: "Ed25519", store.Users: "ECDSA P-256"} {
-		crts, err := d.authority(t, name).CACertificates(t.Context())
+		crts, err := catest.Named(t, d, name).CACertificates(t.Context())
 		if err != nil || len(crts) != 2 || pki.DescribeKey(crts[1].PublicKey) != want {
 			t.Errorf("%s: %d CA certificates, %v; the newest should be %s", name, len(crts), err, want)
 		}

@@ -41,12 +41,12 @@ func labRow() store.Authority {
 func (r running) ready(t *testing.T) (int, string) {
 	t.Helper()
 	r.clk.Advance(time.Second)
-	return get(t, r.httpURL("/readyz"))
+	return testkit.Get(t, r.httpURL("/readyz"))
 }
 
 func (r running) scrape(t *testing.T) string {
 	t.Helper()
-	_, page := get(t, "http://"+r.metrics.listener.Addr().String()+"/metrics")
+	_, page := testkit.Get(t, "http://"+r.metrics.listener.Addr().String()+"/metrics")
 	return page
 }
 
@@ -72,12 +72,12 @@ func TestAuthoritiesComeAndGo(t *testing.T) {
 	cfg := testConfig(t, t.TempDir(), withMetrics)
 	d := launch(t, cfg, testTime())
 	o := openOffice(t, cfg.Database)
-	if status, _ := get(t, d.httpURL("/lab/crt/ca.crt.pem")); status != http.StatusNotFound {
+	if status, _ := testkit.Get(t, d.httpURL("/lab/crt/ca.crt.pem")); status != http.StatusNotFound {
 		t.Fatalf("before: %d", status)
 	}
 	o.put(rootRow(t), labRow())
 	took := eventually(t, "the new authority is served", func() bool {
-		status, _ := get(t, d.httpURL("/lab/crt/ca.crt.pem"))
+		status, _ := testkit.Get(t, d.httpURL("/lab/crt/ca.crt.pem"))
 		return status == http.StatusOK
 	})
 	if took > byThemselves {
@@ -93,7 +93,7 @@ func TestAuthoritiesComeAndGo(t *testing.T) {
 			t.Errorf("missing %s", want)
 		}
 	}
-	roots, err := pki.ParseCertificatesPEM([]byte(second(get(t, d.httpURL("/lab/crt/root.pem")))))
+	roots, err := pki.ParseCertificatesPEM([]byte(second(testkit.Get(t, d.httpURL("/lab/crt/root.pem")))))
 	if err != nil || len(roots) != 1 || pki.SubjectString(roots[0].RawSubject) != "CN=Home Root,O=Example,C=FR" {
 		t.Errorf("roots: %v, %v", roots, err)
 	}
@@ -110,10 +110,10 @@ func TestAuthoritiesComeAndGo(t *testing.T) {
 	full.RetiredAt = d.clk.Now()
 	o.put(full)
 	eventually(t, "the authority is retired", func() bool { return d.put(t, "/lab/csr", request("three")) == http.StatusGone })
-	if status, _ := get(t, d.httpURL("/lab/crl")); status != http.StatusOK {
+	if status, _ := testkit.Get(t, d.httpURL("/lab/crl")); status != http.StatusOK {
 		t.Errorf("its lists: %d", status)
 	}
-	if _, body := get(t, d.httpURL("/lab/timeline")); !strings.Contains(body, `"retired_at":"`+stamp(full.RetiredAt)+`"`) || strings.Contains(body, "next_ca") {
+	if _, body := testkit.Get(t, d.httpURL("/lab/timeline")); !strings.Contains(body, `"retired_at":"`+stamp(full.RetiredAt)+`"`) || strings.Contains(body, "next_ca") {
 		t.Error(body)
 	}
 	// Nothing is amiss when all that it has issued has expired.
@@ -125,7 +125,7 @@ func TestAuthoritiesComeAndGo(t *testing.T) {
 	if page := d.scrape(t); !strings.Contains(page, `cauase_authority_up{authority="lab"} 1`) || strings.Contains(page, `cauase_authority_span_seconds{authority="lab"}`) {
 		t.Error("monitoring is told something else")
 	}
-	if status, body := get(t, d.httpURL("/lab/timeline")); status != http.StatusOK || strings.Contains(body, "key_id") {
+	if status, body := testkit.Get(t, d.httpURL("/lab/timeline")); status != http.StatusOK || strings.Contains(body, "key_id") {
 		t.Errorf("%d %s", status, body)
 	}
 }
@@ -154,7 +154,7 @@ func TestDamagedAuthority(t *testing.T) {
 		t.Error("monitoring is told something else")
 	}
 	for path, want := range map[string]int{"/cas/crt/ca.crt.pem": 200, "/cau/crl": 200, "/broken/crt/ca.crt.pem": 503, "/orphan/crl": 503, "/broken/csr": 503, "/broken": 503, "/broken/nothing": 404, "/none/crl": 404} {
-		if status, _ := get(t, d.httpURL(path)); status != want {
+		if status, _ := testkit.Get(t, d.httpURL(path)); status != want {
 			t.Errorf("%s: %d", path, status)
 		}
 	}
@@ -279,7 +279,7 @@ func TestSignoffsAreSeen(t *testing.T) {
 
 	eventually(t, "the authority is known", func() bool { _, known := d.Authority("lab"); return known })
 	d.maintain(t.Context())
-	if status, body := get(t, d.httpURL("/lab/crt/ca.crt.pem")); status != http.StatusServiceUnavailable {
+	if status, body := testkit.Get(t, d.httpURL("/lab/crt/ca.crt.pem")); status != http.StatusServiceUnavailable {
 		t.Errorf("without a CA certificate: %d %s", status, body)
 	}
 	noList := "home-root warning: no revocation list of CA " + hex.EncodeToString(rootCRT.SubjectKeyId) + " was brought here\n"
@@ -290,7 +290,7 @@ func TestSignoffsAreSeen(t *testing.T) {
 	}
 
 	v.bringList(o, rootCRT)
-	v.signOff(d.authority(t, "lab"))
+	v.signOff(catest.Named(t, d, "lab"))
 	d.maintain(t.Context())
 	readyz(200, "home-root ok\nlab ok\n")
 
@@ -307,11 +307,11 @@ func TestSignoffsAreSeen(t *testing.T) {
 	awaited, _ := d.awaited(t)
 	readyz(200, "home-root ok\nlab warning: waiting for a sign-off of home-root, needed from "+stamp(awaited.From)+
 		"; the current CA certificate ends "+stamp(awaited.Until)+"\n")
-	if _, body := get(t, d.httpURL("/lab/timeline")); !strings.Contains(body, `"signoff":{"parent":"home-root","since":"`+stamp(awaited.Since)+
+	if _, body := testkit.Get(t, d.httpURL("/lab/timeline")); !strings.Contains(body, `"signoff":{"parent":"home-root","since":"`+stamp(awaited.Since)+
 		`","needed_from":"`+stamp(awaited.From)+`","stock":0,"usable_until":"`+stamp(awaited.Until)+`"}`) {
 		t.Error(body)
 	}
-	if _, body := get(t, d.httpURL("/cas/timeline")); strings.Contains(body, "signoff") {
+	if _, body := testkit.Get(t, d.httpURL("/cas/timeline")); strings.Contains(body, "signoff") {
 		t.Error(body)
 	}
 	const reminder = `level=WARN msg="a CA certificate waits for a sign-off of the parent" authority=lab parent=home-root`
@@ -332,13 +332,13 @@ func TestSignoffsAreSeen(t *testing.T) {
 		"; the current CA certificate ends "+stamp(awaited.Until)+"\n")
 	d.clk.Advance(2 * time.Hour)
 	readyz(503, "home-root ok\nlab failed\n")
-	v.signOff(d.authority(t, "lab"))
+	v.signOff(catest.Named(t, d, "lab"))
 	readyz(200, "home-root ok\nlab ok\n")
 
 	// The root's list ends, later its certificate.
 	d.clk.Advance(2 * 365 * day)
 	d.maintain(t.Context())
-	v.signOff(d.authority(t, "lab"))
+	v.signOff(catest.Named(t, d, "lab"))
 	if _, page := d.ready(t); !strings.Contains(page, "\nhome-root warning: the revocation list of CA "+hex.EncodeToString(rootCRT.SubjectKeyId)+" was brought here too long ago") {
 		t.Error(page)
 	}
@@ -346,7 +346,7 @@ func TestSignoffsAreSeen(t *testing.T) {
 
 func (r running) awaited(t *testing.T) (ca.Awaited, bool) {
 	t.Helper()
-	awaited, waiting, err := r.authority(t, "lab").Awaited(t.Context())
+	awaited, waiting, err := catest.Named(t, r, "lab").Awaited(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

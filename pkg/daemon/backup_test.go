@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"cauase/pkg/archive"
+	"cauase/pkg/ca/catest"
+	"cauase/pkg/store"
+	"cauase/pkg/testkit"
 )
 
 // shortSpan makes daemons look often.
@@ -32,17 +35,17 @@ func TestBackups(t *testing.T) {
 	d := launch(t, testConfig(t, dir, backups(t, place), func(c *Config) {
 		c.Metrics, c.Backups.Keep, c.Users.Validity, c.Services.Validity = "127.0.0.1:0", 2, shortSpan, day
 	}), testTime())
-	d.firstUser(t)
+	catest.FirstUser(t, catest.Named(t, d, store.Users))
 	waitFor(t, "the first backup", func() bool {
 		found, _ := filepath.Glob(filepath.Join(place, "*.rows.caucased"))
 		return len(found) == 1
 	})
 	waitFor(t, "the metrics", func() bool {
-		_, page := get(t, "http://"+d.metrics.listener.Addr().String()+"/metrics")
+		_, page := testkit.Get(t, "http://"+d.metrics.listener.Addr().String()+"/metrics")
 		return strings.Contains(page, fmt.Sprintf("cauase_backup_last_success_timestamp_seconds %v", float64(testTime().Unix()))) &&
 			strings.Contains(page, "cauase_backup_recipients 1") && strings.Contains(page, "cauase_backup_failures_total 0")
 	})
-	if status, page := get(t, d.httpURL("/readyz")); status != 200 || !strings.HasSuffix(page, "https ok\nbackup ok\n") {
+	if status, page := testkit.Get(t, d.httpURL("/readyz")); status != 200 || !strings.HasSuffix(page, "https ok\nbackup ok\n") {
 		t.Errorf("%d %s", status, page)
 	}
 	if err := d.stop(); err != nil {
@@ -58,12 +61,12 @@ func TestBackupFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := launch(t, testConfig(t, dir, backups(t, place), func(c *Config) { c.Users.Validity = shortSpan }), testTime())
-	d.firstUser(t)
+	catest.FirstUser(t, catest.Named(t, d, store.Users))
 	waitFor(t, "the failure", func() bool {
 		s, err := d.archive.Status(t.Context())
 		return err == nil && s.Failures == 1
 	})
-	if status, page := get(t, d.httpURL("/readyz")); status != 200 || !strings.Contains(page, "\nbackup warning: failed at 2031-05-01T12:00:00Z, there is none yet\n") {
+	if status, page := testkit.Get(t, d.httpURL("/readyz")); status != 200 || !strings.Contains(page, "\nbackup warning: failed at 2031-05-01T12:00:00Z, there is none yet\n") {
 		t.Errorf("%d %s", status, page)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
@@ -180,12 +181,12 @@ func TestLastOptionsPrevail(t *testing.T) {
 	var log testkit.Buffer
 	first := launchLogged(t, testConfig(t, t.TempDir(), on(dsn)), testTime(), &log)
 	second := launch(t, testConfig(t, t.TempDir(), on(dsn), func(c *Config) { c.Services.Validity, c.Users.AutoApprove = 30*day, 2 }), testTime())
-	if span := second.authority(t, store.Services).Row().Span; span != 30*day {
+	if span := catest.Named(t, second, store.Services).Row().Span; span != 30*day {
 		t.Fatalf("span %v", span)
 	}
 	took := eventually(t, "the first daemon follows", func() bool {
-		return first.authority(t, store.Services).Row().Span == 30*day && first.authority(t, store.HTTPS).Row().Span == 30*day &&
-			first.authority(t, store.Users).Row().AutoApprove == 2
+		return catest.Named(t, first, store.Services).Row().Span == 30*day && catest.Named(t, first, store.HTTPS).Row().Span == 30*day &&
+			catest.Named(t, first, store.Users).Row().AutoApprove == 2
 	})
 	if took > byThemselves {
 		t.Errorf("after %v", took)

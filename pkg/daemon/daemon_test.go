@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"cauase/pkg/testkit"
 )
 
 // TestRestart finds everything again after a restart.
@@ -19,7 +21,7 @@ func TestRestart(t *testing.T) {
 	for i, now := range []time.Time{testTime(), testTime().Add(day)} {
 		d := launch(t, cfg, now)
 		for _, path := range []string{"/cau/crt/ca.crt.pem", "/cas/crt/ca.crt.pem", "/cau/crl", "/cas/crl"} {
-			status, body := get(t, d.httpURL(path))
+			status, body := testkit.Get(t, d.httpURL(path))
 			if status != 200 || i > 0 && body != seen[path] {
 				t.Errorf("%s after restart %d: %d %s", path, i, status, body)
 			}
@@ -30,14 +32,14 @@ func TestRestart(t *testing.T) {
 		} else {
 			seen["https"] = serial
 		}
-		if status, body := get(t, d.httpURL("/readyz")); status != 200 || body != "database ok\ncau ok\ncas ok\nhttps ok\n" {
+		if status, body := testkit.Get(t, d.httpURL("/readyz")); status != 200 || body != "database ok\ncau ok\ncas ok\nhttps ok\n" {
 			t.Errorf("%d %s", status, body)
 		}
 		if err := d.stop(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := files(t, dir); !slices.Equal(got, []string{"db.sqlite", "server.key.pem"}) {
+	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db.sqlite", "server.key.pem"}) {
 		t.Errorf("files: %v", got)
 	}
 }

@@ -123,7 +123,7 @@ func TestNews(t *testing.T) {
 			}
 			eventually(t, "the first list", func() bool { number, list := stored(); return number == list })
 			alice := audit.Actor{Kind: audit.User, Serial: big.NewInt(7)}
-			if err := catest.Wired(a.authority(t, store.Services)).RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
+			if err := catest.Wired(catest.Named(t, a, store.Services)).RevokeByUser(t.Context(), alice, envelope.Revocation{Serial: big.NewInt(8)}); err != nil {
 				t.Fatal(err)
 			}
 			took := eventually(t, "a list with the revocation", func() bool { number, list := stored(); return number == list })
@@ -137,7 +137,7 @@ func TestNews(t *testing.T) {
 			}
 			// a rolls over. The other one's loop would do so only a minute later.
 			clk.Advance(2 * 93 * day)
-			if err := a.authority(t, store.Users).Maintain(t.Context()); err != nil {
+			if err := catest.Named(t, a, store.Users).Maintain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			took = eventually(t, "the handshake names both CAs", func() bool { return b.cas(t) == 2 })
@@ -199,7 +199,7 @@ func TestSharedErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "db: ") || strings.Contains(err.Error(), password) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if left := files(t, dir); len(left) > 0 {
+		if left := testkit.Files(t, dir); len(left) > 0 {
 			t.Errorf("%s: leaves %v", name, left)
 		}
 	}
@@ -253,7 +253,7 @@ func TestWrongClock(t *testing.T) {
 	if err := d.catchUp(t.Context()); err != nil || ready() == nil {
 		t.Errorf("a clock that jumped: %v, ready", err)
 	}
-	if _, err := catest.Wired(d.authority(t, store.Services)).CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
+	if _, err := catest.Wired(catest.Named(t, d, store.Services)).CRLs(t.Context()); !errors.Is(err, ca.ErrNoSigner) {
 		t.Errorf("lists: %v", err)
 	}
 	d.clk.Advance(-24 * time.Hour)

@@ -1,30 +1,19 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"log/slog"
-	"net/http"
-	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"cauase/pkg/audit"
-	"cauase/pkg/ca"
-	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
-	"cauase/pkg/store"
+	"cauase/pkg/testkit"
 )
 
 const day = 24 * time.Hour
@@ -78,66 +67,13 @@ func launchLogged(t *testing.T, cfg Config, now time.Time, log io.Writer) runnin
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx, context.Background()) }()
-	r := running{d, clk, sync.OnceValue(func() error {
-		cancel()
-		err := <-done
-		if closeErr := d.Close(); err == nil {
-			err = closeErr
-		}
-		return err
+	return running{d, clk, testkit.Background(t, func(ctx context.Context) error {
+		return errors.Join(d.Run(ctx, context.Background()), d.Close())
 	})}
-	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
-
-// authority returns the one of this name.
-func (r running) authority(t *testing.T, name store.AuthorityName) *ca.Authority {
-	t.Helper()
-	a, ok := r.Authority(name)
-	if !ok {
-		t.Fatalf("there is no authority %s", name)
-	}
-	return a
 }
 
 func (r running) httpURL(path string) string {
 	return "http://" + r.listeners.HTTP[0].Addr().String() + path
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	r, err := http.Get(url) //nolint:noctx // of a test
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(r.Body); err != nil {
-		t.Fatal(err)
-	}
-	return r.StatusCode, body.String()
-}
-
-// files lists what is in a folder.
-func files(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	slices.Sort(names)
-	return names
 }
 
 // shown returns the serial number of the certificate that a new connection meets.
@@ -170,21 +106,4 @@ func waitFor(t *testing.T, what string, there func() bool) {
 		default:
 		}
 	}
-}
-
-// firstUser becomes a user of the daemon, and returns the key.
-func (r running) firstUser(t *testing.T) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "alice"}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := catest.Wired(r.authority(t, store.Users)).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil {
-		t.Fatal(err)
-	}
-	return key
 }

@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"cauase/pkg/testkit"
 )
 
 func TestMetrics(t *testing.T) {
 	cfg := testConfig(t, t.TempDir(), func(c *Config) { c.Metrics = "127.0.0.1:0" })
 	d := launch(t, cfg, testTime())
-	get(t, d.httpURL("/cas/crl"))
-	get(t, d.httpURL("/no/such/path"))
+	testkit.Get(t, d.httpURL("/cas/crl"))
+	testkit.Get(t, d.httpURL("/no/such/path"))
 	csr, err := http.NewRequestWithContext(t.Context(), "PUT", d.httpURL("/cas/csr"), strings.NewReader("junk"))
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +23,7 @@ func TestMetrics(t *testing.T) {
 	}
 	answer.Body.Close()
 
-	status, page := get(t, "http://"+d.metrics.listener.Addr().String()+"/metrics")
+	status, page := testkit.Get(t, "http://"+d.metrics.listener.Addr().String()+"/metrics")
 	if status != http.StatusOK {
 		t.Fatalf("status %d: %s", status, page)
 	}
@@ -41,7 +43,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("missing %s", want)
 		}
 	}
-	if status, _ := get(t, "http://"+d.metrics.listener.Addr().String()+"/cas/crl"); status != http.StatusNotFound {
+	if status, _ := testkit.Get(t, "http://"+d.metrics.listener.Addr().String()+"/cas/crl"); status != http.StatusNotFound {
 		t.Errorf("the metrics' port serves the CA: %d", status)
 	}
 }

@@ -12,17 +12,45 @@ import (
 	"testing"
 )
 
-// A Buffer may be read while it is written to, such as by a process that runs. The zero value is empty.
+// A Buffer may be read while it is written to, such as by a process that runs, and waited for. The zero
+// value is empty.
 type Buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	waiting map[string]chan struct{} // by what is to be written
 }
 
 // Write appends p.
 func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.buf.Write(p)
+	b.buf.Write(p)
+	for text, written := range b.waiting {
+		if bytes.Contains(b.buf.Bytes(), []byte(text)) {
+			close(written)
+			delete(b.waiting, text)
+		}
+	}
+	return len(p), nil
+}
+
+// Contains returns a channel that is closed once text has been written.
+func (b *Buffer) Contains(text string) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if written, ok := b.waiting[text]; ok {
+		return written
+	}
+	written := make(chan struct{})
+	if bytes.Contains(b.buf.Bytes(), []byte(text)) {
+		close(written)
+		return written
+	}
+	if b.waiting == nil {
+		b.waiting = make(map[string]chan struct{})
+	}
+	b.waiting[text] = written
+	return written
 }
 
 // String returns what was written so far.

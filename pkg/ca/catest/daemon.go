@@ -1,0 +1,37 @@
+package catest
+
+import (
+	"crypto"
+	"testing"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
+)
+
+// A Directory is where authorities are found by their names, such as a daemon.
+type Directory interface {
+	Authority(store.AuthorityName) (*ca.Authority, bool)
+}
+
+// Named returns the authority of this name; without one the test ends.
+func Named(t testing.TB, d Directory, name store.AuthorityName) *ca.Authority {
+	t.Helper()
+	a, ok := d.Authority(name)
+	if !ok {
+		t.Fatalf("there is no authority %s", name)
+	}
+	return a
+}
+
+// FirstUser submits a request to an authority of users that approves the first one by itself, and returns
+// the key of the user.
+func FirstUser(t testing.TB, users *ca.Authority) crypto.Signer {
+	t.Helper()
+	key := pkitest.Key(t)
+	if _, err := Wired(users).Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, pkitest.NamedRequest(t, key, "alice")); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}

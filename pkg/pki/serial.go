@@ -1,0 +1,25 @@
+package pki
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+// ParseSerial reads a serial number as it is shown anywhere: decimal, hexadecimal with 0x, or hexadecimal in
+// pairs with colons.
+func ParseSerial(text string) (*big.Int, error) {
+	digits, base := text, 10
+	if len(text) > 1 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') {
+		digits, base = text[2:], 16
+	}
+	if strings.Contains(digits, ":") {
+		digits, base = strings.ReplaceAll(digits, ":", ""), 16
+	}
+	if len(digits) <= 60 && !strings.ContainsAny(digits, "+-_") {
+		if serial, ok := new(big.Int).SetString(digits, base); ok && serial.Sign() > 0 && serial.BitLen() <= 160 {
+			return serial, nil
+		}
+	}
+	return nil, fmt.Errorf("%.80q is not a positive number, decimal or 0x and hexadecimal", text)
+}
