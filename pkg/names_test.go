@@ -17,6 +17,7 @@ var mayName = map[string]string{
 	"pkg/store/store.go":      "defines the names",
 	"pkg/store/authority.go":  "says what is known beforehand of them",
 	"pkg/ca/catest/catest.go": "is for tests",
+	"pkg/ca/catest/site.go":   "is for tests",
 	"pkg/daemon/config.go":    "makes their rows from the flags",
 	"pkg/dump/version1.go":    "reads backups of when there were no others",
 	"pkg/client/client.go":    "has the two that a reference daemon serves",

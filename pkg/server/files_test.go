@@ -106,15 +106,15 @@ func TestKeyPairFile(t *testing.T) {
 		t.Error("a usable file was replaced")
 	}
 
-	s.clk.Advance(testSpan - 31*testDay - time.Second)
+	s.Clock.Advance(testSpan - 31*testDay - time.Second)
 	if refreshed() {
 		t.Error("renewed too early")
 	}
-	s.clk.Advance(2 * time.Second)
+	s.Clock.Advance(2 * time.Second)
 	if !refreshed() {
 		t.Error("not renewed at the threshold")
 	}
-	s.clk.Advance(2 * testSpan)
+	s.Clock.Advance(2 * testSpan)
 	if err := k.Check(); err == nil {
 		t.Error("an expired certificate counts")
 	}
@@ -133,7 +133,7 @@ func TestKeyPairOfShortLife(t *testing.T) {
 	if s.keyPair.Certificate() != before {
 		t.Error("renewed at once")
 	}
-	s.clk.Advance(testSpan/2 + time.Minute)
+	s.Clock.Advance(testSpan/2 + time.Minute)
 	s.refresh()
 	if s.keyPair.Certificate() == before {
 		t.Error("not renewed in half its life")
@@ -143,9 +143,9 @@ func TestKeyPairOfShortLife(t *testing.T) {
 // TestKeyPairSwitch renews the certificate under a running listener.
 func TestKeyPairSwitch(t *testing.T) {
 	s := newSite(t)
-	old, idle := s.client(), s.client()
+	old, idle := s.Client(t, nil), s.Client(t, nil)
 	first := s.shown(old)
-	s.clk.Advance(testSpan - testDay)
+	s.Clock.Advance(testSpan - testDay)
 	s.refresh()
 	if second := s.shown(idle); second[0].Equal(first[0]) || len(second) != 2 || !second[1].IsCA {
 		t.Error("the new certificate is not shown")
@@ -165,7 +165,7 @@ func (noIssuer) IssueServer(context.Context, crypto.PublicKey) (*x509.Certificat
 func TestKeyPairFailures(t *testing.T) {
 	s := newSite(t)
 	before := s.keyPair.Certificate()
-	s.clk.Advance(testSpan - testDay)
+	s.Clock.Advance(testSpan - testDay)
 
 	good := s.keyPair.cfg.Issuer
 	s.keyPair.cfg.Issuer = noIssuer{good}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"log/slog"
@@ -10,18 +9,11 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
-	"cauase/pkg/clock"
-	"cauase/pkg/pki"
-	"cauase/pkg/rollover"
-	"cauase/pkg/store"
-	"cauase/pkg/store/sqlstore"
 	"cauase/pkg/testkit"
 )
 
@@ -79,12 +71,10 @@ func say(method, path string, access Access) Route {
 	}}
 }
 
-// A site is an engine with a shop, real listeners, a real authority for its own certificate, and a clock
-// that stands still.
+// A site is an engine with a shop and real listeners, on the authorities of a catest.Site.
 type site struct {
+	*catest.Site
 	t         testing.TB
-	clk       *clock.Fake
-	https     *ca.Authority
 	keyPair   *KeyPair
 	handshake *Handshake
 	server    *Server
@@ -95,32 +85,20 @@ type site struct {
 
 func newSite(t testing.TB, configure ...func(*Config)) *site {
 	t.Helper()
-	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}, handshake: &Handshake{}}
-	dir := t.TempDir()
+	s := &site{Site: catest.NewSite(t), t: t, log: &testkit.Buffer{}, handshake: &Handshake{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	db, err := sqlstore.Open(t.Context(), filepath.Join(dir, "db.sqlite"), sqlstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	s.https, err = catest.Open(t.Context(), db, s.clk, catest.Config{
-		Name: store.HTTPS, Netloc: "127.0.0.1:8009", Host: "127.0.0.1", KeyType: pki.KeyECDSAP256,
-		Spans: rollover.Spans{Leaf: testSpan, Life: 4}, Backdate: time.Minute, Retention: 30 * testDay,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.keyPair = NewKeyPair(KeyPairConfig{
-		Path: filepath.Join(dir, "server.key.pem"), Host: "127.0.0.1", Threshold: 31 * testDay,
-		Issuer: s.https, Clock: s.clk, Log: log,
+		Path: filepath.Join(s.Dir, "server.key.pem"), Host: "127.0.0.1", Threshold: 31 * testDay,
+		Issuer: s.HTTPS, Clock: s.Clock, Log: log,
 	})
 	s.refresh()
-	cfg := Config{Clock: s.clk, Log: log, FrontEnds: []FrontEnd{&shop{routes: []Route{
+	cfg := Config{Clock: s.Clock, Log: log, FrontEnds: []FrontEnd{&shop{routes: []Route{
 		say("GET", "", Anyone), say("PUT", "orders", Anyone),
 	}}}}
 	for _, f := range configure {
 		f(&cfg)
 	}
+	var err error
 	if s.server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +107,7 @@ func newSite(t testing.TB, configure ...func(*Config)) *site {
 		t.Fatal(err)
 	}
 	s.httpAddr, s.httpsAddr = l.HTTP[0].Addr().String(), l.HTTPS[0].Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.server.Serve(ctx, context.Background(), l, s.handshake) }()
-	t.Cleanup(sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	}))
+	testkit.Background(t, func(ctx context.Context) error { return s.server.Serve(ctx, context.Background(), l, s.handshake) })
 	return s
 }
 
@@ -148,25 +118,6 @@ func (s *site) refresh() {
 		s.t.Fatal(err)
 	}
 	s.handshake.Set(s.keyPair.Certificate(), nil)
-}
-
-// client returns an HTTP client that accepts no server but ours.
-func (s *site) client() *http.Client {
-	s.t.Helper()
-	roots := x509.NewCertPool()
-	cas, err := s.https.CACertificates(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, c := range cas {
-		roots.AddCert(c)
-	}
-	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Time: s.clk.Now},
-		ForceAttemptHTTP2: true,
-	}
-	s.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
 }
 
 // shown returns the certificates that the server shows to a client.

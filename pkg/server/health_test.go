@@ -18,11 +18,11 @@ func TestReadiness(t *testing.T) {
 	if s.handle("GET", "/readyz"); asked != 1 {
 		t.Error("an outcome is not kept for a moment")
 	}
-	s.clk.Advance(readinessLife)
+	s.Clock.Advance(readinessLife)
 	if got := s.handle("GET", "/readyz", "Origin", "null"); got.Code != 503 || got.Body.String() != "thing failed\n" || got.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("%d %s %v", got.Code, got.Body, got.Header())
 	}
-	s.clk.Advance(-testDay)
+	s.Clock.Advance(-testDay)
 	failure = nil
 	if got := s.handle("GET", "/readyz"); got.Code != 200 {
 		t.Errorf("after the clock was set back: %d", got.Code)
@@ -46,7 +46,7 @@ func TestReadinessWarning(t *testing.T) {
 		{errors.New("missed\n\x1b"), "backup warning: missed\\x0a\\x1b\nthing ok\n"},
 	} {
 		failure = c.failure
-		s.clk.Advance(readinessLife)
+		s.Clock.Advance(readinessLife)
 		if got := s.handle("GET", "/readyz"); got.Code != 200 || got.Body.String() != c.want {
 			t.Errorf("%d %q, want %q", got.Code, got.Body, c.want)
 		}

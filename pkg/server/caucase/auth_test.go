@@ -1,9 +1,7 @@
 package caucase
 
 import (
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -13,6 +11,7 @@ import (
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // kinds are the client certificates that a connection can show.
@@ -21,29 +20,26 @@ var kinds = []string{"no certificate", "user", "service", "expired", "revoked", 
 // certificates returns one of each kind, and lets the site's clock pass the expiry of one.
 func (s *site) certificates() map[string]*tls.Certificate {
 	s.t.Helper()
-	expired, _ := s.issue(s.users)
-	s.clk.Advance(testSpan + testDay)
+	expired, _ := s.issue(s.Users)
+	s.Clock.Advance(testSpan + testDay)
 	s.refresh()
-	user, _ := s.issue(s.users)
-	service, _ := s.issue(s.services)
-	revoked, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
+	service, _ := s.issue(s.Services)
+	revoked, _ := s.issue(s.Users)
 	s.revoke(revoked)
 
 	// The other site's CAs have the same names as ours.
 	other := newSite(s.t)
-	other.clk.Set(s.clk.Now())
-	foreign, _ := other.issue(other.users)
+	other.Clock.Set(s.Clock.Now())
+	foreign, _ := other.issue(other.Users)
 
-	key := newKey(s.t)
+	key := pkitest.Key(s.t)
 	template := *user.Leaf
-	template.SerialNumber, template.PublicKey = big.NewInt(7), key.Public()
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	template.SerialNumber, template.PublicKey = nil, key.Public()
+	selfSigned := pkitest.Certificate(s.t, &template, &template, key.Public(), key)
 	return map[string]*tls.Certificate{
 		"no certificate": nil, "user": user, "service": service, "expired": expired, "revoked": revoked, "foreign CA": foreign,
-		"self-signed": {Certificate: [][]byte{der}, PrivateKey: key},
+		"self-signed": {Certificate: [][]byte{selfSigned.Raw}, PrivateKey: key},
 	}
 }
 
@@ -63,7 +59,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		}
 		return new(big.Int).SetBytes(crt.SubjectKeyId).String()
 	}
-	casAKI := aki(catest.Wired(s.services).CACertificate(ctx))
+	casAKI := aki(catest.Wired(s.Services).CACertificate(ctx))
 
 	type request struct {
 		target, body string
@@ -73,8 +69,8 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 	json := func(path, body string) request {
 		return request{path, body, []string{"Content-Type", "application/json"}}
 	}
-	newPending := func() int64 { return s.pending(s.services, newKey(t)) }
-	newIssued := func() (*tls.Certificate, int64) { return s.issue(s.services) }
+	newPending := func() int64 { return s.pending(s.Services, pkitest.Key(t)) }
+	newIssued := func() (*tls.Certificate, int64) { return s.issue(s.Services) }
 
 	// What each route answers to whoever may call it. All others get a 401.
 	cases := []struct {
@@ -87,7 +83,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "crl/{aki}", 200, func() request { return at("/cas/crl/%s", casAKI) }},
 		{"GET", "timeline", 200, func() request { return at("/cas/timeline") }},
 		{"GET", "csr", 200, func() request { return at("/cas/csr") }},
-		{"PUT", "csr", 201, func() request { return request{"/cas/csr", string(newCSR(t, newKey(t), "new")), nil} }},
+		{"PUT", "csr", 201, func() request { return request{"/cas/csr", newCSR(t, pkitest.Key(t), "new"), nil} }},
 		{"GET", "csr/{id}", 200, func() request { return at("/cas/csr/%d", newPending()) }},
 		{"DELETE", "csr/{id}", 204, func() request { return at("/cas/csr/%d", newPending()) }},
 		{"GET", "crt/ca.crt.pem", 200, func() request { return at("/cas/crt/ca.crt.pem") }},
@@ -99,7 +95,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "crt/{id}", 200, func() request { _, id := newIssued(); return at("/cas/crt/%d", id) }},
 		{"PUT", "crt/{id}", 204, func() request { return at("/cas/crt/%d", newPending()) }},
 		{"PUT", "crt/{id}", 204, func() request {
-			return request{fmt.Sprintf("/cas/crt/%d", newPending()), string(newCSR(t, newKey(t), "template")), []string{"Content-Type", "application/pkcs10"}}
+			return request{fmt.Sprintf("/cas/crt/%d", newPending()), newCSR(t, pkitest.Key(t), "template"), []string{"Content-Type", "application/pkcs10"}}
 		}},
 		{"PUT", "crt/renew", 200, func() request { crt, _ := newIssued(); return json("/cas/crt/renew", renewalOf(t, crt)) }},
 		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, true)) }},
@@ -172,7 +168,7 @@ func TestRevokedOnOpenConnection(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("http2=%v", http2), func(t *testing.T) {
 			s := newSite(t)
-			crt, _ := s.issue(s.users)
+			crt, _ := s.issue(s.Users)
 			c := s.client(crt)
 			c.Transport.(*http.Transport).ForceAttemptHTTP2 = http2
 			if got := s.do(c, "GET", "https:/cas/csr", ""); got.StatusCode != 200 || (got.ProtoMajor == 2) != http2 {
@@ -195,7 +191,7 @@ func TestRevokedOnOpenConnection(t *testing.T) {
 // TestNoResumption makes sure that no handshake ever stands for an earlier one.
 func TestNoResumption(t *testing.T) {
 	s := newSite(t)
-	crt, _ := s.issue(s.users)
+	crt, _ := s.issue(s.Users)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		c := s.client(crt)
 		config := c.Transport.(*http.Transport).TLSClientConfig

@@ -2,7 +2,6 @@ package caucase
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // more opens another authority beside those of a site, and has it served from now on.
@@ -25,7 +25,7 @@ func (s *site) more(name store.AuthorityName, role store.Role) *ca.Authority {
 	s.t.Helper()
 	row := catest.Row(store.Services)
 	row.Name, row.Role, row.Title = name, role, string(name)
-	a, err := ca.Open(s.t.Context(), s.store, s.clk, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
+	a, err := ca.Open(s.t.Context(), s.Store, s.Clock, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestMoreAuthorities(t *testing.T) {
 	}
 	lab, root := s.more("lab", store.RoleServices), s.more("home-root", store.RoleRoot)
 	_, labID := s.issue(lab)
-	_, casID := s.issue(s.services)
+	_, casID := s.issue(s.Services)
 	rootKey := decimalKeyID(t, root)
 	for _, tt := range []struct {
 		method, target string
@@ -112,11 +112,11 @@ func decimalKeyID(t *testing.T, a *ca.Authority) string {
 func TestEveryOperationIsItsAuthoritysOwn(t *testing.T) {
 	s := newSite(t)
 	lab := s.more("lab", store.RoleServices)
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	c := s.client(user)
-	crt, crtID := s.issue(s.services)
-	csrID := s.pending(s.services, newKey(t))
-	casKey := decimalKeyID(t, s.services)
+	crt, crtID := s.issue(s.Services)
+	csrID := s.pending(s.Services, pkitest.Key(t))
+	casKey := decimalKeyID(t, s.Services)
 	jsonType := []string{"Content-Type", "application/json"}
 	for _, tt := range []struct {
 		name, method, path, body string
@@ -135,7 +135,7 @@ func TestEveryOperationIsItsAuthoritysOwn(t *testing.T) {
 		{"a holder's revocation", "PUT", "crt/revoke", revocationOf(t, crt, true), jsonType, 400},
 		{"a user's revocation", "PUT", "crt/revoke", revocationOf(t, crt, false), jsonType, 400},
 	} {
-		for _, a := range []Authority{lab, s.users} {
+		for _, a := range []Authority{lab, s.Users} {
 			got := s.do(c, tt.method, "https:/"+string(a.Name())+"/"+tt.path, tt.body, tt.headers...)
 			if got.StatusCode != tt.status {
 				t.Errorf("%s: %s answers %d, want %d: %s", tt.name, a.Name(), got.StatusCode, tt.status, got.body)
@@ -160,12 +160,12 @@ func (w withChain) chained(issued ca.Issued) ca.Issued {
 
 func TestChainIsNegotiated(t *testing.T) {
 	s := newSite(t)
-	cas, err := s.services.CACertificates(t.Context())
+	cas, err := s.Services.CACertificates(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	instead(&s.front.cfg, chained{withChain{named(&s.front.cfg, store.Services), cas[0]}})
-	crt, id := s.issue(s.services)
+	crt, id := s.issue(s.Services)
 	const chain = "application/pem-certificate-chain"
 	c := s.client(nil)
 	for accept, want := range map[string]int{"": 1, "*/*": 1, "application/pkix-cert": 1, chain: 2, "text/html;q=0.9, " + chain: 2, chain + ";q=0": 1} {
@@ -184,12 +184,12 @@ func TestChainIsNegotiated(t *testing.T) {
 
 func TestDERForms(t *testing.T) {
 	s := newSite(t)
-	key, c := decimalKeyID(t, s.services), s.client(nil)
-	lists, err := s.services.CRLs(t.Context())
+	key, c := decimalKeyID(t, s.Services), s.client(nil)
+	lists, err := s.Services.CRLs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cas, err := s.services.CACertificates(t.Context())
+	cas, err := s.Services.CACertificates(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,9 +217,9 @@ func TestDERForms(t *testing.T) {
 // TestManyLists reads the lists of two CAs as one body, whole and in part.
 func TestManyLists(t *testing.T) {
 	s := newSite(t)
-	s.clk.Advance(2*testSpan + testDay)
+	s.Clock.Advance(2*testSpan + testDay)
 	s.refresh()
-	lists, err := s.services.CRLs(t.Context())
+	lists, err := s.Services.CRLs(t.Context())
 	if err != nil || len(lists) != 2 {
 		t.Fatalf("%d lists, %v", len(lists), err)
 	}
@@ -259,7 +259,7 @@ func TestListsAreEncodedOnce(t *testing.T) {
 
 func TestQueries(t *testing.T) {
 	s := newSite(t)
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	c := s.client(user)
 	for query, status := range map[string]int{
 		"": 204, "x=1&x=2": 204, "validity=86400": 204, "validity=86400&other": 204,
@@ -267,14 +267,14 @@ func TestQueries(t *testing.T) {
 		"validity=5&validity=5": 400, "validity=99999999999999999999": 400, "validity=9999999999": 400,
 		"profile=": 400, "profile=a&profile=a": 400, "profile=no-such-profile": 400, "profile=%zz": 400,
 	} {
-		id := s.pending(s.services, newKey(t))
+		id := s.pending(s.Services, pkitest.Key(t))
 		got := s.do(c, "PUT", fmt.Sprintf("https:/cas/crt/%d?%s", id, query), "")
 		if got.StatusCode != status {
 			t.Errorf("signing with %q: %d, want %d: %s", query, got.StatusCode, status, got.body)
 		}
 	}
 	for query, status := range map[string]int{"": 201, "validity=x": 201, "other=1": 201, "profile=": 400, "profile=a&profile=b": 400, "profile=no-such-profile": 400} {
-		got := s.do(c, "PUT", "http:/cas/csr?"+query, string(newCSR(t, newKey(t), "someone")))
+		got := s.do(c, "PUT", "http:/cas/csr?"+query, newCSR(t, pkitest.Key(t), "someone"))
 		if got.StatusCode != status {
 			t.Errorf("requesting with %q: %d, want %d: %s", query, got.StatusCode, status, got.body)
 		}
@@ -285,14 +285,10 @@ func TestQueries(t *testing.T) {
 // chooses another one, or a validity.
 func TestProfilesOnTheWire(t *testing.T) {
 	s := newSite(t)
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	c := s.client(user)
 	www := func() string {
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"www.example.org"}}, newKey(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(pki.EncodeCSRPEM(der))
+		return string(pkitest.Request(t, pkitest.Key(t), &x509.CertificateRequest{DNSNames: []string{"www.example.org"}}))
 	}
 	for _, tt := range []struct {
 		asked, chosen string // queries
@@ -335,7 +331,7 @@ func TestProfilesOnTheWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if validity := crt.NotAfter.Sub(s.clk.Now()); !slices.Equal(crt.ExtKeyUsage, tt.usage) || validity != tt.validity {
+			if validity := crt.NotAfter.Sub(s.Clock.Now()); !slices.Equal(crt.ExtKeyUsage, tt.usage) || validity != tt.validity {
 				t.Errorf("is good for %v during %v", crt.ExtKeyUsage, validity)
 			}
 		})
@@ -381,15 +377,15 @@ func TestRetiredAuthority(t *testing.T) {
 	lab := s.more("lab", store.RoleServices)
 	crt, id := s.issue(lab)
 	other, _ := s.issue(lab)
-	pending := s.pending(lab, newKey(t))
+	pending := s.pending(lab, pkitest.Key(t))
 	row := lab.Row()
-	row.RetiredAt = s.clk.Now()
-	retired, err := ca.Open(t.Context(), s.store, s.clk, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
+	row.RetiredAt = s.Clock.Now()
+	retired, err := ca.Open(t.Context(), s.Store, s.Clock, row, ca.Config{Netloc: "127.0.0.1:8009", Statements: envelope.Statements{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	instead(&s.front.cfg, retired)
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	c := s.client(user)
 	jsonType := []string{"Content-Type", "application/json"}
 	for _, tt := range []struct {
@@ -399,7 +395,7 @@ func TestRetiredAuthority(t *testing.T) {
 	}{
 		{"GET", "", "", nil, 200}, {"GET", "/crl", "", nil, 200}, {"GET", "/timeline", "", nil, 200},
 		{"GET", "/crt/ca.crt.pem", "", nil, 200}, {"GET", "/crt/root.pem", "", nil, 200}, {"GET", fmt.Sprintf("/crt/%d", id), "", nil, 200},
-		{"PUT", "/csr", string(newCSR(t, newKey(t), "late")), nil, 410},
+		{"PUT", "/csr", newCSR(t, pkitest.Key(t), "late"), nil, 410},
 		{"PUT", fmt.Sprintf("/crt/%d", pending), "", nil, 410},
 		{"PUT", "/crt/renew", renewalOf(t, crt), jsonType, 410},
 		{"PUT", "/crt/revoke", revocationOf(t, crt, true), jsonType, 204},

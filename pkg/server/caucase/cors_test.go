@@ -48,7 +48,7 @@ func TestCrossOrigin(t *testing.T) {
 		challenge = "cors url=https%3A//127.0.0.1%3A8010/cors%3Forigin%3Dhttp%253A%252F%252Fx.example%7B%26return%7D"
 	)
 	yes, no := map[string]bool{page: true}, map[string]bool{page: false}
-	key, err := s.front.cfg.CORSKeys.signing(t.Context(), s.clk.Now())
+	key, err := s.front.cfg.CORSKeys.signing(t.Context(), s.Clock.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,15 +266,15 @@ func TestConsentJourney(t *testing.T) {
 	if got := ask(decide("0", granted)); got != 403 {
 		t.Errorf("denied: %d", got)
 	}
-	s.clk.Advance(corsKeyLife/2 - time.Second)
+	s.Clock.Advance(corsKeyLife/2 - time.Second)
 	if got := ask(granted); got != 200 {
 		t.Errorf("after half a year: %d", got)
 	}
-	s.clk.Advance(corsKeyLife / 2)
+	s.Clock.Advance(corsKeyLife / 2)
 	if got := ask(granted); got != 200 {
 		t.Errorf("just before a year: %d", got)
 	}
-	s.clk.Advance(time.Second)
+	s.Clock.Advance(time.Second)
 	if got := ask(granted); got != http.StatusUnauthorized {
 		t.Errorf("after a year: %d", got)
 	}

@@ -3,30 +3,24 @@ package caucase
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
-	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
-	"cauase/pkg/rollover"
 	"cauase/pkg/server"
-	"cauase/pkg/store"
-	"cauase/pkg/store/sqlstore"
 	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/envelopetest"
+	"cauase/pkg/testkit/pkitest"
 )
 
 const (
@@ -34,19 +28,15 @@ const (
 	testSpan = 93 * testDay
 )
 
-// A site is a daemon without its command line: real authorities on a real database, real
-// listeners, and a clock that stands still.
+// A site is a daemon without its command line: the authorities of a catest.Site behind real listeners.
 type site struct {
-	t               testing.TB
-	clk             *clock.Fake
-	store           store.Store
-	users, services *ca.Authority
-	https           *ca.Authority
-	keyPair         *server.KeyPair
-	handshake       *server.Handshake
-	front           *FrontEnd
-	server          *server.Server
-	log             *testkit.Buffer
+	*catest.Site
+	t         testing.TB
+	keyPair   *server.KeyPair
+	handshake *server.Handshake
+	front     *FrontEnd
+	server    *server.Server
+	log       *testkit.Buffer
 
 	httpAddr, httpsAddr string
 	stop                func() error // drains, and returns what Serve returned
@@ -55,36 +45,15 @@ type site struct {
 // newSite starts a site whose configuration can still be changed.
 func newSite(t testing.TB, configure ...func(*Config)) *site {
 	t.Helper()
-	ctx := t.Context()
-	s := &site{t: t, clk: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}}
-	dir := t.TempDir()
+	s := &site{Site: catest.NewSite(t), t: t, log: &testkit.Buffer{}, handshake: &server.Handshake{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	db, err := sqlstore.Open(ctx, filepath.Join(dir, "db.sqlite"), sqlstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	s.store = db
-	open := func(name store.AuthorityName, host string) *ca.Authority {
-		a, err := catest.Open(ctx, db, s.clk, catest.Config{
-			Name: name, Netloc: "127.0.0.1:8009", Host: host, KeyType: pki.KeyECDSAP256,
-			Spans: rollover.Spans{Leaf: testSpan, Life: 4}, Backdate: time.Minute, Retention: 30 * testDay,
-			MaxPending: 50,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	s.users, s.services, s.https = open(store.Users, ""), open(store.Services, ""), open(store.HTTPS, "127.0.0.1")
 	s.keyPair = server.NewKeyPair(server.KeyPairConfig{
-		Path: filepath.Join(dir, "server.key.pem"), Host: "127.0.0.1", Threshold: 31 * testDay,
-		Issuer: s.https, Clock: s.clk, Log: log,
+		Path: filepath.Join(s.Dir, "server.key.pem"), Host: "127.0.0.1", Threshold: 31 * testDay,
+		Issuer: s.HTTPS, Clock: s.Clock, Log: log,
 	})
-	s.handshake = &server.Handshake{}
 	s.refresh()
 
-	keys, err := OpenCORSKeys(filepath.Join(dir, "cors.key"))
+	keys, err := OpenCORSKeys(filepath.Join(s.Dir, "cors.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,8 +62,8 @@ func newSite(t testing.TB, configure ...func(*Config)) *site {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Netloc: netloc, Clock: s.clk, Log: log, CORSKeys: keys,
-		Authorities: List{s.users, s.services, s.https}, ServerCAs: s.https.CACertificates,
+		Netloc: netloc, Clock: s.Clock, Log: log, CORSKeys: keys,
+		Authorities: List{s.Users, s.Services, s.HTTPS}, ServerCAs: s.HTTPS.CACertificates,
 	}
 	for _, f := range configure {
 		f(&cfg)
@@ -102,7 +71,7 @@ func newSite(t testing.TB, configure ...func(*Config)) *site {
 	if s.front, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	s.server, err = server.New(server.Config{Clock: s.clk, Log: log, FrontEnds: []server.FrontEnd{s.front}})
+	s.server, err = server.New(server.Config{Clock: s.Clock, Log: log, FrontEnds: []server.FrontEnd{s.front}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,18 +86,7 @@ func (s *site) listen(log *slog.Logger) {
 		s.t.Fatal(err)
 	}
 	s.httpAddr, s.httpsAddr = l.HTTP[0].Addr().String(), l.HTTPS[0].Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.server.Serve(ctx, context.Background(), l, s.handshake) }()
-	s.stop = sync.OnceValue(func() error {
-		cancel()
-		return <-done
-	})
-	s.t.Cleanup(func() {
-		if err := s.stop(); err != nil {
-			s.t.Errorf("Serve: %v", err)
-		}
-	})
+	s.stop = testkit.Background(s.t, func(ctx context.Context) error { return s.server.Serve(ctx, context.Background(), l, s.handshake) })
 }
 
 // refresh does what the daemon's loop does for the listeners.
@@ -137,42 +95,17 @@ func (s *site) refresh() {
 	if err := s.keyPair.Refresh(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
-	users, err := s.users.CACertificates(s.t.Context())
+	users, err := s.Users.CACertificates(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.handshake.Set(s.keyPair.Certificate(), users)
 }
 
-// client returns an HTTP client that shows crt, unless it is nil, whatever the server
-// would like to see, and accepts no server but ours.
+// client returns an HTTP client that shows crt, unless it is nil.
 func (s *site) client(crt *tls.Certificate) *http.Client {
 	s.t.Helper()
-	roots := x509.NewCertPool()
-	cas, err := s.https.CACertificates(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, c := range cas {
-		roots.AddCert(c)
-	}
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{
-			RootCAs: roots, ServerName: "127.0.0.1", Time: s.clk.Now,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				if crt == nil {
-					return &tls.Certificate{}, nil
-				}
-				return crt, nil
-			},
-		},
-		ForceAttemptHTTP2: true,
-	}
-	s.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return s.Client(s.t, crt)
 }
 
 // An answer is a response that has been read.
@@ -212,96 +145,45 @@ func (s *site) do(c *http.Client, method, target, body string, headers ...string
 	return answer{response, string(data)}
 }
 
-func newKey(t testing.TB) crypto.Signer {
+// newCSR is a request for key by a common name, PEM.
+func newCSR(t testing.TB, key crypto.Signer, name string) string {
 	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
+	return string(pkitest.NamedRequest(t, key, name))
 }
 
-func newCSR(t testing.TB, key crypto.Signer, name string) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pki.EncodeCSRPEM(der)
-}
-
-// pending submits a new request and returns its id.
 func (s *site) pending(a *ca.Authority, key crypto.Signer) int64 {
 	s.t.Helper()
-	id, err := catest.Wired(a).Submit(s.t.Context(), audit.Actor{Kind: audit.Operator}, newCSR(s.t, key, "someone"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return id
+	return s.Pending(s.t, a, key)
 }
 
-// issue returns a new certificate of a, and its id.
 func (s *site) issue(a *ca.Authority) (*tls.Certificate, int64) {
 	s.t.Helper()
-	key := newKey(s.t)
-	id := s.pending(a, key)
-	if err := catest.Wired(a).Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
-		s.t.Fatal(err)
-	}
-	pem, err := catest.Wired(a).Certificate(s.t.Context(), id)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	crt, err := pki.ParseCertificatePEM(pem)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key, Leaf: crt}, id
+	return s.Issue(s.t, a)
 }
 
 func (s *site) revoke(crt *tls.Certificate) {
 	s.t.Helper()
-	err := catest.Wired(s.users).RevokeByUser(s.t.Context(), audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.Leaf.SerialNumber})
+	err := catest.Wired(s.Users).RevokeByUser(s.t.Context(), audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.Leaf.SerialNumber})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 // renewalOf is a signed envelope that asks for a successor of crt.
-func renewalOf(t *testing.T, crt *tls.Certificate) string {
+func renewalOf(t testing.TB, crt *tls.Certificate) string {
 	t.Helper()
-	payload, err := envelope.EncodeRenewal(envelope.Renewal{
-		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Leaf.Raw)),
-		RequestPEM:     string(newCSR(t, newKey(t), "whoever")),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sign(t, crt, payload)
+	return string(envelopetest.Renewal(t, crt.Leaf, crt.PrivateKey.(crypto.Signer), pkitest.NamedRequest(t, pkitest.Key(t), "whoever")))
 }
 
 // revocationOf is an envelope, signed or not, that asks for the revocation of crt.
-func revocationOf(t *testing.T, crt *tls.Certificate, signed bool) string {
+func revocationOf(t testing.TB, crt *tls.Certificate, signed bool) string {
 	t.Helper()
+	if signed {
+		return string(envelopetest.Revocation(t, crt.Leaf, crt.PrivateKey.(crypto.Signer), 0))
+	}
 	payload, err := envelope.EncodeRevocation(envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Leaf.Raw))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if signed {
-		return sign(t, crt, payload)
-	}
-	e, err := envelope.Unsigned(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(e)
-}
-
-func sign(t *testing.T, crt *tls.Certificate, payload []byte) string {
-	t.Helper()
-	e, err := envelope.Sign(crt.PrivateKey.(crypto.Signer), payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(e)
+	return string(envelopetest.Unsigned(t, payload))
 }

@@ -29,9 +29,9 @@ func TestListsAreRevalidated(t *testing.T) {
 	expect("another tag", 200, "If-None-Match", `"1"`)
 	expect("same time", 304, "If-Modified-Since", modified)
 	// The clock may have been set back since: only exactly our own time is an answer of ours.
-	expect("a later time", 200, "If-Modified-Since", s.clk.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+	expect("a later time", 200, "If-Modified-Since", s.Clock.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 
-	crt, _ := s.issue(s.services)
+	crt, _ := s.issue(s.Services)
 	s.do(client, "PUT", "http:/cas/crt/revoke", revocationOf(t, crt, true), "Content-Type", "application/json")
 	expect("same tag after a revocation", 200, "If-None-Match", etag)
 	expect("same time after a revocation", 200, "If-Modified-Since", modified)

@@ -33,7 +33,7 @@ func (s *site) handle(method, target string, headers ...string) *httptest.Respon
 
 func TestRouting(t *testing.T) {
 	s := newSite(t)
-	_, id := s.issue(s.services)
+	_, id := s.issue(s.Services)
 	const (
 		get    = "GET, OPTIONS"
 		csr    = "GET, PUT, DELETE, OPTIONS"

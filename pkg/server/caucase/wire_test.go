@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/store"
 
 	"cauase/pkg/server"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // raw sends bytes to the plain listener, and returns the status that comes back, 0 if
@@ -40,10 +41,10 @@ func (s *site) raw(send ...string) (status int, header http.Header) {
 
 func TestBodies(t *testing.T) {
 	s := newSite(t)
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	c := s.client(user)
-	csr := string(newCSR(t, newKey(t), "someone"))
-	id := s.pending(s.services, newKey(t))
+	csr := newCSR(t, pkitest.Key(t), "someone")
+	id := s.pending(s.Services, pkitest.Key(t))
 	sign := fmt.Sprintf("https:/cas/crt/%d", id)
 	const pkcs10, jsonType = "application/pkcs10", "application/json"
 	deep := `{"payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `,"digest":null}`
@@ -110,9 +111,9 @@ func TestBodies(t *testing.T) {
 func TestPendingLimit(t *testing.T) {
 	s := newSite(t)
 	for range 50 {
-		s.pending(s.services, newKey(t))
+		s.pending(s.Services, pkitest.Key(t))
 	}
-	got := s.do(s.client(nil), "PUT", "http:/cas/csr", string(newCSR(t, newKey(t), "one more")))
+	got := s.do(s.client(nil), "PUT", "http:/cas/csr", newCSR(t, pkitest.Key(t), "one more"))
 	if got.StatusCode != http.StatusInsufficientStorage {
 		t.Errorf("status %d: %s", got.StatusCode, got.body)
 	}
@@ -122,12 +123,12 @@ func TestPendingLimit(t *testing.T) {
 func TestRequestComesBackAsSent(t *testing.T) {
 	s := newSite(t)
 	c := s.client(nil)
-	csr := "\n" + strings.ReplaceAll(string(newCSR(t, newKey(t), "someone")), "\n", "\r\n")
+	csr := "\n" + strings.ReplaceAll(newCSR(t, pkitest.Key(t), "someone"), "\n", "\r\n")
 	id := s.do(c, "PUT", "http:/cas/csr", csr).Header.Get("Location")
 	if got := s.do(c, "GET", "http:/cas/csr/"+id, ""); got.body != csr || got.Header.Get("Content-Type") != "application/pkcs10" {
 		t.Errorf("%q, sent %q", got.body, csr)
 	}
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	got := s.do(s.client(user), "GET", "https:/cas/csr", "")
 	if !strings.HasPrefix(got.body, `[{"id":"`+id+`","csr":"\n-----BEGIN`) {
 		t.Errorf("list: %s", got.body)
@@ -139,7 +140,7 @@ func TestRequestComesBackAsSent(t *testing.T) {
 
 func TestMalformedRequests(t *testing.T) {
 	s := newSite(t)
-	csr := string(newCSR(t, newKey(t), "someone"))
+	csr := newCSR(t, pkitest.Key(t), "someone")
 	const head = "PUT /cas/csr HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 	chunked := func(s string) string { return fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(s), s) }
 	endless := make([]string, 0, 700)
@@ -210,7 +211,7 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	csr := string(newCSR(t, newKey(t), "someone"))
+	csr := newCSR(t, pkitest.Key(t), "someone")
 	fmt.Fprintf(conn, "PUT /cas/csr HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(csr))
 	in := bufio.NewReader(conn)
 	if r, err := http.ReadResponse(in, nil); err != nil || r.StatusCode != 100 {
@@ -239,14 +240,14 @@ func TestDrain(t *testing.T) {
 // TestActor looks for who did it in the audit log.
 func TestActor(t *testing.T) {
 	s := newSite(t)
-	user, _ := s.issue(s.users)
-	id := s.pending(s.services, newKey(t))
+	user, _ := s.issue(s.Users)
+	id := s.pending(s.Services, pkitest.Key(t))
 	got := s.do(s.client(user), "PUT", fmt.Sprintf("https:/cas/crt/%d", id), "", "X-Request-Id", "mine", "X-Forwarded-For", "192.0.2.1")
 	if got.StatusCode != 204 {
 		t.Fatal(got.Status)
 	}
 	var found audit.Entry
-	err := s.store.View(t.Context(), func(r store.Reader) error {
+	err := s.Store.View(t.Context(), func(r store.Reader) error {
 		return r.Audit(t.Context(), audit.Filter{Authority: "cas", Action: audit.Sign}, func(e audit.Entry) error {
 			found = e
 			return nil
