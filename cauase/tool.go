@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -87,45 +86,16 @@ func isWrapped(err error) bool { return !strings.Contains(err.Error(), "\n") }
 
 func (t *tool) hint(err error) string {
 	var known *manners.Error
-	var impostor *tls.CertificateVerificationError
-	var dial *net.OpError
 	switch {
 	case err == nil, errors.As(err, &known) && known.Hint != "":
 		return ""
-	case errors.Is(err, client.ErrNoAnchor):
-		hint := "if this machine's clock is wrong, correct it; else ask the CA's administrators for its fingerprint and give it as --ca-fingerprint sha256:…"
-		if errors.Is(err, pki.ErrExpired) && t.catchUp == 0 {
-			hint += ", or follow it from the expired certificate, on its word alone, with --catch-up SPANS"
-		}
-		return hint + fmt.Sprintf(", or, to trust whoever answers, remove %s", t.caStore.Path)
-	case errors.Is(err, client.ErrRoots), errors.Is(err, client.ErrIncompleteChain):
-		return "somebody may be answering in the CA's place; nothing has been stored"
-	case errors.Is(err, client.ErrUnknownAnchor), errors.Is(err, client.ErrChain):
-		return fmt.Sprintf("somebody may be answering in the CA's place; if it was set up anew, remove %s after making sure", t.caStore.Path)
-	case errors.Is(err, client.ErrPin):
-		return "compare with the fingerprint the CA's administrators gave you; a CA about to retire may be served beside the new one: pin both"
-	case errors.Is(err, client.ErrNotCA):
-		return "check --ca-url: it is the http:// address and port of cauased"
-	case errors.Is(err, client.ErrCRLRollback):
-		return "the local list stays; if the CA was restored from a backup, tell its administrators"
-	case errors.Is(err, client.ErrUnverifiedHTTPS):
-		return "leave out --strict-https to go on without verifying"
-	case errors.As(err, &impostor):
-		return "somebody may be answering in the CA's place, or --ca-url names the host differently from its --netloc"
-	case errors.As(err, &dial) && dial.Op == "dial":
-		return "is the daemon running there, and is --ca-url right?"
-	case errors.Is(err, pemfile.ErrSymlink):
-		return "give the path that it points to"
-	case errors.Is(err, pki.ErrUnknownIssuer):
-		return fmt.Sprintf("the CAs trusted are those in %s; is --mode or --authority right?", t.caStore.Path)
 	case client.IsStatus(err, http.StatusUnauthorized) && t.userKey == "":
 		return "give a user's key and certificate with --user-key"
 	case client.IsStatus(err, http.StatusUnauthorized):
 		return "the certificate in --user-key is expired, revoked, or not one of a user of this CA"
-	case client.IsStatus(err, http.StatusInsufficientStorage):
-		return "too many requests are pending: an administrator has to sign or reject some"
 	}
-	return ""
+	_, hint := enroll.Explain(err, enroll.Reader{CAFile: t.caStore.Path, CatchUp: t.catchUp})
+	return hint
 }
 
 func (t *tool) note(format string, args ...any) {

@@ -274,12 +274,8 @@ func TestPair(t *testing.T) {
 // TestRecoverPair starts from what a crash can leave between any two steps of WritePair.
 func TestRecoverPair(t *testing.T) {
 	old, new := newPair(t, "old", false), newPair(t, "new", false)
-	keyPEM := func(p Pair) []byte {
-		data, err := pki.EncodePrivateKeyPEM(p.Key)
-		must(t, err)
-		return data
-	}
-	crtPEM := func(p Pair) []byte { return pki.EncodeCertificatePEM(p.Crt.Raw) }
+	keyPEM := func(p Pair) []byte { return pkitest.KeyPEM(t, p.Key) }
+	crtPEM := func(p Pair) []byte { return pkitest.PEM(p.Crt) }
 	// In the order of WriteAll.
 	steps := []func(key, crt *staged) error{
 		func(key, _ *staged) error { return os.Link(key.target, key.target+"-") }, // nothing yet
@@ -338,9 +334,8 @@ func TestRecoverPair(t *testing.T) {
 
 func TestAddCertificate(t *testing.T) {
 	pair, other := newPair(t, "mine", false), newPair(t, "other", false)
-	key, err := pki.EncodePrivateKeyPEM(pair.Key)
-	must(t, err)
-	crt, again := string(pki.EncodeCertificatePEM(pair.Crt.Raw)), string(pki.EncodeCertificatePEM(certify(t, pair.Key, "older").Raw))
+	key := pkitest.KeyPEM(t, pair.Key)
+	crt, again := string(pkitest.PEM(pair.Crt)), string(pkitest.PEM(certify(t, pair.Key, "older")))
 	tests := []struct {
 		name     string
 		old, key string
@@ -355,7 +350,7 @@ func TestAddCertificate(t *testing.T) {
 		{"a file with certificate and key", again + string(key), "", string(key) + crt, nil},
 		{"an older certificate", again, "", crt, nil},
 		{"beside its key", "", string(key), crt, nil},
-		{"a certificate of another key", string(pki.EncodeCertificatePEM(other.Crt.Raw)), "", "", ErrMismatch},
+		{"a certificate of another key", string(pkitest.PEM(other.Crt)), "", "", ErrMismatch},
 		{"something else", "my diary\n", "", "", ErrMismatch},
 	}
 	for _, tt := range tests {
@@ -419,7 +414,7 @@ func TestStores(t *testing.T) {
 		_, err = crls.WriteCRLs([]*x509.RevocationList{crlOf(t, a, 1)})
 		must(t, err)
 		write(t, filepath.Join(dir, "README"), "mine", 0o644)
-		write(t, filepath.Join(dir, "deadbeef.ca.pem"), string(pki.EncodeCertificatePEM(a.Crt.Raw)), 0o644)
+		write(t, filepath.Join(dir, "deadbeef.ca.pem"), string(pkitest.PEM(a.Crt)), 0o644)
 		must(t, os.Mkdir(filepath.Join(dir, "sub.ca.pem"), 0o755))
 		if changed, err := cas.WriteCertificates([]*x509.Certificate{b.Crt}); !changed || err != nil {
 			t.Errorf("changed %v, %v", changed, err)
@@ -433,7 +428,7 @@ func TestStores(t *testing.T) {
 			t.Errorf("again: changed %v, %v", changed, err)
 		}
 		// An anchor under any other name is one.
-		write(t, filepath.Join(dir, "anchor.pem"), string(pki.EncodeCertificatePEM(a.Crt.Raw)), 0o644)
+		write(t, filepath.Join(dir, "anchor.pem"), string(pkitest.PEM(a.Crt)), 0o644)
 		must(t, syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o644))
 		if got, err := cas.ReadCertificates(); err != nil || len(got) != 2 {
 			t.Errorf("read %d, %v", len(got), err)
@@ -444,10 +439,9 @@ func TestStores(t *testing.T) {
 	})
 	t.Run("a location that is something else", func(t *testing.T) {
 		leaf := newPair(t, "leaf", false)
-		key, err := pki.EncodePrivateKeyPEM(leaf.Key)
-		must(t, err)
-		crt := pki.EncodeCertificatePEM(leaf.Crt.Raw)
-		for _, content := range [][]byte{key, crt, slices.Concat(key, crt), slices.Concat(pki.EncodeCertificatePEM(a.Crt.Raw), crt)} {
+		key := pkitest.KeyPEM(t, leaf.Key)
+		crt := pkitest.PEM(leaf.Crt)
+		for _, content := range [][]byte{key, crt, slices.Concat(key, crt), slices.Concat(pkitest.PEM(a.Crt), crt)} {
 			path := filepath.Join(t.TempDir(), "x.pem")
 			write(t, path, string(content), 0o600)
 			if _, err := CAStore(path).WriteCertificates([]*x509.Certificate{a.Crt}); !errors.Is(err, ErrUnusable) {

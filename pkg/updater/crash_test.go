@@ -24,6 +24,7 @@ import (
 	"cauase/pkg/envelope"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // TestMain lets this program be the agent that TestCrash kills.
@@ -102,7 +103,7 @@ func crashOnce(t *testing.T, variant string, step int) (crashed bool) {
 	job := crashingJob(dir, daemon.URL, variant)
 	must(t, os.Mkdir(filepath.Join(dir, "ca.d"), 0o755))
 	h := &host{t: t, dir: dir, job: job, log: &transcript{}}
-	h.request("web", makeKey(t))
+	h.request("web", pkitest.Key(t))
 	if job.Key == "" {
 		must(t, os.Rename(h.path("web.key"), job.Crt))
 	}

@@ -229,8 +229,8 @@ func unreachable(err error) bool {
 	if err == nil {
 		return false
 	}
-	switch classify(err) {
-	case classNetwork, classNotCA, classServer:
+	switch class, _ := enroll.Explain(err, enroll.Reader{}); class {
+	case enroll.ClassNetwork, enroll.ClassNotCA, enroll.ClassServer:
 		return true
 	}
 	return errors.Is(err, fs.ErrPermission)

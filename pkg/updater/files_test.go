@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // newRealHost has sockets, events of files and real time.
@@ -72,11 +73,11 @@ func TestEvents(t *testing.T) {
 	h.within("ok", h.isOK(a))
 
 	// Somebody puts another key and certificate in place, one after the other.
-	key := makeKey(t)
+	key := pkitest.Key(t)
 	h.request("other", key)
 	request, err := pki.ParseRequest(h.read("web.csr"))
 	must(t, err)
-	h.write("web.crt", pki.EncodeCertificatePEM(h.daemon.CAS.Issue(request.CSR, key.Public()).Raw))
+	h.write("web.crt", pkitest.PEM(h.daemon.CAS.Issue(request.CSR, key.Public())))
 	h.within("adopted", func() bool {
 		all := a.Statuses()
 		return all[0].Certificate != nil && all[0].Certificate.Subject == "CN=other"

@@ -3,9 +3,6 @@ package updater
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,8 +14,8 @@ import (
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
-	"cauase/pkg/pki"
 	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A host is a folder, a daemon, and what an agent needs.
@@ -57,30 +54,17 @@ func newHost(t testing.TB, dir string) *host {
 			return nil
 		},
 	}
-	h.request("web", makeKey(t))
+	h.request("web", pkitest.Key(t))
 	return h
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 
-func makeKey(t testing.TB) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	must(t, err)
-	return key
-}
-
 // request puts a key and a request for it in place.
 func (h *host) request(cn string, key crypto.Signer) {
 	h.t.Helper()
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: cn}, DNSNames: []string{cn + ".example"},
-	}, key)
-	must(h.t, err)
-	content, err := pki.EncodePrivateKeyPEM(key)
-	must(h.t, err)
-	h.write("web.key", content)
-	h.write("web.csr", pki.EncodeCSRPEM(der))
+	h.write("web.key", pkitest.KeyPEM(h.t, key))
+	h.write("web.csr", pkitest.NamedRequest(h.t, key, cn, cn+".example"))
 }
 
 func (h *host) write(name string, content []byte) {

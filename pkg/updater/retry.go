@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
 )
 
@@ -34,6 +35,15 @@ func (w *worker) retryOf(task Task) *retry {
 // retryAt puts a task off that has not failed itself, but waits for another.
 func (w *worker) retryAt(task Task, next time.Time) { w.retryOf(task).next = next }
 
+// explain says what an error is, for whoever reads the agent's log and status.
+func (w *worker) explain(err error) (class, hint string) {
+	class, hint = enroll.Explain(err, enroll.Reader{CAFile: w.job.CA, CatchUp: w.job.CatchUp, Links: "--follow-symlinks"})
+	if class == enroll.ClassRejected {
+		hint += "; another request is handed in when the file of the CSR changes"
+	}
+	return class, hint
+}
+
 // tried notes how a task went.
 func (w *worker) tried(task Task, err error, slack time.Duration) {
 	now := w.o.Clock.Now()
@@ -42,7 +52,7 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 		w.resolved(task)
 		// The daemon can be reached again: what failed because it could not need not wait.
 		for _, other := range w.retries {
-			if other.class == classNetwork && task != TaskFiles {
+			if other.class == enroll.ClassNetwork && task != TaskFiles {
 				other.next = now
 			}
 		}
@@ -61,7 +71,7 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 		w.resolved(task)
 		return
 	}
-	class, hint := explain(err)
+	class, hint := w.explain(err)
 	t.class = class
 	// Errors that were joined come one a line.
 	w.problem(task, class, pki.EscapeText(strings.ReplaceAll(err.Error(), "\n", "; ")), hint, t.next)

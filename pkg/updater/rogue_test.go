@@ -14,9 +14,11 @@ import (
 
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
+	"cauase/pkg/enroll"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // on answers one route, and leaves others alone.
@@ -49,7 +51,7 @@ func renewing(a *clienttest.Authority, key func(x509.CertificateRequest) any, ch
 		renewal, _ := envelope.DecodeRenewal(message.Payload())
 		request, _ := pki.ParseRequest([]byte(renewal.RequestPEM))
 		crt := a.Issue(request.CSR, key(*request.CSR), change)
-		_, _ = w.Write(pki.EncodeCertificatePEM(crt.Raw))
+		_, _ = w.Write(pkitest.PEM(crt))
 	})
 }
 
@@ -65,16 +67,16 @@ func TestRogue(t *testing.T) {
 	}{
 		"web page": {func(*host) func(http.ResponseWriter, *http.Request) bool {
 			return on("", says("text/html", "<html>welcome</html>", 200))
-		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, classNotCA},
+		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, enroll.ClassNotCA},
 		"web page in disguise": {func(*host) func(http.ResponseWriter, *http.Request) bool {
 			return on("", says("application/json", "<!DOCTYPE html><p>", 200))
-		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, classNotCA},
+		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, enroll.ClassNotCA},
 		"redirects": {func(*host) func(http.ResponseWriter, *http.Request) bool {
 			return on("", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) })
-		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, classNotCA},
+		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, enroll.ClassNotCA},
 		"500": {func(*host) func(http.ResponseWriter, *http.Request) bool {
 			return on("", says("text/plain", "oops", 500))
-		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, classServer},
+		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, enroll.ClassServer},
 		"nothing": {func(*host) func(http.ResponseWriter, *http.Request) bool {
 			return on("", says("", "", 200))
 		}, []string{"web.crt", "web.key", "ca.pem", "crl.pem"}, ""},
@@ -82,7 +84,7 @@ func TestRogue(t *testing.T) {
 			return on("/crt/renew", says("", "-----BEGIN CERTIFICATE-----\nMIIB", 200))
 		}, []string{"web.crt", "web.key"}, "invalid"},
 		"another's key": {func(h *host) func(http.ResponseWriter, *http.Request) bool {
-			return renewing(h.daemon.CAS, func(x509.CertificateRequest) any { return makeKey(h.t).Public() }, nothing)
+			return renewing(h.daemon.CAS, func(x509.CertificateRequest) any { return pkitest.Key(h.t).Public() }, nothing)
 		}, []string{"web.crt", "web.key"}, "wrong key"},
 		"other names": {func(h *host) func(http.ResponseWriter, *http.Request) bool {
 			return renewing(h.daemon.CAS, own, func(c *x509.Certificate) { c.DNSNames = []string{"evil.example"} })
@@ -91,7 +93,7 @@ func TestRogue(t *testing.T) {
 			return renewing(h.daemon.CAS, own, func(c *x509.Certificate) {
 				c.NotBefore, c.NotAfter = c.NotBefore.Add(-2*time.Hour), c.NotBefore.Add(-time.Hour)
 			})
-		}, []string{"web.crt", "web.key"}, classExpired},
+		}, []string{"web.crt", "web.key"}, enroll.ClassExpired},
 		"of another CA": {func(h *host) func(http.ResponseWriter, *http.Request) bool {
 			return renewing(clienttest.NewAuthority(h.t, h.daemon.Clock, "CAS"), own, nothing)
 		}, []string{"web.crt", "web.key"}, "unknown issuer"},
@@ -102,7 +104,7 @@ func TestRogue(t *testing.T) {
 				case strings.HasSuffix(r.URL.Path, "/ca.crt.json"):
 					_, _ = io.WriteString(w, "[]")
 				case strings.HasSuffix(r.URL.Path, "/ca.crt.pem"):
-					_, _ = w.Write(pki.EncodeCertificatePEM(old.Newest().Crt.Raw))
+					_, _ = w.Write(pkitest.PEM(old.Newest().Crt))
 				default:
 					return false
 				}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
 )
 
@@ -188,7 +189,7 @@ func word(st *Status, state State, now time.Time) string {
 		enrolling = enrolling || p.Task == TaskEnrol
 	}
 	switch {
-	case classes[classRejected] || state.Request == RequestRejected && state.Pair != PairGood:
+	case classes[enroll.ClassRejected] || state.Request == RequestRejected && state.Pair != PairGood:
 		return StateRejected
 	case state.Revoked:
 		return StateRevoked
@@ -274,15 +275,15 @@ func (w *worker) pairCondition(s *snapshot, state State, now time.Time) (class, 
 	case PairGood:
 		switch {
 		case state.Revoked:
-			return classRevoked, j.Crt + " has been revoked", "if that was not meant, " + again
+			return enroll.ClassRevoked, j.Crt + " has been revoked", "if that was not meant, " + again
 		case now.After(state.Certificate.To) && state.Request == RequestNone:
-			return classExpired, fmt.Sprintf("%s expired on %s and cannot be renewed any more", j.Crt, stamp(state.Certificate.To)), again
+			return enroll.ClassExpired, fmt.Sprintf("%s expired on %s and cannot be renewed any more", j.Crt, stamp(state.Certificate.To)), again
 		case now.After(state.Certificate.To):
-			return classExpired + ", asking", fmt.Sprintf("%s expired on %s; a new one is asked for with the names of %s", j.Crt, stamp(state.Certificate.To), j.CSR),
+			return enroll.ClassExpired + ", asking", fmt.Sprintf("%s expired on %s; a new one is asked for with the names of %s", j.Crt, stamp(state.Certificate.To), j.CSR),
 				"an administrator has to sign the request"
 		case len(s.ca.crts) > 0:
 			if err := s.checkIssued(now); err != nil {
-				class, hint = explain(err)
+				class, hint = w.explain(err)
 				return class, j.Crt + ": " + err.Error(), hint
 			}
 		}
@@ -296,7 +297,8 @@ func (w *worker) pairCondition(s *snapshot, state State, now time.Time) (class, 
 		}
 	case PairMismatch, PairBroken:
 		if state.Recovered || state.Pair == PairBroken {
-			return classify(s.pairErr), s.pairErr.Error(), "put the right key and certificate in place; nothing is overwritten meanwhile"
+			class, _ = w.explain(s.pairErr)
+			return class, s.pairErr.Error(), "put the right key and certificate in place; nothing is overwritten meanwhile"
 		}
 	}
 	return "", "", ""

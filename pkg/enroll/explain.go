@@ -1,0 +1,137 @@
+package enroll
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+)
+
+// Classes of errors that callers ask for. An error of the same class as the one before is no
+// news.
+const (
+	ClassNetwork  = "network"
+	ClassNotCA    = "not a CA"
+	ClassServer   = "server error"
+	ClassRejected = "rejected"
+	ClassExpired  = "expired"
+	ClassRevoked  = "revoked"
+	ClassOther    = "other"
+)
+
+// A Reader is who is told what to do about an error, for hints that name what is in front of
+// them. Options are named as on command lines.
+type Reader struct {
+	CAFile  string  // where the CA certificates are kept
+	CatchUp float64 // spans that are allowed already
+	Links   string  // the option that allows symbolic links, "" if there is none
+}
+
+// What hints say that more than one error has.
+const (
+	impostor = "somebody may be answering in the CA's place"
+	reach    = "is the daemon running there, and is --ca-url right?"
+)
+
+// explanations say of which class an error is, and what can be done about it. The first that fits counts;
+// {ca} stands for the file of CA certificates.
+var explanations = []struct {
+	err         error
+	class, hint string
+}{
+	{client.ErrNotCA, ClassNotCA, "check --ca-url: it is the http:// address and port of cauased"},
+	{client.ErrTooLong, ClassNotCA, ""},
+	{client.ErrRoots, "roots", impostor + ", or the authority has got another root: then remove the file of roots after making sure; nothing has been stored"},
+	{client.ErrIncompleteChain, "certificate chain", impostor + "; nothing is stored that others could not verify"},
+	{client.ErrUnknownAnchor, "unknown anchor", impostor + ", or an old backup does; if it was set up anew, remove {ca} after making sure"},
+	{client.ErrChain, "chain", impostor + "; if it was set up anew, remove {ca} after making sure"},
+	{client.ErrPin, "fingerprint", "compare with the fingerprint the CA's administrators gave you; a CA about to retire may be served beside the new one: pin both"},
+	{client.ErrCRLRollback, "CRL rollback", "the local list stays; if the CA was restored from a backup, tell its administrators"},
+	{client.ErrCRL, "CRL", "the local list stays"},
+	{client.ErrUnverifiedHTTPS, "HTTPS", "leave out --strict-https to go on without verifying"},
+	{ErrKeyType, "key type", "choose one with --key-type"},
+	{ErrOvertaken, ClassOther, ""},
+	{client.ErrWrongKey, "wrong key", ""},
+	{client.ErrWrongNames, "wrong names", ""},
+	{pki.ErrUnknownIssuer, "unknown issuer", "the CAs trusted are those in {ca}; is --mode or --authority right? If it is, " + impostor},
+	{pki.ErrNotYetValid, "not yet valid", "compare the clocks of this machine and of the CA's"},
+	{pki.ErrExpired, ClassExpired, ""},
+	{ErrRejected, ClassRejected, "ask the CA's administrators why"},
+	{pemfile.ErrNotRegular, "not a file", ""},
+	{pemfile.ErrMismatch, "mismatch", ""},
+	{pemfile.ErrUnusable, "unusable", ""},
+	{syscall.ENOSPC, "disk full", "free some space"},
+	{syscall.EROFS, "read-only", ""},
+	{fs.ErrPermission, "permission", "is this the right user to run it?"},
+	{fs.ErrNotExist, "missing", ""},
+	{pki.ErrInvalid, "invalid", ""},
+	{context.DeadlineExceeded, ClassNetwork, ""},
+	{io.ErrUnexpectedEOF, ClassNetwork, ""},
+	{io.EOF, ClassNetwork, ""},
+}
+
+// Explain says of which class an error of this package, or of those below it, is, and what its reader can
+// do about it, "" for nothing that would not be obvious.
+func Explain(err error, r Reader) (class, hint string) {
+	switch {
+	case errors.Is(err, client.ErrNoAnchor):
+		return "no anchor", r.anchorHint(err)
+	case errors.Is(err, pemfile.ErrSymlink):
+		hint = "give the path that it points to"
+		if r.Links != "" {
+			hint += ", or allow links with " + r.Links
+		}
+		return "symbolic link", hint
+	}
+	for _, e := range explanations {
+		if errors.Is(err, e.err) {
+			return e.class, strings.ReplaceAll(e.hint, "{ca}", r.CAFile)
+		}
+	}
+	return explainAnswer(err)
+}
+
+func (r Reader) anchorHint(err error) string {
+	hint := "if this machine's clock is wrong, correct it; else ask the CA's administrators for its fingerprint and give it as --ca-fingerprint sha256:…"
+	if errors.Is(err, pki.ErrExpired) && r.CatchUp == 0 {
+		hint += ", or follow it from the expired certificate, on its word alone, with --catch-up SPANS"
+	}
+	return hint + fmt.Sprintf(", or, to trust whoever answers, remove %s", r.CAFile)
+}
+
+// explainAnswer explains what the daemon has answered, or why it has not.
+func explainAnswer(err error) (class, hint string) {
+	var status *client.StatusError
+	if errors.As(err, &status) {
+		switch {
+		case status.Status == http.StatusInsufficientStorage:
+			return "too many pending", "an administrator has to sign or reject some"
+		case status.Status >= 500:
+			return ClassServer, ""
+		}
+		return fmt.Sprint("status ", status.Status), ""
+	}
+	var unverified *tls.CertificateVerificationError
+	var op *net.OpError
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &unverified):
+		return "HTTPS", impostor + ", or --ca-url names the host differently from its --netloc"
+	case errors.As(err, &op) && op.Op == "dial":
+		return ClassNetwork, reach
+	case errors.As(err, &op), errors.As(err, &dns), errors.As(err, &timeout):
+		return ClassNetwork, ""
+	}
+	return ClassOther, ""
+}
