@@ -147,14 +147,26 @@ func (a *Authority) draft(now time.Time, st state, in issuance) (profile.Draft, 
 // check refuses a request of which its profile makes no certificate, whoever approves it, so that whoever asks
 // hears of it at once.
 func (a *Authority) check(now time.Time, st state, req *pki.Request, asked *profile.Profile) error {
-	d, _, err := a.draft(now, st, issuance{request: req, method: store.Signed, profile: asked})
+	in := issuance{request: req, method: store.Signed, profile: asked}
+	d, _, err := a.draft(now, st, in)
 	if err != nil {
 		return err
 	}
-	if _, err := asked.Template(d); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	_, err = in.shape(d, st)
+	return err
+}
+
+// shape has the profile make of a draft what is going to be signed, and refuses what could be mistaken for the
+// authority. Of a renewal that was decided when its first certificate was issued.
+func (in issuance) shape(d profile.Draft, st state) (*x509.Certificate, error) {
+	template, err := in.profile.Template(d)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return nil
+	if in.renews == nil {
+		err = st.acceptable(template.RawSubject)
+	}
+	return template, err
 }
 
 // lint refuses content that breaks the rules of certificates, or that names whom the CA may not certify. A renewal

@@ -42,9 +42,9 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 	if draft.Serial, err = pki.NewSerial(); err != nil {
 		return store.Certificate{}, err
 	}
-	template, err := in.profile.Template(draft)
+	template, err := in.shape(draft, st)
 	if err != nil {
-		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return store.Certificate{}, err
 	}
 	if err := a.lint(template, st, in); err != nil {
 		return store.Certificate{}, err
@@ -174,9 +174,6 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	}
 	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: how.Validity}
 	if template := how.Template; template != nil {
-		if err := st.acceptable(template); err != nil {
-			return store.Certificate{}, err
-		}
 		in.template, in.method = template, store.TemplateSign
 	}
 	crt, err := a.issue(now, st, in)

@@ -38,7 +38,7 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		if a.retired(now) {
 			return ErrRetired
 		}
-		if err := st.acceptable(req); err != nil {
+		if err := st.acceptable(req.CSR.RawSubject); err != nil {
 			return err
 		}
 		done, err = a.submit(ctx, now, st, actor, incoming{Request: req, asked: asked, named: profileName})
@@ -285,11 +285,12 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 	return nil
 }
 
-// acceptable refuses what could be mistaken for the authority itself.
-func (s state) acceptable(req *pki.Request) error {
+// acceptable refuses the subject of a certificate that a verifier could mistake for the authority itself,
+// or for its parent, however it is spelt.
+func (s state) acceptable(subject []byte) error {
 	for _, g := range s.list {
-		if string(req.CSR.RawSubject) == string(g.crt.RawSubject) {
-			return fmt.Errorf("%w: the subject is that of the certificate authority", ErrInvalid)
+		if pki.SameName(subject, g.crt.RawSubject) || pki.SameName(subject, g.crt.RawIssuer) {
+			return fmt.Errorf("%w: the subject %s is that of the certificate authority", ErrInvalid, pki.SubjectString(subject))
 		}
 	}
 	return nil

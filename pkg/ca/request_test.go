@@ -2,14 +2,18 @@ package ca
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
+	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
 
@@ -216,6 +220,63 @@ func TestKeysThatAreRefused(t *testing.T) {
 	ca := st.signer.crt
 	_, err = wired(users).Submit(w.ctx, anonymous, csrFor(t, newKey(t), x509.CertificateRequest{RawSubject: ca.RawSubject}))
 	wantError(t, err, ErrInvalid)
+}
+
+// A verifier that compares names as RFC 5280 7.1 has it takes these for the authority: whoever held such a
+// certificate could pass off lists and certificates as the CA's wherever only names are looked at.
+func TestCAsOwnNameSpeltDifferently(t *testing.T) {
+	w := newWorld(t)
+	cfg := config(store.Services)
+	set, err := profile.NewSet(map[string]profile.Config{"fixed": {
+		ExtendedKeyUsage: []string{"serverAuth"}, Names: []string{"dns"},
+		Subject: map[string]string{"common_name": "caucase cas at CA.EXAMPLE.ORG:8009"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Profiles, cfg.row.Profiles, cfg.row.MaxPending = set, []string{"fixed"}, 50
+	a := w.open(cfg)
+	st, err := a.current(w.ctx, w.clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := st.signer.crt.Subject.CommonName
+	printable, err := asn1.MarshalWithParams(name, "printable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed, err := asn1.Marshal(pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: asn1.RawValue{FullBytes: printable}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, asked := range map[string]x509.CertificateRequest{
+		"other case":          {Subject: pkix.Name{CommonName: strings.ToUpper(name)}},
+		"more space":          {Subject: pkix.Name{CommonName: "  " + strings.ReplaceAll(name, " ", "   ")}},
+		"no-break space":      {Subject: pkix.Name{CommonName: strings.ReplaceAll(name, " ", "\u00a0")}},
+		"invisible":           {Subject: pkix.Name{CommonName: name[:3] + "\u200b" + name[3:]}},
+		"full width":          {Subject: pkix.Name{CommonName: strings.ReplaceAll(name, "a", "\uff41")}},
+		"another string type": {RawSubject: typed},
+	} {
+		t.Run(how, func(t *testing.T) {
+			_, err := wired(a).Submit(w.ctx, anonymous, csrFor(t, newKey(t), asked))
+			wantError(t, err, ErrInvalid)
+
+			id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "harmless"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			template, err := pki.ParseRequest(csrFor(t, newKey(t), asked))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Approve(w.ctx, alice, id, Approval{Template: template})
+			wantError(t, err, ErrInvalid)
+		})
+	}
+	t.Run("by the profile", func(t *testing.T) {
+		_, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "harmless")), "fixed")
+		wantError(t, err, ErrInvalid)
+	})
 }
 
 func TestSignWithTemplate(t *testing.T) {

@@ -207,7 +207,7 @@ func checkBelow(ctx context.Context, r store.Reader, now time.Time, row store.Au
 	cas, err := r.CAs(ctx, parent.Name)
 	for _, one := range cas {
 		crt, e := x509.ParseCertificate(one.Certificate)
-		if e == nil && row.Subject != nil && string(crt.RawSubject) == string(row.Subject) {
+		if e == nil && row.Subject != nil && pki.SameName(crt.RawSubject, row.Subject) {
 			return fmt.Errorf("%w: %s has the same subject", ErrParent, parent.Name)
 		}
 	}

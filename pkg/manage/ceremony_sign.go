@@ -96,7 +96,7 @@ func checkWanted(now time.Time, root store.Authority, signer *x509.Certificate, 
 		return fmt.Errorf("it would end at %s, after that of %s which signs it, at %s; what ends later has to be asked for later", utc(g.NotAfter), root.Name, utc(signer.NotAfter))
 	case validity > limit:
 		return fmt.Errorf("it would be valid for %s, and %s certifies for at most %s", pki.FormatDuration(validity), root.Name, pki.FormatDuration(root.Span))
-	case bytes.Equal(g.CSR.CSR.RawSubject, signer.RawSubject):
+	case pki.SameName(g.CSR.CSR.RawSubject, signer.RawSubject):
 		return fmt.Errorf("it has the subject of %s itself", root.Name)
 	case len(g.CSR.CSR.Subject.ToRDNSequence()) == 0:
 		return errors.New("it has no subject")

@@ -298,6 +298,15 @@ func TestSignOffRefuses(t *testing.T) {
 				r.Generations[i].CSR = &changed
 			}
 		}, "it has the subject of home-root itself"},
+		{"the root's own subject, spelt differently", func(r *signoff.Request) {
+			for i, g := range r.Generations {
+				csr := *g.CSR.CSR
+				csr.RawSubject = bytes.ToUpper(rootSubject)
+				changed := *g.CSR
+				changed.CSR = &csr
+				r.Generations[i].CSR = &changed
+			}
+		}, "it has the subject of home-root itself"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			req := s.request(2)

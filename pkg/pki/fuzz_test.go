@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"testing"
+	"unicode/utf8"
 )
 
 func FuzzParseRequest(f *testing.F) {
@@ -133,6 +134,28 @@ func FuzzDER(f *testing.F) {
 		}
 		if _, err := ParseCRLPEM(EncodeCRLPEM(der)); err != nil {
 			wantRefusal(t, err)
+		}
+	})
+}
+
+// FuzzSameName compares names that an attacker has written: the answer does not depend on who comes
+// first, a name is the same as itself, and one as it is prepared for comparison is the same as before.
+func FuzzSameName(f *testing.F) {
+	f.Add(cn("Caucase CAS at ca.example.org"), cn("CAUCASE  CAS at ca.example.org"), "Stra\u00dfe\u200b \u0130")
+	f.Add(seq(set(seq(oid(oidCN), tlv(tagBMPString, []byte("\x00a"))))), seq(), "\u0345\u0399\ufb03 \u1fb3")
+	f.Add([]byte{0x30, 0x80}, []byte{}, "\ud55c\u1112\u1161\u11ab \u0301")
+	f.Fuzz(func(t *testing.T, a, b []byte, text string) {
+		if SameName(a, b) != SameName(b, a) {
+			t.Error("it depends on which comes first")
+		}
+		if !SameName(a, bytes.Clone(a)) || !SameName(b, bytes.Clone(b)) {
+			t.Error("a name is not the same as itself")
+		}
+		if len(text) > MaxNameValue || !utf8.ValidString(text) {
+			return
+		}
+		if prepared := prepareText(text); prepareText(prepared) != prepared {
+			t.Errorf("%+q is prepared as %+q, and this as %+q", text, prepared, prepareText(prepared))
 		}
 	})
 }

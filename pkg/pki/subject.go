@@ -15,6 +15,7 @@ import (
 // Universal tags of the string types that the tables of cryptobyte leave out.
 const (
 	tagNumericString   = cbasn1.Tag(18)
+	tagVisibleString   = cbasn1.Tag(26)
 	tagUniversalString = cbasn1.Tag(28)
 	tagBMPString       = cbasn1.Tag(30)
 )

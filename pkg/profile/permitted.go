@@ -227,9 +227,9 @@ func inHost(host, constraint string) bool {
 }
 
 func inMailbox(address, constraint string) bool {
-	if strings.Contains(constraint, "@") {
-		return address == constraint
+	user, host, _ := strings.Cut(address, "@")
+	if wanted, at, isMailbox := strings.Cut(constraint, "@"); isMailbox {
+		return user == wanted && strings.EqualFold(host, at) // RFC 5280 7.5
 	}
-	_, host, _ := strings.Cut(address, "@")
 	return inHost(host, constraint)
 }

@@ -64,6 +64,7 @@ func TestPermittedNames(t *testing.T) {
 		{[]string{"ip:10.0.0.0/8"}, []string{"10.255.0.1"}, []string{"11.0.0.1", "::1", "a.example"}},
 		{[]string{"ip:2001:db8::/32"}, []string{"2001:db8::7"}, []string{"2001:db9::1", "10.0.0.1", "a.example"}},
 		{[]string{"dns:a.example", "dns:b.example", "ip:192.0.2.1"}, []string{"a.example", "x.b.example", "192.0.2.1"}, []string{"c.example", "192.0.2.2"}},
+		{[]string{"dns:a.example", "email:root@a.example"}, []string{"root@a.example", "root@A.example"}, []string{"Root@a.example", "x@a.example"}},
 		{[]string{"dns:a.example", "email:a.example"}, []string{"x@a.example", "a.example"}, []string{"x@b.example"}},
 	}
 	for _, test := range tests {
