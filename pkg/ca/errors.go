@@ -6,7 +6,7 @@ import (
 )
 
 // Why an operation is refused. The text of an error that wraps ErrInvalid, ErrConflict,
-// ErrTooManyPending or ErrUnauthorized may be shown to whoever asked.
+// ErrOther, ErrTooManyPending or ErrUnauthorized may be shown to whoever asked.
 var (
 	// ErrNotFound means that there is no such request, certificate or list, or that it is not in
 	// a state in which the operation makes sense, such as signing what is signed already.
@@ -17,6 +17,8 @@ var (
 	ErrTooManyPending = errors.New("too many pending requests")
 	// ErrConflict means that it is too late: the key is in use, the certificate already revoked.
 	ErrConflict = errors.New("conflict")
+	// ErrOther means that the request on record is not the one that was shown to whoever decides.
+	ErrOther = errors.New("another request than the one that was shown")
 	// ErrUnauthorized means that the certificate shown, or the proof that its key is held, does not hold.
 	ErrUnauthorized = errors.New("not authorized")
 	// ErrNoSigner means that no CA certificate is valid now, because the clock is wrong or

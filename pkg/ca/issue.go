@@ -153,11 +153,11 @@ func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, ho
 func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Actor, id int64, how Approval) (store.Certificate, error) {
 	var pending store.Request
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		pending, err = r.Request(ctx, a.name, id)
+		pending, err = a.pending(ctx, r, id, how.Shown)
 		return err
 	})
 	if err != nil {
-		return store.Certificate{}, absent(err, "pending request", id)
+		return store.Certificate{}, err
 	}
 	// It was checked when it came in, but the rules may have become stricter since.
 	req, err := pki.ParseRequest(pending.PEM)
@@ -181,6 +181,9 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 		return store.Certificate{}, err
 	}
 	return crt, a.store.Update(ctx, func(tx store.Tx) error {
+		if _, err := a.pending(ctx, tx, id, Shown{req.Digest}); err != nil {
+			return err
+		}
 		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return absent(err, "pending request", id)
 		}

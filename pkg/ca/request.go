@@ -314,32 +314,45 @@ func (a *Authority) Pending(ctx context.Context) (requests []store.Request, err 
 // Request returns a request as it was submitted, whether it is pending or signed. ErrNotFound:
 // rejected or never made.
 func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
-	var text []byte
+	found := Submitted{ID: id}
 	err := a.store.View(ctx, func(r store.Reader) error {
 		pending, err := r.Request(ctx, a.name, id)
 		if !errors.Is(err, store.ErrNotFound) {
-			text = pending.PEM
+			found.Text = pending.PEM
+			copy(found.Digest[:], pending.Digest)
 			return err
 		}
 		crt, err := r.Certificate(ctx, a.name, id)
-		text = crt.CSR
+		found.Text = crt.CSR
+		copy(found.Digest[:], crt.CSRDigest)
 		return err
 	})
 	if err != nil {
 		return Submitted{}, absent(err, "request", id)
 	}
-	return Submitted{ID: id, Text: text}, nil
+	return found, nil
 }
 
-// Reject removes a pending request.
-func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64) (err error) {
+// pending returns a request that waits for a decision, if it is one of those shown.
+func (a *Authority) pending(ctx context.Context, r store.Reader, id int64, shown Shown) (store.Request, error) {
+	req, err := r.Request(ctx, a.name, id)
+	if err != nil {
+		return req, absent(err, "pending request", id)
+	}
+	var digest pki.Digest
+	copy(digest[:], req.Digest)
+	return req, shown.check(digest)
+}
+
+// Reject removes a pending request, if it is one of those shown.
+func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64, shown Shown) (err error) {
 	defer a.observe(audit.Reject, &err)
 	now := a.clock.Now()
 	object := audit.RequestObject(id)
 	err = a.store.Update(ctx, func(tx store.Tx) error {
-		req, err := tx.Request(ctx, a.name, id)
+		req, err := a.pending(ctx, tx, id, shown)
 		if err != nil {
-			return absent(err, "pending request", id)
+			return err
 		}
 		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
 			return err

@@ -2,7 +2,9 @@ package ca
 
 import (
 	"crypto/x509"
+	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -28,8 +30,9 @@ type Submission struct {
 
 // Submitted is a request as it came.
 type Submitted struct {
-	ID   int64
-	Text []byte // byte for byte
+	ID     int64
+	Text   []byte // byte for byte
+	Digest pki.Digest
 }
 
 // An Approval is what a user decides who approves a request. The zero Approval has it signed as it is.
@@ -40,6 +43,20 @@ type Approval struct {
 	Profile string
 	// Validity of the certificate. Zero: the profile's default.
 	Validity time.Duration
+	// Shown is what the request has to be.
+	Shown Shown
+}
+
+// Shown are the requests that a user has seen, one of which is to be decided on: whatever stands on
+// record under an id, no other one is. Nil is whichever there is.
+type Shown []pki.Digest
+
+// check refuses a request that is none of those.
+func (s Shown) check(req pki.Digest) error {
+	if s == nil || slices.Contains(s, req) {
+		return nil
+	}
+	return fmt.Errorf("%w: the pending request has the digest %s", ErrOther, req)
 }
 
 // A Holder is somebody who has proved to hold the key of a certificate. Only the authority whose

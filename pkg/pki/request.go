@@ -17,7 +17,7 @@ type Request struct {
 	CSR     *x509.CertificateRequest
 	PEM     []byte   // as submitted, byte for byte
 	KeyID   []byte   // of the requested key, see KeyID
-	Digest  [32]byte // SHA-256 of the DER: the same for the same request, however its PEM was wrapped
+	Digest  Digest   // the same for the same request, however its PEM was wrapped
 	Subject string   // as SubjectString shows it
 	SANs    []string // as SANStrings shows them
 }

@@ -93,6 +93,9 @@ func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
 		if err != nil {
 			return err
 		}
+		if req.Digest != (pki.Digest{}) { // as for what was imported without its request
+			x.Header().Set("ETag", requestTag(req.Digest))
+		}
 		return x.Reply(http.StatusOK, typeCSR, req.Text)
 	}, nil
 }
@@ -102,8 +105,12 @@ func (f *FrontEnd) deleteRequest(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown, err := readShown(x)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		if err := a.Reject(ctx, actor, id); err != nil {
+		if err := a.Reject(ctx, actor, id, shown); err != nil {
 			return err
 		}
 		return x.Empty(http.StatusNoContent)
@@ -153,6 +160,9 @@ func (f *FrontEnd) putCertificate(x *server.Exchange) (server.Perform, error) {
 		return nil, err
 	}
 	how := ca.Approval{Profile: chosen.profile, Validity: chosen.validity}
+	if how.Shown, err = readShown(x); err != nil {
+		return nil, err
+	}
 	if len(body) > 0 {
 		if err := x.ContentType(typeCSR); err != nil {
 			return nil, err

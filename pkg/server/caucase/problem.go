@@ -27,6 +27,7 @@ var classes = [...]class{
 	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrConflict, http.StatusConflict, true, ""},
+	{ca.ErrOther, http.StatusPreconditionFailed, true, ""},
 	{ca.ErrUnauthorized, http.StatusUnauthorized, true, ""},
 	{ca.ErrInvalid, http.StatusBadRequest, true, ""},
 	{envelope.ErrInvalid, http.StatusBadRequest, true, ""},
