@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 func TestSigningWhatWasShown(t *testing.T) {
 	s := newSite(t)
-	user, _ := s.issue(s.users)
+	user, _ := s.issue(s.Users)
 	c := s.client(user)
-	id := s.pending(s.services, newKey(t))
+	id := s.pending(s.Services, pkitest.Key(t))
 	req, sign := fmt.Sprintf("http:/cas/csr/%d", id), fmt.Sprintf("https:/cas/crt/%d", id)
 
 	got := s.do(c, "GET", req, "")
@@ -58,7 +59,7 @@ func TestSigningWhatWasShown(t *testing.T) {
 					t.Errorf("%s %s: %d %s, want %d", try.method, try.target, got.StatusCode, got.body, test.status)
 				}
 			}
-			template := string(newCSR(t, newKey(t), "granted"))
+			template := newCSR(t, pkitest.Key(t), "granted")
 			if got := s.do(c, "PUT", sign, template, append(headers, "Content-Type", "application/pkcs10")...); got.StatusCode != test.status {
 				t.Errorf("with a template: %d %s, want %d", got.StatusCode, got.body, test.status)
 			}
@@ -74,8 +75,8 @@ func TestSigningWhatWasShown(t *testing.T) {
 		{"as the reference's clients ask", nil, 204},
 	} {
 		for method, path := range map[string]string{"PUT": "crt", "DELETE": "csr"} {
-			key := newKey(t)
-			id := s.pending(s.services, key)
+			key := pkitest.Key(t)
+			id := s.pending(s.Services, key)
 			digest := s.digestOf(id)
 			var headers []string
 			for _, value := range test.ifMatch {
@@ -99,7 +100,7 @@ func TestSigningWhatWasShown(t *testing.T) {
 // digestOf is the digest of a pending request of the services.
 func (s *site) digestOf(id int64) pki.Digest {
 	s.t.Helper()
-	got, err := s.services.Request(s.t.Context(), id)
+	got, err := s.Services.Request(s.t.Context(), id)
 	if err != nil {
 		s.t.Fatal(err)
 	}
