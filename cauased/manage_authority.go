@@ -93,8 +93,8 @@ func authoritySetParentCommand(clk clock.Clock, stdout, stderr io.Writer) *urfav
 		ArgsUsage: "NAME ROOT|--none",
 		Description: "The CA certificates that NAME has stay as they are. Its next one is signed by ROOT, or by NAME itself\n" +
 			"with --none, and each is vouched for by the one before it as always, so that clients which know\n" +
-			"NAME follow by themselves; those of caucase do not, see docs/from-caucase.md. Sign-offs that were asked for\n" +
-			"or are in stock are dropped.\n\n" +
+			"NAME follow by themselves, those of caucase included. Sign-offs that were asked for or are in stock\n" +
+			"are dropped.\n\n" +
 			"Examples:\n" +
 			"  cauased manage authority set-parent cas home-root\n" +
 			"  cauased manage authority set-parent lab --none",

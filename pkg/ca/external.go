@@ -102,7 +102,7 @@ func (a *Authority) externalTimeline(ctx context.Context, now time.Time) (Timeli
 			continue
 		}
 		t.Generations = append(t.Generations, TimelineGeneration{
-			Certificate: g.crt, Phase: phases[i], CreatedAt: g.times.CreatedAt,
+			Certificate: g.trusted(), Phase: phases[i], CreatedAt: g.times.CreatedAt,
 			ActiveFrom: rollover.ActiveAt(a.spans, g.times), RetiredFrom: g.times.NotAfter,
 		})
 	}

@@ -23,9 +23,26 @@ type generation struct {
 	state store.CAState
 	times rollover.Generation
 	crt   *x509.Certificate
-	ref   keys.Ref
-	key   crypto.Signer // nil unless the state is usable
-	link  []byte        // the statement of its predecessor
+
+	// anchor is self-signed, for the name and key of crt, where a parent has signed that one: there are
+	// clients that trust self-signed CA certificates only, and those of the reference follow no others.
+	anchor *x509.Certificate
+
+	ref  keys.Ref
+	key  crypto.Signer // nil unless the state is usable
+	link []byte        // the statement of its predecessor
+
+	// parentLink is the statement of anchor about crt. It says which parent the authority has, which a signature
+	// of the parent's does not: anybody can certify the key of another.
+	parentLink []byte
+}
+
+// trusted is the certificate that clients know who trust this CA, and not the root above it.
+func (g generation) trusted() *x509.Certificate {
+	if g.anchor != nil {
+		return g.anchor
+	}
+	return g.crt
 }
 
 // generations are an authority's CA certificates, oldest first, as they were at one version of the store.
@@ -73,9 +90,15 @@ func (g *generations) listed(now time.Time, spans rollover.Spans) []generation {
 func (g *generations) newest() generation { return g.list[len(g.list)-1] }
 
 func certificates(list []generation) []*x509.Certificate {
+	return each(list, func(g generation) *x509.Certificate { return g.crt })
+}
+
+func anchors(list []generation) []*x509.Certificate { return each(list, generation.trusted) }
+
+func each(list []generation, of func(generation) *x509.Certificate) []*x509.Certificate {
 	crts := make([]*x509.Certificate, len(list))
 	for i := range list {
-		crts[i] = list[i].crt
+		crts[i] = of(list[i])
 	}
 	return crts
 }
@@ -118,7 +141,7 @@ func (g *generations) successionAround(of Statements) (all []statement, err erro
 			return nil, fmt.Errorf("%w: statement about CA %x: %w", ErrDamaged, at.crt.SubjectKeyId, err)
 		}
 		all = append(all, statement{at.link, old.NotAfter})
-		i := slices.IndexFunc(known, func(c generation) bool { return c.crt.Equal(old) })
+		i := slices.IndexFunc(known, func(c generation) bool { return c.trusted().Equal(old) })
 		if i < 0 {
 			break
 		}
@@ -203,11 +226,13 @@ func (a *Authority) open(ctx context.Context, row store.CA, known *generations) 
 		times: rollover.Generation{CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter},
 		ref:   refOf(row),
 		link:  row.Link,
+
+		parentLink: row.ParentLink,
 	}
 	if known != nil {
 		for _, old := range known.list {
 			if old.id == g.id && bytes.Equal(old.crt.Raw, row.Certificate) {
-				g.crt, g.key = old.crt, old.key
+				g.crt, g.anchor, g.key = old.crt, old.anchor, old.key
 			}
 		}
 	}
@@ -218,6 +243,14 @@ func (a *Authority) open(ctx context.Context, row store.CA, known *generations) 
 		}
 		pki.AsCA(crt, row.KeyID) // it may be an imported one
 		g.crt = crt
+		if row.Anchor != nil {
+			if g.anchor, err = x509.ParseCertificate(row.Anchor); err != nil {
+				return generation{}, fmt.Errorf("its self-signed twin: %w", err)
+			}
+			if !pki.SameKey(g.anchor.PublicKey, crt.PublicKey) {
+				return generation{}, errors.New("its self-signed twin has another key")
+			}
+		}
 	}
 	if g.state != store.CAUsable {
 		g.key = nil

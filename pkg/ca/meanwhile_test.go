@@ -55,7 +55,7 @@ func TestSuccessionAroundARevokedCA(t *testing.T) {
 				}
 				known[payload.OldPEM], last = true, payload.NewPEM
 			}
-			if newest := fresh.cas.Load().newest().crt; last != string(pki.EncodeCertificatePEM(newest.Raw)) {
+			if newest := fresh.cas.Load().newest().trusted(); last != string(pki.EncodeCertificatePEM(newest.Raw)) {
 				t.Error("the statements do not lead to the newest")
 			}
 			for i, g := range before {
@@ -64,7 +64,7 @@ func TestSuccessionAroundARevokedCA(t *testing.T) {
 				}
 				// Whoever knows nothing newer than what came before it must not come to trust the revoked one.
 				leads := !(revoked == 1 && i == 0)
-				if leads != known[string(pki.EncodeCertificatePEM(g.crt.Raw))] {
+				if leads != known[string(pki.EncodeCertificatePEM(g.trusted().Raw))] {
 					t.Errorf("generation %d: leads on: %t, not %t", i, !leads, leads)
 				}
 			}

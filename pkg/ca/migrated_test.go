@@ -2,50 +2,23 @@ package ca
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/x509"
-	"io"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"cauase/pkg/clock"
 	"cauase/pkg/store"
-	"cauase/pkg/store/sqlstore"
 )
 
 // The lists of a migrated database are those that the released version has signed, byte for byte.
 func TestMigratedCRLs(t *testing.T) {
-	file, err := os.Open("../../testdata/migration/layout1.sqlite.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	z, err := gzip.NewReader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "db.sqlite")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	st, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-
+	st := releasedDatabase(t, "layout1.sqlite.gz")
 	const name = store.Services
 	kept := map[string]store.CRL{} // by key identifier
 	issuers := map[string]*x509.Certificate{}
 	var row store.Authority
 	var now time.Time
-	err = st.View(t.Context(), func(r store.Reader) error {
+	err := st.View(t.Context(), func(r store.Reader) error {
 		var err error
 		if row, err = r.Authority(t.Context(), name); err != nil {
 			return err

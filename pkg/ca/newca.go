@@ -39,13 +39,40 @@ func (a *Authority) adopt(now time.Time, crt *x509.Certificate, key crypto.Signe
 		crt:   crt,
 		key:   key,
 	}
+	var err error
+	if !selfSigned(crt) {
+		if err := a.anchor(now, &g, older.last()); err != nil {
+			return generation{}, fmt.Errorf("self-signed CA certificate: %w", err)
+		}
+	}
 	if predecessor := older.last(); predecessor != nil {
-		var err error
 		if g.link, err = a.linkTo(*predecessor, g); err != nil {
 			return generation{}, err
 		}
 	}
 	return g, nil
+}
+
+// anchor gives g, whose certificate a parent has signed, a self-signed one beside it, which vouches for it.
+// A succession keeps its form: where CA certificates signed by a parent have followed each other, as was so
+// before there were anchors, agents follow these, and would not find the chains that they store in self-signed ones.
+func (a *Authority) anchor(now time.Time, g *generation, predecessor *generation) error {
+	if predecessor != nil && !selfSigned(predecessor.trusted()) {
+		return nil
+	}
+	serial, err := pki.NewSerial()
+	if err != nil {
+		return err
+	}
+	template := profile.Anchor(g.crt, serial)
+	if g.anchor, err = create(template, template, g.key.Public(), g.key); err != nil {
+		return err
+	}
+	if err := a.prove(now, g.anchor, g.key); err != nil {
+		return err
+	}
+	g.parentLink, err = a.cfg.Statements.Succession(g.key, g.anchor, g.crt)
+	return err
 }
 
 // last is the newest generation, nil when there is none.
@@ -92,7 +119,7 @@ func (a *Authority) linkTo(old, next generation) ([]byte, error) {
 			"old", hex.EncodeToString(old.crt.SubjectKeyId), "new", hex.EncodeToString(next.crt.SubjectKeyId))
 		return nil, nil
 	}
-	return a.cfg.Statements.Succession(old.key, old.crt, next.crt)
+	return a.cfg.Statements.Succession(old.key, old.trusted(), next.trusted())
 }
 
 // prove signs and verifies a throw-away certificate.

@@ -142,7 +142,7 @@ func selfSigned(crt *x509.Certificate) bool { return string(crt.RawSubject) == s
 // Roots returns the certificates to trust to verify all that this authority issues: its own
 // self-signed CA certificates, and those of its parent. Valid ones, oldest first.
 func (a *Authority) Roots(ctx context.Context) ([]*x509.Certificate, error) {
-	crts, err := a.CACertificates(ctx)
+	crts, err := a.Intermediates(ctx)
 	if err != nil {
 		return nil, err
 	}

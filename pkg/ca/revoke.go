@@ -83,7 +83,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 		return err
 	}
 	for _, g := range st.list {
-		if g.crt.SerialNumber.Cmp(serial) == 0 {
+		if g.crt.SerialNumber.Cmp(serial) == 0 || g.trusted().SerialNumber.Cmp(serial) == 0 {
 			return fmt.Errorf("%w: %s is the serial of a CA certificate", ErrInvalid, serial)
 		}
 	}

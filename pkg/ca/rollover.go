@@ -240,6 +240,9 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		Certificate: made.crt.Raw,
 		Link:        made.link,
 	}
+	if made.anchor != nil {
+		row.Anchor, row.ParentLink = made.anchor.Raw, made.parentLink
+	}
 	if by.parent != nil {
 		row.ParentAuthority, row.ParentCA = by.parent.name, by.st.signer.id
 	} else if !selfSigned(made.crt) {

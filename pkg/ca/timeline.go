@@ -84,7 +84,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 			continue
 		}
 		one := TimelineGeneration{
-			Certificate: g.crt, Phase: phases[i], CreatedAt: g.times.CreatedAt,
+			Certificate: g.trusted(), Phase: phases[i], CreatedAt: g.times.CreatedAt,
 			ActiveFrom: rollover.ActiveAt(spans, g.times),
 		}
 		if i == 0 {

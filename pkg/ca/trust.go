@@ -14,17 +14,30 @@ import (
 	"cauase/pkg/store"
 )
 
-// CACertificates returns the CA certificates that are valid now, oldest first.
+// CACertificates returns the CA certificates that are valid now, oldest first, as those know them who trust
+// the authority itself: self-signed, whoever else has signed for the key.
 func (a *Authority) CACertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	valid, err := a.valid(ctx)
+	return anchors(valid), err
+}
+
+// Intermediates returns the CA certificates that are valid now, oldest first, as chains have them: signed by
+// the authority's parent where that is so.
+func (a *Authority) Intermediates(ctx context.Context) ([]*x509.Certificate, error) {
+	valid, err := a.valid(ctx)
+	return certificates(valid), err
+}
+
+func (a *Authority) valid(ctx context.Context) ([]generation, error) {
 	now := a.clock.Now()
 	if a.external() {
-		return certificates(a.cas.Load().valid(now)), nil
+		return a.cas.Load().valid(now), nil
 	}
 	st, err := a.current(ctx, now)
 	if err != nil {
 		return nil, err
 	}
-	return certificates(st.valid(now)), nil
+	return st.valid(now), nil
 }
 
 // Succession returns the statements by which a CA of this authority vouches for the next one,
@@ -50,6 +63,19 @@ func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 		}
 	}
 	return links, nil
+}
+
+// ParentStatements returns the statements by which valid CA certificates of this authority, as those know
+// them who trust it, vouch for those for the same key that its parent has signed. Oldest first.
+func (a *Authority) ParentStatements(ctx context.Context) ([][]byte, error) {
+	valid, err := a.valid(ctx)
+	var statements [][]byte
+	for _, g := range valid {
+		if g.parentLink != nil {
+			statements = append(statements, g.parentLink)
+		}
+	}
+	return statements, err
 }
 
 // Authenticate turns actor into the user whose certificate was shown, if it is one: issued by

@@ -58,15 +58,15 @@ func parseIssued(op string, body []byte) (Issued, error) {
 // IsIntermediate reports whether a CA certificate is signed by another CA, and not by itself.
 func IsIntermediate(ca *x509.Certificate) bool { return !bytes.Equal(ca.RawIssuer, ca.RawSubject) }
 
-// NeedsChain reports whether verifiers that trust only roots need a chain behind crt, which
-// one of trusted has issued.
-func NeedsChain(crt *x509.Certificate, trusted []*x509.Certificate) bool {
-	return slices.ContainsFunc(trusted, func(ca *x509.Certificate) bool { return IsIntermediate(ca) && issuedBy(crt, ca) })
-}
-
 // issuedBy reports whether ca, and no other CA of the same name, has signed crt.
 func issuedBy(crt, ca *x509.Certificate) bool {
 	return bytes.Equal(crt.RawIssuer, ca.RawSubject) && crt.CheckSignatureFrom(ca) == nil
+}
+
+// sameCA reports whether two CA certificates are for one name and key. The one may be self-signed, and
+// the other by a root.
+func sameCA(a, b *x509.Certificate) bool {
+	return bytes.Equal(a.RawSubject, b.RawSubject) && pki.SameKey(a.PublicKey, b.PublicKey)
 }
 
 // checkAnchor decides whether a certificate can be one of an authority that is trusted: that
@@ -112,7 +112,7 @@ func CheckChain(issued Issued, trusted, roots []*x509.Certificate, now time.Time
 		}
 		last = ca
 	}
-	if len(issued.Chain) > 0 && !slices.ContainsFunc(trusted, issued.Chain[0].Equal) {
+	if len(issued.Chain) > 0 && !slices.ContainsFunc(trusted, func(ca *x509.Certificate) bool { return sameCA(ca, issued.Chain[0]) }) {
 		return refuse("it begins with a CA certificate that is not trusted here: %s", PinOf(issued.Chain[0]))
 	}
 	why := fmt.Errorf("no root has signed %s", pki.SubjectString(last.RawSubject))

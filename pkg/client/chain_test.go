@@ -156,11 +156,13 @@ func TestRoots(t *testing.T) {
 	}
 	// A root of the same name and key identifier whose key has not signed anything.
 	twin := stranger.NewCA("Root", func(c *x509.Certificate) { c.SubjectKeyId, c.AuthorityKeyId = root.SubjectKeyId, root.SubjectKeyId })
+	stolen := stranger.Certify(x.web.Newest())
 	for _, tt := range []struct {
 		name   string
 		local  []*x509.Certificate
 		pins   []client.Pin
 		serves map[string][]byte
+		also   []*x509.Certificate // beside the root
 		err    error
 	}{
 		{name: "first contact"},
@@ -176,7 +178,21 @@ func TestRoots(t *testing.T) {
 		{name: "all of it replaced, with one stored", local: []*x509.Certificate{root}, serves: map[string][]byte{
 			"/web/crt/root.pem": clienttest.Bundle(stranger.Newest().Crt), "/home-root/crt/ca.crt.pem": clienttest.Bundle(stranger.Newest().Crt),
 		}, err: client.ErrRoots},
-		{name: "an intermediate among the roots", serves: map[string][]byte{"/web/crt/root.pem": clienttest.Bundle(root, x.web.Newest().Crt)}, err: client.ErrRoots},
+		{name: "an intermediate among the roots", serves: map[string][]byte{"/web/crt/root.pem": clienttest.Bundle(root, x.web.Newest().Below)}, err: client.ErrRoots},
+		// Whoever has a root can sign for anybody's key. The authority has to say that it is below that root.
+		{name: "another root that has certified the authority's key", serves: map[string][]byte{
+			"/web/crt/root.pem": clienttest.Bundle(stranger.Newest().Crt), "/home-root/crt/ca.crt.pem": clienttest.Bundle(stranger.Newest().Crt),
+			"/web/crt/parent.json": list(t, x.web.Link(clienttest.CA{Crt: x.web.Newest().Crt, Key: stranger.Newest().Key}, clienttest.CA{Crt: stolen})),
+		}, err: client.ErrRoots},
+		{name: "nothing said of a parent", serves: map[string][]byte{"/web/crt/parent.json": []byte("[]")}, err: client.ErrRoots},
+		{name: "the authority's key vouches for another one's", serves: map[string][]byte{
+			"/web/crt/parent.json": list(t, x.web.Link(x.web.Newest(), clienttest.CA{Crt: x.root.NewCABelow("web").Crt})),
+		}, err: client.ErrRoots},
+		{name: "it vouches for itself", serves: map[string][]byte{
+			"/web/crt/parent.json": list(t, x.web.Link(x.web.Newest(), x.web.Newest())),
+		}, err: client.ErrRoots},
+		{name: "the root left out, with one stored", local: []*x509.Certificate{root}, serves: map[string][]byte{"/web/crt/root.pem": clienttest.Bundle(x.web.Newest().Crt)}, also: trust.CAs},
+
 		{name: "an empty bundle", serves: map[string][]byte{"/web/crt/root.pem": {}}, err: pki.ErrInvalid},
 		{name: "no parent", serves: map[string][]byte{"/web/timeline": timeline("")}, err: client.ErrRoots},
 		{name: "its own parent", serves: map[string][]byte{"/web/timeline": timeline("web")}, err: client.ErrRoots},
@@ -193,7 +209,8 @@ func TestRoots(t *testing.T) {
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("%v", err)
 			}
-			if tt.err == nil && (len(roots.CAs) != 1 || !roots.CAs[0].Equal(root)) {
+			want := append([]*x509.Certificate{root}, tt.also...)
+			if tt.err == nil && !slices.EqualFunc(roots.CAs, want, (*x509.Certificate).Equal) {
 				t.Errorf("%d roots", len(roots.CAs))
 			}
 			if want := tt.name == "first contact"; roots.FirstUse != want {

@@ -18,10 +18,14 @@ var ErrRoots = errors.New("the daemon's bundle of roots does not hold")
 // maxDepth bounds the authorities between one and its root.
 const maxDepth = 8
 
-// rootBundle fetches what verifies everything the authority issues. Nothing vouches for it.
+// rootBundle fetches what verifies everything the authority issues. Nothing vouches for it. It is empty where
+// the daemon knows no roots.
 func (c *Client) rootBundle(ctx context.Context) ([]*x509.Certificate, error) {
 	const op = "get roots"
 	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/root.pem", want: http.StatusOK})
+	if noSuchRoute(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -44,10 +48,6 @@ func (c *Client) rootBundle(ctx context.Context) ([]*x509.Certificate, error) {
 // On any error the local ones stay.
 func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certificate, pins []Pin) (Trust, error) {
 	now := c.options.Clock.Now()
-	own, below := split(cas.CAs)
-	if len(below) == 0 {
-		return Trust{CAs: current(own, now), FirstUse: cas.FirstUse}, nil
-	}
 	bundle, err := c.rootBundle(ctx)
 	if err != nil {
 		return Trust{}, err
@@ -57,15 +57,26 @@ func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certi
 		if err := pki.CheckCA(crt); err != nil {
 			return Trust{}, fmt.Errorf("%w: %w", ErrRoots, err)
 		}
-		if !slices.ContainsFunc(own, crt.Equal) && !errors.Is(pki.CheckValidity(crt, now), pki.ErrExpired) {
+		if !slices.ContainsFunc(cas.CAs, crt.Equal) && !errors.Is(pki.CheckValidity(crt, now), pki.ErrExpired) {
 			foreign = append(foreign, crt)
 		}
+	}
+	own, below := cas.CAs, []*x509.Certificate(nil)
+	if len(foreign) > 0 || slices.ContainsFunc(own, IsIntermediate) {
+		if own, below, err = c.belowParent(ctx, own); err != nil {
+			return Trust{}, err
+		}
+	}
+	known := withoutOwn(local, cas.CAs)
+	if len(foreign) == 0 && len(below) == 0 {
+		// Whoever can leave a root out of the bundle must not take it away from those who trust it.
+		return Trust{CAs: current(append(known, own...), now), FirstUse: cas.FirstUse && len(local) == 0}, nil
 	}
 	root, err := c.top(ctx)
 	if err != nil {
 		return Trust{}, err
 	}
-	trust, err := root.rootTrust(ctx, cas, below, foreign, withoutOwn(local, cas.CAs), len(local) > 0, pins)
+	trust, err := root.rootTrust(ctx, cas, below, foreign, known, len(local) > 0, pins)
 	for _, kind := range []error{ErrNoAnchor, ErrChain, ErrUnknownAnchor} {
 		if errors.Is(err, kind) {
 			return Trust{}, fmt.Errorf("%w: root %s: %w", ErrRoots, root.options.Authority, err)
@@ -119,16 +130,55 @@ func signedFor(root, ca *x509.Certificate) bool {
 	return err == nil && string(id) == string(ca.AuthorityKeyId) && issuedBy(ca, root)
 }
 
-// split tells self-signed CA certificates from those that a parent has signed.
-func split(cas []*x509.Certificate) (own, below []*x509.Certificate) {
+// belowParent tells the CA certificates of cas that nobody but their own key has signed from those that
+// have a parent, of which it returns what the parent has signed: themselves, or what they vouch for.
+func (c *Client) belowParent(ctx context.Context, cas []*x509.Certificate) (own, below []*x509.Certificate, err error) {
+	var statements []link
+	if slices.ContainsFunc(cas, func(ca *x509.Certificate) bool { return !IsIntermediate(ca) }) {
+		if statements, err = c.parentStatements(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	for _, ca := range cas {
 		if IsIntermediate(ca) {
 			below = append(below, ca)
-		} else {
-			own = append(own, ca)
+			continue
 		}
+		i := slices.IndexFunc(statements, func(s link) bool { return s.err == nil && s.old.Equal(ca) })
+		if i < 0 {
+			own = append(own, ca)
+			continue
+		}
+		if err := statements[i].checkParent(ca); err != nil {
+			return nil, nil, fmt.Errorf("%w: statement about the parent of %s: %w", ErrRoots, PinOf(ca), err)
+		}
+		below = append(below, statements[i].new)
 	}
-	return own, below
+	return own, below, nil
+}
+
+// parentStatements fetches what CA certificates say of those for the same key that a parent has signed. Nothing
+// of it is verified. Daemons that know no parents have none.
+func (c *Client) parentStatements(ctx context.Context) ([]link, error) {
+	statements, err := c.links(ctx, "get statements about the parent", "/crt/parent.json")
+	if noSuchRoute(err) {
+		return nil, nil
+	}
+	return statements, err
+}
+
+// noSuchRoute reports whether a daemon does not know what is ours in the protocol.
+func noSuchRoute(err error) bool { return IsStatus(err, http.StatusNotFound, http.StatusBadRequest) }
+
+// checkParent verifies that ca vouches for a certificate for its own name and key by another CA.
+func (l link) checkParent(ca *x509.Certificate) error {
+	if err := l.envelope.Verify(ca.PublicKey); err != nil {
+		return err
+	}
+	if !sameCA(l.new, ca) || !IsIntermediate(l.new) {
+		return errors.New("it is not about a certificate by a parent for the same name and key")
+	}
+	return checkAnchor(l.new)
 }
 
 // withoutOwn returns what a store of roots holds beside CA certificates of the authority

@@ -197,8 +197,11 @@ type link struct {
 
 // chain fetches the links, of which [envelope.ParseList] bounds the number.
 func (c *Client) chain(ctx context.Context) ([]link, error) {
-	const op = "get CA chain"
-	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/ca.crt.json", want: http.StatusOK})
+	return c.links(ctx, "get CA chain", "/crt/ca.crt.json")
+}
+
+func (c *Client) links(ctx context.Context, op, path string) ([]link, error) {
+	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: path, want: http.StatusOK})
 	if err != nil {
 		return nil, err
 	}
@@ -282,6 +285,8 @@ func (l link) check(last *x509.Certificate) error {
 		return err
 	}
 	switch {
+	case sameCA(l.new, last):
+		return errors.New("a CA does not succeed itself")
 	case !bytes.Equal(l.new.RawSubject, last.RawSubject):
 		return fmt.Errorf("subject changes from %s to %s", pki.SubjectString(last.RawSubject), pki.SubjectString(l.new.RawSubject))
 	case l.new.NotBefore.Before(last.NotBefore):
@@ -346,20 +351,25 @@ func (c *Client) pinned(ctx context.Context, links []link, pins []Pin) ([]*x509.
 
 // belowPinned returns those of served that a pinned root has signed.
 func (c *Client) belowPinned(ctx context.Context, served []*x509.Certificate, pins []Pin) ([]*x509.Certificate, error) {
-	if !slices.ContainsFunc(served, IsIntermediate) {
+	bundle, err := c.rootBundle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bundle = slices.DeleteFunc(bundle, func(root *x509.Certificate) bool {
+		return !slices.Contains(pins, PinOf(root)) || pki.CheckCA(root) != nil
+	})
+	if len(bundle) == 0 {
 		return nil, nil
 	}
-	bundle, err := c.rootBundle(ctx)
+	_, below, err := c.belowParent(ctx, served)
 	if err != nil {
 		return nil, err
 	}
 	var found []*x509.Certificate
 	for _, root := range bundle {
-		if !slices.Contains(pins, PinOf(root)) || pki.CheckCA(root) != nil {
-			continue
-		}
 		for _, crt := range served {
-			if checkAnchor(crt) == nil && issuedBy(crt, root) && !slices.ContainsFunc(found, crt.Equal) {
+			signed := slices.ContainsFunc(below, func(ca *x509.Certificate) bool { return sameCA(ca, crt) && issuedBy(ca, root) })
+			if signed && checkAnchor(crt) == nil && !slices.ContainsFunc(found, crt.Equal) {
 				found = append(found, crt)
 			}
 		}

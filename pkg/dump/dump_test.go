@@ -35,7 +35,7 @@ func samples() []store.Row {
 			Profiles: []string{"client"}, MaxPending: 50, AutoApprove: 1, CRLLife: time.Hour, CreatedAt: when(0), RetiredAt: when(1)},
 		store.Authority{Name: "cau", Role: store.RoleUsers, CreatedAt: when(0)},
 		store.CA{ID: 1, Authority: store.Users, CreatedAt: when(0), NotBefore: when(0), NotAfter: when(9),
-			KeyID: []byte{1, 2}, Certificate: []byte{0x30, 0}, Anchor: []byte{0x30, 1, 0}, State: store.CAUsable, Key: store.KeyInRow([]byte{0x30, 1, 0xff}), Link: []byte(`{"payload":"x"}`),
+			KeyID: []byte{1, 2}, Certificate: []byte{0x30, 0}, Anchor: []byte{0x30, 1, 0}, State: store.CAUsable, Key: store.KeyInRow([]byte{0x30, 1, 0xff}), Link: []byte(`{"payload":"x"}`), ParentLink: []byte(`{}`),
 			ParentAuthority: "home-root", ParentCA: 7},
 		store.CA{ID: 2, Authority: store.Services, CreatedAt: when(1), NotBefore: when(1), NotAfter: when(9),
 			KeyID: []byte{3}, Certificate: []byte{0x30, 0}, State: store.CADisowned},
@@ -190,7 +190,7 @@ func samples2() []store.Row {
 	rows := samples()
 	for i, row := range rows {
 		if ca, ok := row.(store.CA); ok {
-			ca.Anchor = nil
+			ca.Anchor, ca.ParentLink = nil, nil
 			rows[i] = ca
 		}
 	}

@@ -126,8 +126,8 @@ func (d *Reader) row() (store.Row, error) {
 		return nil, d.refuse(describe(&l), "a text holds a NUL")
 	}
 	row := l.row()
-	if ca, ok := row.(store.CA); ok && ca.Anchor != nil && d.meta.Version < 3 {
-		return nil, d.refuse(describe(&l), "anchor: there is none in version 2")
+	if ca, ok := row.(store.CA); ok && (ca.Anchor != nil || ca.ParentLink != nil) && d.meta.Version < 3 {
+		return nil, d.refuse(describe(&l), "anchor, parent_link: there are none in version 2")
 	}
 	d.sums.add(d.checker.kind, data)
 	return row, nil

@@ -121,10 +121,11 @@ func pairOf(key crypto.Signer, issued client.Issued) pemfile.Pair {
 	return pemfile.Pair{Key: key, Crt: issued.Certificate, Chain: issued.Chain}
 }
 
-// checkChain verifies the chain of a certificate, if there has to be one.
+// checkChain verifies the chain of a certificate, where one is wanted. Where the authority itself is the root
+// it is empty.
 func (e *Engine) checkChain(ctx context.Context, issued client.Issued, trust Trust, before []*x509.Certificate) error {
 	wanted := e.Chain || len(before) > 0
-	if !wanted || len(issued.Chain) == 0 && !client.NeedsChain(issued.Certificate, trust.CAs) {
+	if !wanted {
 		return nil
 	}
 	if trust.Roots == nil {

@@ -51,13 +51,13 @@ func (in NewAuthority) fillExternal(row *store.Authority, now time.Time) error {
 	newest := in.External[len(in.External)-1]
 	for i, crt := range in.External {
 		if err := checkRoot(crt, now); err != nil {
-			return fmt.Errorf("certificate %s: %w", fingerprint(crt), err)
+			return fmt.Errorf("certificate %s: %w", fingerprint(crt.Raw), err)
 		}
 		if !bytes.Equal(crt.RawSubject, newest.RawSubject) {
 			return fmt.Errorf("the certificates are of two CAs: %s and %s", pki.SubjectString(crt.RawSubject), pki.SubjectString(newest.RawSubject))
 		}
 		if i > 0 && crt.Equal(in.External[i-1]) {
-			return fmt.Errorf("certificate %s is there twice", fingerprint(crt))
+			return fmt.Errorf("certificate %s is there twice", fingerprint(crt.Raw))
 		}
 	}
 	keyType, err := pki.KeyTypeOf(newest.PublicKey)
@@ -101,7 +101,7 @@ func addExternal(ctx context.Context, tx store.Tx, now time.Time, name store.Aut
 	case err != nil:
 		return err
 	case taken:
-		return fmt.Errorf("%w: the key of %s is that of a CA in this database", store.ErrExists, fingerprint(crt))
+		return fmt.Errorf("%w: the key of %s is that of a CA in this database", store.ErrExists, fingerprint(crt.Raw))
 	}
 	if _, err := tx.AddCA(ctx, store.CA{
 		Authority: name, CreatedAt: crt.NotBefore, NotBefore: crt.NotBefore, NotAfter: crt.NotAfter,

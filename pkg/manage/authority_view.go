@@ -50,8 +50,9 @@ type AuthorityView struct {
 // A GenerationView tells of one CA certificate.
 type GenerationView struct {
 	ID          int64               `json:"id"`
-	Fingerprint string              `json:"fingerprint"` // sha256: and hex
-	KeyID       string              `json:"key_id"`      // hex
+	Fingerprint string              `json:"fingerprint"`                         // sha256: and hex, of what clients know it by
+	Certified   string              `json:"parent_signed_fingerprint,omitempty"` // of the certificate by its parent, in chains; empty where that is the same
+	KeyID       string              `json:"key_id"`                              // hex
 	KeyType     string              `json:"key_type"`
 	Serial      string              `json:"serial"`
 	Phase       rollover.Phase      `json:"phase"`
@@ -202,7 +203,10 @@ func (v *AuthorityView) fillGenerations(row store.Authority, cas []store.CA, now
 		if err != nil {
 			v.Problem = "a CA certificate cannot be read: see cauased manage check"
 		} else {
-			g.crt, g.Fingerprint, g.Serial, g.Subject = crt, fingerprint(crt), crt.SerialNumber.String(), pki.SubjectString(crt.RawSubject)
+			g.crt, g.Fingerprint, g.Serial, g.Subject = crt, fingerprint(one.Trusted()), crt.SerialNumber.String(), pki.SubjectString(crt.RawSubject)
+			if one.Anchor != nil {
+				g.Certified = fingerprint(crt.Raw)
+			}
 			g.KeyType = pki.DescribeKey(crt.PublicKey)
 			if t, err := pki.KeyTypeOf(crt.PublicKey); err == nil {
 				g.KeyType = string(t)
@@ -283,7 +287,7 @@ func notNil(list []string) []string {
 }
 
 // fingerprint is how people compare certificates: sha256: and hex.
-func fingerprint(crt *x509.Certificate) string {
-	sum := sha256.Sum256(crt.Raw)
+func fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -204,7 +204,7 @@ func TestInstallRefuses(t *testing.T) {
 	}
 	t.Run("a pin of another root", func(t *testing.T) {
 		refusedWithoutTrace(t, s.online, "no CA certificate of the root in the file has the fingerprint", func() error {
-			_, err := s.install(good, fingerprint(strange.Parents[0]))
+			_, err := s.install(good, fingerprint(strange.Parents[0].Raw))
 			return err
 		})
 	})
@@ -364,7 +364,7 @@ func TestPinnedRoot(t *testing.T) {
 	s.add(s.offline, NewAuthority{Row: rootRow(t)})
 	answer := s.sign(s.request(1))
 	refusedWithoutTrace(t, s.online, "nothing that is known here vouches", func() error { _, err := s.install(answer); return err })
-	done, err := s.install(answer, fingerprint(answer.Parents[0]))
+	done, err := s.install(answer, fingerprint(answer.Parents[0].Raw))
 	if err != nil || len(done.Roots) != 1 || len(done.Certificates) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}

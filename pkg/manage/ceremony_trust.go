@@ -53,11 +53,11 @@ func (w *trustWalk) walk(answer signoff.Answer) ([]rootCA, error) {
 		if w.trusts(crt) || crt.NotBefore.Before(newest.NotBefore) {
 			continue // or it is older than what is known: it signs nothing any more
 		}
-		return nil, fmt.Errorf("%w: %s, %s", ErrUntrustedRoot, fingerprint(crt), pki.SubjectString(crt.RawSubject))
+		return nil, fmt.Errorf("%w: %s, %s", ErrUntrustedRoot, fingerprint(crt.Raw), pki.SubjectString(crt.RawSubject))
 	}
 	for _, f := range w.fresh {
 		if err := w.check(f.crt); err != nil {
-			return nil, fmt.Errorf("certificate %s of the root: %w", fingerprint(f.crt), err)
+			return nil, fmt.Errorf("certificate %s of the root: %w", fingerprint(f.crt.Raw), err)
 		}
 	}
 	return w.fresh, nil
@@ -65,7 +65,7 @@ func (w *trustWalk) walk(answer signoff.Answer) ([]rootCA, error) {
 
 func (w *trustWalk) takePinned(parents []*x509.Certificate) error {
 	for _, pin := range w.pinned {
-		i := slices.IndexFunc(parents, func(crt *x509.Certificate) bool { return fingerprint(crt) == pin })
+		i := slices.IndexFunc(parents, func(crt *x509.Certificate) bool { return fingerprint(crt.Raw) == pin })
 		if i < 0 {
 			return fmt.Errorf("no CA certificate of the root in the file has the fingerprint %s", pin)
 		}

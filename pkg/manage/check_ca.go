@@ -44,6 +44,7 @@ func (c *checker) ca(v store.CA) []problem {
 	if v.ParentAuthority != "" {
 		c.below = append(c.below, info)
 	}
+	problems = append(problems, anchor(v, crt)...)
 	problems = append(problems, c.caKey(info)...)
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {
@@ -91,6 +92,39 @@ func (c *checker) caCertificate(v store.CA, crt *x509.Certificate) (problems []p
 		problems = append(problems, wrong("its key identifier is %x, and that of its certificate %x", v.KeyID, id))
 	}
 	return problems
+}
+
+// anchor checks the self-signed certificate beside one that a parent has signed.
+func anchor(v store.CA, crt *x509.Certificate) []problem {
+	if v.Anchor == nil {
+		return nil
+	}
+	self, err := x509.ParseCertificate(v.Anchor)
+	switch {
+	case err != nil:
+		return []problem{wrong("its self-signed certificate cannot be parsed: %v", err)}
+	case v.ParentAuthority == "":
+		return []problem{wrong("it has a self-signed certificate beside its own, and no parent")}
+	case !selfIssued(self) || badlySelfSigned(self):
+		return []problem{wrong("its self-signed certificate is not signed by its own key")}
+	case !pki.SameKey(self.PublicKey, crt.PublicKey), !bytes.Equal(self.RawSubject, crt.RawSubject), !bytes.Equal(self.SubjectKeyId, crt.SubjectKeyId):
+		return []problem{wrong("its self-signed certificate has another name, key or key identifier")}
+	case !self.NotBefore.Equal(crt.NotBefore), !self.NotAfter.Equal(crt.NotAfter):
+		return []problem{wrong("its self-signed certificate is valid from %s to %s, and that of the parent from %s to %s",
+			utc(self.NotBefore), utc(self.NotAfter), utc(crt.NotBefore), utc(crt.NotAfter))}
+	}
+	e, err := envelope.Parse(v.ParentLink)
+	if err == nil {
+		err = e.Verify(self.PublicKey)
+	}
+	if err != nil {
+		return []problem{wrong("its statement about the parent cannot be used: %v", err)}
+	}
+	payload, err := envelope.DecodeLink(e.Payload())
+	if err != nil || payload.OldPEM != string(pki.EncodeCertificatePEM(v.Anchor)) || payload.NewPEM != string(pki.EncodeCertificatePEM(v.Certificate)) {
+		return []problem{wrong("its statement about the parent is about other certificates")}
+	}
+	return nil
 }
 
 // sameTimes compares whole seconds, which is what certificates hold.
@@ -169,7 +203,7 @@ func (c *checker) link(i *caInfo, before []*caInfo) []problem {
 		return []problem{wrong("its link cannot be parsed: %v", err)}
 	}
 	successor, err := pki.ParseCertificatePEM([]byte(payload.NewPEM))
-	if err != nil || !bytes.Equal(successor.Raw, i.crt.Raw) {
+	if err != nil || !bytes.Equal(successor.Raw, i.row.Trusted()) {
 		return []problem{wrong("its link leads to another certificate")}
 	}
 	old, err := pki.ParseCertificatePEM([]byte(payload.OldPEM))
@@ -177,7 +211,7 @@ func (c *checker) link(i *caInfo, before []*caInfo) []problem {
 		return []problem{wrong("its link starts at something else than a certificate")}
 	}
 	for _, older := range before {
-		if older.crt == nil || !bytes.Equal(older.crt.Raw, old.Raw) {
+		if older.crt == nil || !bytes.Equal(older.row.Trusted(), old.Raw) {
 			continue
 		}
 		if err := e.Verify(older.crt.PublicKey); err != nil {

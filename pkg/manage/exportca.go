@@ -82,7 +82,7 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 			done.WithoutKey++
 			continue
 		}
-		crt, err := x509.ParseCertificate(row.Certificate)
+		crt, err := x509.ParseCertificate(row.Trusted())
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: %w", row.ID, err)
 		}
@@ -97,7 +97,7 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be encrypted", row.ID)
 		}
-		buf.Write(pki.EncodeCertificatePEM(row.Certificate))
+		buf.Write(pki.EncodeCertificatePEM(row.Trusted()))
 		if err := pem.Encode(&buf, &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}); err != nil {
 			return nil, nil, err
 		}

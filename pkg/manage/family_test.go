@@ -352,7 +352,7 @@ func TestExternalRootGoesRound(t *testing.T) {
 func TestImportExternalCRL(t *testing.T) {
 	f, offline := externalFamily(t)
 	ctx := t.Context()
-	cas := must[[]*x509.Certificate](t)(f.authority("lab").CACertificates(ctx))
+	cas := must[[]*x509.Certificate](t)(f.authority("lab").Intermediates(ctx))
 	if err := offline.authority("home-root").RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, cas[0].SerialNumber, 0); err != nil {
 		t.Fatal(err)
 	}

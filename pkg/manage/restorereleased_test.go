@@ -9,16 +9,21 @@ import (
 	"cauase/pkg/store"
 )
 
-// A backup that the released version has taken restores: see testdata/migration.
+// A backup that a released version has taken restores: see testdata/migration.
 func TestRestoreReleased(t *testing.T) {
+	t.Run("layout 1", func(t *testing.T) { restoreReleased(t, "layout1.rows.caucased", "admin.pem", 3) })
+	t.Run("layout 2", func(t *testing.T) { restoreReleased(t, "layout2.rows.caucased", "layout2.admin.pem", 7) })
+}
+
+func restoreReleased(t *testing.T, backup, key string, authorities int) {
 	const dir = "../../testdata/migration/"
-	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: dir + "admin.pem"})
+	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: dir + key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	clk := clock.NewFake(pair.Crt.NotBefore.Add(time.Hour))
 	st := newStore(t)
-	in := Restoration{Backup: sealedFile(dir+"layout1.rows.caucased", pair.Key), Request: requestFor(t, newKey(t), "admin")}
+	in := Restoration{Backup: sealedFile(dir+backup, pair.Key), Request: requestFor(t, newKey(t), "admin")}
 	done, err := Restore(t.Context(), st, clk, in)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +51,7 @@ func TestRestoreReleased(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || len(rows) != 3 {
+	if err != nil || len(rows) != authorities {
 		t.Errorf("%d authorities, %v", len(rows), err)
 	}
 	if states[store.CAErased] == 0 || states[store.CAUsable] == 0 || states[store.CADisowned] != 0 {

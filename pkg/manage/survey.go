@@ -159,7 +159,7 @@ func (s *survey) lookAtCA(row store.CA) error {
 			return refuse("its private key belongs to another certificate")
 		}
 	}
-	sum := sha256.Sum256(row.Certificate)
+	sum := sha256.Sum256(row.Trusted())
 	s.cas = append(s.cas, ContentCA{
 		Authority: row.Authority, Subject: pki.SubjectString(crt.RawSubject), Fingerprint: fmt.Sprintf("sha256:%x", sum),
 		NotAfter: row.NotAfter, HasKey: row.State == store.CAUsable,

@@ -177,7 +177,9 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 		p.ca(name, trust.CAs, timeline.Span)
 	}
 	p.crls(ctx, name, c, trust.CAs)
-	p.roots(ctx, name, c, trust)
+	if timeline.Parent != "" {
+		p.roots(ctx, name, c, trust)
+	}
 	return trust.CAs
 }
 
@@ -202,9 +204,6 @@ func (p *prober) ca(name string, cas []*x509.Certificate, unit time.Duration) {
 
 // roots checks that whoever trusts the roots can verify what an authority below one issues.
 func (p *prober) roots(ctx context.Context, name string, c *client.Client, trust client.Trust) {
-	if !slices.ContainsFunc(trust.CAs, client.IsIntermediate) {
-		return
-	}
 	roots, err := c.UpdateRoots(ctx, trust, nil, nil)
 	if err != nil {
 		p.report.add(name+" root", Critical, "%v", err)

@@ -92,7 +92,30 @@ func (c CA) Template() (*x509.Certificate, error) {
 var (
 	oidSubjectKeyID   = asn1.ObjectIdentifier{2, 5, 29, 14}
 	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidCRLPoints      = asn1.ObjectIdentifier{2, 5, 29, 31}
+	oidAIA            = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 1}
 )
+
+// Anchor returns what x509.CreateCertificate needs to make a self-signed certificate for the name, key,
+// times and limits of crt, a CA certificate that another CA has signed.
+func Anchor(crt *x509.Certificate, serial *big.Int) *x509.Certificate {
+	t := &x509.Certificate{
+		RawSubject: crt.RawSubject, SerialNumber: serial, NotBefore: crt.NotBefore, NotAfter: crt.NotAfter,
+		SubjectKeyId: crt.SubjectKeyId, AuthorityKeyId: crt.SubjectKeyId,
+		// The copied extensions are what is written; these must agree with them.
+		BasicConstraintsValid: crt.BasicConstraintsValid, IsCA: crt.IsCA, KeyUsage: crt.KeyUsage,
+		MaxPathLen: crt.MaxPathLen, MaxPathLenZero: crt.MaxPathLenZero,
+	}
+	for _, e := range crt.Extensions {
+		switch {
+		case e.Id.Equal(oidSubjectKeyID), e.Id.Equal(oidAuthorityKeyID), e.Id.Equal(oidCRLPoints), e.Id.Equal(oidAIA):
+			// They are about the key, or the issuer.
+		default:
+			t.ExtraExtensions = append(t.ExtraExtensions, e)
+		}
+	}
+	return t
+}
 
 // apply permits the one host. An address excludes every DNS name, which an IP constraint
 // alone would leave open.

@@ -40,6 +40,7 @@ var kinds = []*Kind{
 		text("custody", func(c *CA) *string { return &c.Key.Custody }),
 		optionalOctets("key_ref", func(c *CA) *[]byte { return &c.Key.Ref }),
 		optionalOctets("link", func(c *CA) *[]byte { return &c.Link }),
+		optionalOctets("parent_link", func(c *CA) *[]byte { return &c.ParentLink }),
 		text("parent_authority", func(c *CA) *AuthorityName { return &c.ParentAuthority }).shared(),
 		number("parent_ca", Number, func(c *CA) *int64 { return &c.ParentCA }),
 	),

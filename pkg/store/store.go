@@ -112,9 +112,18 @@ type CA struct {
 	State       CAState
 	Key         KeyRef // where its key is; the zero KeyRef unless State is CAUsable
 	Link        []byte // the envelope (JSON) by which its predecessor vouches for it; nil for the first
+	ParentLink  []byte // the one by which it, as Anchor, vouches for Certificate; nil where there is no Anchor
 
 	ParentAuthority AuthorityName // that has signed it; empty: it is self-signed
 	ParentCA        int64         // CA.ID of the generation of the parent that has; 0: self-signed, or not known here
+}
+
+// Trusted is the certificate that those know who trust this CA itself, and not its parent: a self-signed one.
+func (c CA) Trusted() []byte {
+	if c.Anchor != nil {
+		return c.Anchor
+	}
+	return c.Certificate
 }
 
 // A Signoff is a key of an authority and the request to its parent, by whose consent they become

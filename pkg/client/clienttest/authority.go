@@ -35,6 +35,9 @@ const (
 type CA struct {
 	Crt *x509.Certificate
 	Key crypto.Signer
+
+	// Below is signed by a parent, for the same name and key as Crt, which is self-signed then; nil otherwise.
+	Below *x509.Certificate
 }
 
 // An Authority is a CA in memory. Its exported members may be set before requests come.
@@ -44,6 +47,10 @@ type Authority struct {
 
 	// Parent signs the CA certificates that come next, nil for the key itself.
 	Parent *Authority
+
+	// Bare has the next CA certificates be those by the parent, without a self-signed one beside them, as they were
+	// in daemons of before.
+	Bare bool
 
 	// Approvals are the profiles and validities that signatures were asked for with, and
 	// Profiles those of requests, as in "profile=server&validity=3600".
@@ -90,7 +97,9 @@ func (a *Authority) Rollover() CA {
 	if a.Parent == nil {
 		ca = a.NewCA(a.name)
 	} else {
-		ca = a.Parent.NewCABelow(a.name)
+		if ca = a.Parent.NewCABelow(a.name); !a.Bare {
+			ca = a.Anchored(ca)
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -125,6 +134,20 @@ func (a *Authority) NewCABelow(name string, change ...func(*x509.Certificate)) C
 	return CA{Crt: a.create(template, parent.Crt, key.Public(), parent.Key), Key: key}
 }
 
+// Anchored puts a self-signed certificate in front of one that a parent has signed.
+func (a *Authority) Anchored(ca CA) CA {
+	template := *ca.Crt
+	template.SerialNumber, template.AuthorityKeyId = a.serial(), ca.Crt.SubjectKeyId
+	return CA{Crt: a.create(&template, &template, ca.Key.Public(), ca.Key), Key: ca.Key, Below: ca.Crt}
+}
+
+// Certify has the newest CA sign for the name and key of another one.
+func (a *Authority) Certify(ca CA) *x509.Certificate {
+	template, parent := *ca.Crt, a.Newest()
+	template.SerialNumber, template.AuthorityKeyId = a.serial(), nil
+	return a.create(&template, parent.Crt, ca.Key.Public(), parent.Key)
+}
+
 // template is that of any CA certificate of a new key. One at the top may sign others.
 func (a *Authority) template(name string) (*x509.Certificate, crypto.Signer) {
 	key, err := pki.KeyECDSAP256.Generate()
@@ -146,8 +169,8 @@ func (a *Authority) ChainOf(crt *x509.Certificate) []*x509.Certificate {
 	if a.Parent == nil {
 		return nil
 	}
-	for _, ca := range a.certificates() {
-		if crt.CheckSignatureFrom(ca) == nil && !bytes.Equal(ca.RawIssuer, ca.RawSubject) {
+	for _, ca := range a.below() {
+		if crt.CheckSignatureFrom(ca) == nil {
 			return append([]*x509.Certificate{ca}, a.Parent.ChainOf(ca)...)
 		}
 	}
@@ -157,8 +180,9 @@ func (a *Authority) ChainOf(crt *x509.Certificate) []*x509.Certificate {
 // Roots returns the self-signed certificates that verify what the authority has issued.
 func (a *Authority) Roots() []*x509.Certificate {
 	var roots []*x509.Certificate
-	for _, ca := range a.certificates() {
-		if bytes.Equal(ca.RawIssuer, ca.RawSubject) && pki.CheckValidity(ca, a.clock.Now()) == nil {
+	for _, g := range a.Generations() {
+		ca := g.Crt
+		if g.Below == nil && bytes.Equal(ca.RawIssuer, ca.RawSubject) && pki.CheckValidity(ca, a.clock.Now()) == nil {
 			roots = append(roots, ca)
 		}
 	}
@@ -166,6 +190,32 @@ func (a *Authority) Roots() []*x509.Certificate {
 		roots = append(roots, a.Parent.Roots()...)
 	}
 	return roots
+}
+
+// below are the CA certificates that a parent has signed.
+func (a *Authority) below() (crts []*x509.Certificate) {
+	for _, ca := range a.Generations() {
+		switch {
+		case ca.Below != nil:
+			crts = append(crts, ca.Below)
+		case !bytes.Equal(ca.Crt.RawIssuer, ca.Crt.RawSubject):
+			crts = append(crts, ca.Crt)
+		}
+	}
+	return crts
+}
+
+// ParentStatements are those of self-signed CA certificates about the ones by the parent.
+func (a *Authority) ParentStatements() []byte {
+	statements := []json.RawMessage{}
+	for _, ca := range a.Generations() {
+		if ca.Below != nil {
+			statements = append(statements, a.Link(ca, CA{Crt: ca.Below}))
+		}
+	}
+	data, err := json.Marshal(statements)
+	a.must(err)
+	return data
 }
 
 // Bundle writes certificates one behind the other.

@@ -168,6 +168,8 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		d.voucher(w, r, authority)
 	case "GET crt/root.pem":
 		d.roots(w, authority)
+	case "GET crt/parent.json":
+		_, _ = w.Write(authority.ParentStatements())
 	case "GET timeline":
 		d.timeline(w, authority)
 	case "PUT csr":

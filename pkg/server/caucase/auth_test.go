@@ -91,6 +91,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "crt/https-ca.json", 200, func() request { return at("/cas/crt/https-ca.json") }},
 		{"GET", "crl/{aki}.crl", 200, func() request { return at("/cas/crl/%s.crl", casAKI) }},
 		{"GET", "crt/root.pem", 200, func() request { return at("/cas/crt/root.pem") }},
+		{"GET", "crt/parent.json", 200, func() request { return at("/cas/crt/parent.json") }},
 		{"GET", "crt/{aki}.crt", 200, func() request { return at("/cas/crt/%s.crt", casAKI) }},
 		{"GET", "crt/{id}", 200, func() request { _, id := newIssued(); return at("/cas/crt/%d", id) }},
 		{"PUT", "crt/{id}", 204, func() request { return at("/cas/crt/%d", newPending()) }},

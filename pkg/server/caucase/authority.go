@@ -38,6 +38,8 @@ type Authority interface {
 	CRL(ctx context.Context, keyID *big.Int) (ca.List, error)
 	Timeline(ctx context.Context) (ca.Timeline, error)
 	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
+	Intermediates(ctx context.Context) ([]*x509.Certificate, error)
+	ParentStatements(ctx context.Context) ([][]byte, error)
 	Roots(ctx context.Context) ([]*x509.Certificate, error)
 	Succession(ctx context.Context) ([][]byte, error)
 	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)

@@ -65,6 +65,7 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "crt/ca.crt.pem", access: anyone, root: true, handler: f.getCACertificate},
 		{method: http.MethodGet, path: "crt/ca.crt.json", access: anyone, root: true, handler: f.getChain},
 		{method: http.MethodGet, path: "crt/root.pem", access: anyone, root: true, handler: f.getRoots},
+		{method: http.MethodGet, path: "crt/parent.json", access: anyone, handler: f.getParentStatements},
 		{method: http.MethodGet, path: "crt/https-ca.json", access: anyone, handler: f.getVoucher},
 		{method: http.MethodGet, path: "crt/{aki}.crt", access: anyone, root: true, handler: f.getIssuer},
 		{method: http.MethodGet, path: "crt/{id}", access: anyone, handler: f.getCertificate},

@@ -58,8 +58,21 @@ func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
 		if extra := len(statements) - envelope.MaxList; extra > 0 {
 			statements = statements[extra:]
 		}
-		return append(append([]byte{'['}, bytes.Join(statements, []byte(", "))...), ']'), nil
+		return jsonList(statements), nil
 	})
+}
+
+// getParentStatements answers with the signed statements of the authority's CA certificates about those for the
+// same keys that its parent has signed: a JSON list of envelopes, oldest first.
+func (f *FrontEnd) getParentStatements(x *server.Exchange) (server.Perform, error) {
+	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Authority) ([]byte, error) {
+		statements, err := a.ParentStatements(ctx)
+		return jsonList(statements), err
+	})
+}
+
+func jsonList(elements [][]byte) []byte {
+	return append(append([]byte{'['}, bytes.Join(elements, []byte(", "))...), ']')
 }
 
 // getVoucher answers with the authority's signed statement about the daemon's own CA certificates.
@@ -96,7 +109,7 @@ func (f *FrontEnd) getIssuer(x *server.Exchange) (server.Perform, error) {
 		return nil, err
 	}
 	return f.readCached(x, typeCRT, func(ctx context.Context, a Authority) ([]byte, error) {
-		crts, err := a.CACertificates(ctx)
+		crts, err := a.Intermediates(ctx)
 		if err != nil {
 			return nil, err
 		}

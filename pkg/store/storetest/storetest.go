@@ -147,6 +147,7 @@ func newCA(a store.AuthorityName, n int) store.CA {
 		State:       store.CAUsable,
 		Key:         store.KeyInRow([]byte{'K', byte(n), 0xff}),
 		Link:        []byte(`{"payload":"` + string(a) + `"}`),
+		ParentLink:  []byte(`{"payload":"` + string(a) + ` below"}`),
 
 		ParentAuthority: "home-root",
 		ParentCA:        int64(n + 70),
