@@ -21,8 +21,7 @@ import (
 
 const day = 24 * time.Hour
 
-// serveOptions are a command line of which everything has been checked that can be without
-// touching anything.
+// serveOptions are a command line, validated as far as that is possible without side effects.
 type serveOptions struct {
 	daemon.Config
 
@@ -30,7 +29,7 @@ type serveOptions struct {
 	logJSON  bool
 }
 
-// A reader takes values from a command line and remembers the first that is wrong.
+// A reader takes values from a command line and keeps the first error.
 type reader struct {
 	c    *urfave.Context
 	file settingsFile
@@ -166,7 +165,7 @@ func (r *reader) days(flag string) time.Duration {
 	return time.Duration(n * float64(day))
 }
 
-// check has the daemon say what it thinks of all of it together.
+// check has the daemon validate the configuration as a whole.
 func (r *reader) check(cfg daemon.Config) {
 	err := cfg.Check()
 	var setting *daemon.SettingError

@@ -25,7 +25,8 @@ type settingsFile struct {
 	profiles *profile.Set               // nil: the built-in ones
 }
 
-// alternatives are flags of which one given is an answer to all: others in the file do not count then.
+// alternatives are groups of flags that exclude each other: where one is given, the file's values of the others are
+// ignored.
 var alternatives = [...][]string{{flagKeyType, flagKeyLen}, {flagBackupPeriod, flagBackupSchedule}}
 
 // readFile gives c the values that stand in the file of --config, if there is one.
@@ -104,7 +105,7 @@ func (f settingsFile) apply(c *urfave.Context, content []byte) error {
 	return wrong
 }
 
-// sortedByPlace returns the names of settings in the order in which they stand in the file.
+// sortedByPlace returns the names of settings in their order in the file.
 func sortedByPlace(settings map[string]config.Setting) (names []string) {
 	for name := range settings {
 		names = append(names, name)

@@ -37,7 +37,7 @@ const (
 	flagLogLevel  = "log-level"
 )
 
-// defaultAuthority is the one that commands are about unless they are told another.
+// defaultAuthority is the authority that commands work on unless another is named.
 const defaultAuthority = string(store.Services)
 
 // Categories of flags in the help.

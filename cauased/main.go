@@ -55,7 +55,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 			},
 			{
 				Name:            "manage",
-				Usage:           "look into the database, and choose what is kept there",
+				Usage:           "inspect and administer the database",
 				HideHelpCommand: true,
 				Before:          optionsBehind,
 				Subcommands: []*urfave.Command{

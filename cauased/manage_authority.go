@@ -17,7 +17,7 @@ import (
 func authorityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:  "authority",
-		Usage: "add, look at and retire authorities; carry sign-offs to and from an offline root",
+		Usage: "add, inspect and retire authorities; exchange sign-offs with an offline root",
 		Description: "A daemon has the authorities cau, of its users, cas, of services, and https, of its own certificate.\n" +
 			"Others can be added beside them, each served under /NAME/… like cas, and roots that certify others.\n" +
 			"All commands may run beside the daemon, which takes notice within a second. The manual is docs/authorities.md.",

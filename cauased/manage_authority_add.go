@@ -90,7 +90,7 @@ func addAuthority(call *authorityCall) error {
 	with := call.withAuthorities
 	if in.Row.Role == store.RoleRoot {
 		// On an offline host nothing else makes the database.
-		with = func(do func(store.Store) error) error { return authorityAdvice(fillDatabase(call.c, do)) }
+		with = func(do func(store.Store) error) error { return withAuthorityHint(fillDatabase(call.c, do)) }
 	}
 	return with(func(st store.Store) error {
 		switch err := manage.AddAuthority(call.c.Context, st, call.clk, in); {
@@ -150,7 +150,7 @@ func readNewAuthority(call *authorityCall) (manage.NewAuthority, error) {
 	return in, nil
 }
 
-// readRoot reads what is said of a root.
+// readRoot reads the flags of a root.
 func readRoot(c *urfave.Context, row *store.Authority) error {
 	for _, flag := range []string{flagSpan, flagLife} {
 		if c.IsSet(flag) {
@@ -180,7 +180,7 @@ func checkSpans(flag string, row store.Authority) error {
 	return nil
 }
 
-// readServices reads what is said of an authority that is no root.
+// readServices reads the flags of an authority that is not a root.
 func readServices(c *urfave.Context, row *store.Authority) error {
 	for _, flag := range []string{flagValidity, flagExternal, flagCRL} {
 		if c.IsSet(flag) {
@@ -273,7 +273,7 @@ func fromEnvironment(flag string) bool {
 	return there
 }
 
-// printAdded says what has become of authority add.
+// printAdded prints the authority that was added, and what to trust.
 func printAdded(call *authorityCall, st store.Store, v manage.AuthorityView) error {
 	p := printer{w: call.stdout}
 	newest := v.Newest()

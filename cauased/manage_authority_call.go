@@ -49,11 +49,11 @@ func authorityAction(clk clock.Clock, stdout, stderr io.Writer, run func(*author
 				return err
 			}
 		}
-		if call.netloc, err = theNetloc(c); err != nil {
+		if call.netloc, err = readNetloc(c); err != nil {
 			return err
 		}
 		if takes(c, flagOut) {
-			// Before anything is done whose result could then not be written.
+			// Before anything is done of which the result could not be written.
 			if call.out, err = createOut(c, flagOut); err != nil {
 				return err
 			}
@@ -68,7 +68,7 @@ func takes(c *urfave.Context, flag string) bool {
 	return slices.ContainsFunc(c.Command.Flags, func(f urfave.Flag) bool { return slices.Contains(f.Names(), flag) })
 }
 
-// view returns how the authority stands.
+// view returns the state of an authority.
 func (call *authorityCall) view(st store.Store, name store.AuthorityName) (manage.AuthorityView, error) {
 	return manage.ViewAuthority(call.c.Context, st, call.clk, name)
 }
@@ -100,11 +100,11 @@ func authorityName(c *urfave.Context, text string) (store.AuthorityName, error) 
 
 // withAuthorities opens the database for the command and closes it again.
 func (call *authorityCall) withAuthorities(do func(store.Store) error) error {
-	return authorityAdvice(withDatabase(call.c, do))
+	return withAuthorityHint(withDatabase(call.c, do))
 }
 
-// authorityAdvice gives an error about authorities its hint.
-func authorityAdvice(err error) error {
+// withAuthorityHint gives an error about authorities its hint.
+func withAuthorityHint(err error) error {
 	switch {
 	case errors.Is(err, manage.ErrNoAuthority):
 		err = cli.WithHint(err, "cauased manage authority list lists them; is --%s the database that was meant?", flagDB)
@@ -118,8 +118,8 @@ func netlocFlag() urfave.Flag {
 	return text("", flagNetloc, "", "`HOST[:PORT]` at which verifiers reach the daemon (default: what the daemon has recorded)")
 }
 
-// theNetloc returns the value of --netloc, empty when it is not given, or no flag of the command.
-func theNetloc(c *urfave.Context) (string, error) {
+// readNetloc returns the value of --netloc, empty when it is not given, or no flag of the command.
+func readNetloc(c *urfave.Context) (string, error) {
 	if !takes(c, flagNetloc) || c.String(flagNetloc) == "" {
 		return "", nil
 	}

@@ -143,7 +143,7 @@ func signRequest(call *authorityCall) error {
 	return p.err
 }
 
-// readCeremony reads a file of a ceremony, which has a size that bounds it.
+// readCeremony reads a file of a ceremony, of bounded size.
 func readCeremony(path string) ([]byte, error) {
 	data, err := readInput(path)
 	if err == nil && len(data) > signoff.MaxSize {
@@ -206,7 +206,7 @@ func install(call *authorityCall) error {
 	})
 }
 
-// fingerprints checks those of certificates, and brings them into one form.
+// fingerprints validates fingerprints of certificates and normalises them.
 func fingerprints(texts []string) ([]string, error) {
 	var all []string
 	for _, text := range texts {
@@ -252,7 +252,7 @@ func printInstalled(call *authorityCall, st store.Store, done manage.Installed) 
 	return p.err
 }
 
-// warnRevoked says as loudly as possible that CA certificates of ours are revoked.
+// warnRevoked warns, prominently, that CA certificates of ours are revoked.
 func warnRevoked(call *authorityCall, done manage.Installed) {
 	for _, r := range done.Revoked {
 		text := fmt.Sprintf("%s HAS REVOKED the CA certificate %s of %s", done.Parent, r.KeyID, r.Authority)

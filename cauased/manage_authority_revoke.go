@@ -30,7 +30,7 @@ func reasonFlag() urfave.Flag {
 	return &urfave.StringFlag{Name: flagReason, Value: pki.ReasonName(0), Usage: "`REASON`: " + strings.Join(pki.ReasonNames(), ", ")}
 }
 
-func theReason(c *urfave.Context) (int, error) {
+func readReason(c *urfave.Context) (int, error) {
 	reason, err := pki.ParseReason(c.String(flagReason))
 	if err != nil {
 		return 0, cli.WithHint(fmt.Errorf("--%s: %w", flagReason, err), "%s", authorityHint(c))
@@ -64,7 +64,7 @@ func revokeCA(call *authorityCall) error {
 	if err != nil || len(keyID) == 0 {
 		return cli.WithHint(fmt.Errorf("--%s: %q is not a key id in hexadecimal", flagKeyID, call.c.String(flagKeyID)), "cauased manage authority show %s prints it", call.name)
 	}
-	reason, err := theReason(call.c)
+	reason, err := readReason(call.c)
 	if err != nil {
 		return err
 	}
@@ -124,11 +124,11 @@ func authorityRevokeBelowCommand(clk clock.Clock, stdout, stderr io.Writer) *urf
 }
 
 func revokeBelow(call *authorityCall) error {
-	crt, serial, err := theCertificate(call.c)
+	crt, serial, err := readRevoked(call.c)
 	if err != nil {
 		return cli.WithHint(err, "%s", authorityHint(call.c))
 	}
-	reason, err := theReason(call.c)
+	reason, err := readReason(call.c)
 	if err != nil {
 		return err
 	}
@@ -164,8 +164,8 @@ func revokeBelow(call *authorityCall) error {
 	return p.err
 }
 
-// theCertificate returns which CA certificate to revoke: its serial in any case.
-func theCertificate(c *urfave.Context) (*x509.Certificate, *big.Int, error) {
+// readRevoked returns which CA certificate to revoke: its serial in any case.
+func readRevoked(c *urfave.Context) (*x509.Certificate, *big.Int, error) {
 	text, path := c.String(flagSerial), c.String(flagCrt)
 	if (text == "") == (path == "") {
 		return nil, nil, fmt.Errorf("one of --%s and --%s is needed", flagSerial, flagCrt)

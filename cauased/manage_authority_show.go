@@ -58,7 +58,7 @@ func listAuthorities(call *authorityCall) error {
 
 func jsonFlag() urfave.Flag { return &urfave.BoolFlag{Name: "json", Usage: "print JSON"} }
 
-// summary says in a few words how an authority stands.
+// summary describes the state of an authority in a few words.
 func summary(v manage.AuthorityView, now time.Time) string {
 	var words []string
 	switch {
@@ -99,7 +99,7 @@ func waiting(v manage.AuthorityView, now time.Time) (bool, time.Time) {
 func authorityShowCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:      "show",
-		Usage:     "tell all about an authority: its CA certificates, lists, children, sign-offs, and what is due next",
+		Usage:     "show an authority: its CA certificates, lists, children, sign-offs, and what is due next",
 		ArgsUsage: "NAME",
 		Description: "Examples:\n" +
 			"  cauased manage authority show lab\n" +
@@ -175,7 +175,7 @@ func printView(p *printer, now time.Time, v manage.AuthorityView) {
 	printNext(p, now, v)
 }
 
-// printNext says what is due next.
+// printNext prints what is due next.
 func printNext(p *printer, now time.Time, v manage.AuthorityView) {
 	switch {
 	case v.RetiredAt != nil && v.SignsUntil != nil:
@@ -192,7 +192,7 @@ func printNext(p *printer, now time.Time, v manage.AuthorityView) {
 	printSignoffNeeded(p, v)
 }
 
-// printSignoffNeeded says what a person has to do for the next CA certificate, if that is anything.
+// printSignoffNeeded prints what an operator has to do for the next CA certificate, if anything.
 func printSignoffNeeded(p *printer, v manage.AuthorityView) {
 	if !v.MustSign {
 		return
@@ -203,7 +203,7 @@ func printSignoffNeeded(p *printer, v manage.AuthorityView) {
 	}
 }
 
-// due says how long it is until a time, or since.
+// due describes how long it is until a time, or since.
 func due(now, t time.Time) string {
 	if now.Before(t) {
 		return ahead(now, t)

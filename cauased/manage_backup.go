@@ -76,8 +76,8 @@ func takeBackup(c *urfave.Context, clk clock.Clock) (_ archive.Backup, err error
 	})
 }
 
-// untilSignal ends with the first SIGINT or SIGTERM, so that what is under way can clean up. A second
-// one is not waited for.
+// untilSignal returns a context that ends with the first SIGINT or SIGTERM, so that the command can clean up. A second
+// one kills the process.
 func untilSignal(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(parent, syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -197,7 +197,7 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 				return cli.WithHint(errors.New("one file is needed"), "see cauased manage export-ca --help")
 			}
 			path := c.Args().First()
-			// Before anybody types for nothing.
+			// Before a passphrase is asked for in vain.
 			if _, err := os.Lstat(path); err == nil {
 				return cli.WithHint(fmt.Errorf("%s: %w", path, fs.ErrExist), "give a file that is not there yet")
 			}

@@ -18,21 +18,21 @@ import (
 // maxFindings is how many findings are listed; all are counted.
 const maxFindings = 1000
 
-// exitUnchecked is what check exits with when it could not look at everything. Scripts tell it from
-// ExitError, which says that something was found.
+// exitUnchecked is the exit code of a check that could not be completed. Scripts can tell it from ExitError, which
+// says that errors were found.
 const exitUnchecked = 2
 
-// checkCommand looks whether everything in the database is as it should be.
+// checkCommand checks the whole database.
 func checkCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:  "check",
-		Usage: "check everything in the database: that it can be read, verifies and fits together",
+		Usage: "check the whole database: that every row can be read, verifies and is consistent with the others",
 		Description: "Reads one snapshot of the whole database and checks, beside the file itself, that every row can be\n" +
 			"parsed; that certificates are signed by their CA and recorded as what they are; that each CA has its\n" +
 			"own key and is vouched for by the one before; that revocation lists verify; that counters and settings\n" +
 			"make sense. It may run beside the daemon, and changes nothing, except that a database of an older\n" +
 			"version of cauase is brought up to date.\n\n" +
-			"Exit code 0: no errors, though there may be warnings. 1: errors were found. 2: it could not look.\n" +
+			"Exit code 0: no errors, though there may be warnings. 1: errors were found. 2: the check is incomplete.\n" +
 			fmt.Sprintf("The first %d findings are listed, all are counted.\n\n", maxFindings) +
 			"Examples:\n" +
 			"  cauased manage check --db cauase.sqlite\n" +
@@ -83,7 +83,7 @@ func check(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 			return
 		}
 		meter.clear()
-		p.line("%s: %s: %s", f.Level, f.Row, f.Problem)
+		p.line("%s: %s: %s", f.Severity, f.Row, f.Problem)
 	}, meter.rows)
 	meter.clear()
 	err = errors.Join(err, db.Close())
@@ -101,7 +101,7 @@ func check(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	}
 	switch {
 	case err != nil:
-		return &cli.Error{Err: fmt.Errorf("check: not everything could be looked at: %w", err), Code: exitUnchecked, Failed: true}
+		return &cli.Error{Err: fmt.Errorf("check: it could not be completed: %w", err), Code: exitUnchecked, Failed: true}
 	case p.err != nil:
 		return &cli.Error{Err: p.err, Code: exitUnchecked, Failed: true}
 	case checked.Errors > 0:

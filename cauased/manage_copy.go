@@ -93,7 +93,7 @@ type copyJSON struct {
 	Rows dump.Summary `json:"rows"`
 }
 
-// printCopy says what was copied, and what is left to do.
+// printCopy prints what was copied, and what is left to do.
 func printCopy(c *urfave.Context, w io.Writer, sum dump.Summary) error {
 	from, to := sqlstore.Redact(c.String(flagDB)), sqlstore.Redact(c.String(flagTo))
 	if c.Bool("json") {

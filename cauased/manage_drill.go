@@ -25,9 +25,9 @@ func drillCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 		Name:      "drill",
 		Usage:     "prove that a backup can be restored, in a database that is thrown away",
 		ArgsUsage: "BACKUP KEY",
-		Description: "Restores BACKUP with KEY into a database of its own, checks every row there, and has both\n" +
-			"authorities issue, renew and revoke a certificate and publish that. The daemon and its database have\n" +
-			"no part in it, and KEY stays in use. Do it on a schedule, on a machine that you trust with CA keys.\n\n" +
+		Description: "Restores BACKUP with KEY into a database of its own, checks every row there, and has each\n" +
+			"authority issue, renew and revoke a certificate and publish that. The daemon and its database are\n" +
+			"not involved, and KEY stays in use. Do it on a schedule, on a machine that you trust with CA keys.\n\n" +
 			"The database is in a private directory, in memory where there is room, and removed at the end, also\n" +
 			"when interrupted; after kill -9 or a loss of power, by the next drill. Exit code 0: everything is\n" +
 			"proved. 1: the backup cannot be restored, or not used. 2: it can, but the check has found errors.\n\n" +
@@ -50,12 +50,12 @@ func drillCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 }
 
 func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err error) {
-	from, err := sealed(c, stderr)
+	from, err := openSealed(c, stderr)
 	if err != nil {
 		return err
 	}
 	if err := from.Probe(); err != nil {
-		return explain(err, c)
+		return withBackupHint(err, c)
 	}
 	ctx, done := untilSignal(c.Context)
 	defer done()
@@ -70,14 +70,14 @@ func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err er
 	}
 	p := &printer{w: stdout}
 	meter := newRowMeter(clk, stderr)
-	told := func(proof manage.Proof) {
+	report := func(proof manage.Proof) {
 		meter.clear()
 		p.line("proved: %s (%s)", proof.Name, proof.Detail)
 	}
 	if c.Bool("json") {
-		told = func(manage.Proof) {}
+		report = func(manage.Proof) {}
 	}
-	drilled, err := manage.Drill(ctx, db, clk, from, meter.rows, told)
+	drilled, err := manage.Drill(ctx, db, clk, from, meter.rows, report)
 	meter.clear()
 	if closed := db.Close(); err == nil {
 		err = closed
@@ -88,7 +88,7 @@ func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err er
 		}
 	} else {
 		for _, f := range drilled.Findings {
-			p.line("%s: %s: %s", f.Level, f.Row, f.Problem)
+			p.line("%s: %s: %s", f.Severity, f.Row, f.Problem)
 		}
 		if err == nil {
 			printContents(p, c.Args().First(), drilled.Contents)
@@ -101,10 +101,10 @@ func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err er
 	if errors.Is(err, manage.ErrDrillFindings) {
 		return cli.WithCode(err, cli.ExitPending)
 	}
-	return explain(err, c)
+	return withBackupHint(err, c)
 }
 
-// A scratch is a private directory for what must not stay.
+// A scratch is a private directory that is removed at the end.
 type scratch struct {
 	path string
 	lock *os.File // as long as it is held, no other drill removes the directory

@@ -34,7 +34,7 @@ func importCaucaseCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 		Description: "Reads PATH, the SQLite database of a caucased that is stopped, of version 0.9.8 and older or\n" +
 			"0.9.9 and later, and fills an empty database with it: the authorities with their keys, pending\n" +
 			"requests, issued certificates, revocations, counters and locks. PATH is not changed.\n\n" +
-			"Either everything comes over or nothing. A row that cannot be used, such as the request of an RSA\n" +
+			"Either everything is imported or nothing. A row that cannot be used, such as the request of an RSA\n" +
 			"key of 1024 bits, is refused by its name, or left out with --" + flagSkipBadRows + "; never that of a CA.\n\n" +
 			"Examples:\n" +
 			"  cauased manage import-caucase caucase.sqlite\n" +
@@ -43,7 +43,7 @@ func importCaucaseCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 		Flags: []urfave.Flag{
 			dbFlag(),
 			skipBadRowsFlag(),
-			&urfave.BoolFlag{Name: "json", Usage: "print what came over as a JSON object"},
+			&urfave.BoolFlag{Name: "json", Usage: "print what was imported as a JSON object"},
 		},
 		Action: func(c *urfave.Context) error {
 			if c.NArg() != 1 {
@@ -93,7 +93,7 @@ func importCaucase(c *urfave.Context, now time.Time, stderr io.Writer) (report c
 	return report, err
 }
 
-// printReport says what came over, and what is left to do.
+// printReport prints what was imported, and what is left to do.
 func printReport(w io.Writer, db string, r caucase.Report) error {
 	p := printer{w: w}
 	for _, a := range r.Authorities {

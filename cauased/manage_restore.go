@@ -72,8 +72,8 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	}
 }
 
-// sealed finds the backup and the key that the first two arguments name.
-func sealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
+// openSealed finds the backup and the key that the first two arguments name.
+func openSealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
 	path := c.Args().Get(0)
 	// Before anybody types a passphrase.
 	info, err := os.Stat(path)
@@ -96,8 +96,8 @@ func sealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
 	return manage.Sealed{Open: open, Key: key, SkipBadRows: c.Bool(flagSkipBadRows)}, nil
 }
 
-// explain adds to an error about a backup what can be done.
-func explain(err error, c *urfave.Context) error {
+// withBackupHint adds to an error about a backup what can be done.
+func withBackupHint(err error, c *urfave.Context) error {
 	path := c.Args().Get(0)
 	switch {
 	case err == nil:
@@ -126,7 +126,7 @@ func explain(err error, c *urfave.Context) error {
 }
 
 func dryRun(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
-	from, err := sealed(c, stderr)
+	from, err := openSealed(c, stderr)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func dryRun(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error 
 	contents, err := manage.Inspect(ctx, clk.Now(), from, meter.rows)
 	meter.clear()
 	if err != nil {
-		return explain(err, c)
+		return withBackupHint(err, c)
 	}
 	if c.Bool("json") {
 		return json.NewEncoder(stdout).Encode(contents)
@@ -160,15 +160,15 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Args().Get(2), err)
 	}
-	from, err := sealed(c, stderr)
+	from, err := openSealed(c, stderr)
 	if err != nil {
 		return err
 	}
 	if pki.SameKey(from.Key.Public(), request.CSR.PublicKey) {
-		return explain(ca.ErrKeyKept, c)
+		return withBackupHint(ca.ErrKeyKept, c)
 	}
 	if err := from.Probe(); err != nil {
-		return explain(err, c)
+		return withBackupHint(err, c)
 	}
 	crt, err := durable.Create(c.Args().Get(3), 0o644)
 	if err != nil {
@@ -191,9 +191,9 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	})
 	meter.clear()
 	if err != nil {
-		return explain(err, c)
+		return withBackupHint(err, c)
 	}
-	// From here on it has happened.
+	// From here on the restore is durable.
 	published := crt.Publish()
 	if err := printRestored(stdout, c, restored, clk.Now(), published == nil); err != nil {
 		return err
@@ -214,7 +214,7 @@ func userSpan(c *urfave.Context) (time.Duration, error) {
 	return spans.Leaf, r.err
 }
 
-// printContents says what a backup holds.
+// printContents prints what a backup holds.
 func printContents(p *printer, path string, contents manage.Contents) {
 	created := "of a caucase, which does not say when it was taken"
 	if contents.Created != nil {

@@ -16,11 +16,11 @@ import (
 	"cauase/pkg/store/sqlstore"
 )
 
-// statusCommand tells what is in the database.
+// statusCommand shows what is in the database.
 func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:  "status",
-		Usage: "tell what is in the database: CAs and their phases, certificates, lists, the last backup",
+		Usage: "show what is in the database: CAs and their phases, certificates, lists, the last backup",
 		Description: "May run beside the daemon, and changes nothing, except that a database of an older version of\n" +
 			"cauase is brought up to date. In which phase a CA is depends on how long certificates are valid, which\n" +
 			"is in the database since the daemon was last started; the options say what if it were otherwise.\n\n" +
@@ -44,7 +44,7 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 				return r.err
 			}
 			now := clk.Now()
-			status, err := look(c, now, func(a store.Authority) rollover.Spans {
+			status, err := readStatus(c, now, func(a store.Authority) rollover.Spans {
 				spans, flag := services, flagServiceValidity
 				switch a.Role {
 				case store.RoleUsers:
@@ -67,13 +67,13 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 	}
 }
 
-func look(c *urfave.Context, now time.Time, spans func(store.Authority) rollover.Spans) (status manage.Status, err error) {
+func readStatus(c *urfave.Context, now time.Time, spans func(store.Authority) rollover.Spans) (status manage.Status, err error) {
 	db, err := openExisting(c)
 	if err != nil {
 		return status, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return manage.Look(c.Context, db, now, spans)
+	return manage.ReadStatus(c.Context, db, now, spans)
 }
 
 type statusJSON struct {
@@ -155,7 +155,7 @@ func ago(now, t time.Time) string { return span(now.Sub(t)) + " ago" }
 
 func ahead(now, t time.Time) string { return "in " + span(t.Sub(now)) }
 
-// span is a duration as people say it.
+// span formats a duration in words.
 func span(d time.Duration) string {
 	switch {
 	case d >= 2*day:

@@ -18,8 +18,8 @@ import (
 	"cauase/pkg/store/sqlstore"
 )
 
-// fillDatabase opens the database that a command puts something into, making it if there is none,
-// and has fill do so. When that fails, nothing has been made.
+// fillDatabase opens the database that a command fills, creating it if it does not exist, and calls fill. If that
+// fails, nothing has been created.
 func fillDatabase(c *urfave.Context, fill func(store.Store) error) error {
 	return fillNamed(c, flagDB, fill)
 }
@@ -39,9 +39,8 @@ func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) err
 	return errors.Join(fill(db), db.Close())
 }
 
-// fillNew makes a file under a name of its own, and gives it its name when it is full. A file that
-// failed to be filled may be removed without a doubt that way: nobody else has found it and put
-// something in. A kill leaves it, hidden, for whoever looks.
+// fillNew creates the file under a temporary name and renames it once it is complete. If filling it fails, it can
+// safely be removed: no other process can have found it and written to it. After a kill it stays behind, hidden.
 func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error) error {
 	if err := sqlstore.CheckFree(path); err != nil {
 		return fmt.Errorf("--%s: %w", flag, err)
@@ -68,7 +67,7 @@ func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error)
 	return nil
 }
 
-// renamed is an error about a file that has another name than the one that the user knows.
+// renamed is an error about a file under its temporary name, reported under the one that the user knows.
 type renamed struct {
 	error
 	from, to string
@@ -106,8 +105,8 @@ func readInput(path string) (data []byte, err error) {
 	return data, err
 }
 
-// optionsBehind refuses options before manage: they are the daemon's. Its --db would say nothing to the
-// command, which would go to another database than the one meant.
+// optionsBehind refuses options before manage: they are the daemon's. The command would ignore its --db, and open
+// another database than the one that was meant.
 func optionsBehind(c *urfave.Context) error {
 	if daemon := c.Lineage()[1]; daemon.NumFlags() > 0 {
 		return cli.WithHint(errors.New("an option stands before manage"), "give the options of a command behind it: cauased manage COMMAND --%s FILE", flagDB)
@@ -115,7 +114,7 @@ func optionsBehind(c *urfave.Context) error {
 	return nil
 }
 
-// arrangeManage lets options of manage's commands stand behind their arguments.
+// arrangeManage allows options of manage's commands after their arguments.
 func arrangeManage(app *urfave.App, args []string) []string {
 	if len(args) < 4 || args[1] != "manage" {
 		return args

@@ -23,13 +23,13 @@ func outFlags() []urfave.Flag {
 	}
 }
 
-// An outFile is one that a command writes, which gets its name when it is complete.
+// An outFile is a file that a command writes. It gets its name once it is complete.
 type outFile struct {
 	path string
 	file *durable.File // nil: what is there is replaced
 }
 
-// createOut begins the file that flag names, before anything is done for it.
+// createOut creates the file that flag names, before anything is done of which it is the result.
 func createOut(c *urfave.Context, flag string) (*outFile, error) {
 	path := c.String(flag)
 	if path == "" {
@@ -63,7 +63,7 @@ func (o *outFile) write(content []byte) error {
 	return durable.Rename(temp, o.path)
 }
 
-// discard is to be called in any case.
+// discard must be called in any case; after write it does nothing.
 func (o *outFile) discard() {
 	if o.file != nil {
 		o.file.Discard()

@@ -76,7 +76,7 @@ func (s passphraseSource) prompt(text string) (_ []byte, err error) {
 		return nil, cli.WithHint(errors.New("a passphrase is needed, and there is no terminal to ask for it"),
 			"put it into a file, and give that with --%s", flagPassphraseFile)
 	}
-	// Whoever interrupts this shall see again what they type.
+	// An interrupt must not leave the terminal without echo.
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
 	done := make(chan struct{})

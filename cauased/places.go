@@ -9,8 +9,8 @@ import (
 	"cauase/pkg/store/sqlstore"
 )
 
-// distinct makes sure that each file has a place of its own. What is at the place of the HTTPS key
-// pair and is none is replaced: the database, with every CA key, would be gone.
+// distinct refuses paths that collide. A file at the path of the HTTPS key pair that does not hold one is replaced:
+// if that were the database, every CA key would be lost.
 func (r *reader) distinct(cfg daemon.Config) {
 	database := []string{"", "-wal", "-shm", "-journal"}
 	backups := ""
@@ -43,7 +43,7 @@ func (r *reader) distinct(cfg daemon.Config) {
 	}
 }
 
-// samePlace reports whether a and b lead to one file, be it there or not.
+// samePlace reports whether a and b are paths of the same file, whether or not it exists.
 func samePlace(a, b string) bool {
 	if resolve(a) == resolve(b) {
 		return true
@@ -56,7 +56,7 @@ func samePlace(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// resolve follows symbolic links as far as there is something.
+// resolve follows symbolic links as far as the path exists.
 func resolve(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs

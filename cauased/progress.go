@@ -11,8 +11,8 @@ import (
 	"cauase/pkg/clock"
 )
 
-// A rowMeter shows people how far work on many rows is: on a terminal in one line that is written
-// anew and gone at the end, elsewhere in a line now and then.
+// A rowMeter shows progress over many rows: on a terminal in one line, which is overwritten and cleared at the end,
+// elsewhere in a line every few seconds.
 type rowMeter struct {
 	clk      clock.Clock
 	w        io.Writer
@@ -45,7 +45,7 @@ func (m *rowMeter) rows(step, kind string, n int64) {
 	if step != m.step {
 		m.step, m.started = step, now
 		if m.shown.IsZero() {
-			m.shown = now // work that is done in a moment needs no words
+			m.shown = now // short work needs no progress report
 		}
 		return
 	}
@@ -70,7 +70,7 @@ func (m *rowMeter) rows(step, kind string, n int64) {
 	fmt.Fprintln(m.w, line)
 }
 
-// clear makes room for other output.
+// clear removes the line, before other output.
 func (m *rowMeter) clear() {
 	if m.onLine {
 		fmt.Fprint(m.w, "\r\x1b[K")

@@ -43,13 +43,13 @@ type Archive struct {
 	place  string // this machine and directory, across restarts
 	holder string // this process
 
-	started time.Time
-	unsaid  *Backup // taken, not recorded yet
-	mu      sync.Mutex
-	state   state
+	started    time.Time
+	unrecorded *Backup // taken, not recorded yet
+	mu         sync.Mutex
+	state      state
 }
 
-// New returns an Archive on which Run is to be called. It touches nothing.
+// New returns an Archive, for Run. It has no side effects.
 func New(cfg Config) (*Archive, error) {
 	directory, err := filepath.Abs(cfg.Directory)
 	if err != nil {
@@ -76,7 +76,7 @@ func New(cfg Config) (*Archive, error) {
 // nor a claim.
 func (a *Archive) Run(ctx context.Context) {
 	for ctx.Err() == nil {
-		a.look(ctx)
+		a.poll(ctx)
 		timer := time.NewTimer(a.pause())
 		select {
 		case <-ctx.Done():
@@ -102,31 +102,31 @@ const (
 	shortPoll = 5 * time.Second
 )
 
-// look takes a backup if one is due, and remembers how that went.
-func (a *Archive) look(ctx context.Context) {
+// poll takes a backup if one is due, and remembers how that went.
+func (a *Archive) poll(ctx context.Context) {
 	now := a.cfg.Clock.Now()
 	if !a.mayTry(now) {
 		return
 	}
 	b, err := a.attempt(ctx, now)
 	if b == nil && ctx.Err() != nil {
-		return // told to end
+		return // the daemon shuts down
 	}
-	a.noticed(ctx, now, b, err)
+	a.recordOutcome(ctx, now, b, err)
 }
 
 // attempt takes a backup if one is due. It returns neither a backup nor an error when none is.
 func (a *Archive) attempt(ctx context.Context, now time.Time) (*Backup, error) {
-	if a.unsaid != nil {
-		if err := a.settle(ctx, a.unsaid); err != nil {
+	if a.unrecorded != nil {
+		if err := a.settle(ctx, a.unrecorded); err != nil {
 			return nil, fmt.Errorf("the last backup cannot be recorded: %w", err)
 		}
-		a.unsaid = nil
+		a.unrecorded = nil
 		a.recovered()
 	}
 	files, err := backups(a.cfg.Directory)
 	if errors.Is(err, os.ErrNotExist) {
-		err = canBeMade(a.cfg.Directory)
+		err = checkCreatable(a.cfg.Directory)
 	}
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (a *Archive) attempt(ctx context.Context, now time.Time) (*Backup, error) {
 		return nil, errors.Join(err, a.settle(ctx, nil))
 	}
 	if err := a.settle(ctx, &b); err != nil {
-		a.unsaid = &b // it is there nevertheless
+		a.unrecorded = &b // it is there nevertheless
 		a.cfg.Log.ErrorContext(ctx, "backup not recorded in the database yet", "file", b.Path, "error", err)
 	}
 	a.prune(ctx, dir, b)
@@ -199,7 +199,7 @@ func (a *Archive) prune(ctx context.Context, dir *directory, b Backup) {
 // base is when the last backup was taken, zero if there is none: the newest in our directory, or
 // the one on record if it is newer. The files are looked at before: a disk that hangs must not
 // keep a transaction open.
-func (a *Archive) base(ctx context.Context, r store.Reader, now time.Time, files []found) (time.Time, error) {
+func (a *Archive) base(ctx context.Context, r store.Reader, now time.Time, files []backupFile) (time.Time, error) {
 	last, ok, err := Last(ctx, r)
 	if err != nil || !ok {
 		return newest(files, now), err
@@ -209,8 +209,8 @@ func (a *Archive) base(ctx context.Context, r store.Reader, now time.Time, files
 
 // later returns at, or when the last backup on record was taken if that is later. One that we have
 // taken ourselves does not count if it is gone, or not whole.
-func (a *Archive) later(at time.Time, last Record, now time.Time, files []found) time.Time {
-	whole := func(f found) bool { return f.name == last.Name && f.size == last.Size }
+func (a *Archive) later(at time.Time, last Record, now time.Time, files []backupFile) time.Time {
+	whole := func(f backupFile) bool { return f.name == last.Name && f.size == last.Size }
 	switch {
 	case !last.Time.After(at), last.Time.After(now.Add(maxSkew)):
 	case last.Place == a.place && !slices.ContainsFunc(files, whole):

@@ -22,7 +22,7 @@ import (
 func TestDaily(t *testing.T) {
 	w := newWorld(t)
 	a := w.archive("@daily", func(c *Config) { c.Keep = 3 })
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames()
 	if s, err := a.Status(t.Context()); err != nil || !s.NoUser || s.Missed || a.Check(t.Context()) != nil {
 		t.Errorf("without a user: %+v %v", s, err)
@@ -33,18 +33,18 @@ func TestDaily(t *testing.T) {
 	// The first user gets a backup without waiting for an hour.
 	key, _ := w.user("alice", pki.KeyECDSAP256)
 	w.clock.Advance(time.Minute)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames("20260501100100.rows.caucased")
 	open(t, filepath.Join(w.dir, "20260501100100.rows.caucased"), key)
 	w.put("20250101000000.sql.caucased", "of the reference")
 	for day := range 5 {
 		w.clock.Set(time.Date(2026, 5, 1+day, 23, 59, 59, 0, time.UTC))
 		before := names(t, w.dir)
-		a.look(t.Context())
+		a.poll(t.Context())
 		w.wantNames(before...)
 		w.clock.Advance(2 * time.Second)
-		a.look(t.Context())
-		a.look(t.Context())
+		a.poll(t.Context())
+		a.poll(t.Context())
 	}
 	w.wantNames("20250101000000.sql.caucased", "20260504000001.rows.caucased", "20260505000001.rows.caucased", "20260506000001.rows.caucased")
 	s, err := a.Status(t.Context())
@@ -110,7 +110,7 @@ func TestDue(t *testing.T) {
 				}
 			}
 			before := len(names(t, w.dir))
-			a.look(t.Context())
+			a.poll(t.Context())
 			if got := len(names(t, w.dir)) > before; got != c.due {
 				t.Errorf("taken: %v, want %v; %s", got, c.due, w.log)
 			}
@@ -154,7 +154,7 @@ func manyDaemons(t *testing.T, w *world, connect func() store.Store) {
 	for period := 1; period <= 5; period++ {
 		var done sync.WaitGroup
 		for _, a := range all {
-			done.Go(func() { a.look(t.Context()) })
+			done.Go(func() { a.poll(t.Context()) })
 		}
 		done.Wait()
 		files, err := filepath.Glob(filepath.Join(root, "*", "*"))
@@ -163,7 +163,7 @@ func manyDaemons(t *testing.T, w *world, connect func() store.Store) {
 		}
 		w.clock.Advance(30 * time.Minute)
 		for _, a := range all {
-			a.look(t.Context())
+			a.poll(t.Context())
 			if s, err := a.Status(t.Context()); err != nil || s.Last == nil || s.Missed || !s.Failed.IsZero() {
 				t.Errorf("%+v %v", s, err)
 			}
@@ -186,24 +186,24 @@ func TestSuccession(t *testing.T) {
 	}
 	a := w.archive("@every 1h", nil)
 	put(claim{"dead", "other:/b", epoch.Add(claimLife)})
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames()
 	w.clock.Advance(claimLife - time.Second)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames()
 	w.clock.Advance(2 * time.Second)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames(FileName(epoch.Add(claimLife + time.Second)))
 
 	w.clock.Advance(2 * time.Hour)
 	put(claim{"dead", a.place, w.clock.Now().Add(claimLife)})
-	a.look(t.Context())
+	a.poll(t.Context())
 	if n := len(names(t, w.dir)); n != 2 {
 		t.Errorf("%d backups: the place is ours, and nobody else is in it", n)
 	}
 	w.clock.Advance(2 * time.Hour)
 	put(claim{"confused", "other:/b", w.clock.Now().AddDate(10, 0, 0)})
-	a.look(t.Context())
+	a.poll(t.Context())
 	if n := len(names(t, w.dir)); n != 3 {
 		t.Errorf("%d backups: nobody claims for ten years", n)
 	}
@@ -213,12 +213,12 @@ func TestSuccession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.look(t.Context())
+	a.poll(t.Context())
 	if s, _ := a.Status(t.Context()); s.Failures != 0 || len(names(t, w.dir)) != 3 {
 		t.Errorf("%+v", s)
 	}
 	d.close()
-	a.look(t.Context())
+	a.poll(t.Context())
 	if n := len(names(t, w.dir)); n != 4 {
 		t.Errorf("%d backups", n)
 	}
@@ -239,7 +239,7 @@ func TestFailure(t *testing.T) {
 		return &disk{file: f, fails: "write", err: syscall.ENOSPC}
 	}
 	for range 10 * 60 {
-		a.look(t.Context())
+		a.poll(t.Context())
 		w.clock.Advance(time.Minute)
 	}
 	// At 0, 1, 3, 7, 15, 31 and 63 minutes, then each hour.
@@ -259,20 +259,20 @@ func TestFailure(t *testing.T) {
 	}
 	full = false
 	w.clock.Advance(time.Hour)
-	a.look(t.Context())
+	a.poll(t.Context())
 	if s, err := a.Status(t.Context()); err != nil || !s.Failed.IsZero() || s.Missed || s.Last == nil || a.Check(t.Context()) != nil {
 		t.Errorf("%+v %v %v", s, err, a.Check(t.Context()))
 	}
 	// Another daemon's success counts as well.
 	full = true
 	w.clock.Advance(25 * time.Hour)
-	a.look(t.Context())
+	a.poll(t.Context())
 	if a.Check(t.Context()) == nil {
 		t.Error("a failure does not show")
 	}
 	w.clock.Advance(time.Second)
 	other := w.archive("@every 24h", func(c *Config) { c.Directory = filepath.Join(t.TempDir(), "b") })
-	other.look(t.Context())
+	other.poll(t.Context())
 	if err := a.Check(t.Context()); err != nil {
 		t.Errorf("after another daemon's backup: %v", err)
 	}
@@ -280,10 +280,10 @@ func TestFailure(t *testing.T) {
 	full = false
 	w.clock.Advance(25 * time.Hour)
 	a.taker.wrap = func(f file) file { return &disk{file: f, fails: "sync", err: syscall.EIO} }
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.clock.Set(epoch)
 	a.taker.wrap = nil
-	a.look(t.Context())
+	a.poll(t.Context())
 	if n := len(names(t, w.dir)); n != 2 {
 		t.Errorf("%d backups after the clock was set back", n)
 	}
@@ -300,7 +300,7 @@ func TestFailureOfFrequent(t *testing.T) {
 		return &disk{file: f, fails: "sync", err: syscall.EIO}
 	}
 	for range 60 {
-		a.look(t.Context())
+		a.poll(t.Context())
 		w.clock.Advance(time.Second)
 	}
 	if tries != 6 {
@@ -313,7 +313,7 @@ func TestMissed(t *testing.T) {
 	w := newWorld(t)
 	w.user("alice", pki.KeyECDSAP256)
 	a := w.archive("0 3 * * *", nil)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.clock.Set(time.Date(2026, 5, 2, 3, 14, 0, 0, time.UTC))
 	if err := a.Check(t.Context()); err != nil {
 		t.Errorf("a little late: %v", err)
@@ -327,7 +327,7 @@ func TestMissed(t *testing.T) {
 	if err := again.Check(t.Context()); err != nil {
 		t.Errorf("just started: %v", err)
 	}
-	again.look(t.Context())
+	again.poll(t.Context())
 	if n := len(names(t, w.dir)); n != 2 {
 		t.Errorf("%d backups", n)
 	}
@@ -338,12 +338,12 @@ func TestNoUserAnyMore(t *testing.T) {
 	w := newWorld(t)
 	w.user("alice", pki.KeyECDSAP256)
 	a := w.archive("@daily", nil)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.clock.Advance(365 * day)
 	for name, a := range map[string]*Archive{"the same": a, "started again": w.archive("@daily", nil)} {
-		a.look(t.Context())
+		a.poll(t.Context())
 		w.clock.Advance(missedAfter)
-		a.look(t.Context())
+		a.poll(t.Context())
 		if s, err := a.Status(t.Context()); err != nil || !s.NoUser || !s.Missed || s.Due.IsZero() || s.Failures != 0 {
 			t.Errorf("%s: %+v %v", name, s, err)
 		}
@@ -357,7 +357,7 @@ func TestNoUserAnyMore(t *testing.T) {
 	w.wantNames(FileName(epoch))
 	// A new user ends it.
 	w.user("bob", pki.KeyECDSAP256)
-	a.look(t.Context())
+	a.poll(t.Context())
 	if err := a.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -376,11 +376,11 @@ func TestWrongDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	// None is due, as another daemon has just taken one: that does not hide it until then.
-	w.archive("@daily", nil).look(t.Context())
+	w.archive("@daily", nil).poll(t.Context())
 	for name, dir := range map[string]string{"a file": file, "no parent": filepath.Join(filepath.Dir(file), "no", "where"), "a link to nowhere": link} {
 		w.clock.Advance(time.Second)
 		a := w.archive("@daily", func(c *Config) { c.Directory = dir })
-		a.look(t.Context())
+		a.poll(t.Context())
 		if err := a.Check(t.Context()); err == nil {
 			t.Errorf("%s: the check says nothing", name)
 		}
@@ -432,19 +432,19 @@ func TestUnrecorded(t *testing.T) {
 	down := false
 	a.cfg.Store = sometimes{w.store, &down}
 	a.taker.step = func(name string) { down = name == "sync" }
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames(FileName(epoch))
 	if w.setting(store.SettingBackupLast) != "" {
 		t.Fatal("recorded, though the database is away")
 	}
 	w.clock.Advance(time.Minute)
-	a.look(t.Context())
+	a.poll(t.Context())
 	if s, _ := a.Status(t.Context()); s.Failures != 1 {
 		t.Errorf("%+v", s)
 	}
 	down = false
 	w.clock.Advance(time.Minute)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.wantNames(FileName(epoch))
 	if s, err := a.Status(t.Context()); err != nil || s.Last == nil || !s.Last.Time.Equal(epoch) || a.Check(t.Context()) != nil {
 		t.Errorf("%+v %v", s, err)
@@ -459,14 +459,14 @@ func TestDatabaseAway(t *testing.T) {
 	down := true
 	a.cfg.Store = sometimes{w.store, &down}
 	for range 3 * 60 {
-		a.look(t.Context())
+		a.poll(t.Context())
 		w.clock.Advance(time.Minute)
 	}
 	if err := a.Check(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "failed at 2026-05-01T12:59:00Z") {
 		t.Errorf("check: %v", err)
 	}
 	down = false
-	a.look(t.Context())
+	a.poll(t.Context())
 	if n := len(names(t, w.dir)); n != 1 || a.Check(t.Context()) != nil {
 		t.Errorf("%d backups, %v", n, a.Check(t.Context()))
 	}

@@ -73,8 +73,7 @@ func Last(ctx context.Context, r store.Reader) (rec Record, ok bool, err error) 
 	return rec, !rec.Time.IsZero(), err
 }
 
-// Forget removes what a store says of backups. It is for one that has just been restored, of which
-// none was taken yet.
+// Forget removes the record of backups. It is for a store that has just been restored, of which none was taken yet.
 func Forget(ctx context.Context, tx store.Tx) error {
 	if err := tx.DeleteSetting(ctx, "", store.SettingBackupClaim); err != nil {
 		return err
@@ -84,7 +83,7 @@ func Forget(ctx context.Context, tx store.Tx) error {
 
 // claim gets the right to take a backup, unless another daemon has it, or none is due any more. That
 // no other process writes into our directory, alone says that whoever claims this place is dead.
-func (a *Archive) claim(ctx context.Context, alone bool, now time.Time, files []found) error {
+func (a *Archive) claim(ctx context.Context, alone bool, now time.Time, files []backupFile) error {
 	return a.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		var held claim
 		if err := setting(ctx, tx, store.SettingBackupClaim, &held); err != nil {
@@ -138,8 +137,7 @@ func (a *Archive) keepClaim(ctx context.Context, lost func(error)) {
 	}
 }
 
-// settle gives the claim back, and records the backup if one was taken. It is done also when the
-// daemon is about to end.
+// settle releases the claim, and records the backup if one was taken, also while the daemon shuts down.
 func (a *Archive) settle(ctx context.Context, b *Backup) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()

@@ -26,7 +26,7 @@ func slowly(t *testing.T, takes time.Duration, meanwhile func(w *world, a *Archi
 			w.clock.Advance(time.Second)
 		}
 	}
-	a.look(t.Context())
+	a.poll(t.Context())
 	return w, a
 }
 
@@ -37,7 +37,7 @@ func TestLongBackup(t *testing.T) {
 			go func() {
 				other := w.archive("@every 24h", func(c *Config) { c.Directory = t.TempDir() })
 				for range 3 * claimLife / time.Minute {
-					other.look(t.Context())
+					other.poll(t.Context())
 					if n := len(names(t, other.cfg.Directory)); n > 0 {
 						t.Errorf("another daemon has taken %d", n)
 					}
@@ -103,7 +103,7 @@ func TestOthersAreWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	w.user("alice", pki.KeyECDSAP256)
 	a := w.archive("@every 24h", nil)
-	a.look(t.Context())
+	a.poll(t.Context())
 	w.clock.Advance(25 * time.Hour)
 	err := w.store.Update(t.Context(), func(tx store.Tx) error {
 		return putSetting(t.Context(), tx, store.SettingBackupClaim, claim{"other", "other:/b", w.clock.Now().Add(claimLife)})
@@ -111,12 +111,12 @@ func TestOthersAreWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.look(t.Context())
+	a.poll(t.Context())
 	if got := a.pause(); got != shortPoll {
 		t.Errorf("looks again after %v", got)
 	}
 	w.clock.Advance(2 * claimLife)
-	a.look(t.Context())
+	a.poll(t.Context())
 	if got := a.pause(); len(names(t, w.dir)) != 2 || got != a.cfg.Poll {
 		t.Errorf("%d backups, looks again after %v", len(names(t, w.dir)), got)
 	}

@@ -54,7 +54,7 @@ func TestCrash(t *testing.T) {
 			}
 			// Its claim stands, and is of a dead one of our place.
 			again := w.archive("@daily", func(c *Config) { c.Directory = dir })
-			again.look(t.Context())
+			again.poll(t.Context())
 			left := names(t, dir)
 			if len(left) != 1 || isTemp(left[0]) || strings.Contains(w.log.String(), "level=ERROR") {
 				t.Fatalf("then there is: %q\n%s", left, w.log)
@@ -78,6 +78,6 @@ func crash(t *testing.T) {
 			select {}
 		}
 	}
-	a.look(t.Context())
+	a.poll(t.Context())
 	t.Fatal("alive")
 }

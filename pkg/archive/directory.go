@@ -11,8 +11,9 @@ import (
 	"strings"
 	"syscall"
 
-	"cauase/pkg/durable"
 	"time"
+
+	"cauase/pkg/durable"
 )
 
 // ErrBusy means that another process is just writing a backup there.
@@ -51,9 +52,9 @@ func openDirectory(path string) (*directory, error) {
 	return d, nil
 }
 
-// canBeMade tells at once, not when a backup is due, that openDirectory would not make the directory
+// checkCreatable fails at once, rather than when a backup is due, if openDirectory could not create the directory
 // at path, of which nothing can be listed.
-func canBeMade(path string) error {
+func checkCreatable(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return &fs.PathError{Op: "follow link", Path: path, Err: fs.ErrNotExist}
 	}
@@ -86,8 +87,8 @@ func (d *directory) create(name string) (file, error) {
 // rename gives a file its final name unless something has that name already, whatever it is.
 func (d *directory) rename(from, to string) error { return durable.PublishIn(d.root, from, to) }
 
-// A found is a backup in a directory, going by its name.
-type found struct {
+// A backupFile is a backup in a directory, judged by its name.
+type backupFile struct {
 	name string
 	at   time.Time
 	size int64
@@ -95,12 +96,12 @@ type found struct {
 }
 
 // backups lists what a directory holds, oldest first. What is empty or no regular file is no backup.
-func backups(path string) ([]found, error) {
+func backups(path string) ([]backupFile, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, err
 	}
-	var all []found
+	var all []backupFile
 	for _, e := range entries {
 		at, ours, ok := parseName(e.Name())
 		if !ok || !e.Type().IsRegular() {
@@ -111,10 +112,10 @@ func backups(path string) ([]found, error) {
 		case err != nil:
 			return nil, err
 		case info.Size() > 0:
-			all = append(all, found{e.Name(), at, info.Size(), ours})
+			all = append(all, backupFile{e.Name(), at, info.Size(), ours})
 		}
 	}
-	slices.SortFunc(all, func(a, b found) int {
+	slices.SortFunc(all, func(a, b backupFile) int {
 		if c := a.at.Compare(b.at); c != 0 {
 			return c
 		}
@@ -125,7 +126,7 @@ func backups(path string) ([]found, error) {
 
 // newest returns when the newest backup was taken, zero if there is none. One from the future,
 // taken while the clock was ahead, does not count: no other would be taken until then.
-func newest(all []found, now time.Time) (at time.Time) {
+func newest(all []backupFile, now time.Time) (at time.Time) {
 	for _, f := range all {
 		if !f.at.After(now.Add(maxSkew)) {
 			at = f.at
@@ -135,13 +136,13 @@ func newest(all []found, now time.Time) (at time.Time) {
 }
 
 // prune removes all but the newest keep of our backups that are not newer than the one just taken.
-// Those of others, and those from the future, are let alone and not counted.
+// Those of others, and those from the future, are left alone and not counted.
 func (d *directory) prune(keep int, taken time.Time) (removed []string, err error) {
 	all, err := backups(d.path)
 	if err != nil || keep <= 0 {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(f found) bool { return !f.ours || f.at.After(taken) })
+	all = slices.DeleteFunc(all, func(f backupFile) bool { return !f.ours || f.at.After(taken) })
 	for len(all) > keep {
 		if err := d.root.Remove(all[0].name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return removed, err

@@ -20,20 +20,20 @@ const (
 // missedAfter is how late a backup must be to count as missed.
 const missedAfter = 15 * time.Minute
 
-// state is how things stand for one daemon.
+// state is what one daemon knows of its backups.
 type state struct {
-	base     time.Time // when the last backup was taken, by whichever daemon; zero if not known
-	files    []found   // in our directory, when it was last looked at
+	base     time.Time    // when the last backup was taken, by whichever daemon; zero if not known
+	files    []backupFile // in our directory, when it was last looked at
 	noUser   bool
 	others   bool      // another daemon is taking the backup that is due
-	saidAt   time.Time // when that was last logged
+	loggedAt time.Time // when that was last logged
 	failure  error     // of our last attempt, nil when there was a good one since, by whichever daemon
 	failedAt time.Time
 	tries    int // in a row
 	failures int // since the start
 }
 
-// A Status is what monitoring wants to know.
+// A Status is the state of backups, for monitoring.
 type Status struct {
 	Last     *Record   // nil: none on record
 	Due      time.Time // when the next one is; zero: not before there is a first user
@@ -43,7 +43,7 @@ type Status struct {
 	Failures int       // of this daemon since its start
 }
 
-// mayTry tells whether enough time has passed since the last failure.
+// mayTry reports whether enough time has passed since the last failure.
 func (a *Archive) mayTry(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,7 +82,7 @@ func (a *Archive) next() time.Time {
 	}
 }
 
-func (a *Archive) lookedAt(base time.Time, files []found) {
+func (a *Archive) lookedAt(base time.Time, files []backupFile) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.state.base, a.state.files = base, files
@@ -97,8 +97,8 @@ func (a *Archive) recovered() {
 	a.state.failure, a.state.tries = nil, 0
 }
 
-// noticed takes note of how an attempt has ended, and says it.
-func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err error) {
+// recordOutcome records how an attempt has ended, and logs it.
+func (a *Archive) recordOutcome(ctx context.Context, now time.Time, b *Backup, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, log := &a.state, a.cfg.Log
@@ -106,7 +106,7 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 	switch {
 	case b != nil:
 		s.base, s.failure, s.tries = b.At, nil, 0
-		s.files = append(s.files, found{name: b.name(), at: b.At, size: b.Size, ours: true})
+		s.files = append(s.files, backupFile{name: b.name(), at: b.At, size: b.Size, ours: true})
 		log.InfoContext(ctx, "backup taken", "file", b.Path, "bytes", b.Size, "rows", b.Rows.Rows(),
 			"recipients", b.Recipients, "duration", b.Took)
 		for _, x := range b.Excluded {
@@ -114,8 +114,8 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 		}
 	case errors.Is(err, ErrNoUser):
 		s.failure, s.tries = nil, 0
-		if ago := now.Sub(s.saidAt); ago < 0 || ago >= retryMost {
-			s.saidAt = now
+		if ago := now.Sub(s.loggedAt); ago < 0 || ago >= retryMost {
+			s.loggedAt = now
 			if s.base.IsZero() {
 				log.InfoContext(ctx, "no backup yet: "+err.Error())
 			} else {
@@ -137,7 +137,7 @@ func (a *Archive) noticed(ctx context.Context, now time.Time, b *Backup, err err
 	}
 }
 
-// Status tells how things stand. Its error is that of the store.
+// Status returns the state of backups. Its error is that of the store.
 func (a *Archive) Status(ctx context.Context) (Status, error) {
 	now := a.cfg.Clock.Now()
 	var last Record
@@ -177,7 +177,7 @@ func (a *Archive) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// Check says what is wrong with backups, nil if nothing is. Its text is fit for everybody's eyes.
+// Check returns what is wrong with backups, or nil. Its text discloses nothing confidential.
 func (a *Archive) Check(ctx context.Context) error {
 	s, err := a.Status(ctx)
 	if err != nil {

@@ -34,7 +34,7 @@ type taker struct {
 	clock    clock.Clock
 	software string // version that is written into backups
 
-	// Of tests: what a new file is, and what is told before each step that changes what is on disk.
+	// For tests: how a file is created, and what is called before each step that changes the disk.
 	wrap func(file) file
 	step func(name string)
 }

@@ -130,7 +130,7 @@ func TestRecipients(t *testing.T) {
 	if n, x, err := list(); n != 1 || err != nil || len(x) != 1 || x[0].Subject != "CN=x" || x[0].Why == "" {
 		t.Errorf("%d users, %v, %v", n, x, err)
 	}
-	w.archive("@daily", nil).look(ctx)
+	w.archive("@daily", nil).poll(ctx)
 	if !w.said("a user cannot decrypt the backup") || !w.said("CN=x") {
 		t.Errorf("who is left out is not said: %s", w.log)
 	}

@@ -155,13 +155,13 @@ func (a *authority) convertCertificates() {
 		}
 	}
 	a.report.Pending, a.report.Issued = len(a.requests), len(a.issued)
-	a.guessRenewals()
+	a.inferRenewals()
 }
 
-// guessRenewals finds out what answers no request of its own. Caucase does not record it, but it has
+// inferRenewals determines which certificates answer no request of their own. Caucase does not record it, but it has
 // counted the requests: what is more than that was renewed. Most likely what follows a certificate of
 // the same name, and of the rest the newest.
-func (a *authority) guessRenewals() {
+func (a *authority) inferRenewals() {
 	slices.SortStableFunc(a.issued, func(x, y store.Certificate) int { return x.NotBefore.Compare(y.NotBefore) })
 	if a.row.Role == store.RoleDaemon {
 		return

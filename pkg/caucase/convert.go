@@ -16,7 +16,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// A conversion is what a Database becomes.
+// A conversion turns a Database into rows of a store.
 type conversion struct {
 	now    time.Time
 	rows   []store.Row

@@ -26,7 +26,7 @@ type StatementError struct {
 
 func (e *StatementError) Error() string { return fmt.Sprintf("statement %d: %s", e.Number, e.Why) }
 
-// Is makes errors.Is(err, ErrNotCaucase) hold.
+// Is reports that the error is an ErrNotCaucase.
 func (e *StatementError) Is(target error) bool { return target == ErrNotCaucase }
 
 // IsDump reports whether a clear text begins like one of caucase's dumps.
@@ -117,7 +117,7 @@ func (p *dumpReader) take(s string) error {
 	return fmt.Errorf("%s where CREATE TABLE, INSERT INTO or COMMIT is expected", excerpt(s))
 }
 
-// excerpt is how a refused statement is shown: enough to recognise it.
+// excerpt shortens a refused statement for a message: enough to recognise it.
 func excerpt(s string) string {
 	if len(s) > 40 {
 		return strconv.Quote(s[:40]) + "…"
@@ -125,7 +125,7 @@ func excerpt(s string) string {
 	return strconv.Quote(s)
 }
 
-// start is how a refused value is shown: it may be part of a key, so it is cut very short.
+// start shortens a refused value for a message, to very little, as it may be part of a key.
 func start(s string) string {
 	if len(s) > 12 {
 		return strconv.Quote(s[:12]) + "…"

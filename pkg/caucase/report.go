@@ -64,5 +64,5 @@ func (e *BadRowsError) Error() string {
 	return "rows that cannot be used: " + strings.Join(told, "; ")
 }
 
-// Is makes errors.Is(err, ErrNotCaucase) hold.
+// Is reports that the error is an ErrNotCaucase.
 func (e *BadRowsError) Is(target error) bool { return target == ErrNotCaucase }

@@ -10,8 +10,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// A checker looks at the rows of one stream in their order, when it is written and when it is read:
-// what could not be read is not to be written.
+// A checker validates the rows of one stream in their order, both when it is written and when it is read: what could
+// not be read must not be written.
 type checker struct {
 	kinds []*store.Kind
 	kind  int // index in kinds of that of the last row
@@ -78,7 +78,7 @@ func compare(a, b []any) int {
 	return 0
 }
 
-// inspect looks at what a line says by itself and about rows before it.
+// inspect checks a line by itself and against the rows before it.
 func (c *checker) inspect(l *line) error {
 	for i, column := range l.kind.Columns {
 		if err := inspectValue(column, l.values[i]); err != nil {
@@ -228,7 +228,7 @@ func serial(name, s string) error {
 	return nil
 }
 
-// reason takes what RFC 5280 5.3.1 has.
+// reason accepts the codes of RFC 5280, 5.3.1.
 func reason(n int64) error {
 	if n < 0 || n > 10 || n == 7 {
 		return fmt.Errorf("reason: there is no reason %d", n)

@@ -67,7 +67,7 @@ func (e *Error) Error() string {
 	return where + ": " + e.Why
 }
 
-// Is makes errors.Is hold for ErrInvalid.
+// Is reports that an Error is an ErrInvalid.
 func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // Unwrap returns the error of what was read from.

@@ -97,7 +97,7 @@ func writeValue(e *jsontext.Encoder, value any) error {
 	return fmt.Errorf("a value of type %T", value)
 }
 
-// UnmarshalJSONFrom reads a line. What it misses, canonical sees.
+// UnmarshalJSONFrom reads a line. What is missing is noticed by canonical.
 func (l *line) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	*l = line{}
 	if kind := d.PeekKind(); kind != '{' {
@@ -154,7 +154,7 @@ func holds(things int) error {
 
 func wrongKind(d *jsontext.Decoder) error {
 	kind := d.PeekKind()
-	if kind == 0 { // let the decoder say what is wrong
+	if kind == 0 { // the decoder reports what is wrong
 		_, err := d.ReadToken()
 		return noEOF(err)
 	}
@@ -177,7 +177,7 @@ func (l *line) readRow(d *jsontext.Decoder) error {
 	}
 	l.values = make([]any, len(l.kind.Columns))
 	for i, c := range l.kind.Columns {
-		l.values[i] = nothing(c)
+		l.values[i] = zeroOf(c)
 	}
 	for d.PeekKind() == '"' {
 		name, err := d.ReadToken()
@@ -196,14 +196,14 @@ func (l *line) readRow(d *jsontext.Decoder) error {
 	return err
 }
 
-// What is nothing of their types.
+// The zero values of the types of columns.
 var (
 	noBytes any = []byte{}
 	noTexts any = []string(nil)
 )
 
-// nothing is the value of a member that is missing.
-func nothing(c store.Column) any {
+// zeroOf is the value of a column whose member is missing.
+func zeroOf(c store.Column) any {
 	switch {
 	case c.Optional:
 		return nil
@@ -219,7 +219,7 @@ func nothing(c store.Column) any {
 
 func readValue(d *jsontext.Decoder, c store.Column) (any, error) {
 	if c.Type != store.Texts && d.PeekKind() == 'n' {
-		return nothing(c), d.SkipValue() // canonical sees it
+		return zeroOf(c), d.SkipValue() // canonical notices it
 	}
 	switch c.Type {
 	case store.Text, store.Serial:
@@ -275,7 +275,7 @@ func readValue(d *jsontext.Decoder, c store.Column) (any, error) {
 	return n, nil
 }
 
-// unsuitable returns why what comes next is no T.
+// unsuitable returns the error for a next value that is not a T.
 func unsuitable[T any](d *jsontext.Decoder) error {
 	var v T
 	return json.UnmarshalDecode(d, &v)
@@ -301,7 +301,7 @@ func wireOf(row store.Row) *line {
 		case *big.Int:
 			l.values[i] = v.String()
 		case nil:
-			l.values[i] = nothing(c)
+			l.values[i] = zeroOf(c)
 		}
 	}
 	return l

@@ -23,8 +23,8 @@ type Reader struct {
 	meta    Meta
 	enc     encoder
 	checker checker
-	sums    sums  // of the lines, by which the last one is checked
-	old     *old1 // of a stream of version 1
+	sums    sums       // of the lines, by which the last one is checked
+	old     *upgrader1 // of a stream of version 1
 	started bool
 	summary Summary
 }
@@ -64,7 +64,7 @@ func Read(r io.Reader) (*Reader, error) {
 	}
 	d.meta = Meta{Version: first.Version, Created: created, Software: first.Software}
 	if first.Version == 1 {
-		d.sums, d.old = newSums(kinds1), &old1{hash: NewHash()}
+		d.sums, d.old = newSums(kinds1), &upgrader1{hash: NewHash()}
 	}
 	return d, nil
 }
@@ -221,7 +221,7 @@ func (d *Reader) broken(err error) error {
 	return &Error{Line: d.n, Why: "reading it: " + printable(err.Error()), Err: err}
 }
 
-// why tells people what is wrong with a line, in JSON's words and not Go's.
+// why describes what is wrong with a line, in terms of JSON rather than Go.
 func why(err error) string {
 	var semantic *json.SemanticError
 	var syntactic *jsontext.SyntacticError

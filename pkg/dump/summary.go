@@ -29,7 +29,7 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return err
 }
 
-// A Sum tells how many rows of a kind there are and what they hold: the SHA-256 of their lines.
+// A Sum is the number of rows of a kind and the SHA-256 of their lines.
 type Sum struct {
 	Kind   string `json:"kind"`
 	Count  int64  `json:"count"`
@@ -51,7 +51,7 @@ func (s Summary) Rows() (n int64) {
 // Equal reports whether s and o are of the same rows.
 func (s Summary) Equal(o Summary) bool { return s.Diff(o) == "" }
 
-// Diff says where s and o differ, "" if they do not.
+// Diff describes where s and o differ; it is empty if they do not.
 func (s Summary) Diff(o Summary) string {
 	if len(s) != len(o) {
 		return fmt.Sprintf("%d kinds of rows against %d", len(s), len(o))

@@ -207,8 +207,8 @@ func (l *line1) row() store.Row {
 // are, and those of settings, of which some move to the front. A CA takes about two thousand.
 const maxHeld = 64 << 20
 
-// An old1 makes the rows of now of a stream of version 1.
-type old1 struct {
+// An upgrader1 turns a stream of version 1 into rows of the present layout.
+type upgrader1 struct {
 	hash     *Hash // of the rows of now
 	held     []store.Row
 	heldSize int

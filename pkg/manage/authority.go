@@ -55,7 +55,7 @@ func AddAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAu
 	if err := in.check(&row, now); err != nil {
 		return err
 	}
-	adding := &joint{Store: st, first: func(ctx context.Context, tx store.Tx) error { return in.record(ctx, tx, now, row) }}
+	adding := &withFirst{Store: st, first: func(ctx context.Context, tx store.Tx) error { return in.record(ctx, tx, now, row) }}
 	if len(in.External) > 0 {
 		return adding.Update(ctx, func(store.Tx) error { return nil })
 	}
@@ -220,14 +220,14 @@ func retired(row store.Authority, now time.Time) bool {
 
 func operator() audit.Actor { return audit.Actor{Kind: audit.Operator} }
 
-// A joint store has something done in the first transaction that succeeds, together with what that is for.
-type joint struct {
+// A withFirst is a store that calls first within its first transaction that succeeds.
+type withFirst struct {
 	store.Store
 	first func(context.Context, store.Tx) error
 	done  bool
 }
 
-func (j *joint) Update(ctx context.Context, fn func(store.Tx) error) error {
+func (j *withFirst) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if j.done {
 		return j.Store.Update(ctx, fn)
 	}
@@ -241,17 +241,18 @@ func (j *joint) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return err
 }
 
-type onlyParent struct{ it *ca.Authority }
+// onlyParent is a directory of one authority.
+type onlyParent struct{ parent *ca.Authority }
 
 func (o onlyParent) Authority(name store.AuthorityName) (*ca.Authority, bool) {
-	return o.it, o.it.Name() == name
+	return o.parent, o.parent.Name() == name
 }
 
-// nowhere stands in for the netloc of a root, nothing of which depends on it.
-const nowhere = "root.invalid"
+// rootNetloc stands in for the netloc of a root, nothing of which depends on it.
+const rootNetloc = "root.invalid"
 
-// usualBackdate is what the daemon does by default.
-const usualBackdate = time.Minute
+// defaultBackdate is the default of the daemon's --backdate.
+const defaultBackdate = time.Minute
 
 // configFor returns what commands add to the rows of authorities in order to open them, given what the
 // user has said of the netloc. A root does without one.
@@ -261,7 +262,7 @@ func configFor(ctx context.Context, st store.Store, netloc string, row store.Aut
 		return nil, err
 	}
 	return func(store.Authority) ca.Config {
-		return ca.Config{Netloc: cmp.Or(netloc, nowhere), Backdate: usualBackdate, Statements: envelope.Statements{}}
+		return ca.Config{Netloc: cmp.Or(netloc, rootNetloc), Backdate: defaultBackdate, Statements: envelope.Statements{}}
 	}, nil
 }
 

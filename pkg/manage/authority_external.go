@@ -87,7 +87,7 @@ func (in NewAuthority) recordExternal(ctx context.Context, tx store.Tx, now time
 		}
 	}
 	for _, der := range in.Lists {
-		if _, _, err := bringList(ctx, tx, row.Name, in.External, der); err != nil {
+		if _, _, err := storeExternalList(ctx, tx, row.Name, in.External, der); err != nil {
 			return err
 		}
 	}
@@ -117,8 +117,8 @@ func addExternal(ctx context.Context, tx store.Tx, now time.Time, name store.Aut
 	return tx.AppendAudit(ctx, e)
 }
 
-// bringList stores a revocation list of one of cas, unless one that is not older is there.
-func bringList(ctx context.Context, tx store.Tx, name store.AuthorityName, cas []*x509.Certificate, der []byte) (list *x509.RevocationList, newer bool, err error) {
+// storeExternalList stores a revocation list of one of cas, unless one that is not older is there.
+func storeExternalList(ctx context.Context, tx store.Tx, name store.AuthorityName, cas []*x509.Certificate, der []byte) (list *x509.RevocationList, newer bool, err error) {
 	if list, err = x509.ParseRevocationList(der); err != nil {
 		return nil, false, fmt.Errorf("revocation list: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// An AuthorityView tells all about one authority, as of one moment.
+// An AuthorityView describes one authority, as of one moment.
 type AuthorityView struct {
 	Name        store.AuthorityName   `json:"authority"`
 	Title       string                `json:"title"`
@@ -47,7 +47,7 @@ type AuthorityView struct {
 	parentExternal bool
 }
 
-// A GenerationView tells of one CA certificate.
+// A GenerationView describes one CA certificate.
 type GenerationView struct {
 	ID          int64               `json:"id"`
 	Fingerprint string              `json:"fingerprint"`                         // sha256: and hex, of what clients know it by
@@ -65,7 +65,7 @@ type GenerationView struct {
 	crt *x509.Certificate
 }
 
-// A ListView tells of the revocation list of one CA.
+// A ListView describes the revocation list of one CA.
 type ListView struct {
 	KeyID      string    `json:"key_id"`
 	Number     int64     `json:"number"`
@@ -73,7 +73,7 @@ type ListView struct {
 	NextUpdate time.Time `json:"next_update"`
 }
 
-// A SignoffView tells of a CA certificate that a parent has to sign off, or has.
+// A SignoffView describes a CA certificate that a parent has signed off, or has to.
 type SignoffView struct {
 	KeyID       string     `json:"key_id"`
 	AskedAt     time.Time  `json:"asked_at"`
@@ -85,12 +85,12 @@ type SignoffView struct {
 // unknownPhase is that of CAs of an authority whose spans the daemon has not yet recorded.
 const unknownPhase rollover.Phase = "unknown"
 
-// ViewAuthorities tells of all authorities, by name.
+// ViewAuthorities describes all authorities, by name.
 func ViewAuthorities(ctx context.Context, st store.Store, clk clock.Clock) ([]AuthorityView, error) {
 	return view(ctx, st, clk, func(store.Authority) bool { return true })
 }
 
-// ViewAuthority tells of one. Its error is ErrNoAuthority if there is none.
+// ViewAuthority describes one. It fails with ErrNoAuthority if it does not exist.
 func ViewAuthority(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName) (AuthorityView, error) {
 	if _, err := rowOf(ctx, st, name); err != nil {
 		return AuthorityView{}, err
@@ -128,7 +128,7 @@ func view(ctx context.Context, st store.Store, clk clock.Clock, wanted func(stor
 	}
 	for i := range views {
 		if v := &views[i]; v.External {
-			if err := v.broughtLists(ctx, st, clk); err != nil {
+			if err := v.addExternalLists(ctx, st, clk); err != nil {
 				return nil, err
 			}
 		}
@@ -241,8 +241,8 @@ func (v *AuthorityView) fillGenerations(row store.Authority, cas []store.CA, now
 	}
 }
 
-// broughtLists fills in the lists of an authority whose key is kept elsewhere.
-func (v *AuthorityView) broughtLists(ctx context.Context, st store.Store, clk clock.Clock) error {
+// addExternalLists fills in the lists of an authority whose key is kept elsewhere.
+func (v *AuthorityView) addExternalLists(ctx context.Context, st store.Store, clk clock.Clock) error {
 	a, err := openOne(ctx, st, clk, v.Name, "")
 	if err != nil {
 		return err
@@ -286,7 +286,7 @@ func notNil(list []string) []string {
 	return list
 }
 
-// fingerprint is how people compare certificates: sha256: and hex.
+// fingerprint returns the fingerprint of a certificate, DER, as it is shown: sha256: and hex.
 func fingerprint(der []byte) string {
 	sum := sha256.Sum256(der)
 	return "sha256:" + hex.EncodeToString(sum[:])

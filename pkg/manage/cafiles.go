@@ -17,7 +17,7 @@ var (
 	ErrUnfit = errors.New("not fit for a CA")
 )
 
-// A File is one that somebody has given.
+// A File is the content of a file that an operator has named.
 type File struct {
 	Name string // for messages
 	Data []byte
@@ -103,7 +103,7 @@ func readKey(from string, block *pem.Block, ask AskPassphrase) (crypto.Signer, e
 	if !pki.IsEncryptedBlock(block) {
 		return pki.ParsePrivateKeyBlock(block)
 	}
-	// Nobody shall type for nothing.
+	// Before a passphrase is asked for in vain.
 	if _, err := pki.DecryptPrivateKeyBlock(block, nil); !errors.Is(err, pki.ErrPassphrase) {
 		return nil, err
 	}

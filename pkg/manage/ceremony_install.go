@@ -15,7 +15,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// An Installation is what came back from an offline root.
+// An Installation is an offline root's answer that is to be installed.
 type Installation struct {
 	Answer signoff.Answer
 
@@ -23,7 +23,7 @@ type Installation struct {
 	TrustRoots []string // fingerprints of CA certificates of the root to be trusted without a succession
 }
 
-// Installed tells what has become of an Installation.
+// Installed is the result of an Installation.
 type Installed struct {
 	Authority, Parent store.AuthorityName
 
@@ -47,8 +47,8 @@ type RevokedCA struct {
 	keyID []byte
 }
 
-// Install puts in place what an offline root has answered, all of it or nothing. What is there already is
-// fine. Nothing counts but what signatures say, beginning at what is known of the root here.
+// Install installs the answer of an offline root, all of it or nothing; what is installed already is skipped. It trusts
+// nothing but signatures, starting from what is known of the root here.
 func Install(ctx context.Context, st store.Store, clk clock.Clock, in Installation) (Installed, error) {
 	var done Installed
 	err := st.Update(ctx, func(tx store.Tx) (err error) {
@@ -61,7 +61,7 @@ func Install(ctx context.Context, st store.Store, clk clock.Clock, in Installati
 	if done.Revoked, err = revokeListed(ctx, st, clk, done.Parent, in.Netloc); err != nil {
 		return done, err
 	}
-	// Opening it puts to use what has its time.
+	// Opening the authority puts those into use whose time has come.
 	_, done.Waits = openOne(ctx, st, clk, done.Authority, in.Netloc)
 	return done, nil
 }
@@ -89,7 +89,7 @@ func (in Installation) install(ctx context.Context, tx store.Tx, clk clock.Clock
 		if in.ofUnknown(roots, der) {
 			continue
 		}
-		switch _, newer, err := bringList(ctx, tx, done.Parent, roots, der); {
+		switch _, newer, err := storeExternalList(ctx, tx, done.Parent, roots, der); {
 		case err != nil:
 			return done, fmt.Errorf("revocation list %d: %w", i+1, err)
 		case newer:
@@ -197,8 +197,8 @@ func (within) Close() error                                                { ret
 // ErrForeignList means that a revocation list is of no root that is known here.
 var ErrForeignList = errors.New("the revocation list is of no root here whose key is elsewhere")
 
-// InstallLists puts in place revocation lists of roots whose keys are elsewhere, all of them or none, and
-// puts out of use the CA certificates of ours that they list.
+// InstallLists installs revocation lists of roots whose keys are kept elsewhere, all of them or none, and takes our CA
+// certificates that they list out of use.
 func InstallLists(ctx context.Context, st store.Store, clk clock.Clock, lists [][]byte, netloc string) ([]Installed, error) {
 	var all []Installed
 	err := st.Update(ctx, func(tx store.Tx) error {
@@ -227,7 +227,7 @@ func InstallLists(ctx context.Context, st store.Store, clk clock.Clock, lists []
 					others = append(others, der)
 					continue
 				}
-				_, newer, err := bringList(ctx, tx, row.Name, crts, der)
+				_, newer, err := storeExternalList(ctx, tx, row.Name, crts, der)
 				if err != nil {
 					return err
 				}
@@ -266,7 +266,7 @@ func (l rootEntries) reason(crt *x509.Certificate) (reason int, revoked bool) {
 	return reason, revoked
 }
 
-// listedBy reads the lists that were brought here of a root whose key is elsewhere.
+// listedBy reads the installed lists of a root whose key is kept elsewhere.
 func listedBy(ctx context.Context, st store.Store, clk clock.Clock, root store.AuthorityName) (rootEntries, error) {
 	a, err := openOne(ctx, st, clk, root, "")
 	if err != nil {

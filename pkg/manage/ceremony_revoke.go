@@ -86,8 +86,8 @@ func signedBy(ctx context.Context, r store.Reader, root store.AuthorityName, crt
 	return fmt.Errorf("%w: the certificate is not one that %s has signed for another authority", ca.ErrInvalid, root)
 }
 
-// revokeListed puts out of use those CA certificates of our authorities, and those in stock, that the lists of a
-// root name which were brought here.
+// revokeListed takes out of use the CA certificates of our authorities, in use or in stock, that the installed lists of
+// a root name.
 func revokeListed(ctx context.Context, st store.Store, clk clock.Clock, root store.AuthorityName, netloc string) ([]RevokedCA, error) {
 	entries, err := listedBy(ctx, st, clk, root)
 	if err != nil || len(entries) == 0 {
@@ -103,7 +103,7 @@ func revokeListed(ctx context.Context, st store.Store, clk clock.Clock, root sto
 			return err
 		}
 		for _, row := range rows {
-			cas, stock, err := entries.among(ctx, tx, now, row.Name, root)
+			cas, stock, err := entries.revokedAmong(ctx, tx, now, row.Name, root)
 			if err != nil {
 				return err
 			}
@@ -129,8 +129,8 @@ func revokeListed(ctx context.Context, st store.Store, clk clock.Clock, root sto
 	return found, err
 }
 
-// among returns what is listed of an authority: CA certificates that could still be used, and those in stock.
-func (l rootEntries) among(ctx context.Context, r store.Reader, now time.Time, name, root store.AuthorityName) (cas []RevokedCA, stock []store.Signoff, err error) {
+// revokedAmong returns what is listed of an authority: CA certificates that could still be used, and those in stock.
+func (l rootEntries) revokedAmong(ctx context.Context, r store.Reader, now time.Time, name, root store.AuthorityName) (cas []RevokedCA, stock []store.Signoff, err error) {
 	rows, err := r.CAs(ctx, name)
 	if err != nil {
 		return nil, nil, err

@@ -15,95 +15,95 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Level tells how bad a Finding is.
-type Level string
+// A Severity says how bad a Finding is.
+type Severity string
 
-// The levels of findings.
+// The severities of findings.
 const (
-	// Wrong is what the daemon would not have written, or what keeps it from working.
-	Wrong Level = "error"
-	// Odd is what can be explained, and should be.
-	Odd Level = "warning"
+	// SeverityError is what the daemon would not have written, or what keeps it from working.
+	SeverityError Severity = "error"
+	// SeverityWarning is unusual, but can have a legitimate cause.
+	SeverityWarning Severity = "warning"
 )
 
-// A Finding is one thing that is not as it should be.
+// A Finding is one defect that Check has found.
 type Finding struct {
-	Level   Level  `json:"level"`
-	Row     string `json:"row"` // kind and identity, such as "certificate cas 123"; "database" for all of it
-	Problem string `json:"problem"`
+	Severity Severity `json:"level"`
+	Row      string   `json:"row"` // kind and identity, such as "certificate cas 123"; "database" for all of it
+	Problem  string   `json:"problem"`
 }
 
-// Checked tells what Check has read and how much it has found.
-type Checked struct {
+// A CheckResult says what Check has read and how much it has found.
+type CheckResult struct {
 	Rows     dump.Summary
 	Errors   int64
 	Warnings int64
 }
 
-// Check reads all rows of a store, as of now, and calls found for everything that is not as it
-// should be, one at a time. Its error means that it could not look at everything. Signatures are
+// Check reads all rows of a store, as of now, and calls found for each finding, one at a time. Its error means that
+// the check is incomplete. Signatures are
 // verified on all processors. Memory grows with the number of revocations, by what a revocation list
 // of them takes, and with nothing else.
-func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding), progress Progress) (Checked, error) {
+func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding), progress Progress) (CheckResult, error) {
 	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.AuthorityName]*tally{},
-		brought: map[store.AuthorityName][]*x509.RevocationList{}}
+		externalLists: map[store.AuthorityName][]*x509.RevocationList{}}
 	if described, ok := s.(store.Described); ok {
 		problems, err := described.Integrity(ctx)
 		if err != nil {
 			return c.checked, err
 		}
 		for _, problem := range problems {
-			c.report("database", wrong("%s", problem))
+			c.report("database", errorf("%s", problem))
 		}
 	}
 	err := s.View(ctx, func(r store.Reader) error {
 		if err := c.rows(ctx, r); err != nil {
 			return err
 		}
-		if err := c.parentsRecords(ctx, r); err != nil {
+		if err := c.compareParentRecords(ctx, r); err != nil {
 			return err
 		}
-		return c.revoked(ctx, r)
+		return c.compareRevocations(ctx, r)
 	})
 	return c.checked, err
 }
 
 // A problem is a Finding about a row that is known.
 type problem struct {
-	level Level
-	text  string
+	severity Severity
+	text     string
 }
 
 func (c *checker) report(row string, problems ...problem) {
 	c.reporting.Lock()
 	defer c.reporting.Unlock()
 	for _, p := range problems {
-		if p.level == Wrong {
+		if p.severity == SeverityError {
 			c.checked.Errors++
 		} else {
 			c.checked.Warnings++
 		}
-		c.found(Finding{p.level, pki.EscapeText(row), pki.EscapeText(p.text)})
+		c.found(Finding{p.severity, pki.EscapeText(row), pki.EscapeText(p.text)})
 	}
 }
 
-// A checker is one Check under way. What it remembers of rows before helps to judge later ones.
+// A checker is one Check in progress. Later rows are judged by what it keeps of earlier ones.
 type checker struct {
 	now      time.Time
 	progress Progress
 
 	reporting sync.Mutex // guards found and checked
 	found     func(Finding)
-	checked   Checked
+	checked   CheckResult
 
-	hash    *dump.Hash
-	cas     map[caRef]*caInfo
-	below   []*caInfo // CAs that a parent has signed
-	brought map[store.AuthorityName][]*x509.RevocationList
-	crls    []store.CRL
-	tallies map[store.AuthorityName]*tally
-	rowOf   map[store.AuthorityName]store.Authority
-	issued  *verifier // while certificates come
+	hash          *dump.Hash
+	cas           map[caRef]*caInfo
+	below         []*caInfo // CAs that a parent has signed
+	externalLists map[store.AuthorityName][]*x509.RevocationList
+	crls          []store.CRL
+	tallies       map[store.AuthorityName]*tally
+	rowOf         map[store.AuthorityName]store.Authority
+	issued        *verifier // while certificates come
 }
 
 type caRef struct {
@@ -111,7 +111,7 @@ type caRef struct {
 	id        int64
 }
 
-// A tally is what has been seen of one authority.
+// A tally is what has been read of one authority so far.
 type tally struct {
 	cas      []*caInfo // by age
 	pending  int64
@@ -131,9 +131,9 @@ func (c *checker) tally(a store.AuthorityName) *tally {
 	return t
 }
 
-// rows walks through everything once, in an order in which CAs come before what they have signed.
+// rows reads everything once, CAs before what they have signed.
 func (c *checker) rows(ctx context.Context, r store.Reader) error {
-	if err := c.known(ctx, r); err != nil {
+	if err := c.readAuthorities(ctx, r); err != nil {
 		return err
 	}
 	for a := range c.rowOf {
@@ -146,7 +146,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 		}
 	}
 	c.hash = dump.NewHash()
-	defer c.certificatesSeen() // also when the walk fails
+	defer c.awaitCertificates() // also when the walk fails
 	step := c.progress.follow("checking")
 	err := r.Rows(ctx, func(row store.Row) error {
 		step(row)
@@ -154,20 +154,20 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 			return err
 		}
 		if crt, ok := row.(store.Certificate); ok {
-			c.certificateSeen(crt)
+			c.submitCertificate(crt)
 		} else {
-			c.certificatesSeen() // so that findings come in the order of rows
-			c.report(dump.Describe(row), append(c.ofNobody(row), c.row(row)...)...)
+			c.awaitCertificates() // so that findings come in the order of rows
+			c.report(dump.Describe(row), append(c.unknownAuthority(row), c.row(row)...)...)
 		}
 		if !dump.Sound(row) {
-			c.report(dump.Describe(row), odd("a text in it holds a NUL or is not UTF-8, which is lost in backups and copies"))
+			c.report(dump.Describe(row), warningf("a text in it holds a NUL or is not UTF-8, which is lost in backups and copies"))
 		}
 		if err := c.hash.Add(row); err != nil {
-			c.report(dump.Describe(row), wrong("no backup can hold it: %v", err))
+			c.report(dump.Describe(row), errorf("no backup can hold it: %v", err))
 		}
 		return nil
 	})
-	c.certificatesSeen()
+	c.awaitCertificates()
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (c *checker) rows(ctx context.Context, r store.Reader) error {
 	}
 	for _, a := range slices.Sorted(maps.Keys(c.tallies)) {
 		if a != "" {
-			c.report("authority "+string(a), c.sums(c.tally(a))...)
+			c.report("authority "+string(a), c.compareCounters(c.tally(a))...)
 		}
 	}
 	return nil
@@ -196,7 +196,7 @@ func (c *checker) row(row store.Row) []problem {
 	case store.Signoff:
 		return c.signoff(v)
 	case store.CRL:
-		return c.crlSeen(v)
+		return c.rememberCRL(v)
 	case store.Request:
 		return c.request(v)
 	case store.Revocation:
@@ -208,24 +208,24 @@ func (c *checker) row(row store.Row) []problem {
 	case store.AuditEntry:
 		return c.entry(v.Entry)
 	}
-	return []problem{wrong("there is no such kind of row")}
+	return []problem{errorf("there is no such kind of row")}
 }
 
 // tolerance is how far the clocks of machines differ without being wrong.
 const tolerance = 24 * time.Hour
 
-// future is the problem of a time that has not come yet.
-func (c *checker) future(what string, t time.Time) []problem {
+// notFuture returns the problem of a time that lies in the future, if t does.
+func (c *checker) notFuture(what string, t time.Time) []problem {
 	if t.After(c.now.Add(tolerance)) {
-		return []problem{odd("%s lies in the future, %s: was the clock ahead?", what, t.Format(time.RFC3339))}
+		return []problem{warningf("%s lies in the future, %s: was the clock ahead?", what, t.Format(time.RFC3339))}
 	}
 	return nil
 }
 
 func (c *checker) entry(e audit.Entry) []problem {
-	problems := c.future("its time", e.Time)
+	problems := c.notFuture("its time", e.Time)
 	if e.Action == "" || e.Actor.Kind == "" {
-		problems = append(problems, wrong("it does not say who did what"))
+		problems = append(problems, errorf("it does not say who did what"))
 	}
 	return problems
 }
@@ -233,8 +233,8 @@ func (c *checker) entry(e audit.Entry) []problem {
 // revokedPage is how many revocations are read at once, when certificates are looked up for them.
 const revokedPage = 1000
 
-// revoked compares revocations with the certificates they are about, where these are on record.
-func (c *checker) revoked(ctx context.Context, r store.Reader) error {
+// compareRevocations compares revocations with the certificates they are about, where these are on record.
+func (c *checker) compareRevocations(ctx context.Context, r store.Reader) error {
 	step := c.progress.follow("comparing revocations")
 	for _, a := range slices.Sorted(maps.Keys(c.tallies)) {
 		after := int64(0)

@@ -8,8 +8,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// known remembers the authorities that there are, for all other rows are of one of them.
-func (c *checker) known(ctx context.Context, r store.Reader) error {
+// readAuthorities reads the authorities, to one of which every other row belongs.
+func (c *checker) readAuthorities(ctx context.Context, r store.Reader) error {
 	rows, err := r.Authorities(ctx)
 	if err != nil {
 		return err
@@ -24,16 +24,16 @@ func (c *checker) known(ctx context.Context, r store.Reader) error {
 // authority checks the row of an authority.
 func (c *checker) authority(v store.Authority) (problems []problem) {
 	if err := v.Check(); err != nil {
-		problems = append(problems, wrong("%v", err))
+		problems = append(problems, errorf("%v", err))
 	}
 	if _, err := pki.ParseKeyType(v.KeyType); v.KeyType != "" && err != nil {
-		problems = append(problems, wrong("its keys are to be of type %.40q, which there is not", v.KeyType))
+		problems = append(problems, errorf("its keys are to be of type %.40q, which there is not", v.KeyType))
 	}
 	if _, err := profile.ParsePermitted(v.Permitted); err != nil {
-		problems = append(problems, wrong("what its certificates may be for cannot be read: %v", err))
+		problems = append(problems, errorf("what its certificates may be for cannot be read: %v", err))
 	}
 	problems = append(problems, c.parentOf(v)...)
-	return append(problems, c.future("the time when it was made", v.CreatedAt)...)
+	return append(problems, c.notFuture("the time when it was made", v.CreatedAt)...)
 }
 
 // parentOf checks that the parent of an authority is a root that is there. A root has no parent, so that no
@@ -44,27 +44,27 @@ func (c *checker) parentOf(v store.Authority) []problem {
 	}
 	parent, ok := c.rowOf[v.Parent]
 	if !ok {
-		return []problem{wrong("there is no authority %q, its parent", string(v.Parent))}
+		return []problem{errorf("there is no authority %q, its parent", string(v.Parent))}
 	}
 	if parent.Role != store.RoleRoot {
-		problems := []problem{wrong("its parent, %s, is no root: it has the role %q", parent.Name, string(parent.Role))}
+		problems := []problem{errorf("its parent, %s, is no root: it has the role %q", parent.Name, string(parent.Role))}
 		seen := map[store.AuthorityName]bool{v.Name: true}
 		for at := parent; at.Parent != ""; at = c.rowOf[at.Parent] {
 			if seen[at.Name] {
-				return append(problems, wrong("its parents lead in a circle"))
+				return append(problems, errorf("its parents lead in a circle"))
 			}
 			seen[at.Name] = true
 		}
 		return problems
 	}
 	if !parent.RetiredAt.IsZero() && v.RetiredAt.IsZero() && !c.now.Before(parent.RetiredAt) {
-		return []problem{odd("its parent, %s, is retired and signs no CA certificates any more", parent.Name)}
+		return []problem{warningf("its parent, %s, is retired and signs no CA certificates any more", parent.Name)}
 	}
 	return nil
 }
 
-// ofNobody is the problem of a row whose authority is not there.
-func (c *checker) ofNobody(row store.Row) []problem {
+// unknownAuthority is the problem of a row whose authority does not exist.
+func (c *checker) unknownAuthority(row store.Row) []problem {
 	name, ok := authorityOf(row)
 	if !ok {
 		return nil
@@ -79,7 +79,7 @@ func (c *checker) ofNobody(row store.Row) []problem {
 			return nil
 		}
 	}
-	return []problem{wrong("there is no authority %q", string(name))}
+	return []problem{errorf("there is no authority %q", string(name))}
 }
 
 // authorityOf returns the authority that a row is of; false if it is one itself, or of the daemon as a whole.

@@ -12,8 +12,12 @@ import (
 	"cauase/pkg/store"
 )
 
-func wrong(format string, args ...any) problem { return problem{Wrong, fmt.Sprintf(format, args...)} }
-func odd(format string, args ...any) problem   { return problem{Odd, fmt.Sprintf(format, args...)} }
+func errorf(format string, args ...any) problem {
+	return problem{SeverityError, fmt.Sprintf(format, args...)}
+}
+func warningf(format string, args ...any) problem {
+	return problem{SeverityWarning, fmt.Sprintf(format, args...)}
+}
 
 // A caInfo is a CA that has been read.
 type caInfo struct {
@@ -27,7 +31,7 @@ func (i *caInfo) skipped() bool {
 	return i.row.State == store.CADisowned || i.row.State == store.CARevoked
 }
 
-// ca checks a CA, and remembers it for what it has signed.
+// ca checks a CA, and keeps it for the certificates that it has signed.
 func (c *checker) ca(v store.CA) []problem {
 	t := c.tally(v.Authority)
 	info := &caInfo{row: v}
@@ -36,7 +40,7 @@ func (c *checker) ca(v store.CA) []problem {
 	c.cas[caRef{v.Authority, v.ID}] = info
 	crt, err := x509.ParseCertificate(v.Certificate)
 	if err != nil {
-		return []problem{wrong("its certificate cannot be parsed: %v", err)}
+		return []problem{errorf("its certificate cannot be parsed: %v", err)}
 	}
 	info.crt = crt
 	problems := c.caCertificate(v, crt)
@@ -49,37 +53,37 @@ func (c *checker) ca(v store.CA) []problem {
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {
 		if older.crt != nil && bytes.Equal(older.row.KeyID, v.KeyID) {
-			problems = append(problems, wrong("it has the key identifier of CA %d", older.row.ID))
+			problems = append(problems, errorf("it has the key identifier of CA %d", older.row.ID))
 		}
 	}
 	for ref, other := range c.cas {
 		if ref.authority != v.Authority && bytes.Equal(other.row.KeyID, v.KeyID) {
-			problems = append(problems, wrong("it has the key identifier of a CA of %s: what one issues is good for the other", ref.authority))
+			problems = append(problems, errorf("it has the key identifier of a CA of %s: what one issues is good for the other", ref.authority))
 		}
 	}
 	if v.CreatedAt.Before(v.NotBefore.Add(-tolerance)) || v.CreatedAt.After(v.NotAfter) {
-		// By its age it is told which CA signs.
-		problems = append(problems, odd("it is said to have been made at %s, when it is not valid", v.CreatedAt.Format(time.RFC3339)))
+		// Which CA signs depends on its age.
+		problems = append(problems, warningf("it is said to have been made at %s, when it is not valid", v.CreatedAt.Format(time.RFC3339)))
 	}
 	if n := len(before); n > 0 && v.CreatedAt.Before(before[n-1].row.CreatedAt) {
-		problems = append(problems, odd("it is older than CA %d, which was stored before", before[n-1].row.ID))
+		problems = append(problems, warningf("it is older than CA %d, which was stored before", before[n-1].row.ID))
 	}
-	return append(problems, c.future("the time when it was made", v.CreatedAt)...)
+	return append(problems, c.notFuture("the time when it was made", v.CreatedAt)...)
 }
 
 func (c *checker) caCertificate(v store.CA, crt *x509.Certificate) (problems []problem) {
-	// What is odd may have been imported.
+	// Warnings only, as the certificate may have been imported.
 	if !crt.BasicConstraintsValid || !crt.IsCA {
-		problems = append(problems, odd("its certificate is not one of a CA"))
+		problems = append(problems, warningf("its certificate is not one of a CA"))
 	}
 	switch {
 	case v.ParentAuthority == "" && !selfIssued(crt):
-		problems = append(problems, odd("its certificate is not self-signed"))
+		problems = append(problems, warningf("its certificate is not self-signed"))
 	case v.ParentAuthority != "" && selfIssued(crt):
-		problems = append(problems, wrong("its certificate is self-signed, and recorded as one of %s", v.ParentAuthority))
+		problems = append(problems, errorf("its certificate is self-signed, and recorded as one of %s", v.ParentAuthority))
 	case v.ParentAuthority != "": // see signedByParent
 	case badlySelfSigned(crt):
-		problems = append(problems, wrong("its certificate is not signed by its own key"))
+		problems = append(problems, errorf("its certificate is not signed by its own key"))
 	}
 	if problem := sameTimes(v.NotBefore, v.NotAfter, crt); problem != nil {
 		problems = append(problems, *problem)
@@ -89,7 +93,7 @@ func (c *checker) caCertificate(v store.CA, crt *x509.Certificate) (problems []p
 		id, _ = pki.KeyID(crt.PublicKey) // nil is not equal either
 	}
 	if !bytes.Equal(id, v.KeyID) {
-		problems = append(problems, wrong("its key identifier is %x, and that of its certificate %x", v.KeyID, id))
+		problems = append(problems, errorf("its key identifier is %x, and that of its certificate %x", v.KeyID, id))
 	}
 	return problems
 }
@@ -102,15 +106,15 @@ func anchor(v store.CA, crt *x509.Certificate) []problem {
 	self, err := x509.ParseCertificate(v.Anchor)
 	switch {
 	case err != nil:
-		return []problem{wrong("its self-signed certificate cannot be parsed: %v", err)}
+		return []problem{errorf("its self-signed certificate cannot be parsed: %v", err)}
 	case v.ParentAuthority == "":
-		return []problem{wrong("it has a self-signed certificate beside its own, and no parent")}
+		return []problem{errorf("it has a self-signed certificate beside its own, and no parent")}
 	case !selfIssued(self) || badlySelfSigned(self):
-		return []problem{wrong("its self-signed certificate is not signed by its own key")}
+		return []problem{errorf("its self-signed certificate is not signed by its own key")}
 	case !pki.SameKey(self.PublicKey, crt.PublicKey), !bytes.Equal(self.RawSubject, crt.RawSubject), !bytes.Equal(self.SubjectKeyId, crt.SubjectKeyId):
-		return []problem{wrong("its self-signed certificate has another name, key or key identifier")}
+		return []problem{errorf("its self-signed certificate has another name, key or key identifier")}
 	case !self.NotBefore.Equal(crt.NotBefore), !self.NotAfter.Equal(crt.NotAfter):
-		return []problem{wrong("its self-signed certificate is valid from %s to %s, and that of the parent from %s to %s",
+		return []problem{errorf("its self-signed certificate is valid from %s to %s, and that of the parent from %s to %s",
 			utc(self.NotBefore), utc(self.NotAfter), utc(crt.NotBefore), utc(crt.NotAfter))}
 	}
 	e, err := envelope.Parse(v.ParentLink)
@@ -118,11 +122,11 @@ func anchor(v store.CA, crt *x509.Certificate) []problem {
 		err = e.Verify(self.PublicKey)
 	}
 	if err != nil {
-		return []problem{wrong("its statement about the parent cannot be used: %v", err)}
+		return []problem{errorf("its statement about the parent cannot be used: %v", err)}
 	}
 	payload, err := envelope.DecodeLink(e.Payload())
 	if err != nil || payload.OldPEM != string(pki.EncodeCertificatePEM(v.Anchor)) || payload.NewPEM != string(pki.EncodeCertificatePEM(v.Certificate)) {
-		return []problem{wrong("its statement about the parent is about other certificates")}
+		return []problem{errorf("its statement about the parent is about other certificates")}
 	}
 	return nil
 }
@@ -132,7 +136,7 @@ func sameTimes(notBefore, notAfter time.Time, crt *x509.Certificate) *problem {
 	if notBefore.Unix() == crt.NotBefore.Unix() && notAfter.Unix() == crt.NotAfter.Unix() {
 		return nil
 	}
-	p := wrong("it is recorded as valid from %s to %s, and its certificate says from %s to %s",
+	p := errorf("it is recorded as valid from %s to %s, and its certificate says from %s to %s",
 		notBefore.Format(time.RFC3339), notAfter.Format(time.RFC3339),
 		crt.NotBefore.Format(time.RFC3339), crt.NotAfter.Format(time.RFC3339))
 	return &p
@@ -144,18 +148,18 @@ func (c *checker) caKey(i *caInfo) []problem {
 	switch v.State {
 	case store.CAUsable:
 		if !hasKey {
-			return []problem{wrong("it is recorded as usable, and has no private key")}
+			return []problem{errorf("it is recorded as usable, and has no private key")}
 		}
 		return keyFits(v.Key, i.crt.PublicKey, "its certificate")
 	case store.CAErased, store.CADisowned, store.CARevoked, store.CAExternal:
 	default:
-		return []problem{wrong("there is no state %.40q", string(v.State))}
+		return []problem{errorf("there is no state %.40q", string(v.State))}
 	}
 	switch {
 	case hasKey:
-		return []problem{wrong("it is recorded as %s, and its private key is still there", v.State)}
+		return []problem{errorf("it is recorded as %s, and its private key is still there", v.State)}
 	case v.State == store.CADisowned, v.State == store.CAErased && c.now.Before(v.NotAfter):
-		return []problem{odd("its private key is gone, although its certificate is valid until %s: nothing can be signed with it",
+		return []problem{warningf("its private key is gone, although its certificate is valid until %s: nothing can be signed with it",
 			v.NotAfter.Format(time.RFC3339))}
 	}
 	return nil
@@ -168,11 +172,11 @@ func keyFits(ref store.KeyRef, pub crypto.PublicKey, of string) []problem {
 	}
 	key, err := x509.ParsePKCS8PrivateKey(ref.InRow())
 	if err != nil {
-		return []problem{wrong("its private key cannot be parsed")} // and the key not be quoted
+		return []problem{errorf("its private key cannot be parsed")} // the error must not quote the key
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok || !pki.SameKey(signer.Public(), pub) {
-		return []problem{wrong("its private key is not that of %s", of)}
+		return []problem{errorf("its private key is not that of %s", of)}
 	}
 	return nil
 }
@@ -192,35 +196,35 @@ func (c *checker) link(i *caInfo, before []*caInfo) []problem {
 	case i.row.Link == nil && (len(before) == 0 || c.rowOf[i.row.Authority].Role == store.RoleDaemon || last == nil):
 		return nil // the CA of the daemon's own certificates is made anew when the daemon moves
 	case i.row.Link == nil:
-		return []problem{odd("CA %d does not vouch for it: hosts that trust that one only cannot come to trust this one by themselves", last.row.ID)}
+		return []problem{warningf("CA %d does not vouch for it: hosts that trust that one only cannot come to trust this one by themselves", last.row.ID)}
 	}
 	e, err := envelope.Parse(i.row.Link)
 	if err != nil {
-		return []problem{wrong("its link cannot be parsed: %v", err)}
+		return []problem{errorf("its link cannot be parsed: %v", err)}
 	}
 	payload, err := envelope.DecodeLink(e.Payload())
 	if err != nil {
-		return []problem{wrong("its link cannot be parsed: %v", err)}
+		return []problem{errorf("its link cannot be parsed: %v", err)}
 	}
 	successor, err := pki.ParseCertificatePEM([]byte(payload.NewPEM))
 	if err != nil || !bytes.Equal(successor.Raw, i.row.Trusted()) {
-		return []problem{wrong("its link leads to another certificate")}
+		return []problem{errorf("its link leads to another certificate")}
 	}
 	old, err := pki.ParseCertificatePEM([]byte(payload.OldPEM))
 	if err != nil {
-		return []problem{wrong("its link starts at something else than a certificate")}
+		return []problem{errorf("its link starts at something else than a certificate")}
 	}
 	for _, older := range before {
 		if older.crt == nil || !bytes.Equal(older.row.Trusted(), old.Raw) {
 			continue
 		}
 		if err := e.Verify(older.crt.PublicKey); err != nil {
-			return []problem{wrong("its link is not signed by CA %d: %v", older.row.ID, err)}
+			return []problem{errorf("its link is not signed by CA %d: %v", older.row.ID, err)}
 		}
 		if older != last && last != nil {
-			return []problem{odd("its link starts at CA %d and not at CA %d, the one before", older.row.ID, last.row.ID)}
+			return []problem{warningf("its link starts at CA %d and not at CA %d, the one before", older.row.ID, last.row.ID)}
 		}
 		return nil
 	}
-	return []problem{wrong("its link starts at a certificate that is not one of an older CA here")}
+	return []problem{errorf("its link starts at a certificate that is not one of an older CA here")}
 }

@@ -20,25 +20,25 @@ import (
 func (c *checker) request(v store.Request) []problem {
 	t := c.tally(v.Authority)
 	t.pending++
-	problems := c.future("when it was received", v.ReceivedAt)
+	problems := c.notFuture("when it was received", v.ReceivedAt)
 	req, err := pki.ParseRequest(v.PEM)
 	if err != nil {
-		return append(problems, wrong("it cannot be parsed: %v", err))
+		return append(problems, errorf("it cannot be parsed: %v", err))
 	}
 	if !bytes.Equal(req.Digest[:], v.Digest) {
-		problems = append(problems, wrong("its digest is that of another request"))
+		problems = append(problems, errorf("its digest is that of another request"))
 	}
 	if !bytes.Equal(req.KeyID, v.KeyID) {
-		problems = append(problems, wrong("its key identifier is %x, and that of its key %x", v.KeyID, req.KeyID))
+		problems = append(problems, errorf("its key identifier is %x, and that of its key %x", v.KeyID, req.KeyID))
 	}
 	if req.Subject != v.Subject || !slices.Equal(req.SANs, v.SANs) {
-		problems = append(problems, wrong("it asks for other names than are shown"))
+		problems = append(problems, errorf("it asks for other names than are shown"))
 	}
 	return problems
 }
 
-// certificateSeen counts a certificate and sees to it that it is verified.
-func (c *checker) certificateSeen(v store.Certificate) {
+// submitCertificate counts a certificate and sees to it that it is verified.
+func (c *checker) submitCertificate(v store.Certificate) {
 	switch v.Method {
 	case store.Signed, store.AutoSigned, store.TemplateSign:
 		c.tally(v.Authority).signed++
@@ -49,8 +49,8 @@ func (c *checker) certificateSeen(v store.Certificate) {
 	c.issued.add(v)
 }
 
-// certificatesSeen waits until all certificates so far are verified.
-func (c *checker) certificatesSeen() {
+// awaitCertificates waits until all certificates so far are verified.
+func (c *checker) awaitCertificates() {
 	if c.issued != nil {
 		c.issued.finish()
 		c.issued = nil
@@ -62,19 +62,19 @@ func (c *checker) certificate(v store.Certificate) []problem {
 	ca := c.cas[caRef{v.Authority, v.CAID}]
 	crt, err := pki.ParseCertificateDER(v.DER)
 	if err != nil {
-		return []problem{wrong("it cannot be parsed: %v", err)}
+		return []problem{errorf("it cannot be parsed: %v", err)}
 	}
 	var problems []problem
 	add := func(p ...problem) { problems = append(problems, p...) }
 	switch {
 	case ca == nil:
-		add(wrong("its authority has no CA %d", v.CAID))
+		add(errorf("its authority has no CA %d", v.CAID))
 	case ca.crt != nil:
 		add(issuedBy(crt, ca)...)
 	}
 	add(c.certifiesCA(v, crt)...)
 	if v.Serial == nil || crt.SerialNumber.Cmp(v.Serial) != 0 {
-		add(wrong("it is recorded with serial %v, and has %v", v.Serial, crt.SerialNumber))
+		add(errorf("it is recorded with serial %v, and has %v", v.Serial, crt.SerialNumber))
 	}
 	if p := sameTimes(v.NotBefore, v.NotAfter, crt); p != nil {
 		add(*p)
@@ -84,28 +84,28 @@ func (c *checker) certificate(v store.Certificate) []problem {
 		keyID = crt.SubjectKeyId // of a kind of key that caucase certifies, and we do not know
 	}
 	if !bytes.Equal(keyID, v.KeyID) {
-		add(wrong("its key identifier is %x, and that of its key %x", v.KeyID, keyID))
+		add(errorf("its key identifier is %x, and that of its key %x", v.KeyID, keyID))
 	}
 	if pki.SubjectString(crt.RawSubject) != v.Subject || !slices.Equal(pki.SANStrings(crt.Extensions), v.SANs) {
-		add(wrong("it has other names than are shown"))
+		add(errorf("it has other names than are shown"))
 	}
 	if v.ID <= 0 {
-		add(wrong("its id is not a positive number"))
+		add(errorf("its id is not a positive number"))
 	}
 	if v.IssuedBy == "" {
-		add(wrong("it does not say who has issued it"))
+		add(errorf("it does not say who has issued it"))
 	}
 	ahead := v.Method == store.CASigned // a parent may sign off what is needed later
 	if v.IssuedAt.Before(v.NotBefore.Add(-tolerance)) && !ahead || v.IssuedAt.After(v.NotAfter) {
-		add(odd("it is said to have been issued at %s, when it is not valid", v.IssuedAt.Format(time.RFC3339)))
+		add(warningf("it is said to have been issued at %s, when it is not valid", v.IssuedAt.Format(time.RFC3339)))
 	}
 	switch v.Method {
 	case store.Signed, store.AutoSigned, store.Renewed, store.Internal, store.TemplateSign, store.CASigned:
 	default:
-		add(odd("this version does not know the way %q in which it was issued", v.Method))
+		add(warningf("this version does not know the way %q in which it was issued", v.Method))
 	}
-	add(c.future("when it was issued", v.IssuedAt)...)
-	add(answered(v, crt)...)
+	add(c.notFuture("when it was issued", v.IssuedAt)...)
+	add(compareRequest(v, crt)...)
 	return problems
 }
 
@@ -115,55 +115,55 @@ func (c *checker) certifiesCA(v store.Certificate, crt *x509.Certificate) []prob
 	root := c.rowOf[v.Authority].Role == store.RoleRoot
 	switch {
 	case crt.IsCA && v.Method != store.CASigned:
-		return []problem{wrong("it is a certificate of a CA")}
+		return []problem{errorf("it is a certificate of a CA")}
 	case !crt.IsCA && v.Method == store.CASigned:
-		return []problem{wrong("it is recorded as a certificate of a CA, and is none")}
+		return []problem{errorf("it is recorded as a certificate of a CA, and is none")}
 	case crt.IsCA && !root:
-		return []problem{wrong("it is a certificate of a CA, and %s is no root", v.Authority)}
+		return []problem{errorf("it is a certificate of a CA, and %s is no root", v.Authority)}
 	case !crt.IsCA && root:
-		return []problem{wrong("it is not a certificate of a CA, and %s is a root", v.Authority)}
+		return []problem{errorf("it is not a certificate of a CA, and %s is a root", v.Authority)}
 	}
 	return nil
 }
 
 func issuedBy(crt *x509.Certificate, ca *caInfo) (problems []problem) {
 	if !bytes.Equal(crt.RawIssuer, ca.crt.RawSubject) {
-		problems = append(problems, wrong("its issuer is not CA %d", ca.row.ID))
+		problems = append(problems, errorf("its issuer is not CA %d", ca.row.ID))
 	}
 	if id := crt.AuthorityKeyId; len(id) > 0 && !bytes.Equal(id, ca.crt.SubjectKeyId) && !bytes.Equal(id, ca.crt.AuthorityKeyId) {
-		problems = append(problems, wrong("its authority key identifier is not that of CA %d", ca.row.ID))
+		problems = append(problems, errorf("its authority key identifier is not that of CA %d", ca.row.ID))
 	}
 	if err := crt.CheckSignatureFrom(ca.crt); err != nil {
-		problems = append(problems, wrong("its signature does not verify with CA %d: %v", ca.row.ID, err))
+		problems = append(problems, errorf("its signature does not verify with CA %d: %v", ca.row.ID, err))
 	}
 	if crt.NotAfter.After(ca.crt.NotAfter) || crt.NotBefore.Before(ca.crt.NotBefore) {
-		problems = append(problems, odd("it is valid at times when CA %d is not", ca.row.ID))
+		problems = append(problems, warningf("it is valid at times when CA %d is not", ca.row.ID))
 	}
 	return problems
 }
 
-// answered compares a certificate with the request that it answers. The signature of the request
+// compareRequest compares a certificate with the request that it answers. The signature of the request
 // was verified when it came.
-func answered(v store.Certificate, crt *x509.Certificate) []problem {
+func compareRequest(v store.Certificate, crt *x509.Certificate) []problem {
 	if v.CSR == nil && v.CSRDigest != nil && v.Method != store.Internal {
-		return []problem{wrong("its request is gone")}
+		return []problem{errorf("its request is gone")}
 	}
 	if v.CSR == nil {
 		return nil
 	}
 	block, _ := pem.Decode(v.CSR)
 	if block == nil {
-		return []problem{wrong("its request cannot be parsed")}
+		return []problem{errorf("its request cannot be parsed")}
 	}
 	if digest := sha256.Sum256(block.Bytes); !bytes.Equal(digest[:], v.CSRDigest) {
-		return []problem{wrong("its request has another digest")}
+		return []problem{errorf("its request has another digest")}
 	}
 	req, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
-		return []problem{wrong("its request cannot be parsed: %v", err)}
+		return []problem{errorf("its request cannot be parsed: %v", err)}
 	}
 	if !bytes.Equal(keyBits(req.RawSubjectPublicKeyInfo), keyBits(crt.RawSubjectPublicKeyInfo)) {
-		return []problem{wrong("its request is for another key")}
+		return []problem{errorf("its request is for another key")}
 	}
 	return nil
 }

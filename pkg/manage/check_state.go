@@ -18,7 +18,7 @@ func counters() []string {
 func counter(v store.Counter) []problem {
 	switch {
 	case v.Value < 0:
-		return []problem{wrong("it is negative: %d", v.Value)}
+		return []problem{errorf("it is negative: %d", v.Value)}
 	case v.Authority == "" && v.Name == store.CounterAuthorities:
 		return nil
 	}
@@ -30,7 +30,7 @@ func counter(v store.Counter) []problem {
 			return nil
 		}
 	}
-	return []problem{odd("this version does not know it")}
+	return []problem{warningf("this version does not know it")}
 }
 
 func (c *checker) setting(v store.Setting) []problem {
@@ -40,33 +40,33 @@ func (c *checker) setting(v store.Setting) []problem {
 	switch v.Name {
 	case store.SettingAutoApprove:
 		if _, err := store.ParseCount(v.Value); err != nil {
-			return []problem{wrong("%.40q is not a number of requests", v.Value)}
+			return []problem{errorf("%.40q is not a number of requests", v.Value)}
 		}
 	case store.SettingNextKeyType:
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
-			return []problem{wrong("%.40q is not a type of key", v.Value)}
+			return []problem{errorf("%.40q is not a type of key", v.Value)}
 		}
 	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingBackupLast:
 		if !json.Valid([]byte(v.Value)) {
-			return []problem{odd("it cannot be read: the last backup is not known")}
+			return []problem{warningf("it cannot be read: the last backup is not known")}
 		}
 	default:
-		return []problem{odd("this version does not know it")}
+		return []problem{warningf("this version does not know it")}
 	}
 	return nil
 }
 
 // revocation checks a revocation by itself, and adds it to the list that is to be verified.
 func (c *checker) revocation(v store.Revocation) []problem {
-	problems := c.future("its time", v.RevokedAt)
+	problems := c.notFuture("its time", v.RevokedAt)
 	if v.KeepUntil.Before(v.RevokedAt) {
-		problems = append(problems, odd("it is kept until %s, before it was made", v.KeepUntil.Format(time.RFC3339)))
+		problems = append(problems, warningf("it is kept until %s, before it was made", v.KeepUntil.Format(time.RFC3339)))
 	}
 	t := c.tally(v.Authority)
 	if _, err := pki.ParseReason(pki.ReasonName(v.Reason)); err != nil {
-		problems = append(problems, wrong("there is no reason %d", v.Reason))
+		problems = append(problems, errorf("there is no reason %d", v.Reason))
 	}
 	if !t.listed || t.broken {
 		return problems
@@ -74,7 +74,7 @@ func (c *checker) revocation(v store.Revocation) []problem {
 	entries, err := pki.AppendRevoked(t.entries, v.Serial, v.RevokedAt, v.Reason)
 	if err != nil {
 		t.broken = true
-		return append(problems, wrong("no list can hold it: %v", err))
+		return append(problems, errorf("no list can hold it: %v", err))
 	}
 	t.entries = entries
 	return problems
@@ -83,20 +83,20 @@ func (c *checker) revocation(v store.Revocation) []problem {
 // revokedCertificate compares a revocation with its certificate.
 func revokedCertificate(v store.Revocation, crt store.Certificate) (problems []problem) {
 	if v.KeyID != nil && !bytes.Equal(v.KeyID, crt.KeyID) {
-		problems = append(problems, wrong("it names another key than certificate %d has", crt.ID))
+		problems = append(problems, errorf("it names another key than certificate %d has", crt.ID))
 	}
 	if v.KeyID == nil && v.Reason == store.KeyCompromise {
-		problems = append(problems, odd("it does not name the compromised key, that of certificate %d: it could be certified again", crt.ID))
+		problems = append(problems, warningf("it does not name the compromised key, that of certificate %d: it could be certified again", crt.ID))
 	}
 	if v.KeepUntil.Before(crt.NotAfter) {
-		problems = append(problems, wrong("it is kept until %s, and certificate %d is valid until %s",
+		problems = append(problems, errorf("it is kept until %s, and certificate %d is valid until %s",
 			v.KeepUntil.Format(time.RFC3339), crt.ID, crt.NotAfter.Format(time.RFC3339)))
 	}
 	return problems
 }
 
-// crlSeen remembers a list until the revocations have been read.
-func (c *checker) crlSeen(v store.CRL) []problem {
+// rememberCRL remembers a list until the revocations have been read.
+func (c *checker) rememberCRL(v store.CRL) []problem {
 	c.crls = append(c.crls, v)
 	t := c.tally(v.Authority)
 	t.listed = t.listed || t.current(v)
@@ -114,39 +114,39 @@ func (c *checker) crl(v store.CRL) (problems []problem) {
 	t := c.tally(v.Authority)
 	add := func(p problem) { problems = append(problems, p) }
 	if last := t.counters[store.CounterCRLNumber]; v.Number > last || v.Number < 1 {
-		add(wrong("its number is %d, and the last one given out %d", v.Number, last))
+		add(errorf("its number is %d, and the last one given out %d", v.Number, last))
 	}
 	if last := t.counters[store.CounterPruned]; v.Pruned > last || v.Pruned < 0 {
-		add(wrong("%d batches of old entries were dropped before it was made, and %d to this day", v.Pruned, last))
+		add(errorf("%d batches of old entries were dropped before it was made, and %d to this day", v.Pruned, last))
 	}
 	if !v.NextUpdate.After(v.ThisUpdate) {
-		add(wrong("it ends at %s, before it begins", v.NextUpdate.Format(time.RFC3339)))
+		add(errorf("it ends at %s, before it begins", v.NextUpdate.Format(time.RFC3339)))
 	}
-	problems = append(problems, c.future("its time", v.ThisUpdate)...)
+	problems = append(problems, c.notFuture("its time", v.ThisUpdate)...)
 	ca := c.cas[caRef{v.Authority, v.CAID}]
 	switch {
 	case ca == nil:
-		add(wrong("its authority has no CA %d", v.CAID))
+		add(errorf("its authority has no CA %d", v.CAID))
 	case ca.crt != nil && t.current(v) && !t.broken:
 		_, err := pki.AssembleCRL(pki.CRLTemplate{Issuer: ca.crt, Number: v.Number,
 			ThisUpdate: v.ThisUpdate, NextUpdate: v.NextUpdate, Entries: t.entries}, v.Signature)
 		if err != nil {
-			add(wrong("its signature is not one of CA %d over the revocations there are: %v", v.CAID, err))
+			add(errorf("its signature is not one of CA %d over the revocations there are: %v", v.CAID, err))
 		}
 	}
 	return problems
 }
 
-// sums compares what an authority has counted with what there is.
-func (c *checker) sums(t *tally) (problems []problem) {
+// compareCounters compares the counters of an authority with its rows.
+func (c *checker) compareCounters(t *tally) (problems []problem) {
 	if n := t.counters[store.CounterCA]; n < int64(len(t.cas)) {
-		problems = append(problems, wrong("counter %s is %d, and there are %d CAs", store.CounterCA, n, len(t.cas)))
+		problems = append(problems, errorf("counter %s is %d, and there are %d CAs", store.CounterCA, n, len(t.cas)))
 	}
 	switch n := t.counters[store.CounterReceivedCSR]; {
 	case n < t.pending:
-		problems = append(problems, wrong("counter %s is %d, and %d requests are pending", store.CounterReceivedCSR, n, t.pending))
+		problems = append(problems, errorf("counter %s is %d, and %d requests are pending", store.CounterReceivedCSR, n, t.pending))
 	case n < t.pending+t.signed:
-		problems = append(problems, odd("counter %s is %d, and there are %d requests, pending or signed: more may be approved without asking than should be",
+		problems = append(problems, warningf("counter %s is %d, and there are %d requests, pending or signed: more may be approved without asking than should be",
 			store.CounterReceivedCSR, n, t.pending+t.signed))
 	}
 	return problems

@@ -20,11 +20,11 @@ import (
 )
 
 // check returns what Check finds, a line each.
-func check(t testing.TB, s store.Store, now time.Time) ([]string, Checked) {
+func check(t testing.TB, s store.Store, now time.Time) ([]string, CheckResult) {
 	t.Helper()
 	var found []string
 	checked, err := Check(t.Context(), s, now, func(f Finding) {
-		found = append(found, string(f.Level)+": "+f.Row+": "+f.Problem)
+		found = append(found, string(f.Severity)+": "+f.Row+": "+f.Problem)
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

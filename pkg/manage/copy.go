@@ -11,9 +11,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// Progress hears how far a long operation is: which step it is at, of which kind the last row was,
-// and how many rows the step has done. It is called for every row, and has to be quick. nil: nobody
-// listens.
+// Progress is told how far a long operation has come: its step, the kind of the last row, and the number of rows in
+// this step. It is called for every row, and has to be fast. It may be nil.
 type Progress func(step, kind string, rows int64)
 
 // follow returns a function that tells p of each row of a step.
@@ -80,7 +79,7 @@ func fillStore(ctx context.Context, source store.Reader, to store.Store, entry a
 	return nil, fmt.Errorf("the copy: %w", err)
 }
 
-// An original remembers why it could not be read, as two databases have a part in what then fails.
+// An original keeps its own read error, so that it can be told from one of the copy.
 type original struct {
 	store.Reader
 	err error

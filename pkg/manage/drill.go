@@ -11,14 +11,14 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Proof is one thing that a drill has shown to work.
+// A Proof is one property of a backup that a drill has proved.
 type Proof struct {
 	Name   string `json:"name"`
 	Detail string `json:"detail"`
 }
 
-// Drilled tells what a drill has shown, up to where it failed.
-type Drilled struct {
+// A DrillResult says what a drill has proved, up to the point where it failed.
+type DrillResult struct {
 	Contents
 	Proofs   []Proof   `json:"proofs"`
 	Findings []Finding `json:"findings,omitempty"` // of the check
@@ -32,18 +32,18 @@ var ErrDrillFindings = errors.New("the restored database has errors")
 // maxFindings is how many findings are kept.
 const maxFindings = 100
 
-// A drill is one under way, in a store that is thrown away.
+// A drill is one Drill in progress, in a store that is thrown away.
 type drill struct {
 	store store.Store
 	clock clock.Clock
-	done  *Drilled
+	done  *DrillResult
 	bench *workbench
 }
 
 // Drill restores a backup into st, which holds nothing and is thrown away afterwards, and has its
 // authorities do there what they do every day. It calls proved with each thing that is shown to work.
-func Drill(ctx context.Context, st store.Store, clk clock.Clock, backup Sealed, progress Progress, proved func(Proof)) (Drilled, error) {
-	done := Drilled{Proofs: []Proof{}}
+func Drill(ctx context.Context, st store.Store, clk clock.Clock, backup Sealed, progress Progress, proved func(Proof)) (DrillResult, error) {
+	done := DrillResult{Proofs: []Proof{}}
 	d := &drill{store: st, clock: clk, done: &done}
 	prove := func(name string, run func() (string, error)) error {
 		detail, err := run()
@@ -74,7 +74,7 @@ func Drill(ctx context.Context, st store.Store, clk clock.Clock, backup Sealed, 
 	return done, nil
 }
 
-// restore fills the store, and compares what it then gives away with what the backup says.
+// restore fills the store, and compares its rows with those of the backup.
 func (d *drill) restore(ctx context.Context, backup Sealed, progress Progress) (string, error) {
 	o, err := backup.open()
 	if err != nil {
@@ -105,8 +105,8 @@ func (d *drill) restore(ctx context.Context, backup Sealed, progress Progress) (
 		return "", err
 	}
 	detail := fmt.Sprintf("%d rows", held.Rows())
-	if o.ours != nil {
-		if diff := o.ours.Summary().Diff(held); diff != "" {
+	if o.dump != nil {
+		if diff := o.dump.Summary().Diff(held); diff != "" {
 			return "", fmt.Errorf("the database holds something else than the backup: %s", diff)
 		}
 		detail += ", each the same as in the backup"

@@ -55,7 +55,7 @@ func (d *drill) exercise(ctx context.Context, row store.Authority) (string, erro
 	case err != nil:
 		return "", err
 	case external:
-		return d.brought(ctx, a)
+		return d.exerciseExternal(ctx, a)
 	case !row.RetiredAt.IsZero() && !d.clock.Now().Before(row.RetiredAt):
 		return d.retired(ctx, a)
 	}
@@ -78,8 +78,8 @@ func (d *drill) external(ctx context.Context, name store.AuthorityName) (externa
 	return external, err
 }
 
-// brought verifies the revocation lists of an authority whose keys are elsewhere.
-func (d *drill) brought(ctx context.Context, a *ca.Authority) (string, error) {
+// exerciseExternal verifies the revocation lists of an authority whose keys are elsewhere.
+func (d *drill) exerciseExternal(ctx context.Context, a *ca.Authority) (string, error) {
 	lists, err := a.CRLs(ctx)
 	if err != nil {
 		return "", err
@@ -153,7 +153,7 @@ func (d *drill) exerciseRoot(ctx context.Context, a *ca.Authority) (string, erro
 	}
 	operator, now := audit.Actor{Kind: audit.Operator}, d.clock.Now()
 	crt, err := a.CertifyCA(ctx, operator, req, profile.CA{
-		Subject: req.CSR.RawSubject, PublicKey: req.CSR.PublicKey, NotBefore: now.Add(-backdate), NotAfter: now.Add(maxDrillSpan),
+		Subject: req.CSR.RawSubject, PublicKey: req.CSR.PublicKey, NotBefore: now.Add(-defaultBackdate), NotAfter: now.Add(maxDrillSpan),
 	}, "http://restored.invalid")
 	if err != nil {
 		return "", fmt.Errorf("sign: %w", err)

@@ -29,7 +29,7 @@ type CAExport struct {
 	Passphrase []byte // not empty
 }
 
-// ExportedCAs tells what was written.
+// ExportedCAs is the result of a CAExport.
 type ExportedCAs struct {
 	Certificates []*x509.Certificate // oldest first
 	WithoutKey   int                 // CA certificates left out, because their keys are erased

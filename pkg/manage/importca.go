@@ -27,7 +27,7 @@ type CAImport struct {
 	AllowUnfit bool
 }
 
-// ImportedCAs tells what has become of a CAImport.
+// ImportedCAs is the result of a CAImport.
 type ImportedCAs struct {
 	Certificates []*x509.Certificate // oldest first
 	Notes        []string            // what is worth knowing
@@ -242,7 +242,7 @@ func unfitness(crt *x509.Certificate) string {
 	return ""
 }
 
-// badlySelfSigned tells whether a certificate claims to be self-signed and is not.
+// badlySelfSigned reports whether a certificate claims to be self-signed and is not.
 func badlySelfSigned(crt *x509.Certificate) bool {
 	return bytes.Equal(crt.RawIssuer, crt.RawSubject) && pki.CheckSelfSignature(crt) != nil
 }

@@ -20,7 +20,7 @@ import (
 // ErrForeignCRL means that no CA of the authority has signed a revocation list.
 var ErrForeignCRL = errors.New("none of the authority's CAs has signed it")
 
-// ImportedCRLs tells what was in imported revocation lists.
+// ImportedCRLs is the result of ImportCRLs.
 type ImportedCRLs struct {
 	Lists   int
 	Added   int      // revocations that were not known
@@ -131,7 +131,7 @@ func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error 
 		return err
 	}
 	if in.external {
-		return in.bring(ctx, tx, crl, issuer)
+		return in.keepExternal(ctx, tx, crl, issuer)
 	}
 	before := in.done.Added
 	for _, entry := range crl.RevokedCertificateEntries {
@@ -150,8 +150,8 @@ func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error 
 	return tx.AppendAudit(ctx, e)
 }
 
-// bring keeps a list of a CA whose key is elsewhere, unless a newer one is there.
-func (in *crlImport) bring(ctx context.Context, tx store.Tx, crl foundCRL, issuer *x509.Certificate) error {
+// keepExternal keeps a list of a CA whose key is elsewhere, unless a newer one is there.
+func (in *crlImport) keepExternal(ctx context.Context, tx store.Tx, crl foundCRL, issuer *x509.Certificate) error {
 	newer, err := ca.BringList(ctx, tx, in.name, issuer, crl.Raw)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ type Restoration struct {
 	Progress Progress
 }
 
-// Restored tells what was restored.
+// Restored is the result of a Restoration.
 type Restored struct {
 	Contents
 	Certificate []byte   `json:"-"`                // the user's new one, PEM
@@ -214,7 +214,7 @@ func restoredEntry(now time.Time, operator audit.Actor, done Restored, from Seal
 	return e
 }
 
-// Lost says what a restore may have lost: what happened after the backup, and what to do about it.
+// Lost returns what a restore may have lost: what happened after the backup, and what to do about it.
 func (r Restored) Lost(now time.Time) []string {
 	since := "the backup"
 	if r.Created != nil {

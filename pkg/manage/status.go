@@ -13,14 +13,14 @@ import (
 	"cauase/pkg/store"
 )
 
-// A Status tells what is in a store.
+// A Status describes what is in a store.
 type Status struct {
 	Database    store.Description `json:"database"`
 	LastBackup  *archive.Record   `json:"last_backup"` // null when none is recorded
 	Authorities []AuthorityStatus `json:"authorities"`
 }
 
-// An AuthorityStatus tells how things stand with one authority.
+// An AuthorityStatus describes the state of one authority.
 type AuthorityStatus struct {
 	Name      store.AuthorityName `json:"authority"`
 	Title     string              `json:"title,omitempty"`
@@ -42,7 +42,7 @@ type AuthorityStatus struct {
 	Locked    *int64              `json:"auto_approve_count"` // as locked in the database; null when it is not
 }
 
-// A CAStatus tells of one generation.
+// A CAStatus describes one generation.
 type CAStatus struct {
 	ID        int64          `json:"id"`
 	KeyID     string         `json:"key_id"` // hex
@@ -57,7 +57,7 @@ type CAStatus struct {
 	ParentAuthority store.AuthorityName `json:"issuer,omitempty"` // that has signed it; left out when it is self-signed
 }
 
-// A SignoffStatus tells of the CA certificates that the parent is asked for, or has signed ahead.
+// A SignoffStatus counts the CA certificates that the parent is asked for, or has signed ahead.
 type SignoffStatus struct {
 	Waiting int        `json:"waiting"`          // requests that the parent has not signed yet
 	Stock   int        `json:"stock"`            // that are signed, and wait for their time
@@ -70,7 +70,7 @@ const Disowned rollover.Phase = "put aside"
 // Revoked is the phase of a CA whose certificate the parent has revoked.
 const Revoked rollover.Phase = "revoked"
 
-// A CRLStatus tells of the newest revocation list.
+// A CRLStatus describes the newest revocation list.
 type CRLStatus struct {
 	Number     int64     `json:"number"`
 	ThisUpdate time.Time `json:"this_update"`
@@ -78,8 +78,8 @@ type CRLStatus struct {
 	Current    bool      `json:"current"` // nothing has been revoked since
 }
 
-// Look tells what is in a store at now, given the spans with which the daemon has an authority work.
-func Look(ctx context.Context, s store.Store, now time.Time, spans func(store.Authority) rollover.Spans) (Status, error) {
+// ReadStatus returns what is in a store at now, given the spans with which the daemon has an authority work.
+func ReadStatus(ctx context.Context, s store.Store, now time.Time, spans func(store.Authority) rollover.Spans) (Status, error) {
 	var st Status
 	if described, ok := s.(store.Described); ok {
 		d, err := described.Describe(ctx)

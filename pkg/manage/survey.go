@@ -22,7 +22,7 @@ import (
 var (
 	// ErrNotUser means that a backup has no certificate of the user whose key opens it.
 	ErrNotUser = errors.New("the backup knows no user with this key")
-	// ErrUserRevoked means that the user was one no more.
+	// ErrUserRevoked means that the certificate of the user is revoked.
 	ErrUserRevoked = errors.New("the user with this key is revoked in the backup")
 )
 
@@ -66,7 +66,7 @@ type ContentCA struct {
 	HasKey      bool                `json:"has_key"`
 }
 
-// A survey looks at rows as they pass.
+// A survey inspects rows as they pass.
 type survey struct {
 	now     time.Time
 	keyID   []byte // of the user whose key opens the backup
@@ -90,7 +90,7 @@ func newSurvey(now time.Time, s Sealed) (*survey, error) {
 	}, nil
 }
 
-// watch looks at rows, and refuses what an authority could not start with.
+// watch inspects rows, and refuses what an authority could not be opened with.
 func (s *survey) watch(rows iter.Seq2[store.Row, error], step func(store.Row)) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
 		for row, err := range rows {
@@ -192,8 +192,8 @@ func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 	return crt, *newest, nil
 }
 
-// contents says what was seen.
-func (s *survey) contents(o *opened) (Contents, error) {
+// contents returns what was read.
+func (s *survey) contents(o *openBackup) (Contents, error) {
 	c := Contents{Format: o.format, CAs: s.cas, Software: o.meta.Software, Users: []string{}, Authorities: []ContentAuthority{}}
 	store.SortForDisplay(s.rows)
 	for _, a := range s.rows {
@@ -207,8 +207,8 @@ func (s *survey) contents(o *opened) (Contents, error) {
 		c.Rows = append(c.Rows, RowCount{kind.Name, s.counts[kind.Name]})
 	}
 	c.Users = append(c.Users, slices.Sorted(maps.Values(s.users))...)
-	if o.theirs != nil {
-		report := o.theirs.Report()
+	if o.caucase != nil {
+		report := o.caucase.Report()
 		for _, left := range report.LeftOut {
 			c.Notes = append(c.Notes, "left out: "+left.String())
 		}

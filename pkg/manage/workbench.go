@@ -148,15 +148,12 @@ func onlyHost(crt *x509.Certificate) string {
 	return ""
 }
 
-// backdate is the daemon's default.
-const backdate = time.Minute
-
 // config leaves it to the daemon, which knows the lifetimes that were chosen, to make CA certificates.
 // Only when none is left that could sign, which happens to old backups, one is made.
 func config() ca.Config {
 	return ca.Config{
 		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
-		Backdate:   backdate,
+		Backdate:   defaultBackdate,
 		Statements: envelope.Statements{},
 		Decide: func(now time.Time, spans rollover.Spans, list []rollover.Generation) rollover.Plan {
 			plan := rollover.Decide(now, spans, list)

@@ -35,20 +35,20 @@ const (
 	FormatCaucase = "caucase"
 )
 
-// An opened is a backup under way.
-type opened struct {
-	file   io.Closer
-	format string
-	meta   dump.Meta // of ours
-	ours   *dump.Reader
-	theirs *caucase.Database
+// An openBackup is a backup that is being read.
+type openBackup struct {
+	file    io.Closer
+	format  string
+	meta    dump.Meta // of a backup of cauase
+	dump    *dump.Reader
+	caucase *caucase.Database
 }
 
-// peekSize is how much of a clear text shows what it is.
+// peekSize is how many bytes of a clear text show its format.
 const peekSize = 512
 
 // open decrypts the beginning of the backup. Of one of caucase, which is small, it reads everything.
-func (s Sealed) open() (_ *opened, err error) {
+func (s Sealed) open() (_ *openBackup, err error) {
 	file, err := s.Open()
 	if err != nil {
 		return nil, err
@@ -67,20 +67,20 @@ func (s Sealed) open() (_ *opened, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	o := &opened{file: file}
+	o := &openBackup{file: file}
 	switch {
 	case dump.Is(start):
 		o.format = FormatRows
-		if o.ours, err = dump.Read(in); err != nil {
+		if o.dump, err = dump.Read(in); err != nil {
 			return nil, err
 		}
-		o.meta = o.ours.Meta()
+		o.meta = o.dump.Meta()
 	case caucase.IsDump(start):
 		o.format = FormatCaucase
-		if o.theirs, err = caucase.ReadDump(in); err != nil {
+		if o.caucase, err = caucase.ReadDump(in); err != nil {
 			return nil, err
 		}
-		o.theirs.SkipBadRows = s.SkipBadRows
+		o.caucase.SkipBadRows = s.SkipBadRows
 		// To the last HMAC, which is not there if the end was cut off.
 		if n, err := io.Copy(io.Discard, in); err != nil || n > 0 {
 			return nil, errors.Join(err, ifAny(n))
@@ -98,13 +98,13 @@ func ifAny(n int64) error {
 	return nil
 }
 
-func (o *opened) close() { _ = o.file.Close() }
+func (o *openBackup) close() { _ = o.file.Close() }
 
 // rows gives what the backup holds, to its verified end, as long as ctx lasts.
-func (o *opened) rows(ctx context.Context, now time.Time) iter.Seq2[store.Row, error] {
+func (o *openBackup) rows(ctx context.Context, now time.Time) iter.Seq2[store.Row, error] {
 	rows := o.theirRows(now)
-	if o.ours != nil {
-		rows = o.ours.Rows()
+	if o.dump != nil {
+		rows = o.dump.Rows()
 	}
 	return func(yield func(store.Row, error) bool) {
 		for row, err := range rows {
@@ -118,11 +118,11 @@ func (o *opened) rows(ctx context.Context, now time.Time) iter.Seq2[store.Row, e
 	}
 }
 
-func (o *opened) theirRows(now time.Time) iter.Seq2[store.Row, error] {
-	if o.theirs == nil {
+func (o *openBackup) theirRows(now time.Time) iter.Seq2[store.Row, error] {
+	if o.caucase == nil {
 		return nil
 	}
-	return o.theirs.Rows(now)
+	return o.caucase.Rows(now)
 }
 
 // ReadHolderKey finds the one private key in a file, which may hold certificates, too.
@@ -150,7 +150,7 @@ func ReadHolderKey(f File, ask AskPassphrase) (crypto.Signer, error) {
 	return found, nil
 }
 
-// Probe tells whether the key opens the backup, and what is inside is known.
+// Probe fails unless the key opens the backup and the format of its content is known.
 func (s Sealed) Probe() error {
 	o, err := s.open()
 	if err != nil {
