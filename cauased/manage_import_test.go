@@ -2,41 +2,19 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"cauase/pkg/caucase/caucasetest"
 	"cauase/pkg/pgtest"
 )
 
-// caucaseDatabase puts one of testdata/caucase into a folder.
-func caucaseDatabase(t *testing.T, dir string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "testdata", "caucase", "0.9.17", "caucase.sqlite.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data, err = io.ReadAll(r); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "caucase.sqlite")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func TestImportCaucaseCommand(t *testing.T) {
 	dir := t.TempDir()
-	source, db := caucaseDatabase(t, dir), filepath.Join(dir, "db.sqlite")
+	source, db := caucasetest.Unpack(t, "0.9.17", dir), filepath.Join(dir, "db.sqlite")
 	// Options may stand behind.
 	stdout := manages(t, "import-caucase", source, "--db", db)
 	for _, want := range []string{
@@ -66,7 +44,7 @@ func TestImportCaucaseCommand(t *testing.T) {
 
 func TestImportCaucaseIntoPostgreSQL(t *testing.T) {
 	dsn := pgtest.Start(t, pgtest.Options{}).NewDatabase(t)
-	source := caucaseDatabase(t, t.TempDir())
+	source := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 	if stdout := manages(t, "import-caucase", "--db", dsn, source); !strings.Contains(stdout, "5 issued certificates, 1 pending request, 3 revocations") {
 		t.Error(stdout)
 	}
@@ -78,7 +56,7 @@ func TestImportCaucaseIntoPostgreSQL(t *testing.T) {
 
 // An option that is the daemon's would be ignored: the command would go to the wrong database.
 func TestOptionBeforeManage(t *testing.T) {
-	source := caucaseDatabase(t, t.TempDir())
+	source := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 	t.Chdir(t.TempDir())
 	var out, errs bytes.Buffer
 	code := run(t.Context(), []string{tool, "--db", "mine.sqlite", "manage", "import-caucase", source}, &out, &errs)
@@ -92,7 +70,7 @@ func TestOptionBeforeManage(t *testing.T) {
 
 func TestImportCommandsRefuse(t *testing.T) {
 	dir := t.TempDir()
-	source, db := caucaseDatabase(t, dir), filepath.Join(dir, "db.sqlite")
+	source, db := caucasetest.Unpack(t, "0.9.17", dir), filepath.Join(dir, "db.sqlite")
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -152,7 +130,7 @@ func TestImportCommandsRefuse(t *testing.T) {
 func TestCACommands(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	manages(t, "import-caucase", "--db", at("made.sqlite"), caucaseDatabase(t, dir))
+	manages(t, "import-caucase", "--db", at("made.sqlite"), caucasetest.Unpack(t, "0.9.17", dir))
 	if err := os.WriteFile(at("passphrase"), []byte("correct horse"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,6 @@ package main
 
 import (
 	"crypto"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,9 +17,9 @@ import (
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/dump"
 	"cauase/pkg/manage"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A desk is where somebody works who is a user: a folder with files.
@@ -58,26 +55,15 @@ func (d desk) write(name string, data []byte) string {
 
 func (d desk) key(name string, key crypto.Signer) string {
 	d.t.Helper()
-	data, err := pki.EncodePrivateKeyPEM(key)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return d.write(name, data)
+	return d.write(name, pkitest.KeyPEM(d.t, key))
 }
 
 // request makes a key and a request for it, NAME.key and NAME.csr.
 func (d desk) request(name string) string {
 	d.t.Helper()
-	key, err := pki.DefaultKeyType.Generate()
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	key := pkitest.Key(d.t)
 	d.key(name+".key", key)
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return d.write(name+".csr", pki.EncodeCSRPEM(der))
+	return d.write(name+".csr", pkitest.NamedRequest(d.t, key, name))
 }
 
 // A backup taken on one kind of database is restored to the other, and back, each time by the user who

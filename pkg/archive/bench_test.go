@@ -1,10 +1,7 @@
 package archive
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"iter"
 	"os"
 	"path/filepath"
@@ -23,6 +20,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // benchCertificates is how many certificates the database holds: 400000 make a GiB.
@@ -142,15 +140,8 @@ func benchAuthority(b *testing.B, st store.Store, name store.AuthorityName) *ca.
 
 func submit(b *testing.B, a *ca.Authority) {
 	b.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		b.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "host"}, DNSNames: []string{"host.example.org"}}, key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := catest.Wired(a).Submit(b.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der)); err != nil && b.Context().Err() == nil {
+	request := pkitest.NamedRequest(b, pkitest.Key(b), "host", "host.example.org")
+	if _, err := catest.Wired(a).Submit(b.Context(), audit.Actor{Kind: audit.Anonymous}, request); err != nil && b.Context().Err() == nil {
 		b.Error(err)
 	}
 }

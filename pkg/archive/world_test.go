@@ -3,9 +3,7 @@ package archive
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log/slog"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"cauase/pkg/audit"
 	"cauase/pkg/backup"
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
@@ -26,6 +23,7 @@ import (
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/pkitest"
 )
 
 const day = 24 * time.Hour
@@ -80,29 +78,8 @@ func newWorldOn(t *testing.T, st store.Store) *world {
 // user makes a user with a key of that type.
 func (w *world) user(name string, keyType pki.KeyType) (crypto.Signer, *x509.Certificate) {
 	w.t.Helper()
-	key, err := keyType.Generate()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	id, err := catest.Wired(w.users).Submit(w.t.Context(), audit.Actor{Kind: audit.Anonymous}, pki.EncodeCSRPEM(der))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := catest.Wired(w.users).Sign(w.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
-		w.t.Fatal(err)
-	}
-	data, err := catest.Wired(w.users).Certificate(w.t.Context(), id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	crt, err := pki.ParseCertificatePEM(data)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	key := pkitest.KeyOf(w.t, keyType)
+	crt, _ := catest.Issue(w.t, w.users, pkitest.NamedRequest(w.t, key, name))
 	return key, crt
 }
 

@@ -4,53 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
-	"cauase/pkg/backup"
-	"cauase/pkg/pki"
+	"cauase/pkg/caucase/caucasetest"
 )
-
-// read returns a file of testdata/caucase, see the README there.
-func read(t testing.TB, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "caucase", path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-// decrypted returns the dump in a backup of caucase, opened with a user's key.
-func decrypted(t testing.TB, folder string) []byte {
-	t.Helper()
-	blocks, err := pki.SplitPEM(read(t, folder+"/alice.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := pki.ParsePrivateKeyBlock(blocks[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := backup.Open(bytes.NewReader(read(t, folder+"/backup.sql.caucased")), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dump, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dump
-}
 
 // emptyDump is the statements of a dump in which everything is possible and nothing is there.
 func emptyDump(t testing.TB) (statements []string) {
 	t.Helper()
-	for _, s := range strings.Split(strings.TrimSuffix(string(decrypted(t, "0.9.17")), "\x00"), "\x00") {
+	for _, s := range strings.Split(strings.TrimSuffix(string(caucasetest.Dump(t, "0.9.17")), "\x00"), "\x00") {
 		if !strings.HasPrefix(s, "INSERT") {
 			statements = append(statements, s)
 		}
@@ -249,7 +214,7 @@ func TestReaderFails(t *testing.T) {
 }
 
 func TestSlowReader(t *testing.T) {
-	dump := decrypted(t, "0.9.17")
+	dump := caucasetest.Dump(t, "0.9.17")
 	if _, err := ReadDump(iotest.OneByteReader(bytes.NewReader(dump))); err != nil {
 		t.Error(err)
 	}
@@ -257,7 +222,7 @@ func TestSlowReader(t *testing.T) {
 
 // No refusal shows what was in the dump of a key.
 func TestRefusalsKeepSecrets(t *testing.T) {
-	dump := string(decrypted(t, "0.9.17"))
+	dump := string(caucasetest.Dump(t, "0.9.17"))
 	key := strings.Index(dump, "X'2D2D2D2D2D424547494E20525341")
 	for _, at := range []int{2, 100, 500, 1000} {
 		broken := dump[:key+at] + "'" + dump[key+at:]
@@ -269,7 +234,7 @@ func TestRefusalsKeepSecrets(t *testing.T) {
 }
 
 func TestEveryTruncationIsRefused(t *testing.T) {
-	dump := decrypted(t, "0.9.17")
+	dump := caucasetest.Dump(t, "0.9.17")
 	for n := 0; n < len(dump); n += 97 {
 		if _, err := ReadDump(bytes.NewReader(dump[:n])); err == nil {
 			t.Fatalf("%d of %d bytes were taken for the whole", n, len(dump))
@@ -283,7 +248,7 @@ func TestEveryTruncationIsRefused(t *testing.T) {
 func FuzzReadDump(f *testing.F) {
 	// Real ones are large, and their keys slow: what is special about them are these few.
 	var few []string
-	for _, s := range strings.Split(string(decrypted(f, "0.9.8")), "\x00") {
+	for _, s := range strings.Split(string(caucasetest.Dump(f, "0.9.8")), "\x00") {
 		if len(s) < 200 {
 			few = append(few, s)
 		}

@@ -1,11 +1,8 @@
 package endtoend
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/caucase/caucasetest"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -23,7 +21,7 @@ import (
 func TestImportKilled(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	unzip(t, filepath.Join("..", "..", "testdata", "caucase", "0.9.17", "caucase.sqlite.gz"), filepath.Join(home, "caucase.sqlite"))
+	caucasetest.Unpack(t, "0.9.17", home)
 	caFrom(t, filepath.Join(home, "ca.pem"))
 	for _, args := range [][]string{{"import-caucase", "caucase.sqlite"}, {"import-ca", "ca.pem"}} {
 		t.Run(args[0], func(t *testing.T) {
@@ -92,7 +90,7 @@ func TestImportKilled(t *testing.T) {
 func TestImportsAtOnce(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	unzip(t, filepath.Join("..", "..", "testdata", "caucase", "0.9.17", "caucase.sqlite.gz"), filepath.Join(home, "caucase.sqlite"))
+	caucasetest.Unpack(t, "0.9.17", home)
 	for round := range 5 {
 		db := fmt.Sprintf("db%d", round)
 		ended := make(chan error)
@@ -136,24 +134,6 @@ func rowsOf(t *testing.T, path string) (n int) {
 		t.Fatal(err)
 	}
 	return n
-}
-
-func unzip(t *testing.T, from, to string) {
-	t.Helper()
-	data, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data, err = io.ReadAll(r); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // caFrom takes a CA with its key from a database of caucase, by way of an export.

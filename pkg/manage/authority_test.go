@@ -1,11 +1,9 @@
 package manage
 
 import (
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -13,23 +11,22 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/clock"
-	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // foreignRoot is a CA certificate as another program might have made it.
 func foreignRoot(t *testing.T, now time.Time, change func(*x509.Certificate)) *x509.Certificate {
 	t.Helper()
-	key := newKey(t)
+	key := pkitest.Key(t)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Foreign Root"}, NotBefore: now.Add(-day), NotAfter: now.Add(10 * year),
+		Subject: pkix.Name{CommonName: "Foreign Root"}, NotBefore: now.Add(-day), NotAfter: now.Add(10 * year),
 		BasicConstraintsValid: true, IsCA: true, MaxPathLen: 1, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		SubjectKeyId: must[[]byte](t)(pki.KeyID(key.Public())),
+		SubjectKeyId: pkitest.KeyID(t, key.Public()),
 	}
 	change(template)
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-	return must[*x509.Certificate](t)(x509.ParseCertificate(der))
+	return pkitest.SelfSigned(t, key, template).Crt
 }
 
 func TestAddExternalRoot(t *testing.T) {

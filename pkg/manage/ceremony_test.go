@@ -19,6 +19,7 @@ import (
 	"cauase/pkg/signoff"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 const year = 365 * day
@@ -91,7 +92,7 @@ func (s *stage) verify(roots []*x509.Certificate) error {
 	s.t.Helper()
 	ctx := s.t.Context()
 	lab := must[*ca.Authority](s.t)(openOne(ctx, s.online, s.clk, "lab", netloc))
-	made := must[ca.Submission](s.t)(lab.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, newCSR(s.t, "host.example.org"), ""))
+	made := must[ca.Submission](s.t)(lab.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, pkitest.HostRequest(s.t, "host.example.org"), ""))
 	issued := must[ca.Issued](s.t)(lab.Approve(ctx, audit.Actor{Kind: audit.User, KeyID: []byte{1}}, made.ID, ca.Approval{}))
 	pool, between := x509.NewCertPool(), x509.NewCertPool()
 	for _, crt := range roots {
@@ -189,7 +190,7 @@ func TestInstallRefuses(t *testing.T) {
 		{"all of another root", func(a *signoff.Answer) { *a = strange }, "nothing that is known here vouches"},
 		{"certificates of another root", func(a *signoff.Answer) { a.Certificates = strange.Certificates }, "CA certificate 1: refused"},
 		{"a statement of another root", func(a *signoff.Answer) {
-			key := newKey(t)
+			key := pkitest.Key(t)
 			link := must[[]byte](t)(envelope.Statements{}.Succession(key, a.Parents[0], strange.Parents[0]))
 			a.Succession = append(a.Succession, string(link))
 		}, "statement 1 of 1"},

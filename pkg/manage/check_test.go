@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/envelopetest"
 )
 
 // check returns what Check finds, a line each.
@@ -141,15 +141,7 @@ func TestCheckFinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		payload, err := envelope.EncodeLink(envelope.Link{OldPEM: string(pki.EncodeCertificatePEM(old.Certificate)), NewPEM: string(pki.EncodeCertificatePEM(successor.Certificate))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		link, err := envelope.Sign(key.(crypto.Signer), payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return link
+		return envelopetest.Link(t, key.(crypto.Signer), pki.EncodeCertificatePEM(old.Certificate), pki.EncodeCertificatePEM(successor.Certificate))
 	}
 	newest, before := cas[len(cas)-1], cas[len(cas)-2]
 	var usersCA store.CA

@@ -6,13 +6,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"strings"
 	"testing"
 
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 type rng struct{}
@@ -22,12 +21,6 @@ func (rng) Read(p []byte) (int, error) { return rand.Read(p) }
 func sec1(t testing.TB, key crypto.Signer) []byte {
 	t.Helper()
 	return must[[]byte](t)(x509.MarshalECPrivateKey(key.(*ecdsa.PrivateKey)))
-}
-
-func requestFor(t testing.TB, key crypto.Signer, name string) *pki.Request {
-	t.Helper()
-	der := must[[]byte](t)(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key))
-	return must[*pki.Request](t)(pki.ParseRequest(pki.EncodeCSRPEM(der)))
 }
 
 // A drill shows everything, and changes nothing but its own database.
@@ -72,7 +65,7 @@ func TestDrillLived(t *testing.T) {
 	if drilled, err := Drill(t.Context(), newStore(t), s.clock, sealedFile(path, key), nil, func(Proof) {}); err != nil {
 		t.Errorf("%+v %v", drilled.Findings, err)
 	}
-	if _, err := Restore(t.Context(), newStore(t), s.clock, Restoration{Backup: sealedFile(path, key), Request: requestFor(t, newKey(t), "x.example")}); err != nil {
+	if _, err := Restore(t.Context(), newStore(t), s.clock, Restoration{Backup: sealedFile(path, key), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("x.example"))}); err != nil {
 		t.Error(err)
 	}
 }

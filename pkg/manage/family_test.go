@@ -18,6 +18,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 const years = 365 * day
@@ -89,7 +90,7 @@ func (f *family) authority(name store.AuthorityName) *ca.Authority {
 // issue has an authority certify a new key.
 func (f *family) issue(a *ca.Authority, name string) ca.Issued {
 	f.t.Helper()
-	req := newCSR(f.t, name)
+	req := pkitest.HostRequest(f.t, name)
 	made := must[ca.Submission](f.t)(a.Submit(f.t.Context(), audit.Actor{Kind: audit.Anonymous}, req, ""))
 	return must[ca.Issued](f.t)(a.Approve(f.t.Context(), audit.Actor{Kind: audit.Operator}, made.ID, ca.Approval{}))
 }
@@ -102,7 +103,7 @@ func (f *family) live() {
 		for _, a := range f.dir.All() {
 			switch a.Row().Role {
 			case store.RoleDaemon:
-				if _, _, err := a.IssueServer(ctx, newKey(f.t).Public()); err != nil {
+				if _, _, err := a.IssueServer(ctx, pkitest.Key(f.t).Public()); err != nil {
 					f.t.Fatal(err)
 				}
 			case store.RoleUsers, store.RoleServices:
@@ -223,7 +224,7 @@ func TestFamilyGoesRound(t *testing.T) {
 	t.Run("restore", func(t *testing.T) {
 		st := newStore(t)
 		f.clock.Advance(time.Hour)
-		restored, err := Restore(ctx, st, f.clock, Restoration{Backup: sealedFile(path, key), Request: requestFor(t, newKey(t), "alice")})
+		restored, err := Restore(ctx, st, f.clock, Restoration{Backup: sealedFile(path, key), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("alice"))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +328,7 @@ func TestExternalRootGoesRound(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	st := newStore(t)
-	if _, err := Restore(ctx, st, f.clock, Restoration{Backup: sealedFile(path, key), Request: requestFor(t, newKey(t), "alice")}); err != nil {
+	if _, err := Restore(ctx, st, f.clock, Restoration{Backup: sealedFile(path, key), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("alice"))}); err != nil {
 		t.Fatal(err)
 	}
 	wantClean(t, st, f.clock.Now())

@@ -27,15 +27,11 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/envelopetest"
+	"cauase/pkg/testkit/pkitest"
 )
 
 var importTime = time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
-
-// A madeCA is one from elsewhere.
-type madeCA struct {
-	crt *x509.Certificate
-	key crypto.Signer
-}
 
 func caTemplate(name string) *x509.Certificate {
 	return &x509.Certificate{
@@ -45,30 +41,23 @@ func caTemplate(name string) *x509.Certificate {
 	}
 }
 
-func makeCA(t testing.TB, key crypto.Signer, change func(*x509.Certificate)) madeCA {
+// makeCA makes a CA as another program might have made it.
+func makeCA(t testing.TB, key crypto.Signer, change func(*x509.Certificate)) pkitest.CA {
 	t.Helper()
 	template := caTemplate("Elsewhere")
 	if change != nil {
 		change(template)
 	}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-	return madeCA{must[*x509.Certificate](t)(x509.ParseCertificate(der)), key}
+	return pkitest.SelfSigned(t, key, template)
 }
 
-func (m madeCA) crtPEM() []byte { return pki.EncodeCertificatePEM(m.crt.Raw) }
-
-func (m madeCA) keyPEM(t testing.TB) []byte {
-	t.Helper()
-	return must[[]byte](t)(pki.EncodePrivateKeyPEM(m.key))
-}
-
-func (m madeCA) pair() KeyPair { return KeyPair{m.crt, m.key, "here"} }
+func pairOf(made pkitest.CA) KeyPair { return KeyPair{made.Crt, made.Key, "here"} }
 
 func TestReadKeyPairs(t *testing.T) {
-	one, two := makeCA(t, newKey(t), nil), makeCA(t, newKey(t), nil)
-	again := makeCA(t, one.key, nil)
+	one, two := makeCA(t, pkitest.Key(t), nil), makeCA(t, pkitest.Key(t), nil)
+	again := makeCA(t, one.Key, nil)
 	ecParameters := pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}})
-	csr := newCSR(t, "x").PEM
+	csr := pkitest.HostRequest(t, "x").PEM
 	join := func(parts ...[]byte) (all []byte) {
 		for _, p := range parts {
 			all = append(all, p...)
@@ -79,19 +68,19 @@ func TestReadKeyPairs(t *testing.T) {
 		files [][]byte
 		want  string // of the error; "" when there are as many pairs as certificates
 	}{
-		"one file":                {[][]byte{join(one.crtPEM(), one.keyPEM(t))}, ""},
-		"key first":               {[][]byte{join(one.keyPEM(t), one.crtPEM())}, ""},
-		"two files":               {[][]byte{one.crtPEM(), one.keyPEM(t)}, ""},
-		"all mixed up":            {[][]byte{join(two.keyPEM(t), one.crtPEM()), join([]byte("text around\n"), two.crtPEM(), ecParameters, one.keyPEM(t))}, ""},
-		"certificate without key": {[][]byte{join(one.keyPEM(t), one.crtPEM(), two.crtPEM())}, "there is no key for the certificate in file 1, block 3"},
-		"key without certificate": {[][]byte{join(one.keyPEM(t), one.crtPEM()), two.keyPEM(t)}, "there is no certificate for the key in file 2, block 1"},
-		"only a key":              {[][]byte{one.keyPEM(t)}, "no certificate for the key"},
-		"certificate twice":       {[][]byte{join(one.keyPEM(t), one.crtPEM()), one.crtPEM()}, "certificates of the same key"},
-		"two of one key":          {[][]byte{join(one.keyPEM(t), one.crtPEM(), again.crtPEM())}, "certificates of the same key"},
-		"key twice":               {[][]byte{join(one.keyPEM(t), one.crtPEM(), one.keyPEM(t))}, "are the same key"},
-		"nothing":                 {[][]byte{one.crtPEM(), []byte("hello")}, "neither a key nor a certificate"},
-		"a request":               {[][]byte{join(one.crtPEM(), one.keyPEM(t), csr)}, `"CERTIFICATE REQUEST" is neither`},
-		"cut off":                 {[][]byte{one.crtPEM()[:100]}, "file 1"},
+		"one file":                {[][]byte{join(pkitest.PEM(one.Crt), pkitest.KeyPEM(t, one.Key))}, ""},
+		"key first":               {[][]byte{join(pkitest.KeyPEM(t, one.Key), pkitest.PEM(one.Crt))}, ""},
+		"two files":               {[][]byte{pkitest.PEM(one.Crt), pkitest.KeyPEM(t, one.Key)}, ""},
+		"all mixed up":            {[][]byte{join(pkitest.KeyPEM(t, two.Key), pkitest.PEM(one.Crt)), join([]byte("text around\n"), pkitest.PEM(two.Crt), ecParameters, pkitest.KeyPEM(t, one.Key))}, ""},
+		"certificate without key": {[][]byte{join(pkitest.KeyPEM(t, one.Key), pkitest.PEM(one.Crt), pkitest.PEM(two.Crt))}, "there is no key for the certificate in file 1, block 3"},
+		"key without certificate": {[][]byte{join(pkitest.KeyPEM(t, one.Key), pkitest.PEM(one.Crt)), pkitest.KeyPEM(t, two.Key)}, "there is no certificate for the key in file 2, block 1"},
+		"only a key":              {[][]byte{pkitest.KeyPEM(t, one.Key)}, "no certificate for the key"},
+		"certificate twice":       {[][]byte{join(pkitest.KeyPEM(t, one.Key), pkitest.PEM(one.Crt)), pkitest.PEM(one.Crt)}, "certificates of the same key"},
+		"two of one key":          {[][]byte{join(pkitest.KeyPEM(t, one.Key), pkitest.PEM(one.Crt), pkitest.PEM(again.Crt))}, "certificates of the same key"},
+		"key twice":               {[][]byte{join(pkitest.KeyPEM(t, one.Key), pkitest.PEM(one.Crt), pkitest.KeyPEM(t, one.Key))}, "are the same key"},
+		"nothing":                 {[][]byte{pkitest.PEM(one.Crt), []byte("hello")}, "neither a key nor a certificate"},
+		"a request":               {[][]byte{join(pkitest.PEM(one.Crt), pkitest.KeyPEM(t, one.Key), csr)}, `"CERTIFICATE REQUEST" is neither`},
+		"cut off":                 {[][]byte{pkitest.PEM(one.Crt)[:100]}, "file 1"},
 		"garbage":                 {[][]byte{pki.EncodeCertificatePEM([]byte("garbage"))}, "file 1, block 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,30 +118,30 @@ func openssl(t testing.TB, dir string, args ...string) {
 }
 
 func TestEncryptedKeys(t *testing.T) {
-	rsaKey := must[crypto.Signer](t)(pki.KeyRSA2048.Generate())
+	rsaKey := pkitest.KeyOf(t, pki.KeyRSA2048)
 	for name, tc := range map[string]struct {
 		key  crypto.Signer
 		args []string
 	}{
 		"PBKDF2, AES-256":         {rsaKey, []string{"pkcs8", "-topk8", "-v2", "aes-256-cbc"}},
 		"PBKDF2 with SHA-1, 3DES": {rsaKey, []string{"pkcs8", "-topk8", "-v2", "des3", "-v2prf", "hmacWithSHA1"}},
-		"many iterations":         {newKey(t), []string{"pkcs8", "-topk8", "-v2", "aes-128-cbc", "-iter", "100000"}},
-		"scrypt":                  {newKey(t), []string{"pkcs8", "-topk8", "-scrypt"}},
+		"many iterations":         {pkitest.Key(t), []string{"pkcs8", "-topk8", "-v2", "aes-128-cbc", "-iter", "100000"}},
+		"scrypt":                  {pkitest.Key(t), []string{"pkcs8", "-topk8", "-scrypt"}},
 		"traditional RSA":         {rsaKey, []string{"rsa", "-aes128", "-traditional"}},
 		"traditional, 3DES":       {rsaKey, []string{"rsa", "-des3", "-traditional"}},
-		"traditional EC":          {newKey(t), []string{"ec", "-aes256"}},
+		"traditional EC":          {pkitest.Key(t), []string{"ec", "-aes256"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			made := makeCA(t, tc.key, nil)
 			dir := t.TempDir()
-			for file, data := range map[string][]byte{"clear": made.keyPEM(t), "passphrase": []byte("correct horse\n")} {
+			for file, data := range map[string][]byte{"clear": pkitest.KeyPEM(t, made.Key), "passphrase": []byte("correct horse\n")} {
 				if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			openssl(t, dir, append(tc.args, "-in", "clear", "-out", "encrypted", "-passout", "file:passphrase")...)
 			encrypted := must[[]byte](t)(os.ReadFile(filepath.Join(dir, "encrypted")))
-			files := []File{{"key.pem", encrypted}, {"crt.pem", made.crtPEM()}}
+			files := []File{{"key.pem", encrypted}, {"crt.pem", pkitest.PEM(made.Crt)}}
 			asked := 0
 			pairs, err := ReadKeyPairs(files, func(what string) ([]byte, error) {
 				if asked++; what != "the key in key.pem, block 1" {
@@ -160,7 +149,7 @@ func TestEncryptedKeys(t *testing.T) {
 				}
 				return []byte("correct horse"), nil
 			})
-			if err != nil || asked != 1 || !pki.SameKey(pairs[0].Key.Public(), made.key.Public()) {
+			if err != nil || asked != 1 || !pki.SameKey(pairs[0].Key.Public(), made.Key.Public()) {
 				t.Errorf("%v, asked %d times", err, asked)
 			}
 			for _, wrong := range []string{"wrong horse", ""} {
@@ -178,27 +167,23 @@ func TestEncryptedKeys(t *testing.T) {
 }
 
 func TestWhatMayBeACA(t *testing.T) {
-	key := newKey(t)
-	other := newKey(t)
+	key := pkitest.Key(t)
+	other := pkitest.Key(t)
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p521 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))
-	badlySigned := func() madeCA {
-		template := caTemplate("Elsewhere")
-		der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-		crt := must[*x509.Certificate](t)(x509.ParseCertificate(der))
-		crt.Signature[10] ^= 1
-		return madeCA{crt, key}
+	badlySigned := func() pkitest.CA {
+		made := makeCA(t, key, nil)
+		made.Crt.Signature[10] ^= 1
+		return made
 	}
-	intermediate := func() madeCA {
-		parent := caTemplate("Root")
-		der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, caTemplate("Elsewhere"), parent, key.Public(), other))
-		return madeCA{must[*x509.Certificate](t)(x509.ParseCertificate(der)), key}
+	intermediate := func() pkitest.CA {
+		return pkitest.CA{Crt: pkitest.Certificate(t, caTemplate("Elsewhere"), caTemplate("Root"), key.Public(), other), Key: key}
 	}
 	for name, tc := range map[string]struct {
-		made   madeCA
+		made   pkitest.CA
 		unfit  string // why it is refused without --import-bad-ca
 		always string // why it is refused with it, too
 	}{
@@ -232,7 +217,7 @@ func TestWhatMayBeACA(t *testing.T) {
 				if allow {
 					want = tc.always
 				}
-				done, err := ImportCAs(t.Context(), st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{tc.made.pair()}, AllowUnfit: allow})
+				done, err := ImportCAs(t.Context(), st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(tc.made)}, AllowUnfit: allow})
 				if want == "" {
 					if err != nil || len(done.Certificates) != 1 {
 						t.Errorf("allowed %v: %v", allow, err)
@@ -250,12 +235,12 @@ func TestWhatMayBeACA(t *testing.T) {
 
 // Hosts do not follow from one subject to another: the clients of such an authority would be lost.
 func TestImportCAsOfTwoSubjects(t *testing.T) {
-	older := makeCA(t, newKey(t), nil)
-	younger := makeCA(t, newKey(t), func(c *x509.Certificate) {
+	older := makeCA(t, pkitest.Key(t), nil)
+	younger := makeCA(t, pkitest.Key(t), func(c *x509.Certificate) {
 		c.Subject, c.NotBefore = pkix.Name{CommonName: "Another"}, importTime.Add(-day)
 	})
 	st := newStore(t)
-	in := CAImport{Authority: store.Services, Pairs: []KeyPair{younger.pair(), older.pair()}}
+	in := CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(younger), pairOf(older)}}
 	if _, err := ImportCAs(t.Context(), st, importTime, in); !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "subject") {
 		t.Error(err)
 	}
@@ -270,7 +255,7 @@ func TestImportCAsOfTwoSubjects(t *testing.T) {
 func TestImportCAOnce(t *testing.T) {
 	st := newStore(t)
 	for _, want := range []error{nil, store.ErrExists} {
-		in := CAImport{Authority: store.Services, Pairs: []KeyPair{makeCA(t, newKey(t), nil).pair()}, AllowUnfit: true}
+		in := CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(makeCA(t, pkitest.Key(t), nil))}, AllowUnfit: true}
 		if _, err := ImportCAs(t.Context(), st, importTime, in); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
 		}
@@ -279,8 +264,8 @@ func TestImportCAOnce(t *testing.T) {
 
 // What is insisted on may be of no use to our own clients, and whoever insists is told so.
 func TestImportTellsWhatClientsRefuse(t *testing.T) {
-	noUse := makeCA(t, newKey(t), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign })
-	done := must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{noUse.pair()}, AllowUnfit: true}))
+	noUse := makeCA(t, pkitest.Key(t), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign })
+	done := must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(noUse)}, AllowUnfit: true}))
 	if !strings.Contains(strings.Join(done.Notes, "\n"), "will not trust it: CA certificate may not sign") {
 		t.Errorf("%q", done.Notes)
 	}
@@ -299,33 +284,29 @@ func empty(t testing.TB, st store.Store) {
 
 func TestImportedCAGoesOn(t *testing.T) {
 	ctx := t.Context()
-	rsaKey := must[crypto.Signer](t)(pki.KeyRSA2048.Generate())
+	rsaKey := pkitest.KeyOf(t, pki.KeyRSA2048)
 	shape := func(c *x509.Certificate) {
 		c.Subject = pkix.Name{Organization: []string{"Acme"}, CommonName: "Acme CA"}
 		c.MaxPathLen, c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = 2, []string{"example.org"}, true
 	}
-	older := makeCA(t, newKey(t), shape)
+	older := makeCA(t, pkitest.Key(t), shape)
 	younger := makeCA(t, rsaKey, func(c *x509.Certificate) {
 		shape(c)
 		c.NotBefore, c.NotAfter = importTime.Add(-5*day), importTime.Add(500*day)
 	})
 	st, clk := newStore(t), clock.NewFake(importTime)
-	done := must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{younger.pair(), older.pair()}}))
-	if len(done.Certificates) != 2 || !done.Certificates[0].Equal(older.crt) || len(done.Notes) > 0 {
+	done := must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(younger), pairOf(older)}}))
+	if len(done.Certificates) != 2 || !done.Certificates[0].Equal(older.Crt) || len(done.Notes) > 0 {
 		t.Fatalf("%v", done)
 	}
 	a := openAuthority(t, st, clk, store.Services)
-	id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "www.example.org").PEM))
-	if err := catest.Wired(a).Sign(ctx, audit.Actor{Kind: audit.Operator}, id); err != nil {
-		t.Fatal(err)
-	}
 	// The older one: the younger has lived for less than a span.
-	crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, id))))
-	if err := crt.CheckSignatureFrom(older.crt); err != nil {
+	crt, _ := catest.Issue(t, a, pkitest.HostRequest(t, "www.example.org").PEM)
+	if err := crt.CheckSignatureFrom(older.Crt); err != nil {
 		t.Error(err)
 	}
 	// Two spans of 93 days before the younger one ends, its successor is there.
-	clk.Set(younger.crt.NotAfter.Add(-186*day + time.Hour))
+	clk.Set(younger.Crt.NotAfter.Add(-186*day + time.Hour))
 	if err := a.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -333,14 +314,14 @@ func TestImportedCAGoesOn(t *testing.T) {
 	if len(links) != 2 {
 		t.Fatalf("%d links", len(links))
 	}
-	for i, signer := range []madeCA{older, younger} {
-		if err := links[i].Verify(signer.crt.PublicKey); err != nil {
+	for i, signer := range []pkitest.CA{older, younger} {
+		if err := links[i].Verify(signer.Crt.PublicKey); err != nil {
 			t.Error(err)
 		}
 	}
 	crts := must[[]*x509.Certificate](t)(a.CACertificates(ctx))
 	next := crts[len(crts)-1]
-	if string(next.RawSubject) != string(younger.crt.RawSubject) || next.MaxPathLen != 2 || len(next.PermittedDNSDomains) != 1 ||
+	if string(next.RawSubject) != string(younger.Crt.RawSubject) || next.MaxPathLen != 2 || len(next.PermittedDNSDomains) != 1 ||
 		pki.DescribeKey(next.PublicKey) != "RSA 2048" || next.NotAfter.Sub(clk.Now()) < 371*day {
 		t.Errorf("the next CA: %s, path length %d, %s until %s", next.Subject, next.MaxPathLen, pki.DescribeKey(next.PublicKey), next.NotAfter)
 	}
@@ -360,20 +341,16 @@ func TestUnfitCAsGoOn(t *testing.T) {
 		"signs no CRLs":   func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign },
 	} {
 		t.Run(name, func(t *testing.T) {
-			made := makeCA(t, newKey(t), change)
+			made := makeCA(t, pkitest.Key(t), change)
 			st, clk := newStore(t), clock.NewFake(importTime)
-			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{made.pair()}, AllowUnfit: true}))
+			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{pairOf(made)}, AllowUnfit: true}))
 			a := openAuthority(t, st, clk, store.Users)
 			for range 2 {
-				csr := newCSR(t, "alice")
-				id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, csr.PEM))
-				if err := catest.Wired(a).Sign(ctx, audit.Actor{Kind: audit.Operator}, id); err != nil {
-					t.Fatal(err)
-				}
-				crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, id))))
+				csr := pkitest.HostRequest(t, "alice")
+				crt, _ := catest.Issue(t, a, csr.PEM)
 				must[audit.Actor](t)(a.Authenticate(ctx, audit.Actor{}, crt))
 				parseAny(t, a)
-				clk.Set(made.crt.NotAfter.Add(-day)) // and what has succeeded it by then
+				clk.Set(made.Crt.NotAfter.Add(-day)) // and what has succeeded it by then
 				if err := a.Maintain(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -393,20 +370,18 @@ func parseAny(t testing.TB, a *ca.Authority) {
 // What an imported CA has issued elsewhere is not on record, and yet goes on.
 func TestCertificatesOfImportedCAs(t *testing.T) {
 	ctx := t.Context()
-	made, key := makeCA(t, newKey(t), nil), newKey(t)
+	made, key := makeCA(t, pkitest.Key(t), nil), pkitest.Key(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "old"}, DNSNames: []string{"old.example.org"},
 		NotBefore: importTime.Add(-day), NotAfter: importTime.Add(30 * day)}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, made.crt, key.Public(), made.key))
+	old := pkitest.Certificate(t, template, made.Crt, key.Public(), made.Key)
 	st := importedCA(t, made)
 	a := openAuthority(t, st, clock.NewFake(importTime), store.Services)
-	payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
-		CertificatePEM: string(pki.EncodeCertificatePEM(der)), RequestPEM: string(newCSR(t, "new").PEM)}))
-	e := must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
+	e := envelopetest.Parse(t, envelopetest.Renewal(t, old, key, pkitest.HostRequest(t, "new").PEM))
 	renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
 	if renewed.Subject.CommonName != "old" || len(renewed.DNSNames) != 1 {
 		t.Errorf("%s %v", renewed.Subject, renewed.DNSNames)
 	}
-	if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(der))}); err != nil {
+	if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{CertificatePEM: string(pkitest.PEM(old))}); err != nil {
 		t.Error(err)
 	}
 	if list := parseList(t, a); len(list.RevokedCertificateEntries) != 1 || list.RevokedCertificateEntries[0].SerialNumber.Int64() != 77 {
@@ -421,8 +396,8 @@ func TestUnusualCAsGoOn(t *testing.T) {
 		key    crypto.Signer
 		change func(*x509.Certificate)
 	}{
-		"identifier of its own": {newKey(t), func(c *x509.Certificate) { c.SubjectKeyId = []byte{1, 2, 3} }},
-		"no identifier": {newKey(t), func(c *x509.Certificate) {
+		"identifier of its own": {pkitest.Key(t), func(c *x509.Certificate) { c.SubjectKeyId = []byte{1, 2, 3} }},
+		"no identifier": {pkitest.Key(t), func(c *x509.Certificate) {
 			c.IsCA, c.BasicConstraintsValid = false, false
 			c.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}}
 		}},
@@ -430,28 +405,24 @@ func TestUnusualCAsGoOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			made := makeCA(t, tc.key, tc.change)
-			if name == "no identifier" && len(made.crt.SubjectKeyId) > 0 {
+			if name == "no identifier" && len(made.Crt.SubjectKeyId) > 0 {
 				t.Fatal("it has one")
 			}
 			st, clk := newStore(t), clock.NewFake(importTime)
-			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{made.pair()}}))
+			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(made)}}))
 			a := openAuthority(t, st, clk, store.Services)
-			id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "www.example.org").PEM))
-			if err := catest.Wired(a).Sign(ctx, audit.Actor{Kind: audit.Operator}, id); err != nil {
-				t.Fatal(err)
-			}
-			crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, id))))
-			if _, err := pki.VerifyIssued(crt, []*x509.Certificate{made.crt}, clk.Now()); err != nil {
+			crt, _ := catest.Issue(t, a, pkitest.HostRequest(t, "www.example.org").PEM)
+			if _, err := pki.VerifyIssued(crt, []*x509.Certificate{made.Crt}, clk.Now()); err != nil {
 				t.Error(err)
 			}
 			if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: crt.SerialNumber}); err != nil {
 				t.Error(err)
 			}
 			list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(must[catest.Lists](t)(catest.Wired(a).CRLs(ctx)).PEM))
-			if err := list.CheckSignatureFrom(made.crt); err != nil || len(list.RevokedCertificateEntries) != 1 {
+			if err := list.CheckSignatureFrom(made.Crt); err != nil || len(list.RevokedCertificateEntries) != 1 {
 				t.Error(err)
 			}
-			clk.Set(made.crt.NotAfter.Add(-186*day + time.Hour))
+			clk.Set(made.Crt.NotAfter.Add(-186*day + time.Hour))
 			if err := a.Maintain(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -468,9 +439,9 @@ func TestUnusualCAsGoOn(t *testing.T) {
 
 func TestImportCAWhereThereIsOne(t *testing.T) {
 	ctx := context.Background()
-	made := makeCA(t, newKey(t), nil)
+	made := makeCA(t, pkitest.Key(t), nil)
 	st := newStore(t)
-	in := CAImport{Authority: store.Services, Pairs: []KeyPair{made.pair()}}
+	in := CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(made)}}
 	must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, in))
 	if _, err := ImportCAs(ctx, st, importTime, in); !errors.Is(err, store.ErrExists) {
 		t.Errorf("twice: %v", err)
@@ -479,7 +450,7 @@ func TestImportCAWhereThereIsOne(t *testing.T) {
 	if _, err := ImportCAs(ctx, st, importTime, in); !errors.Is(err, store.ErrExists) {
 		t.Errorf("the same CA for users: %v", err)
 	}
-	in.Pairs = []KeyPair{makeCA(t, newKey(t), nil).pair()}
+	in.Pairs = []KeyPair{pairOf(makeCA(t, pkitest.Key(t), nil))}
 	must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, in))
 	in.Authority = store.HTTPS
 	if _, err := ImportCAs(ctx, st, importTime, in); err == nil {

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,11 +25,14 @@ import (
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/caucase"
 	"cauase/pkg/caucase/caucasedb"
+	"cauase/pkg/caucase/caucasetest"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/envelopetest"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A leftBehind is a folder of testdata/caucase, see the README there.
@@ -43,24 +45,18 @@ type leftBehind struct {
 func caucaseOf(t testing.TB, folder string) leftBehind {
 	t.Helper()
 	l := leftBehind{t: t, folder: folder}
-	seconds := must[int64](t)(strconv.ParseInt(strings.TrimSpace(string(l.read("made"))), 10, 64))
-	l.now = time.Unix(seconds, 0).UTC()
+	l.now = caucasetest.MadeAt(t, folder)
 	return l
 }
 
 func (l leftBehind) read(name string) []byte {
 	l.t.Helper()
-	return must[[]byte](l.t)(os.ReadFile(filepath.Join("..", "..", "testdata", "caucase", l.folder, name)))
+	return caucasetest.Read(l.t, l.folder+"/"+name)
 }
 
 func (l leftBehind) database() *caucase.Database {
 	l.t.Helper()
-	r := must[*gzip.Reader](l.t)(gzip.NewReader(bytes.NewReader(l.read("caucase.sqlite.gz"))))
-	path := filepath.Join(l.t.TempDir(), "caucase.sqlite")
-	if err := os.WriteFile(path, must[[]byte](l.t)(io.ReadAll(r)), 0o600); err != nil {
-		l.t.Fatal(err)
-	}
-	return must[*caucase.Database](l.t)(caucasedb.Read(l.t.Context(), path))
+	return must[*caucase.Database](l.t)(caucasedb.Read(l.t.Context(), caucasetest.Unpack(l.t, l.folder, l.t.TempDir())))
 }
 
 // imported is a store that holds it all.
@@ -113,15 +109,13 @@ func TestImportedCaucaseGoesOn(t *testing.T) {
 				t.Error(err)
 			}
 			// The lock is on, and used up.
-			fresh := must[int64](t)(catest.Wired(services).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "fresh").PEM))
+			fresh := must[int64](t)(catest.Wired(services).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, pkitest.HostRequest(t, "fresh").PEM))
 			if _, err := catest.Wired(services).Certificate(ctx, fresh); !errors.Is(err, ca.ErrNotFound) {
 				t.Errorf("a new request is approved automatically: %v", err)
 			}
 
 			web, key := l.holder("web")
-			payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
-				CertificatePEM: string(pki.EncodeCertificatePEM(web.Raw)), RequestPEM: string(newCSR(t, "web").PEM)}))
-			e := must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
+			e := envelopetest.Parse(t, envelopetest.Renewal(t, web, key, pkitest.HostRequest(t, "web").PEM))
 			renewed := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, e))))
 			if renewed.Subject.String() != web.Subject.String() || renewed.Issuer.String() != web.Issuer.String() {
 				t.Errorf("%s by %s", renewed.Subject, renewed.Issuer)
@@ -252,7 +246,7 @@ func TestLostCountApprovesNobody(t *testing.T) {
 			st := newStore(t)
 			must[caucase.Report](t)(ImportCaucase(ctx, st, l.now, l.altered(statement), nil))
 			users := openAuthority(t, st, clock.NewFake(l.now.Add(time.Minute)), store.Users)
-			id := must[int64](t)(catest.Wired(users).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, newCSR(t, "stranger").PEM))
+			id := must[int64](t)(catest.Wired(users).Submit(ctx, audit.Actor{Kind: audit.Anonymous}, pkitest.HostRequest(t, "stranger").PEM))
 			if _, err := catest.Wired(users).Certificate(ctx, id); !errors.Is(err, ca.ErrNotFound) {
 				t.Errorf("a stranger became a user: %v", err)
 			}

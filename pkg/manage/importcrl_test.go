@@ -2,7 +2,6 @@ package manage
 
 import (
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -20,9 +19,10 @@ import (
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
-func makeCRL(t testing.TB, by madeCA, number int64, change func(*x509.RevocationList), serials ...int64) []byte {
+func makeCRL(t testing.TB, by pkitest.CA, number int64, change func(*x509.RevocationList), serials ...int64) []byte {
 	t.Helper()
 	template := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: importTime.Add(-day), NextUpdate: importTime.Add(30 * day)}
 	for _, s := range serials {
@@ -32,22 +32,22 @@ func makeCRL(t testing.TB, by madeCA, number int64, change func(*x509.Revocation
 	if change != nil {
 		change(template)
 	}
-	return pki.EncodeCRLPEM(must[[]byte](t)(x509.CreateRevocationList(rand.Reader, template, by.crt, by.key)))
+	return pki.EncodeCRLPEM(by.SignCRL(t, template).Raw)
 }
 
-func importedCA(t testing.TB, made ...madeCA) store.Store {
+func importedCA(t testing.TB, made ...pkitest.CA) store.Store {
 	t.Helper()
 	st := newStore(t)
 	in := CAImport{Authority: store.Services}
 	for _, m := range made {
-		in.Pairs = append(in.Pairs, m.pair())
+		in.Pairs = append(in.Pairs, pairOf(m))
 	}
 	must[ImportedCAs](t)(ImportCAs(t.Context(), st, importTime, in))
 	return st
 }
 
 func TestImportCRLs(t *testing.T) {
-	made := makeCA(t, newKey(t), nil)
+	made := makeCA(t, pkitest.Key(t), nil)
 	st := importedCA(t, made)
 	// The serial 1 is that of the CA itself.
 	first := makeCRL(t, made, 41, nil, 1, 5, 6)
@@ -80,7 +80,7 @@ func TestImportCRLs(t *testing.T) {
 }
 
 func TestRefusedCRLs(t *testing.T) {
-	made, other := makeCA(t, newKey(t), nil), makeCA(t, newKey(t), nil)
+	made, other := makeCA(t, pkitest.Key(t), nil), makeCA(t, pkitest.Key(t), nil)
 	extension := func(critical bool, id ...int) func(*x509.RevocationList) {
 		return func(l *x509.RevocationList) {
 			l.ExtraExtensions = []pkix.Extension{{Id: id, Critical: critical, Value: []byte{5, 0}}}
@@ -106,7 +106,7 @@ func TestRefusedCRLs(t *testing.T) {
 			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}
 		}, 5), "the entry of serial 5"},
 		"number too large": {makeCRL(t, made, 1, func(l *x509.RevocationList) { l.Number = huge }, 5), "too large"},
-		"a certificate":    {made.crtPEM(), "CRL"},
+		"a certificate":    {pkitest.PEM(made.Crt), "CRL"},
 		"nothing":          {nil, "no PEM block"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,12 +127,12 @@ func TestRefusedCRLs(t *testing.T) {
 // A CA that never ends, says so with the last second of the year 9999. Revocations cannot be kept longer.
 // A list made after a certificate has ended still has to name it (RFC 5280 3.3).
 func TestImportedRevocationsAreKept(t *testing.T) {
-	made := makeCA(t, newKey(t), nil)
+	made := makeCA(t, pkitest.Key(t), nil)
 	st := importedCA(t, made)
 	pem := makeCRL(t, made, 1, nil, 5)
 	list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(pem))
 	must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", pem}}))
-	want := made.crt.NotAfter.Add(list.NextUpdate.Sub(list.ThisUpdate))
+	want := made.Crt.NotAfter.Add(list.NextUpdate.Sub(list.ThisUpdate))
 	for _, row := range must[[]store.Row](t)(rowsIn(t, st)) {
 		if v, ok := row.(store.Revocation); ok && !v.KeepUntil.Equal(want) {
 			t.Errorf("kept until %s, want %s", v.KeepUntil, want)
@@ -142,7 +142,7 @@ func TestImportedRevocationsAreKept(t *testing.T) {
 
 func TestCAWithoutEnd(t *testing.T) {
 	ctx := t.Context()
-	made := makeCA(t, newKey(t), func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) })
+	made := makeCA(t, pkitest.Key(t), func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) })
 	st := importedCA(t, made)
 	must[ImportedCRLs](t)(ImportCRLs(ctx, st, importTime, store.Services, []File{{"one", makeCRL(t, made, 1, nil, 5)}}))
 	a := openAuthority(t, st, clock.NewFake(importTime), store.Services)
@@ -167,7 +167,7 @@ func rowsIn(t testing.TB, st store.Store) (rows []store.Row, err error) {
 }
 
 func TestOddEntriesOfCRLs(t *testing.T) {
-	made := makeCA(t, newKey(t), nil)
+	made := makeCA(t, pkitest.Key(t), nil)
 	st := importedCA(t, made)
 	list := makeCRL(t, made, 1, func(l *x509.RevocationList) {
 		l.RevokedCertificateEntries[0].ReasonCode = removeFromCRL
@@ -181,8 +181,8 @@ func TestOddEntriesOfCRLs(t *testing.T) {
 
 func TestExportedCAsComeBack(t *testing.T) {
 	ctx := t.Context()
-	younger := makeCA(t, must[crypto.Signer](t)(pki.KeyRSA2048.Generate()), func(c *x509.Certificate) { c.NotBefore = importTime.Add(-5 * day) })
-	older := makeCA(t, newKey(t), nil)
+	younger := makeCA(t, pkitest.KeyOf(t, pki.KeyRSA2048), func(c *x509.Certificate) { c.NotBefore = importTime.Add(-5 * day) })
+	older := makeCA(t, pkitest.Key(t), nil)
 	st := importedCA(t, younger, older)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ca.pem")
@@ -200,7 +200,7 @@ func TestExportedCAsComeBack(t *testing.T) {
 		t.Errorf("an export was overwritten: %v", err)
 	}
 	openssl(t, dir, "pkey", "-in", "ca.pem", "-passin", "pass:correct horse", "-out", "key.pem")
-	if key := must[crypto.Signer](t)(pki.ParsePrivateKeyPEM(must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key.pem"))))); !pki.SameKey(key.Public(), older.key.Public()) {
+	if key := must[crypto.Signer](t)(pki.ParsePrivateKeyPEM(must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key.pem"))))); !pki.SameKey(key.Public(), older.Key.Public()) {
 		t.Error("openssl reads another key")
 	}
 	pairs := must[[]KeyPair](t)(ReadKeyPairs([]File{{path, data}}, func(string) ([]byte, error) { return out.Passphrase, nil }))
@@ -232,7 +232,7 @@ func casIn(t testing.TB, st store.Store) (cas []string) {
 }
 
 func TestExportRefusals(t *testing.T) {
-	st := importedCA(t, makeCA(t, newKey(t), nil))
+	st := importedCA(t, makeCA(t, pkitest.Key(t), nil))
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "target"), link); err != nil {

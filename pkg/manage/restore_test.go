@@ -28,6 +28,8 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/envelopetest"
+	"cauase/pkg/testkit/pkitest"
 )
 
 var start = time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
@@ -54,17 +56,14 @@ func newSite(t *testing.T) *site {
 
 func (s *site) enrol(a *ca.Authority, name string) (crypto.Signer, *x509.Certificate) {
 	s.t.Helper()
-	key := newKey(s.t)
-	id := must[int64](s.t)(catest.Wired(a).Submit(s.t.Context(), audit.Actor{Kind: audit.Anonymous}, s.request(key, name).PEM))
-	if err := catest.Wired(a).Sign(s.t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
-		s.t.Fatal(err)
-	}
-	return key, must[*x509.Certificate](s.t)(pki.ParseCertificatePEM(must[[]byte](s.t)(catest.Wired(a).Certificate(s.t.Context(), id))))
+	key := pkitest.Key(s.t)
+	crt, _ := catest.Issue(s.t, a, s.request(key, name).PEM)
+	return key, crt
 }
 
 func (s *site) request(key crypto.Signer, name string) *pki.Request {
 	s.t.Helper()
-	return requestFor(s.t, key, name)
+	return pkitest.ParsedRequest(s.t, key, pkitest.Named(name))
 }
 
 // backup takes one, and returns its path.
@@ -138,7 +137,7 @@ func TestRestore(t *testing.T) {
 	}
 
 	st := newStore(t)
-	next := newKey(t)
+	next := pkitest.Key(t)
 	var staged []byte
 	restored, err := Restore(ctx, st, s.clock, Restoration{
 		Backup: sealedFile(path, s.key), Request: s.request(next, "somebody.example"),
@@ -161,7 +160,7 @@ func TestRestore(t *testing.T) {
 	}
 	// What was issued before goes on.
 	again := openAuthority(t, st, s.clock, store.Services)
-	must[[]byte](t)(catest.Wired(again).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
+	must[[]byte](t)(catest.Wired(again).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, envelopetest.Parse(t, envelopetest.Renewal(t, web, webKey, pkitest.HostRequest(t, "x.example").PEM))))
 	if list := must[catest.Lists](t)(catest.Wired(again).CRLs(ctx)); list.Number < number+crlJump {
 		t.Errorf("list %d after %d", list.Number, number)
 	}
@@ -174,20 +173,12 @@ func TestRestore(t *testing.T) {
 		t.Errorf("check: %+v %v", checked, err)
 	}
 	// A second one in the same place.
-	if _, err := Restore(ctx, st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(newKey(t), "x.example")}); !errors.Is(err, store.ErrExists) {
+	if _, err := Restore(ctx, st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(pkitest.Key(t), "x.example")}); !errors.Is(err, store.ErrExists) {
 		t.Errorf("again: %v", err)
 	}
 	if lost := restored.Lost(s.clock.Now()); len(lost) != 4 || !strings.Contains(lost[0], "2026-05-01T10:00:00Z") {
 		t.Errorf("%q", lost)
 	}
-}
-
-func renewalEnvelope(t testing.TB, crt *x509.Certificate, key crypto.Signer) *envelope.Envelope {
-	t.Helper()
-	payload := must[[]byte](t)(envelope.EncodeRenewal(envelope.Renewal{
-		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), RequestPEM: string(newCSR(t, "x.example").PEM),
-	}))
-	return must[*envelope.Envelope](t)(envelope.Parse(must[[]byte](t)(envelope.Sign(key, payload))))
 }
 
 // A backup outlives certificates: two years later it restores nevertheless, even with a CA that has expired.
@@ -197,7 +188,7 @@ func TestRestoreOld(t *testing.T) {
 	for _, later := range []time.Duration{100 * day, 200 * day, 3 * 365 * day} {
 		s.clock.Set(start.Add(later))
 		st := newStore(t)
-		restored, err := Restore(t.Context(), st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(newKey(t), "x.example")})
+		restored, err := Restore(t.Context(), st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(pkitest.Key(t), "x.example")})
 		if err != nil {
 			t.Errorf("after %v: %v", later, err)
 			continue
@@ -212,7 +203,7 @@ func TestRestoreOld(t *testing.T) {
 		}
 		// Another validity, as the daemon is run with.
 		st = newStore(t)
-		restored, err = Restore(t.Context(), st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(newKey(t), "x.example"), Span: day})
+		restored, err = Restore(t.Context(), st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(pkitest.Key(t), "x.example"), Span: day})
 		if err != nil {
 			t.Errorf("after %v: %v", later, err)
 			continue
@@ -255,7 +246,7 @@ func TestRestoreRefuses(t *testing.T) {
 		out[at] ^= 1
 		return out
 	}
-	otherKey := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(newKey(t)))
+	otherKey := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(pkitest.Key(t)))
 	if err := catest.Wired(s.users).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: bobs.SerialNumber}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +259,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}{
 		"the same key":          {from: sealedFile(path, s.key), csr: s.request(s.key, "x.example"), want: ca.ErrKeyKept},
 		"another user's key":    {from: sealedFile(path, s.key), csr: s.request(bob, "x.example"), want: ca.ErrConflict},
-		"no recipient":          {from: sealedFile(path, newKey(t)), want: backup.ErrNotRecipient},
+		"no recipient":          {from: sealedFile(path, pkitest.Key(t)), want: backup.ErrNotRecipient},
 		"not there":             {from: sealedFile(path+"x", s.key), want: os.ErrNotExist},
 		"a directory":           {from: sealedFile(s.dir, s.key), want: syscall.EISDIR},
 		"empty":                 {from: sealedBytes(nil, s.key), want: backup.ErrNotBackup},
@@ -283,7 +274,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"of nothing":            {from: seal(t, s.key, nil), want: ErrContent},
 		"of half the rows":      {from: seal(t, s.key, halfOf(t, rows)), want: dump.ErrInvalid},
 		"of no rows":            {from: sealRows(t, s.key, nil), want: ErrNotUser},
-		"without the user":      {from: sealRows(t, newKey(t), rows), want: ErrNotUser},
+		"without the user":      {from: sealRows(t, pkitest.Key(t), rows), want: ErrNotUser},
 		"of a revoked user":     {from: sealRows(t, bob, revoked), want: ErrUserRevoked},
 		"a CA that is none":     {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Certificate = []byte("x") })), want: ca.ErrDamaged},
 		"a CA with junk as key": {from: sealRows(t, s.key, withCA(func(c *store.CA) { c.Key.Ref = []byte("x") })), want: ca.ErrDamaged},
@@ -301,7 +292,7 @@ func TestRestoreRefuses(t *testing.T) {
 			st := newStore(t)
 			csr := c.csr
 			if csr == nil {
-				csr = s.request(newKey(t), "x.example")
+				csr = s.request(pkitest.Key(t), "x.example")
 			}
 			_, err := Restore(ctx, st, s.clock, Restoration{Backup: c.from, Request: csr})
 			if err == nil || c.want != errAny && !errors.Is(err, c.want) {
@@ -369,7 +360,7 @@ func TestRestoreAllOrNothing(t *testing.T) {
 		"interrupted":                       {ctx, Restoration{Progress: func(_, _ string, rows int64) { cancel() }}, context.Canceled},
 	} {
 		st := newStore(t)
-		c.in.Backup, c.in.Request = sealedFile(path, s.key), s.request(newKey(t), "x.example")
+		c.in.Backup, c.in.Request = sealedFile(path, s.key), s.request(pkitest.Key(t), "x.example")
 		if _, err := Restore(c.ctx, st, s.clock, c.in); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -415,7 +406,7 @@ func TestRestoreCrash(t *testing.T) {
 				t.Fatalf("not killed: %v\n%s", err, out)
 			}
 			st := openStore(t, target)
-			_, err = Restore(t.Context(), st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(newKey(t), "x.example")})
+			_, err = Restore(t.Context(), st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(pkitest.Key(t), "x.example")})
 			if at == "committed" {
 				if !errors.Is(err, store.ErrExists) {
 					t.Errorf("a second one: %v", err)
@@ -442,7 +433,7 @@ func crash(t *testing.T, at string) {
 	data := must[[]byte](t)(os.ReadFile(os.Getenv(crashKey)))
 	key := must[crypto.Signer](t)(ReadHolderKey(File{"key", data}, nil))
 	_, err = Restore(t.Context(), st, clock.NewFake(start), Restoration{
-		Backup: sealedFile(os.Getenv(crashBackup), key), Request: newCSR(t, "x.example"),
+		Backup: sealedFile(os.Getenv(crashBackup), key), Request: pkitest.HostRequest(t, "x.example"),
 		Stage: func([]byte) error {
 			if at == "stage" {
 				die()
@@ -462,7 +453,7 @@ func crash(t *testing.T, at string) {
 }
 
 func TestReadHolderKey(t *testing.T) {
-	key := newKey(t)
+	key := pkitest.Key(t)
 	plain := must[[]byte](t)(pki.EncodePrivateKeyPEM(key))
 	crt := pki.EncodeCertificatePEM([]byte("not looked at"))
 	//lint:ignore SA1019 as openssl wrote them

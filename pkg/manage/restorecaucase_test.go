@@ -6,9 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,17 +15,19 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/caucase"
+	"cauase/pkg/caucase/caucasetest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/envelopetest"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // Backups that caucase has taken are restored: its users, services and revocations go on.
 func TestRestoreCaucase(t *testing.T) {
 	for _, version := range []string{"0.9.17", "0.9.8"} {
 		t.Run(version, func(t *testing.T) {
-			dir := filepath.Join("../../testdata/caucase", version)
-			read := func(name string) []byte { return must[[]byte](t)(os.ReadFile(filepath.Join(dir, name))) }
+			read := func(name string) []byte { return caucasetest.Read(t, version+"/"+name) }
 			pair := func(name string) (crypto.Signer, *x509.Certificate) {
 				data := read(name)
 				blocks, err := pki.SplitPEM(data)
@@ -43,19 +42,18 @@ func TestRestoreCaucase(t *testing.T) {
 				t.Fatalf("%s: no certificate", name)
 				return nil, nil
 			}
-			made := must[int64](t)(strconv.ParseInt(strings.TrimSpace(string(read("made"))), 10, 64))
-			clk := clock.NewFake(time.Unix(made, 0).Add(time.Hour))
+			clk := clock.NewFake(caucasetest.MadeAt(t, version).Add(time.Hour))
 			ctx := t.Context()
 			from := func(name string) Sealed {
 				key, _ := pair(name)
-				return sealedFile(filepath.Join(dir, "backup.sql.caucased"), key)
+				return sealedFile(caucasetest.Path(t, version+"/backup.sql.caucased"), key)
 			}
 			contents, err := Inspect(ctx, clk.Now(), from("bob.pem"), nil)
 			if err != nil || contents.Format != FormatCaucase || contents.Created != nil || contents.User != "CN=bob" {
 				t.Errorf("%+v %v", contents, err)
 			}
 			st := newStore(t)
-			restored, err := Restore(ctx, st, clk, Restoration{Backup: from("alice.pem"), Request: requestFor(t, newKey(t), "x.example")})
+			restored, err := Restore(ctx, st, clk, Restoration{Backup: from("alice.pem"), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("x.example"))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,9 +72,9 @@ func TestRestoreCaucase(t *testing.T) {
 				}
 			}
 			webKey, web := pair("web.pem")
-			must[[]byte](t)(catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, web, webKey)))
+			must[[]byte](t)(catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, envelopetest.Parse(t, envelopetest.Renewal(t, web, webKey, pkitest.HostRequest(t, "x.example").PEM))))
 			goneKey, gone := pair("gone.pem")
-			if _, err := catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, renewalEnvelope(t, gone, goneKey)); !errors.Is(err, ca.ErrInvalid) {
+			if _, err := catest.Wired(services).Renew(ctx, audit.Actor{Kind: audit.Anonymous}, envelopetest.Parse(t, envelopetest.Renewal(t, gone, goneKey, pkitest.HostRequest(t, "x.example").PEM))); !errors.Is(err, ca.ErrInvalid) {
 				t.Errorf("a revoked service: %v", err)
 			}
 			old := must[*x509.RevocationList](t)(pki.ParseCRLPEM(read("cas.crl.pem")))
@@ -97,7 +95,7 @@ func TestRestoreCaucaseWithBadRows(t *testing.T) {
 	_, key := l.holder("alice")
 	clear := must[[]byte](t)(io.ReadAll(must[*backup.Reader](t)(backup.Open(bytes.NewReader(l.read("backup.sql.caucased")), key))))
 	bad := []byte("INSERT INTO \"cascrt\" VALUES(7,NULL,NULL,'no request',NULL);\x00COMMIT;\x00")
-	in := Restoration{Backup: seal(t, key, bytes.Replace(clear, []byte("COMMIT;\x00"), bad, 1)), Request: requestFor(t, newKey(t), "x.example")}
+	in := Restoration{Backup: seal(t, key, bytes.Replace(clear, []byte("COMMIT;\x00"), bad, 1)), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("x.example"))}
 
 	st, clk := newStore(t), clock.NewFake(l.now.Add(time.Hour))
 	var rows *caucase.BadRowsError

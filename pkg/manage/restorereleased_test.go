@@ -7,6 +7,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A backup that a released version has taken restores: see testdata/migration.
@@ -23,7 +24,7 @@ func restoreReleased(t *testing.T, backup, key string, authorities int) {
 	}
 	clk := clock.NewFake(pair.Crt.NotBefore.Add(time.Hour))
 	st := newStore(t)
-	in := Restoration{Backup: sealedFile(dir+backup, pair.Key), Request: requestFor(t, newKey(t), "admin")}
+	in := Restoration{Backup: sealedFile(dir+backup, pair.Key), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("admin"))}
 	done, err := Restore(t.Context(), st, clk, in)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package manage
 import (
 	"testing"
 	"time"
+
+	"cauase/pkg/testkit/pkitest"
 )
 
 // The same backup may have to be restored once more, after hosts have met the lists of the first time.
@@ -13,7 +15,7 @@ func TestRestoreTwice(t *testing.T) {
 	for range 3 {
 		s.clock.Advance(time.Minute)
 		restored := must[Restored](t)(Restore(t.Context(), newStore(t), s.clock, Restoration{
-			Backup: sealedFile(path, s.key), Request: s.request(newKey(t), "x.example"),
+			Backup: sealedFile(path, s.key), Request: s.request(pkitest.Key(t), "x.example"),
 		}))
 		for _, n := range restored.CRLNumbers {
 			if was := published[string(n.Authority)]; n.Number <= was {

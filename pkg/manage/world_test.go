@@ -1,10 +1,7 @@
 package manage
 
 import (
-	"crypto"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"iter"
@@ -20,6 +17,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/pkitest"
 )
 
 const day = 24 * time.Hour
@@ -93,18 +91,6 @@ func must[T any](t testing.TB) func(T, error) T {
 	}
 }
 
-func newKey(t testing.TB) crypto.Signer {
-	t.Helper()
-	return must[crypto.Signer](t)(pki.KeyECDSAP256.Generate())
-}
-
-func newCSR(t testing.TB, name string) *pki.Request {
-	t.Helper()
-	der := must[[]byte](t)(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}}, newKey(t)))
-	return must[*pki.Request](t)(pki.ParseRequest(pki.EncodeCSRPEM(der)))
-}
-
 // live lets a CA live for some years, with all that leaves traces in its database, and returns the time after that.
 func live(t testing.TB, s store.Store) time.Time {
 	t.Helper()
@@ -115,7 +101,7 @@ func live(t testing.TB, s store.Store) time.Time {
 		t.Helper()
 		var ids []int64
 		for i := range 4 {
-			id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, newCSR(t, fmt.Sprintf("host%d-%d.example", n, i)).PEM))
+			id := must[int64](t)(catest.Wired(a).Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, pkitest.HostRequest(t, fmt.Sprintf("host%d-%d.example", n, i)).PEM))
 			ids = append(ids, id)
 		}
 		for _, id := range ids[:3] {
@@ -124,7 +110,7 @@ func live(t testing.TB, s store.Store) time.Time {
 			}
 		}
 		crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(must[[]byte](t)(catest.Wired(a).Certificate(ctx, ids[0]))))
-		must[ca.Issued](t)(a.Replace(ctx, user, crt, newCSR(t, "moved.example")))
+		must[ca.Issued](t)(a.Replace(ctx, user, crt, pkitest.HostRequest(t, "moved.example")))
 		must[catest.Lists](t)(catest.Wired(a).CRLs(ctx))
 		if err := a.Maintain(ctx); err != nil {
 			t.Fatal(err)
@@ -134,7 +120,7 @@ func live(t testing.TB, s store.Store) time.Time {
 	for n := range 8 {
 		operate(users, n)
 		operate(services, n)
-		_, _, err := https.IssueServer(ctx, newKey(t).Public())
+		_, _, err := https.IssueServer(ctx, pkitest.Key(t).Public())
 		if err != nil {
 			t.Fatal(err)
 		}

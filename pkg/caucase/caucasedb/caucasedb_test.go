@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cauase/pkg/caucase"
+	"cauase/pkg/caucase/caucasetest"
 )
 
 // files lists a folder with the sizes and modes of what is in it.
@@ -41,7 +42,7 @@ func TestReadingLeavesNoTrace(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := unpack(t, "0.9.17")
+			path := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 			t.Setenv("TMPDIR", t.TempDir())
 			prepare(t, path)
 			before := files(t, path)
@@ -49,7 +50,7 @@ func TestReadingLeavesNoTrace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rowsOf(t, db, madeAt(t, "0.9.17"))
+			rowsOf(t, db, caucasetest.MadeAt(t, "0.9.17"))
 			if after := files(t, path); after != before {
 				t.Errorf("before\n%s\nafter\n%s", before, after)
 			}
@@ -111,7 +112,7 @@ func TestWhatAKilledProcessLeaves(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := killed(t, unpack(t, "0.9.17"), tc.statements...)
+			path := killed(t, caucasetest.Unpack(t, "0.9.17", t.TempDir()), tc.statements...)
 			if info, err := os.Stat(path + tc.ending); err != nil || info.Size() == 0 {
 				t.Fatalf("nothing is left to recover: %v", err)
 			}
@@ -121,7 +122,7 @@ func TestWhatAKilledProcessLeaves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rowsOf(t, db, madeAt(t, "0.9.17"))
+			rowsOf(t, db, caucasetest.MadeAt(t, "0.9.17"))
 			if got := db.Report().Authorities[1].Revoked; got != tc.revoked {
 				t.Errorf("%d revocations, want %d", got, tc.revoked)
 			}
@@ -137,7 +138,7 @@ func TestSomebodyIsWriting(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a lock")
 	}
-	path := unpack(t, "0.9.17")
+	path := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +195,7 @@ func TestHostileDatabases(t *testing.T) {
 		"huge value":     {[]string{"UPDATE casca SET key = zeroblob(33554433)"}, "is longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := unpack(t, "0.9.17")
+			path := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 			change(t, path, tc.sql...)
 			_, err := Read(t.Context(), path)
 			if !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), tc.want) {
@@ -206,7 +207,7 @@ func TestHostileDatabases(t *testing.T) {
 
 // Bytes that were lost may be anywhere: either all rows are there or the file is refused.
 func TestDamagedDatabases(t *testing.T) {
-	whole := unpack(t, "0.9.17")
+	whole := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 	content, err := os.ReadFile(whole)
 	if err != nil {
 		t.Fatal(err)

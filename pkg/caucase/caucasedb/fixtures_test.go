@@ -2,82 +2,15 @@ package caucasedb
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"database/sql"
-	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"cauase/pkg/backup"
 	"cauase/pkg/caucase"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
-
-// read returns a file of testdata/caucase, see the README there.
-func read(t testing.TB, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "testdata", "caucase", path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-// unpack puts a database of caucase into a folder of its own.
-func unpack(t testing.TB, folder string) string {
-	t.Helper()
-	r, err := gzip.NewReader(bytes.NewReader(read(t, folder+"/caucase.sqlite.gz")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "caucase.sqlite")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// decrypted returns the dump in a backup of caucase, opened with a user's key.
-func decrypted(t testing.TB, folder string) []byte {
-	t.Helper()
-	blocks, err := pki.SplitPEM(read(t, folder+"/alice.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := pki.ParsePrivateKeyBlock(blocks[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := backup.Open(bytes.NewReader(read(t, folder+"/backup.sql.caucased")), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dump, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dump
-}
-
-// madeAt is when a folder's data was made.
-func madeAt(t testing.TB, folder string) time.Time {
-	t.Helper()
-	seconds, err := strconv.ParseInt(strings.TrimSpace(string(read(t, folder+"/made"))), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Unix(seconds, 0)
-}
 
 // rowsOf collects the rows, and fails the test if there are none.
 func rowsOf(t testing.TB, db *caucase.Database, now time.Time) []store.Row {

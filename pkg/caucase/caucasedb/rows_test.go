@@ -2,7 +2,7 @@ package caucasedb
 
 import (
 	"bytes"
-	"crypto/rand"
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -15,22 +15,24 @@ import (
 	"testing"
 
 	"cauase/pkg/caucase"
+	"cauase/pkg/caucase/caucasetest"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // What a backup holds is what the database held when it was taken.
 func TestDumpsAndDatabasesSayTheSame(t *testing.T) {
 	for _, folder := range []string{"0.9.17", "0.9.8"} {
 		t.Run(folder, func(t *testing.T) {
-			now := madeAt(t, folder)
-			path := unpack(t, folder)
+			now := caucasetest.MadeAt(t, folder)
+			path := caucasetest.Unpack(t, folder, t.TempDir())
 			fromFile, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			dump := decrypted(t, folder)
+			dump := caucasetest.Dump(t, folder)
 			if !caucase.IsDump(dump) || caucase.IsDump(dump[:10]) || caucase.IsDump([]byte("SQLite format 3\x00")) {
 				t.Error("dumps are not recognised")
 			}
@@ -54,11 +56,11 @@ func TestDumpsAndDatabasesSayTheSame(t *testing.T) {
 func TestEverythingComesOver(t *testing.T) {
 	for _, folder := range []string{"0.9.17", "0.9.8"} {
 		t.Run(folder, func(t *testing.T) {
-			db, err := Read(t.Context(), unpack(t, folder))
+			db, err := Read(t.Context(), caucasetest.Unpack(t, folder, t.TempDir()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			now := madeAt(t, folder)
+			now := caucasetest.MadeAt(t, folder)
 			rows := rowsOf(t, db, now)
 			one := int64(1)
 			for i, want := range []caucase.AuthorityReport{
@@ -87,7 +89,7 @@ func TestEverythingComesOver(t *testing.T) {
 					t.Errorf("%s: %+v", c.Subject, c)
 				}
 			}
-			blocks, _ := pki.SplitPEM(read(t, folder+"/gone.pem"))
+			blocks, _ := pki.SplitPEM(caucasetest.Read(t, folder+"/gone.pem"))
 			gone, err := x509.ParseCertificate(blocks[1].Bytes)
 			if err != nil {
 				t.Fatal(err)
@@ -114,42 +116,42 @@ func TestEverythingComesOver(t *testing.T) {
 
 // A database that 0.9.17 has begun to use after 0.9.8 has tables of both.
 func TestLayoutsMayBeMixed(t *testing.T) {
-	path := unpack(t, "0.9.8")
+	path := caucasetest.Unpack(t, "0.9.8", t.TempDir())
 	change(t, path, "CREATE TABLE cauconfig (name TEXT PRIMARY KEY, value TEXT)", "INSERT INTO cauconfig VALUES ('crl_last_update', '1795272399')")
 	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rowsOf(t, db, madeAt(t, "0.9.8"))
+	rowsOf(t, db, caucasetest.MadeAt(t, "0.9.8"))
 }
 
 // The number of an old layout's list counts even if its counter is behind.
 func TestListNumberOfOldLayout(t *testing.T) {
-	path := unpack(t, "0.9.8")
+	path := caucasetest.Unpack(t, "0.9.8", t.TempDir())
 	change(t, path, "DELETE FROM cascounter WHERE name = 'crl_number'")
 	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rowsOf(t, db, madeAt(t, "0.9.8"))
+	rowsOf(t, db, caucasetest.MadeAt(t, "0.9.8"))
 	if got := db.Report().Authorities[1].CRLNumber; got != 5 {
 		t.Errorf("the next list has number %d, the last one had 4", got)
 	}
 }
 
 func TestSuccessionIsSignedAnew(t *testing.T) {
-	db, err := Read(t.Context(), unpack(t, "rolled"))
+	db, err := Read(t.Context(), caucasetest.Unpack(t, "rolled", t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := rowsOf(t, db, madeAt(t, "rolled"))
+	rows := rowsOf(t, db, caucasetest.MadeAt(t, "rolled"))
 	for _, name := range []store.AuthorityName{store.Users, store.Services} {
 		cas := of(rows, func(c store.CA) bool { return c.Authority == name })
 		if len(cas) != 2 || cas[0].Link != nil || cas[1].ID <= cas[0].ID || !cas[1].CreatedAt.After(cas[0].CreatedAt) {
 			t.Fatalf("%s: %v", name, cas)
 		}
 		var theirs []json.RawMessage
-		if err := json.Unmarshal(read(t, "rolled/"+string(name)+".chain.json"), &theirs); err != nil {
+		if err := json.Unmarshal(caucasetest.Read(t, "rolled/"+string(name)+".chain.json"), &theirs); err != nil {
 			t.Fatal(err)
 		}
 		want, got := payloadOf(t, cas[0], theirs[0]), payloadOf(t, cas[0], cas[1].Link)
@@ -157,7 +159,7 @@ func TestSuccessionIsSignedAnew(t *testing.T) {
 			t.Errorf("%s: the link says\n%s\nand caucase's\n%s", name, got, want)
 		}
 	}
-	lists, err := pki.ParseCRLsPEM(read(t, "rolled/cas.crls.pem"))
+	lists, err := pki.ParseCRLsPEM(caucasetest.Read(t, "rolled/cas.crls.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,13 +219,13 @@ func TestUnusableRows(t *testing.T) {
 		"unknown setting":             {[]string{"INSERT INTO casconfig_once VALUES ('more', 5)"}, "", `"more"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := unpack(t, "0.9.17")
+			path := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 			change(t, path, tc.sql...)
 			db, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			rows, err := collect(db, madeAt(t, "0.9.17"))
+			rows, err := collect(db, caucasetest.MadeAt(t, "0.9.17"))
 			if tc.bad == "" {
 				if err != nil || len(rows) == 0 || !strings.Contains(strings.Join(db.Report().Notes, "\n"), tc.note) {
 					t.Fatalf("%v, notes %q", err, db.Report().Notes)
@@ -239,7 +241,7 @@ func TestUnusableRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			again.SkipBadRows = true
-			left := rowsOf(t, again, madeAt(t, "0.9.17"))
+			left := rowsOf(t, again, caucasetest.MadeAt(t, "0.9.17"))
 			if len(again.Report().LeftOut) != len(bad.Rows) || len(left) == 0 {
 				t.Errorf("left out: %v", again.Report().LeftOut)
 			}
@@ -260,14 +262,14 @@ func TestUnusableCAs(t *testing.T) {
 		"counter at its end": {"UPDATE cascounter SET value = 9223372036854775807", "is 9223372036854775807"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := unpack(t, "0.9.17")
+			path := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 			change(t, path, tc.sql)
 			db, err := Read(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			db.SkipBadRows = true
-			_, err = collect(db, madeAt(t, "0.9.17"))
+			_, err = collect(db, caucasetest.MadeAt(t, "0.9.17"))
 			if !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "PRIVATE") {
 				t.Errorf("%v", err)
 			}
@@ -277,7 +279,7 @@ func TestUnusableCAs(t *testing.T) {
 
 // Caucase's clients go on with a CA that ours do not trust: that is told.
 func TestCAThatClientsRefuse(t *testing.T) {
-	path, now := unpack(t, "0.9.17"), madeAt(t, "0.9.17")
+	path, now := caucasetest.Unpack(t, "0.9.17", t.TempDir()), caucasetest.MadeAt(t, "0.9.17")
 	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -296,11 +298,8 @@ func TestCAThatClientsRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		crt.KeyUsage, crt.ExtraExtensions = x509.KeyUsageCertSign, nil
-		der, err := x509.CreateCertificate(rand.Reader, crt, crt, crt.PublicKey, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		change(t, path, fmt.Sprintf("UPDATE casca SET crt = X'%X'", pki.EncodeCertificatePEM(der)))
+		again := pkitest.Certificate(t, crt, crt, crt.PublicKey, key.(crypto.Signer))
+		change(t, path, fmt.Sprintf("UPDATE casca SET crt = X'%X'", pkitest.PEM(again)))
 	}
 	again, err := Read(t.Context(), path)
 	if err != nil {
@@ -318,33 +317,33 @@ func TestCAThatClientsRefuse(t *testing.T) {
 
 // A CA that caucase has dropped takes with it what has expired, and nothing else.
 func TestCertificatesOfDroppedCAs(t *testing.T) {
-	path := unpack(t, "rolled")
+	path := caucasetest.Unpack(t, "rolled", t.TempDir())
 	change(t, path, "DELETE FROM casca WHERE expiration_date = (SELECT min(expiration_date) FROM casca)")
 	db, err := Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collect(db, madeAt(t, "rolled")); err == nil || !strings.Contains(err.Error(), "none of the CA certificates") {
+	if _, err := collect(db, caucasetest.MadeAt(t, "rolled")); err == nil || !strings.Contains(err.Error(), "none of the CA certificates") {
 		t.Errorf("valid certificates without a CA: %v", err)
 	}
-	rowsOf(t, db, madeAt(t, "rolled").AddDate(0, 0, 1))
+	rowsOf(t, db, caucasetest.MadeAt(t, "rolled").AddDate(0, 0, 1))
 	if got := db.Report().Authorities[1]; got.Forgotten == 0 || got.Links != 0 || got.CAs != 1 {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestClockIsBehind(t *testing.T) {
-	db, err := Read(t.Context(), unpack(t, "0.9.17"))
+	db, err := Read(t.Context(), caucasetest.Unpack(t, "0.9.17", t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collect(db, madeAt(t, "0.9.17").AddDate(0, 0, -1)); !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), "is the clock right?") {
+	if _, err := collect(db, caucasetest.MadeAt(t, "0.9.17").AddDate(0, 0, -1)); !errors.Is(err, caucase.ErrNotCaucase) || !strings.Contains(err.Error(), "is the clock right?") {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestNeverUsed(t *testing.T) {
-	path := unpack(t, "0.9.17")
+	path := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 	var statements []string
 	for _, prefix := range []string{"cau", "cas", "http_cas"} {
 		for _, kind := range []string{"ca", "crt", "revoked", "counter", "config_once"} {
@@ -356,7 +355,7 @@ func TestNeverUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collect(db, madeAt(t, "0.9.17")); !errors.Is(err, caucase.ErrNotCaucase) {
+	if _, err := collect(db, caucasetest.MadeAt(t, "0.9.17")); !errors.Is(err, caucase.ErrNotCaucase) {
 		t.Errorf("%v", err)
 	}
 }

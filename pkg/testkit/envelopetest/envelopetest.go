@@ -52,6 +52,13 @@ func Revocation(t testing.TB, crt *x509.Certificate, key crypto.Signer, reason i
 	return Sign(t, key, made(t, payload, err))
 }
 
+// Link is the statement by which a CA, whose key signs, vouches for its successor. Both certificates are in PEM.
+func Link(t testing.TB, key crypto.Signer, old, successor []byte) []byte {
+	t.Helper()
+	payload, err := envelope.EncodeLink(envelope.Link{OldPEM: string(old), NewPEM: string(successor)})
+	return Sign(t, key, made(t, payload, err))
+}
+
 func made(t testing.TB, data []byte, err error) []byte {
 	t.Helper()
 	if err != nil {

@@ -29,6 +29,11 @@ func TestMessages(t *testing.T) {
 	if err != nil || revocation.Reason != 4 || e.Verify(key.Public()) != nil {
 		t.Errorf("%+v, %v", revocation, err)
 	}
+	next := pkitest.NewCA(t, "CAS", from, from.AddDate(2, 0, 0))
+	e = Parse(t, Link(t, ca.Key, pkitest.PEM(ca.Crt), pkitest.PEM(next.Crt)))
+	if link, err := envelope.DecodeLink(e.Payload()); err != nil || link.NewPEM != string(pkitest.PEM(next.Crt)) || e.Verify(ca.Key.Public()) != nil {
+		t.Errorf("%+v, %v", link, err)
+	}
 	if e := Parse(t, Unsigned(t, e.Payload())); !e.Null() || e.Verify(key.Public()) == nil {
 		t.Error("signed")
 	}

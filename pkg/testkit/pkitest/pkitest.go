@@ -81,10 +81,21 @@ func Request(t testing.TB, key crypto.Signer, template *x509.CertificateRequest)
 	return pki.EncodeCSRPEM(der)
 }
 
-// NamedRequest does so for a common name and DNS names.
+// Named returns the template of a request for a common name and DNS names.
+func Named(cn string, dns ...string) *x509.CertificateRequest {
+	return &x509.CertificateRequest{Subject: pkix.Name{CommonName: cn}, DNSNames: dns}
+}
+
+// NamedRequest signs such a request with its own key and returns it in PEM.
 func NamedRequest(t testing.TB, key crypto.Signer, cn string, dns ...string) []byte {
 	t.Helper()
-	return Request(t, key, &x509.CertificateRequest{Subject: pkix.Name{CommonName: cn}, DNSNames: dns})
+	return Request(t, key, Named(cn, dns...))
+}
+
+// HostRequest returns a request of a new key, which is not kept, for a host: its name is common name and DNS name.
+func HostRequest(t testing.TB, name string) *pki.Request {
+	t.Helper()
+	return ParsedRequest(t, Key(t), Named(name, name))
 }
 
 // ParsedRequest returns a request as the daemon reads it.
@@ -134,6 +145,12 @@ type CA struct {
 	Key crypto.Signer
 }
 
+// SelfSigned makes a CA that signs its certificate itself, by a template.
+func SelfSigned(t testing.TB, key crypto.Signer, template *x509.Certificate) CA {
+	t.Helper()
+	return CA{Certificate(t, template, template, key.Public(), key), key}
+}
+
 // NewCA makes a CA that signs itself, valid from one time to another.
 func NewCA(t testing.TB, cn string, from, to time.Time, change ...func(*x509.Certificate)) CA {
 	t.Helper()
@@ -146,7 +163,7 @@ func NewCA(t testing.TB, cn string, from, to time.Time, change ...func(*x509.Cer
 	for _, f := range change {
 		f(template)
 	}
-	return CA{Certificate(t, template, template, key.Public(), key), key}
+	return SelfSigned(t, key, template)
 }
 
 // Issue makes a certificate of the CA for pub, valid as long as the CA unless a change says otherwise.
@@ -169,6 +186,12 @@ func (ca CA) CRL(t testing.TB, number int64, crts ...*x509.Certificate) *x509.Re
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: crt.SerialNumber, RevocationTime: ca.Crt.NotBefore})
 	}
+	return ca.SignCRL(t, template)
+}
+
+// SignCRL makes a revocation list of the CA by a template.
+func (ca CA) SignCRL(t testing.TB, template *x509.RevocationList) *x509.RevocationList {
+	t.Helper()
 	der, err := x509.CreateRevocationList(rand.Reader, template, ca.Crt, ca.Key)
 	if err != nil {
 		t.Fatal(err)

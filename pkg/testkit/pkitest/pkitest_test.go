@@ -35,6 +35,9 @@ func TestHelpers(t *testing.T) {
 	if again, err := pki.ParseRequest(NamedRequest(t, key, "host", "host.example")); err != nil || len(again.CSR.DNSNames) != 1 {
 		t.Errorf("%+v, %v", again, err)
 	}
+	if host := HostRequest(t, "www.example"); host.CSR.Subject.CommonName != "www.example" || len(host.CSR.DNSNames) != 1 || pki.SameKey(host.CSR.PublicKey, key.Public()) {
+		t.Errorf("%+v", host.CSR)
+	}
 	if blocks, err := pki.SplitPEM(PEM(crt, other)); err != nil || len(blocks) != 2 {
 		t.Errorf("%d blocks, %v", len(blocks), err)
 	}

@@ -2,6 +2,7 @@ package catest
 
 import (
 	"crypto"
+	"crypto/x509"
 	"testing"
 
 	"cauase/pkg/audit"
@@ -34,4 +35,22 @@ func FirstUser(t testing.TB, users *ca.Authority) crypto.Signer {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// Issue has an authority sign a request, PEM, and returns the certificate and its id.
+func Issue(t testing.TB, a *ca.Authority, csrPEM []byte) (*x509.Certificate, int64) {
+	t.Helper()
+	w := Wired(a)
+	id, err := w.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous}, csrPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Sign(t.Context(), audit.Actor{Kind: audit.Operator}, id); err != nil {
+		t.Fatal(err)
+	}
+	issued, err := a.Certificate(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issued.Certificate, id
 }
