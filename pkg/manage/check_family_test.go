@@ -37,7 +37,7 @@ func ofCA(name store.AuthorityName, fn func(*store.CA)) func([]store.Row) []stor
 
 // What is wrong with authorities, custody and what stands above a CA.
 func TestCheckFindsInFamily(t *testing.T) {
-	f := newFamily(t)
+	f := newFamily(t, newStore(t))
 	f.live()
 	good := rowsOf(t, f.store)
 	var plain, root store.CA
@@ -113,7 +113,7 @@ func TestCheckFindsInFamily(t *testing.T) {
 
 // What is wrong with sign-offs and with lists that were brought here.
 func TestCheckFindsOfExternalRoot(t *testing.T) {
-	f, offline := externalFamily(t)
+	f, offline := externalFamily(t, newStore(t))
 	wantClean(t, f.store, f.clock.Now())
 	good := rowsOf(t, f.store)
 	foreign := base64.StdEncoding.EncodeToString(must[[]ca.List](t)(offline.authority("plain").CRLs(t.Context()))[0].DER)

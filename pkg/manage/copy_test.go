@@ -11,7 +11,6 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/dump"
-	"cauase/pkg/pgtest"
 	"cauase/pkg/store"
 )
 
@@ -77,7 +76,7 @@ func TestCopyLocks(t *testing.T) {
 		original func(*testing.T) string
 	}{
 		{"SQLite", func(t *testing.T) string { return filepath.Join(t.TempDir(), "db.sqlite") }},
-		{"PostgreSQL", func(t *testing.T) string { return pgtest.Start(t, pgtest.Options{}).NewDatabase(t) }},
+		{"PostgreSQL", func(t *testing.T) string { return postgres(t).NewDatabase(t) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dsn := test.original(t)

@@ -18,6 +18,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -68,10 +69,9 @@ func openFamily(t testing.TB, st store.Store, clk *clock.Fake) *family {
 	return &family{t, st, clk, dir}
 }
 
-// newFamily makes one.
-func newFamily(t testing.TB) *family {
+// newFamily makes one in an empty store.
+func newFamily(t testing.TB, st store.Store) *family {
 	t.Helper()
-	st := newStore(t)
 	for _, row := range familyRows(t) {
 		putAuthority(t, st, row)
 	}
@@ -161,9 +161,18 @@ func wantClean(t testing.TB, st store.Store, now time.Time) {
 	}
 }
 
-// A CA of many authorities is copied, drilled and restored like one of three.
+// A CA of many authorities is copied, drilled and restored like one of three, whatever its database is.
 func TestFamilyGoesRound(t *testing.T) {
-	f := newFamily(t)
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			familyGoesRound(t, engine.fresh)
+		})
+	}
+}
+
+func familyGoesRound(t *testing.T, fresh func(testing.TB) *sqlstore.DB) {
+	f := newFamily(t, fresh(t))
 	ctx := t.Context()
 	f.live()
 	wantClean(t, f.store, f.clock.Now())
@@ -177,18 +186,24 @@ func TestFamilyGoesRound(t *testing.T) {
 	before := f.lists()
 	path := s.backup()
 
-	t.Run("copy", func(t *testing.T) {
-		to := newStore(t)
-		if _, err := Copy(ctx, f.store, to, entry(), nil); err != nil {
-			t.Fatal(err)
-		}
-		wantClean(t, to, f.clock.Now())
-		for name, list := range openFamily(t, to, f.clock).lists() {
-			if !bytes.Equal(list, before[name]) {
-				t.Errorf("%s: another list", name)
+	for _, target := range engines {
+		t.Run("copy to "+target.name, func(t *testing.T) {
+			to := target.fresh(t)
+			if _, err := Copy(ctx, f.store, to, entry(), nil); err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
+			wantClean(t, to, f.clock.Now())
+			lists := openFamily(t, to, f.clock).lists()
+			if len(lists) != len(before) {
+				t.Errorf("lists of %d authorities, and %d before", len(lists), len(before))
+			}
+			for name, list := range lists {
+				if !bytes.Equal(list, before[name]) {
+					t.Errorf("%s: another list", name)
+				}
+			}
+		})
+	}
 	t.Run("inspect", func(t *testing.T) {
 		contents, err := Inspect(ctx, f.clock.Now(), sealedFile(path, key), nil)
 		if err != nil {
@@ -222,7 +237,7 @@ func TestFamilyGoesRound(t *testing.T) {
 		}
 	})
 	t.Run("restore", func(t *testing.T) {
-		st := newStore(t)
+		st := fresh(t)
 		f.clock.Advance(time.Hour)
 		restored, err := Restore(ctx, st, f.clock, Restoration{Backup: sealedFile(path, key), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("alice"))})
 		if err != nil {
@@ -259,14 +274,13 @@ func TestFamilyGoesRound(t *testing.T) {
 }
 
 // An authority below a root that is kept elsewhere.
-func externalFamily(t testing.TB) (online, offline *family) {
+func externalFamily(t testing.TB, st store.Store) (online, offline *family) {
 	t.Helper()
 	ctx := t.Context()
-	offline = newFamily(t)
+	offline = newFamily(t, newStore(t))
 	root := offline.authority("home-root")
 	crt := must[[]*x509.Certificate](t)(root.CACertificates(ctx))[0]
 	rows := familyRows(t)
-	st := newStore(t)
 	for _, row := range rows {
 		putAuthority(t, st, row)
 	}
@@ -311,9 +325,18 @@ func (f *family) signOff(offline *family, ahead int) {
 	}
 }
 
-// What was brought here of a root that is kept elsewhere survives, as does what is signed ahead.
+// What was installed of a root whose key is kept elsewhere survives, as does what is signed ahead.
 func TestExternalRootGoesRound(t *testing.T) {
-	f, _ := externalFamily(t)
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			externalRootGoesRound(t, engine.fresh)
+		})
+	}
+}
+
+func externalRootGoesRound(t *testing.T, fresh func(testing.TB) *sqlstore.DB) {
+	f, _ := externalFamily(t, fresh(t))
 	ctx := t.Context()
 	old := f.issue(f.authority("lab"), "host.example.org")
 	wantClean(t, f.store, f.clock.Now())
@@ -327,7 +350,7 @@ func TestExternalRootGoesRound(t *testing.T) {
 	if last := drilled.Proofs[len(drilled.Proofs)-1]; !strings.HasSuffix(last.Name, "(home-root)") || !strings.Contains(last.Detail, "kept elsewhere; 1 CA certificates and 1 lists") {
 		t.Errorf("%+v", last)
 	}
-	st := newStore(t)
+	st := fresh(t)
 	if _, err := Restore(ctx, st, f.clock, Restoration{Backup: sealedFile(path, key), Request: pkitest.ParsedRequest(t, pkitest.Key(t), pkitest.Named("alice"))}); err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +374,7 @@ func TestExternalRootGoesRound(t *testing.T) {
 
 // A newer list of a root that is kept elsewhere is taken over as it is.
 func TestImportExternalCRL(t *testing.T) {
-	f, offline := externalFamily(t)
+	f, offline := externalFamily(t, newStore(t))
 	ctx := t.Context()
 	cas := must[[]*x509.Certificate](t)(f.authority("lab").Intermediates(ctx))
 	if err := offline.authority("home-root").RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, cas[0].SerialNumber, 0); err != nil {

@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
+	"cauase/pkg/pgtest"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -26,6 +27,17 @@ const day = 24 * time.Hour
 func newStore(t testing.TB) *sqlstore.DB {
 	t.Helper()
 	return openStore(t, filepath.Join(t.TempDir(), "db.sqlite"))
+}
+
+var postgres = pgtest.Shared(pgtest.Options{})
+
+// engines are the kinds of databases that a CA can be in, and how to make an empty one of each.
+var engines = []struct {
+	name  string
+	fresh func(testing.TB) *sqlstore.DB
+}{
+	{"SQLite", newStore},
+	{"PostgreSQL", func(t testing.TB) *sqlstore.DB { return openStore(t, postgres(t).NewDatabase(t)) }},
 }
 
 // openStore does not wait for other processes.
