@@ -176,7 +176,7 @@ func authorityInstallCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.
 }
 
 func install(call *authorityCall) error {
-	pins, err := fingerprints(call.c.StringSlice(flagTrustRoot))
+	pins, err := fingerprints(flagTrustRoot, call.c.StringSlice(flagTrustRoot))
 	if err != nil {
 		return cli.WithHint(err, "%s", authorityHint(call.c))
 	}
@@ -207,13 +207,13 @@ func install(call *authorityCall) error {
 }
 
 // fingerprints validates fingerprints of certificates and normalises them.
-func fingerprints(texts []string) ([]string, error) {
+func fingerprints(flag string, texts []string) ([]string, error) {
 	var all []string
 	for _, text := range texts {
 		digits, ok := strings.CutPrefix(text, "sha256:")
 		raw, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
 		if !ok || err != nil || len(raw) != 32 {
-			return nil, fmt.Errorf("--%s: %.80q is not a fingerprint: sha256: and 64 hexadecimal digits are needed", flagTrustRoot, text)
+			return nil, fmt.Errorf("--%s: %.80q is not a fingerprint: sha256: and 64 hexadecimal digits are needed", flag, text)
 		}
 		all = append(all, "sha256:"+hex.EncodeToString(raw))
 	}

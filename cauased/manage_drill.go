@@ -38,6 +38,7 @@ func drillCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			passphraseFlag("`FILE` with the passphrase of KEY in its first line, if KEY is encrypted (default: ask)"),
 			&urfave.StringFlag{Name: flagDrillDirectory, Usage: "`DIRECTORY` to make the private one in (default: /dev/shm, or that for temporary files)"},
 			skipBadRowsFlag(),
+			expectCAFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print what was proved as a JSON object"},
 		},
 		Action: func(c *urfave.Context) error {

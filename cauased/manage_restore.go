@@ -27,7 +27,15 @@ import (
 	"cauase/pkg/store/sqlstore"
 )
 
-const flagDryRun = "dry-run"
+const (
+	flagDryRun           = "dry-run"
+	flagExpectCA         = "expect-ca"
+	flagKeepAutoApproval = "keep-auto-approval"
+)
+
+func expectCAFlag() urfave.Flag {
+	return &urfave.StringSliceFlag{Name: flagExpectCA, Usage: "refuse BACKUP unless it holds the CA with this `FINGERPRINT`, sha256:…, and its key; repeatable"}
+}
 
 // restoreCommand makes a database of a backup.
 func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
@@ -42,8 +50,11 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			"With --" + flagDryRun + ", BACKUP is read to its end, verified and counted; nothing is written.\n" +
 			"What caucase has taken and cannot be used here, such as the request of an RSA key of 1024 bits, is\n" +
 			"refused by its name, or left out with --" + flagSkipBadRows + "; never a CA.\n\n" +
-			"Anybody who has a user's certificate can encrypt to it: compare the fingerprints of the CA\n" +
-			"certificates, which are printed, with those that your hosts know.\n\n" +
+			"Anybody who has a user's certificate can encrypt to it: give the fingerprints of CA certificates that\n" +
+			"your hosts know with --" + flagExpectCA + ". A backup without one of them, and its key, is refused.\n\n" +
+			"Automatic approval is over afterwards, whatever the daemon's options say: what was approved after the\n" +
+			"backup is not on record, and would be approved again, for whoever asks first. --" + flagKeepAutoApproval + "\n" +
+			"lets it go on from the count that the backup holds.\n\n" +
 			"Example:\n" +
 			"  cauase-rerequest --template user.csr.pem --key new.key.pem --csr new.csr.pem\n" +
 			"  cauased manage restore --db new.sqlite 20260501030000.rows.caucased user.pem new.csr.pem new.crt.pem",
@@ -55,6 +66,8 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			&urfave.Float64Flag{Name: flagUserValidity, EnvVars: env(flagUserValidity), DefaultText: "that of the old one",
 				Usage: "`DAYS` the new certificate is valid"},
 			skipBadRowsFlag(),
+			expectCAFlag(),
+			&urfave.BoolFlag{Name: flagKeepAutoApproval, Usage: "let automatic approval go on from the count that the backup holds"},
 			&urfave.BoolFlag{Name: "json", Usage: "print what was restored as a JSON object"},
 		},
 		Action: func(c *urfave.Context) error {
@@ -75,6 +88,10 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 // openSealed finds the backup and the key that the first two arguments name.
 func openSealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
 	path := c.Args().Get(0)
+	expected, err := fingerprints(flagExpectCA, c.StringSlice(flagExpectCA))
+	if err != nil {
+		return manage.Sealed{}, err
+	}
 	// Before anybody types a passphrase.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -93,7 +110,7 @@ func openSealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
 		return manage.Sealed{}, err
 	}
 	open := func() (io.ReadCloser, error) { return os.Open(path) }
-	return manage.Sealed{Open: open, Key: key, SkipBadRows: c.Bool(flagSkipBadRows)}, nil
+	return manage.Sealed{Open: open, Key: key, SkipBadRows: c.Bool(flagSkipBadRows), ExpectCAs: expected}, nil
 }
 
 // withBackupHint adds to an error about a backup what can be done.
@@ -110,6 +127,8 @@ func withBackupHint(err error, c *urfave.Context) error {
 		return fmt.Errorf("%s: %w", path, err)
 	case errors.Is(err, backup.ErrDamaged), errors.Is(err, dump.ErrInvalid), errors.Is(err, ca.ErrDamaged):
 		return cli.WithHint(fmt.Errorf("%s: %w", path, err), "nothing was restored; use another copy, or the backup before it")
+	case errors.Is(err, manage.ErrUnexpectedCAs):
+		return cli.WithHint(fmt.Errorf("%s: %w", path, err), "nothing was written; is it the backup of another CA, or of a time when this one was not yet made?")
 	case errors.Is(err, dump.ErrNewer):
 		return cli.WithHint(fmt.Errorf("%s: %w", path, err), "use the version of cauased that wrote it, or a later one")
 	case errors.Is(err, manage.ErrNotUser), errors.Is(err, manage.ErrUserRevoked):
@@ -185,7 +204,7 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	meter := newRowMeter(clk, stderr)
 	err = fillDatabase(c, func(st store.Store) (err error) {
 		restored, err = manage.Restore(ctx, st, clk, manage.Restoration{
-			Backup: from, Request: request, Span: span, Stage: crt.Set, Progress: meter.rows,
+			Backup: from, Request: request, KeepAutoApproval: c.Bool(flagKeepAutoApproval), Span: span, Stage: crt.Set, Progress: meter.rows,
 		})
 		return err
 	})
@@ -266,6 +285,9 @@ func printRestored(w io.Writer, c *urfave.Context, restored manage.Restored, now
 	}
 	for _, n := range restored.CRLNumbers {
 		p.line("Revocation lists of %s go on with number %d.", n.Authority, n.Number)
+	}
+	for _, a := range restored.AutoApproval {
+		p.line("%s approves no request automatically any more (locked at %d).", a.Authority, a.Count)
 	}
 	p.line("")
 	p.line("What may be lost:")

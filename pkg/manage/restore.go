@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +39,9 @@ type Restoration struct {
 	Backup  Sealed
 	Request *pki.Request // of the key that the user has from now on
 
+	// KeepAutoApproval leaves automatic approval as it was when the backup was taken. Otherwise it is over, see lockApproval.
+	KeepAutoApproval bool
+
 	// Span is the validity of the user's new certificate; 0: that of the old one.
 	Span time.Duration
 
@@ -54,12 +58,21 @@ type Restored struct {
 	ID          int64    `json:"certificate_id"`   // its id
 	Revoked     string   `json:"revoked_serial"`   // of the certificate that opened the backup, decimal
 	CRLNumbers  []Number `json:"crl_numbers_from"` // of the next revocation lists, at least
+
+	// AutoApproval is at how many requests automatic approval was locked, and how many have been counted.
+	AutoApproval []LockedApproval `json:"auto_approval_locked"`
 }
 
 // A Number is one of an authority.
 type Number struct {
 	Authority store.AuthorityName `json:"authority"`
 	Number    int64               `json:"number"`
+}
+
+// A LockedApproval says that an authority approves no request automatically any more.
+type LockedApproval struct {
+	Authority store.AuthorityName `json:"authority"`
+	Count     int64               `json:"auto_approve_count"`
 }
 
 // Restore fills a store that holds nothing, store.ErrExists otherwise, with what a backup holds. The
@@ -89,6 +102,11 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 	done := Restored{Contents: contents}
 	if done.CRLNumbers, err = jump(ctx, tx, now); err != nil {
 		return done, err
+	}
+	if !in.KeepAutoApproval {
+		if done.AutoApproval, err = lockApproval(ctx, tx, now); err != nil {
+			return done, err
+		}
 	}
 	if err := archive.Forget(ctx, tx); err != nil {
 		return done, err
@@ -180,6 +198,49 @@ func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 		numbers = append(numbers, Number{name, number})
 	}
 	return numbers, nil
+}
+
+// lockApproval ends the automatic approval of all authorities, by locking it at a count that has been reached. The counter
+// of received requests is as old as the backup: whatever was approved since would be approved once more, and for
+// whoever asks first. The daemon's options may allow for more than they did then, which is why not the counter is raised.
+func lockApproval(ctx context.Context, tx store.Tx, now time.Time) ([]LockedApproval, error) {
+	locked := []LockedApproval{}
+	rows, err := authorities(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if row.Role != store.RoleUsers && row.Role != store.RoleServices {
+			continue
+		}
+		count, err := tx.Counter(ctx, row.Name, store.CounterReceivedCSR)
+		if err != nil {
+			return nil, err
+		}
+		if count < 0 {
+			return nil, fmt.Errorf("%w: counter %s of %s is %d", ca.ErrDamaged, store.CounterReceivedCSR, row.Name, count)
+		}
+		switch text, err := tx.Setting(ctx, row.Name, store.SettingAutoApprove); {
+		case err == nil:
+			before, err := store.ParseCount(text)
+			if err != nil {
+				return nil, fmt.Errorf("%w: setting %s of %s: %w", ca.ErrDamaged, store.SettingAutoApprove, row.Name, err)
+			}
+			count = min(count, before)
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+		if err := tx.PutSetting(ctx, row.Name, store.SettingAutoApprove, store.FormatCount(count)); err != nil {
+			return nil, err
+		}
+		e := audit.NewEntry(now, string(row.Name), operator(), audit.LockAuto, audit.Object{Kind: audit.KindSetting, ID: store.SettingAutoApprove})
+		e.Detail = fmt.Sprintf("count %d, by a restore", count)
+		if err := tx.AppendAudit(ctx, e); err != nil {
+			return nil, err
+		}
+		locked = append(locked, LockedApproval{row.Name, count})
+	}
+	return locked, nil
 }
 
 // replace moves the user's certificate to the key of the request.

@@ -27,6 +27,9 @@ type Sealed struct {
 	Key  crypto.Signer
 	// SkipBadRows leaves out of a backup of caucase what cannot be used, see [caucase.Database].
 	SkipBadRows bool
+
+	// ExpectCAs are the fingerprints (sha256: and hex) of CA certificates that the backup has to hold with their keys.
+	ExpectCAs []string
 }
 
 // Formats of what is in a backup.

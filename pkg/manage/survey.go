@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"cauase/pkg/ca"
@@ -24,6 +25,8 @@ var (
 	ErrNotUser = errors.New("the backup knows no user with this key")
 	// ErrUserRevoked means that the certificate of the user is revoked.
 	ErrUserRevoked = errors.New("the user with this key is revoked in the backup")
+	// ErrUnexpectedCAs means that a backup lacks a CA that it is expected to hold.
+	ErrUnexpectedCAs = errors.New("the backup is not one of the expected CA")
 )
 
 // Contents tells what a backup holds.
@@ -70,8 +73,10 @@ type ContentCA struct {
 type survey struct {
 	now     time.Time
 	keyID   []byte // of the user whose key opens the backup
+	expect  []string
 	counts  map[string]int64
 	cas     []ContentCA
+	proved  []bool // of cas: the key is in the row, and is that of the certificate
 	rows    []store.Authority
 	admins  map[store.AuthorityName]bool // authorities of users
 	holder  []store.Certificate          // that have the key
@@ -85,7 +90,7 @@ func newSurvey(now time.Time, s Sealed) (*survey, error) {
 		return nil, err
 	}
 	return &survey{
-		now: now, keyID: keyID, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
+		now: now, keyID: keyID, expect: s.ExpectCAs, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
 		admins: map[store.AuthorityName]bool{},
 	}, nil
 }
@@ -159,12 +164,59 @@ func (s *survey) lookAtCA(row store.CA) error {
 			return refuse("its private key belongs to another certificate")
 		}
 	}
-	sum := sha256.Sum256(row.Trusted())
+	trusted := crt
+	if row.Anchor != nil {
+		// What clients know it by, and its fingerprint is asked for by.
+		if trusted, err = x509.ParseCertificate(row.Anchor); err != nil {
+			return refuse("its self-signed certificate cannot be parsed")
+		}
+		if !pki.SameKey(trusted.PublicKey, crt.PublicKey) {
+			return refuse("its self-signed certificate has another key")
+		}
+	}
+	s.proved = append(s.proved, row.Key.Custody == store.CustodyRow)
+	sum := sha256.Sum256(trusted.Raw)
 	s.cas = append(s.cas, ContentCA{
 		Authority: row.Authority, Subject: pki.SubjectString(crt.RawSubject), Fingerprint: fmt.Sprintf("sha256:%x", sum),
 		NotAfter: row.NotAfter, HasKey: row.State == store.CAUsable,
 	})
 	return nil
+}
+
+// checkExpected fails if a CA that the backup is expected to hold is missing. A CA certificate is public, and anybody can
+// encrypt a backup to a user: only its private key, which was compared with it, shows that the backup is a genuine one.
+func (s *survey) checkExpected() error {
+	for _, want := range s.expect {
+		i := slices.IndexFunc(s.cas, func(c ContentCA) bool { return c.Fingerprint == want })
+		switch {
+		case i < 0:
+			return fmt.Errorf("%w: it does not hold the CA %s, but %s", ErrUnexpectedCAs, want, s.describeCAs())
+		case !s.proved[i]:
+			return fmt.Errorf("%w: it holds the certificate of the CA %s (%s), but not its key, without which anybody could have made it; with their keys it holds %s",
+				ErrUnexpectedCAs, want, s.cas[i].Authority, s.describeCAs())
+		}
+	}
+	return nil
+}
+
+// maxDescribed is how many CAs an error lists.
+const maxDescribed = 20
+
+// describeCAs lists the CAs whose keys the backup holds.
+func (s *survey) describeCAs() string {
+	var texts []string
+	for i, c := range s.cas {
+		if s.proved[i] {
+			texts = append(texts, fmt.Sprintf("%s %s", c.Authority, c.Fingerprint))
+		}
+	}
+	switch n := len(texts); {
+	case n == 0:
+		return "none"
+	case n > maxDescribed:
+		return strings.Join(texts[:maxDescribed], ", ") + fmt.Sprintf(" and %d more", n-maxDescribed)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // user returns the newest certificate of whoever opened the backup.
@@ -194,6 +246,9 @@ func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 
 // contents returns what was read.
 func (s *survey) contents(o *openBackup) (Contents, error) {
+	if err := s.checkExpected(); err != nil {
+		return Contents{}, err
+	}
 	c := Contents{Format: o.format, CAs: s.cas, Software: o.meta.Software, Users: []string{}, Authorities: []ContentAuthority{}}
 	store.SortForDisplay(s.rows)
 	for _, a := range s.rows {
