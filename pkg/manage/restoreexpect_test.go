@@ -86,17 +86,20 @@ func TestRestoreExpectsCAs(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var rows []store.Row
-			inserted := false
+			cas := 0
 			for _, row := range rowsOf(t, mallory.store) {
-				if _, isCA := row.(store.CA); isCA && !inserted {
-					// Older than their own, which sign.
-					for _, v := range theirs {
+				rows = append(rows, row)
+				if _, isCA := row.(store.CA); isCA {
+					cas++
+				} else {
+					continue
+				}
+				for _, v := range theirs {
+					if cas == len(theirs) { // behind the last of their own
 						v.ID += 1000
 						rows = append(rows, test.forged(v))
 					}
-					inserted = true
 				}
-				rows = append(rows, row)
 			}
 			backup := sealRows(t, s.key, rows)
 			backup.ExpectCAs = known
