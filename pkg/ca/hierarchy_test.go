@@ -291,6 +291,9 @@ func TestRevokeCA(t *testing.T) {
 	if err := w.verify(fresh, w.roots(lab)); err != nil {
 		t.Error(err)
 	}
+	if statements, err := lab.ParentStatements(w.ctx); err != nil || len(statements) != 2 {
+		t.Errorf("%d statements about the parent, and not those of the revoked and the new CA: %v", len(statements), err)
+	}
 	// What the revoked one has signed counts for nothing here, either.
 	if _, err := lab.Holder(w.ctx, anonymous, old.Certificate, nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a holder of a certificate by the revoked CA: %v", err)

@@ -11,6 +11,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
+	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 )
 
@@ -65,17 +66,21 @@ func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 	return links, nil
 }
 
-// ParentStatements returns the statements by which valid CA certificates of this authority, as those know
-// them who trust it, vouch for those for the same key that its parent has signed. Oldest first.
+// ParentStatements returns the statements by which CA certificates of this authority that have not expired, as
+// those know them who trust it, vouch for those for the same key that its parent has signed. Revoked ones are among
+// them: clients may trust one still, and must not take it for a root, which it would be without a parent.
 func (a *Authority) ParentStatements(ctx context.Context) ([][]byte, error) {
-	valid, err := a.valid(ctx)
+	if _, err := a.valid(ctx); err != nil {
+		return nil, err
+	}
+	now, known := a.clock.Now(), a.cas.Load()
 	var statements [][]byte
-	for _, g := range valid {
-		if g.parentLink != nil {
+	for _, g := range slices.Concat(known.revoked, known.list) {
+		if g.parentLink != nil && rollover.Valid(now, g.times) {
 			statements = append(statements, g.parentLink)
 		}
 	}
-	return statements, err
+	return statements, nil
 }
 
 // Authenticate turns actor into the user whose certificate was shown, if it is one: issued by

@@ -174,7 +174,7 @@ func (a *agent) follow() error {
 	a.trusts = map[*issuer]bool{}
 	for _, crt := range a.cas {
 		i := s.oracle.find(a.of, crt.SubjectKeyId)
-		if i == nil || !i.crt.Equal(crt) {
+		if i == nil || !i.anchor.Equal(crt) {
 			return fmt.Errorf("%s trusts a CA that the daemon does not have", a.name)
 		}
 		a.trusts[i] = true

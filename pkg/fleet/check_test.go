@@ -36,7 +36,7 @@ func (o *oracle) pins(of store.AuthorityName) []client.Pin {
 	var pins []client.Pin
 	for _, i := range o.cas[of] {
 		if pki.CheckValidity(i.crt, o.sim.now()) == nil {
-			pins = append(pins, client.PinOf(i.crt))
+			pins = append(pins, client.PinOf(i.anchor))
 		}
 	}
 	return pins

@@ -30,7 +30,8 @@ type oracle struct {
 
 // An issuer is a CA certificate.
 type issuer struct {
-	crt     *x509.Certificate
+	crt     *x509.Certificate // in chains
+	anchor  *x509.Certificate // that clients know; crt, unless a parent has signed that
 	of      store.AuthorityName
 	parent  *issuer // nil when it signs itself
 	created time.Time
@@ -102,24 +103,28 @@ func (o *oracle) changed(path string, body []byte) bool {
 
 // learn looks up the daemon's CA certificates, and whether a new one was made in time.
 func (o *oracle) learn(of store.AuthorityName) {
-	crts, err := o.sim.daemon.authority(of).CACertificates(o.sim.ctx)
+	crts, err := o.sim.daemon.authority(of).Intermediates(o.sim.ctx)
+	var known []*x509.Certificate
+	if err == nil {
+		known, err = o.sim.daemon.authority(of).CACertificates(o.sim.ctx)
+	}
 	if err != nil {
 		o.sim.violated(exchangesWork, "CA certificates of %s: %v", of, err)
 		return
 	}
-	for _, crt := range crts {
+	for n, crt := range crts {
 		if o.byKeyID[string(crt.SubjectKeyId)] != nil {
 			continue
 		}
-		known := o.cas[of]
-		i := &issuer{crt: crt, of: of, created: crt.NotBefore.Add(backdate), index: len(known), number: new(big.Int)}
+		older := o.cas[of]
+		i := &issuer{crt: crt, anchor: known[n], of: of, created: crt.NotBefore.Add(backdate), index: len(older), number: new(big.Int)}
 		if i.index > 0 {
-			before := known[i.index-1]
+			before := older[i.index-1]
 			if left := before.crt.NotAfter.Sub(i.created); left > 2*o.span(of) {
 				o.sim.violated(inTime, "a CA certificate of %s was made when the one before had %v left", of, left)
 			}
 		}
-		o.cas[of] = append(known, i)
+		o.cas[of] = append(older, i)
 		o.byKeyID[string(crt.SubjectKeyId)] = i
 		o.checkParent(i)
 	}
