@@ -77,6 +77,12 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		Backups: r.backup(),
 		Metrics: r.metrics(),
 
+		Limits: server.Limits{
+			Connections: r.atLeast(flagConnections, 4),
+			PerAddress:  r.count(flagPerAddress),
+			WriteRate:   r.count(flagWriteRate),
+		},
+
 		Profiles:      r.file.profiles,
 		CORSWhitelist: c.StringSlice(flagCORSWhitelist),
 		Version:       cli.Version(),
@@ -149,6 +155,14 @@ func (r *reader) count(flag string) int {
 	n := r.c.Int(flag)
 	if n < 0 || n > math.MaxInt32 {
 		r.fail(flag, fmt.Errorf("%d is not a sensible count", n))
+	}
+	return n
+}
+
+func (r *reader) atLeast(flag string, least int) int {
+	n := r.count(flag)
+	if n < least {
+		r.fail(flag, fmt.Errorf("%d is too few: at least %d are needed", n, least))
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"cauase/pkg/pki"
+	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
 
@@ -35,6 +36,10 @@ const (
 	flagChain     = "chain-retention"
 	flagMetrics   = "metrics-bind"
 	flagLogLevel  = "log-level"
+
+	flagConnections = "max-connections"
+	flagPerAddress  = "max-connections-per-address"
+	flagWriteRate   = "write-rate"
 )
 
 // defaultAuthority is the authority that commands work on unless another is named.
@@ -49,6 +54,7 @@ const (
 	groupKeys     = "Keys and lifetimes"
 	groupBackups  = "Backups"
 	groupCORS     = "Web pages from elsewhere"
+	groupLimits   = "Limits for those who show no user's certificate; an address is an IPv4 address or an IPv6 /64"
 	groupLog      = "Log"
 )
 
@@ -90,6 +96,11 @@ func serveFlags() []urfave.Flag {
 		float(groupKeys, flagChain, 3650, "`DAYS` for which an expired CA's word for its successor is still served, to hosts that were away; 0 means always"),
 
 		texts(groupCORS, flagCORSWhitelist, "`ORIGIN` to trust without asking users, repeatable (default: none)"),
+
+		number(groupLimits, flagConnections, server.DefaultConnections, "`COUNT` of connections at a time, users' included; those that wait longest give way to new ones; fewer where the process may not open as many files"),
+		&urfave.IntFlag{Category: groupLimits, Name: flagPerAddress, EnvVars: env(flagPerAddress), DefaultText: "a quarter of --max-connections",
+			Usage: "`COUNT` of connections that one address may have at a time"},
+		number(groupLimits, flagWriteRate, 300, "`COUNT` of requests a minute by which one address may submit, renew and revoke, all at once or not; then 429 with Retry-After; 0 means any number"),
 
 		text(groupLog, flagLogFormat, "text", "`FORMAT` of the log on stderr: text or json"),
 		text(groupLog, flagLogLevel, "info", "`LEVEL` from which on is logged: debug, info, warn or error"),

@@ -29,6 +29,7 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cfg.Lists = limitMemory(os.Getenv)
 	ctx, force, release := withSignals(c.Context)
 	defer release()
 

@@ -133,7 +133,8 @@ type Authority struct {
 
 	rolloverFailed atomic.Pointer[time.Time] // when the last attempt failed, nil when it did not
 
-	crls crlCache
+	crls    crlCache
+	brought atomic.Pointer[broughtCache] // lists of CAs that are kept elsewhere
 
 	voucher voucherCache
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -32,7 +33,7 @@ type crlSet struct {
 }
 
 func (s *crlSet) list(of crlOf) List {
-	l := List{KeyID: of.keyID, DER: of.der, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until}
+	l := List{KeyID: of.keyID, Octets: of.der, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until}
 	if s.from.Before(s.loaded.Truncate(time.Second)) {
 		l.Modified = s.from
 	}
@@ -41,13 +42,12 @@ func (s *crlSet) list(of crlOf) List {
 
 type crlOf struct {
 	keyID []byte
-	der   []byte
+	der   pki.Octets
 }
 
 // revokedEntries are the encoded entries of the lists, kept from one list to the next.
 type revokedEntries struct {
-	der    []byte
-	count  int
+	of     pki.RevokedEntries
 	newest store.Revocation
 	pruned int64 // value of store.CounterPruned when they were read
 	loaded bool
@@ -220,4 +220,19 @@ func (a *Authority) fresh(now time.Time, ahead time.Duration, l store.CRL) bool 
 
 func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 	return l.ThisUpdate.Add(l.NextUpdate.Sub(l.ThisUpdate) / 2)
+}
+
+// ListSize is how much memory the revocation lists take that are being served, in bytes.
+func (a *Authority) ListSize() (n int64) {
+	if set := a.crls.serving.Load(); set != nil {
+		for _, l := range set.lists {
+			n = max(n, l.der.Size()) // they have nearly all of it in common
+		}
+	}
+	if brought := a.brought.Load(); brought != nil {
+		for _, l := range brought.lists {
+			n += l.Octets.Size()
+		}
+	}
+	return n
 }

@@ -184,7 +184,7 @@ func (a *Authority) signCRLs(now time.Time, st state, listed []generation, b bas
 	if outdated {
 		number++
 	}
-	made := madeCRLs{set: &crlSet{number: number, version: st.version, loaded: now, count: b.entries.count}}
+	made := madeCRLs{set: &crlSet{number: number, version: st.version, loaded: now, count: b.entries.of.Count()}}
 	for _, g := range listed {
 		row, der, err := a.signCRL(now, last, number, g, b.entries)
 		if err != nil {
@@ -214,9 +214,9 @@ func (a *Authority) storeCRLs(ctx context.Context, tx store.Tx, now time.Time, w
 
 // assemble puts the lists that the store describes together again, nil when that fails.
 func (a *Authority) assemble(ctx context.Context, now time.Time, st state, listed []generation, rows []store.CRL, entries revokedEntries) *crlSet {
-	set := &crlSet{number: rows[0].Number, version: st.version, loaded: now, count: entries.count}
+	set := &crlSet{number: rows[0].Number, version: st.version, loaded: now, count: entries.of.Count()}
 	for i, row := range rows {
-		der, err := pki.AssembleCRL(a.crlTemplate(row, listed[i], entries.der), row.Signature)
+		der, err := pki.AssembleCRL(a.crlTemplate(row, listed[i], entries.of.Octets()), row.Signature)
 		if err != nil {
 			a.log.ErrorContext(ctx, "the stored revocation list is not the one that was signed; a new one is made", "number", row.Number, "error", err)
 			return nil
@@ -227,7 +227,7 @@ func (a *Authority) assemble(ctx context.Context, now time.Time, st state, liste
 }
 
 // add appends a list to the set, which is fresh as long as all of its lists are.
-func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der []byte) {
+func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der pki.Octets) {
 	if len(s.lists) == 0 || renewAt.Before(s.renewAt) {
 		s.renewAt, s.until = renewAt, row.NextUpdate
 	}
@@ -238,7 +238,7 @@ func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der []byte)
 // signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a
 // certificate's NotBefore: a host whose clock is a little late must not refuse everybody. Within the
 // backdating it lies after last, that of the list before, so that it tells them apart.
-func (a *Authority) signCRL(now, last time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der []byte, err error) {
+func (a *Authority) signCRL(now, last time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der pki.Octets, err error) {
 	row = store.CRL{
 		Authority:  a.name,
 		CAID:       g.id,
@@ -248,7 +248,7 @@ func (a *Authority) signCRL(now, last time.Time, number int64, g generation, ent
 		NextUpdate: now.Add(a.CRLLife() + time.Second - 1).Truncate(time.Second),
 		Pruned:     entries.pruned,
 	}
-	der, row.Signature, err = pki.SignCRL(a.crlTemplate(row, g, entries.der), g.key)
+	der, row.Signature, err = pki.SignCRL(a.crlTemplate(row, g, entries.of.Octets()), g.key)
 	return row, der, err
 }
 
@@ -256,7 +256,7 @@ func (a *Authority) signCRL(now, last time.Time, number int64, g generation, ent
 // revoked after the list that says so.
 func (a *Authority) crlBackdate() time.Duration { return min(a.cfg.Backdate, a.CRLLife()/maxBackdate) }
 
-func (a *Authority) crlTemplate(row store.CRL, g generation, entries []byte) pki.CRLTemplate {
+func (a *Authority) crlTemplate(row store.CRL, g generation, entries pki.Octets) pki.CRLTemplate {
 	return pki.CRLTemplate{
 		Issuer:     g.crt,
 		Number:     row.Number,
@@ -287,7 +287,7 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 			return revokedEntries{}, err
 		}
 		last := len(page) < revocationPage
-		if next.count > 0 {
+		if next.of.Count() > 0 {
 			if len(page) == 0 || !sameRevocation(page[0], next.newest) {
 				next = revokedEntries{pruned: pruned, loaded: true}
 				continue
@@ -295,11 +295,10 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 			page = page[1:]
 		}
 		for _, rev := range page {
-			if next.der, err = pki.AppendRevoked(next.der, rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
+			if next.of, err = next.of.Append(rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
 				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.name, err)
 			}
 			next.newest = rev
-			next.count++
 		}
 		if last {
 			return next, nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 )
@@ -22,31 +23,91 @@ func (a *Authority) External() bool { return a.external() }
 // listSetting is the setting that holds the list of a CA that is kept elsewhere.
 func listSetting(keyID []byte) string { return store.SettingExternalCRL + hex.EncodeToString(keyID) }
 
+// A broughtCache is lists as they were when so many had been brought, by the CA's key identifier. It is not
+// changed.
+type broughtCache struct {
+	count int64
+	lists map[string]List
+}
+
 // broughtLists are the revocation lists that were brought here of the CAs that are valid now. A CA of
-// which none was brought has none.
+// which none was brought has none. They are read from the store once: all who ask share them.
 func (a *Authority) broughtLists(ctx context.Context) (lists []List, err error) {
-	now := a.clock.Now()
-	err = a.store.View(ctx, func(r store.Reader) error {
-		lists = nil
-		for _, g := range a.cas.Load().valid(now) {
-			text, err := r.Setting(ctx, a.name, listSetting(g.crt.SubjectKeyId))
-			if errors.Is(err, store.ErrNotFound) {
-				continue
-			} else if err != nil {
+	valid := a.cas.Load().valid(a.clock.Now())
+	if lists, complete, err := a.broughtBefore(ctx, valid); complete || err != nil {
+		return lists, err
+	}
+	if err := a.crls.making.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer a.crls.making.unlock()
+	if lists, complete, err := a.broughtBefore(ctx, valid); complete || err != nil {
+		return lists, err
+	}
+	read := &broughtCache{}
+	err = a.store.View(ctx, func(r store.Reader) (err error) {
+		read.lists, lists = make(map[string]List), nil
+		if read.count, err = r.Counter(ctx, a.name, store.CounterBrought); err != nil {
+			return err
+		}
+		for _, g := range valid {
+			switch list, err := a.readBrought(ctx, r, g); {
+			case errors.Is(err, store.ErrNotFound):
+				read.lists[string(g.crt.SubjectKeyId)] = List{}
+			case err != nil:
 				return err
+			default:
+				read.lists[string(g.crt.SubjectKeyId)] = list
+				lists = append(lists, list)
 			}
-			list, err := parseBrought(text)
-			if err != nil {
-				return fmt.Errorf("%w: list of CA %x of %s: %w", ErrDamaged, g.crt.SubjectKeyId, a.name, err)
-			}
-			lists = append(lists, List{
-				KeyID: g.crt.SubjectKeyId, DER: list.Raw, Number: list.Number.Int64(),
-				ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate, Modified: list.ThisUpdate,
-			})
 		}
 		return nil
 	})
+	if err == nil {
+		a.brought.Store(read)
+	}
 	return lists, err
+}
+
+// broughtBefore returns the lists of these CAs from memory, and whether they are there and up to date.
+func (a *Authority) broughtBefore(ctx context.Context, valid []generation) (lists []List, complete bool, err error) {
+	known := a.brought.Load()
+	if known == nil {
+		return nil, false, nil
+	}
+	var count int64
+	err = a.store.View(ctx, func(r store.Reader) (err error) {
+		count, err = r.Counter(ctx, a.name, store.CounterBrought)
+		return err
+	})
+	if err != nil || count != known.count {
+		return nil, false, err
+	}
+	for _, g := range valid {
+		list, ok := known.lists[string(g.crt.SubjectKeyId)]
+		if !ok {
+			return nil, false, nil
+		}
+		if list.Octets != nil {
+			lists = append(lists, list)
+		}
+	}
+	return lists, true, nil
+}
+
+func (a *Authority) readBrought(ctx context.Context, r store.Reader, g generation) (List, error) {
+	text, err := r.Setting(ctx, a.name, listSetting(g.crt.SubjectKeyId))
+	if err != nil {
+		return List{}, err
+	}
+	list, err := parseBrought(text)
+	if err != nil {
+		return List{}, fmt.Errorf("%w: list of CA %x of %s: %w", ErrDamaged, g.crt.SubjectKeyId, a.name, err)
+	}
+	return List{
+		KeyID: g.crt.SubjectKeyId, Octets: pki.Octets{list.Raw}, Number: list.Number.Int64(),
+		ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate, Modified: list.ThisUpdate,
+	}, nil
 }
 
 func parseBrought(text string) (*x509.RevocationList, error) {
@@ -79,6 +140,9 @@ func BringList(ctx context.Context, tx store.Tx, name store.AuthorityName, issue
 			return false, nil
 		}
 	case !errors.Is(err, store.ErrNotFound):
+		return false, err
+	}
+	if _, err := tx.AddCounter(ctx, name, store.CounterBrought, 1); err != nil {
 		return false, err
 	}
 	return true, tx.PutSetting(ctx, name, setting, text)

@@ -280,7 +280,7 @@ func TestRevokeCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := x509.ParseRevocationList(lists[0].DER)
+	list, err := x509.ParseRevocationList(lists[0].DER())
 	if err != nil || len(list.RevokedCertificateEntries) != 1 || list.RevokedCertificateEntries[0].SerialNumber.Cmp(old.Chain[0].SerialNumber) != 0 {
 		t.Errorf("the root's list: %v, %v", list.RevokedCertificateEntries, err)
 	}

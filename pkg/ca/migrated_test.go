@@ -51,7 +51,7 @@ func TestMigratedCRLs(t *testing.T) {
 		t.Fatal(len(lists), err)
 	}
 	for _, l := range lists {
-		list, err := x509.ParseRevocationList(l.DER)
+		list, err := x509.ParseRevocationList(l.DER())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -61,7 +61,7 @@ func (c *ceremony) bring(t *testing.T) {
 					return err
 				}
 			}
-			if _, err := BringList(c.online.ctx, tx, c.root.name, crt, lists[i].DER); err != nil {
+			if _, err := BringList(c.online.ctx, tx, c.root.name, crt, lists[i].DER()); err != nil {
 				return err
 			}
 		}
@@ -244,7 +244,7 @@ func TestExternalRoot(t *testing.T) {
 	}
 	lists, err := twin.CRLs(c.online.ctx)
 	original, err2 := c.root.CRLs(c.offline.ctx)
-	if err := errors.Join(err, err2); err != nil || len(lists) != 1 || !bytes.Equal(lists[0].DER, original[0].DER) {
+	if err := errors.Join(err, err2); err != nil || len(lists) != 1 || !bytes.Equal(lists[0].DER(), original[0].DER()) {
 		t.Fatalf("%v %v", lists, err)
 	}
 	csr := request(t, csrNamed(t, newKey(t), "CA"))
@@ -261,10 +261,10 @@ func TestExternalRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = c.online.store.Update(c.online.ctx, func(tx store.Tx) error {
-		if _, err := BringList(c.online.ctx, tx, twin.name, theirs[0], foreign[0].DER); !errors.Is(err, ErrInvalid) {
+		if _, err := BringList(c.online.ctx, tx, twin.name, theirs[0], foreign[0].DER()); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a list of another root: %v", err)
 		}
-		newer, err := BringList(c.online.ctx, tx, twin.name, theirs[0], original[0].DER)
+		newer, err := BringList(c.online.ctx, tx, twin.name, theirs[0], original[0].DER())
 		if newer {
 			t.Error("the same list is newer")
 		}

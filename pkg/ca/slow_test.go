@@ -243,7 +243,7 @@ func (w *world) listed(a *Authority, serials ...int64) {
 		w.t.Fatal(err)
 	}
 	for _, l := range lists {
-		crl, err := x509.ParseRevocationList(l.DER)
+		crl, err := x509.ParseRevocationList(l.DER())
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func TestTwoSignOneList(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(hold.letGo)
-	if second := <-done; len(second) != 1 || !bytes.Equal(first[0].DER, second[0].DER) {
+	if second := <-done; len(second) != 1 || !bytes.Equal(first[0].DER(), second[0].DER()) {
 		t.Error("they serve different lists")
 	}
 	if made := w.made() - before; made != 1 {

@@ -72,10 +72,13 @@ func (h Holder) Certificate() *x509.Certificate { return h.crt }
 
 // A List is the revocation list of one CA.
 type List struct {
-	KeyID      []byte // subject key identifier of the CA
-	DER        []byte // shared by all who ask: not to be changed
+	KeyID      []byte     // subject key identifier of the CA
+	Octets     pki.Octets // its DER, which is shared by all who ask
 	Number     int64
 	ThisUpdate time.Time // whole seconds; grows with every list, unless the clock was set back
 	NextUpdate time.Time
 	Modified   time.Time // ThisUpdate, or zero when the next list may have the same
 }
+
+// DER returns the list in one piece, which is a copy.
+func (l List) DER() []byte { return l.Octets.Join() }

@@ -115,7 +115,7 @@ func (w wire) CRLs(ctx context.Context) (wireLists, error) {
 		if i > 0 {
 			out.PEM = append(out.PEM, '\n')
 		}
-		out.PEM = append(out.PEM, pki.EncodeCRLPEM(l.DER)...)
+		out.PEM = append(out.PEM, pki.EncodeCRLPEM(l.DER())...)
 	}
 	return out, nil
 }

@@ -66,6 +66,8 @@ func (d *daemon) start() {
 	d.cmd = exec.Command(filepath.Join(bin, "cauased"), append([]string{
 		"--netloc", d.site.netloc, "--bind", "127.0.0.1", "--base-port", strconv.Itoa(d.port),
 		"--server-key", filepath.Join(d.dir, "server.key.pem"), "--cors-key-store", filepath.Join(d.dir, "cors.key"),
+		// All that a test sends comes from one address.
+		"--write-rate", "0", "--max-connections-per-address", "512",
 	}, d.site.flags...)...)
 	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn)
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = d.dir, d.log, d.log

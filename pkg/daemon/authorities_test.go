@@ -232,7 +232,7 @@ func (v vault) bringList(o office, crt *x509.Certificate) {
 		v.t.Fatal(err)
 	}
 	o.update(func(tx store.Tx) error {
-		_, err := ca.BringList(v.t.Context(), tx, "home-root", crt, lists[len(lists)-1].DER)
+		_, err := ca.BringList(v.t.Context(), tx, "home-root", crt, lists[len(lists)-1].DER())
 		return err
 	})
 }

@@ -45,6 +45,12 @@ type Config struct {
 
 	Profiles *profile.Set // what certificates may be like; nil: the built-in ones
 
+	// Limits bound what peers may have the daemon do and hold.
+	Limits server.Limits
+
+	// Lists, when set, is told now and then how much memory all revocation lists take, in bytes.
+	Lists func(size int64)
+
 	CORSWhitelist []string // origins that users need not be asked about
 
 	Version string // of this program

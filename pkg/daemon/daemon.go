@@ -128,9 +128,22 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		Log:       d.log,
 		FrontEnds: []server.FrontEnd{front},
 		Ready:     d.checks,
+		Limits:    d.cfg.Limits,
+		Limited:   d.metrics.observeLimits(),
 		Observe:   d.metrics.observeRequest(),
 	})
 	return err
+}
+
+func (d *Daemon) measureLists() {
+	if d.cfg.Lists == nil {
+		return
+	}
+	size := int64(0)
+	for _, a := range d.authorities.All() {
+		size += a.ListSize()
+	}
+	d.cfg.Lists(size)
 }
 
 // refreshHandshake looks after our own certificate and after what clients are told.
@@ -157,6 +170,7 @@ func (d *Daemon) maintain(ctx context.Context) {
 	if err := d.authorities.Maintain(ctx); err != nil && ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "maintenance failed", "error", err)
 	}
+	d.measureLists()
 	d.noticeRows(ctx)
 	d.noticeSignoffs(ctx)
 	if err := d.refreshHandshake(ctx); err != nil && ctx.Err() == nil {

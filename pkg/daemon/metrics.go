@@ -54,6 +54,7 @@ func (m *metricsServer) serve(d *Daemon) {
 		return
 	}
 	m.daemon = d
+	m.metrics.Connections(d.server.Connections)
 	if d.archive != nil {
 		m.metrics.Backups(d.backupMetrics)
 	}
@@ -130,6 +131,13 @@ func (m *metricsServer) observeRequest() func(method, route string, status int, 
 		return nil
 	}
 	return m.metrics.Request
+}
+
+func (m *metricsServer) observeLimits() func(reason string) {
+	if m == nil {
+		return nil
+	}
+	return m.metrics.Limited
 }
 
 func (m *metricsServer) observeOperation() func(store.AuthorityName, audit.Action, error) {

@@ -201,7 +201,7 @@ func (o *oracle) onRootList(i *issuer) bool {
 	if err != nil {
 		return false
 	}
-	crl, err := x509.ParseRevocationList(list.DER)
+	crl, err := x509.ParseRevocationList(list.DER())
 	return err == nil && slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
 		return e.SerialNumber.Cmp(i.crt.SerialNumber) == 0
 	})

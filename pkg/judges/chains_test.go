@@ -136,7 +136,7 @@ func (h *house) lists(issued ca.Issued) (all [][]byte) {
 		for _, l := range values[[]ca.List](h)(h.authority(name).CRLs(h.t.Context())) {
 			for _, crt := range append([]*x509.Certificate{issued.Certificate}, issued.Chain...) {
 				if string(crt.AuthorityKeyId) == string(l.KeyID) {
-					all = append(all, l.DER)
+					all = append(all, l.DER())
 				}
 			}
 		}

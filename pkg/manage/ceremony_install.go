@@ -278,7 +278,7 @@ func listedBy(ctx context.Context, st store.Store, clk clock.Clock, root store.A
 	}
 	found := rootEntries{}
 	for _, l := range lists {
-		list, err := x509.ParseRevocationList(l.DER)
+		list, err := x509.ParseRevocationList(l.DER())
 		if err != nil {
 			return nil, err
 		}

@@ -156,7 +156,7 @@ func SignOff(ctx context.Context, st store.Store, clk clock.Clock, req signoff.R
 func listsOf(ctx context.Context, a *ca.Authority) (ders [][]byte, err error) {
 	lists, err := a.CRLs(ctx)
 	for _, l := range lists {
-		ders = append(ders, l.DER)
+		ders = append(ders, l.DER())
 	}
 	return ders, err
 }

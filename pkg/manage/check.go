@@ -116,7 +116,7 @@ type tally struct {
 	cas      []*caInfo // by age
 	pending  int64
 	signed   int64 // certificates that answer a request, renewals excepted
-	entries  []byte
+	entries  pki.RevokedEntries
 	listed   bool // entries are wanted
 	broken   bool // entries are not complete
 	counters map[string]int64

@@ -116,7 +116,7 @@ func TestCheckFindsOfExternalRoot(t *testing.T) {
 	f, offline := externalFamily(t, newStore(t))
 	wantClean(t, f.store, f.clock.Now())
 	good := rowsOf(t, f.store)
-	foreign := base64.StdEncoding.EncodeToString(must[[]ca.List](t)(offline.authority("plain").CRLs(t.Context()))[0].DER)
+	foreign := base64.StdEncoding.EncodeToString(must[[]ca.List](t)(offline.authority("plain").CRLs(t.Context()))[0].DER())
 	signoff := func(fn func(*store.Signoff)) func([]store.Row) []store.Row {
 		return change(func(v *store.Signoff) bool { fn(v); return true })
 	}

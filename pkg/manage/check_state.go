@@ -12,7 +12,7 @@ import (
 
 // counters are those that authorities keep.
 func counters() []string {
-	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA}
+	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA, store.CounterBrought}
 }
 
 func counter(v store.Counter) []problem {
@@ -71,7 +71,7 @@ func (c *checker) revocation(v store.Revocation) []problem {
 	if !t.listed || t.broken {
 		return problems
 	}
-	entries, err := pki.AppendRevoked(t.entries, v.Serial, v.RevokedAt, v.Reason)
+	entries, err := t.entries.Append(v.Serial, v.RevokedAt, v.Reason)
 	if err != nil {
 		t.broken = true
 		return append(problems, errorf("no list can hold it: %v", err))
@@ -129,7 +129,7 @@ func (c *checker) crl(v store.CRL) (problems []problem) {
 		add(errorf("its authority has no CA %d", v.CAID))
 	case ca.crt != nil && t.current(v) && !t.broken:
 		_, err := pki.AssembleCRL(pki.CRLTemplate{Issuer: ca.crt, Number: v.Number,
-			ThisUpdate: v.ThisUpdate, NextUpdate: v.NextUpdate, Entries: t.entries}, v.Signature)
+			ThisUpdate: v.ThisUpdate, NextUpdate: v.NextUpdate, Entries: t.entries.Octets()}, v.Signature)
 		if err != nil {
 			add(errorf("its signature is not one of CA %d over the revocations there are: %v", v.CAID, err))
 		}

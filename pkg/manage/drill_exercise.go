@@ -89,7 +89,7 @@ func (d *drill) exerciseExternal(ctx context.Context, a *ca.Authority) (string, 
 		return "", err
 	}
 	for _, list := range lists {
-		crl, err := x509.ParseRevocationList(list.DER)
+		crl, err := x509.ParseRevocationList(list.DER())
 		if err != nil {
 			return "", err
 		}
@@ -284,7 +284,7 @@ func listed(ctx context.Context, a *ca.Authority, crts ...*x509.Certificate) (nu
 		return "", 0, fmt.Errorf("%d lists of %d CAs", len(lists), len(cas))
 	}
 	for i, list := range lists {
-		crl, err := x509.ParseRevocationList(list.DER)
+		crl, err := x509.ParseRevocationList(list.DER())
 		if err != nil {
 			return "", 0, err
 		}

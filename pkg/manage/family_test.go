@@ -128,7 +128,7 @@ func (f *family) lists() map[store.AuthorityName][]byte {
 	all := map[store.AuthorityName][]byte{}
 	for _, a := range f.dir.All() {
 		for _, list := range must[[]ca.List](f.t)(a.CRLs(f.t.Context())) {
-			all[a.Name()] = append(all[a.Name()], list.DER...)
+			all[a.Name()] = append(all[a.Name()], list.DER()...)
 		}
 	}
 	return all
@@ -292,7 +292,7 @@ func externalFamily(t testing.TB, st store.Store) (online, offline *family) {
 		if _, err := tx.AddCounter(ctx, "home-root", store.CounterCA, 1); err != nil {
 			return err
 		}
-		newer, err := ca.BringList(ctx, tx, "home-root", crt, must[[]ca.List](t)(root.CRLs(ctx))[0].DER)
+		newer, err := ca.BringList(ctx, tx, "home-root", crt, must[[]ca.List](t)(root.CRLs(ctx))[0].DER())
 		if !newer {
 			t.Error("the list is not taken")
 		}

@@ -57,6 +57,7 @@ type Metrics struct {
 	operations *prometheus.CounterVec
 	refused    *prometheus.CounterVec
 	requests   *prometheus.HistogramVec
+	limited    *prometheus.CounterVec
 }
 
 // New returns metrics that ask, at each scrape, those sources for the state of the authorities that there
@@ -79,6 +80,10 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"method", "route", "status"}),
 	}
+	m.limited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cauase_limited_total",
+		Help: "Connections and requests refused, or ended to make room for others, by the limit that was reached.",
+	}, []string{"limit"})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "cauase_build_info",
 		Help: "1, with the version of cauased.",
@@ -87,7 +92,7 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.operations, m.refused, m.requests,
+		build, m.operations, m.refused, m.requests, m.limited,
 		&stateCollector{log: log, sources: sources, httpsNotAfter: httpsNotAfter},
 	)
 	return m
@@ -107,6 +112,17 @@ func (m *Metrics) Operation(authority, operation, refusedReason string) {
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
 }
+
+// Connections asks, at each scrape, how many connections there are.
+func (m *Metrics) Connections(count func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cauase_connections",
+		Help: "Connections to the ports of the protocol.",
+	}, func() float64 { return float64(count()) }))
+}
+
+// Limited counts what a limit has refused or ended.
+func (m *Metrics) Limited(limit string) { m.limited.WithLabelValues(limit).Inc() }
 
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {

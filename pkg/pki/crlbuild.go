@@ -2,12 +2,16 @@ package pki
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -24,13 +28,13 @@ var (
 //
 // x509.CreateRevocationList encodes every entry anew, which takes over a second for a million
 // of them. Here the caller keeps the encoded entries and appends to them, so that a list costs
-// one copy, one hash and one signature, however few entries are new.
+// one hash and one signature, however few entries are new, and all lists with these entries share them.
 type CRLTemplate struct {
 	Issuer     *x509.Certificate
 	Number     int64
 	ThisUpdate time.Time // whole seconds are kept
 	NextUpdate time.Time
-	Entries    []byte // made by AppendRevoked; may be empty
+	Entries    Octets // those of RevokedEntries; may be empty
 }
 
 // AppendRevoked appends the DER of one revokedCertificates entry to dst. A reason of zero,
@@ -52,7 +56,7 @@ func AppendRevoked(dst []byte, serial *big.Int, at time.Time, reason int) ([]byt
 
 // SignCRL makes the DER of the list, signed by key, which must be that of t.Issuer. It returns
 // the signature as well: with it, AssembleCRL makes the same bytes again.
-func SignCRL(t CRLTemplate, key crypto.Signer) (der, signature []byte, err error) {
+func SignCRL(t CRLTemplate, key crypto.Signer) (der Octets, signature []byte, err error) {
 	if !SameKey(key.Public(), t.Issuer.PublicKey) {
 		return nil, nil, errors.New("CRL: the key is not that of the issuer")
 	}
@@ -60,7 +64,7 @@ func SignCRL(t CRLTemplate, key crypto.Signer) (der, signature []byte, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	if signature, err = signBytes(key, b.hash, b.toBeSigned()); err != nil {
+	if signature, err = key.Sign(rand.Reader, digest(b.hash, b.tbs), b.hash); err != nil {
 		return nil, nil, fmt.Errorf("CRL: %w", err)
 	}
 	return b.signed(signature), signature, nil
@@ -68,66 +72,85 @@ func SignCRL(t CRLTemplate, key crypto.Signer) (der, signature []byte, err error
 
 // AssembleCRL makes the DER of the list from a signature that SignCRL has returned. It fails
 // when the signature is not that of t.Issuer over exactly this list.
-func AssembleCRL(t CRLTemplate, signature []byte) ([]byte, error) {
+func AssembleCRL(t CRLTemplate, signature []byte) (Octets, error) {
 	b, err := t.build()
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Issuer.CheckSignature(b.algorithm, b.toBeSigned(), signature); err != nil {
-		return nil, fmt.Errorf("CRL: %w", err)
+	if !verifies(t.Issuer.PublicKey, b.hash, digest(b.hash, b.tbs), signature) {
+		return nil, errors.New("CRL: the signature is that of another list")
 	}
 	return b.signed(signature), nil
 }
 
-// A crlBuffer holds a list while it is put together, in one allocation. Room is left in front
-// for two headers, whose lengths are known last.
-type crlBuffer struct {
-	buf       []byte
-	start     int    // of the TBSCertList
-	alg       []byte // DER of the AlgorithmIdentifier
-	algorithm x509.SignatureAlgorithm
-	hash      crypto.Hash
+// A builtCRL is a list that is being put together: what is signed of it, in parts of which the first
+// and the last are its own.
+type builtCRL struct {
+	tbs  Octets
+	alg  []byte // DER of the AlgorithmIdentifier
+	hash crypto.Hash
 }
 
-func (t CRLTemplate) build() (*crlBuffer, error) {
-	b := &crlBuffer{}
-	var err error
-	if b.algorithm, err = SignatureAlgorithm(t.Issuer.PublicKey); err != nil {
-		return nil, err
+func (t CRLTemplate) build() (b builtCRL, err error) {
+	algorithm, err := SignatureAlgorithm(t.Issuer.PublicKey)
+	if err != nil {
+		return b, err
 	}
-	if b.alg, b.hash, err = algorithmIdentifier(b.algorithm); err != nil {
-		return nil, err
+	if b.alg, b.hash, err = algorithmIdentifier(algorithm); err != nil {
+		return b, err
 	}
 	head, err := t.head(b.alg)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	tail, err := t.tail()
 	if err != nil {
-		return nil, err
+		return b, err
 	}
-	const maxSignature = 1100 // RSA 8192, with its header
-	size := 3*maxHeader + len(head) + len(t.Entries) + len(tail) + len(b.alg) + maxSignature
-	b.buf = make([]byte, 2*maxHeader, size)
-	b.buf = append(b.buf, head...)
-	if len(t.Entries) > 0 {
-		b.buf = appendHeader(b.buf, byte(cbasn1.SEQUENCE), len(t.Entries))
-		b.buf = append(b.buf, t.Entries...)
+	if entries := int(t.Entries.Size()); entries > 0 {
+		head = appendHeader(head, byte(cbasn1.SEQUENCE), entries)
 	}
-	b.buf = append(b.buf, tail...)
-	b.start = prependHeader(b.buf, 2*maxHeader, byte(cbasn1.SEQUENCE))
+	length := len(head) + int(t.Entries.Size()) + len(tail)
+	head = append(appendHeader(nil, byte(cbasn1.SEQUENCE), length), head...)
+	b.tbs = slices.Concat(Octets{head}, t.Entries, Octets{tail})
 	return b, nil
 }
 
-func (b *crlBuffer) toBeSigned() []byte { return b.buf[b.start:] }
+// signed completes the list.
+func (b builtCRL) signed(signature []byte) Octets {
+	tail := slices.Concat(b.tbs[len(b.tbs)-1], b.alg)
+	tail = appendHeader(tail, byte(cbasn1.BIT_STRING), 1+len(signature))
+	tail = append(tail, 0) // no unused bits
+	tail = append(tail, signature...)
+	list := slices.Clone(b.tbs)
+	list[len(list)-1] = tail
+	list[0] = append(appendHeader(nil, byte(cbasn1.SEQUENCE), int(list.Size())), list[0]...)
+	return list
+}
 
-// signed completes the list. It is the buffer's last use.
-func (b *crlBuffer) signed(signature []byte) []byte {
-	b.buf = append(b.buf, b.alg...)
-	b.buf = appendHeader(b.buf, byte(cbasn1.BIT_STRING), 1+len(signature))
-	b.buf = append(b.buf, 0) // no unused bits
-	b.buf = append(b.buf, signature...)
-	return b.buf[prependHeader(b.buf, b.start, byte(cbasn1.SEQUENCE)):]
+// digest returns the hash of a message, or the message, in one piece, if there is none: Ed25519 signs that.
+func digest(hash crypto.Hash, message Octets) []byte {
+	if hash == 0 {
+		return message.Join()
+	}
+	h := hash.New()
+	for _, part := range message {
+		h.Write(part)
+	}
+	return h.Sum(nil)
+}
+
+// verifies reports whether a key has made a signature over what digest has returned.
+func verifies(key crypto.PublicKey, hash crypto.Hash, digest, signature []byte) bool {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(key, hash, digest, signature) == nil
+	case *ecdsa.PublicKey:
+		return ecdsa.VerifyASN1(key, digest, signature)
+	case ed25519.PublicKey:
+		return ed25519.Verify(key, digest, signature)
+	}
+	return false
 }
 
 // head is what of the TBSCertList stands before the entries.
@@ -206,18 +229,6 @@ func algorithmIdentifier(alg x509.SignatureAlgorithm) (der []byte, hash crypto.H
 	return der, hash, err
 }
 
-func signBytes(key crypto.Signer, hash crypto.Hash, message []byte) ([]byte, error) {
-	if hash == 0 {
-		return key.Sign(rand.Reader, message, hash)
-	}
-	h := hash.New()
-	h.Write(message)
-	return key.Sign(rand.Reader, h.Sum(nil), hash)
-}
-
-// maxHeader is the longest DER header written here: a tag, and a length of up to four bytes.
-const maxHeader = 6
-
 func appendHeader(dst []byte, tag byte, length int) []byte {
 	switch {
 	case length < 0x80:
@@ -231,10 +242,4 @@ func appendHeader(dst []byte, tag byte, length int) []byte {
 	default:
 		return append(dst, tag, 0x84, byte(length>>24), byte(length>>16), byte(length>>8), byte(length))
 	}
-}
-
-// prependHeader writes the header of buf[start:] right in front of it and returns where it begins.
-func prependHeader(buf []byte, start int, tag byte) int {
-	header := appendHeader(make([]byte, 0, maxHeader), tag, len(buf)-start)
-	return start - copy(buf[start-len(header):start], header)
 }

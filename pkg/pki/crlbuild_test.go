@@ -44,22 +44,23 @@ func TestSignCRLIsReadBack(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, keyType := range []KeyType{KeyECDSAP256, KeyECDSAP384, KeyEd25519, KeyRSA2048} {
 		issuer, key := testIssuer(t, keyType)
-		for _, n := range []int{0, 1, 2, 3, 6, 7, 2000} {
+		for _, n := range []int{0, 1, 2, 3, 6, 7, 2000, 20_000} {
 			t.Run(fmt.Sprintf("%s/%d entries", keyType, n), func(t *testing.T) {
-				var entries []byte
+				var entries RevokedEntries
 				var err error
 				for i := range n {
 					at := now.Add(-time.Duration(i) * time.Hour)
-					if entries, err = AppendRevoked(entries, big.NewInt(int64(1000+i)), at, i%3); err != nil {
+					if entries, err = entries.Append(big.NewInt(int64(1000+i)), at, i%3); err != nil {
 						t.Fatal(err)
 					}
 				}
-				template := CRLTemplate{Issuer: issuer, Number: 300, ThisUpdate: now, NextUpdate: now.AddDate(30, 0, 0), Entries: entries}
-				der, signature, err := SignCRL(template, key)
+				template := CRLTemplate{Issuer: issuer, Number: 300, ThisUpdate: now, NextUpdate: now.AddDate(30, 0, 0), Entries: entries.Octets()}
+				parts, signature, err := SignCRL(template, key)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if again, err := AssembleCRL(template, signature); err != nil || string(again) != string(der) {
+				der := parts.Join()
+				if again, err := AssembleCRL(template, signature); err != nil || string(again.Join()) != string(der) {
 					t.Errorf("assembled again from its signature: other bytes, error %v", err)
 				}
 				template.Number++
@@ -117,22 +118,93 @@ func BenchmarkSignCRL(b *testing.B) {
 	issuer, key := testIssuer(b, KeyECDSAP256)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
-		var entries []byte
+		var entries RevokedEntries
 		for range n {
 			serial, err := NewSerial()
 			if err != nil {
 				b.Fatal(err)
 			}
-			if entries, err = AppendRevoked(entries, serial, now, 0); err != nil {
+			if entries, err = entries.Append(serial, now, 0); err != nil {
 				b.Fatal(err)
 			}
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				if _, _, err := SignCRL(CRLTemplate{Issuer: issuer, Number: 1, ThisUpdate: now, NextUpdate: now, Entries: entries}, key); err != nil {
+				if _, _, err := SignCRL(CRLTemplate{Issuer: issuer, Number: 1, ThisUpdate: now, NextUpdate: now, Entries: entries.Octets()}, key); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// TestCRLText reads the PEM of lists from every place in it, in pieces of every length.
+func TestCRLText(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 3, 47, 48, 49, 95, 96, 97, pemBytes * pemLines, pemBytes*pemLines + 1, 10_000} {
+		der := make([]byte, n)
+		_, _ = rand.Read(der)
+		want := string(EncodeCRLPEM(der))
+		text := CRLText(Octets{der[:n/3], nil, der[n/3 : n/2], der[n/2:]})
+		if text.Size() != int64(len(want)) {
+			t.Fatalf("%d octets: %d characters, want %d", n, text.Size(), len(want))
+		}
+		for at := 0; at <= len(want); at += 1 + len(want)/100 {
+			for _, length := range []int{0, 1, 63, 64, 65, 66, 5000, len(want)} {
+				p := make([]byte, length)
+				got, err := text.ReadAt(p, int64(at))
+				if string(p[:got]) != want[at:min(at+length, len(want))] || (err == nil) != (got == length) {
+					t.Fatalf("%d octets, from %d, %d characters: %d, %v", n, at, length, got, err)
+				}
+			}
+		}
+	}
+}
+
+// TestListsShareTheirEntries makes sure that lists of several CAs, and the next ones, are no copies.
+func TestListsShareTheirEntries(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var entries RevokedEntries
+	var err error
+	for i := range 50_000 {
+		if entries, err = entries.Append(big.NewInt(int64(1<<40+i)), now, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries.Count() != 50_000 || entries.Octets().Size() < 1_000_000 {
+		t.Fatalf("%d entries, %d octets", entries.Count(), entries.Octets().Size())
+	}
+	issuer, key := testIssuer(t, KeyECDSAP256)
+	own := func(list Octets, of RevokedEntries) (n int) {
+		shared := map[*byte]bool{}
+		for _, part := range of.Octets() {
+			shared[&part[0]] = true
+		}
+		for _, part := range list {
+			if !shared[&part[0]] {
+				n += len(part)
+			}
+		}
+		return n
+	}
+	template := CRLTemplate{Issuer: issuer, Number: 1, ThisUpdate: now, NextUpdate: now, Entries: entries.Octets()}
+	for range 2 {
+		list, signature, err := SignCRL(template, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := AssembleCRL(template, signature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own(list, entries) > 1000 || own(again, entries) > 1000 {
+			t.Errorf("%d and %d octets are copies", own(list, entries), own(again, entries))
+		}
+	}
+	before := entries
+	if entries, err = entries.Append(big.NewInt(7), now, 0); err != nil {
+		t.Fatal(err)
+	}
+	if before.Octets().Size() >= entries.Octets().Size() || before.Count() != 50_000 {
+		t.Error("older entries have changed")
 	}
 }

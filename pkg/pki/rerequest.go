@@ -3,6 +3,7 @@ package pki
 import (
 	"bytes"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func Rerequest(template *Request, key crypto.Signer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CSR: %w", err)
 	}
-	signature, err := signBytes(key, hash, toBeSigned)
+	signature, err := key.Sign(rand.Reader, digest(hash, Octets{toBeSigned}), hash)
 	if err != nil {
 		return nil, fmt.Errorf("CSR: %w", err)
 	}

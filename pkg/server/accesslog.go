@@ -73,6 +73,9 @@ func (s *Server) recoverPanic(x *Exchange) {
 	if cause == nil {
 		return
 	}
+	if cause == http.ErrAbortHandler { //nolint:errorlint // it is never wrapped
+		panic(cause) // meant
+	}
 	s.log.ErrorContext(x.Request.Context(), "panic", "request_id", x.requestID,
 		"cause", Loggable(fmt.Sprint(cause)), "stack", string(debug.Stack()))
 	if x.w.status != 0 {

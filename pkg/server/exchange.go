@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"cauase/pkg/audit"
 )
@@ -37,8 +38,10 @@ type Exchange struct {
 	access Access            // the route's, or what its handler has narrowed it to
 	actor  audit.Actor       // who asks, as far as known
 
-	large   chan struct{} // the server's turns for long bodies
-	isLarge bool          // has one
+	server     *Server
+	conn       *conn     // nil in tests without a network
+	waitsSince time.Time // since when it waits for its peer, zero while it does not; the ledger's lock guards it
+	holds      int64     // bytes of its body that the ledger knows
 }
 
 // anonymous is the sender before it has shown who it is.
@@ -106,7 +109,7 @@ func (x *Exchange) linger() {
 		return // this one waits for a go-ahead before it sends anything
 	}
 	if err := http.NewResponseController(x.w).Flush(); err == nil {
-		_, _ = io.CopyN(io.Discard, x.Request.Body, MaxBody)
+		_, _ = io.CopyN(io.Discard, x.paced(x.Request.Body), MaxBody)
 	}
 }
 
@@ -136,29 +139,3 @@ func refusesByWeight(parameters string) bool {
 	}
 	return false
 }
-
-// A recorder is a ResponseWriter that remembers what the access log wants to know.
-type recorder struct {
-	http.ResponseWriter
-	status int // 0 until the header is written
-	bytes  int64
-}
-
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

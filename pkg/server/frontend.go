@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"cauase/pkg/audit"
 )
@@ -41,6 +43,9 @@ type FrontEnd interface {
 type Problem struct {
 	Status int
 	Reason string // a line for people, safe to show
+
+	// RetryAfter is how long to wait before trying again. Zero: as is usual for the status.
+	RetryAfter time.Duration
 }
 
 // A refusal is an error that says itself how it is answered.
@@ -51,7 +56,7 @@ func (e *refusal) Error() string { return e.Reason }
 // Refuse returns an error that is answered with this status and reason, whichever front-end it
 // comes from.
 func Refuse(status int, format string, args ...any) error {
-	return &refusal{Problem{status, fmt.Sprintf(format, args...)}}
+	return &refusal{Problem{Status: status, Reason: fmt.Sprintf(format, args...)}}
 }
 
 var (
@@ -83,6 +88,13 @@ func (plain) Options(x *Exchange, _ string) error { return x.Empty(http.StatusNo
 // retryAfter is how long a client is asked to wait for the database, in seconds.
 const retryAfter = "5"
 
+func (p Problem) retryAfter() string {
+	if p.RetryAfter <= 0 {
+		return retryAfter
+	}
+	return strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10)
+}
+
 // problem returns how err is answered.
 func (x *Exchange) problem(err error) Problem {
 	var r *refusal
@@ -91,7 +103,7 @@ func (x *Exchange) problem(err error) Problem {
 	}
 	p := x.front.Problem(err)
 	if p.Status == 0 || p.Status == http.StatusInternalServerError {
-		p = Problem{http.StatusInternalServerError, "internal error, request id " + x.requestID}
+		p = Problem{Status: http.StatusInternalServerError, Reason: "internal error, request id " + x.requestID}
 	}
 	return p
 }
@@ -106,8 +118,8 @@ func (s *Server) fail(x *Exchange, err error) {
 		return // the answer is under way
 	}
 	switch p.Status {
-	case http.StatusServiceUnavailable:
-		x.Header().Set("Retry-After", retryAfter)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		x.Header().Set("Retry-After", p.retryAfter())
 	case http.StatusRequestEntityTooLarge:
 		x.Header().Set("Connection", "close")
 		defer x.linger()

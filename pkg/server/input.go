@@ -13,35 +13,8 @@ import (
 // MaxBody bounds a request's body, in bytes (docs/protocol.md, section 2).
 const MaxBody = 10 << 20
 
-const (
-	// smallBody is what every request may have, in bytes: more than a certificate and a request usually
-	// need together. Longer ones take turns, as thousands of connections could each hold one.
-	smallBody = 16 << 10
-	maxLarge  = 64
-	// largeWait is how long a request waits for its turn.
-	largeWait = 5 * time.Second
-)
-
-// enterLarge waits for this request's turn to have a long body. It lasts until leaveLarge.
-func (x *Exchange) enterLarge() error {
-	timeout := time.NewTimer(largeWait)
-	defer timeout.Stop()
-	select {
-	case x.large <- struct{}{}:
-		x.isLarge = true
-		return nil
-	case <-timeout.C:
-		return Refuse(http.StatusServiceUnavailable, "too many long requests at once, try again")
-	case <-x.Request.Context().Done():
-		return Refuse(http.StatusServiceUnavailable, "given up")
-	}
-}
-
-func (x *Exchange) leaveLarge() {
-	if x.isLarge {
-		<-x.large
-	}
-}
+// firstBuffer is what every body is read into at first, in bytes: more than most requests have.
+const firstBuffer = 4 << 10
 
 // Body reads the request's body, of which at most keep bytes are acceptable. More is read, up to
 // MaxBody, to tell 400 from 413, but not kept: what strangers can make us remember must not grow with
@@ -50,25 +23,71 @@ func (x *Exchange) Body(keep int64) ([]byte, error) {
 	if enc := x.Request.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, Refuse(http.StatusUnsupportedMediaType, "Content-Encoding is not supported")
 	}
-	limited := http.MaxBytesReader(x.w.ResponseWriter, x.Request.Body, MaxBody)
-	data, err := io.ReadAll(io.LimitReader(limited, smallBody))
-	if err == nil && len(data) == smallBody {
-		if err := x.enterLarge(); err != nil {
-			return nil, err
+	limited := x.paced(http.MaxBytesReader(x.w.ResponseWriter, x.Request.Body, MaxBody))
+	var data []byte
+	var err error
+	for err == nil && int64(len(data)) <= keep {
+		if len(data) == cap(data) {
+			if data, err = x.grow(data, keep+1); err != nil {
+				return nil, err
+			}
 		}
-		var rest []byte
-		rest, err = io.ReadAll(io.LimitReader(limited, keep+1-smallBody))
-		data = append(data, rest...)
+		var n int
+		n, err = limited.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
 	}
-	if err == nil && int64(len(data)) > keep {
+	if err == nil {
 		if _, err = io.Copy(io.Discard, limited); err == nil {
 			return nil, Refuse(http.StatusBadRequest, "body is longer than %d bytes", keep)
 		}
 	}
-	if err != nil {
+	if !errors.Is(err, io.EOF) {
 		return nil, bodyError(err)
 	}
 	return data, nil
+}
+
+// grow returns data with more room, at most limit bytes, which the ledger knows of.
+func (x *Exchange) grow(data []byte, limit int64) ([]byte, error) {
+	size := min(max(2*int64(cap(data)), firstBuffer), limit)
+	if !x.server.ledger.take(x.conn, ofBodies, size-x.holds) {
+		return nil, errBusy
+	}
+	x.holds = size
+	return append(make([]byte, 0, size), data...), nil
+}
+
+// A pacedReader reads from a peer that has to send at a certain pace.
+type pacedReader struct {
+	x     *Exchange
+	from  io.Reader
+	start time.Time
+	moved int64
+}
+
+// paced returns a reader of the request's body, or of what is left of it, with the pace that bodies have.
+func (x *Exchange) paced(body io.Reader) *pacedReader {
+	return &pacedReader{x: x, from: body, start: now()}
+}
+
+func (r *pacedReader) Read(p []byte) (n int, err error) {
+	timeouts := r.x.server.cfg.timeouts
+	r.deadline(timeouts.body.deadline(now(), r.start, r.moved))
+	// Since it began, not since the last byte: a byte now and then is no reason to be waited for.
+	r.x.conn.waitFor(r.x, r.start, func() { n, err = r.from.Read(p) })
+	r.moved += int64(n)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		r.x.server.limited("slow_body")
+	case err != nil:
+		// What is done with the body may take longer than the body.
+		r.deadline(now().Add(timeouts.exchange))
+	}
+	return n, err
+}
+
+func (r *pacedReader) deadline(at time.Time) {
+	_ = http.NewResponseController(r.x.w.ResponseWriter).SetReadDeadline(at) // tests have writers without
 }
 
 // bodyError says what kept a body from being read: its size, its slowness, or anything

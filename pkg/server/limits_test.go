@@ -1,12 +1,9 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +13,9 @@ import (
 func TestSlowClients(t *testing.T) {
 	const patience = 200 * time.Millisecond
 	s := newSite(t, func(c *Config) {
-		c.timeouts = timeouts{header: patience, read: 2 * patience, write: time.Minute, idle: patience}
+		c.timeouts = timeouts{header: patience, idle: patience, exchange: time.Minute,
+			body:  pace{grace: 2 * patience, stall: 2 * patience, rate: 1000},
+			reply: pace{grace: time.Minute, stall: time.Minute, rate: 1000}}
 	})
 	for name, tt := range map[string]struct{ address, send string }{
 		"nothing":       {s.httpAddr, ""},
@@ -49,46 +48,21 @@ func TestSlowClients(t *testing.T) {
 
 func TestConnectionLimit(t *testing.T) {
 	for _, tt := range []struct {
-		files     uint64
-		listeners int
-		want      int
+		limits Limits
+		files  uint64
+		want   ceiling
 	}{
-		{64, 2, 12}, {1024, 2, 492}, {1024, 4, 246}, {10, 2, minConnections}, {1 << 20, 2, maxConnections}, {1<<64 - 1, 2, maxConnections}, {1024, 0, 984},
+		{Limits{}, 1 << 20, ceiling{DefaultConnections, DefaultConnections / 4}},
+		{Limits{}, 1024, ceiling{DefaultConnections, DefaultConnections / 4}},
+		{Limits{}, 64, ceiling{24, 6}},
+		{Limits{}, 10, ceiling{minConnections, 1}},
+		{Limits{Connections: 5000}, 1024, ceiling{984, 246}},
+		{Limits{Connections: 5000}, 1<<64 - 1, ceiling{5000, 1250}},
+		{Limits{Connections: 5000, PerAddress: 5000}, 1024, ceiling{984, 984}},
+		{Limits{Connections: 100, PerAddress: 3}, 1024, ceiling{100, 3}},
 	} {
-		if got := connectionLimit(tt.files, tt.listeners); got != tt.want {
-			t.Errorf("%d files, %d listeners: %d, want %d", tt.files, tt.listeners, got, tt.want)
+		if got := tt.limits.ceilings(tt.files)[ofConnections]; got != tt.want {
+			t.Errorf("%+v, %d files: %v, want %v", tt.limits, tt.files, got, tt.want)
 		}
-	}
-}
-
-// TestLongBodiesTakeTurns makes sure that strangers cannot fill the memory with long bodies that they
-// send slowly, and that those do not keep out anybody else.
-func TestLongBodiesTakeTurns(t *testing.T) {
-	s := newSite(t)
-	put := func(size int) int {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		r := httptest.NewRequestWithContext(ctx, "PUT", "/orders", strings.NewReader(strings.Repeat("\n", size)))
-		w := httptest.NewRecorder()
-		s.server.ServeHTTP(w, r)
-		return w.Code
-	}
-	for range maxLarge {
-		s.server.large <- struct{}{}
-	}
-	if got := put(smallBody - 1); got != http.StatusOK {
-		t.Errorf("short body: %d", got)
-	}
-	if got := put(smallBody); got != http.StatusServiceUnavailable {
-		t.Errorf("long body while there are too many: %d", got)
-	}
-	<-s.server.large
-	for range 3 { // each gives its turn back
-		if got := put(1 << 20); got != http.StatusOK {
-			t.Errorf("long body in its turn: %d", got)
-		}
-	}
-	if got := len(s.server.large); got != maxLarge-1 {
-		t.Errorf("%d turns taken, want %d", got, maxLarge-1)
 	}
 }

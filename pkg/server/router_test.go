@@ -161,7 +161,7 @@ func TestFrontEnds(t *testing.T) {
 type strict struct{ shop }
 
 func (strict) Answer(x *Exchange, p Problem) {
-	plain{}.Answer(x, Problem{p.Status, "strict: " + p.Reason})
+	plain{}.Answer(x, Problem{Status: p.Status, Reason: "strict: " + p.Reason})
 }
 
 func TestInternalErrors(t *testing.T) {

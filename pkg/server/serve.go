@@ -2,15 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // drainTimeout bounds how long Serve waits for requests under way.
@@ -19,6 +17,9 @@ const drainTimeout = 20 * time.Second
 func baseContext(ctx context.Context) func(net.Listener) context.Context {
 	return func(net.Listener) context.Context { return ctx }
 }
+
+// Connections is how many connections there are.
+func (s *Server) Connections() int { return s.ledger.connections() }
 
 // Serve answers on all listeners, which it closes, until ctx ends or one of them fails. It
 // then accepts nothing new, lets the requests under way finish, for a bounded time, and
@@ -29,15 +30,17 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 	srv := s.httpServer(force)
 	srv.TLSConfig = handshake.Config()
 
-	count := len(l.HTTP) + len(l.HTTPS)
-	limit := connectionLimit(openFiles(), count)
-	failed := make(chan error, count)
+	failed := make(chan error, len(l.HTTP)+len(l.HTTPS))
 	var running sync.WaitGroup
+	enter := func(at net.Listener, config *tls.Config) {
+		e := newEntrance(at, s.ledger, s.log, config, s.cfg.timeouts.header)
+		running.Go(func() { failed <- srv.Serve(e) })
+	}
 	for _, plain := range l.HTTP {
-		running.Go(func() { failed <- srv.Serve(netutil.LimitListener(plain, limit)) })
+		enter(plain, nil)
 	}
 	for _, secure := range l.HTTPS {
-		running.Go(func() { failed <- srv.ServeTLS(netutil.LimitListener(secure, limit), "", "") })
+		enter(secure, srv.TLSConfig)
 	}
 
 	var cause error
@@ -54,6 +57,7 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 		err = srv.Close()
 	}
 	running.Wait()
+	s.ledger.closeAll() // those whose handshake is not done
 	if errors.Is(cause, http.ErrServerClosed) {
 		cause = nil
 	}
@@ -61,29 +65,4 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 		cause = fmt.Errorf("a listener failed: %w", cause)
 	}
 	return errors.Join(cause, err)
-}
-
-const (
-	// reservedFiles are for all but connections: the database and its readers, files
-	// that are replaced, name resolution.
-	reservedFiles = 40
-	// Bounds of the connections that one listener has at a time. Others wait.
-	minConnections = 4
-	maxConnections = 10_000
-)
-
-// connectionLimit shares what the process may open between its listeners. Without it, a
-// crowd of connections would leave no file descriptor for the database.
-func connectionLimit(files uint64, listeners int) int {
-	free := int64(min(files, 1<<30)) - reservedFiles
-	return int(min(max(free/int64(max(listeners, 1)), minConnections), maxConnections))
-}
-
-// openFiles is how many files the process may have open.
-func openFiles() uint64 {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 1024 // what it is on most systems
-	}
-	return uint64(limit.Cur)
 }

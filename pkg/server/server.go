@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -27,6 +28,13 @@ type Config struct {
 	// Ready, when set, lists what has to work for the daemon to be of use, for GET /readyz.
 	Ready func() []Check
 
+	// Limits bound what peers may have us do and hold.
+	Limits Limits
+
+	// Limited, when set, is told of whatever a limit has refused or ended, by a word of which there are few.
+	// It must return at once.
+	Limited func(reason string)
+
 	timeouts timeouts // the zero value stands for defaultTimeouts; tests have less patience
 }
 
@@ -37,7 +45,9 @@ type Server struct {
 	root      *node
 	readiness readiness
 
-	large chan struct{} // turns for long bodies, see enterLarge
+	ledger  *ledger
+	limited func(reason string)
+	writes  *buckets // of who may write how often, nil for any number
 }
 
 // New returns a Server. An error is a mistake of the caller's.
@@ -54,7 +64,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.timeouts == (timeouts{}) {
 		cfg.timeouts = defaultTimeouts()
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, large: make(chan struct{}, maxLarge)}
+	if cfg.Limited == nil {
+		cfg.Limited = func(string) {}
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, limited: cfg.Limited, writes: newWriteBuckets(cfg.Limits)}
+	s.ledger = newLedger(cfg.Limits.ceilings(openFiles()), s.limited)
 	routes := s.ownRoutes()
 	for _, front := range cfg.FrontEnds {
 		for _, r := range front.Routes() {
@@ -73,25 +87,35 @@ func New(cfg Config) (*Server, error) {
 // ServeHTTP answers one request, whatever happens.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.cfg.Clock.Now()
+	if state, ok := r.Context().Value(stateKey{}).(*tls.ConnectionState); ok && state != nil {
+		r.TLS = state
+	}
 	x := &Exchange{
 		Request:   r,
-		w:         &recorder{ResponseWriter: w},
 		requestID: newRequestID(),
 		front:     plain{},
-		large:     s.large,
+		server:    s,
+		conn:      connOf(r.Context()),
 	}
+	x.w = &recorder{ResponseWriter: w, x: x}
 	x.actor = anonymous(r, x.requestID)
 	h := w.Header()
 	h.Set("Date", start.UTC().Format(http.TimeFormat))
 	h.Set("X-Request-Id", x.requestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 
-	defer x.leaveLarge()
+	x.conn.begin(x)
+	defer x.conn.end(x)
 	defer s.observe(x, start)
 	defer s.recoverPanic(x)
+	if !s.admit(x) {
+		return
+	}
+	defer s.dismiss(x)
 	if err := s.serve(x); err != nil {
 		s.fail(x, err)
 	}
+	x.w.deliver()
 }
 
 // serve takes a request through its stages, see the package's documentation.
@@ -116,6 +140,9 @@ func (s *Server) serve(x *Exchange) error {
 	}
 	for i, p := range route.trailing {
 		x.params[p.name] = p.value(rest[i])
+	}
+	if err := s.mayWrite(x); err != nil {
+		return err
 	}
 	if err := route.Origin(x); err != nil {
 		return err
@@ -147,6 +174,7 @@ func (x *Exchange) authorize(ctx context.Context) error {
 			return errCredentials
 		}
 		actor, err := x.front.Identify(ctx, x.actor, x.Request.TLS.PeerCertificates[0])
+		x.server.ledger.know(x.conn, err == nil)
 		if err != nil {
 			return err
 		}
@@ -157,40 +185,29 @@ func (x *Exchange) authorize(ctx context.Context) error {
 	return errCredentials
 }
 
-// timeouts bound how long a connection may take for what.
-type timeouts struct {
-	header, read, write, idle time.Duration
-}
-
-func defaultTimeouts() timeouts {
-	return timeouts{
-		header: 10 * time.Second, // and for the TLS handshake
-		read:   2 * time.Minute,  // lets 10 MiB through at 90 kB/s
-		// Counted from the end of the request's header; lets a CRL of a million
-		// entries through at 150 kB/s.
-		write: 7 * time.Minute,
-		idle:  2 * time.Minute,
-	}
-}
-
-const (
-	maxHeaderBytes = 64 << 10
-	// maxStreams bounds what one HTTP/2 connection can have us do at once.
-	maxStreams = 64
-)
-
 // httpServer returns the standard library's half of a Server.
 func (s *Server) httpServer(ctx context.Context) *http.Server {
+	t := s.cfg.timeouts
 	return &http.Server{
 		Handler:                      s,
 		DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout:            s.cfg.timeouts.header,
-		ReadTimeout:                  s.cfg.timeouts.read,
-		WriteTimeout:                 s.cfg.timeouts.write,
-		IdleTimeout:                  s.cfg.timeouts.idle,
+		ReadHeaderTimeout:            t.header,
+		ReadTimeout:                  t.exchange,
+		WriteTimeout:                 t.exchange,
+		IdleTimeout:                  t.idle,
 		MaxHeaderBytes:               maxHeaderBytes,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ErrorLog:                     newErrorLog(s.log),
-		BaseContext:                  baseContext(ctx),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			// The smallest that there are: requests are short.
+			MaxReceiveBufferPerConnection: 64 << 10,
+			MaxReceiveBufferPerStream:     16 << 10,
+			MaxReadFrameSize:              16 << 10,
+			WriteByteTimeout:              t.reply.stall,
+			SendPingTimeout:               t.header,
+			PingTimeout:                   t.header,
+		},
+		ErrorLog:    newErrorLog(s.log),
+		BaseContext: baseContext(ctx),
+		ConnContext: withConn,
 	}
 }

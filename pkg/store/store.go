@@ -224,6 +224,7 @@ const (
 	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
 	CounterPruned      = "pruned"       // revocations dropped from the lists, in batches
 	CounterRefusedAuto = "refused_auto" // automatic approvals refused and on record
+	CounterBrought     = "brought_crl"  // lists brought of CAs that are kept elsewhere, so that a stale copy is noticed
 	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
 )
 

@@ -177,7 +177,7 @@ func (w Wire) CRLs(ctx context.Context) (Lists, error) {
 		if i > 0 {
 			out.PEM = append(out.PEM, '\n')
 		}
-		out.PEM = append(out.PEM, pki.EncodeCRLPEM(l.DER)...)
+		out.PEM = append(out.PEM, pki.EncodeCRLPEM(l.DER())...)
 	}
 	return out, nil
 }

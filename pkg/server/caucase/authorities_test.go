@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -194,8 +196,8 @@ func TestDERForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	for target, want := range map[string]struct{ kind, body string }{
-		"http:/cas/crl/" + key + ".crl": {"application/pkix-crl", string(lists[0].DER)},
-		"http:/cas/crl/" + key:          {"application/pkix-crl", string(pki.EncodeCRLPEM(lists[0].DER))},
+		"http:/cas/crl/" + key + ".crl": {"application/pkix-crl", string(lists[0].DER())},
+		"http:/cas/crl/" + key:          {"application/pkix-crl", string(pki.EncodeCRLPEM(lists[0].DER()))},
 		"http:/cas/crt/" + key + ".crt": {"application/pkix-cert", string(cas[0].Raw)},
 		"http:/cas/crt/root.pem":        {"application/x-pem-file", string(pki.EncodeCertificatePEM(cas[0].Raw))},
 	} {
@@ -223,7 +225,7 @@ func TestManyLists(t *testing.T) {
 	if err != nil || len(lists) != 2 {
 		t.Fatalf("%d lists, %v", len(lists), err)
 	}
-	want := string(pki.EncodeCRLPEM(lists[0].DER)) + "\n" + string(pki.EncodeCRLPEM(lists[1].DER))
+	want := string(pki.EncodeCRLPEM(lists[0].DER())) + "\n" + string(pki.EncodeCRLPEM(lists[1].DER()))
 	c := s.client(nil)
 	if got := s.do(c, "GET", "http:/cas/crl", ""); got.body != want {
 		t.Errorf("%q", got.body)
@@ -241,20 +243,56 @@ func TestManyLists(t *testing.T) {
 	}
 }
 
-func TestListsAreEncodedOnce(t *testing.T) {
-	var e encodedLists
-	lists := []ca.List{{KeyID: []byte("a"), DER: []byte("first"), Number: 1}, {KeyID: []byte("b"), DER: []byte("other"), Number: 1}}
-	one := e.pem("cas", lists)
-	if again := e.pem("cas", lists[:1]); &again[0][0] != &one[0][0] {
-		t.Error("encoded twice")
+// TestListsAreNotCopied makes sure that a request for revocation lists costs no memory that grows with them, in
+// whatever form they are asked for.
+func TestListsAreNotCopied(t *testing.T) {
+	s := newSite(t)
+	const revoked = 20_000
+	err := s.Store.Update(t.Context(), func(tx store.Tx) error {
+		for n := range revoked {
+			_, err := tx.AddRevocation(t.Context(), store.Revocation{Authority: s.Services.Name(), Serial: big.NewInt(int64(n) + 1<<40),
+				RevokedAt: s.Clock.Now(), KeepUntil: s.Clock.Now().Add(testSpan)})
+			if err != nil {
+				return err
+			}
+		}
+		_, err := tx.AddCounter(t.Context(), s.Services.Name(), store.CounterCRLNumber, 1)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if other := e.pem("lab", lists[:1]); &other[0][0] == &one[0][0] {
-		t.Error("shared between authorities")
+	lists, err := s.Services.CRLs(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	next := []ca.List{{KeyID: []byte("b"), DER: []byte("later"), Number: 2}}
-	if got := e.pem("cas", next); strings.Contains(string(got[0]), string(one[1])) || len(e.of["cas"].lists) != 1 {
-		t.Errorf("%s, %d kept", got, len(e.of["cas"].lists))
+	key := new(big.Int).SetBytes(lists[0].KeyID).String()
+	for _, path := range []string{"/cas/crl", "/cas/crl/" + key, "/cas/crl/" + key + ".crl"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := &discarding{header: http.Header{}}
+		s.server.ServeHTTP(got, httptest.NewRequest("GET", path, nil))
+		runtime.ReadMemStats(&after)
+		if size := lists[0].Octets.Size(); got.written < size {
+			t.Errorf("%s: %d bytes, of a list of %d", path, got.written, size)
+		}
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > 128<<10 {
+			t.Errorf("%s: %d bytes of memory for a list of %d", path, cost, lists[0].Octets.Size())
+		}
 	}
+}
+
+// A discarding ResponseWriter counts what is written.
+type discarding struct {
+	header  http.Header
+	written int64
+}
+
+func (d *discarding) Header() http.Header { return d.header }
+func (d *discarding) WriteHeader(int)     {}
+func (d *discarding) Write(p []byte) (int, error) {
+	d.written += int64(len(p))
+	return len(p), nil
 }
 
 func TestQueries(t *testing.T) {

@@ -65,7 +65,6 @@ type FrontEnd struct {
 	cfg       Config
 	log       *slog.Logger
 	whitelist map[string]bool
-	lists     encodedLists
 
 	referenceNoticed atomic.Bool
 }

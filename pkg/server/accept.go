@@ -1,0 +1,137 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"cauase/pkg/pki"
+)
+
+// An entrance is a listener whose connections the ledger lets in. Behind a secure one they come out
+// when the handshake is done.
+type entrance struct {
+	net.Listener
+	ledger *ledger
+	log    *slog.Logger
+
+	config  *tls.Config // nil: HTTP in the clear
+	timeout time.Duration
+
+	start, end sync.Once
+
+	done chan struct{}
+	out  chan net.Conn
+	err  error // why the listener accepts no more, once out is closed
+}
+
+func newEntrance(l net.Listener, ledger *ledger, log *slog.Logger, config *tls.Config, timeout time.Duration) *entrance {
+	return &entrance{Listener: l, ledger: ledger, log: log, config: config, timeout: timeout,
+		done: make(chan struct{}), out: make(chan net.Conn)}
+}
+
+// Accept returns the next connection that may speak HTTP. A crowd is never waited for: who has no
+// room finds the connection closed.
+func (e *entrance) Accept() (net.Conn, error) {
+	if e.config == nil {
+		return e.accept()
+	}
+	e.start.Do(func() { go e.admit() })
+	select {
+	case c, ok := <-e.out:
+		if ok {
+			return c, nil
+		}
+		return nil, e.err
+	case <-e.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (e *entrance) accept() (net.Conn, error) {
+	for {
+		raw, err := e.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := newConn(raw, e.ledger, e.config != nil)
+		if !e.ledger.join(c) {
+			_ = raw.Close()
+			continue
+		}
+		if e.config != nil {
+			return c, nil
+		}
+		return &framed{Conn: c, under: c}, nil
+	}
+}
+
+// acceptPause is how long an entrance waits after a failure that may pass, such as too many open files.
+const acceptPause = 50 * time.Millisecond
+
+// admit does handshakes until the listener fails or is closed.
+func (e *entrance) admit() {
+	for {
+		c, err := e.accept()
+		var passing net.Error
+		switch {
+		case err == nil:
+			go e.handshake(c.(*conn))
+		case errors.As(err, &passing) && passing.Temporary(): //nolint:staticcheck // what net/http goes by, too
+			e.log.Warn("http", "message", "accept: "+pki.EscapeText(err.Error()))
+			time.Sleep(acceptPause)
+		default:
+			e.err = err
+			close(e.out)
+			return
+		}
+	}
+}
+
+// handshake passes a connection on when its handshake is done: to HTTP/2 as it is, and to HTTP/1 as one that
+// is looked at.
+func (e *entrance) handshake(under *conn) {
+	secure := tls.Server(under, e.config)
+	ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		e.log.Debug("http", "message", pki.EscapeText("TLS handshake error from "+under.RemoteAddr().String()+": "+err.Error()))
+		var record tls.RecordHeaderError
+		if errors.As(err, &record) && record.Conn != nil && speaksHTTP(record.RecordHeader) {
+			_, _ = io.WriteString(record.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+		}
+		_ = under.Close()
+		return
+	}
+	under.handshakeDone()
+	var out net.Conn = secure
+	if state := secure.ConnectionState(); state.NegotiatedProtocol != "h2" {
+		out = &framed{Conn: secure, under: under, state: &state}
+	}
+	select {
+	case e.out <- out:
+	case <-e.done:
+		_ = out.Close()
+	}
+}
+
+// speaksHTTP reports whether what came in place of a TLS record begins a request.
+func speaksHTTP(header [5]byte) bool {
+	switch string(header[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET":
+		return true
+	}
+	return false
+}
+
+// Close ends Accept, and closes what nobody will accept any more.
+func (e *entrance) Close() error {
+	err := e.Listener.Close()
+	e.end.Do(func() { close(e.done) })
+	return err
+}
