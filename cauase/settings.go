@@ -29,8 +29,11 @@ type settings struct {
 	onRenew   string
 	json      bool
 	pins      []client.Pin
-	strict    bool
+	caucase   bool    // the daemon is a reference caucased
 	catchUp   float64 // spans
+
+	// builtIn are the locations of the CA certificates of the authorities that every daemon has.
+	builtIn []string
 }
 
 func globalFlags() []cli.Flag {
@@ -63,8 +66,10 @@ func globalFlags() []cli.Flag {
 			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable, in the environment separated by commas; without it, the one that answers is trusted)"},
 		&cli.Float64Flag{Name: "catch-up", EnvVars: []string{"CAUASE_CATCH_UP"}, DefaultText: "0: never",
 			Usage: "when all CA certificates stored here have expired, follow the CA from the newest of them nevertheless if it did so at most `SPANS` ago, such as 1.5 (a span is how long the CA's certificates are valid, estimated from that CA certificate and its successor's); whoever has got at that CA's key since can then impersonate the CA"},
-		&cli.BoolFlag{Name: "strict-https", EnvVars: []string{"CAUASE_STRICT_HTTPS"},
-			Usage: "refuse a daemon whose HTTPS certificate cannot be verified, as that of a reference caucased"},
+		&cli.BoolFlag{Name: "caucase", EnvVars: []string{"CAUASE_CAUCASE"},
+			Usage: "the daemon is a reference caucased, whose HTTPS certificate nobody can verify: what it answers to users is believed unauthenticated, unless its CA is not RSA or it has vouched for its certificate before"},
+		// What it asked for is what happens now.
+		&cli.BoolFlag{Name: "strict-https", EnvVars: []string{"CAUASE_STRICT_HTTPS"}, Hidden: true},
 	}
 }
 
@@ -80,7 +85,11 @@ func (t *tool) readSettings(c *cli.Context) error {
 		userKey: c.String("user-key"),
 		onRenew: c.String("on-renew"),
 		json:    c.Bool("json"),
-		strict:  c.Bool("strict-https"),
+		caucase: c.Bool("caucase"),
+		builtIn: []string{c.String("ca-crt"), c.String("user-ca-crt")},
+	}
+	if s.caucase && c.Bool("strict-https") {
+		return errors.New("--caucase and --strict-https exclude each other")
 	}
 	if err := s.choose(c); err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -32,6 +31,7 @@ type tool struct {
 	trusted  []*x509.Certificate // what the CA store holds, or will when the command succeeds
 	firstUse bool                // nothing but the network vouches for it
 	unsaved  bool                // it does not yet
+	vouched  bool                // the daemon has vouched for its HTTPS certificate
 	roots    []*x509.Certificate // what the store of roots is to hold, if anything
 	changed  []string            // kinds of files that changed, for the hook
 }
@@ -155,6 +155,9 @@ func (t *tool) saveTrust() error {
 	if changed {
 		t.changed = append(t.changed, "ca")
 	}
+	if err == nil && t.vouched && t.firstUse {
+		err = t.rememberVouched()
+	}
 	return err
 }
 
@@ -204,37 +207,6 @@ func (t *tool) saveRoots() error {
 	}
 	t.roots = nil
 	return err
-}
-
-// session brings trust up to date and prepares to act as the user.
-func (t *tool) session(ctx context.Context) (*client.Session, error) {
-	if t.userKey == "" {
-		return nil, manners.WithHint(errors.New("only users may do this"), "give a user's key and certificate with --user-key FILE")
-	}
-	user, err := pemfile.ReadPair(pemfile.PairPaths{Crt: t.userKey})
-	if err == nil && user.Crt == nil {
-		err = fmt.Errorf("%s holds no certificate", t.userKey)
-	}
-	if err == nil {
-		err = pki.CheckValidity(user.Crt, t.clock.Now())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--user-key: %w", err)
-	}
-	c, err := t.trust(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s, err := c.Connect(ctx, tls.Certificate{
-		Certificate: [][]byte{user.Crt.Raw}, PrivateKey: user.Key, Leaf: user.Crt,
-	}, t.trusted, t.strict)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Verified() {
-		t.warn("this daemon gives no means to verify its HTTPS certificate (a reference caucased never does): what it answers over HTTPS is not authenticated")
-	}
-	return s, nil
 }
 
 // runHook tells the world that files have changed.

@@ -24,6 +24,7 @@ const (
 	flagCritical  = "critical"
 	flagTimeout   = "timeout"
 	flagAuthority = "authority"
+	flagCaucase   = "caucase"
 	flagJSON      = "json"
 )
 
@@ -62,6 +63,7 @@ certificate, and takes for granted that whoever answers is the CA.`
 			Usage:       "call it critical with `DAYS` left"},
 		&urfave.DurationFlag{Name: flagTimeout, Value: 30 * time.Second, Usage: "give up after `DURATION`"},
 		&urfave.GenericFlag{Name: flagAuthority, Value: &names{}, Usage: "check this `NAME` only (repeatable; cas is that of services, cau that of users)", DefaultText: "all that the daemon says it has"},
+		&urfave.BoolFlag{Name: flagCaucase, Usage: "it is a reference caucased, whose HTTPS certificate nobody can verify: otherwise that is critical"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},
 	}
 	app.Action = func(c *urfave.Context) error {
@@ -90,6 +92,7 @@ func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 	return probe.Run(c.Context, probe.Options{
 		URL: c.Args().First(), Clock: clk, Limits: limits, Timeout: timeout,
 		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"), Authorities: *c.Generic(flagAuthority).(*names),
+		Caucase: c.Bool(flagCaucase),
 	})
 }
 

@@ -94,7 +94,7 @@ func TestJourney(t *testing.T) {
 	ctx := context.Background()
 	d, c := start(t)
 	trusted := []*x509.Certificate{d.CAS.Newest().Crt}
-	session, err := c.Connect(ctx, userOf(t, d), trusted, true)
+	session, err := c.Connect(ctx, userOf(t, d), trusted, client.Caucase{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,11 +297,10 @@ func TestHTTPSIdentity(t *testing.T) {
 		name    string
 		voucher func(w http.ResponseWriter)
 		leaf    tls.Certificate
-		strict  bool
 		connect bool // whether Connect gets by
 		list    bool // whether an operation does
 	}{
-		{name: "right", leaf: good, strict: true, connect: true, list: true},
+		{name: "right", leaf: good, connect: true, list: true},
 		{name: "a leaf for another host", leaf: d.HTTPS.IssueServer(t, "127.0.0.2"), connect: true},
 		{name: "a leaf of another CA", leaf: rogue.IssueServer(t, "127.0.0.1"), connect: true},
 		{name: "a leaf of the authority itself", leaf: d.CAS.IssueServer(t, "127.0.0.1"), connect: true},
@@ -311,9 +310,6 @@ func TestHTTPSIdentity(t *testing.T) {
 		{name: "a voucher for nothing", leaf: good, voucher: func(w http.ResponseWriter) { _, _ = w.Write(d.CAS.Vouch(nil)) }},
 		{name: "an unsigned voucher", leaf: good, voucher: func(w http.ResponseWriter) { fmt.Fprint(w, `{"payload":"{}","digest":null}`) }},
 		{name: "an empty voucher", leaf: good, voucher: func(w http.ResponseWriter) {}},
-		{name: "no voucher", leaf: good, voucher: func(w http.ResponseWriter) { w.WriteHeader(404) }, connect: true, list: true},
-		{name: "no voucher, strictly", leaf: good, voucher: func(w http.ResponseWriter) { w.WriteHeader(404) }, strict: true},
-		{name: "an error instead", leaf: good, voucher: func(w http.ResponseWriter) { w.WriteHeader(500) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -325,7 +321,7 @@ func TestHTTPSIdentity(t *testing.T) {
 				tt.voucher(w)
 				return true
 			})
-			session, err := c.Connect(ctx, user, trusted, tt.strict)
+			session, err := c.Connect(ctx, user, trusted, client.Caucase{Allowed: true})
 			if (err == nil) != tt.connect {
 				t.Fatalf("connect: %v", err)
 			}
@@ -333,8 +329,8 @@ func TestHTTPSIdentity(t *testing.T) {
 				return
 			}
 			defer session.Close()
-			if session.Verified() != (tt.voucher == nil) {
-				t.Errorf("verified: %v", session.Verified())
+			if !session.Verified() {
+				t.Error("not verified")
 			}
 			before := len(d.Seen())
 			if _, err := session.Pending(ctx); (err == nil) != tt.list {
@@ -347,12 +343,113 @@ func TestHTTPSIdentity(t *testing.T) {
 	}
 }
 
+// Whoever is between a user and the daemon can keep the voucher back, but not have the user talk to him.
+func TestVoucherKeptBack(t *testing.T) {
+	silent := func(w http.ResponseWriter) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+	status := func(code int, body string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			w.WriteHeader(code)
+			fmt.Fprint(w, body)
+		}
+	}
+	answers := map[string]struct {
+		answer func(http.ResponseWriter)
+		none   bool // a reference daemon might say this
+	}{
+		"not found":              {status(404, ""), true},
+		"not an id":              {status(400, "Invalid integer"), true},
+		"not found, a web page":  {status(404, "<!DOCTYPE html><title>no"), false},
+		"gone":                   {status(410, ""), false},
+		"not allowed":            {status(405, ""), false},
+		"unauthorized":           {status(401, ""), false},
+		"out of order":           {status(500, ""), false},
+		"try later":              {status(503, ""), false},
+		"elsewhere":              {func(w http.ResponseWriter) { w.Header().Set("Location", "/cau/crt/https-ca.json"); w.WriteHeader(302) }, false},
+		"not modified":           {status(304, ""), false},
+		"nothing, with success":  {status(200, ""), false},
+		"no content":             {func(w http.ResponseWriter) { w.WriteHeader(204) }, false},
+		"garbage":                {status(200, "\x00\xff{"), false},
+		"no word, with success":  {status(200, "null"), false},
+		"a closed connection":    {silent, false},
+		"the chain in its place": {status(200, "[]"), false},
+		"half an answer":         {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "1000"); fmt.Fprint(w, "{") }, false},
+	}
+	modes := map[string]struct {
+		how     client.Caucase
+		rsa     bool
+		is      error
+		connect bool
+	}{
+		"by default":                            {client.Caucase{}, true, client.ErrUnverifiedHTTPS, false},
+		"from what vouched before":              {client.Caucase{Allowed: true, Vouched: true}, true, client.ErrVouchedBefore, false},
+		"from what vouched before, by default":  {client.Caucase{Vouched: true}, true, client.ErrVouchedBefore, false},
+		"from what cannot be a reference":       {client.Caucase{Allowed: true}, false, client.ErrNoReference, false},
+		"from what may be a reference, allowed": {client.Caucase{Allowed: true}, true, nil, true},
+	}
+	clk := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	reference, ours := clienttest.StartReference(t, clk), clienttest.Start(t, clk)
+	for how, mode := range modes {
+		for what, a := range answers {
+			t.Run(how+"/"+what, func(t *testing.T) {
+				d := ours
+				if mode.rsa {
+					d = reference
+				}
+				c, err := client.New(client.Options{URL: d.URL, Authority: client.CAS, Clock: clk})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				d.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+					if strings.HasSuffix(r.URL.Path, "https-ca.json") {
+						a.answer(w)
+						return true
+					}
+					return false
+				})
+				session, err := c.Connect(t.Context(), userOf(t, d), []*x509.Certificate{d.CAS.Newest().Crt}, mode.how)
+				switch {
+				case mode.connect && a.none:
+					if err != nil || session.Verified() {
+						t.Fatalf("verified: %v, error %v", session.Verified(), err)
+					}
+				case err == nil:
+					t.Fatal("it is taken for a reference daemon")
+				case a.none && !errors.Is(err, mode.is):
+					t.Errorf("error %v, want %v", err, mode.is)
+				case !a.none && errors.Is(err, client.ErrUnverifiedHTTPS):
+					t.Errorf("it is taken for no voucher: %v", err)
+				}
+			})
+		}
+	}
+	t.Run("from one of several CAs that is not RSA", func(t *testing.T) {
+		c, err := client.New(client.Options{URL: reference.URL, Authority: client.CAS, Clock: clk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		reference.Intercept(nil)
+		trusted := []*x509.Certificate{reference.CAS.Newest().Crt, ours.CAS.Newest().Crt}
+		for _, cas := range [][]*x509.Certificate{trusted, {trusted[1], trusted[0]}, nil} {
+			if _, err := c.Connect(t.Context(), userOf(t, reference), cas, client.Caucase{Allowed: true}); !errors.Is(err, client.ErrNoReference) {
+				t.Errorf("error %v", err)
+			}
+		}
+	})
+}
+
 func TestNotAUser(t *testing.T) {
 	ctx := context.Background()
 	d, c := start(t)
 	trusted := []*x509.Certificate{d.CAS.Newest().Crt}
 	crt, key := holder(t, d.CAS, "service")
-	session, err := c.Connect(ctx, tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key}, trusted, true)
+	session, err := c.Connect(ctx, tls.Certificate{Certificate: [][]byte{crt.Raw}, PrivateKey: key}, trusted, client.Caucase{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,14 +20,43 @@ import (
 )
 
 var (
-	// ErrUnverifiedHTTPS says that the daemon does not vouch for its HTTPS
-	// certificate, as no reference daemon does.
-	ErrUnverifiedHTTPS = errors.New("the daemon does not say which CA its HTTPS certificate is from")
+	// ErrUnverifiedHTTPS says that nobody vouches for the daemon's HTTPS certificate: it
+	// is a reference daemon, which has no voucher, or somebody keeps the voucher back.
+	ErrUnverifiedHTTPS = errors.New("the daemon does not vouch for its HTTPS certificate")
+
+	// ErrVouchedBefore is an ErrUnverifiedHTTPS of a daemon that cannot be a reference
+	// daemon, as there was a voucher once.
+	ErrVouchedBefore = fmt.Errorf("%w, and has done so before", ErrUnverifiedHTTPS)
+
+	// ErrNoReference is an ErrUnverifiedHTTPS of a daemon that cannot be a reference
+	// daemon, as these have RSA keys only.
+	ErrNoReference = fmt.Errorf("%w, and is no reference caucased, as its CA key is not RSA", ErrUnverifiedHTTPS)
 
 	// ErrVoucher is a word of the daemon on its HTTPS CA that none of the trusted CAs
 	// has given.
 	ErrVoucher = errors.New("the daemon's HTTPS CA is not vouched for by a trusted CA")
 )
+
+// Caucase says whether a daemon that vouches for nothing may be a reference daemon, whose HTTPS
+// certificate nobody can verify. The zero Caucase is: no, it may not. To whoever can come between
+// this host and the daemon a voucher is as easy to suppress as it is impossible to forge.
+type Caucase struct {
+	Allowed bool // the operator says so
+	Vouched bool // the daemon was seen to have a voucher before, which no reference daemon has
+}
+
+// refuses returns why a daemon without a voucher is not to be talked to, nil if it may be.
+func (c Caucase) refuses(trusted []*x509.Certificate) error {
+	switch {
+	case c.Vouched:
+		return ErrVouchedBefore
+	case !c.Allowed:
+		return ErrUnverifiedHTTPS
+	case len(trusted) == 0 || slices.ContainsFunc(trusted, func(ca *x509.Certificate) bool { return ca.PublicKeyAlgorithm != x509.RSA }):
+		return ErrNoReference
+	}
+	return nil
+}
 
 // A Session does what only users may, over HTTPS and with a user's certificate.
 type Session struct {
@@ -39,14 +69,14 @@ type Session struct {
 // daemon's HTTPS certificate must be from; host name and validity are then verified as
 // for any HTTPS server.
 //
-// A daemon that has no such message is a reference daemon, whose HTTPS certificate
-// nobody can verify. With strict that is [ErrUnverifiedHTTPS]; without, the session
-// works, [Session.Verified] is false, and what it answers is as trustworthy as the
-// network. The user's key is safe in any case: TLS proves it without revealing it.
+// Without such a message that is [ErrUnverifiedHTTPS], unless the daemon may be a reference
+// daemon: then the session works, [Session.Verified] is false, and what it answers is as
+// trustworthy as the network. Any other answer than that there is none is an error in every case.
+// The user's key is always safe: TLS proves it without revealing it.
 //
 // No connection is opened yet, so a certificate the daemon does not like, or one of the
 // daemon we do not like, shows at the first operation.
-func (c *Client) Connect(ctx context.Context, user tls.Certificate, trusted []*x509.Certificate, strict bool) (*Session, error) {
+func (c *Client) Connect(ctx context.Context, user tls.Certificate, trusted []*x509.Certificate, reference Caucase) (*Session, error) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		Time:       c.options.Clock.Now,
@@ -54,31 +84,39 @@ func (c *Client) Connect(ctx context.Context, user tls.Certificate, trusted []*x
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &user, nil },
 	}
 	roots, err := c.serverCAs(ctx, trusted)
-	switch {
-	case err == nil:
-		config.RootCAs, config.ServerName = roots, c.host
-	case errors.Is(err, ErrUnverifiedHTTPS) && !strict:
-		config.InsecureSkipVerify = true //nolint:gosec // see above; the caller is told
-	default:
+	verified := err == nil
+	if errors.Is(err, errNoVoucher) {
+		err = reference.refuses(trusted)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return &Session{https: c.endpoint(c.https, config), verified: err == nil}, nil
+	if verified {
+		config.RootCAs, config.ServerName = roots, c.host
+	} else {
+		config.InsecureSkipVerify = true //nolint:gosec // see above; the caller is told
+	}
+	return &Session{https: c.endpoint(c.https, config), verified: verified}, nil
 }
 
-// Verified reports whether the daemon's HTTPS certificate is checked.
+// Verified reports whether the daemon's HTTPS certificate is checked, by what a CA trusted here has
+// vouched for.
 func (s *Session) Verified() bool { return s.verified }
 
 // Close drops idle connections.
 func (s *Session) Close() { s.https.http.CloseIdleConnections() }
 
-// serverCAs fetches the CA certificates of the daemon's HTTPS certificate.
+var errNoVoucher = errors.New("no voucher")
+
+// serverCAs fetches the CA certificates of the daemon's HTTPS certificate, or says that there is no
+// word of the daemon on them with errNoVoucher.
 func (c *Client) serverCAs(ctx context.Context, trusted []*x509.Certificate) (*x509.CertPool, error) {
 	const op = "get HTTPS CA"
 	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, path: "/crt/https-ca.json", want: http.StatusOK})
 	switch {
 	case IsStatus(err, http.StatusNotFound, http.StatusBadRequest):
 		// To a reference daemon the name is an id that is not a number.
-		return nil, ErrUnverifiedHTTPS
+		return nil, errNoVoucher
 	case err != nil:
 		return nil, err
 	}

@@ -238,7 +238,7 @@ func (c *crashTest) sawList(body []byte) *x509.RevocationList {
 func (c *crashTest) work(ctx context.Context, name string, n int, acknowledged chan<- struct{}) {
 	service := c.client(client.CAS)
 	defer service.Close()
-	session, err := service.Connect(ctx, c.user, c.trusted, true)
+	session, err := service.Connect(ctx, c.user, c.trusted, client.Caucase{})
 	if err != nil {
 		c.failed(err)
 		return

@@ -98,7 +98,7 @@ func (a *admin) able() bool {
 
 // session is one of this user's with an authority.
 func (a *admin) session(of *agent) (*client.Session, error) {
-	return of.client.Connect(a.sim.ctx, a.certificate(), of.cas, true)
+	return of.client.Connect(a.sim.ctx, a.certificate(), of.cas, client.Caucase{})
 }
 
 func (a *admin) certificate() tls.Certificate {

@@ -31,16 +31,21 @@ func TestProbe(t *testing.T) {
 		d.Others = map[string]*clienttest.Authority{"home-root": root, "web": clienttest.NewAuthorityUnder(t, d.Clock, "Web", root)}
 	}
 	for _, c := range []struct {
-		name   string
-		change func(t *testing.T, d *clienttest.Daemon)
-		later  time.Duration // the daemon's and our clock are moved by, after change
-		skew   time.Duration // the daemon's clock is ahead by
-		limits Limits
-		want   Status
-		says   string
+		name      string
+		change    func(t *testing.T, d *clienttest.Daemon)
+		reference bool          // it has what a reference daemon has, and --caucase says so
+		later     time.Duration // the daemon's and our clock are moved by, after change
+		skew      time.Duration // the daemon's clock is ahead by
+		limits    Limits
+		want      Status
+		says      string
 	}{
 		{name: "all is well", want: OK, says: "same CA as over HTTP"},
-		{name: "reference daemon", change: func(_ *testing.T, d *clienttest.Daemon) { d.Reference = true }, want: OK, says: "not verifiable"},
+		{name: "reference daemon", reference: true, want: OK, says: "nothing of a reference caucased"},
+		{name: "no voucher", change: func(_ *testing.T, d *clienttest.Daemon) { d.Reference = true }, want: Critical, says: "HTTPS: the daemon does not vouch for its HTTPS certificate"},
+		{name: "what cannot be a reference daemon", reference: true, change: func(_ *testing.T, d *clienttest.Daemon) {
+			d.CAS.Adopt(clienttest.NewAuthority(t, d.Clock, "CAS").Newest())
+		}, want: Critical, says: "is no reference caucased"},
 		{name: "after a rollover", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.Clock.Advance(life / 2)
 			d.CAS.Rollover()
@@ -70,8 +75,7 @@ func TestProbe(t *testing.T) {
 		{name: "HTTPS certificate expired", change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
 		}, later: 2 * time.Hour, want: Critical, says: "does not verify"},
-		{name: "HTTPS certificate of a reference daemon expired", change: func(_ *testing.T, d *clienttest.Daemon) {
-			d.Reference = true
+		{name: "HTTPS certificate of a reference daemon expired", reference: true, change: func(_ *testing.T, d *clienttest.Daemon) {
 			d.SetLeaf(leaf(t, d.HTTPS, "127.0.0.1", d.Clock.Now().Add(time.Hour)))
 		}, later: 2 * time.Hour, want: Critical, says: "HTTPS certificate: "},
 		{name: "HTTPS certificate for another host", change: func(_ *testing.T, d *clienttest.Daemon) {
@@ -181,7 +185,12 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-			d := clienttest.Start(t, fake)
+			var d *clienttest.Daemon
+			if c.reference {
+				d = clienttest.StartReference(t, fake)
+			} else {
+				d = clienttest.Start(t, fake)
+			}
 			dated := func(w http.ResponseWriter, _ *http.Request) bool {
 				w.Header().Set("Date", fake.Now().Add(c.skew).Format(http.TimeFormat))
 				return false
@@ -201,7 +210,7 @@ func TestProbe(t *testing.T) {
 			if c.limits == (Limits{}) {
 				c.limits = Limits{Warning: 30 * day, Critical: 7 * day}
 			}
-			report, err := Run(t.Context(), Options{URL: d.URL, Clock: fake, Limits: c.limits, Timeout: time.Minute, UserAgent: "test"})
+			report, err := Run(t.Context(), Options{URL: d.URL, Clock: fake, Limits: c.limits, Timeout: time.Minute, UserAgent: "test", Caucase: c.reference})
 			if err != nil {
 				t.Fatal(err)
 			}

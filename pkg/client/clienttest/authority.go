@@ -45,6 +45,9 @@ type Authority struct {
 	AutoApprove int // how many of the next requests are signed at once
 	Number      int64
 
+	// KeyType is that of the CA certificates that come next.
+	KeyType pki.KeyType
+
 	// Parent signs the CA certificates that come next, nil for the key itself.
 	Parent *Authority
 
@@ -79,7 +82,12 @@ func NewAuthority(t testing.TB, clock clock.Clock, name string) *Authority {
 // NewAuthorityUnder makes an authority with one CA certificate, signed by that of parent.
 func NewAuthorityUnder(t testing.TB, clock clock.Clock, name string, parent *Authority) *Authority {
 	t.Helper()
-	a := &Authority{t: t, clock: clock, name: name, Parent: parent, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, issued: map[uint64][]byte{}}
+	return newAuthority(t, clock, name, parent, pki.KeyECDSAP256)
+}
+
+func newAuthority(t testing.TB, clock clock.Clock, name string, parent *Authority, keyType pki.KeyType) *Authority {
+	t.Helper()
+	a := &Authority{t: t, clock: clock, name: name, Parent: parent, KeyType: keyType, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, issued: map[uint64][]byte{}}
 	a.Rollover()
 	return a
 }
@@ -150,7 +158,7 @@ func (a *Authority) Certify(ca CA) *x509.Certificate {
 
 // template is that of any CA certificate of a new key. One at the top may sign others.
 func (a *Authority) template(name string) (*x509.Certificate, crypto.Signer) {
-	key, err := pki.KeyECDSAP256.Generate()
+	key, err := a.KeyType.Generate()
 	a.must(err)
 	id, err := pki.KeyID(key.Public())
 	a.must(err)

@@ -44,10 +44,23 @@ type Daemon struct {
 // Start starts a daemon that lives as long as the test.
 func Start(t testing.TB, clock *clock.Fake) *Daemon {
 	t.Helper()
+	return start(t, clock, pki.KeyECDSAP256)
+}
+
+// StartReference starts one that has what a reference daemon has, and RSA keys.
+func StartReference(t testing.TB, clock *clock.Fake) *Daemon {
+	t.Helper()
+	d := start(t, clock, pki.KeyRSA2048)
+	d.Reference = true
+	return d
+}
+
+func start(t testing.TB, clock *clock.Fake, keyType pki.KeyType) *Daemon {
+	t.Helper()
 	d := &Daemon{
 		Clock: clock,
-		CAS:   NewAuthority(t, clock, "CAS"),
-		CAU:   NewAuthority(t, clock, "CAU"),
+		CAS:   newAuthority(t, clock, "CAS", nil, keyType),
+		CAU:   newAuthority(t, clock, "CAU", nil, keyType),
 		HTTPS: NewAuthority(t, clock, "HTTPS"),
 	}
 	d.SetLeaf(d.HTTPS.IssueServer(t, "127.0.0.1"))

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cauase/pkg/client"
+	"cauase/pkg/enroll"
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
+)
+
+// session brings trust up to date and prepares to act as the user.
+func (t *tool) session(ctx context.Context) (*client.Session, error) {
+	if t.userKey == "" {
+		return nil, manners.WithHint(errors.New("only users may do this"), "give a user's key and certificate with --user-key FILE")
+	}
+	user, err := pemfile.ReadPair(pemfile.PairPaths{Crt: t.userKey})
+	if err == nil && user.Crt == nil {
+		err = fmt.Errorf("%s holds no certificate", t.userKey)
+	}
+	if err == nil {
+		err = pki.CheckValidity(user.Crt, t.clock.Now())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--user-key: %w", err)
+	}
+	c, err := t.trust(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before := t.vouchedBefore(c.URL())
+	s, err := c.Connect(ctx, tls.Certificate{
+		Certificate: [][]byte{user.Crt.Raw}, PrivateKey: user.Key, Leaf: user.Crt,
+	}, t.trusted, client.Caucase{Allowed: t.caucase, Vouched: before != ""})
+	switch {
+	case errors.Is(err, client.ErrVouchedBefore):
+		return nil, manners.WithHint(err, "somebody may be answering in the CA's place; if a reference caucased has replaced the daemon, remove %s after making sure, and give --caucase", before)
+	case err != nil:
+		return nil, err
+	case !s.Verified():
+		t.warn("--caucase: this daemon does not vouch for its HTTPS certificate, so that what it answers is not authenticated")
+		return s, nil
+	}
+	return s, t.rememberVouched()
+}
+
+// vouchedBefore returns the file that says that the daemon at a URL was seen to vouch for its HTTPS
+// certificate, "" for none: that of the authority at work, whatever the URL was, or another one's.
+func (t *tool) vouchedBefore(url string) string {
+	own := enroll.VouchedBeside(t.caStore.Path)
+	if addresses, err := own.Addresses(); len(addresses) > 0 || t.unreadable(err) {
+		return own.Path
+	}
+	for _, location := range t.builtIn {
+		other := enroll.VouchedBeside(location)
+		if addresses, err := other.Addresses(); slices.Contains(addresses, url) || t.unreadable(err) {
+			return other.Path
+		}
+	}
+	return ""
+}
+
+// unreadable has what cannot be read say what keeps the session safe.
+func (t *tool) unreadable(err error) bool {
+	if err != nil && t.caucase {
+		t.warn("%v: so the daemon is taken for one that vouches for its HTTPS certificate", err)
+	}
+	return err != nil
+}
+
+// rememberVouched has the daemon be recognized as one that vouches for its HTTPS certificate. A CA that is
+// not yet stored is not known, and what it vouches for neither: saveTrust does this then.
+func (t *tool) rememberVouched() error {
+	t.vouched = true
+	if t.firstUse && t.unsaved {
+		return nil
+	}
+	err := enroll.VouchedBeside(t.caStore.Path).Add(t.client.URL())
+	if err != nil && t.caucase {
+		return manners.WithHint(fmt.Errorf("that the daemon vouches for its HTTPS certificate cannot be recorded: %w", err), "leave out --caucase: the daemon is not a reference caucased")
+	}
+	// Without --caucase nothing depends on it. Whoever may not write the CA's files works on.
+	return nil
+}
