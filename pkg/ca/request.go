@@ -318,7 +318,7 @@ func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
 	err := a.store.View(ctx, func(r store.Reader) error {
 		pending, err := r.Request(ctx, a.name, id)
 		if !errors.Is(err, store.ErrNotFound) {
-			found.Text = pending.PEM
+			found.Text, found.Pending, found.Profile = pending.PEM, err == nil, pending.Profile
 			copy(found.Digest[:], pending.Digest)
 			return err
 		}
@@ -329,6 +329,9 @@ func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
 	})
 	if err != nil {
 		return Submitted{}, absent(err, "request", id)
+	}
+	if found.Profile == a.defaultProfile() {
+		found.Profile = ""
 	}
 	return found, nil
 }

@@ -33,6 +33,9 @@ type Submitted struct {
 	ID     int64
 	Text   []byte // byte for byte
 	Digest pki.Digest
+
+	Pending bool
+	Profile string // that it asks for, while it is pending; empty: the authority's default
 }
 
 // An Approval is what a user decides who approves a request. The zero Approval has it signed as it is.

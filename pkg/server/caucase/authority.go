@@ -21,6 +21,7 @@ type Authority interface {
 	Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (ca.Submission, error)
 	Pending(ctx context.Context) ([]store.Request, error)
 	Request(ctx context.Context, id int64) (ca.Submitted, error)
+	Preview(ctx context.Context, how ca.Approval, requests ...ca.Submitted) ([]ca.Preview, error)
 	Reject(ctx context.Context, actor audit.Actor, id int64, shown ca.Shown) error
 	Approve(ctx context.Context, actor audit.Actor, id int64, how ca.Approval) (ca.Issued, error)
 	Certificate(ctx context.Context, id int64) (ca.Issued, error)

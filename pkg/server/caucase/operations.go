@@ -22,14 +22,8 @@ const (
 	typeChain = "application/pem-certificate-chain"
 )
 
-// getPending lists what waits for a decision. Ids are strings: they have 63 bits, and
-// JSON numbers in a browser 53. A profile is named where it is not the one that requests have anyway.
+// getPending lists what waits for a decision.
 func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
-	type item struct {
-		ID      string `json:"id"`
-		CSR     string `json:"csr"`
-		Profile string `json:"profile,omitempty"`
-	}
 	a, err := f.authority(x)
 	if err != nil {
 		return nil, err
@@ -39,9 +33,13 @@ func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
 		if err != nil {
 			return err
 		}
-		list := make([]item, len(pending))
+		requests := make([]ca.Submitted, len(pending))
 		for i, r := range pending {
-			list[i] = item{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.PEM), Profile: r.Profile}
+			requests[i] = ca.Submitted{ID: r.ID, Text: r.PEM, Pending: true, Profile: r.Profile}
+		}
+		list, err := describeRequests(ctx, a, ca.Approval{}, requests)
+		if err != nil {
+			return err
 		}
 		return replyJSON(x, list)
 	}, nil
@@ -88,10 +86,23 @@ func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
+	var how ca.Approval
+	describe := x.Accepts(server.TypeJSON)
+	if describe {
+		chosen, err := choose(x, "profile", "validity")
+		if err != nil {
+			return nil, err
+		}
+		how.Profile, how.Validity = chosen.profile, chosen.validity
+	}
 	return func(ctx context.Context, _ audit.Actor) error {
 		req, err := a.Request(ctx, id)
 		if err != nil {
 			return err
+		}
+		x.Vary("Accept")
+		if describe {
+			return replyDescribed(ctx, x, a, how, req)
 		}
 		if req.Digest != (pki.Digest{}) { // as for what was imported without its request
 			x.Header().Set("ETag", requestTag(req.Digest))

@@ -1,0 +1,75 @@
+package caucase
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"cauase/pkg/ca"
+	"cauase/pkg/pki"
+	"cauase/pkg/server"
+)
+
+// A described request is a request with what would become of it (docs/protocol.md, section 9). Ids are
+// strings: they have 63 bits, and JSON numbers in a browser 53. A profile is named where it is not the one
+// that requests have anyway.
+type described struct {
+	ID      string `json:"id"`
+	CSR     string `json:"csr"`
+	Profile string `json:"profile,omitempty"`
+
+	Certificate *previewed `json:"certificate,omitempty"`
+	Problem     string     `json:"problem,omitempty"` // why there would be none
+}
+
+// A previewed certificate is one that has not been signed.
+type previewed struct {
+	Profile    string      `json:"profile"`
+	Validity   int64       `json:"validity_seconds"`
+	Subject    []byte      `json:"subject"`
+	Extensions []extension `json:"extensions"`
+}
+
+type extension struct {
+	OID      string `json:"oid"`
+	Critical bool   `json:"critical"`
+	Value    []byte `json:"value"`
+}
+
+func describeRequests(ctx context.Context, a Authority, how ca.Approval, requests []ca.Submitted) ([]described, error) {
+	list := make([]described, len(requests))
+	previews, err := a.Preview(ctx, how, requests...)
+	switch {
+	case errors.Is(err, ca.ErrNoSigner), errors.Is(err, ca.ErrSignoff):
+		// They are there all the same, and can be rejected.
+		previews = make([]ca.Preview, len(requests))
+		for i := range previews {
+			previews[i].Problem = err
+		}
+	case err != nil:
+		return nil, err
+	}
+	for i, r := range requests {
+		list[i] = described{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.Text), Profile: r.Profile}
+		switch p := previews[i]; {
+		case !r.Pending:
+		case p.Problem != nil:
+			list[i].Problem = pki.EscapeText(p.Problem.Error())
+		default:
+			list[i].Certificate = &previewed{Profile: p.Profile, Validity: int64(p.Validity / time.Second), Subject: p.Subject, Extensions: []extension{}}
+			for _, e := range p.Extensions {
+				list[i].Certificate.Extensions = append(list[i].Certificate.Extensions, extension{e.Id.String(), e.Critical, e.Value})
+			}
+		}
+	}
+	return list, nil
+}
+
+func replyDescribed(ctx context.Context, x *server.Exchange, a Authority, how ca.Approval, req ca.Submitted) error {
+	list, err := describeRequests(ctx, a, how, []ca.Submitted{req})
+	if err != nil {
+		return err
+	}
+	return replyJSON(x, list[0])
+}
