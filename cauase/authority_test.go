@@ -43,7 +43,7 @@ func TestAuthority(t *testing.T) {
 	id := s.id()
 	s.says("hint: .*csr sign " + id + " --authority web --user-key FILE")
 	s.ok("--authority web csr list")
-	s.says(id + ` +CN=www`)
+	s.says(id + ` +as-requested +93d +ECDSA P-256 +CN=www`)
 	s.ok("csr sign --authority web " + id)
 	s.Setenv("CAUASE_AUTHORITY", "web")
 	s.ok("request --cn www")
@@ -218,8 +218,7 @@ func TestProfiles(t *testing.T) {
 		return true
 	})
 	s.ok("csr list")
-	s.says(`ID +PROFILE +SUBJECT`)
-	s.says(id + ` +server +CN=www`)
+	s.says(id + ` +server +- +ECDSA P-256 +CN=www`)
 	if strings.Contains(s.out, "\x1b") {
 		t.Error("an escape sequence reaches the terminal")
 	}

@@ -35,7 +35,7 @@ and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
 			if c.NArg() < 1 || c.NArg() > 2 {
 				return errUsage(c, "which certificate, and where to?")
 			}
-			id, err := client.ParseID(c.Args().First())
+			id, err := idAndFile(c)
 			if err != nil {
 				return err
 			}
@@ -106,10 +106,14 @@ func pairPaths(c *cli.Context) (pemfile.PairPaths, error) {
 	if c.NArg() < 1 || c.NArg() > 2 || c.NArg() == 2 && key != "" {
 		return pemfile.PairPaths{}, errUsage(c, "which certificate?")
 	}
-	if c.NArg() == 2 {
-		key = c.Args().Get(1)
+	paths, err := fileArguments(c)
+	if err != nil {
+		return pemfile.PairPaths{}, err
 	}
-	return pemfile.PairPaths{Crt: c.Args().First(), Key: key}, nil
+	if len(paths) == 2 {
+		key = paths[1]
+	}
+	return pemfile.PairPaths{Crt: paths[0], Key: key}, nil
 }
 
 // readPair reads a certificate with its key, and mends the files first if a renewal was
@@ -229,7 +233,16 @@ func (t *tool) crtRevoke() *cli.Command {
 }
 
 func (t *tool) revoke(c *cli.Context) error {
-	own, others, serials := c.Args().Slice(), c.StringSlice("other"), c.StringSlice("serial")
+	others, serials := c.StringSlice("other"), c.StringSlice("serial")
+	own, err := fileArguments(c)
+	if err != nil {
+		return err
+	}
+	for _, path := range others {
+		if err := fileArgument("--other", path); err != nil {
+			return err
+		}
+	}
 	if len(own)+len(others)+len(serials) == 0 {
 		return errUsage(c, "which certificate?")
 	}
@@ -316,12 +329,16 @@ func (t *tool) crtShow() *cli.Command {
 			if c.NArg() == 0 {
 				return errUsage(c, "which certificate?")
 			}
+			paths, err := fileArguments(c)
+			if err != nil {
+				return err
+			}
 			trusted, err := t.caStore.ReadCertificates()
 			if err != nil {
 				t.warn("%v", err)
 			}
 			var views []certificateView
-			for _, path := range c.Args().Slice() {
+			for _, path := range paths {
 				crts, err := pemfile.ReadCertificates(path)
 				if err != nil {
 					return err

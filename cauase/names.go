@@ -12,6 +12,10 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/client"
+
+	manners "cauase/pkg/cli"
 )
 
 // nameFlags are the flags that say what a certificate is for.
@@ -27,6 +31,37 @@ func nameFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "uri", Usage: "`URI`, such as spiffe://example.org/web"},
 		&cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: server, client, code, email, time, or an OID"},
 	}
+}
+
+// isID reports whether an argument stands for a request or certificate on the daemon: whatever is all digits
+// does, also where there is a file of that name, which may have been put there to be taken for it.
+func isID(arg string) bool { return arg != "" && strings.Trim(arg, "0123456789") == "" }
+
+// fileArgument refuses a file where somebody has written an id.
+func fileArgument(what, arg string) error {
+	if !isID(arg) {
+		return nil
+	}
+	return manners.WithHint(fmt.Errorf("%s %s is an id where a file is expected", what, arg), "csr get and crt get fetch what has an id; a file of that name is ./%s", arg)
+}
+
+// idAndFile reads arguments of the form ID [FILE], and returns the id.
+func idAndFile(c *cli.Context) (client.ID, error) {
+	id, err := client.ParseID(c.Args().First())
+	if err == nil {
+		err = fileArgument("argument", c.Args().Get(1))
+	}
+	return id, err
+}
+
+// fileArguments are the arguments of a command that takes files.
+func fileArguments(c *cli.Context) ([]string, error) {
+	for _, arg := range c.Args().Slice() {
+		if err := fileArgument("argument", arg); err != nil {
+			return nil, err
+		}
+	}
+	return c.Args().Slice(), nil
 }
 
 // template turns the name flags into what a request asks for.

@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,59 +16,6 @@ import (
 )
 
 // Views are what the show commands say, as JSON and in words.
-
-type requestView struct {
-	ID      string   `json:"id,omitempty"`
-	Profile string   `json:"profile,omitempty"`
-	Subject string   `json:"subject"`
-	SANs    []string `json:"sans"`
-	Key     string   `json:"key"`
-	KeyID   string   `json:"key_id"`
-	Usages  []string `json:"usages,omitempty"`
-
-	// Extensions are the kinds of all that is asked for.
-	Extensions []string `json:"extensions,omitempty"`
-	Problem    string   `json:"problem,omitempty"`
-}
-
-func viewRequest(req *pki.Request) requestView {
-	view := requestView{
-		Subject: req.Subject,
-		SANs:    append([]string{}, req.SANs...),
-		Key:     pki.DescribeKey(req.CSR.PublicKey),
-		KeyID:   fmt.Sprintf("%x", req.KeyID),
-	}
-	for _, ext := range req.CSR.Extensions {
-		name := extensionName(ext.Id.String())
-		view.Extensions = append(view.Extensions, name)
-		if name == "ExtendedKeyUsage" {
-			view.Usages = requestedUsages(ext.Value)
-		}
-	}
-	return view
-}
-
-// requestedUsages names the usages in an extension (RFC 5280 4.2.1.12).
-func requestedUsages(value []byte) []string {
-	var oids []asn1.ObjectIdentifier
-	if rest, err := asn1.Unmarshal(value, &oids); err != nil || len(rest) > 0 {
-		return []string{"(not readable)"}
-	}
-	var names []string
-	for _, oid := range oids {
-		names = append(names, usageName(oid.String()))
-	}
-	return names
-}
-
-func usageName(oid string) string {
-	for name, arc := range usageArcs {
-		if oid == append(slices.Clone(keyPurposes), arc).String() {
-			return name
-		}
-	}
-	return oid
-}
 
 type certificateView struct {
 	File        string    `json:"file,omitempty"`
@@ -86,11 +31,10 @@ type certificateView struct {
 	Key         string    `json:"key"`
 	KeyID       string    `json:"key_id"`
 	CA          bool      `json:"ca"`
-	Usages      []string  `json:"usages,omitempty"`
-	Policies    []string  `json:"policies,omitempty"`
-	Fingerprint string    `json:"fingerprint"`
-	Pin         string    `json:"-"`               // the fingerprint, for CAs that may be pinned
-	Trust       string    `json:"trust,omitempty"` // who among those trusted issued it
+	contentView
+	Fingerprint string `json:"fingerprint"`
+	Pin         string `json:"-"`               // the fingerprint, for CAs that may be pinned
+	Trust       string `json:"trust,omitempty"` // who among those trusted issued it
 }
 
 func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
@@ -106,7 +50,7 @@ func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
 		Validity:    remaining(crt.NotAfter, t.clock.Now()),
 		Key:         pki.DescribeKey(crt.PublicKey),
 		CA:          crt.IsCA,
-		Usages:      usageNames(crt),
+		contentView: viewContent(crt.Extensions, elsewhere...),
 		Fingerprint: client.PinOf(crt).String(),
 	}
 	if now := t.clock.Now(); now.Before(crt.NotBefore) {
@@ -115,58 +59,7 @@ func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
 	if id, err := pki.KeyID(crt.PublicKey); err == nil {
 		view.KeyID = fmt.Sprintf("%x", id)
 	}
-	for _, policy := range crt.Policies {
-		view.Policies = append(view.Policies, policyName(policy.String()))
-	}
 	return view
-}
-
-// policyName explains the one policy that daemons set themselves.
-func policyName(oid string) string {
-	if oid == "1.3.6.1.4.1.37476.9000.70.0.0" {
-		return "signed automatically (" + oid + ")"
-	}
-	return oid
-}
-
-func usageNames(crt *x509.Certificate) []string {
-	var names []string
-	for _, usage := range crt.ExtKeyUsage {
-		switch usage {
-		case x509.ExtKeyUsageServerAuth:
-			names = append(names, "server")
-		case x509.ExtKeyUsageClientAuth:
-			names = append(names, "client")
-		case x509.ExtKeyUsageCodeSigning:
-			names = append(names, "code")
-		case x509.ExtKeyUsageEmailProtection:
-			names = append(names, "email")
-		case x509.ExtKeyUsageTimeStamping:
-			names = append(names, "time")
-		default:
-			names = append(names, fmt.Sprintf("usage %d", usage))
-		}
-	}
-	for _, oid := range crt.UnknownExtKeyUsage {
-		names = append(names, oid.String())
-	}
-	return names
-}
-
-func extensionName(oid string) string {
-	switch oid {
-	case "2.5.29.15":
-		return "KeyUsage"
-	case "2.5.29.17":
-		return "SubjectAltName"
-	case "2.5.29.19":
-		return "BasicConstraints"
-	case "2.5.29.32":
-		return "CertificatePolicies"
-	case "2.5.29.37":
-		return "ExtendedKeyUsage"
-	}
-	return oid
 }
 
 // print writes a result: as JSON if that was asked for, else in words.
@@ -198,10 +91,13 @@ func (t *tool) printPEM(id client.ID, pem []byte) error {
 
 // A printer writes words for people. What does not print is escaped: names may come
 // from anyone who can reach the daemon.
-type printer struct{ w io.Writer }
+type printer struct {
+	w      io.Writer
+	indent string
+}
 
 func (p *printer) line(format string, args ...any) {
-	fmt.Fprintln(p.w, pki.EscapeText(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(p.w, p.indent+pki.EscapeText(fmt.Sprintf(format, args...)))
 }
 
 // field prints a labelled value, and nothing for an empty one.
@@ -211,31 +107,19 @@ func (p *printer) field(label, value string) {
 	}
 }
 
-func (p *printer) request(v requestView) {
-	p.field("request", v.ID)
-	p.field("profile", v.Profile)
-	p.field("subject", v.Subject)
-	p.field("names", strings.Join(v.SANs, ", "))
-	p.field("key", v.Key)
-	p.field("key id", v.KeyID)
-	p.field("usages", strings.Join(v.Usages, ", "))
-	p.field("asks for", strings.Join(v.Extensions, ", "))
-}
-
 func (p *printer) certificate(v certificateView) {
 	p.field("file", v.File)
-	p.field("subject", v.Subject)
-	p.field("names", strings.Join(v.SANs, ", "))
+	p.field("subject", safe(v.Subject))
+	p.field("names", strings.Join(safeNames(v.SANs), ", "))
 	p.field("valid from", timeText(v.NotBefore))
 	p.field("valid until", timeText(v.NotAfter)+", "+v.Validity)
 	p.field("key", v.Key)
 	p.field("key id", v.KeyID)
 	p.field("serial", v.Serial)
 	p.field("in decimal", v.SerialDec)
-	p.field("issuer", v.Issuer)
+	p.field("issuer", safe(v.Issuer))
 	p.field("issuer key id", v.IssuerKeyID)
-	p.field("usages", strings.Join(v.Usages, ", "))
-	p.field("policies", strings.Join(v.Policies, ", "))
+	p.content(v.contentView)
 	p.field("fingerprint", v.Fingerprint)
 	p.field("trusted", v.Trust)
 }

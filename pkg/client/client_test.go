@@ -125,10 +125,10 @@ func TestJourney(t *testing.T) {
 	if err != nil || len(pending) != 1 || pending[0].ID != id || !bytes.Equal(pending[0].PEM, csr) {
 		t.Errorf("list: %v, %v", pending, err)
 	}
-	if err := session.Sign(ctx, id, nil); err != nil {
+	if err := session.Approve(ctx, id, client.Approval{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Sign(ctx, id, nil); !client.IsStatus(err, http.StatusNotFound) {
+	if err := session.Approve(ctx, id, client.Approval{}); !client.IsStatus(err, http.StatusNotFound) {
 		t.Errorf("signed twice: %v", err)
 	}
 	crt, err := c.Certificate(ctx, id)
@@ -164,7 +164,7 @@ func TestJourney(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Reject(ctx, other); err != nil {
+	if err := session.Reject(ctx, other, nil); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Certificate(ctx, other); !errors.Is(err, client.ErrUnknown) {

@@ -80,6 +80,7 @@ type call struct {
 	limit  int64  // of the answer, maxAnswer if 0
 	large  bool   // the answer may take a while to come
 	tag    string // of the answer known already (RFC 9110 13.1.2), "" for none
+	match  string // tag of what the request is about (RFC 9110 13.1.1), "" for whatever is there
 }
 
 // patience is how many times longer than others a large answer may take.
@@ -116,6 +117,9 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 	}
 	if c.tag != "" {
 		req.Header.Set("If-None-Match", c.tag)
+	}
+	if c.match != "" {
+		req.Header.Set("If-Match", c.match)
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {

@@ -8,12 +8,8 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -157,84 +153,6 @@ func vouched(message *envelope.Envelope, trusted []*x509.Certificate, now time.T
 		}
 	}
 	return false
-}
-
-// A Pending is a request nobody has decided on.
-type Pending struct {
-	ID      ID
-	PEM     []byte
-	Profile string // that it asks for, "" from a daemon that does not say
-}
-
-// Pending lists the pending requests.
-func (s *Session) Pending(ctx context.Context) ([]Pending, error) {
-	const op = "list requests"
-	body, _, err := s.https.do(ctx, call{op: op, method: http.MethodGet, path: "/csr", want: http.StatusOK})
-	if err != nil {
-		return nil, err
-	}
-	var entries []struct {
-		ID      string `json:"id"`
-		CSR     string `json:"csr"`
-		Profile string `json:"profile"`
-	}
-	if err := json.Unmarshal(body, &entries); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
-	}
-	list := make([]Pending, 0, len(entries))
-	for _, e := range entries {
-		id, err := ParseID(e.ID)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", op, ErrNotCA, err)
-		}
-		list = append(list, Pending{ID: id, PEM: []byte(e.CSR), Profile: e.Profile})
-	}
-	return list, nil
-}
-
-// Request is [Client.Request] over HTTPS, from the daemon that a user will tell to sign
-// it, and not from whoever is in between.
-func (s *Session) Request(ctx context.Context, id ID) ([]byte, error) {
-	return request(ctx, s.https, id)
-}
-
-// An Approval says how a request is signed. The zero value is: as it was submitted.
-type Approval struct {
-	// Template is a CSR in PEM from which subject and extensions are taken, and only the
-	// key from the request.
-	Template []byte
-
-	Profile  string        // "" for that of the request
-	Validity time.Duration // in whole seconds, 0 for the profile's
-}
-
-// Sign signs a pending request, with a template if that is not empty, see [Session.Approve].
-func (s *Session) Sign(ctx context.Context, id ID, template []byte) error {
-	return s.Approve(ctx, id, Approval{Template: template})
-}
-
-// Approve signs a pending request. A reference daemon takes no notice of profile and validity.
-func (s *Session) Approve(ctx context.Context, id ID, how Approval) error {
-	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), query: profileQuery(how.Profile), want: http.StatusNoContent}
-	if how.Validity > 0 {
-		if c.query == nil {
-			c.query = url.Values{}
-		}
-		c.query.Set("validity", strconv.FormatInt(int64(how.Validity/time.Second), 10))
-	}
-	if len(how.Template) > 0 {
-		c.body, c.typ = how.Template, typePKCS10
-	}
-	_, _, err := s.https.do(ctx, c)
-	return err
-}
-
-// Reject removes a pending request.
-func (s *Session) Reject(ctx context.Context, id ID) error {
-	_, _, err := s.https.do(ctx, call{
-		op: "reject request " + id.String(), method: http.MethodDelete, path: "/csr/" + id.String(), want: http.StatusNoContent,
-	})
-	return err
 }
 
 // Revoke revokes a certificate whose key need not be at hand.

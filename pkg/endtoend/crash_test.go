@@ -268,12 +268,12 @@ func (c *crashTest) work(ctx context.Context, name string, n int, acknowledged c
 			c.mu.Lock()
 			c.rejecting[id] = true
 			c.mu.Unlock()
-			if !done(session.Reject(ctx, id), func() { c.rejected[id] = true }) {
+			if !done(session.Reject(ctx, id, nil), func() { c.rejected[id] = true }) {
 				return
 			}
 			continue
 		}
-		if !done(session.Sign(ctx, id, nil), func() { c.signed[id] = true }) {
+		if !done(session.Approve(ctx, id, client.Approval{}), func() { c.signed[id] = true }) {
 			return
 		}
 		crt, err := service.Certificate(ctx, id)

@@ -440,18 +440,6 @@ func (a *Authority) certificate(id uint64) []byte {
 	return a.issued[id]
 }
 
-func (a *Authority) pendingList() []map[string]string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	list := []map[string]string{}
-	for id, csr := range a.csrs {
-		if a.issued[id] == nil {
-			list = append(list, map[string]string{"id": strconv.FormatUint(id, 10), "csr": string(csr)})
-		}
-	}
-	return list
-}
-
 func (a *Authority) sign(w http.ResponseWriter, r *http.Request, id uint64, template []byte) {
 	stored := a.request(id)
 	if stored == nil || a.certificate(id) != nil {

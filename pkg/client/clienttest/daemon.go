@@ -193,7 +193,7 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		authority.revoke(w, body, user)
 	case "GET csr":
 		if requireUser(w, user) {
-			_ = json.NewEncoder(w).Encode(authority.pendingList())
+			_ = json.NewEncoder(w).Encode(authority.pendingList(!d.Reference))
 		}
 	default:
 		d.byID(w, r, authority, parts, body, user)
@@ -212,15 +212,19 @@ func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authori
 	}
 	switch r.Method + " " + parts[1] {
 	case "GET csr":
+		if !d.Reference && strings.HasPrefix(r.Header.Get("Accept"), "application/json") {
+			authority.describe(w, r, id)
+			return
+		}
 		answer(w, authority.request(id))
 	case "GET crt":
 		answer(w, authority.chained(r, authority.certificate(id)))
 	case "PUT crt":
-		if requireUser(w, user) {
+		if requireUser(w, user) && (d.Reference || authority.matches(w, r, id)) {
 			authority.sign(w, r, id, body)
 		}
 	case "DELETE csr":
-		if requireUser(w, user) {
+		if requireUser(w, user) && (d.Reference || authority.matches(w, r, id)) {
 			authority.reject(w, id)
 		}
 	default:

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"cauase/pkg/client"
+	"cauase/pkg/pki"
+)
+
+// A requestView is what a request is for: what would be signed, where the daemon says that, and what it
+// asks for otherwise.
+type requestView struct {
+	ID             string   `json:"id,omitempty"`
+	Digest         string   `json:"digest,omitempty"`
+	Profile        string   `json:"profile,omitempty"`
+	Validity       int64    `json:"validity_seconds,omitempty"`
+	Subject        string   `json:"subject"`
+	SANs           []string `json:"sans"`
+	Key            string   `json:"key"`
+	KeyID          string   `json:"key_id"`
+	KeyFingerprint string   `json:"key_fingerprint,omitempty"`
+	contentView
+
+	// Extensions are the kinds of all that the request asks for, Dropped those that it does not get.
+	Extensions []string `json:"extensions,omitempty"`
+	Dropped    []string `json:"dropped,omitempty"`
+
+	// Previewed says that all this would be in the certificate, and not just what is asked for.
+	Previewed bool   `json:"previewed"`
+	Problem   string `json:"problem,omitempty"`
+}
+
+func viewRequest(req *pki.Request) requestView {
+	sum := sha256.Sum256(req.CSR.RawSubjectPublicKeyInfo)
+	view := requestView{
+		Digest:         req.Digest.String(),
+		Key:            pki.DescribeKey(req.CSR.PublicKey),
+		KeyID:          fmt.Sprintf("%x", req.KeyID),
+		KeyFingerprint: "sha256:" + hex.EncodeToString(sum[:]),
+	}
+	view.contain(req.CSR.RawSubject, req.CSR.Extensions)
+	for _, ext := range req.CSR.Extensions {
+		view.Extensions = append(view.Extensions, extensionName(ext.Id.String()))
+	}
+	return view
+}
+
+// contain has the view show these names and extensions.
+func (v *requestView) contain(subject []byte, extensions []pkix.Extension) {
+	v.Subject = pki.SubjectString(subject)
+	v.SANs = append([]string{}, pki.SANStrings(extensions)...)
+	v.contentView = viewContent(extensions)
+}
+
+// viewSubmitted shows what would be signed. It shows also what we would not have let in: a reference daemon
+// may have, and it is somebody's decision to make.
+func viewSubmitted(s client.Submitted) requestView {
+	req, err := pki.ParseRequest(s.PEM)
+	if err != nil {
+		view := requestView{ID: s.ID.String(), Profile: pki.EscapeText(s.Profile), SANs: []string{}, Problem: pki.EscapeText(err.Error())}
+		if digest, err := s.Digest(); err == nil {
+			view.Digest = digest.String()
+		}
+		return view
+	}
+	view := viewRequest(req)
+	view.ID, view.Profile, view.Problem = s.ID.String(), pki.EscapeText(s.Profile), pki.EscapeText(s.Problem)
+	if p := s.Preview; p != nil {
+		view.Profile, view.Validity, view.Previewed = pki.EscapeText(p.Profile), int64(p.Validity/time.Second), true
+		view.contain(p.Subject, p.Extensions)
+		for _, ext := range req.CSR.Extensions {
+			if !slices.ContainsFunc(p.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(ext.Id) }) {
+				view.Dropped = append(view.Dropped, extensionName(ext.Id.String()))
+			}
+		}
+	}
+	return view
+}
+
+// validity is how long the certificate would be valid, "" where the daemon does not say.
+func (v requestView) validity() string {
+	if v.Validity == 0 {
+		return ""
+	}
+	return pki.FormatDuration(time.Duration(v.Validity) * time.Second)
+}
+
+func (p *printer) request(v requestView) {
+	p.field("request", v.ID)
+	p.requestDetails(v, v.Subject, v.Key, v.Profile, v.validity())
+}
+
+func (p *printer) requestDetails(v requestView, subject, key, profile, validity string) {
+	p.field("profile", safe(profile))
+	p.field("validity", validity)
+	p.field("subject", safe(subject))
+	p.field("names", strings.Join(safeNames(v.SANs), ", "))
+	p.field("key", key)
+	p.field("key id", v.KeyID)
+	p.field("key hash", v.KeyFingerprint)
+	p.content(v.contentView)
+	p.field("asks for", strings.Join(v.Extensions, ", "))
+	p.field("not granted", strings.Join(v.Dropped, ", "))
+	p.field("digest", v.Digest)
+	p.field("problem", safe(v.Problem))
+}
+
+// requests prints a table, with a block of details below each row.
+func (p *printer) requests(views []requestView) {
+	if len(views) == 0 {
+		p.line("No request is pending.")
+		return
+	}
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tPROFILE\tVALIDITY\tKEY\tSUBJECT")
+	for _, v := range views {
+		subject := orDash(v.Subject)
+		if v.Key == "" {
+			subject = "(not acceptable)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ID, orDash(safe(v.Profile)), orDash(v.validity()), orDash(v.Key), safe(subject))
+	}
+	w.Flush()
+	heading, rows, _ := strings.Cut(table.String(), "\n")
+	p.line("%s", heading)
+	details := &printer{w: p.w, indent: "    "}
+	for i, row := range strings.Split(strings.TrimSuffix(rows, "\n"), "\n") {
+		p.line("%s", row)
+		details.requestDetails(views[i], "", "", "", "")
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

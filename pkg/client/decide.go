@@ -1,0 +1,228 @@
+package client
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"cauase/pkg/pki"
+)
+
+// ErrOther says that the request on record is not the one that was shown to whoever decides on it.
+var ErrOther = errors.New("the pending request is another than the one that was shown")
+
+// A Submitted request is one as the daemon shows it.
+type Submitted struct {
+	ID      ID
+	PEM     []byte
+	Profile string // that it asks for, "" from a daemon that does not say
+
+	// Preview is what would be signed, nil from a daemon that does not say, and if nothing is pending.
+	Preview *Preview
+	Problem string // why nothing would be signed, "" if it would
+}
+
+// A Preview is a certificate before it is signed, without what all those of the authority have.
+type Preview struct {
+	Profile    string
+	Validity   time.Duration
+	Subject    []byte // DER
+	Extensions []pkix.Extension
+}
+
+// Digest returns the digest of the request. It is computed from the bytes that are shown, and not what a daemon says.
+// Requests that could not be accepted have one, too.
+func (s Submitted) Digest() (pki.Digest, error) {
+	if req, err := pki.ParseRequest(s.PEM); err == nil {
+		return req.Digest, nil
+	}
+	return pki.DigestOf(s.PEM)
+}
+
+// A submittedWire is one in an answer of the daemon (protocol: "What would be signed").
+type submittedWire struct {
+	ID          string       `json:"id"`
+	CSR         string       `json:"csr"`
+	Profile     string       `json:"profile"`
+	Certificate *previewWire `json:"certificate"`
+	Problem     string       `json:"problem"`
+}
+
+type previewWire struct {
+	Profile    string `json:"profile"`
+	Validity   int64  `json:"validity_seconds"`
+	Subject    []byte `json:"subject"`
+	Extensions []struct {
+		OID      string `json:"oid"`
+		Critical bool   `json:"critical"`
+		Value    []byte `json:"value"`
+	} `json:"extensions"`
+}
+
+func (w submittedWire) read() (Submitted, error) {
+	id, err := ParseID(w.ID)
+	if err != nil {
+		return Submitted{}, fmt.Errorf("%w: %w", ErrNotCA, err)
+	}
+	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem}
+	if w.Certificate == nil {
+		return s, nil
+	}
+	if s.Preview, err = w.Certificate.read(); err != nil {
+		return Submitted{}, fmt.Errorf("%w: certificate for %s: %w", ErrNotCA, id, err)
+	}
+	return s, nil
+}
+
+func (w previewWire) read() (*Preview, error) {
+	if w.Validity < 0 || w.Validity > int64(maxSpan/time.Second) {
+		return nil, fmt.Errorf("a validity of %d seconds", w.Validity)
+	}
+	p := &Preview{Profile: w.Profile, Validity: time.Duration(w.Validity) * time.Second, Subject: w.Subject}
+	for _, e := range w.Extensions {
+		oid, err := x509.ParseOID(e.OID)
+		if err != nil {
+			return nil, fmt.Errorf("extension %.40q is none", e.OID)
+		}
+		var id asn1.ObjectIdentifier
+		for arc := range strings.SplitSeq(oid.String(), ".") {
+			n, err := strconv.Atoi(arc)
+			if err != nil {
+				return nil, fmt.Errorf("extension %.40q is beyond what certificates can have", e.OID)
+			}
+			id = append(id, n)
+		}
+		p.Extensions = append(p.Extensions, pkix.Extension{Id: id, Critical: e.Critical, Value: e.Value})
+	}
+	return p, nil
+}
+
+// maxPendingAnswer bounds the list of pending requests, of which there may be many, each with as much again beside it.
+const maxPendingAnswer = 64 << 20
+
+// Pending lists the requests nobody has decided on.
+func (s *Session) Pending(ctx context.Context) ([]Submitted, error) {
+	const op = "list requests"
+	body, _, err := s.https.do(ctx, call{op: op, method: http.MethodGet, path: "/csr", want: http.StatusOK, limit: maxPendingAnswer})
+	if err != nil {
+		return nil, err
+	}
+	var entries []submittedWire
+	if err := json.Unmarshal(body, &entries); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+	}
+	list := make([]Submitted, 0, len(entries))
+	for _, e := range entries {
+		one, err := e.read()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// Request is [Client.Request] over HTTPS, from the daemon that a user will tell to sign
+// it, and not from whoever is in between.
+func (s *Session) Request(ctx context.Context, id ID) ([]byte, error) {
+	return request(ctx, s.https, id)
+}
+
+// Show returns a request with what would be signed if it were approved like that, for somebody to decide by.
+func (s *Session) Show(ctx context.Context, id ID, how Approval) (Submitted, error) {
+	return show(ctx, s.https, id, how)
+}
+
+// Show is [Session.Show] over HTTP: nothing vouches for the answer.
+func (c *Client) Show(ctx context.Context, id ID) (Submitted, error) {
+	return show(ctx, c.http, id, Approval{})
+}
+
+func show(ctx context.Context, e *endpoint, id ID, how Approval) (Submitted, error) {
+	op := "get request " + id.String()
+	body, header, err := e.do(ctx, call{
+		op: op, method: http.MethodGet, path: "/csr/" + id.String(), query: how.query(),
+		accept: typeJSON + ", " + typePKCS10 + ";q=0.5", want: http.StatusOK,
+	})
+	if err != nil {
+		return Submitted{}, err
+	}
+	if typ, _, err := mime.ParseMediaType(header.Get("Content-Type")); err != nil || typ != typeJSON {
+		return Submitted{ID: id, PEM: body}, nil // a daemon that does not foretell anything
+	}
+	var wire submittedWire
+	if err := json.Unmarshal(body, &wire); err != nil {
+		return Submitted{}, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+	}
+	found, err := wire.read()
+	if err == nil && found.ID != id {
+		err = fmt.Errorf("%w: it is about request %s", ErrNotCA, found.ID)
+	}
+	if err != nil {
+		return Submitted{}, fmt.Errorf("%s: %w", op, err)
+	}
+	return found, nil
+}
+
+// An Approval says how a request is signed. The zero value is: as it was submitted.
+type Approval struct {
+	// Shown is the digest of the request that was shown to whoever approves: another one is not signed,
+	// which is ErrOther. Nil: whichever it is. A reference daemon takes no notice.
+	Shown *pki.Digest
+
+	// Template is a CSR in PEM from which subject and extensions are taken, and only the
+	// key from the request.
+	Template []byte
+
+	Profile  string        // "" for that of the request
+	Validity time.Duration // in whole seconds, 0 for the profile's
+}
+
+func (a Approval) query() url.Values {
+	query := profileQuery(a.Profile)
+	if a.Validity > 0 {
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("validity", strconv.FormatInt(int64(a.Validity/time.Second), 10))
+	}
+	return query
+}
+
+// Approve signs a pending request. A reference daemon takes no notice of profile and validity.
+func (s *Session) Approve(ctx context.Context, id ID, how Approval) error {
+	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), query: how.query(), want: http.StatusNoContent}
+	if len(how.Template) > 0 {
+		c.body, c.typ = how.Template, typePKCS10
+	}
+	return s.decide(ctx, c, how.Shown)
+}
+
+// Reject removes a pending request, see [Approval] for what was shown.
+func (s *Session) Reject(ctx context.Context, id ID, shown *pki.Digest) error {
+	return s.decide(ctx, call{
+		op: "reject request " + id.String(), method: http.MethodDelete, path: "/csr/" + id.String(), want: http.StatusNoContent,
+	}, shown)
+}
+
+func (s *Session) decide(ctx context.Context, c call, shown *pki.Digest) error {
+	if shown != nil {
+		c.match = `"` + shown.String() + `"`
+	}
+	_, _, err := s.https.do(ctx, c)
+	if IsStatus(err, http.StatusPreconditionFailed) {
+		return fmt.Errorf("%w: %w", ErrOther, err)
+	}
+	return err
+}
