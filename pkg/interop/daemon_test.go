@@ -81,6 +81,17 @@ type daemon struct {
 	netloc string
 	http   string // base URLs
 	https  string
+
+	reference bool // it cannot vouch for its HTTPS certificate: our tools have to be told
+}
+
+// ours completes a command line of one of our tools that is about d.
+func (d *daemon) ours(tool string, args ...string) []string {
+	line := []string{filepath.Join(programs.ours, tool)}
+	if d.reference {
+		line = append(line, "--caucase")
+	}
+	return append(line, args...)
 }
 
 // onPostgreSQL has our daemons keep everything in PostgreSQL. make interop runs twice, so and otherwise.
@@ -113,7 +124,9 @@ func startOursWith(t *testing.T, keyType string, args ...string) *daemon {
 // fails and leaves a file with which it does not start again.
 func startReference(t *testing.T, args ...string) *daemon {
 	t.Helper()
-	return start(t, filepath.Join(programs.reference, "caucased"), args...)
+	d := start(t, filepath.Join(programs.reference, "caucased"), args...)
+	d.reference = true
+	return d
 }
 
 func start(t *testing.T, executable string, args ...string) *daemon {

@@ -42,7 +42,7 @@ func (d *desk) reference(program string, args ...string) outcome {
 // cauase runs our client.
 func (d *desk) cauase(args ...string) outcome {
 	d.t.Helper()
-	return run(d.t, d.dir, append([]string{filepath.Join(programs.ours, "cauase"), "--ca-url", d.ca.http}, args...)...)
+	return run(d.t, d.dir, append(d.ca.ours("cauase", "--ca-url", d.ca.http), args...)...)
 }
 
 func (d *desk) path(name string) string { return filepath.Join(d.dir, name) }

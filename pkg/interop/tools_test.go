@@ -67,8 +67,8 @@ func TestRerequestsAreExchanged(t *testing.T) {
 
 func TestProbesOfBothDaemons(t *testing.T) {
 	eachDaemon(t, func(t *testing.T, d *desk) {
-		d.ours("cauase-probe", d.ca.http).ok().prints("OK: " + d.ca.http).prints("same CA as over HTTP")
+		run(t, d.dir, d.ca.ours("cauase-probe", d.ca.http)...).ok().prints("OK: " + d.ca.http).prints("same CA as over HTTP")
 		d.reference("caucase-probe", d.ca.http).ok()
-		d.ours("cauase-probe", "--warning", "100000", "--critical", "90000", d.ca.http).exits(2).prints("CRITICAL: ")
+		run(t, d.dir, d.ca.ours("cauase-probe", "--warning", "100000", "--critical", "90000", d.ca.http)...).exits(2).prints("CRITICAL: ")
 	})
 }
