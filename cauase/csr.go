@@ -215,6 +215,9 @@ type resultView struct {
 func (t *tool) printResults(results []resultView) error {
 	return t.print(results, func(p *printer) {
 		for _, r := range results {
+			if r.Request != nil {
+				p.request(*r.Request)
+			}
 			if r.Serial != "" {
 				r.Serial = "serial " + r.Serial
 			}

@@ -47,7 +47,11 @@ func (t *tool) session(ctx context.Context) (*client.Session, error) {
 		t.warn("--caucase: this daemon does not vouch for its HTTPS certificate, so that what it answers is not authenticated")
 		return s, nil
 	}
-	return s, t.rememberVouched()
+	t.vouched = true
+	if t.caucase && !t.firstUse {
+		err = t.rememberVouched()
+	}
+	return s, err
 }
 
 // vouchedBefore returns the file that says that the daemon at a URL was seen to vouch for its HTTPS
@@ -74,13 +78,11 @@ func (t *tool) unreadable(err error) bool {
 	return err != nil
 }
 
-// rememberVouched has the daemon be recognized as one that vouches for its HTTPS certificate. A CA that is
-// not yet stored is not known, and what it vouches for neither: saveTrust does this then.
+// rememberVouched has the daemon be recognized as one that vouches for its HTTPS certificate. This waits for
+// the command to succeed, as what fails leaves nothing behind, and a CA that is not stored is not known; with
+// --caucase, which it decides about, for nothing.
 func (t *tool) rememberVouched() error {
-	t.vouched = true
-	if t.firstUse && t.unsaved {
-		return nil
-	}
+	t.vouched = false
 	err := enroll.VouchedBeside(t.caStore.Path).Add(t.client.URL())
 	if err != nil && t.caucase {
 		return manners.WithHint(fmt.Errorf("that the daemon vouches for its HTTPS certificate cannot be recorded: %w", err), "leave out --caucase: the daemon is not a reference caucased")

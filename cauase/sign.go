@@ -20,9 +20,9 @@ import (
 func (t *tool) csrSign() *cli.Command {
 	return &cli.Command{
 		Name:      "sign",
-		Usage:     "show pending requests and sign them (users only)",
+		Usage:     "sign pending requests, and show what was signed (users only)",
 		ArgsUsage: "[--digest sha256:…|--csr FILE] [--with FILE] [--profile NAME] [--validity DURATION] ID…",
-		Description: `Each request is fetched and shown, and what was shown is what is signed: if there is another
+		Description: `Each request is fetched, and what was fetched is what is signed and shown: if there is another
 request under the id, the daemon refuses. To sign the one that was looked at before, with csr list or csr
 show, give its digest, or the file in which it is.`,
 		Flags: append(shownFlags(),
@@ -113,16 +113,11 @@ func (t *tool) sign(c *cli.Context) error {
 	return t.decide(c, "signed", func(s *client.Session, id client.ID) (*requestView, error) {
 		found, err := s.Show(c.Context, id, client.Approval{Profile: how.Profile, Validity: how.Validity})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("sign request %s: %w", id, err)
 		}
 		how, view, err := bind(how, template, found)
 		if err != nil {
 			return nil, err
-		}
-		if !t.json {
-			if err := t.print(nil, func(p *printer) { p.request(view) }); err != nil {
-				return nil, err
-			}
 		}
 		return &view, s.Approve(c.Context, id, how)
 	})

@@ -45,6 +45,9 @@ func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 		if t.unsaved && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveTrust())
 		}
+		if t.vouched && manners.Code(err) != manners.ExitError {
+			err = join(err, t.rememberVouched())
+		}
 		if t.roots != nil && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveRoots())
 		}
@@ -154,9 +157,6 @@ func (t *tool) saveTrust() error {
 	changed, err := t.caStore.WriteCertificates(t.trusted)
 	if changed {
 		t.changed = append(t.changed, "ca")
-	}
-	if err == nil && t.vouched && t.firstUse {
-		err = t.rememberVouched()
 	}
 	return err
 }
