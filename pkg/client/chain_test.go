@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A tree is a daemon with a root and an authority under it, in its second generation.
@@ -335,8 +336,8 @@ func TestFetchChain(t *testing.T) {
 	ctx := context.Background()
 	x := newTree(t)
 	x.web.AutoApprove = 1
-	key := newKey(t)
-	id, err := x.client.SubmitFor(ctx, newCSR(t, key, "web"), "server")
+	key := pkitest.Key(t)
+	id, err := x.client.SubmitFor(ctx, pkitest.NamedRequest(t, key, "web", "web.example"), "server")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +353,7 @@ func TestFetchChain(t *testing.T) {
 		t.Fatalf("a chain of %d, %v", len(issued.Chain), err)
 	}
 	trusted := []*x509.Certificate{x.web.Newest().Crt}
-	renewed, err := x.client.RenewChain(ctx, crt, key, newKey(t), trusted)
+	renewed, err := x.client.RenewChain(ctx, crt, key, pkitest.Key(t), trusted)
 	if err != nil || client.CheckChain(renewed, trusted, x.root.Roots(), x.Clock.Now()) != nil {
 		t.Errorf("renewed: a chain of %d, %v", len(renewed.Chain), err)
 	}

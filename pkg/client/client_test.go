@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"math/big"
@@ -20,6 +18,7 @@ import (
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 func TestURL(t *testing.T) {
@@ -54,35 +53,11 @@ func TestURL(t *testing.T) {
 	}
 }
 
-func newKey(t *testing.T) crypto.Signer {
-	t.Helper()
-	key, err := pki.KeyECDSAP256.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func newCSR(t *testing.T, key crypto.Signer, cn string) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: cn}, DNSNames: []string{cn + ".example"},
-	}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pki.EncodeCSRPEM(der)
-}
-
 // holder makes a certificate and its key.
 func holder(t *testing.T, a *clienttest.Authority, cn string, change ...func(*x509.Certificate)) (*x509.Certificate, crypto.Signer) {
 	t.Helper()
-	key := newKey(t)
-	req, err := pki.ParseRequest(newCSR(t, key, cn))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.Issue(req.CSR, key.Public(), change...), key
+	key := pkitest.Key(t)
+	return a.Issue(pkitest.ParsedRequest(t, key, pkitest.Named(cn, cn+".example")).CSR, key.Public(), change...), key
 }
 
 func userOf(t *testing.T, d *clienttest.Daemon) tls.Certificate {
@@ -103,8 +78,8 @@ func TestJourney(t *testing.T) {
 		t.Error("HTTPS is not verified")
 	}
 
-	key := newKey(t)
-	csr := newCSR(t, key, "web")
+	key := pkitest.Key(t)
+	csr := pkitest.NamedRequest(t, key, "web", "web.example")
 	id, err := c.Submit(ctx, csr)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +114,7 @@ func TestJourney(t *testing.T) {
 		t.Error(err)
 	}
 
-	next := newKey(t)
+	next := pkitest.Key(t)
 	renewed, err := c.Renew(ctx, crt, key, next, trusted)
 	if err != nil || renewed.Subject.CommonName != "web" || renewed.DNSNames[0] != "web.example" {
 		t.Fatalf("renew: %v", err)
@@ -160,7 +135,7 @@ func TestJourney(t *testing.T) {
 		t.Errorf("revocations: %v", got)
 	}
 
-	other, err := c.Submit(ctx, newCSR(t, newKey(t), "other"))
+	other, err := c.Submit(ctx, pkitest.NamedRequest(t, pkitest.Key(t), "other", "other.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +226,8 @@ func TestWrongRenewal(t *testing.T) {
 	d, c := start(t)
 	trusted := []*x509.Certificate{d.CAS.Newest().Crt}
 	crt, key := holder(t, d.CAS, "web")
-	next := newKey(t)
-	req, err := pki.ParseRequest(newCSR(t, next, "web"))
+	next := pkitest.Key(t)
+	req, err := pki.ParseRequest(pkitest.NamedRequest(t, next, "web", "web.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +240,7 @@ func TestWrongRenewal(t *testing.T) {
 		err  error
 	}{
 		{"the old one", crt, client.ErrWrongKey},
-		{"of another key", d.CAS.Issue(req.CSR, newKey(t).Public()), client.ErrWrongKey},
+		{"of another key", d.CAS.Issue(req.CSR, pkitest.Key(t).Public()), client.ErrWrongKey},
 		{"of another CA", issue(d.CAU), pki.ErrUnknownIssuer},
 		{"of a CA with the same name", issue(clienttest.NewAuthority(t, d.Clock, "CAS")), pki.ErrUnknownIssuer},
 		{"expired", issue(d.CAS, func(c *x509.Certificate) { c.NotAfter = d.Clock.Now().Add(-time.Second) }), pki.ErrExpired},

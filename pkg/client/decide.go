@@ -118,15 +118,23 @@ func (s *Session) Pending(ctx context.Context) ([]Submitted, error) {
 	if err != nil {
 		return nil, err
 	}
+	list, err := readPending(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return list, nil
+}
+
+func readPending(body []byte) ([]Submitted, error) {
 	var entries []submittedWire
 	if err := json.Unmarshal(body, &entries); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", op, ErrNotCA, pki.EscapeText(err.Error()))
+		return nil, fmt.Errorf("%w: %s", ErrNotCA, pki.EscapeText(err.Error()))
 	}
 	list := make([]Submitted, 0, len(entries))
 	for _, e := range entries {
 		one, err := e.read()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
+			return nil, err
 		}
 		list = append(list, one)
 	}

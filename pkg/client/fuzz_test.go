@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // FuzzAnswer reads whatever a daemon may answer to any question: nothing of it may end us,
@@ -96,6 +98,37 @@ func FuzzHierarchy(f *testing.F) {
 			t.Error("a chain holds, and there is no root")
 		} else {
 			printableError(t, err)
+		}
+	})
+}
+
+// FuzzPending reads what the daemon says about requests: the digest of each is that of what is shown, whatever else is said.
+func FuzzPending(f *testing.F) {
+	csr := pkitest.NamedRequest(f, pkitest.Key(f), "web")
+	entry := func(more string) []byte {
+		return fmt.Appendf(nil, `[{"id": "123", "csr": %q%s}]`, csr, more)
+	}
+	f.Add(entry(""))
+	f.Add(entry(`, "profile": "server", "certificate": {"profile": "server", "validity_seconds": 60, "subject": "MAA=", "extensions": [{"oid": "2.5.29.17", "critical": true, "value": "MAA="}]}`))
+	f.Add(entry(`, "problem": "\u001b[2J", "certificate": {"validity_seconds": -1, "extensions": [{"oid": "2.25.9223372036854775808"}]}`))
+	f.Add([]byte(`[{"id": "1", "csr": "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := readPending(data)
+		if err != nil {
+			printableError(t, err)
+		}
+		for _, s := range list {
+			digest, err := s.Digest()
+			if err != nil {
+				printableError(t, err)
+				continue
+			}
+			if req, err := pki.ParseRequest(s.PEM); err == nil && req.Digest != digest {
+				t.Errorf("a request has the digest %s here, and %s at the daemon", digest, req.Digest)
+			}
+			if p := s.Preview; p != nil && (p.Validity < 0 || p.Validity > maxSpan) {
+				t.Errorf("a validity of %s", p.Validity)
+			}
 		}
 	})
 }

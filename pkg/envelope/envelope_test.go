@@ -91,10 +91,7 @@ func TestSignVerify(t *testing.T) {
 
 // TestVerifyRSA signs as a peer could, with all there is to choose.
 func TestVerifyRSA(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := pkitest.SharedKey(t, pki.KeyRSA2048, "signer").(*rsa.PrivateKey)
 	const payload = `{"crt_pem": "a"}`
 	pss := func(hash crypto.Hash, signed string, salt int) []byte {
 		h := hash.New()

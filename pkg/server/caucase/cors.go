@@ -86,7 +86,7 @@ func (f *FrontEnd) checkOrigin(x *server.Exchange, rule originRule) error {
 		}
 	}
 	allowOrigin(x, origin)
-	x.Header().Set("Access-Control-Expose-Headers", "Location, WWW-Authenticate")
+	x.Header().Set("Access-Control-Expose-Headers", "ETag, Location, WWW-Authenticate")
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (f *FrontEnd) Options(x *server.Exchange, allowed string) error {
 		allowOrigin(x, origin)
 		h := x.Header()
 		h.Set("Access-Control-Allow-Methods", allowed)
-		h.Set("Access-Control-Allow-Headers", "Content-Type, User-Agent")
+		h.Set("Access-Control-Allow-Headers", "Content-Type, If-Match, User-Agent")
 	}
 	return x.Empty(http.StatusNoContent)
 }

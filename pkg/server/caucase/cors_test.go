@@ -120,7 +120,7 @@ func TestCrossOrigin(t *testing.T) {
 			for name, want := range map[string]string{
 				"Access-Control-Allow-Credentials": "true",
 				"Access-Control-Allow-Origin":      tt.origin,
-				"Access-Control-Expose-Headers":    "Location, WWW-Authenticate",
+				"Access-Control-Expose-Headers":    "ETag, Location, WWW-Authenticate",
 				"Vary":                             "Origin",
 			} {
 				if h.Get(name) != want {
@@ -153,7 +153,7 @@ func TestPreflight(t *testing.T) {
 			got := s.handle("OPTIONS", path, "Origin", origin, "Access-Control-Request-Method", "PUT")
 			h := got.Header()
 			if got.Code != 204 || h.Get("Access-Control-Allow-Methods") != methods || h.Get("Access-Control-Allow-Origin") != origin ||
-				h.Get("Access-Control-Allow-Headers") != "Content-Type, User-Agent" || h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Vary") != "Origin" {
+				h.Get("Access-Control-Allow-Headers") != "Content-Type, If-Match, User-Agent" || h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Vary") != "Origin" {
 				t.Errorf("%s from %s: %d %v", path, origin, got.Code, h)
 			}
 		}
