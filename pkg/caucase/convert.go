@@ -101,6 +101,11 @@ func (c *conversion) assemble(parts []*authority) {
 			c.rows = append(c.rows, row)
 		}
 	}
+	for _, p := range byName {
+		for _, row := range p.lineages {
+			c.rows = append(c.rows, row)
+		}
+	}
 	var issued []store.Certificate
 	for _, p := range byName {
 		issued = append(issued, p.issued...)
@@ -139,6 +144,7 @@ type authority struct {
 	cas      []generation // oldest first
 	requests []store.Request
 	issued   []store.Certificate
+	lineages []store.Lineage
 	revoked  []store.Revocation
 	counters []store.Counter
 	settings []store.Setting
@@ -166,6 +172,7 @@ func (a *authority) convert(lastCA *int64) error {
 	}
 	a.convertCertificates()
 	a.convertRevocations()
+	a.makeLineages()
 	if err := a.convertSettings(); err != nil {
 		return err
 	}

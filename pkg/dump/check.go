@@ -102,11 +102,23 @@ func (c *checker) inspect(l *line) error {
 			return errors.New("method is empty")
 		}
 		return c.knowsCA(l)
+	case "lineage":
+		n, _ := value[int64](l, "reason")
+		return errors.Join(lineageState(l), reason(n))
 	case "revocation":
 		n, _ := value[int64](l, "reason")
 		return reason(n)
 	}
 	return nil
+}
+
+func lineageState(l *line) error {
+	switch state, _ := value[string](l, "state"); store.LineageState(state) {
+	case store.LineageActive, store.LineageEnding, store.LineageEnded:
+		return nil
+	default:
+		return fmt.Errorf("state: there is no state %q", printable(state))
+	}
 }
 
 // inspectValue returns why a column cannot have a value, whatever the rest of the row says.

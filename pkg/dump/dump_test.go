@@ -48,10 +48,15 @@ func samples() []store.Row {
 			PEM: []byte("-----BEGIN\r\n\x00\xff"), Digest: []byte{1}, KeyID: []byte{2}, Subject: "CN=ünï \"\\\u2028<&>",
 			SANs: []string{"DNS:a", "", "URI:urn:x?<&>\x01"}, Profile: "server"},
 		store.Request{Authority: store.Services, ID: 0, ReceivedAt: when(4), PEM: []byte{}, Digest: []byte{}, KeyID: []byte{}},
+		store.Lineage{Authority: store.Services, ID: 4, CreatedAt: when(1), Subject: "CN=ä", Profile: "server", State: store.LineageActive,
+			Newest: big20(1), NotAfter: when(8), Renewals: 1, RenewedAt: when(3), Address: "192.0.2.1", Forks: 2, ForkedAt: when(2), ForkAddress: "192.0.2.2",
+			ForkedFrom: "2001:db8::1", Day: when(0), DayRenewals: 3, DayRevocations: 4, DayBytes: 5},
+		store.Lineage{Authority: store.Users, ID: 4, CreatedAt: when(1), Role: "administrator", State: store.LineageEnded, EndedAt: when(2), Reason: 1,
+			Newest: new(big.Int), NotAfter: when(2)},
 		store.Certificate{Authority: store.Services, ID: 5, Serial: big20(1), CAID: 2, Subject: "CN=a", SANs: []string{"DNS:a"},
 			NotBefore: when(1), NotAfter: when(8), KeyID: []byte{2}, IssuedAt: when(3), IssuedBy: "user serial=1 key=02",
 			Method: store.Renewed, Renews: big20(2), CSR: []byte("csr"), CSRDigest: []byte{1}, DER: []byte{0x30, 0},
-			Profile: "server", Validity: time.Hour},
+			Profile: "server", Validity: time.Hour, Lineage: 4},
 		store.Certificate{Authority: store.Users, ID: 4, Serial: new(big.Int), CAID: 1,
 			NotBefore: time.Date(1949, 12, 31, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
 			KeyID: []byte{}, IssuedAt: when(3), Method: store.Internal, DER: []byte{}},
@@ -187,12 +192,19 @@ func TestEmpty(t *testing.T) {
 
 // samples2 has the rows of version2.rows as they are now.
 func samples2() []store.Row {
-	rows := samples()
-	for i, row := range rows {
-		if ca, ok := row.(store.CA); ok {
-			ca.Anchor, ca.ParentLink = nil, nil
-			rows[i] = ca
+	var rows []store.Row
+	for _, row := range samples() {
+		switch v := row.(type) {
+		case store.CA:
+			v.Anchor, v.ParentLink = nil, nil
+			row = v
+		case store.Lineage:
+			continue
+		case store.Certificate:
+			v.Lineage = 0
+			row = v
 		}
+		rows = append(rows, row)
 	}
 	return rows
 }
@@ -213,10 +225,27 @@ func TestVersion2(t *testing.T) {
 	if _, sum := write(t, samples2()); !d.Summary().Equal(sum) || d.Meta().Version != 2 {
 		t.Errorf("version %d, summary:\n%s", d.Meta().Version, d.Summary())
 	}
-	data, _ := write(t, samples())
-	later := strings.Replace(data, `"version":3`, `"version":2`, 1)
-	if _, _, err := read(strings.NewReader(later)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "anchor") {
-		t.Errorf("a CA with an anchor in a stream of version 2: %v", err)
+	for name, change := range map[string]func([]store.Row) []store.Row{
+		"anchor": func(rows []store.Row) []store.Row { return samples() },
+		"certificate/lineage": func(rows []store.Row) []store.Row {
+			for i, row := range rows {
+				if crt, ok := row.(store.Certificate); ok {
+					crt.Lineage = 7
+					rows[i] = crt
+				}
+			}
+			return rows
+		},
+		"/lineage": func(rows []store.Row) []store.Row {
+			at := slices.IndexFunc(rows, func(row store.Row) bool { return Kind(row) == "certificate" })
+			return slices.Insert(rows, at, store.Row(store.Lineage{Authority: "cas", ID: 1, CreatedAt: when(0), NotAfter: when(0), State: store.LineageActive, Newest: big20(1)}))
+		},
+	} {
+		data, _ := write(t, change(samples2()))
+		later := strings.Replace(data, `"version":3`, `"version":2`, 1)
+		if _, _, err := read(strings.NewReader(later)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s in a stream of version 2: %v", name, err)
+		}
 	}
 }
 
@@ -331,13 +360,13 @@ func TestSummaries(t *testing.T) {
 		{"the same", func(r []store.Row) []store.Row { return r }, ""},
 		{"one less", func(r []store.Row) []store.Row { return r[:len(r)-1] }, "audit: 2 rows against 1"},
 		{"another value", func(r []store.Row) []store.Row {
-			c := r[15].(store.Counter)
+			c := r[17].(store.Counter)
 			c.Value--
-			r[15] = c
+			r[17] = c
 			return r
 		}, "counter: as many rows, but not the same"},
 		{"order of issuance", func(r []store.Row) []store.Row {
-			r[10], r[11] = r[11], r[10]
+			r[12], r[13] = r[13], r[12]
 			return r
 		}, "certificate: as many rows, but not the same"},
 	} {
@@ -351,7 +380,7 @@ func TestSummaries(t *testing.T) {
 	if sum.Equal(nil) {
 		t.Error("equal to none")
 	}
-	if s := sum.String(); strings.Count(s, "\n") != len(kindNames()) || !strings.Contains(s, "certificate ") {
+	if s := sum.String(); strings.Count(s, "\n") != len(kindsOf(Version)) || !strings.Contains(s, "certificate ") {
 		t.Error(s)
 	}
 }
@@ -359,7 +388,7 @@ func TestSummaries(t *testing.T) {
 // What could not be read again must not be written.
 func TestWriteRefuses(t *testing.T) {
 	ca := samples()[2].(store.CA)
-	crt := samples()[11].(store.Certificate)
+	crt := samples()[13].(store.Certificate)
 	with := func(change func(*store.Certificate)) []store.Row {
 		c := crt
 		change(&c)
@@ -425,7 +454,7 @@ func TestKinds(t *testing.T) {
 			t.Error(Describe(row))
 		}
 	}
-	if !slices.Equal(seen, kindNames()) {
+	if !slices.Equal(seen, kindsOf(Version)) {
 		t.Error(seen)
 	}
 }

@@ -28,10 +28,17 @@ func edit(t testing.TB, n int, change func(string) string) string {
 }
 
 // Lines of the sample stream.
-const (
-	lineAuthority, lineCA, lineSignoff, lineCRL, lineRequest, lineCertificate = 2, 4, 6, 8, 10, 12
-	lineRevocation, lineCounter, lineSetting, lineAudit, lineEnd              = 14, 17, 19, 22, 23
+var (
+	lineAuthority, lineCA, lineSignoff, lineCRL, lineRequest = lineOf("authority"), lineOf("ca"), lineOf("signoff"), lineOf("crl"), lineOf("request")
+	lineLineage, lineCertificate, lineRevocation             = lineOf("lineage"), lineOf("certificate"), lineOf("revocation")
+	lineCounter, lineSetting, lineAudit                      = lineOf("counter") + 1, lineOf("setting"), lineOf("audit") + 1
+	lineEnd                                                  = len(samples()) + 2
 )
+
+// lineOf is the first line of a kind.
+func lineOf(kind string) int {
+	return slices.IndexFunc(samples(), func(row store.Row) bool { return Kind(row) == kind }) + 2
+}
 
 func TestHostileLines(t *testing.T) {
 	for _, test := range []struct {
@@ -132,14 +139,17 @@ func TestHostileLines(t *testing.T) {
 		{"depth in an unknown member", lineCertificate, `"ca_id":2`, `"x":` + strings.Repeat(`{"a":`, 1e6), "unknown object member"},
 		{"many unknown members", lineCertificate, `"ca_id":2`, `"\u001b[2J` + strings.Repeat("x", 1e5) + `":1`, "/certificate/"},
 		{"too long", lineCertificate, `"a`, `"` + strings.Repeat("a", MaxLine), "longer than"},
+		{"lineage in no state", lineLineage, `"active"`, `"gone"`, `there is no state "gone"`},
+		{"lineage with no newest certificate", lineLineage, `"newest":"7`, `"newest":"x7`, "newest: not a decimal"},
+		{"lineage twice", lineLineage + 1, `"cau"`, `"cas"`, "out of order, or there twice"},
 		{"end: other count", lineEnd, `"count":2`, `"count":3`, "the end does not agree with the rows: it says authority: 3 rows against 2"},
 		{"end: other hash", lineEnd, `:"119a`, `:"119b`, "authority: as many rows, but not the same"},
 		{"end: negative count", lineEnd, `"count":2`, `"count":-2`, "authority: -2 rows against 2"},
 		{"end: short hash", lineEnd, `:"119a`, `:"119`, "not a SHA-256"},
 		{"end: hash in capitals", lineEnd, `:"119a90e3`, `:"119A90e3`, "/end/0/sha256"},
 		{"end: other kind", lineEnd, `"kind":"authority"`, `"kind":"cb"`, "cb against authority"},
-		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "9 kinds of rows against 10"},
-		{"end: too many", lineEnd, `[`, `[` + strings.Repeat(`{},`, 1e6), "more than 10"},
+		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "10 kinds of rows against 11"},
+		{"end: too many", lineEnd, `[`, `[` + strings.Repeat(`{},`, 1e6), fmt.Sprint("more than ", len(store.Kinds()))},
 		{"end: no list", lineEnd, `[`, `{"a":[`, "not a list"},
 		{"end: not even an end", lineEnd, "\n", "", "rest was cut off"},
 	} {
@@ -180,20 +190,22 @@ func TestHostileStreams(t *testing.T) {
 		line int
 		want string
 	}{
-		{"no end marker", join(lines[:22]), 23, "no end marker"},
+		{"no end marker", join(lines[:lineEnd-1]), lineEnd, "no end marker"},
 		{"only the first line", lines[0], 2, "no end marker"},
 		{"half a first line", lines[0][:50], 1, "cut off"},
-		{"row after the end", join(lines, lines[5:6]), 24, "something follows the end"},
-		{"end twice", join(lines, lines[22:]), 24, "something follows the end"},
-		{"a byte after the end", data + "\n", 24, "something follows the end"},
-		{"another stream after the end", data + data, 24, "something follows the end"},
+		{"row after the end", join(lines, lines[5:6]), lineEnd + 1, "something follows the end"},
+		{"end twice", join(lines, lines[lineEnd-1:]), lineEnd + 1, "something follows the end"},
+		{"a byte after the end", data + "\n", lineEnd + 1, "something follows the end"},
+		{"another stream after the end", data + data, lineEnd + 1, "something follows the end"},
 		{"first line twice", join(lines[:1], lines), 2, "unknown object member"},
 		{"row twice", join(lines[:5], lines[4:]), 6, "out of order, or there twice"},
 		{"rows exchanged", join(lines[:3], lines[4:5], lines[3:4], lines[5:]), 5, "out of order"},
-		{"kinds exchanged", join(lines[:7], lines[13:14], lines[7:13], lines[14:]), 9, "crl comes after those of kind revocation"},
-		{"row dropped", join(lines[:13], lines[14:]), 22, "revocation: 2 rows against 1"},
-		{"certificates exchanged", join(lines[:11], lines[12:13], lines[11:12], lines[13:]), 23, "certificate: as many rows, but not the same"},
-		{"certificate twice", join(lines[:12], lines[11:]), 24, "certificate: 2 rows against 3"},
+		{"kinds exchanged", join(lines[:lineCRL-1], lines[lineRevocation-1:lineRevocation], lines[lineCRL-1:lineRevocation-1], lines[lineRevocation:]),
+			lineCRL + 1, "crl comes after those of kind revocation"},
+		{"row dropped", join(lines[:lineRevocation-1], lines[lineRevocation:]), lineEnd - 1, "revocation: 2 rows against 1"},
+		{"certificates exchanged", join(lines[:lineCertificate-1], lines[lineCertificate:lineCertificate+1], lines[lineCertificate-1:lineCertificate], lines[lineCertificate+1:]),
+			lineEnd, "certificate: as many rows, but not the same"},
+		{"certificate twice", join(lines[:lineCertificate], lines[lineCertificate-1:]), lineEnd + 1, "certificate: 2 rows against 3"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := read(strings.NewReader(test.data))

@@ -19,9 +19,10 @@ import (
 // of a row are the columns of its kind, in their order; one that is optional is left out when it has
 // no value, as is an empty list of texts, and all others are always there.
 type line struct {
-	kind   *store.Kind
-	values []any // one for each column, as store.Kind.Values gives them, with serials as texts
-	end    *endWire
+	version int // of the stream, which has no members that came later
+	kind    *store.Kind
+	values  []any // one for each column, as store.Kind.Values gives them, with serials as texts
+	end     *endWire
 }
 
 // endName is the member of the last line.
@@ -50,7 +51,7 @@ func (l *line) writeRow(e *jsontext.Encoder) error {
 		return err
 	}
 	for i, c := range l.kind.Columns {
-		if leftOut(c, l.values[i]) {
+		if c.Since > l.version || leftOut(c, l.values[i]) {
 			continue
 		}
 		if err := e.WriteToken(jsontext.String(c.Name)); err != nil {
@@ -99,7 +100,7 @@ func writeValue(e *jsontext.Encoder, value any) error {
 
 // UnmarshalJSONFrom reads a line. What is missing is noticed by canonical.
 func (l *line) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	*l = line{}
+	*l = line{version: l.version}
 	if kind := d.PeekKind(); kind != '{' {
 		if kind == 'n' {
 			return errors.Join(d.SkipValue(), holds(0))
@@ -136,7 +137,7 @@ func (l *line) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 func (l *line) member(d *jsontext.Decoder, name string) (found bool, err error) {
 	kind := store.KindNamed(name)
 	switch {
-	case kind == nil && name != endName:
+	case kind == nil && name != endName, kind != nil && kind.Since > l.version:
 		return false, &json.SemanticError{JSONPointer: d.StackPointer(), Err: json.ErrUnknownName}
 	case d.PeekKind() == 'n':
 		return false, d.SkipValue()
@@ -185,7 +186,7 @@ func (l *line) readRow(d *jsontext.Decoder) error {
 			return err
 		}
 		i := l.kind.Index(name.String())
-		if i < 0 {
+		if i < 0 || l.kind.Columns[i].Since > l.version {
 			return &json.SemanticError{JSONPointer: d.StackPointer(), Err: json.ErrUnknownName}
 		}
 		if l.values[i], err = readValue(d, l.kind.Columns[i]); err != nil {
@@ -287,7 +288,7 @@ func wireOf(row store.Row) *line {
 	if kind == nil {
 		return nil
 	}
-	l := &line{kind: kind, values: kind.Values(row)}
+	l := &line{version: Version, kind: kind, values: kind.Values(row)}
 	for i, c := range kind.Columns {
 		switch v := l.values[i].(type) {
 		case string:

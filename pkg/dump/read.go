@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -24,6 +25,7 @@ type Reader struct {
 	enc     encoder
 	checker checker
 	sums    sums       // of the lines, by which the last one is checked
+	hash    *Hash      // of the rows of now, when the stream is of a version before
 	old     *upgrader1 // of a stream of version 1
 	started bool
 	summary Summary
@@ -32,7 +34,7 @@ type Reader struct {
 // Read begins to read a stream. It returns ErrNotDump for something else, ErrNewer for one of a
 // later version, which cannot be read but says so, and ErrInvalid.
 func Read(r io.Reader) (*Reader, error) {
-	d := &Reader{in: bufio.NewReaderSize(r, 64<<10), sums: newSums(kindNames())}
+	d := &Reader{in: bufio.NewReaderSize(r, 64<<10), sums: newSums(kindsOf(Version))}
 	if start, err := d.in.Peek(len(prefix)); !Is(start) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -63,8 +65,11 @@ func Read(r io.Reader) (*Reader, error) {
 		return nil, err
 	}
 	d.meta = Meta{Version: first.Version, Created: created, Software: first.Software}
-	if first.Version == 1 {
-		d.sums, d.old = newSums(kinds1), &upgrader1{hash: NewHash()}
+	switch {
+	case first.Version == 1:
+		d.sums, d.hash, d.old = newSums(kinds1), NewHash(), new(upgrader1)
+	case first.Version < Version:
+		d.sums, d.hash = newSums(kindsOf(first.Version)), NewHash()
 	}
 	return d, nil
 }
@@ -109,7 +114,7 @@ func (d *Reader) row() (store.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var l line
+	l := line{version: d.meta.Version}
 	if err := json.Unmarshal(data, &l, json.RejectUnknownMembers(true)); err != nil {
 		return nil, d.refuse("", why(err))
 	}
@@ -126,11 +131,20 @@ func (d *Reader) row() (store.Row, error) {
 		return nil, d.refuse(describe(&l), "a text holds a NUL")
 	}
 	row := l.row()
-	if ca, ok := row.(store.CA); ok && (ca.Anchor != nil || ca.ParentLink != nil) && d.meta.Version < 3 {
-		return nil, d.refuse(describe(&l), "anchor, parent_link: there are none in version 2")
+	d.sums.add(slices.Index(d.sums.kinds, l.kind.Name), data)
+	return row, d.addNow(row)
+}
+
+// addNow sums up a row as it is now, if the stream is of a version before.
+func (d *Reader) addNow(row store.Row) error {
+	if d.hash == nil {
+		return nil
 	}
-	d.sums.add(d.checker.kind, data)
-	return row, nil
+	err := d.hash.Add(row)
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return d.refuse(e.Row, e.Why)
+	}
+	return err
 }
 
 // describe names a row of which not everything may be right.
@@ -154,9 +168,10 @@ func (d *Reader) end(said Summary) error {
 	case !errors.Is(err, io.EOF):
 		return d.broken(err)
 	}
-	if d.old == nil {
-		d.summary = found
+	if d.hash != nil {
+		found = d.hash.Summary()
 	}
+	d.summary = found
 	return nil
 }
 

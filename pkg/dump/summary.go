@@ -79,6 +79,25 @@ func (s Summary) String() string {
 	return b.String()
 }
 
+// SummarizeAs is Summarize for a store that was filled from a stream of the given version. What later versions have
+// beside that, as far as a store derives it from what it is given, is not looked at.
+func SummarizeAs(ctx context.Context, r store.Reader, version int) (Summary, error) {
+	h := NewHash()
+	err := r.Rows(ctx, func(row store.Row) error {
+		if version < 3 {
+			switch v := row.(type) {
+			case store.Lineage:
+				return nil
+			case store.Certificate:
+				v.Lineage = 0
+				return h.Add(v)
+			}
+		}
+		return h.Add(row)
+	})
+	return h.Summary(), err
+}
+
 // Summarize reads all rows of a store.
 func Summarize(ctx context.Context, r store.Reader) (Summary, error) {
 	h := NewHash()
@@ -96,7 +115,7 @@ type Hash struct {
 }
 
 // NewHash starts a Summary.
-func NewHash() *Hash { return &Hash{sums: newSums(kindNames())} }
+func NewHash() *Hash { return &Hash{sums: newSums(kindsOf(Version))} }
 
 // Add counts a row. Its error is an ErrInvalid for a row that the stream could not hold.
 func (h *Hash) Add(row store.Row) error {
@@ -131,10 +150,12 @@ type sums struct {
 	hashes []hash.Hash
 }
 
-func kindNames() []string {
-	var names []string
+// kindsOf are the kinds that streams of a version have, of 2 or later.
+func kindsOf(version int) (names []string) {
 	for _, kind := range store.Kinds() {
-		names = append(names, kind.Name)
+		if kind.Since <= version {
+			names = append(names, kind.Name)
+		}
 	}
 	return names
 }

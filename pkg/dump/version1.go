@@ -2,7 +2,6 @@ package dump
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -209,7 +208,6 @@ const maxHeld = 64 << 20
 
 // An upgrader1 turns a stream of version 1 into rows of the present layout.
 type upgrader1 struct {
-	hash     *Hash // of the rows of now
 	held     []store.Row
 	heldSize int
 }
@@ -226,7 +224,7 @@ func (d *Reader) rows1(yield func(store.Row, error) bool) {
 			return
 		}
 		if row == nil {
-			d.summary = d.old.hash.Summary()
+			d.summary = d.hash.Summary() // with those that were just released
 			return
 		}
 		switch row.(type) {
@@ -286,10 +284,7 @@ func byName(a, b store.Row) int {
 
 // pass gives a row that can stand where it does.
 func (d *Reader) pass(row store.Row, yield func(store.Row, error) bool) bool {
-	if err := d.old.hash.Add(row); err != nil {
-		if e := (*Error)(nil); errors.As(err, &e) {
-			err = d.refuse(e.Row, e.Why)
-		}
+	if err := d.addNow(row); err != nil {
 		yield(nil, err)
 		return false
 	}

@@ -98,7 +98,7 @@ func (d *drill) restore(ctx context.Context, backup Sealed, progress Progress) (
 	}
 	var held dump.Summary
 	err = d.store.View(ctx, func(r store.Reader) (err error) {
-		held, err = dump.Summarize(ctx, r)
+		held, err = dump.SummarizeAs(ctx, r, o.version())
 		return err
 	})
 	if err != nil {

@@ -101,6 +101,14 @@ func ifAny(n int64) error {
 	return nil
 }
 
+// version is that of the stream of rows in the backup.
+func (o *openBackup) version() int {
+	if o.dump == nil {
+		return dump.Version
+	}
+	return o.meta.Version
+}
+
 func (o *openBackup) close() { _ = o.file.Close() }
 
 // rows gives what the backup holds, to its verified end, as long as ctx lasts.

@@ -32,6 +32,7 @@ type Column struct {
 	Type     Type
 	Optional bool // its value may be nil: NULL, left out of a line
 	Shared   bool // of an authority's name: may be empty, for what belongs to the daemon as a whole
+	Since    int  // version of dumps that was the first to have it; 0: it was always there
 }
 
 // A Kind describes one kind of Row once and for all: how it is kept in a database and written in a
@@ -42,6 +43,7 @@ type Kind struct {
 	Columns  []Column
 	Order    []string // columns that order the rows; one that is not among Columns is the database's own
 	Identity []string // columns that name a row to people
+	Since    int      // version of dumps that was the first to have it; 0: it was always there
 
 	is     func(Row) bool
 	values func(Row) []any
@@ -105,6 +107,12 @@ type field[T any] struct {
 
 func (f field[T]) optional() field[T] { f.Optional = true; return f }
 func (f field[T]) shared() field[T]   { f.Shared = true; return f }
+
+// since is for columns that dumps before that version do not have.
+func (f field[T]) since(version int) field[T] { f.Since = version; return f }
+
+// since is for kinds that dumps before that version do not have.
+func since(version int, k *Kind) *Kind { k.Since = version; return k }
 
 func kindOf[T Row](name, table string, order, identity []string, fields ...field[T]) *Kind {
 	k := &Kind{Name: name, Table: table, Order: order, Identity: identity}

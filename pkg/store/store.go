@@ -183,11 +183,12 @@ type Certificate struct {
 	IssuedBy  string // audit.Actor in text form
 	Method    Method
 	Renews    *big.Int // serial of the certificate it renews, nil otherwise
-	CSR       []byte   // PEM, byte for byte as submitted
+	CSR       []byte   // PEM, byte for byte as submitted; nil for a renewal
 	CSRDigest []byte   // SHA-256 of the DER
 	DER       []byte
 	Profile   string        // by which it was made; empty: as requested
 	Validity  time.Duration // that was granted, and that renewals get; 0: the authority's span
+	Lineage   int64         // Lineage.ID, of which it is one certificate
 }
 
 // A Revocation withdraws a certificate until it has expired anyway.
@@ -307,6 +308,26 @@ type Reader interface {
 	// zero time. It is for display: it takes longer the more there are.
 	CountCertificates(ctx context.Context, a AuthorityName, t time.Time) (int, error)
 
+	// RenewalByCSR returns the newest certificate that the request with this digest has made of the one with
+	// the serial renews.
+	RenewalByCSR(ctx context.Context, a AuthorityName, digest []byte, renews *big.Int) (Certificate, error)
+
+	Lineage(ctx context.Context, a AuthorityName, id int64) (Lineage, error)
+	// LineageOf returns the lineage of the certificate on record with this serial.
+	LineageOf(ctx context.Context, a AuthorityName, serial *big.Int) (Lineage, error)
+	// Lineages returns at most limit lineages (0: all) that follow after, oldest first.
+	Lineages(ctx context.Context, a AuthorityName, after LineagePage, limit int) ([]Lineage, error)
+	// EndingLineages returns at most limit lineages that are LineageEnding.
+	EndingLineages(ctx context.Context, a AuthorityName, limit int) ([]Lineage, error)
+	// CountLineages counts the active ones of which a certificate is valid at t.
+	CountLineages(ctx context.Context, a AuthorityName, t time.Time) (int, error)
+	// CountForked counts those of which a certificate is valid at t and that have ever forked.
+	CountForked(ctx context.Context, a AuthorityName, t time.Time) (int, error)
+	// LineageCertificates returns at most limit certificates (0: all) of a lineage, newest first.
+	LineageCertificates(ctx context.Context, a AuthorityName, id int64, limit int) ([]Certificate, error)
+	// LineageFaults calls fn with what contradicts itself about lineages, at the time now, until fn fails.
+	LineageFaults(ctx context.Context, now time.Time, fn func(LineageFault) error) error
+
 	Revocation(ctx context.Context, a AuthorityName, serial *big.Int) (Revocation, error)
 	// KeyCompromised reports whether a certificate with this key was revoked because of
 	// KeyCompromise and the revocation is still kept.
@@ -328,7 +349,8 @@ type Reader interface {
 
 	// Rows calls fn with every row of every authority, until fn fails. The order is that in which
 	// Load takes them and the same for every store that holds the same rows: authorities by name, CAs
-	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age, certificates in the order of issuance, revocations by authority and Seq,
+	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age,
+	// lineages by authority and ID, certificates in the order of issuance, revocations by authority and Seq,
 	// counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
 	// byte. What Ping writes is left out. Memory does not grow with their number. fn must not use
 	// the Reader.
@@ -361,9 +383,18 @@ type Tx interface {
 	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.
 	DeleteRequest(ctx context.Context, a AuthorityName, id int64) error
 
+	// AddLineage stores a new lineage, and PutLineage a changed one in place of the one with its ID, ErrNotFound
+	// when there is none.
+	AddLineage(ctx context.Context, l Lineage) error
+	PutLineage(ctx context.Context, l Lineage) error
+	// RevokeLineage revokes, as like says, those certificates of a lineage that are valid at now or later and not
+	// revoked, and returns how many. Each revocation is kept until keep after the certificate's expiry.
+	RevokeLineage(ctx context.Context, a AuthorityName, id int64, now time.Time, like Revocation, keep time.Duration) (int, error)
+
 	AddCertificate(ctx context.Context, c Certificate) error
-	// PruneCertificates deletes at most limit certificates whose NotAfter lies before t, and
-	// returns how many.
+	// PruneCertificates deletes at most limit certificates whose NotAfter lies before t, and returns how many.
+	// A renewal stays as long as the certificate that it renews could be used, so that it is known what came of
+	// it. Lineages go with their last certificate.
 	PruneCertificates(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
 
 	// AddRevocation stores a revocation and returns its Seq.
@@ -384,6 +415,7 @@ type Tx interface {
 	// Load fills a store that holds nothing, ErrExists otherwise, with rows in the order of Rows.
 	// It keeps what other methods assign: IDs of CAs, Seqs of revocations and of audit entries, the
 	// order of certificates; later rows get larger ones. The first error of rows ends it.
-	// What Ping writes does not count as something held.
+	// What Ping writes does not count as something held. Certificates without a lineage, as in backups of
+	// before, get theirs by what they renew.
 	Load(ctx context.Context, rows iter.Seq2[Row, error]) error
 }

@@ -46,15 +46,8 @@ func (t tx) PutSignoff(ctx context.Context, s store.Signoff) error {
 	if err != nil {
 		return err
 	}
-	var set string
-	for i, name := range columnNames(signoffs.kind) {
-		if i > 0 {
-			set += ", "
-		}
-		set += name + " = ?"
-	}
 	return t.wiping(ctx, func() error {
-		return t.change(ctx, `UPDATE signoff SET `+set+` WHERE authority = ? AND id = ?`, append(args, string(s.Authority), s.ID)...)
+		return t.change(ctx, updateSignoff, append(args, string(s.Authority), s.ID)...)
 	})
 }
 

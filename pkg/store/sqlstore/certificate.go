@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"math/big"
+	"slices"
 	"time"
 
 	"cauase/pkg/store"
@@ -54,9 +55,25 @@ func (t tx) AddCertificate(ctx context.Context, c store.Certificate) error {
 }
 
 func (t tx) PruneCertificates(ctx context.Context, a store.AuthorityName, before time.Time, limit int) (int, error) {
-	n, err := t.exec(ctx, `
+	pruned, err := list(ctx, t.handle, scalar[int64], `
 		DELETE FROM certificate WHERE seq IN (
-			SELECT seq FROM certificate WHERE authority = ? AND not_after < ? ORDER BY not_after LIMIT ?)`,
-		string(a), micros(before), max(limit, 0))
-	return int(n), err
+			SELECT seq FROM certificate c WHERE authority = ? AND not_after < ?
+				AND NOT EXISTS (SELECT 1 FROM certificate p WHERE p.authority = c.authority AND p.serial = c.renews AND p.not_after >= ?)
+			ORDER BY not_after LIMIT ?)
+		RETURNING lineage`, string(a), micros(before), micros(before), max(limit, 0))
+	if err != nil {
+		return 0, err
+	}
+	n := len(pruned)
+	slices.Sort(pruned)
+	for _, lineage := range slices.Compact(pruned) {
+		err := t.later(ctx, `
+			DELETE FROM lineage WHERE authority = ? AND id = ?
+				AND NOT EXISTS (SELECT 1 FROM certificate c WHERE c.authority = ? AND c.lineage = ?)`,
+			string(a), lineage, string(a), lineage)
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }

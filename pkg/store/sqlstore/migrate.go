@@ -20,12 +20,12 @@ import (
 var migrationFiles embed.FS
 
 // migrations returns what goose needs to know of a dialect.
-func migrations(d *dialect, db *sql.DB) (*goose.Provider, error) {
+func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, error) {
 	files, err := fs.Sub(migrationFiles, "migrations/"+d.name)
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -40,7 +40,7 @@ func migrations(d *dialect, db *sql.DB) (*goose.Provider, error) {
 // Versions of the layout.
 const (
 	layoutRows     = 2 // authorities are rows, audit entries have a column for each thing
-	layoutLineages = 3 // CA certificates below a parent have self-signed twins
+	layoutLineages = 3 // certificates belong to lineages, CA certificates below a parent have self-signed twins
 	layoutNow      = layoutLineages
 )
 
@@ -73,13 +73,15 @@ func changeToRows(ctx context.Context, d *dialect, tx *sql.Tx) error {
 	return runStep(ctx, d, tx, "rows")
 }
 
+// prepared is what has been done in advance.
+type prepared struct {
+	lineages int64 // seq of the last certificate that was told its lineage
+}
+
 // toLineages changes the layout to that of version 3, in one transaction.
-func toLineages(d *dialect) *goose.Migration {
+func toLineages(d *dialect, done *prepared) *goose.Migration {
 	return goose.NewGoMigration(layoutLineages, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-		if err := holdUpdates(ctx, d, tx); err != nil {
-			return err
-		}
-		return runStep(ctx, d, tx, "lineages")
+		return changeToLineages(ctx, d, tx, done.lineages)
 	}}, nil)
 }
 
@@ -105,14 +107,19 @@ func runStep(ctx context.Context, d *dialect, db interface {
 }
 
 // prepare does what takes long and leaves the layout as it is for those who use it.
-func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *slog.Logger) error {
-	if current != 1 {
-		return nil // there is nothing yet, or it is done
+func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *slog.Logger) (done prepared, err error) {
+	if current == layoutRows-1 {
+		if err := runStep(ctx, d, db, "audit_entry"); err != nil {
+			return done, err
+		}
+		if err := carryAudit(ctx, d, db, log); err != nil {
+			return done, err
+		}
 	}
-	if err := runStep(ctx, d, db, "audit_entry"); err != nil {
-		return err
+	if current > 0 && current < layoutLineages {
+		done.lineages, err = prepareLineages(ctx, d, db, log)
 	}
-	return carryAudit(ctx, d, db, log)
+	return done, err // if there is nothing yet, or it is done, there is nothing to do
 }
 
 func newerSchema(current, known int64) error {
@@ -121,7 +128,8 @@ func newerSchema(current, known int64) error {
 
 // upgrade makes what changes to the layout are missing.
 func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) error {
-	p, err := migrations(d, db)
+	done := new(prepared)
+	p, err := migrations(d, db, done)
 	if err != nil {
 		return err
 	}
@@ -129,7 +137,7 @@ func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	if err = prepare(ctx, d, db, current, log); err == nil {
+	if *done, err = prepare(ctx, d, db, current, log); err == nil {
 		_, err = p.Up(ctx)
 	}
 	if err != nil {
@@ -144,7 +152,7 @@ func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 // migrate brings the database to the layout this version of cauase knows. A database that
 // is ahead of it is left alone: writing to a layout one does not know loses data.
 func migrate(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) error {
-	p, err := migrations(d, db)
+	p, err := migrations(d, db, new(prepared))
 	if err != nil {
 		return err
 	}

@@ -157,6 +157,7 @@ func expected(t *testing.T, old map[string][]record) map[string][]record {
 				one["profile"] = ""
 			case "certificate":
 				one["profile"], one["validity"] = "", int64(0)
+				one["lineage"] = firstOf(rows, row)
 			case "setting":
 				if row["authority"] == "cau" && slices.Contains([]any{"cors_keys", "backup_claim", "backup_last"}, row["name"]) {
 					one["authority"] = ""
@@ -176,6 +177,54 @@ func expected(t *testing.T, old map[string][]record) map[string][]record {
 	}
 	delete(out, "audit_log")
 	return out
+}
+
+// firstOf is the id of the first certificate that one descends from.
+func firstOf(all []record, crt record) any {
+	for _, other := range all {
+		renews, _ := crt["renews"].([]byte)
+		if renews != nil && other["authority"] == crt["authority"] && bytes.Equal(other["serial"].([]byte), renews) {
+			return firstOf(all, other)
+		}
+	}
+	return crt["id"]
+}
+
+// checkLineages looks whether there is a lineage for each first certificate, which tells of the newest one.
+func checkLineages(ctx context.Context, t *testing.T, s store.Reader, certificates []record) {
+	t.Helper()
+	type key struct {
+		authority string
+		id        int64
+	}
+	count, newest := map[key]int64{}, map[key]record{}
+	for _, crt := range certificates {
+		k := key{crt["authority"].(string), firstOf(certificates, crt).(int64)}
+		count[k]++
+		newest[k] = crt
+	}
+	renewed := 0
+	for k, n := range count {
+		l, err := s.Lineage(ctx, store.AuthorityName(k.authority), k.id)
+		if err != nil {
+			t.Errorf("%s, lineage %d: %v", k.authority, k.id, err)
+			continue
+		}
+		_, err = s.Revocation(ctx, l.Authority, fromSerial(newest[k]["serial"].([]byte)))
+		if ended := l.State != store.LineageActive; ended != (err == nil) || l.Renewals != n-1 || (l.Role != "") != (k.authority == "cau" && !ended) ||
+			!bytes.Equal(l.Newest.Bytes(), newest[k]["serial"].([]byte)) {
+			t.Errorf("%d certificates, revoked: %v, have lineage %+v", n, err == nil, l)
+		}
+		if n > 1 {
+			renewed++
+		}
+	}
+	if renewed == 0 {
+		t.Error("there was nothing that renews another")
+	}
+	if err := s.LineageFaults(ctx, time.Now(), func(f store.LineageFault) error { t.Errorf("%+v", f); return nil }); err != nil {
+		t.Error(err)
+	}
 }
 
 // check looks whether everything is there that the released layout had.
@@ -210,6 +259,7 @@ func (r released) check(t *testing.T, old map[string][]record) {
 		if err != nil || n != len(log) {
 			return fmt.Errorf("%d entries: %w", n, err)
 		}
+		checkLineages(t.Context(), t, s, old["certificate"])
 		all, err := s.Authorities(t.Context())
 		var want []store.Authority
 		for _, name := range []store.AuthorityName{store.Services, store.Users, store.HTTPS} {
@@ -349,6 +399,33 @@ func TestMigrationInterrupted(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"after some certificates know their lineage": func(t *testing.T, r released) {
+			r.in(t, true, func(ctx context.Context, tx *sql.Tx) error {
+				if err := addLineageColumn(ctx, r.dialect, tx); err != nil {
+					return err
+				}
+				last, err := carryIn(tx).batch(ctx, 0, 5)
+				if last == 0 {
+					t.Error("there are no certificates")
+				}
+				return err
+			})
+		},
+		"after all certificates know their lineage": func(t *testing.T, r released) {
+			if _, err := prepareLineages(t.Context(), r.dialect, r.db, slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"between layouts 2 and 3": func(t *testing.T, r released) {
+			beside(t, r)
+			p, err := migrations(r.dialect, r.db, new(prepared))
+			if err == nil {
+				_, err = p.UpTo(t.Context(), layoutRows)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
 		"before the commit": func(t *testing.T, r released) {
 			r.in(t, false, func(ctx context.Context, tx *sql.Tx) error { return changeToRows(ctx, r.dialect, tx) })
 		},
@@ -384,6 +461,20 @@ func TestMigrationBesideADaemon(t *testing.T) {
 		old["audit_log"] = r.records(t, "audit_log", "seq")
 		for _, entry := range old["audit_log"] {
 			maps.DeleteFunc(entry, func(column string, _ any) bool { return !slices.Contains(columns, column) })
+		}
+		if _, err := prepareLineages(t.Context(), r.dialect, r.db, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		// The newest certificate of each authority is renewed.
+		_, err = r.db.ExecContext(t.Context(), `INSERT INTO certificate (authority, id, serial, ca_id, subject, sans, not_before, not_after, key_id, issued_at, issued_by, method, renews, csr, csr_digest, der)
+			SELECT authority, id + 1, key_id, ca_id, subject, sans, not_before, not_after, key_id, issued_at, issued_by, 'renewed', serial, csr, csr_digest, der
+			FROM certificate WHERE seq IN (SELECT max(seq) FROM certificate GROUP BY authority)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old["certificate"] = r.records(t, "certificate", "seq")
+		for _, crt := range old["certificate"] {
+			delete(crt, "lineage")
 		}
 		mustOpen(t, r.dsn).Close()
 		r.check(t, old)

@@ -44,6 +44,27 @@ func calls() map[string]func(context.Context, store.Tx) error {
 			_, some := t.CountCertificates(c, a, when)
 			return errors.Join(all, some)
 		},
+		"RenewalByCSR": func(c ctx, t tx) error { _, err := t.RenewalByCSR(c, a, nil, serial); return err },
+		"Lineage":      func(c ctx, t tx) error { _, err := t.Lineage(c, a, 1); return err },
+		"LineageOf":    func(c ctx, t tx) error { _, err := t.LineageOf(c, a, serial); return err },
+		"Lineages": func(c ctx, t tx) error {
+			_, first := t.Lineages(c, a, store.LineagePage{}, 1)
+			_, next := t.Lineages(c, a, store.LineagePage{CreatedAt: when, ID: 1}, 1)
+			return errors.Join(first, next)
+		},
+		"EndingLineages":      func(c ctx, t tx) error { _, err := t.EndingLineages(c, a, 1); return err },
+		"CountLineages":       func(c ctx, t tx) error { _, err := t.CountLineages(c, a, when); return err },
+		"CountForked":         func(c ctx, t tx) error { _, err := t.CountForked(c, a, when); return err },
+		"LineageCertificates": func(c ctx, t tx) error { _, err := t.LineageCertificates(c, a, 1, 1); return err },
+		"LineageFaults": func(c ctx, t tx) error {
+			return t.LineageFaults(c, when, func(store.LineageFault) error { return nil })
+		},
+		"AddLineage": func(c ctx, t tx) error { return t.AddLineage(c, store.Lineage{Authority: a, Newest: serial}) },
+		"PutLineage": func(c ctx, t tx) error { return t.PutLineage(c, store.Lineage{Authority: a, Newest: serial}) },
+		"RevokeLineage": func(c ctx, t tx) error {
+			_, err := t.RevokeLineage(c, a, 1, when, store.Revocation{}, time.Hour)
+			return err
+		},
 		"Revocation":       func(c ctx, t tx) error { _, err := t.Revocation(c, a, serial); return err },
 		"KeyCompromised":   func(c ctx, t tx) error { _, err := t.KeyCompromised(c, a, nil); return err },
 		"Revocations":      func(c ctx, t tx) error { _, err := t.Revocations(c, a, 0, 0); return err },
@@ -126,6 +147,10 @@ func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true} // certificates of one request
 	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true}
 	sorts[sqliteDialect().indices] = true
+	for _, query := range append(faults, unlisted) { // which look at all there is
+		scans[query], sorts[query] = true, true
+	}
+	sorts["row_number() OVER"], scans[revokeLineage] = true, true // what is valid of one lineage
 	for _, kind := range store.Kinds() {
 		scans[newTable(kind).all()] = true
 	}
@@ -203,6 +228,9 @@ func TestPostgresPlans(t *testing.T) {
 	var queries map[string]string
 	exercise(t, db, func(h tx) { queries = maps.Clone(h.s.(*pgWriter).queries) })
 	scans := map[string]bool{anyRow(): true, authorities.query + "ORDER BY name": true}
+	for _, query := range append(faults, unlisted) {
+		scans[query] = true
+	}
 	for _, kind := range store.Kinds() {
 		scans[newTable(kind).all()] = true
 	}
@@ -217,7 +245,7 @@ func TestPostgresPlans(t *testing.T) {
 			planned++
 			for _, line := range explain(t, db, numbered, strings.Count(query, "?")) {
 				scan := strings.Contains(line, "Seq Scan on")
-				few := strings.Contains(query, "csr_digest = ?") || strings.Contains(query, "FROM ca_certificate") || strings.Contains(query, "FROM signoff")
+				few := strings.Contains(query, "csr_digest = ?") || strings.Contains(query, "FROM ca_certificate") || strings.Contains(query, "FROM signoff") || strings.Contains(query, "row_number() OVER")
 				sort := strings.Contains(line, "Sort  (") && !few
 				if scan || sort {
 					t.Errorf("%s: %s: %s", when, strings.TrimSpace(line), query)
@@ -229,7 +257,7 @@ func TestPostgresPlans(t *testing.T) {
 		}
 		if when == "empty" {
 			fill(t, db)
-			run(t, dsn, "ANALYZE certificate, request, audit_log, revocation")
+			run(t, dsn, "ANALYZE certificate, lineage, request, audit_log, revocation")
 		}
 	}
 }
@@ -271,7 +299,8 @@ func fill(t *testing.T, db *DB) {
 			serial := []byte(fmt.Sprintf("s%06d", n))
 			if err := errors.Join(
 				h.AddCertificate(ctx, store.Certificate{Authority: store.Users, ID: n, Serial: new(big.Int).SetBytes(serial), CAID: id,
-					KeyID: serial, CSRDigest: serial, DER: serial, NotAfter: time.Unix(n, 0)}),
+					KeyID: serial, CSRDigest: serial, DER: serial, Lineage: n, NotAfter: time.Unix(n, 0)}),
+				h.AddLineage(ctx, store.Lineage{Authority: store.Users, ID: n, Newest: new(big.Int).SetBytes(serial)}),
 				h.AddRequest(ctx, store.Request{Authority: store.Users, ID: n, Digest: serial, KeyID: serial, ReceivedAt: time.Unix(n, 0)}),
 				h.AppendAudit(ctx, audit.Entry{Time: time.Unix(n, 0), Authority: "cau", Action: audit.Renew}),
 			); err != nil {

@@ -115,15 +115,22 @@ func (t tx) loadAll(ctx context.Context, rows iter.Seq2[store.Row, error]) error
 		into.insert += " ON CONFLICT DO NOTHING"
 		inserts[kind] = into
 	}
+	without := false // a certificate has no lineage
 	for row, err := range rows {
 		if err != nil {
 			return err
+		}
+		if crt, ok := row.(store.Certificate); ok && crt.Lineage == 0 {
+			without = true
 		}
 		if err := t.load(ctx, row, inserts); err != nil {
 			return err
 		}
 	}
-	return t.check(t.s.flush(ctx))
+	if err := t.check(t.s.flush(ctx)); err != nil || !without {
+		return err
+	}
+	return t.deriveLineages(ctx)
 }
 
 func (t tx) load(ctx context.Context, row store.Row, inserts map[*store.Kind]table) error {

@@ -51,6 +51,11 @@ func (t table) without(column string) string {
 	return insertInto(t.kind.Table, slices.DeleteFunc(names, func(n string) bool { return n == column }))
 }
 
+// update is the statement that sets all columns of the row with a key, whose values follow those of the row.
+func (t table) update(key ...string) string {
+	return "UPDATE " + t.kind.Table + " SET " + strings.Join(columnNames(t.kind), " = ?, ") + " = ? WHERE " + strings.Join(key, " = ? AND ") + " = ?"
+}
+
 // args are the values of a row as they are kept.
 func (t table) args(row store.Row) ([]any, error) {
 	args := t.kind.Values(row)
@@ -159,6 +164,7 @@ var (
 	signoffs     = newTableOf[store.Signoff]()
 	crls         = newTableOf[store.CRL]()
 	requests     = newTableOf[store.Request]()
+	lineages     = newTableOf[store.Lineage]()
 	certificates = newTableOf[store.Certificate]()
 	revocations  = newTableOf[store.Revocation]()
 	auditLog     = newTableOf[store.AuditEntry]()
@@ -170,6 +176,12 @@ var (
 	insertEntry        = auditLog.without("seq")
 	insertRequest      = requests.insert + " ON CONFLICT DO NOTHING"
 	insertCertificate  = certificates.insert + " ON CONFLICT DO NOTHING"
+	renewalByCSR       = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
+	updateSignoff      = signoffs.update("authority", "id")
+	insertLineage      = lineages.insert + " ON CONFLICT DO NOTHING"
+	updateLineage      = lineages.update("authority", "id")
+	lineageByID        = lineages.query + "WHERE authority = ? AND id = ?"
+	lineageBySerial    = lineages.query + "WHERE authority = ? AND id = (SELECT lineage FROM certificate WHERE authority = ? AND serial = ?)"
 	insertRevocation   = revocations.insert + " ON CONFLICT DO NOTHING"
 	replaceAuthority   = authorities.insert + " ON CONFLICT (name) DO UPDATE SET " + overwrite(authorities.kind, "name")
 	replaceCRL         = crls.insert + " ON CONFLICT (authority, ca_id) DO UPDATE SET " + overwrite(crls.kind, "authority", "ca_id")

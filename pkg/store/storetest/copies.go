@@ -70,6 +70,10 @@ func (d *db) fill() {
 			try(tx.AddRequest(ctx, newRequest(store.Services, n)))
 			try(tx.AddRequest(ctx, newRequest(store.HTTPS, n)))
 		}
+		for _, n := range []int{2, 1} {
+			try(tx.AddLineage(ctx, newLineage(store.Users, n)))
+			try(tx.AddLineage(ctx, newLineage(store.Services, n)))
+		}
 		for _, n := range []int{6, 4, 5} {
 			try(tx.AddCertificate(ctx, newCertificate(store.Users, users, n)))
 			try(tx.AddCertificate(ctx, newCertificate(store.Services, services, n)))
@@ -106,7 +110,7 @@ func kindsOf(rows []store.Row) (kinds []string) {
 func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
-	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Certificate",
+	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Lineage", "store.Certificate",
 		"store.Revocation", "store.Counter", "store.Setting", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
@@ -121,6 +125,8 @@ func testRows(t *testing.T, d *db) {
 			order = append(order, fmt.Sprintf("crl %s", v.Authority))
 		case store.Request:
 			order = append(order, fmt.Sprintf("csr %s %d", v.Authority, v.ID-1<<62))
+		case store.Lineage:
+			order = append(order, fmt.Sprintf("lineage %s %d", v.Authority, v.ID-1<<61))
 		case store.Certificate:
 			order = append(order, fmt.Sprintf("crt %s %d", v.Authority, v.ID-1<<62))
 		case store.Revocation:
@@ -137,6 +143,7 @@ func testRows(t *testing.T, d *db) {
 		"authority a-01", "authority a-02",
 		"ca cas key=true", "ca cau key=true", "ca cas key=false", "signoff a-01", "signoff a-02", "crl cas", "crl cas",
 		"csr cas 1", "csr cas 2", "csr cas 3", "csr https 1", "csr https 2", "csr https 3",
+		"lineage cas 1", "lineage cas 2", "lineage cau 1", "lineage cau 2",
 		"crt cau 6", "crt cas 6", "crt cau 4", "crt cas 4", "crt cau 5", "crt cas 5", "crt cas 7",
 		"revocation cas 1", "revocation cas 3", "revocation cau 1", "revocation cau 2", "revocation cau 3",
 		"counter  authorities", "counter  of the daemon", "counter cas A", "counter cas _", "counter cas a", "counter cas b",
@@ -158,7 +165,7 @@ func testLoad(t *testing.T, d *db) {
 	same(t, "rows", other.rows(), rows)
 	other.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.CertificateBySerial(ctx, store.Services, serial(4))
-		same(t, "certificate", got, rows[18])
+		same(t, "certificate", got, rows[22])
 		_, missing := r.CertificateBySerial(ctx, store.HTTPS, serial(4))
 		is(t, "certificate of another authority", missing, store.ErrNotFound)
 		return err
@@ -222,6 +229,7 @@ func testLoadTwice(t *testing.T, d *db) {
 	for name, write := range map[string]func(context.Context, store.Tx) error{
 		"an authority": func(ctx context.Context, tx store.Tx) error { return tx.PutAuthority(ctx, newAuthority(1)) },
 		"a CA":         func(ctx context.Context, tx store.Tx) error { _, err := tx.AddCA(ctx, ca); return err },
+		"a lineage":    func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, newLineage(store.Users, 1)) },
 		"a request":    func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest(store.Users, 1)) },
 		"a revocation": func(ctx context.Context, tx store.Tx) error {
 			_, err := tx.AddRevocation(ctx, newRevocation(store.Users, 1))
@@ -269,13 +277,13 @@ func testLoadFails(t *testing.T, d *db) {
 		want error // nil: any
 	}{
 		{"error at once", all(nil, broken), broken},
-		{"error in the middle", all(rows[:19], broken), broken},
+		{"error in the middle", all(rows[:23], broken), broken},
 		{"error at the end", all(rows, broken), broken},
 		{"authority twice", all(append(rows[:1:1], rows[0]), nil), store.ErrExists},
 		{"sign-off twice", all(append(rows[:6:6], rows[5]), nil), store.ErrExists},
-		{"row twice", all(append(rows[:19:19], rows[18]), nil), store.ErrExists},
+		{"row twice", all(append(rows[:23:23], rows[22]), nil), store.ErrExists},
 		{"CA twice", all(append(rows[:3:3], rows[2]), nil), store.ErrExists},
-		{"revocation twice", all(append(rows[:24:24], rows[23]), nil), store.ErrExists},
+		{"revocation twice", all(append(rows[:28:28], rows[27]), nil), store.ErrExists},
 		{"entry twice", all(append(rows, rows[len(rows)-1]), nil), store.ErrExists},
 		{"certificate of no CA", all(append(rows[:5:5], stranger), nil), nil},
 		{"certificate of another authority's CA", all(append(rows[:5:5], ofOther), nil), nil},

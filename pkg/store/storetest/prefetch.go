@@ -15,6 +15,7 @@ func testPrefetch(t *testing.T, d *db) {
 	})
 	type answers struct {
 		Certificate, ByCSR store.Certificate
+		Lineage            store.Lineage
 		CAs                int
 		Revocation         store.Revocation
 		Counter            int64
@@ -30,6 +31,10 @@ func testPrefetch(t *testing.T, d *db) {
 		a.ByCSR, err = r.CertificateByCSR(ctx, store.Services, id20('d', 1))
 		note(err)
 		_, err = r.CertificateBySerial(ctx, store.Users, serial(1))
+		note(err)
+		a.Lineage, err = r.LineageOf(ctx, store.Services, serial(1))
+		note(err)
+		_, err = r.RenewalByCSR(ctx, store.Services, id20('d', 1), serial(1))
 		note(err)
 		cas, err := r.CAs(ctx, store.Services)
 		a.CAs = len(cas)
@@ -50,7 +55,7 @@ func testPrefetch(t *testing.T, d *db) {
 	}
 	var before, prefetched answers
 	d.view(func(ctx context.Context, r store.Reader) error { before = ask(ctx, r); return nil })
-	if before.CAs != 1 || !before.CAKey || before.Counter != 1 || before.Certificate.DER == nil {
+	if before.CAs != 1 || !before.CAKey || before.Counter != 1 || before.Certificate.DER == nil || before.Lineage.ID == 0 {
 		t.Errorf("there is nothing to ask for: %+v", before)
 	}
 	prefetch := func(ctx context.Context, r store.Reader) error {

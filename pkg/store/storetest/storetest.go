@@ -36,6 +36,15 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"counting certificates", testCountCertificates},
 		{"pruning certificates", testPruneCertificates},
 		{"keys in use", testKeyInUse},
+		{"lineages", testLineages},
+		{"pages of lineages", testLineagePages},
+		{"certificates of a lineage", testLineageCertificates},
+		{"what a request has made of a certificate", testRenewalByCSR},
+		{"revoking a lineage", testRevokeLineage},
+		{"counting lineages", testCountLineages},
+		{"pruning lineages", testPruneLineages},
+		{"lineages that contradict themselves", testLineageFaults},
+		{"loading certificates without lineages", testLoadWithoutLineages},
 		{"revocations", testRevocations},
 		{"revocations are unique", testRevocationUnique},
 		{"pruning revocations", testPruneRevocations},
@@ -225,6 +234,16 @@ func newCertificate(a store.AuthorityName, caID int64, n int) store.Certificate 
 		DER:       []byte{0x30, 0x00, byte(n)},
 		Profile:   "server-client",
 		Validity:  36 * time.Hour,
+		Lineage:   1<<61 + int64(n),
+	}
+}
+
+func newLineage(a store.AuthorityName, n int) store.Lineage {
+	return store.Lineage{
+		Authority: a, ID: 1<<61 + int64(n), CreatedAt: day(n), Subject: "CN=höst", Role: store.RoleAdministrator, Profile: "server",
+		State: store.LineageEnded, EndedAt: day(n + 1), Reason: 5, Newest: serial(n), NotAfter: day(n + 93),
+		Renewals: 2, RenewedAt: day(n + 2), Address: "192.0.2.1", Forks: 1, ForkedAt: day(n + 3), ForkAddress: "2001:db8::1", ForkedFrom: "192.0.2.2",
+		Day: day(n + 4), DayRenewals: 3, DayRevocations: 4, DayBytes: 5,
 	}
 }
 

@@ -27,6 +27,12 @@ func testNotFound(t *testing.T, d *db) {
 		is(t, "CertificateBySerial", err, store.ErrNotFound)
 		_, err = r.CertificateByCSR(ctx, store.Services, nil)
 		is(t, "CertificateByCSR", err, store.ErrNotFound)
+		_, err = r.RenewalByCSR(ctx, store.Services, id20('d', 1), serial(1))
+		is(t, "RenewalByCSR", err, store.ErrNotFound)
+		_, err = r.Lineage(ctx, store.Services, 1)
+		is(t, "Lineage", err, store.ErrNotFound)
+		_, err = r.LineageOf(ctx, store.Services, serial(1))
+		is(t, "LineageOf", err, store.ErrNotFound)
 		_, err = r.Revocation(ctx, store.Services, serial(1))
 		is(t, "Revocation", err, store.ErrNotFound)
 		_, err = r.CRL(ctx, store.Services, 1)
@@ -50,6 +56,7 @@ func testNoAuthority(t *testing.T, d *db) {
 	for name, add := range map[string]func(context.Context, store.Tx) error{
 		"CA":      func(ctx context.Context, tx store.Tx) error { _, err := tx.AddCA(ctx, newCA("", 1)); return err },
 		"request": func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest("", 1)) },
+		"lineage": func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, newLineage("", 1)) },
 		"certificate": func(ctx context.Context, tx store.Tx) error {
 			return tx.AddCertificate(ctx, newCertificate("", caID, 1))
 		},
@@ -79,6 +86,7 @@ func writeAll(ctx context.Context, tx store.Tx) error {
 	return errors.Join(
 		tx.EraseCAKey(ctx, store.Services, caID, store.CAErased),
 		tx.AddRequest(ctx, newRequest(store.Services, 1)),
+		tx.AddLineage(ctx, newLineage(store.Services, 1)),
 		tx.AddCertificate(ctx, newCertificate(store.Services, caID, 1)),
 		tx.PutCRL(ctx, store.CRL{Authority: store.Services, CAID: caID}),
 		tx.PutSetting(ctx, store.Services, "x", "y"),
@@ -92,15 +100,16 @@ func (d *db) contents() (words string) {
 	d.view(func(ctx context.Context, r store.Reader) error {
 		cas, err1 := r.CAs(ctx, store.Services)
 		requests, err2 := r.CountRequests(ctx, store.Services)
+		lineages, err7 := r.Lineages(ctx, store.Services, store.LineagePage{}, 0)
 		certificates, err3 := r.Certificates(ctx, store.Services, 0, 1000)
 		revocations, err4 := r.CountRevocations(ctx, store.Services)
 		counter, err5 := r.Counter(ctx, store.Services, store.CounterCRLNumber)
 		setting, _ := r.Setting(ctx, store.Services, "x")
 		entries := 0
 		err6 := r.Audit(ctx, audit.Filter{}, func(audit.Entry) error { entries++; return nil })
-		words = fmt.Sprintf("%d CAs, %d requests, %d certificates, %d revocations, counter %d, setting %q, %d entries",
-			len(cas), requests, len(certificates), revocations, counter, setting, entries)
-		return errors.Join(err1, err2, err3, err4, err5, err6)
+		words = fmt.Sprintf("%d lineages, %d CAs, %d requests, %d certificates, %d revocations, counter %d, setting %q, %d entries",
+			len(lineages), len(cas), requests, len(certificates), revocations, counter, setting, entries)
+		return errors.Join(err1, err2, err3, err4, err5, err6, err7)
 	})
 	return words
 }

@@ -3,3 +3,35 @@
 ALTER TABLE ca_certificate ADD COLUMN anchor BLOB;
 -- The statement in which that certificate vouches for the one by the parent.
 ALTER TABLE ca_certificate ADD COLUMN parent_link BLOB;
+
+-- A certificate and its renewals. The column of certificates that names theirs is added before this, and filled
+-- in batches (lineagecarry.go), as are these rows, at the end.
+CREATE TABLE lineage (
+    authority       TEXT    NOT NULL CHECK (authority <> ''),
+    id              INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    subject         TEXT    NOT NULL,
+    role            TEXT    NOT NULL,  -- empty: none
+    profile         TEXT    NOT NULL,
+    state           TEXT    NOT NULL,
+    ended_at        INTEGER,           -- NULL as long as it is active
+    reason          INTEGER NOT NULL,
+    newest          BLOB    NOT NULL CHECK (length(newest) BETWEEN 1 AND 20), -- serial
+    not_after       INTEGER NOT NULL,  -- of the certificate that is valid longest
+    renewals        INTEGER NOT NULL,
+    renewed_at      INTEGER,
+    address         TEXT    NOT NULL,
+    forks           INTEGER NOT NULL,
+    forked_at       INTEGER,
+    fork_address    TEXT    NOT NULL,
+    forked_from     TEXT    NOT NULL,
+    day             INTEGER,           -- since when the following are counted
+    day_renewals    INTEGER NOT NULL,
+    day_revocations INTEGER NOT NULL,
+    day_bytes       INTEGER NOT NULL,
+    PRIMARY KEY (authority, id)
+) STRICT;
+
+CREATE INDEX lineage_age ON lineage (authority, created_at, id);                         -- Lineages
+CREATE INDEX lineage_ending ON lineage (authority, id) WHERE state = 'ending';           -- EndingLineages
+CREATE INDEX certificate_lineage ON certificate (authority, lineage);                    -- LineageCertificates
