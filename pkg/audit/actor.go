@@ -29,7 +29,7 @@ type Actor struct {
 	Role      string   // of a user, as far as it is known; empty for everybody else
 	Serial    *big.Int // of the certificate shown; nil when there is none
 	KeyID     []byte   // of the certificate shown; nil when there is none
-	Lineage   string   // of the certificate shown: itself and what it renews; empty when there is none
+	Lineage   string   // of the certificate shown: id of itself and its renewals; empty when there is none
 	Address   string   // network address, without port; empty for Daemon and Operator
 	RequestID string   // of the HTTP request, to find it in the access log; may be empty
 }

@@ -38,6 +38,9 @@ const (
 	InstallSignoff  Action = "signoff.install"
 	DropSignoff     Action = "signoff.drop"
 	RevokeCA        Action = "ca.revoke"
+
+	Fork       Action = "lineage.fork" // a certificate was renewed that had been renewed before
+	EndLineage Action = "lineage.end"
 )
 
 // Result says how it ended.

@@ -20,6 +20,7 @@ const (
 	KindBackup      ObjectKind = "backup"
 	KindDatabase    ObjectKind = "database"
 	KindAuthority   ObjectKind = "authority"
+	KindLineage     ObjectKind = "lineage"
 )
 
 // An Object is what something was done to.
@@ -44,6 +45,11 @@ func SerialObject(serial *big.Int) Object { return Object{Kind: KindCertificate,
 
 // CAObject is the CA certificate with this subject key identifier.
 func CAObject(keyID []byte) Object { return Object{Kind: KindCA, ID: hex.EncodeToString(keyID)} }
+
+// LineageObject is the lineage with this id.
+func LineageObject(id int64) Object {
+	return Object{Kind: KindLineage, ID: strconv.FormatInt(id, 10)}
+}
 
 // AuthorityObject is the authority of this name.
 func AuthorityObject(name string) Object { return Object{Kind: KindAuthority, ID: name} }

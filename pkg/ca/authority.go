@@ -45,6 +45,16 @@ type Config struct {
 
 	LockAutoApprove bool // keep the row's number of automatic approvals for good, whatever it says later
 
+	Fork ForkPolicy // what becomes of renewals of certificates that were renewed before; ForkFlag if empty
+
+	// RevokeOne has every revocation withdraw one certificate only, as caucase does, and not end its lineage.
+	RevokeOne bool
+
+	// Renewals is how often a lineage may be renewed in a day. Zero: as the validity of certificates suggests.
+	Renewals int64
+
+	MaxUsers int // lineages of users that there may be at once; DefaultMaxUsers if zero
+
 	// Profiles are what certificates may be like; the built-in ones if nil.
 	Profiles *profile.Set
 
@@ -109,10 +119,13 @@ func (c Config) check(row store.Authority) error {
 		return errors.New("ca: nobody to make statements")
 	case (row.Role == store.RoleDaemon) != (c.Host != ""):
 		return errors.New("ca: a host constraint is for the authority of the daemon's own certificates")
-	case c.Backdate < 0 || c.Retention < 0 || c.ChainRetention < 0 || row.MaxPending < 0 || row.AutoApprove < 0:
+	case c.Backdate < 0 || c.Retention < 0 || c.ChainRetention < 0 || c.Renewals < 0 || row.MaxPending < 0 || row.AutoApprove < 0:
 		return errors.New("ca: negative limit")
+	case c.MaxUsers < 0 || c.MaxUsers > MaxUsers:
+		return fmt.Errorf("ca: no backup has room for %d users, at most %d are possible", c.MaxUsers, MaxUsers)
 	}
-	return nil
+	_, err := ParseForkPolicy(string(c.Fork))
+	return err
 }
 
 func spansOf(row store.Authority) rollover.Spans {
@@ -136,7 +149,8 @@ type Authority struct {
 	crls    crlCache
 	brought atomic.Pointer[broughtCache] // lists of CAs that are kept elsewhere
 
-	voucher voucherCache
+	voucher  voucherCache
+	refusals refusals
 }
 
 // Open loads the authority that row describes from st, making its first CA certificate when there is none.
@@ -147,6 +161,12 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	cfg.Backdate = min(cfg.Backdate, row.Span/maxBackdate)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxUsers == 0 {
+		cfg.MaxUsers = DefaultMaxUsers
+	}
+	if cfg.Fork == "" {
+		cfg.Fork = ForkFlag
 	}
 	if cfg.Profiles == nil {
 		builtIn, err := profile.NewSet(nil)
@@ -257,31 +277,6 @@ func (a *Authority) observe(action audit.Action, err *error) { a.cfg.Observe(a.n
 // entry starts an audit entry about this authority.
 func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object audit.Object) audit.Entry {
 	return audit.NewEntry(now, string(a.name), actor, action, object)
-}
-
-// refused records that an operation was refused to someone who has shown who they are, and
-// returns why. What strangers try is in the access log: here they could fill the disk.
-func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Actor, action audit.Action, object audit.Object, why error) error {
-	if actor.Serial == nil || notRefused(why) {
-		return why
-	}
-	e := a.entry(now, actor, action, object)
-	e.Result, e.Detail = audit.Refused, pki.EscapeText(why.Error())
-	err := a.store.Update(ctx, func(tx store.Tx) error { return tx.AppendAudit(ctx, e) })
-	if err != nil {
-		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(action), "object", object.String(), "error", err)
-	}
-	return why
-}
-
-// notRefused tells whether an operation failed for reasons that are not its own.
-func notRefused(why error) bool {
-	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, ErrSignoff, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(why, kind) {
-			return true
-		}
-	}
-	return false
 }
 
 // subject is the name of the authority's first CA certificate. Later ones copy it.

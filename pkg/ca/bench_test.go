@@ -169,7 +169,7 @@ func BenchmarkRenewalsBesideLongCRL(b *testing.B) {
 				return
 			default:
 			}
-			if err := a.RevokeSerial(w.ctx, alice, big.NewInt(serial), 0); err != nil {
+			if err := a.RevokeSerial(w.ctx, alice, big.NewInt(serial), Revoking{}); err != nil {
 				b.Error(err)
 			}
 			if _, err := a.CRLs(w.ctx); err != nil {

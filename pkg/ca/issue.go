@@ -75,12 +75,29 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 	}
 	if in.renews != nil {
 		row.Renews = in.renews.SerialNumber
+		row.CSR = nil // all that counts of it is the key, and a digest to know it again
 	}
 	return row, nil
 }
 
-// record stores a certificate that was signed with the state st, on behalf of actor.
+// record stores a certificate that was signed with the state st, on behalf of actor, and begins its lineage.
 func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
+	if err := a.begin(ctx, tx, now, &crt); err != nil {
+		return err
+	}
+	return a.add(ctx, tx, now, st, actor, action, crt)
+}
+
+// recordRenewal is record for a certificate that carries a lineage on.
+func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, c continuation, crt store.Certificate) error {
+	actor.Lineage = lineageText(c.ID)
+	if err := a.carryOn(ctx, tx, now, actor, c, &crt); err != nil {
+		return err
+	}
+	return a.add(ctx, tx, now, st, actor, audit.Renew, crt)
+}
+
+func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
 	// A daemon that slept, or one of several on the same database, may have signed with a CA
 	// that has been succeeded.
 	if err := a.unchanged(ctx, tx, st.version); err != nil {
@@ -95,6 +112,7 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + crt.Renews.String()
 	}
+	e.Detail += " lineage=" + lineageText(crt.Lineage)
 	return tx.AppendAudit(ctx, e)
 }
 

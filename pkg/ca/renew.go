@@ -62,7 +62,8 @@ func (a *Authority) Refused(ctx context.Context, h Holder, action audit.Action, 
 // key of req, full validity.
 //
 // The same request again, within an hour, gets the same certificate: an answer that was lost
-// can be asked for again, and a repeated or intercepted message produces nothing new.
+// can be asked for again. After that, and once that certificate is revoked, it gets none: a repeated or
+// intercepted message produces nothing new, ever.
 func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (_ Issued, err error) {
 	defer a.observe(audit.Renew, &err)
 	if h.authority != a {
@@ -77,12 +78,22 @@ func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (_ Is
 }
 
 func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor, old *x509.Certificate, req *pki.Request) (Issued, error) {
-	kept, validity, err := a.inherited(ctx, old)
-	if err != nil {
-		return Issued{}, err
+	if len(req.PEM) > MaxRenewalRequest {
+		return Issued{}, fmt.Errorf("%w: the request of a renewal has at most %d bytes, this one %d", ErrInvalid, MaxRenewalRequest, len(req.PEM))
 	}
 	var done store.Certificate
-	err = a.retryStale(ctx, func() error {
+	forked := false
+	err := a.retryStale(ctx, func() error {
+		forked = false
+		// Who gets none is told so before anything is signed.
+		seen, kept, err := a.lookAt(ctx, now, old, req)
+		if err != nil {
+			return err
+		}
+		if seen.made != nil {
+			done = *seen.made
+			return nil
+		}
 		st, err := a.current(ctx, now)
 		if err != nil {
 			return err
@@ -91,35 +102,37 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		if err != nil {
 			return err
 		}
-		crt, err := a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: kept, validity: validity})
+		crt, err := a.issue(now, st, issuance{
+			id: id, request: req, method: store.Renewed, renews: old, profile: a.cfg.Profiles.ForRenewal(kept.Profile), validity: kept.Validity,
+		})
 		if err != nil {
 			return err
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
-			done = crt
+			done, forked = crt, false
 			if err := store.Prefetch(ctx, tx, func(r store.Reader) {
-				_ = a.notRevoked(ctx, r, old, ErrInvalid)
-				_, _ = a.replayed(ctx, r, now, old, req)
+				_, _ = a.standing(ctx, r, now, old, req)
 				_ = a.checkRenewalKey(ctx, r, old, req)
 				_, _ = r.Counter(ctx, a.name, store.CounterCA)
 			}); err != nil {
 				return err
 			}
-			if err := a.notRevoked(ctx, tx, old, ErrInvalid); err != nil {
+			at, err := a.standing(ctx, tx, now, old, req)
+			if err != nil {
 				return err
 			}
-			earlier, err := a.replayed(ctx, tx, now, old, req)
-			if err == nil {
-				done = earlier
+			if at.made != nil {
+				done = *at.made
 				return nil
-			}
-			if !errors.Is(err, ErrNotFound) {
-				return err
 			}
 			if err := a.checkRenewalKey(ctx, tx, old, req); err != nil {
 				return err
 			}
-			return a.record(ctx, tx, now, st, actor, audit.Renew, crt)
+			if err := a.budget(old, kept).spendRenewal(&at.Lineage, now, sizeOf(crt)); err != nil {
+				return err
+			}
+			forked = at.fork && a.cfg.Fork == ForkFlag
+			return a.recordRenewal(ctx, tx, now, st, actor, at.continuation, crt)
 		})
 	})
 	if err == nil {
@@ -128,7 +141,91 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 	if err != nil {
 		return Issued{}, err
 	}
+	if forked {
+		a.observe(audit.Fork, &err)
+	}
 	return a.issued(done)
+}
+
+// budget is that of the lineage of old, which was issued as the row kept says.
+func (a *Authority) budget(old *x509.Certificate, kept store.Certificate) budget {
+	validity := old.NotAfter.Sub(old.NotBefore)
+	if kept.Validity > 0 {
+		validity = min(validity, kept.Validity)
+	}
+	return budgetOf(min(validity, a.spans.Leaf), a.cfg.Renewals)
+}
+
+// A standing is how a certificate stands that is to be renewed with a request.
+type standing struct {
+	continuation
+	made *store.Certificate // what the request has made of it a moment ago, to be answered again
+}
+
+// lookAt finds the standing of old, and the row by which it was issued, as far as one is on record.
+func (a *Authority) lookAt(ctx context.Context, now time.Time, old *x509.Certificate, req *pki.Request) (s standing, kept store.Certificate, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		err := store.Prefetch(ctx, r, func(r store.Reader) {
+			_, _ = a.standing(ctx, r, now, old, req)
+			_, _ = r.CertificateBySerial(ctx, a.name, old.SerialNumber)
+		})
+		if err != nil {
+			return err
+		}
+		if s, err = a.standing(ctx, r, now, old, req); err != nil || s.made != nil {
+			return err
+		}
+		if kept, err = r.CertificateBySerial(ctx, a.name, old.SerialNumber); errors.Is(err, store.ErrNotFound) {
+			kept, err = store.Certificate{}, nil
+		}
+		return err
+	})
+	if err != nil || s.made != nil {
+		return s, kept, err
+	}
+	l, next := s.Lineage, kept
+	next.DER, next.CSR = old.Raw, nil // what is to be made is about as large
+	return s, kept, a.budget(old, kept).spendRenewal(&l, now, sizeOf(next))
+}
+
+// standing finds out what r says of a renewal of old with req, and refuses one that there must not be.
+func (a *Authority) standing(ctx context.Context, r store.Reader, now time.Time, old *x509.Certificate, req *pki.Request) (standing, error) {
+	made, err := r.RenewalByCSR(ctx, a.name, req.Digest[:], old.SerialNumber)
+	replay := err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return standing{}, err
+	}
+	c, refusal := a.continuing(ctx, r, old)
+	if refusal == nil {
+		refusal = a.notRevoked(ctx, r, old, ErrInvalid)
+	}
+	switch {
+	case refusal != nil && !errors.Is(refusal, ErrInvalid):
+		return standing{}, refusal
+	case replay && refusal != nil:
+		return standing{}, errReplayed
+	case replay:
+		return standing{continuation: c, made: &made}, a.repeatable(ctx, r, now, made)
+	case refusal != nil:
+		return standing{}, refusal
+	case c.fork && a.cfg.Fork == ForkRefuse:
+		return standing{}, fmt.Errorf("%w: certificate %s was renewed before; use the one that was made then, or ask for a new one", ErrConflict, old.SerialNumber)
+	}
+	return standing{continuation: c}, nil
+}
+
+// repeatable refuses to answer with what the same renewal has produced once that was too long ago, or it is not valid.
+func (a *Authority) repeatable(ctx context.Context, r store.Reader, now time.Time, made store.Certificate) error {
+	if now.After(made.NotAfter) || now.Sub(made.IssuedAt) > min(replayWindow, a.spans.Leaf/4) {
+		return errReplayed
+	}
+	switch _, err := r.Revocation(ctx, a.name, made.Serial); {
+	case err == nil:
+		return errReplayed
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	return nil
 }
 
 // checkRenewalKey is checkKey, but lets a user keep the key of the certificate that is renewed.
@@ -140,23 +237,11 @@ func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, old *x5
 	return err
 }
 
-// replayed finds the certificate that the same renewal has produced within the replay window.
-func (a *Authority) replayed(ctx context.Context, r store.Reader, now time.Time, old *x509.Certificate, req *pki.Request) (store.Certificate, error) {
-	crt, err := a.usableByCSR(ctx, r, now, req)
-	if err != nil {
-		return crt, err
-	}
-	if crt.Renews == nil || crt.Renews.Cmp(old.SerialNumber) != 0 || now.Sub(crt.IssuedAt) > min(replayWindow, a.spans.Leaf/4) {
-		return crt, ErrNotFound
-	}
-	return crt, nil
-}
-
 // notRevoked fails with an error of the given kind if crt is revoked.
 func (a *Authority) notRevoked(ctx context.Context, r store.Reader, crt *x509.Certificate, kind error) error {
 	switch _, err := r.Revocation(ctx, a.name, crt.SerialNumber); {
 	case err == nil:
-		return fmt.Errorf("%w: certificate %s is revoked", kind, crt.SerialNumber)
+		return fmt.Errorf("%w: certificate %s is %w", kind, crt.SerialNumber, errRevoked)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}

@@ -25,12 +25,8 @@ func TestRenewalIsRepeatable(t *testing.T) {
 			t.Errorf("%s: the same envelope again: another certificate, error %v", name, err)
 		}
 		w.clock.Advance(2 * time.Hour)
-		again, err = wired(a).Renew(w.ctx, anonymous, e)
-		if name == store.Users {
-			wantError(t, err, ErrConflict)
-		} else if err != nil || string(first) == string(again) {
-			t.Errorf("%s: the same envelope two hours later: the same certificate, error %v", name, err)
-		}
+		_, err = wired(a).Renew(w.ctx, anonymous, e)
+		wantError(t, err, ErrConflict) // whatever it is that comes so late, it gets nothing new
 	}
 }
 

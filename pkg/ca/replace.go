@@ -55,7 +55,12 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 			if err := a.checkKey(ctx, tx, req); err != nil {
 				return err
 			}
-			if err := a.record(ctx, tx, now, st, actor, audit.Renew, crt); err != nil {
+			lineage, err := a.continuing(ctx, tx, old)
+			if err != nil {
+				return err
+			}
+			lineage.fork = false // whatever was issued after the backup from which it is restored
+			if err := a.recordRenewal(ctx, tx, now, st, actor, lineage, crt); err != nil {
 				return err
 			}
 			return a.revokeKey(ctx, tx, now, actor, old)

@@ -325,6 +325,9 @@ func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
 		crt, err := r.Certificate(ctx, a.name, id)
 		found.Text = crt.CSR
 		copy(found.Digest[:], crt.CSRDigest)
+		if err == nil && len(crt.CSR) == 0 {
+			return store.ErrNotFound // of a renewal only the digest is kept
+		}
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,8 +91,12 @@ func TestLifeOfACertificate(t *testing.T) {
 	_, err = wired(a).Renew(w.ctx, anonymous, renewalEnvelope(t, second, nextKey, csrNamed(t, newKey(t), "x")))
 	wantError(t, err, ErrInvalid)
 	crl := w.crl(a)
-	if len(crl.RevokedCertificateEntries) != 1 || crl.RevokedCertificateEntries[0].SerialNumber.Cmp(second.SerialNumber) != 0 {
-		t.Errorf("CRL lists %+v", crl.RevokedCertificateEntries)
+	var listed []string
+	for _, e := range crl.RevokedCertificateEntries {
+		listed = append(listed, e.SerialNumber.String())
+	}
+	if want := []string{second.SerialNumber.String(), first.SerialNumber.String()}; !slices.Equal(listed, want) {
+		t.Errorf("CRL lists %v, want %v", listed, want)
 	}
 	if err := crl.CheckSignatureFrom(cas[0]); err != nil {
 		t.Error(err)
@@ -101,7 +106,7 @@ func TestLifeOfACertificate(t *testing.T) {
 	for _, e := range w.audit(audit.Filter{Authority: "cas"}) {
 		log = append(log, fmt.Sprintf("%s %s", e.Action, e.Result))
 	}
-	want := "[ca.create ok csr.submit ok crt.sign ok crt.sign refused csr.reject refused crt.renew ok crt.revoke ok crt.revoke refused crt.renew refused crl.generate ok]"
+	want := "[ca.create ok csr.submit ok crt.sign ok crt.sign refused csr.reject refused crt.renew ok crt.revoke ok lineage.end ok crl.generate ok]"
 	if got := fmt.Sprint(log); got != want {
 		t.Errorf("audit log\n%s\nwant\n%s", got, want)
 	}
@@ -203,7 +208,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 	_, err = wired(lab).Submit(w.ctx, anonymous, csrNamed(t, key, "same-key-elsewhere"))
 	wantError(t, err, ErrInvalid)
 	crt, key = w.enrol(lab, "stolen-there")
-	if err := lab.RevokeCertificate(w.ctx, alice, crt, store.KeyCompromise); err != nil {
+	if err := lab.RevokeCertificate(w.ctx, alice, crt, Revoking{Reason: store.KeyCompromise}); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range []*Authority{lab, services, users} {

@@ -116,7 +116,7 @@ func TestSlowSignerDelaysItsCallerOnly(t *testing.T) {
 			return err
 		}},
 		{name: "a revocation list", lists: true, operate: func(s *site) error {
-			if err := s.services.RevokeSerial(s.ctx, alice, big.NewInt(1), 0); err != nil {
+			if err := s.services.RevokeSerial(s.ctx, alice, big.NewInt(1), Revoking{}); err != nil {
 				return err
 			}
 			_, err := s.services.CRLs(s.ctx)
@@ -178,7 +178,7 @@ func TestSlowSignerDelaysItsCallerOnly(t *testing.T) {
 				},
 				"rejection":  func() error { return s.services.Reject(s.ctx, alice, s.pending[2], nil) },
 				"submission": func() error { submit(s, "late"); return nil },
-				"revocation": func() error { return s.services.RevokeSerial(s.ctx, alice, big.NewInt(2), 0) },
+				"revocation": func() error { return s.services.RevokeSerial(s.ctx, alice, big.NewInt(2), Revoking{}) },
 				"reads": func() error {
 					_, err := s.services.Pending(s.ctx)
 					if err == nil {
@@ -273,7 +273,7 @@ func TestListsThatLoseEveryRace(t *testing.T) {
 				// In the end it is made while nobody can revoke: from there it would wait for itself.
 				if n := int64(len(revoked)) + 1; n <= min(races, crlRaces) {
 					revoked = append(revoked, n)
-					if err := a.RevokeSerial(w.ctx, alice, big.NewInt(n), 0); err != nil {
+					if err := a.RevokeSerial(w.ctx, alice, big.NewInt(n), Revoking{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -295,7 +295,7 @@ func TestTwoSignOneList(t *testing.T) {
 	custody := &slowCustody{}
 	cfg.Custody = custody
 	slow, quick := w.open(cfg), w.open(config(store.Services))
-	if err := quick.RevokeSerial(w.ctx, alice, big.NewInt(7), 0); err != nil {
+	if err := quick.RevokeSerial(w.ctx, alice, big.NewInt(7), Revoking{}); err != nil {
 		t.Fatal(err)
 	}
 	before := w.made()
@@ -416,7 +416,7 @@ func TestRevocationsBesideLists(t *testing.T) {
 	for i := range 60 {
 		serials = append(serials, int64(i+1))
 		revoking.Go(func() {
-			if err := daemons[i%2].RevokeSerial(w.ctx, alice, big.NewInt(int64(i+1)), 0); err != nil {
+			if err := daemons[i%2].RevokeSerial(w.ctx, alice, big.NewInt(int64(i+1)), Revoking{}); err != nil {
 				t.Error(err)
 			}
 		})

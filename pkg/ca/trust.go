@@ -100,12 +100,26 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 	if err != nil {
 		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
-	err = a.store.View(ctx, func(r store.Reader) error { return a.notRevoked(ctx, r, crt, ErrUnauthorized) })
+	user := actor
+	err = a.store.View(ctx, func(r store.Reader) error {
+		user = actor
+		user.Kind, user.Serial, user.KeyID = audit.User, crt.SerialNumber, keyID
+		if err := a.notRevoked(ctx, r, crt, ErrUnauthorized); err != nil {
+			return err
+		}
+		var l store.Lineage
+		if user, l, err = a.known(ctx, r, user); err != nil {
+			return err
+		}
+		if user.Role = l.Role; l.State != store.LineageActive {
+			return fmt.Errorf("%w: the lineage of certificate %s has ended", ErrUnauthorized, crt.SerialNumber)
+		}
+		return nil
+	})
 	if err != nil {
 		return actor, err
 	}
-	actor.Kind, actor.Serial, actor.KeyID = audit.User, crt.SerialNumber, keyID
-	return actor, nil
+	return user, nil
 }
 
 // voucherCache keeps the last voucher: signing one at every request would let anybody keep the

@@ -157,6 +157,7 @@ var reasons = [...]struct {
 	{ca.ErrNotFound, "not found"},
 	{ca.ErrRetired, "retired"}, // before ErrInvalid, which it is, too
 	{ca.ErrTooManyPending, "too many pending"},
+	{ca.ErrBudget, "too many requests"},
 	{ca.ErrConflict, "conflict"},
 	{ca.ErrUnauthorized, "unauthorized"},
 	{ca.ErrInvalid, "invalid"},

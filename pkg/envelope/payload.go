@@ -31,6 +31,10 @@ type Revocation struct {
 	// Reason is a CRLReason (RFC 5280 5.3.1). It is an extension of the protocol: its member,
 	// "revoke_reason", is written only when it is not zero, unspecified.
 	Reason int
+
+	// OnlyThis is an extension, too: certificates that renew this one, or that it renews, stay as they are.
+	// Its member, "revoke_only_this", is written only when it is true.
+	OnlyThis bool
 }
 
 // A Link says that the CA certificate NewPEM succeeds OldPEM. The envelope around it is
@@ -44,6 +48,7 @@ type revocationWire struct {
 	CertificatePEM jsontext.Value `json:"revoke_crt_pem,omitzero"`
 	Serial         jsontext.Value `json:"revoke_serial,omitzero"`
 	Reason         *string        `json:"revoke_reason,omitzero"`
+	OnlyThis       bool           `json:"revoke_only_this,omitzero"`
 }
 
 // DecodeRenewal reads the payload of an envelope. Errors are ErrInvalid.
@@ -68,7 +73,7 @@ func DecodeRevocation(payload []byte) (Revocation, error) {
 	if (w.CertificatePEM == nil) == (w.Serial == nil) {
 		return Revocation{}, refuse("revocation", "exactly one of revoke_crt_pem and revoke_serial is needed")
 	}
-	var r Revocation
+	r := Revocation{OnlyThis: w.OnlyThis}
 	var err error
 	if w.Reason != nil {
 		if r.Reason, err = pki.ParseReason(*w.Reason); err != nil {
@@ -116,7 +121,7 @@ func EncodeRevocation(r Revocation) ([]byte, error) {
 	if (r.CertificatePEM == "") == (r.Serial == nil) {
 		return nil, refuse("revocation", "exactly one of certificate and serial number is needed")
 	}
-	var w revocationWire
+	w := revocationWire{OnlyThis: r.OnlyThis}
 	if r.Reason != 0 {
 		name := pki.ReasonName(r.Reason)
 		if _, err := pki.ParseReason(name); err != nil {

@@ -253,7 +253,7 @@ func TestChains(t *testing.T) {
 func (h *house) checkRefusals(j *judges.Judges, roots []*x509.Certificate) {
 	t := h.t
 	good, revoked := h.issue("lab", profile.NameServer, host("good")), h.issue("lab", profile.NameServer, host("revoked"))
-	if err := h.authority("lab").RevokeSerial(t.Context(), operator, revoked.Serial, store.KeyCompromise); err != nil {
+	if err := h.authority("lab").RevokeSerial(t.Context(), operator, revoked.Serial, ca.Revoking{Reason: store.KeyCompromise}); err != nil {
 		t.Fatal(err)
 	}
 	j.Refused(t, "a revoked certificate", h.question(roots, revoked))

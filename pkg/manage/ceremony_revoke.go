@@ -69,7 +69,7 @@ func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name stor
 	if err != nil {
 		return err
 	}
-	return root.RevokeSerial(ctx, operator(), serial, reason)
+	return root.RevokeSerial(ctx, operator(), serial, ca.Revoking{Reason: reason})
 }
 
 // signedBy returns nil if a root has signed a CA certificate.

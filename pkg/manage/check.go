@@ -63,6 +63,9 @@ func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding
 		if err := c.compareParentRecords(ctx, r); err != nil {
 			return err
 		}
+		if err := c.compareLineages(ctx, r); err != nil {
+			return err
+		}
 		return c.compareRevocations(ctx, r)
 	})
 	return c.checked, err
@@ -199,6 +202,8 @@ func (c *checker) row(row store.Row) []problem {
 		return c.rememberCRL(v)
 	case store.Request:
 		return c.request(v)
+	case store.Lineage:
+		return c.lineage(v)
 	case store.Revocation:
 		return c.revocation(v)
 	case store.Counter:

@@ -145,7 +145,7 @@ func issuedBy(crt *x509.Certificate, ca *caInfo) (problems []problem) {
 // compareRequest compares a certificate with the request that it answers. The signature of the request
 // was verified when it came.
 func compareRequest(v store.Certificate, crt *x509.Certificate) []problem {
-	if v.CSR == nil && v.CSRDigest != nil && v.Method != store.Internal {
+	if v.CSR == nil && v.CSRDigest != nil && v.Method != store.Internal && v.Method != store.Renewed {
 		return []problem{errorf("its request is gone")}
 	}
 	if v.CSR == nil {

@@ -135,7 +135,7 @@ func (d *drill) exerciseLeaves(ctx context.Context, a *ca.Authority) (string, er
 	}
 	operator := audit.Actor{Kind: audit.Operator}
 	for _, one := range []*x509.Certificate{crt, next} {
-		if err := a.RevokeSerial(ctx, operator, one.SerialNumber, 0); err != nil {
+		if err := a.RevokeSerial(ctx, operator, one.SerialNumber, ca.Revoking{OnlyThis: one == crt}); err != nil {
 			return "", fmt.Errorf("revoke: %w", err)
 		}
 		if _, err := a.Authenticate(ctx, audit.Actor{Kind: audit.Anonymous}, one); !errors.Is(err, ca.ErrUnauthorized) {
@@ -161,7 +161,7 @@ func (d *drill) exerciseRoot(ctx context.Context, a *ca.Authority) (string, erro
 	if err := d.verifyChain(ctx, a, crt, nil); err != nil {
 		return "", err
 	}
-	if err := a.RevokeSerial(ctx, operator, crt.SerialNumber, 0); err != nil {
+	if err := a.RevokeSerial(ctx, operator, crt.SerialNumber, ca.Revoking{}); err != nil {
 		return "", fmt.Errorf("revoke: %w", err)
 	}
 	return listing(ctx, a, crt)

@@ -109,7 +109,7 @@ func (f *family) live() {
 			case store.RoleUsers, store.RoleServices:
 				f.issue(a, "kept.example.org")
 				gone := f.issue(a, "gone.example.org")
-				if err := a.RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, gone.Certificate.SerialNumber, store.KeyCompromise); err != nil {
+				if err := a.RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, gone.Certificate.SerialNumber, ca.Revoking{Reason: store.KeyCompromise}); err != nil {
 					f.t.Fatal(err)
 				}
 			}
@@ -377,7 +377,7 @@ func TestImportExternalCRL(t *testing.T) {
 	f, offline := externalFamily(t, newStore(t))
 	ctx := t.Context()
 	cas := must[[]*x509.Certificate](t)(f.authority("lab").Intermediates(ctx))
-	if err := offline.authority("home-root").RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, cas[0].SerialNumber, 0); err != nil {
+	if err := offline.authority("home-root").RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, cas[0].SerialNumber, ca.Revoking{}); err != nil {
 		t.Fatal(err)
 	}
 	newer := offline.lists()["home-root"]

@@ -145,19 +145,19 @@ func (w Wire) RevokeByHolder(ctx context.Context, actor audit.Actor, e *envelope
 	if err != nil {
 		return err
 	}
-	return w.Authority.RevokeOwn(ctx, holder, rev.Reason)
+	return w.Authority.RevokeOwn(ctx, holder, ca.Revoking{Reason: rev.Reason, OnlyThis: rev.OnlyThis})
 }
 
 // RevokeByUser does what an envelope with a revocation asks for that a user has sent.
 func (w Wire) RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.Revocation) error {
 	if rev.Serial != nil {
-		return w.Authority.RevokeSerial(ctx, actor, rev.Serial, rev.Reason)
+		return w.Authority.RevokeSerial(ctx, actor, rev.Serial, ca.Revoking{Reason: rev.Reason, OnlyThis: rev.OnlyThis})
 	}
 	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ca.ErrInvalid, err)
 	}
-	return w.Authority.RevokeCertificate(ctx, actor, crt, rev.Reason)
+	return w.Authority.RevokeCertificate(ctx, actor, crt, ca.Revoking{Reason: rev.Reason, OnlyThis: rev.OnlyThis})
 }
 
 // A Lists is the revocation lists of an authority as one text.

@@ -28,11 +28,11 @@ type Authority interface {
 
 	Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (ca.Holder, error)
 	Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error)
-	RevokeOwn(ctx context.Context, h ca.Holder, reason int) error
+	RevokeOwn(ctx context.Context, h ca.Holder, how ca.Revoking) error
 	Refused(ctx context.Context, h ca.Holder, action audit.Action, why error) error
 
-	RevokeCertificate(ctx context.Context, actor audit.Actor, crt *x509.Certificate, reason int) error
-	RevokeSerial(ctx context.Context, actor audit.Actor, serial *big.Int, reason int) error
+	RevokeCertificate(ctx context.Context, actor audit.Actor, crt *x509.Certificate, how ca.Revoking) error
+	RevokeSerial(ctx context.Context, actor audit.Actor, serial *big.Int, how ca.Revoking) error
 	Authenticate(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error)
 
 	CRLs(ctx context.Context) ([]ca.List, error)

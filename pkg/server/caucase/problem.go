@@ -26,6 +26,7 @@ var classes = [...]class{
 	{ca.ErrNotFound, http.StatusNotFound, false, "not found"},
 	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
+	{ca.ErrBudget, http.StatusTooManyRequests, true, ""},
 	{ca.ErrConflict, http.StatusConflict, true, ""},
 	{ca.ErrOther, http.StatusPreconditionFailed, true, ""},
 	{ca.ErrUnauthorized, http.StatusUnauthorized, true, ""},
@@ -46,10 +47,14 @@ func (f *FrontEnd) Problem(err error) server.Problem {
 		if !errors.Is(err, c.sentinel) {
 			continue
 		}
+		p := server.Problem{Status: c.status, Reason: c.reason}
 		if c.show {
-			return server.Problem{Status: c.status, Reason: pki.EscapeText(err.Error())}
+			p.Reason = pki.EscapeText(err.Error())
 		}
-		return server.Problem{Status: c.status, Reason: c.reason}
+		if spent := (*ca.Exhausted)(nil); errors.As(err, &spent) {
+			p.RetryAfter = spent.After
+		}
+		return p
 	}
 	return server.Problem{}
 }

@@ -89,27 +89,27 @@ func (f *FrontEnd) putRevocation(x *server.Exchange) (server.Perform, error) {
 
 // revokeOwn revokes a certificate for whoever holds its key.
 func revokeOwn(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) error {
-	h, reason, err := ownRevocation(ctx, a, actor, e)
+	h, how, err := ownRevocation(ctx, a, actor, e)
 	if err != nil {
 		return a.Refused(ctx, ca.Holder{}, audit.Revoke, err)
 	}
-	return a.RevokeOwn(ctx, h, reason)
+	return a.RevokeOwn(ctx, h, how)
 }
 
-func ownRevocation(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, reason int, err error) {
+func ownRevocation(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, how ca.Revoking, err error) {
 	payload, err := envelope.DecodeRevocation(e.Payload())
 	if err != nil {
-		return h, 0, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
+		return h, how, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
 	}
 	if payload.Serial != nil {
-		return h, 0, fmt.Errorf("%w: revoking by serial takes an authenticated user", ca.ErrUnauthorized)
+		return h, how, fmt.Errorf("%w: revoking by serial takes an authenticated user", ca.ErrUnauthorized)
 	}
 	crt, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
 	if err != nil {
-		return h, 0, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err)
+		return h, how, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err)
 	}
 	h, err = holder(ctx, a, actor, crt, e)
-	return h, payload.Reason, err
+	return h, ca.Revoking{Reason: payload.Reason, OnlyThis: payload.OnlyThis}, err
 }
 
 // revokeAny revokes whatever a user has named.
@@ -119,11 +119,11 @@ func revokeAny(ctx context.Context, a Authority, actor audit.Actor, e *envelope.
 		return err
 	}
 	if payload.Serial != nil {
-		return a.RevokeSerial(ctx, actor, payload.Serial, payload.Reason)
+		return a.RevokeSerial(ctx, actor, payload.Serial, ca.Revoking{Reason: payload.Reason, OnlyThis: payload.OnlyThis})
 	}
 	crt, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
 	if err != nil {
 		return a.Refused(ctx, ca.Holder{}, audit.Revoke, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err))
 	}
-	return a.RevokeCertificate(ctx, actor, crt, payload.Reason)
+	return a.RevokeCertificate(ctx, actor, crt, ca.Revoking{Reason: payload.Reason, OnlyThis: payload.OnlyThis})
 }
