@@ -244,6 +244,28 @@ func TestRootRollover(t *testing.T) {
 	}
 }
 
+// TestNewcomerAfterARootRollover: nothing that is valid is by the older root, which is itself valid for long. Nobody
+// vouches for it to whoever comes now, who needs it for nothing.
+func TestNewcomerAfterARootRollover(t *testing.T) {
+	x := newTree(t)
+	x.Clock.Advance(span)
+	second := x.root.Rollover().Crt
+	newest := x.web.Rollover()
+	// CA certificates of the authority last for less than those of the root: as if the others had expired.
+	serve(x.Daemon, "/web/crt/ca.crt.pem", clienttest.Bundle(newest.Crt))
+	serve(x.Daemon, "/web/crt/ca.crt.json", []byte("[]"))
+	trust, err := x.client.UpdateTrust(t.Context(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pins := range map[string][]client.Pin{"on first use": nil, "pinned": {client.PinOf(second)}} {
+		roots, err := x.client.UpdateRoots(t.Context(), trust, nil, pins)
+		if err != nil || len(roots.CAs) != 1 || !roots.CAs[0].Equal(second) {
+			t.Errorf("%s: %d roots, %v", name, len(roots.CAs), err)
+		}
+	}
+}
+
 func TestCheckChain(t *testing.T) {
 	x := newTree(t)
 	good := x.issued(t)

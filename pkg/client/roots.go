@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -43,7 +44,8 @@ func (c *Client) rootBundle(ctx context.Context) ([]*x509.Certificate, error) {
 // The roots of an authority whose CA certificates are self-signed are these. Otherwise they
 // are the CA certificates of the authority at the top, and known by its own signed succession
 // from those stored locally. Without local ones a root is trusted that has signed one of cas,
-// which is what vouches for it; if there are pins, it has to be pinned.
+// which is what vouches for it; if there are pins, it has to be pinned. Generations of the root older
+// than those are left out.
 //
 // On any error the local ones stay.
 func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certificate, pins []Pin) (Trust, error) {
@@ -86,12 +88,20 @@ func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certi
 		return Trust{}, fmt.Errorf("root %s: %w", root.options.Authority, err)
 	}
 	for _, crt := range foreign {
-		if !slices.ContainsFunc(trust.CAs, crt.Equal) {
+		if !slices.ContainsFunc(trust.CAs, crt.Equal) && !predates(crt, trust.CAs) {
 			return Trust{}, fmt.Errorf("%w: nothing vouches for %s in it, %s", ErrRoots, pki.SubjectString(crt.RawSubject), PinOf(crt))
 		}
 	}
 	trust.CAs = current(append(trust.CAs, own...), now)
 	return trust, nil
+}
+
+// predates reports whether crt passes for an older generation of the root that is trusted: statements lead
+// from older to newer ones only, so nothing vouches for it to a newcomer, who then does without.
+func predates(crt *x509.Certificate, trusted []*x509.Certificate) bool {
+	return len(trusted) > 0 && !slices.ContainsFunc(trusted, func(root *x509.Certificate) bool {
+		return !bytes.Equal(crt.RawSubject, root.RawSubject) || !crt.NotBefore.Before(root.NotBefore)
+	})
 }
 
 // rootTrust brings trust in the root up to date; c is the client of the authority at the top.

@@ -28,6 +28,9 @@ func (s *sim) newAdmin(name string) *admin {
 			a.readers = append(a.readers, s.newAgent(name+" as a reader of "+string(of), of))
 		}
 	}
+	if s.offline {
+		a.readers = append(a.readers, s.newAgent(name+" as a reader of "+string(offlineChild), offlineChild))
+	}
 	for _, r := range a.readers {
 		r.reader = true
 	}
@@ -88,13 +91,16 @@ func (s *sim) work() {
 // able reports whether an admin is there and has what it takes.
 func (a *admin) able() bool {
 	for _, r := range a.readers {
-		if len(r.cas) == 0 || r.away() >= a.sim.spans.Leaf {
+		if !r.inTouch() && r.of != offlineChild {
 			return false
 		}
 	}
 	return a.crt != nil && a.crt.revoked == 0 && !a.sim.now().Before(a.out) &&
 		pki.CheckValidity(a.crt.crt, a.sim.now()) == nil && a.away() < a.sim.spans.Leaf
 }
+
+// inTouch reports whether whoever follows an authority knows the CA that signs now.
+func (a *agent) inTouch() bool { return len(a.cas) > 0 && a.away() < a.sim.spans.Leaf }
 
 // session is one of this user's with an authority.
 func (a *admin) session(of *agent) (*client.Session, error) {
@@ -107,6 +113,9 @@ func (a *admin) certificate() tls.Certificate {
 
 func (a *admin) signAll() error {
 	for _, of := range append([]*agent{a.agent}, a.readers...) {
+		if of.of == offlineChild && !of.inTouch() {
+			continue // which it may not have been for long, as there was nobody to follow
+		}
 		session, err := a.session(of)
 		if err != nil {
 			return err

@@ -146,7 +146,7 @@ func (a *agent) follow() error {
 		if anchored {
 			s.violated(documented, "%s has valid CA certificates: %v", a.name, err)
 		}
-		if a.away() <= s.follows() {
+		if a.away() <= a.followable() {
 			s.violated(keepsTrust, "%s, away for %v: %v", a.name, a.away(), err)
 		}
 		// An operator tells the host whom to trust, as the manual says.
@@ -186,6 +186,10 @@ func (a *agent) follow() error {
 func (a *agent) followRoots(trust client.Trust) error {
 	s := a.sim
 	roots, err := a.client.UpdateRoots(s.ctx, trust, a.anchors(), nil)
+	if errors.Is(err, client.ErrNoAnchor) && a.outlivesRoots() {
+		s.stats.reanchored++
+		roots, err = a.client.UpdateRoots(s.ctx, trust, a.anchors(), s.oracle.pins(offlineRoot))
+	}
 	switch {
 	case failed(err):
 		return err
@@ -195,7 +199,7 @@ func (a *agent) followRoots(trust client.Trust) error {
 	}
 	a.roots = map[*issuer]bool{}
 	for _, crt := range roots.CAs {
-		i := s.oracle.find(rootName, crt.SubjectKeyId)
+		i := s.oracle.find(s.daemon.row(a.of).Parent, crt.SubjectKeyId)
 		if i == nil || !i.crt.Equal(crt) {
 			return fmt.Errorf("%s trusts a root that the daemon does not have", a.name)
 		}
@@ -207,7 +211,7 @@ func (a *agent) followRoots(trust client.Trust) error {
 // anchors are the roots that it trusts, oldest first.
 func (a *agent) anchors() []*x509.Certificate {
 	var crts []*x509.Certificate
-	for _, i := range a.sim.oracle.cas[rootName] {
+	for _, i := range a.sim.oracle.cas[a.sim.daemon.row(a.of).Parent] {
 		if a.roots[i] {
 			crts = append(crts, i.crt)
 		}
@@ -358,7 +362,8 @@ func (a *agent) enrol() (err error) {
 	crt := issued.Certificate
 	err = client.CheckIssued(crt, a.next.key.Public(), a.cas, s.now())
 	switch {
-	case errors.Is(err, pki.ErrExpired) && a.away() > s.oracle.renewable(s.oracle.issued(a.of, crt)):
+	case (errors.Is(err, pki.ErrExpired) || errors.Is(err, pki.ErrUnknownIssuer)) && pki.CheckValidity(crt, s.now()) != nil &&
+		a.away() > s.oracle.renewable(s.oracle.issued(a.of, crt)):
 		a.next = nil
 		return nil
 	case err != nil:

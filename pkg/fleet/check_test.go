@@ -62,6 +62,9 @@ func (s *sim) circles() [][]*agent {
 	if s.family {
 		circles = append(circles, append(s.agents(children[0]), s.agents(children[1])...))
 	}
+	if s.offline {
+		circles = append(circles, s.agents(offlineChild))
+	}
 	return circles
 }
 
@@ -124,7 +127,7 @@ func (o *oracle) meet(a, other *agent) {
 		return // of other authorities, it has no lists
 	}
 	// Whoever signs now was met, passive, at least a span ago.
-	if a.away() < o.sim.spans.Leaf && !a.trusts[l.issuer] {
+	if (a.away() < o.met(l.issuer) || !a.seen.Before(l.issuer.created)) && !a.trusts[l.issuer] {
 		o.sim.violated(peersAccept, "%s, away for %v, does not know generation %d, which signed for %s on %s",
 			a.name, a.away(), l.issuer.index, other.name, l.issued.Format(time.RFC3339))
 	}

@@ -215,4 +215,6 @@ func (s *sim) maintain() {
 	if err := s.daemon.maintain(); err != nil {
 		s.violated(exchangesWork, "maintenance: %v", err)
 	}
+	s.oracle.checkSignoffs()
+	s.callOperator()
 }

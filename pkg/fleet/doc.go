@@ -10,6 +10,10 @@
 // chain behind that. The root changes as other CAs do, in spans of its own, which are longer than a CA
 // certificate below it lives, so that no such certificate has to be cut short.
 //
+// In another one the root's key is kept offline, with a database of its own, and people carry requests and
+// answers by the commands that there are for that: when they are asked, for several generations ahead, late, or
+// when the last CA certificate has expired. The oracle knows what was signed off and brought, and when it was needed.
+//
 // All chance is from one seed, which a failure prints:
 //
 //	go test ./pkg/fleet -fleet.seed 7

@@ -34,6 +34,8 @@ func (d *daemon) row(name store.AuthorityName) store.Authority {
 	switch name {
 	case rootName:
 		row.Role, row.Title, row.Span, row.Life = store.RoleRoot, "Home Root", rootSpans.Leaf, rootSpans.Life
+	case offlineChild:
+		row.Title, row.Parent = "Hosts of "+string(name), offlineRoot
 	case children[0], children[1]:
 		row.Title, row.Parent = "Hosts of "+string(name), rootName
 	}
@@ -54,7 +56,7 @@ func (d *daemon) Authority(name store.AuthorityName) (*ca.Authority, bool) {
 func (d *daemon) openFamily() error {
 	d.family = nil
 	if !d.sim.plan.family {
-		return nil
+		return d.openOffline()
 	}
 	s := d.sim
 	for _, name := range append([]store.AuthorityName{rootName}, children...) {
@@ -81,7 +83,7 @@ func (d *daemon) openFamily() error {
 		}
 		d.family = append(d.family, a)
 	}
-	return nil
+	return d.openOffline()
 }
 
 // all are the authorities of the daemon, parents first.
@@ -98,7 +100,7 @@ func (d *daemon) list() (list caucase.List) {
 
 // span is the span of an authority, by which its CA certificates change.
 func (o *oracle) span(of store.AuthorityName) time.Duration {
-	if of == rootName {
+	if of == rootName || of == offlineRoot {
 		return rootSpans.Leaf
 	}
 	return o.sim.spans.Leaf
@@ -107,7 +109,11 @@ func (o *oracle) span(of store.AuthorityName) time.Duration {
 // checkParent holds a CA certificate that another CA has signed against the rules: the active root
 // has signed it, it does not outlive that, and lives as long as others.
 func (o *oracle) checkParent(i *issuer) {
-	if o.sim.daemon.row(i.of).Parent == "" {
+	switch o.sim.daemon.row(i.of).Parent {
+	case "":
+		return
+	case offlineRoot:
+		o.checkConsent(i)
 		return
 	}
 	i.parent = o.find(rootName, i.crt.AuthorityKeyId)
@@ -129,9 +135,13 @@ func (o *oracle) checkParent(i *issuer) {
 func (o *oracle) meetByRoots(a, other *agent) {
 	o.sim.stats.byRoots++
 	l := other.crt
-	// A root that signs was met, passive, at least a span of the root ago.
-	if a.away() >= o.span(rootName) {
+	// A root that signs was met, passive, at least a span of the root ago. When an offline one was brought here
+	// depends on who came by.
+	if above := l.issuer.parent; above != nil && a.seen.Before(above.shown) && (above.of == offlineRoot || a.away() >= o.span(above.of)) {
 		return
+	}
+	if a.of != other.of && !a.roots[l.issuer.parent] && a.cameAfter(l.issuer.parent) {
+		return // its own authority has nothing by that root any more, so that nobody vouches for it
 	}
 	if l.issuer.parent == nil || !a.roots[l.issuer.parent] {
 		o.sim.violated(peersAccept, "%s, away for %v, does not know the root above generation %d of %s", a.name, a.away(), l.issuer.index, other.of)
@@ -139,6 +149,16 @@ func (o *oracle) meetByRoots(a, other *agent) {
 	if other.chain != string(l.issuer.crt.Raw) {
 		o.sim.violated(peersAccept, "%s does not show generation %d of %s behind its certificate", other.name, l.issuer.index, other.of)
 	}
+}
+
+// cameAfter reports whether an agent trusts younger generations of the root alone.
+func (a *agent) cameAfter(root *issuer) bool {
+	for i := range a.roots {
+		if root == nil || i.index <= root.index {
+			return false
+		}
+	}
+	return len(a.roots) > 0
 }
 
 // sampleByRoots has the standard library verify what meetByRoots says about.
@@ -159,7 +179,7 @@ func (o *oracle) sampleByRoots(a, other *agent) {
 	_, err = crt.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
-	if valid := pki.CheckValidity(crt, now) == nil; (err == nil) != valid {
+	if valid := a.roots[other.crt.issuer.parent] && pki.CheckValidity(crt, now) == nil; (err == nil) != valid {
 		o.sim.violated(peersAccept, "%s on the certificate of %s by the roots alone: should be valid: %v; standard library: %v",
 			a.name, other.name, valid, err)
 	}

@@ -123,6 +123,32 @@ func TestARevokedCA(t *testing.T) {
 	}
 }
 
+// TestTwelveYearsBelowAnOfflineRoot has the key of a root be kept offline, and people carry requests and
+// answers: in time, several ahead, late, and when it is too late.
+func TestTwelveYearsBelowAnOfflineRoot(t *testing.T) {
+	t.Parallel()
+	p := plan{seed: seed(t), hosts: 12, years: 12, spans: rollover.Spans{Leaf: familySpan, Life: 4}, offline: true, agenda: visits()}
+	if underRace {
+		p.hosts = 8
+	}
+	s, err := newSim(t.Context(), t.TempDir(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("generations: %d; %+v", len(s.oracle.cas[offlineChild]), s.stats)
+	for _, v := range visits()[:4] {
+		if s.stats.visits[v.kind] == 0 {
+			t.Errorf("no operator came %s", v.kind)
+		}
+	}
+	if s.stats.stalled == 0 || s.stats.refused == 0 || s.stats.roots == 0 || s.stats.byRoots == 0 {
+		t.Error("what has not happened has not been tested")
+	}
+}
+
 // TestHostsAway has all hosts be away at once, and come back as the package's documentation says.
 // An absence counts from the last update, up to a twelfth of a span earlier than here.
 func TestHostsAway(t *testing.T) {
@@ -223,6 +249,12 @@ func TestMutations(t *testing.T) {
 			p.family, p.calm = true, true
 			p.arrange = bringBackRevoked(children[0], 2.5)
 		}, revokedIsOut},
+		{"a sign-off that is installed is not used", func(p *plan) { p.offline, p.misread = true, hideInstalled }, signoffsUsed},
+		{"a sign-off is asked for again while one is waiting", func(p *plan) { p.offline, p.misread = true, hideWaiting }, asksOnce},
+		{"a CA certificate outlives the offline root", func(p *plan) { p.offline, p.forge.answer, p.forge.install = true, outliveRoot, installUnseen }, withinIssuer},
+		{"a sign-off is used before its time", func(p *plan) { p.offline, p.forge.request, p.decideOffline = true, askFromNow, succeedEarly }, inTime},
+		{"what was signed off signs at once", func(p *plan) { p.offline, p.decideOffline = true, signAtOnce }, activeSigns},
+		{"an answer that nobody has signed off", func(p *plan) { p.offline, p.forge.answer, p.forge.install = true, signBySomebody, installUnseen }, activeSigns},
 		{"lists are served from a cache", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 10) }, revokedIsOut},
 		{"lists are served from a cache for long", func(p *plan) { p.tamper = cacheLists(defaultSpans().Leaf / 5) }, listsFresh},
 	}
@@ -232,6 +264,9 @@ func TestMutations(t *testing.T) {
 			tt.mutate(&p)
 			if p.family {
 				p.hosts, p.years, p.spans.Leaf, p.calm = 5, 10, familySpan, true
+			}
+			if p.offline {
+				p.hosts, p.calm, p.agenda = 4, true, []visit{{after: 0.1, upTo: 0.2, ahead: 1}, {after: 0.1, upTo: 0.2, ahead: 2}}
 			}
 			s, err := newSim(t.Context(), t.TempDir(), p)
 			if err != nil {

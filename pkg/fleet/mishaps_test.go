@@ -10,7 +10,11 @@ import (
 
 // enrolFleet has two users and all hosts arrive, most of them in the first year.
 func (s *sim) enrolFleet() {
-	for i, name := range []string{"alice", "bob"} {
+	users := []string{"alice", "bob"}
+	if s.calm {
+		users = users[:1] // there is nobody to revoke
+	}
+	for i, name := range users {
 		a := s.newAdmin(name)
 		s.admins = append(s.admins, a)
 		s.after(time.Duration(i)*day, a.wake)
@@ -22,6 +26,8 @@ func (s *sim) enrolFleet() {
 		of := store.Services
 		if s.family && i%3 > 0 {
 			of = children[i%3-1]
+		} else if s.offline && i%4 > 0 {
+			of = offlineChild
 		}
 		h := s.newAgent(fmt.Sprintf("host%03d", i), of)
 		s.hosts = append(s.hosts, h)
@@ -125,6 +131,9 @@ func (s *sim) restart() {
 	}
 	if err := s.daemon.restart(crash); err != nil {
 		s.violated(exchangesWork, "restart: %v", err)
+	}
+	if s.offline {
+		s.oracle.learn(offlineChild)
 	}
 }
 

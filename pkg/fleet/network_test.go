@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing/iotest"
 
+	"cauase/pkg/client"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -24,8 +25,11 @@ var (
 	errLost = errors.New("simulated: connection reset")
 )
 
-// failed reports whether err comes from the network, so that trying again is all there is to do.
-func failed(err error) bool { return errors.Is(err, errDown) || errors.Is(err, errLost) }
+// failed reports whether err comes from the network, or from a daemon that cannot do anything about it now,
+// of which the oracle has found that it is true: trying again is all there is to do.
+func failed(err error) bool {
+	return errors.Is(err, errDown) || errors.Is(err, errLost) || client.IsStatus(err, http.StatusServiceUnavailable)
+}
 
 // losses are the chances of an exchange to get lost on its way there, and on its way back.
 const losses = 0.01

@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"math/big"
 	"math/rand/v2"
 	"net/http"
@@ -26,6 +27,8 @@ type oracle struct {
 	revoked []*leaf          // that have not expired
 	lists   map[string]*list // by issuer and number
 	last    map[string][]byte
+
+	consents []*consent // of the offline root
 }
 
 // An issuer is a CA certificate.
@@ -35,6 +38,7 @@ type issuer struct {
 	of      store.AuthorityName
 	parent  *issuer // nil when it signs itself
 	created time.Time
+	shown   time.Time // when the daemon had it
 	index   int       // among those of its authority
 	number  *big.Int  // of the newest list that was served
 	revoked time.Time // zero when it is not
@@ -71,7 +75,12 @@ func newOracle(s *sim) *oracle {
 // overhear takes note of an answer of the daemon's, whether it arrives or not.
 func (o *oracle) overhear(method, path string, status int, body []byte) {
 	of, rest := named(path)
+	if of == offlineChild {
+		o.learn(of) // whatever was asked may have put a sign-off to use
+	}
 	switch {
+	case status == http.StatusServiceUnavailable && o.stalled(of):
+		o.sim.stats.refused++
 	case status >= 500 && status != http.StatusInsufficientStorage:
 		o.sim.violated(exchangesWork, "%s %s: status %d: %s", method, path, status, body)
 	case status != http.StatusOK:
@@ -103,11 +112,7 @@ func (o *oracle) changed(path string, body []byte) bool {
 
 // learn looks up the daemon's CA certificates, and whether a new one was made in time.
 func (o *oracle) learn(of store.AuthorityName) {
-	crts, err := o.sim.daemon.authority(of).Intermediates(o.sim.ctx)
-	var known []*x509.Certificate
-	if err == nil {
-		known, err = o.sim.daemon.authority(of).CACertificates(o.sim.ctx)
-	}
+	crts, known, err := o.caCertificates(of)
 	if err != nil {
 		o.sim.violated(exchangesWork, "CA certificates of %s: %v", of, err)
 		return
@@ -118,6 +123,13 @@ func (o *oracle) learn(of store.AuthorityName) {
 		}
 		older := o.cas[of]
 		i := &issuer{crt: crt, anchor: known[n], of: of, created: crt.NotBefore.Add(backdate), index: len(older), number: new(big.Int)}
+		i.shown = i.created
+		switch of {
+		case offlineRoot:
+			i.created, i.shown = crt.NotBefore.Add(byHand), o.sim.now()
+		case offlineChild:
+			i.created, i.shown = o.sim.now(), o.sim.now() // its certificate has been in stock
+		}
 		if i.index > 0 {
 			before := older[i.index-1]
 			if left := before.crt.NotAfter.Sub(i.created); left > 2*o.span(of) {
@@ -130,8 +142,35 @@ func (o *oracle) learn(of store.AuthorityName) {
 	}
 }
 
+// caCertificates are those of an authority, as chains have them and as those know them who trust it.
+func (o *oracle) caCertificates(of store.AuthorityName) (crts, known []*x509.Certificate, err error) {
+	if of != offlineChild && of != offlineRoot {
+		if crts, err = o.sim.daemon.authority(of).Intermediates(o.sim.ctx); err == nil {
+			known, err = o.sim.daemon.authority(of).CACertificates(o.sim.ctx)
+		}
+		return crts, known, err
+	}
+	// Commands of operators bring them and put them to use, too, without the daemon.
+	err = o.sim.daemon.db.View(o.sim.ctx, func(r store.Reader) error {
+		rows, err := r.CAs(o.sim.ctx, of)
+		for _, row := range rows {
+			crt, err1 := x509.ParseCertificate(row.Certificate)
+			anchor, err2 := x509.ParseCertificate(row.Trusted())
+			if err := errors.Join(err1, err2); err != nil {
+				return err
+			}
+			crts, known = append(crts, crt), append(known, anchor)
+		}
+		return err
+	})
+	return crts, known, err
+}
+
 // checkSuccession makes sure that whoever asks now leaves with a CA certificate for a long absence.
 func (o *oracle) checkSuccession(of store.AuthorityName) {
+	if of == offlineRoot || of == offlineChild {
+		return // for which somebody has to come: see signedOff and checkSignoffs
+	}
 	newest := o.cas[of][len(o.cas[of])-1]
 	if left := newest.crt.NotAfter.Sub(o.sim.now()); left < 2*o.span(of) {
 		o.sim.violated(inTime, "the newest CA certificate of %s has %v left, and no successor", of, left)
@@ -182,7 +221,10 @@ func (o *oracle) issued(of store.AuthorityName, crt *x509.Certificate) *leaf {
 		o.sim.violated(revokedIsOut, "generation %d of %s signed after it was revoked", i.index, of)
 		return l
 	}
-	if signs := o.active(of, l.issued); signs != i {
+	switch signs := o.active(of, l.issued); {
+	case signs == nil:
+		o.sim.violated(activeSigns, "generation %d of %s signed on %s, when none was active", i.index, of, l.issued.Format(time.RFC3339))
+	case signs != i:
 		o.sim.violated(activeSigns, "generation %d of %s signed on %s at an age of %v, while generation %d is active",
 			i.index, of, l.issued.Format(time.RFC3339), l.issued.Sub(i.created), signs.index)
 	}

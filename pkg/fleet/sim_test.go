@@ -12,6 +12,7 @@ import (
 
 	"cauase/pkg/clock"
 	"cauase/pkg/rollover"
+	"cauase/pkg/store"
 )
 
 const (
@@ -26,9 +27,11 @@ type plan struct {
 	years float64
 	spans rollover.Spans
 
-	family bool // there are a root and two authorities below it, beside the one of services that signs itself
+	family  bool // there are a root and two authorities below it, beside the one of services that signs itself
+	offline bool // there is an authority below a root whose key is kept offline
 
-	calm    bool       // no mishap happens but those that are arranged
+	calm    bool       // no mishap happens but those that are arranged, and one user is enough
+	agenda  []visit    // how operators look after sign-offs at first; then, it varies
 	arrange func(*sim) // schedules what a test wants to happen in any case; may be nil
 
 	// What a mutation puts in place of what is right.
@@ -37,6 +40,10 @@ type plan struct {
 	// of the root
 	decideRoot func(time.Time, rollover.Spans, []rollover.Generation) rollover.Plan
 	forget     bool // each restart comes with the database of the one before
+	// of the authority below the offline root
+	decideOffline func(time.Time, rollover.Spans, []rollover.Generation) rollover.Plan
+	misread       func([]store.Signoff) []store.Signoff
+	forge         forgery
 
 	// expect is the one invariant that counts, for a mutation that must break it. It
 	// stands for those who would notice it; others may notice more.
@@ -56,12 +63,15 @@ type sim struct {
 	net    *network
 	daemon *daemon
 	oracle *oracle
+	vault  *vault // of the offline root
 	hosts  []*agent
 	admins []*admin
 
 	queue  events
 	steps  int
 	called bool // a user is about to look at what waits
+
+	visiting bool // an operator is about to look after sign-offs, or on the way
 
 	violations []violation
 	stats      stats
@@ -74,6 +84,9 @@ type stats struct {
 	lockedOut                                                  int // users that were revoked
 	expired, followed, reanchored                              int // hosts that were away for long
 	meetings, byRoots, revokedCAs                              int
+
+	visits                                                       map[string]int // by operators, for sign-offs
+	curtailed, answersLost, stalled, refused, roots, rootsPinned int
 }
 
 func newSim(ctx context.Context, dir string, p plan) (*sim, error) {
@@ -85,11 +98,17 @@ func newSim(ctx context.Context, dir string, p plan) (*sim, error) {
 		start: start,
 		rand:  rand.New(rand.NewPCG(p.seed, 0)),
 	}
+	s.stats.visits = map[string]int{}
 	s.oracle = newOracle(s)
 	s.net = &network{sim: s}
 	s.daemon = &daemon{sim: s, dir: filepath.Join(dir, "daemon")}
 	if err := os.Mkdir(s.daemon.dir, 0o700); err != nil {
 		return nil, err
+	}
+	if s.offline {
+		if err := s.openVault(dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.daemon.open(); err != nil {
 		return nil, err
@@ -120,7 +139,7 @@ func (s *sim) run() error {
 	if len(s.violations) == 0 {
 		s.oracle.checkAll()
 	}
-	err := errors.Join(s.ctx.Err(), s.daemon.close())
+	err := errors.Join(s.ctx.Err(), s.daemon.close(), s.vault.close())
 	for _, v := range s.violations {
 		err = errors.Join(err, v)
 	}
@@ -207,6 +226,8 @@ const (
 	activeSigns   invariant = "only the active CA signs"
 	withinIssuer  invariant = "no certificate outlives its issuer"
 	inTime        invariant = "CA certificates are made in time"
+	signoffsUsed  invariant = "what has to be signed off is asked for in time, and used in time"
+	asksOnce      invariant = "what waits to be signed off is not asked for again"
 	exchangesWork invariant = "what is allowed works, what is not does not"
 )
 
