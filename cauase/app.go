@@ -16,7 +16,7 @@ import (
 
 const toolName = "cauase"
 
-// An environment is what a run sees of the world, so that tests can be the world.
+// An environment is everything outside a run that it depends on, so that tests can replace it.
 type environment struct {
 	args   []string // the program's name first
 	stdout io.Writer
@@ -28,7 +28,7 @@ type environment struct {
 // run executes one command line and returns the code to exit with.
 func run(ctx context.Context, env environment) int {
 	app := newApp(env)
-	return manners.Report(env.stderr, toolName, manners.Run(ctx, app, arrange(env.args, app.Flags, app.Commands)))
+	return manners.Report(env.stderr, toolName, manners.Run(ctx, app, reorderArgs(env.args, app.Flags, app.Commands)))
 }
 
 func newApp(env environment) *cli.App {
@@ -104,14 +104,14 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	return manners.WithHint(err, "%s", strings.TrimSpace(toolName+" "+commandPath(c))+" --help shows what there is")
 }
 
-// errUsage says how a command wants to be called.
+// errUsage says how a command is used.
 func errUsage(c *cli.Context, problem string) error {
 	return manners.WithHint(errors.New(problem), "usage: %s", strings.TrimSpace(c.Command.HelpName+" "+c.Command.ArgsUsage))
 }
 
-// arrange lets flags stand anywhere. The parser wants those of the program before the
-// command and those of the command before its arguments, which nobody remembers.
-func arrange(args []string, globals []cli.Flag, commands []*cli.Command) []string {
+// reorderArgs accepts flags in any position. The parser expects global flags before the
+// command and its own flags before its arguments.
+func reorderArgs(args []string, globals []cli.Flag, commands []*cli.Command) []string {
 	if len(args) == 0 || args[len(args)-1] == "--generate-bash-completion" {
 		return args
 	}

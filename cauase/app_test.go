@@ -133,7 +133,7 @@ func TestArrange(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Join(arrange(strings.Fields(tt.in), app.Flags, app.Commands), " ")
+			got := strings.Join(reorderArgs(strings.Fields(tt.in), app.Flags, app.Commands), " ")
 			if got != tt.out {
 				t.Errorf("got  %s\nwant %s", got, tt.out)
 			}

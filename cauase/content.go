@@ -215,8 +215,8 @@ func policyName(oid string) string {
 	return oid
 }
 
-// safe shows what somebody else has written such that it stays in its place: what does not print is
-// escaped, and of several spaces, by which it could reach the next line or column, all but the first.
+// safe escapes text from outside for terminals: what does not print, and of consecutive spaces, with which it
+// could imitate another column or line, all but the first.
 func safe(s string) string {
 	s = pki.EscapeText(s)
 	for strings.Contains(s, "  ") {
@@ -225,7 +225,7 @@ func safe(s string) string {
 	return s
 }
 
-// safeNames shows names such that each stays one.
+// safeNames escapes names, and quotes those that could be read as several.
 func safeNames(names []string) []string {
 	shown := make([]string, 0, len(names))
 	for _, name := range names {

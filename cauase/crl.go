@@ -46,7 +46,7 @@ func (t *tool) crlUpdate() *cli.Command {
 }
 
 // warnUnlisted tells of trusted CAs without a current list. A daemon has one for each;
-// somebody in between can withhold one, and what that CA has revoked stays good.
+// an attacker in the network can withhold one, so that what that CA has revoked stays valid.
 func (t *tool) warnUnlisted(crls []*x509.RevocationList) {
 	for _, ca := range t.trusted {
 		if !slices.ContainsFunc(crls, func(crl *x509.RevocationList) bool {

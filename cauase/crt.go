@@ -85,7 +85,7 @@ func (t *tool) stored(paths pemfile.PairPaths, crt *x509.Certificate, id client.
 	view := t.viewCertificate(crt)
 	view.File = paths.Crt
 	return t.print(view, func(p *printer) {
-		p.line("%s: certificate of %s, %s", paths.Crt, orNames(view.Subject, view.SANs), view.Validity)
+		p.line("%s: certificate of %s, %s", paths.Crt, subjectOrNames(view.Subject, view.SANs), view.Validity)
 	})
 }
 
@@ -93,7 +93,7 @@ func errReplaced(paths pemfile.PairPaths) error {
 	return fmt.Errorf("%s was replaced meanwhile, by another run: what it holds now stays", paths.Crt)
 }
 
-func orNames(subject string, sans []string) string {
+func subjectOrNames(subject string, sans []string) string {
 	if subject != "" {
 		return subject
 	}
@@ -116,7 +116,7 @@ func pairPaths(c *cli.Context) (pemfile.PairPaths, error) {
 	return pemfile.PairPaths{Crt: paths[0], Key: key}, nil
 }
 
-// readPair reads a certificate with its key, and mends the files first if a renewal was
+// readPair reads a certificate with its key, after recovering the files if a renewal was
 // interrupted between the two.
 func (t *tool) readPair(paths pemfile.PairPaths) (enroll.Files, error) {
 	from := enroll.Look(paths)
@@ -136,7 +136,7 @@ func (t *tool) readPair(paths pemfile.PairPaths) (enroll.Files, error) {
 	return from, err
 }
 
-// recoverPair completes or undoes what an interrupted run has left.
+// recoverPair completes or rolls back a renewal that was interrupted.
 func (t *tool) recoverPair(engine *enroll.Engine) error {
 	mended, err := engine.Recover()
 	if mended {
@@ -145,9 +145,9 @@ func (t *tool) recoverPair(engine *enroll.Engine) error {
 	return err
 }
 
-// harmless reports whether an error of recoverPair says only that there is nothing to recover,
+// nothingToRecover reports whether an error of recoverPair says only that there is nothing to recover,
 // or nothing to recover it with.
-func harmless(err error) bool {
+func nothingToRecover(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 }
 
@@ -171,7 +171,7 @@ func (t *tool) renew(c *cli.Context) error {
 		return err
 	}
 	engine := t.engine(paths)
-	if err := t.recoverPair(engine); err != nil && !harmless(err) {
+	if err := t.recoverPair(engine); err != nil && !nothingToRecover(err) {
 		return err
 	}
 	from, err := t.readPair(paths)
@@ -213,7 +213,7 @@ func (t *tool) renew(c *cli.Context) error {
 	view := t.viewCertificate(issue.Pair.Crt)
 	view.File = paths.Crt
 	return t.print(view, func(p *printer) {
-		p.line("%s: renewed %s, %s", paths.Crt, orNames(view.Subject, view.SANs), view.Validity)
+		p.line("%s: renewed %s, %s", paths.Crt, subjectOrNames(view.Subject, view.SANs), view.Validity)
 	})
 }
 
@@ -305,7 +305,7 @@ func (t *tool) revoke(c *cli.Context) error {
 }
 
 // onlyCertificate reads the one certificate of a file, behind which its chain may stand; of
-// several it would be a guess which is meant.
+// several, none is the obvious one.
 func onlyCertificate(path string) (*x509.Certificate, error) {
 	crts, err := pemfile.ReadCertificates(path)
 	if err != nil {
@@ -349,7 +349,7 @@ func (t *tool) crtShow() *cli.Command {
 				for _, crt := range crts {
 					view := t.viewCertificate(crt)
 					view.File = path
-					view.Trust = t.judge(crt, trusted)
+					view.Trust = t.describeTrust(crt, trusted)
 					views = append(views, view)
 				}
 			}
@@ -365,8 +365,8 @@ func (t *tool) crtShow() *cli.Command {
 	}
 }
 
-// judge says whether the CAs at hand issued crt. Revocation is not looked at.
-func (t *tool) judge(crt *x509.Certificate, trusted []*x509.Certificate) string {
+// describeTrust says whether one of trusted has issued crt. Revocation is not checked.
+func (t *tool) describeTrust(crt *x509.Certificate, trusted []*x509.Certificate) string {
 	if len(trusted) == 0 {
 		return "unknown: " + t.caStore.Path + " holds no CA certificate"
 	}

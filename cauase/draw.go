@@ -17,7 +17,7 @@ const (
 	labelWidth   = 4
 )
 
-// overview tells the whole story: a picture, then what it shows, in words.
+// overview prints the timeline as a drawing, followed by details of each generation.
 func (p *printer) overview(o *overview, width int, verbose bool) {
 	p.field("authority", o.Authority+", "+ellipsis(o.Generations[len(o.Generations)-1].Subject, width-20-len(o.Authority)))
 	p.field("now", timeText(o.Now))
@@ -25,7 +25,7 @@ func (p *printer) overview(o *overview, width int, verbose bool) {
 	if o.Daemon != "" {
 		p.field("daemon", o.Daemon)
 	} else {
-		p.field("daemon", o.silence)
+		p.field("daemon", o.problemText)
 	}
 	p.line("")
 	for _, line := range o.draw(min(max(width, minWidth), maxWidth)) {
@@ -33,14 +33,14 @@ func (p *printer) overview(o *overview, width int, verbose bool) {
 	}
 	p.line("")
 	for i, g := range o.Generations {
-		p.line("%2d  %s", i+1, g.story(o.Now))
+		p.line("%2d  %s", i+1, g.phaseText(o.Now))
 		p.line("    valid from %s", timeText(g.NotBefore))
 		p.line("    until      %s, %s", timeText(g.NotAfter), g.Validity)
 		p.line("    %s", g.Fingerprint)
 		p.line("    %s", g.Key)
 		p.line("    %s", o.where(g))
 	}
-	p.line("%-4s%s", o.nextLabel(), o.Next.story(o.Now))
+	p.line("%-4s%s", o.nextLabel(), o.Next.phaseText(o.Now))
 	p.line("")
 	p.crlGenerations(o)
 	if verbose {
@@ -59,8 +59,8 @@ func (o *overview) spanText() string {
 	return duration(o.span.Round(time.Second))
 }
 
-// story says in which phase a generation is and which comes next.
-func (g generation) story(now time.Time) string {
+// phaseText says in which phase a generation is and which comes next.
+func (g generation) phaseText(now time.Time) string {
 	switch g.Phase {
 	case rollover.Passive:
 		return "passive; active on " + dateText(g.ActiveFrom, now)
@@ -74,7 +74,7 @@ func (g generation) story(now time.Time) string {
 	return string(g.Phase)
 }
 
-func (n nextGeneration) story(now time.Time) string {
+func (n nextGeneration) phaseText(now time.Time) string {
 	if n.Overdue {
 		return "to be made since " + timeText(n.PassiveFrom) + ", passive first"
 	}

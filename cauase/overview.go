@@ -30,8 +30,8 @@ type overview struct {
 
 	FirstContact bool `json:"first_contact"` // nothing here vouches for any of it
 
-	span    time.Duration
-	silence string // the problem in two words
+	span        time.Duration
+	problemText string // Problem, in a few words
 }
 
 // A generation is one CA certificate and its phases.
@@ -88,29 +88,29 @@ func (t *tool) survey(ctx context.Context, offline bool) (*overview, error) {
 	}
 	served := crls
 	var said *client.Timeline
-	var distrust error
+	var trustErr error
 	switch {
 	case offline:
-		o.Problem, o.silence = "--offline", "not asked: --offline"
+		o.Problem, o.problemText = "--offline", "not asked: --offline"
 	case t.caURL == "":
-		o.Problem, o.silence = "--ca-url is not given", "not asked: --ca-url is not given"
+		o.Problem, o.problemText = "--ca-url is not given", "not asked: --ca-url is not given"
 	default:
 		served, said, err = t.surveyDaemon(ctx, o, stored, crls)
 		if err != nil {
 			o.Problem, served = err.Error(), crls
 			if trustFails(err) || len(o.Generations) == 0 {
-				o.silence, distrust = "not believed: this is what is stored here", err
+				o.problemText, trustErr = "not believed: this is what is stored here", err
 			} else {
-				o.silence = "not reached: this is what is stored here"
+				o.problemText = "not reached: this is what is stored here"
 				t.warn("%v", err)
 			}
 		}
 	}
 	if len(o.Generations) == 0 {
-		if distrust == nil {
-			distrust = fmt.Errorf("%s does not exist yet: %s ca update makes it", t.caStore.Path, toolName)
+		if trustErr == nil {
+			trustErr = fmt.Errorf("%s does not exist yet: %s ca update makes it", t.caStore.Path, toolName)
 		}
-		return nil, distrust
+		return nil, trustErr
 	}
 	o.order(said)
 	for i := range o.Generations {
@@ -119,7 +119,7 @@ func (t *tool) survey(ctx context.Context, offline bool) (*overview, error) {
 		g.Pin = client.PinOf(g.crt).String()
 	}
 	o.addCRLs(served, crls)
-	return o, distrust
+	return o, trustErr
 }
 
 // trustFails tells a daemon that is not believed from one that is not reached.

@@ -60,8 +60,8 @@ func (v *requestView) contain(subject []byte, extensions []pkix.Extension) {
 	v.contentView = viewContent(extensions)
 }
 
-// viewSubmitted shows what would be signed. It shows also what we would not have let in: a reference daemon
-// may have, and it is somebody's decision to make.
+// viewSubmitted describes what would be signed. Requests that cauased would not accept are described, too: a
+// reference daemon does, and they are pending there.
 func viewSubmitted(s client.Submitted) requestView {
 	req, err := pki.ParseRequest(s.PEM)
 	if err != nil {

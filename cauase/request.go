@@ -42,8 +42,8 @@ the request is pending. With --wait it stays until there is a decision. With
 	}
 }
 
-// A requesting is a request under way, and where its parts are kept.
-type requesting struct {
+// An enrolment is a request in progress, and where its key, request and certificate are kept.
+type enrolment struct {
 	engine *enroll.Engine
 	csr    string // the request's file
 	*enroll.Request
@@ -78,7 +78,7 @@ func (t *tool) request(c *cli.Context) error {
 	return t.collect(c.Context, r, c.Bool("wait"))
 }
 
-func (t *tool) requestPaths(c *cli.Context) (*requesting, error) {
+func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 	crt := c.String("crt")
 	if crt == "" {
 		name := c.String("cn")
@@ -91,19 +91,19 @@ func (t *tool) requestPaths(c *cli.Context) (*requesting, error) {
 		crt = name + ".pem"
 	}
 	pair := pemfile.PairPaths{Crt: crt, Key: c.String("key")}
-	r := &requesting{csr: c.String("csr")}
+	r := &enrolment{csr: c.String("csr")}
 	if r.csr == "" {
 		stem := strings.TrimSuffix(strings.TrimSuffix(crt, ".pem"), ".crt")
 		r.csr = stem + ".csr.pem"
 	}
-	if pair.Key != "" && samePlace(pair.Key, crt) {
+	if pair.Key != "" && sameFile(pair.Key, crt) {
 		pair.Key = "" // one file, spelt in two ways
 	}
-	if samePlace(r.csr, crt) || pair.Key != "" && samePlace(r.csr, pair.Key) {
+	if sameFile(r.csr, crt) || pair.Key != "" && sameFile(r.csr, pair.Key) {
 		return nil, fmt.Errorf("--csr %s: the request needs a file of its own", r.csr)
 	}
 	for _, path := range []string{crt, pair.Key, r.csr} {
-		if path != "" && (samePlace(path, t.caStore.Path) || samePlace(path, t.crlStore.Path) || samePlace(path, t.rootStore.Path)) {
+		if path != "" && (sameFile(path, t.caStore.Path) || sameFile(path, t.crlStore.Path) || sameFile(path, t.rootStore.Path)) {
 			return nil, manners.WithHint(fmt.Errorf("%s is for what comes from the CA", path), "choose another file")
 		}
 	}
@@ -112,8 +112,8 @@ func (t *tool) requestPaths(c *cli.Context) (*requesting, error) {
 	return r, nil
 }
 
-// samePlace reports whether two paths name one file, whether it exists or not.
-func samePlace(a, b string) bool {
+// sameFile reports whether two paths name one file, whether it exists or not.
+func sameFile(a, b string) bool {
 	if infoA, err := os.Stat(a); err == nil {
 		infoB, err := os.Stat(b)
 		return err == nil && os.SameFile(infoA, infoB)
@@ -134,9 +134,9 @@ func firstOf(list []string) string {
 
 // submit makes what the daemon is asked with durable, key and request, and hands the request in:
 // the first user's may be signed at once and only once.
-func (t *tool) submit(ctx context.Context, r *requesting, wanted *x509.CertificateRequest, from enroll.Files, force bool) error {
+func (t *tool) submit(ctx context.Context, r *enrolment, wanted *x509.CertificateRequest, from enroll.Files, force bool) error {
 	if err := r.write(wanted, from, force); err != nil {
-		r.takeBack()
+		r.rollBack()
 		return err
 	}
 	err := r.engine.Submit(ctx, r.Request)
@@ -144,7 +144,7 @@ func (t *tool) submit(ctx context.Context, r *requesting, wanted *x509.Certifica
 	case err == nil:
 		return nil
 	case enroll.Refused(err):
-		r.takeBack()
+		r.rollBack()
 		return err
 	}
 	// Nobody knows whether it arrived.
@@ -152,21 +152,21 @@ func (t *tool) submit(ctx context.Context, r *requesting, wanted *x509.Certifica
 }
 
 // write puts key and request on disk, where they are not of an earlier run.
-func (r *requesting) write(wanted *x509.CertificateRequest, from enroll.Files, force bool) (err error) {
+func (r *enrolment) write(wanted *x509.CertificateRequest, from enroll.Files, force bool) (err error) {
 	if r.Request == nil {
 		if force {
 			if err := r.engine.Restart(); err != nil {
 				return err
 			}
 		}
-		restore := remember(r.csr, false)
+		restore := restorer(r.csr, false)
 		if r.Request, err = r.engine.NewRequest(wanted, from, nil); err != nil {
 			return err
 		}
 		r.undo = append(r.undo, restore, func() { _ = r.engine.Withdraw(r.Request) })
 	}
 	keyFile := r.engine.Paths.KeyPath()
-	restore, staged := remember(keyFile, true), r.Staged
+	restore, staged := restorer(keyFile, true), r.Staged
 	switch err := r.engine.Place(r.Request); {
 	case errors.Is(err, enroll.ErrOvertaken):
 		return fmt.Errorf("%s has got a private key meanwhile, from another run", keyFile)
@@ -179,8 +179,8 @@ func (r *requesting) write(wanted *x509.CertificateRequest, from enroll.Files, f
 	return nil
 }
 
-// remember returns what brings back the file as it is now.
-func remember(path string, secret bool) func() {
+// restorer returns a function that restores the file to its present content.
+func restorer(path string, secret bool) func() {
 	old, err := pemfile.Read(path)
 	if err != nil {
 		return func() { _ = os.Remove(path) }
@@ -188,8 +188,8 @@ func remember(path string, secret bool) func() {
 	return func() { _, _ = pemfile.Write(pemfile.File{Path: path, Content: old, Secret: secret}) }
 }
 
-// takeBack leaves the files as this run found them.
-func (r *requesting) takeBack() {
+// rollBack restores the files that this run has written.
+func (r *enrolment) rollBack() {
 	for _, undo := range slices.Backward(r.undo) {
 		undo()
 	}
@@ -197,7 +197,7 @@ func (r *requesting) takeBack() {
 }
 
 // collect fetches the certificate, which is verified, and stores it.
-func (t *tool) collect(ctx context.Context, r *requesting, wait bool) error {
+func (t *tool) collect(ctx context.Context, r *enrolment, wait bool) error {
 	var issue *enroll.Issue
 	var err error
 	if wait {
@@ -218,7 +218,7 @@ func (t *tool) collect(ctx context.Context, r *requesting, wait bool) error {
 		}
 		return t.install(r.engine, issue, r.ID)
 	case errors.Is(err, enroll.ErrRejected):
-		r.takeBack()
+		r.rollBack()
 		return manners.WithHint(fmt.Errorf("request %s was rejected", r.ID), "ask the CA's administrators why")
 	case ctx.Err() != nil:
 		return t.pending(r, "was left pending")
@@ -228,7 +228,7 @@ func (t *tool) collect(ctx context.Context, r *requesting, wait bool) error {
 	return err
 }
 
-func (t *tool) pending(r *requesting, how string) error {
+func (t *tool) pending(r *enrolment, how string) error {
 	if t.json {
 		if err := t.print(resultView{ID: r.ID.String(), File: r.csr, Result: "pending"}, nil); err != nil {
 			return err

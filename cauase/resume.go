@@ -19,8 +19,8 @@ import (
 
 // prepare finds the key and request of an earlier run, or decides that new ones may be made. It
 // is done if an earlier run has got the certificate already.
-func (t *tool) prepare(r *requesting, wanted *x509.CertificateRequest, force bool) (from enroll.Files, done bool, err error) {
-	if err := t.recoverPair(r.engine); err != nil && !errors.Is(err, pemfile.ErrMismatch) && !harmless(err) {
+func (t *tool) prepare(r *enrolment, wanted *x509.CertificateRequest, force bool) (from enroll.Files, done bool, err error) {
+	if err := t.recoverPair(r.engine); err != nil && !errors.Is(err, pemfile.ErrMismatch) && !nothingToRecover(err) {
 		return from, false, err
 	}
 	from = enroll.Look(r.engine.Paths)
@@ -43,9 +43,8 @@ func (t *tool) prepare(r *requesting, wanted *x509.CertificateRequest, force boo
 	return from, false, enroll.CheckTemplate(wanted)
 }
 
-// checkReplaceable refuses to write over what is not from an earlier run: somebody may
-// have mistyped a name.
-func (r *requesting) checkReplaceable(force bool) error {
+// checkReplaceable refuses to overwrite what is not from an earlier run: a name may have been mistyped.
+func (r *enrolment) checkReplaceable(force bool) error {
 	keyFile := r.engine.Paths.KeyPath()
 	if !force {
 		for _, path := range []string{r.engine.Paths.Crt, keyFile} {
@@ -69,9 +68,9 @@ func (r *requesting) checkReplaceable(force bool) error {
 	return nil
 }
 
-// resume goes on with a key that exists, in place or staged. That is right if its request is
-// there too and was for the same name; else somebody's key would be replaced.
-func (t *tool) resume(r *requesting, wanted *x509.CertificateRequest, from enroll.Files) (done bool, err error) {
+// resume reuses an existing key, in place or staged. That is safe if its request is
+// there too and was for the same name; otherwise another key would be replaced.
+func (t *tool) resume(r *enrolment, wanted *x509.CertificateRequest, from enroll.Files) (done bool, err error) {
 	exists := fmt.Errorf("%s holds a private key already", r.engine.Paths.KeyPath())
 	data, err := pemfile.Read(r.csr)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -105,8 +104,8 @@ func (t *tool) resume(r *requesting, wanted *x509.CertificateRequest, from enrol
 	return false, nil
 }
 
-// missing says what is wanted and not in a request, "" for nothing. Whoever goes on with a
-// request need not repeat all that was asked for.
+// missing says what is wanted and not in a request, "" for nothing. Not all that a
+// request asks for has to be repeated to resume it.
 func missing(wanted, have *x509.CertificateRequest) string {
 	lists := []struct {
 		flag         string
@@ -116,9 +115,9 @@ func missing(wanted, have *x509.CertificateRequest) string {
 		{"ou", wanted.Subject.OrganizationalUnit, have.Subject.OrganizationalUnit},
 		{"country", wanted.Subject.Country, have.Subject.Country},
 		{"dns", wanted.DNSNames, have.DNSNames},
-		{"ip", texts(wanted.IPAddresses), texts(have.IPAddresses)},
+		{"ip", stringsOf(wanted.IPAddresses), stringsOf(have.IPAddresses)},
 		{"email", wanted.EmailAddresses, have.EmailAddresses},
-		{"uri", texts(wanted.URIs), texts(have.URIs)},
+		{"uri", stringsOf(wanted.URIs), stringsOf(have.URIs)},
 	}
 	for _, list := range lists {
 		for _, name := range list.wanted {
@@ -137,7 +136,7 @@ func missing(wanted, have *x509.CertificateRequest) string {
 	return ""
 }
 
-func texts[T fmt.Stringer](list []T) []string {
+func stringsOf[T fmt.Stringer](list []T) []string {
 	var all []string
 	for _, item := range list {
 		all = append(all, item.String())

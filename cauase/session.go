@@ -54,8 +54,8 @@ func (t *tool) session(ctx context.Context) (*client.Session, error) {
 	return s, err
 }
 
-// vouchedBefore returns the file that says that the daemon at a URL was seen to vouch for its HTTPS
-// certificate, "" for none: that of the authority at work, whatever the URL was, or another one's.
+// vouchedBefore returns the file that records that the daemon at a URL has vouched for its HTTPS
+// certificate, "" for none. For the authority at work any recorded URL counts, for others this one.
 func (t *tool) vouchedBefore(url string) string {
 	own := enroll.VouchedBeside(t.caStore.Path)
 	if addresses, err := own.Addresses(); len(addresses) > 0 || t.unreadable(err) {
@@ -70,7 +70,7 @@ func (t *tool) vouchedBefore(url string) string {
 	return ""
 }
 
-// unreadable has what cannot be read say what keeps the session safe.
+// unreadable reports whether a record cannot be read. It is then taken to exist, which fails closed.
 func (t *tool) unreadable(err error) bool {
 	if err != nil && t.caucase {
 		t.warn("%v: so the daemon is taken for one that vouches for its HTTPS certificate", err)
@@ -78,15 +78,15 @@ func (t *tool) unreadable(err error) bool {
 	return err != nil
 }
 
-// rememberVouched has the daemon be recognized as one that vouches for its HTTPS certificate. This waits for
-// the command to succeed, as what fails leaves nothing behind, and a CA that is not stored is not known; with
-// --caucase, which it decides about, for nothing.
+// rememberVouched records that the daemon vouches for its HTTPS certificate. It is called once the command has
+// succeeded, as one that fails leaves nothing behind; with --caucase, whose effect depends on the record, before
+// anything is sent.
 func (t *tool) rememberVouched() error {
 	t.vouched = false
 	err := enroll.VouchedBeside(t.caStore.Path).Add(t.client.URL())
 	if err != nil && t.caucase {
 		return manners.WithHint(fmt.Errorf("that the daemon vouches for its HTTPS certificate cannot be recorded: %w", err), "leave out --caucase: the daemon is not a reference caucased")
 	}
-	// Without --caucase nothing depends on it. Whoever may not write the CA's files works on.
+	// Without --caucase nothing depends on it, and the CA's files may be read-only to this user.
 	return nil
 }

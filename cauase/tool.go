@@ -36,11 +36,11 @@ type tool struct {
 	changed  []string            // kinds of files that changed, for the hook
 }
 
-// action wraps what a command does into what comes with every command: hints for errors
+// action adds to a command what all have in common: hints for errors
 // from below, and the hook when something has changed, also when the rest failed.
 func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		err := t.advise(do(c))
+		err := t.addHints(do(c))
 		// What failed leaves nothing behind. What is pending has not failed.
 		if t.unsaved && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveTrust())
@@ -69,12 +69,12 @@ func join(a, b error) error {
 	return errors.Join(a, b)
 }
 
-// advise adds what the reader of an error can do about it.
-func (t *tool) advise(err error) error {
+// addHints adds to an error what its reader can do about it.
+func (t *tool) addHints(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok && !isWrapped(err) {
 		var all []error
 		for _, err := range joined.Unwrap() {
-			all = append(all, t.advise(err))
+			all = append(all, t.addHints(err))
 		}
 		return errors.Join(all...)
 	}
@@ -129,7 +129,7 @@ func (t *tool) connect() (*client.Client, error) {
 }
 
 // trust brings the CA certificates up to date, and returns the client with them. The
-// store is written by saveTrust, once the command has got somewhere.
+// store is written by saveTrust, once the command has succeeded or is pending.
 func (t *tool) trust(ctx context.Context) (*client.Client, error) {
 	c, err := t.connect()
 	if err != nil {
@@ -167,7 +167,7 @@ func (t *tool) engine(paths pemfile.PairPaths) *enroll.Engine {
 	return &enroll.Engine{Clock: t.clock, Paths: paths, KeyType: t.keyType}
 }
 
-// verification is what certificates are verified by that come.
+// verification is what issued certificates are verified against.
 func (t *tool) verification() enroll.Trust {
 	return enroll.Trust{CAs: t.trusted, Roots: func(ctx context.Context) ([]*x509.Certificate, error) {
 		return t.followRoots(ctx, t.keepRoots)
@@ -209,10 +209,10 @@ func (t *tool) saveRoots() error {
 	return err
 }
 
-// runHook tells the world that files have changed.
+// runHook runs the program of --on-renew.
 func (t *tool) runHook(ctx context.Context) error {
 	slices.Sort(t.changed)
-	// Also when interrupted: files have changed, and nobody would hear of it later.
+	// Also when interrupted: the files have changed, and no later run would notice.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), t.onRenew)
 	cmd.Env = append(os.Environ(), "CAUASE_CHANGED="+strings.Join(slices.Compact(t.changed), ","))
 	// Standard output is for what the command prints.

@@ -62,7 +62,7 @@ func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
 	return view
 }
 
-// print writes a result: as JSON if that was asked for, else in words.
+// print writes a result, as JSON with --json and as text otherwise.
 func (t *tool) print(view any, words func(*printer)) error {
 	var out bytes.Buffer
 	if t.json {
@@ -89,8 +89,8 @@ func (t *tool) printPEM(id client.ID, pem []byte) error {
 	return err
 }
 
-// A printer writes words for people. What does not print is escaped: names may come
-// from anyone who can reach the daemon.
+// A printer writes text for people. What does not print is escaped: names come from
+// anyone who can reach the daemon.
 type printer struct {
 	w      io.Writer
 	indent string
@@ -134,7 +134,7 @@ func remaining(until, now time.Time) string {
 	return "EXPIRED " + duration(now.Sub(until)) + " ago"
 }
 
-// duration is rough, as people are: days, or a smaller unit where days say nothing.
+// duration is rounded down to days, or to a smaller unit below two of the larger one.
 func duration(d time.Duration) string {
 	switch {
 	case d >= 2*day:

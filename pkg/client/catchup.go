@@ -40,13 +40,13 @@ func spanBetween(old, successor *x509.Certificate) (time.Duration, bool) {
 
 func validity(crt *x509.Certificate) time.Duration { return crt.NotAfter.Sub(crt.NotBefore) }
 
-// lapsed returns the newest of cas, of which none is valid now, as the anchor if it
+// expiredAnchor returns the newest of cas, of which none is valid now, as the anchor if it
 // expired so recently that Options.CatchUp allows that, and else why not.
 //
-// The key of an expired CA is of no more use to its owner, who may be careless with it:
-// whoever has it can make a chain that we would follow. Hence the limit.
-func (c *Client) lapsed(cas []*x509.Certificate, links []link, now time.Time) (*x509.Certificate, error) {
-	why := whyNoAnchor(cas, now)
+// The key of an expired CA is of no more use to its owner, who may be careless with it,
+// and whoever obtains it can make a chain that would be followed. Hence the limit.
+func (c *Client) expiredAnchor(cas []*x509.Certificate, links []link, now time.Time) (*x509.Certificate, error) {
+	why := noAnchorError(cas, now)
 	for _, ca := range cas {
 		if !errors.Is(pki.CheckValidity(ca, now), pki.ErrExpired) {
 			return nil, why // the clock is wrong, not the host late

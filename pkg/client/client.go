@@ -67,14 +67,14 @@ type Options struct {
 	// valid is stored. Fractions are fine; 0, the safe choice, is not at all.
 	CatchUp float64
 
-	// UserAgent introduces us, as "cauase/1.2".
+	// UserAgent is sent with each request, such as "cauase/1.2".
 	UserAgent string
 
 	// Timeout of one exchange, DefaultTimeout if 0; ten times that for revocation lists.
 	Timeout time.Duration
 
 	// Dial opens connections, net.Dialer if nil. No proxy is used: an authority is
-	// inside one's own walls.
+	// on the internal network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Transport replaces connections altogether, Dial included, where there is no network

@@ -47,14 +47,14 @@ func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate
 		return nil, "", err
 	}
 	if body == nil {
-		crls, _, err = choose(trusted, local, nil, now)
+		crls, _, err = selectCRLs(trusted, local, nil, now)
 		return crls, tag, err
 	}
 	served, err := pki.ParseCRLsPEM(body)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", op, err)
 	}
-	crls, fresh, err := choose(trusted, local, served, now)
+	crls, fresh, err := selectCRLs(trusted, local, served, now)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", op, err)
 	}
@@ -75,11 +75,11 @@ func complete(trusted []*x509.Certificate, crls []*x509.RevocationList, now time
 	return true
 }
 
-// choose picks a list for each trusted CA, and counts those that were served.
-func choose(trusted []*x509.Certificate, local, served []*x509.RevocationList, now time.Time) (kept []*x509.RevocationList, fresh int, err error) {
+// selectCRLs picks a list for each trusted CA, and counts those that were served.
+func selectCRLs(trusted []*x509.Certificate, local, served []*x509.RevocationList, now time.Time) (kept []*x509.RevocationList, fresh int, err error) {
 	for _, ca := range trusted {
 		have := newestCRL(ca, local)
-		got := crlOf(ca, served)
+		got := findCRL(ca, served)
 		if got == nil {
 			if have != nil {
 				kept = append(kept, have)
@@ -100,7 +100,7 @@ func choose(trusted []*x509.Certificate, local, served []*x509.RevocationList, n
 func newestCRL(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
 	var newest *x509.RevocationList
 	for _, crl := range crls {
-		if !isOf(crl, ca) || crl.CheckSignatureFrom(ca) != nil {
+		if !claimsIssuer(crl, ca) || crl.CheckSignatureFrom(ca) != nil {
 			continue
 		}
 		if newest == nil || newest.Number == nil || crl.Number != nil && crl.Number.Cmp(newest.Number) > 0 {
@@ -110,16 +110,16 @@ func newestCRL(ca *x509.Certificate, crls []*x509.RevocationList) *x509.Revocati
 	return newest
 }
 
-// isOf reports whether a list claims to be of ca.
-func isOf(crl *x509.RevocationList, ca *x509.Certificate) bool {
+// claimsIssuer reports whether a list claims to be of ca.
+func claimsIssuer(crl *x509.RevocationList, ca *x509.Certificate) bool {
 	return bytes.Equal(crl.RawIssuer, ca.RawSubject) &&
 		(bytes.Equal(crl.AuthorityKeyId, ca.SubjectKeyId) || bytes.Equal(crl.AuthorityKeyId, ca.AuthorityKeyId))
 }
 
-// crlOf finds the list that claims to be of ca.
-func crlOf(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
+// findCRL finds the list that claims to be of ca.
+func findCRL(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
 	for _, crl := range crls {
-		if isOf(crl, ca) {
+		if claimsIssuer(crl, ca) {
 			return crl
 		}
 	}

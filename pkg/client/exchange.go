@@ -83,15 +83,15 @@ type call struct {
 	match  string // tag of what the request is about (RFC 9110 13.1.1), "" for whatever is there
 }
 
-// patience is how many times longer than others a large answer may take.
-const patience = 10
+// largeTimeoutFactor is how many times the timeout of others a large answer has.
+const largeTimeoutFactor = 10
 
 // do sends a request and returns the answer's body and headers, or why there is none.
 // The body is nil if, and only if, it is the one known already.
 func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) {
 	timeout := e.timeout
 	if c.large {
-		timeout *= patience
+		timeout *= largeTimeoutFactor
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -39,7 +39,7 @@ func checkSameNames(crt, old *x509.Certificate) error {
 	got, want := subjectAltName(crt.Extensions), subjectAltName(old.Extensions)
 	if (got == nil) != (want == nil) || got != nil && !bytes.Equal(got.Value, want.Value) {
 		return fmt.Errorf("%w: SANs are %s instead of %s", ErrWrongNames,
-			listed(pki.SANStrings(crt.Extensions)), listed(pki.SANStrings(old.Extensions)))
+			joinNames(pki.SANStrings(crt.Extensions)), joinNames(pki.SANStrings(old.Extensions)))
 	}
 	return nil
 }
@@ -52,12 +52,12 @@ func Differences(crt *x509.Certificate, req *pki.Request) []string {
 		diffs = append(diffs, fmt.Sprintf("subject is %q, requested was %q", got, req.Subject))
 	}
 	if got := pki.SANStrings(crt.Extensions); !slices.Equal(got, req.SANs) {
-		diffs = append(diffs, fmt.Sprintf("SANs are %s, requested were %s", listed(got), listed(req.SANs)))
+		diffs = append(diffs, fmt.Sprintf("SANs are %s, requested were %s", joinNames(got), joinNames(req.SANs)))
 	}
 	return diffs
 }
 
-func listed(names []string) string {
+func joinNames(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}

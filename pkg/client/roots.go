@@ -74,7 +74,7 @@ func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certi
 		// Whoever can leave a root out of the bundle must not take it away from those who trust it.
 		return Trust{CAs: current(append(known, own...), now), FirstUse: cas.FirstUse && len(local) == 0}, nil
 	}
-	root, err := c.top(ctx)
+	root, err := c.topAuthority(ctx)
 	if err != nil {
 		return Trust{}, err
 	}
@@ -199,8 +199,8 @@ func withoutOwn(local, cas []*x509.Certificate) []*x509.Certificate {
 	})
 }
 
-// top finds the authority above all others of this one.
-func (c *Client) top(ctx context.Context) (*Client, error) {
+// topAuthority returns a client of the root above this authority.
+func (c *Client) topAuthority(ctx context.Context) (*Client, error) {
 	at := c
 	for range maxDepth {
 		timeline, err := at.Timeline(ctx)

@@ -79,7 +79,7 @@ func (c *Client) follow(ctx context.Context, local []*x509.Certificate, pins []P
 		return Trust{}, err
 	}
 	if anchor == nil {
-		return Trust{}, whyNoAnchor(cas, now)
+		return Trust{}, noAnchorError(cas, now)
 	}
 	successors, err := c.successors(ctx, anchor, links)
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *Client) stored(ctx context.Context, local []*x509.Certificate, pins []P
 			return nil, nil, err
 		}
 	}
-	anchor, err = c.lapsed(cas, links, now)
+	anchor, err = c.expiredAnchor(cas, links, now)
 	return cas, anchor, err
 }
 
@@ -142,8 +142,8 @@ func newestValid(cas []*x509.Certificate, now time.Time) *x509.Certificate {
 	return newest
 }
 
-// whyNoAnchor tells a host that slept too long from one whose clock is wrong.
-func whyNoAnchor(cas []*x509.Certificate, now time.Time) error {
+// noAnchorError distinguishes a host that was away for too long from one whose clock is wrong.
+func noAnchorError(cas []*x509.Certificate, now time.Time) error {
 	last := slices.MaxFunc(cas, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 	err := pki.CheckValidity(last, now)
 	if err == nil {

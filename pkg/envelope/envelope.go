@@ -38,7 +38,7 @@ const (
 )
 
 // ErrInvalid is what every refused message is. It is also a [pki.ErrInvalid], so that
-// one line maps both.
+// one case handles both.
 var ErrInvalid = fmt.Errorf("message: %w", pki.ErrInvalid)
 
 // ErrBadSignature says that a well-formed envelope was not signed with the given key,
@@ -56,14 +56,14 @@ func (e *Error) Error() string { return e.What + ": " + e.Why }
 // Is makes errors.Is hold for ErrInvalid and pki.ErrInvalid.
 func (e *Error) Is(target error) bool { return target == ErrInvalid || target == pki.ErrInvalid }
 
-// maxWhy bounds a message, in bytes. The JSON parser quotes member names.
-const maxWhy = 200
+// maxReason bounds a message, in bytes. The JSON parser quotes member names.
+const maxReason = 200
 
 func refuse(what, format string, args ...any) *Error {
 	why := fmt.Sprintf(format, args...)
-	if len(why) > maxWhy {
+	if len(why) > maxReason {
 		// A rune cut in half is escaped like any other invalid UTF-8.
-		why = why[:maxWhy] + "…"
+		why = why[:maxReason] + "…"
 	}
 	return &Error{What: what, Why: pki.EscapeText(why)}
 }

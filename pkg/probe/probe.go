@@ -15,17 +15,17 @@ import (
 	"cauase/pkg/pki"
 )
 
-// Limits are how long before its end a certificate is worth a warning, or critical.
+// Limits are how long before a certificate expires that is a warning, or critical.
 type Limits struct {
 	Warning  time.Duration
 	Critical time.Duration
 
 	// Exact applies the limits to certificates of any life. Otherwise they are at most a
-	// fourth and a tenth of it, so that daemons with short spans are not always in trouble.
+	// fourth and a tenth of it, so that those of daemons with short spans do not always exceed them.
 	Exact bool
 }
 
-func (l Limits) judge(left, life time.Duration) Status {
+func (l Limits) status(left, life time.Duration) Status {
 	warning, critical := l.Warning, l.Critical
 	if !l.Exact {
 		warning, critical = min(warning, life/4), min(critical, life/10)
@@ -61,7 +61,7 @@ const (
 	criticalSkew = 5 * time.Minute
 )
 
-// A prober is a probe under way.
+// A prober is a probe in progress.
 type prober struct {
 	options Options
 	now     time.Time
@@ -82,7 +82,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 
 	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
-	if err := p.look(ctx, c); err != nil {
+	if err := p.check(ctx, c); err != nil {
 		return nil, err
 	}
 	p.report.finish()
@@ -101,7 +101,7 @@ func (p *prober) client() (*client.Client, error) {
 	})
 }
 
-func (p *prober) look(ctx context.Context, c *client.Client) error {
+func (p *prober) check(ctx context.Context, c *client.Client) error {
 	first, err := c.CACertificate(ctx)
 	if err != nil {
 		// No daemon answers, or a stranger does: the other checks would only repeat that.
@@ -188,12 +188,12 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 
 func newest(cas []*x509.Certificate) *x509.Certificate { return cas[len(cas)-1] }
 
-// ca judges the newest CA certificate: if its end is near, no successor has appeared. unit is the validity
+// ca checks the newest CA certificate: if its end is near, no successor has appeared. unit is the validity
 // of issued certificates, by which the daemon makes successors; 0 if it makes none.
 func (p *prober) ca(name string, cas []*x509.Certificate, unit time.Duration) {
 	newest := newest(cas)
 	left := newest.NotAfter.Sub(p.now)
-	status, why := p.options.Limits.judge(left, newest.NotAfter.Sub(newest.NotBefore)), ""
+	status, why := p.options.Limits.status(left, newest.NotAfter.Sub(newest.NotBefore)), ""
 	// A successor is due when two spans are left, and has to be known for one of them before
 	// it can sign.
 	switch slack := unit / 20; {
@@ -214,10 +214,10 @@ func (p *prober) roots(ctx context.Context, name string, c *client.Client, trust
 	}
 	newest := newest(roots.CAs)
 	left := newest.NotAfter.Sub(p.now)
-	p.report.add(name+" root", p.options.Limits.judge(left, newest.NotAfter.Sub(newest.NotBefore)), "%s left", span(left)).measure(name+"_root_days", days(left))
+	p.report.add(name+" root", p.options.Limits.status(left, newest.NotAfter.Sub(newest.NotBefore)), "%s left", span(left)).measure(name+"_root_days", days(left))
 }
 
-// crls judges the revocation lists. The client has checked whose they are and that they are
+// crls checks the revocation lists. The client has checked whose they are and that they are
 // valid.
 func (p *prober) crls(ctx context.Context, name string, c *client.Client, cas []*x509.Certificate) {
 	check := name + " CRL"
@@ -243,7 +243,7 @@ func (p *prober) crls(ctx context.Context, name string, c *client.Client, cas []
 	p.report.add(check, status, "valid for %s%s", span(left), why).measure(name+"_crl_days", days(left))
 }
 
-// https checks that both ports serve the same CA, and judges the certificate of the second.
+// https checks that both ports serve the same CA, and checks the certificate of the second.
 func (p *prober) https(ctx context.Context, c *client.Client, first *x509.Certificate, trusted []*x509.Certificate) {
 	if trusted == nil {
 		return // reported already
@@ -276,7 +276,7 @@ func (p *prober) https(ctx context.Context, c *client.Client, first *x509.Certif
 		return
 	}
 	left := leaf.NotAfter.Sub(p.now)
-	status := p.options.Limits.judge(left, leaf.NotAfter.Sub(leaf.NotBefore))
+	status := p.options.Limits.status(left, leaf.NotAfter.Sub(leaf.NotBefore))
 	if err := pki.CheckValidity(leaf, p.now); err != nil {
 		status, how = Critical, err.Error()
 	}
