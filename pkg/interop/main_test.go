@@ -71,7 +71,7 @@ func runAll(m *testing.M) int {
 func needReference(t *testing.T) {
 	t.Helper()
 	if programs.reference == "" {
-		t.Skip("the reference is not installed: make interop does it")
+		t.Skip("NOT TESTED: the reference is not installed: make interop does it")
 	}
 	t.Parallel()
 }
