@@ -124,7 +124,11 @@ func (t *tool) described(ctx context.Context, name string) (requestView, error) 
 		return requestView{}, err
 	}
 	found, err := t.show(ctx, id)
-	return viewSubmitted(found), err
+	view := viewSubmitted(found)
+	if t.userKey == "" {
+		view.Unverified = "fetched over HTTP, without --user-key: nothing vouches for this answer"
+	}
+	return view, err
 }
 
 // show fetches a request to look at. A user is about to decide by it, and gets it as securely as

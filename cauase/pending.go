@@ -36,6 +36,9 @@ type requestView struct {
 	// Previewed says that all this would be in the certificate, and not just what is asked for.
 	Previewed bool   `json:"previewed"`
 	Problem   string `json:"problem,omitempty"`
+
+	// Unverified says why somebody else may have written all this, "" if only the daemon can.
+	Unverified string `json:"unverified,omitempty"`
 }
 
 func viewRequest(req *pki.Request) requestView {
@@ -109,8 +112,9 @@ func (p *printer) requestDetails(v requestView, subject, key, profile, validity 
 	p.content(v.contentView)
 	p.field("asks for", strings.Join(v.Extensions, ", "))
 	p.field("not granted", strings.Join(v.Dropped, ", "))
-	p.field("digest", v.Digest)
 	p.field("problem", safe(v.Problem))
+	p.field("unverified", v.Unverified)
+	p.field("digest", v.Digest)
 }
 
 // requests prints a table, with a block of details below each row.

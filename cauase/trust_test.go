@@ -193,7 +193,7 @@ func TestBlockedVoucherShowsAnothersRequest(t *testing.T) {
 	// Even if what was shown came from there, over HTTP: it is not what is signed.
 	t.Setenv("CAUASE_USER_KEY", "")
 	s.ok("csr show " + theirs)
-	s.says("CN=alices-host")
+	s.says("(?s)CN=alices-host.*unverified: +fetched over HTTP")
 	digest := regexp.MustCompile(`sha256:[0-9a-f]{64}\n$`).FindString(s.out)
 	s.daemon.Intercept(nil)
 	s.daemon.SetLeaf(s.daemon.HTTPS.IssueServer(t, "127.0.0.1"))

@@ -15,10 +15,13 @@ import (
 func TestCommandLine(t *testing.T) {
 	fake := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	d := clienttest.Start(t, fake)
-	d.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Date", fake.Now().Format(http.TimeFormat))
-		return false
-	})
+	reference := clienttest.StartReference(t, fake)
+	for _, daemon := range []*clienttest.Daemon{d, reference} {
+		daemon.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Date", fake.Now().Format(http.TimeFormat))
+			return false
+		})
+	}
 	for _, c := range []struct {
 		name, args     string
 		code           int
@@ -33,6 +36,9 @@ func TestCommandLine(t *testing.T) {
 		{"one that is not there", "--authority web " + d.URL, 2, "CRITICAL: " + d.URL + ": HTTP: ", ""},
 		{"one of two is not there", "--authority cas --authority web " + d.URL, 2, "web CA: ", ""},
 		{"no name of an authority", "--authority ../cas " + d.URL, 2, "", "is not the name of an authority"},
+		{"a reference daemon", "--caucase " + reference.URL, 0, "OK: " + reference.URL, ""},
+		{"a daemon without a voucher", reference.URL, 2, "HTTPS: the daemon does not vouch for its HTTPS certificate", ""},
+		{"not a reference daemon at all", "--caucase " + d.URL, 0, "OK: " + d.URL, ""},
 		{"help", "--help", 0, "--warning", ""},
 		{"version", "--version", 0, "cauase-probe version", ""},
 		{"no address", "", 2, "", "usage: "},

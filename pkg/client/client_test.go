@@ -332,10 +332,12 @@ func TestVoucherKeptBack(t *testing.T) {
 			fmt.Fprint(w, body)
 		}
 	}
+	over := make(chan struct{})
 	answers := map[string]struct {
 		answer func(http.ResponseWriter)
 		none   bool // a reference daemon might say this
 	}{
+		"no answer":              {func(http.ResponseWriter) { <-over }, false},
 		"not found":              {status(404, ""), true},
 		"not an id":              {status(400, "Invalid integer"), true},
 		"not found, a web page":  {status(404, "<!DOCTYPE html><title>no"), false},
@@ -368,6 +370,7 @@ func TestVoucherKeptBack(t *testing.T) {
 	}
 	clk := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	reference, ours := clienttest.StartReference(t, clk), clienttest.Start(t, clk)
+	t.Cleanup(func() { close(over) })
 	for how, mode := range modes {
 		for what, a := range answers {
 			t.Run(how+"/"+what, func(t *testing.T) {
@@ -375,7 +378,11 @@ func TestVoucherKeptBack(t *testing.T) {
 				if mode.rsa {
 					d = reference
 				}
-				c, err := client.New(client.Options{URL: d.URL, Authority: client.CAS, Clock: clk})
+				options := client.Options{URL: d.URL, Authority: client.CAS, Clock: clk}
+				if what == "no answer" {
+					options.Timeout = 50 * time.Millisecond
+				}
+				c, err := client.New(options)
 				if err != nil {
 					t.Fatal(err)
 				}
