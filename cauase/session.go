@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cauase/pkg/client"
 	"cauase/pkg/enroll"
@@ -63,7 +64,8 @@ func (t *tool) vouchedBefore(url string) string {
 	}
 	for _, location := range t.builtIn {
 		other := enroll.VouchedBeside(location)
-		if addresses, err := other.Addresses(); slices.Contains(addresses, url) || t.unreadable(err) {
+		addresses, err := other.Addresses()
+		if slices.ContainsFunc(addresses, func(a string) bool { return strings.EqualFold(a, url) }) || t.unreadable(err) {
 			return other.Path
 		}
 	}
