@@ -119,7 +119,8 @@ func setParent(call *authorityCall) error {
 		}
 	}
 	return call.withAuthorities(func(st store.Store) error {
-		if err := manage.SetParent(call.c.Context, st, call.clk, call.name, parent); err != nil {
+		before, err := manage.SetParent(call.c.Context, st, call.clk, call.name, parent)
+		if err != nil {
 			return err
 		}
 		v, err := call.view(st, call.name)
@@ -137,6 +138,14 @@ func setParent(call *authorityCall) error {
 			p.line("%s: the next CA certificate will be signed by %s; it is due at %s (%s)", v.Name, by, stamp(*v.NextCA), due(call.clk.Now(), *v.NextCA))
 		}
 		printSignoffNeeded(&p, v)
+		switch {
+		case before != "" && v.Parent != "":
+			call.remark("warning", "%s/crt/root.pem now holds the CA certificates of %s, and no longer those of %s: "+
+				"clients that trust the root need both until no certificate below %s is left", v.Name, v.Parent, before, before)
+		case before != "":
+			call.remark("warning", "%s/crt/root.pem no longer holds the CA certificates of %s: "+
+				"clients that trust that root do not verify what the next CA certificate signs", v.Name, before)
+		}
 		return p.err
 	})
 }

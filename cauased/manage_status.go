@@ -105,6 +105,10 @@ func printStatus(c *urfave.Context, w io.Writer, now time.Time, status manage.St
 }
 
 func printAuthority(p *printer, now time.Time, a manage.AuthorityStatus) {
+	if a.Problem != "" {
+		p.line("%s: problem: %s", a.Name, a.Problem)
+		return
+	}
 	if len(a.CAs) == 0 {
 		p.line("%s: no CA yet", a.Name)
 		return

@@ -34,6 +34,7 @@ type listing struct {
 	open    map[store.AuthorityName]*Authority
 	failed  map[store.AuthorityName]error // why the others could not be opened
 	tried   time.Time                     // when they were last tried
+	orphans map[store.AuthorityName]error // why the parents of some cannot certify them
 }
 
 // openAgain is how long an authority that could not be opened is left alone: what stands in the way does
@@ -159,10 +160,15 @@ func (d *Directory) refreshRows(ctx context.Context) (changed bool, err error) {
 	if err != nil || version == before.version && !again {
 		return false, err
 	}
-	next := &listing{version: version, open: map[store.AuthorityName]*Authority{}, failed: map[store.AuthorityName]error{}, tried: now}
+	next := &listing{version: version, open: map[store.AuthorityName]*Authority{}, failed: map[store.AuthorityName]error{}, tried: now,
+		orphans: map[store.AuthorityName]error{}}
 	// Who has a parent asks it for its first CA certificate: parents come first, and are known then.
 	slices.SortStableFunc(rows, func(a, b store.Authority) int { return cmp.Compare(generationOf(a), generationOf(b)) })
 	for i, row := range rows {
+		if err := store.CheckParent(row, rows); err != nil {
+			next.orphans[row.Name] = err
+			d.warnOfParent(ctx, row, err, before)
+		}
 		if generationOf(row) > 0 && (i == 0 || generationOf(rows[i-1]) == 0) {
 			d.current.Store(before.with(next.open))
 		}
@@ -200,6 +206,19 @@ func (d *Directory) open(ctx context.Context, row store.Authority, before *listi
 	}
 	d.log.InfoContext(ctx, "authority opened", "authority", string(row.Name), "role", string(row.Role), "parent", string(row.Parent))
 	return a, nil
+}
+
+// warnOfParent says at once what would otherwise show only when the next CA certificate is due. Until then the
+// authority goes on with those it has.
+func (d *Directory) warnOfParent(ctx context.Context, row store.Authority, err error, before *listing) {
+	if old, was := before.orphans[row.Name]; !was || old.Error() != err.Error() {
+		d.log.ErrorContext(ctx, "the parent of an authority cannot certify it", "authority", string(row.Name), "parent", string(row.Parent), "error", err)
+	}
+}
+
+// Orphans says of each authority whose parent cannot certify it, why.
+func (d *Directory) Orphans() map[store.AuthorityName]error {
+	return maps.Clone(d.current.Load().orphans)
 }
 
 // with is a listing in which some authorities are newer.

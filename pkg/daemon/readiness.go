@@ -66,6 +66,9 @@ func (d *Daemon) checkAuthority(ctx context.Context, a *ca.Authority) error {
 	if err != nil {
 		return err
 	}
+	if err := d.authorities.Orphans()[a.Name()]; err != nil {
+		return server.Warn("no CA certificate can follow the current one: %v", err)
+	}
 	awaited, waiting, err := a.Awaited(ctx)
 	if err != nil || !waiting {
 		return err

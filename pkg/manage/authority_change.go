@@ -14,10 +14,10 @@ import (
 )
 
 // SetParent has an authority get its CA certificates from a root, beginning with the next one, or sign
-// them itself if parent is empty. What was prepared for another parent is dropped.
-func SetParent(ctx context.Context, st store.Store, clk clock.Clock, name, parent store.AuthorityName) error {
+// them itself if parent is empty. What was prepared for another parent is dropped. It returns the parent of before.
+func SetParent(ctx context.Context, st store.Store, clk clock.Clock, name, parent store.AuthorityName) (before store.AuthorityName, err error) {
 	now := clk.Now()
-	return changeRow(ctx, st, now, name, audit.ChangeAuthority, func(tx store.Tx, row *store.Authority) (string, error) {
+	err = changeRow(ctx, st, now, name, audit.ChangeAuthority, func(tx store.Tx, row *store.Authority) (string, error) {
 		switch {
 		case row.Role == store.RoleRoot:
 			return "", errors.New("a root has no parent: there is one level of authorities below it")
@@ -28,7 +28,8 @@ func SetParent(ctx context.Context, st store.Store, clk clock.Clock, name, paren
 		case row.Parent == parent:
 			return "", fmt.Errorf("%s has that parent already", name)
 		}
-		detail := "parent " + orNone(parent) + " in place of " + orNone(row.Parent)
+		before = row.Parent
+		detail := "parent " + orNone(parent) + " in place of " + orNone(before)
 		row.Parent = parent
 		if row.Subject == nil {
 			// It is that of the next CA certificate, and what the parent is compared with.
@@ -42,6 +43,7 @@ func SetParent(ctx context.Context, st store.Store, clk clock.Clock, name, paren
 		}
 		return detail, checkBelow(ctx, tx, now, *row)
 	})
+	return before, err
 }
 
 func orNone(name store.AuthorityName) string {

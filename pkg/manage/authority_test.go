@@ -100,8 +100,8 @@ func TestSetParent(t *testing.T) {
 	if _, err := s.install(s.sign(s.request(1))); err != nil {
 		t.Fatal(err)
 	}
-	if err := SetParent(t.Context(), s.online, s.clk, "lab", ""); err != nil {
-		t.Fatal(err)
+	if before, err := SetParent(t.Context(), s.online, s.clk, "lab", ""); err != nil || before != "home-root" {
+		t.Fatalf("before it was %q, %v", before, err)
 	}
 	v := s.view(s.online, "lab")
 	if v.Parent != "" || len(v.Signoffs) != 0 || v.MustSign {
@@ -133,7 +133,7 @@ func TestSetParent(t *testing.T) {
 		if err := s.online.Update(t.Context(), func(tx store.Tx) error { return tx.PutAuthority(t.Context(), row) }); err != nil {
 			t.Fatal(err)
 		}
-		refusedWithoutTrace(t, s.online, "start it once", func() error { return SetParent(t.Context(), s.online, s.clk, "early", "home-root") })
+		refusedWithoutTrace(t, s.online, "start it once", func() error { _, err := SetParent(t.Context(), s.online, s.clk, "early", "home-root"); return err })
 	})
 }
 

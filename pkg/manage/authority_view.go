@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"cauase/pkg/ca"
@@ -92,11 +94,12 @@ func ViewAuthorities(ctx context.Context, st store.Store, clk clock.Clock) ([]Au
 
 // ViewAuthority describes one. It fails with ErrNoAuthority if it does not exist.
 func ViewAuthority(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName) (AuthorityView, error) {
-	if _, err := rowOf(ctx, st, name); err != nil {
-		return AuthorityView{}, err
-	}
 	views, err := view(ctx, st, clk, func(row store.Authority) bool { return row.Name == name })
 	if err != nil {
+		return AuthorityView{}, err
+	}
+	if len(views) == 0 {
+		_, err = rowOf(ctx, st, name)
 		return AuthorityView{}, err
 	}
 	return views[0], nil
@@ -129,7 +132,7 @@ func view(ctx context.Context, st store.Store, clk clock.Clock, wanted func(stor
 	for i := range views {
 		if v := &views[i]; v.External {
 			if err := v.addExternalLists(ctx, st, clk); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("authority %s: %w", v.Name, err)
 			}
 		}
 	}
@@ -142,6 +145,14 @@ func viewRow(ctx context.Context, r store.Reader, now time.Time, row store.Autho
 		Permitted: notNil(row.Permitted), Span: int64(row.Span / time.Second), Life: row.Life, KeyType: row.KeyType,
 		Profile: row.Profile, Profiles: notNil(row.Profiles), MaxPending: row.MaxPending, AutoApprove: row.AutoApprove,
 		CreatedAt: row.CreatedAt, Generations: []GenerationView{}, Lists: []ListView{}, Signoffs: []SignoffView{},
+	}
+	if row.Damage != "" {
+		v.Problem = "its row cannot be read: " + row.Damage
+		return v, nil
+	}
+	switch err := errors.Join(row.Check(), store.CheckParent(row, rows)); {
+	case err != nil:
+		v.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	if row.Subject != nil {
 		v.Subject = pki.SubjectString(row.Subject)

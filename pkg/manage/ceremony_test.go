@@ -439,7 +439,7 @@ func TestNothingHalfDone(t *testing.T) {
 			return err
 		},
 		"retire": func() error { return RetireAuthority(ctx, full, s.clk, "lab") },
-		"parent": func() error { return SetParent(ctx, full, s.clk, "lab", "") },
+		"parent": func() error { _, err := SetParent(ctx, full, s.clk, "lab", ""); return err },
 	} {
 		t.Run(name, func(t *testing.T) { refusedWithoutTrace(t, s.online, errFull.Error(), do) })
 	}

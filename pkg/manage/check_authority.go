@@ -2,6 +2,8 @@ package manage
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
@@ -42,14 +44,10 @@ func (c *checker) parentOf(v store.Authority) []problem {
 	if v.Parent == "" {
 		return nil
 	}
-	parent, ok := c.rowOf[v.Parent]
-	if !ok {
-		return []problem{errorf("there is no authority %q, its parent", string(v.Parent))}
-	}
-	if parent.Role != store.RoleRoot {
-		problems := []problem{errorf("its parent, %s, is no root: it has the role %q", parent.Name, string(parent.Role))}
+	if err := store.CheckParent(v, slices.Collect(maps.Values(c.rowOf))); err != nil {
+		problems := []problem{errorf("%v", err)}
 		seen := map[store.AuthorityName]bool{v.Name: true}
-		for at := parent; at.Parent != ""; at = c.rowOf[at.Parent] {
+		for at := c.rowOf[v.Parent]; at.Parent != ""; at = c.rowOf[at.Parent] {
 			if seen[at.Name] {
 				return append(problems, errorf("its parents lead in a circle"))
 			}
@@ -57,7 +55,7 @@ func (c *checker) parentOf(v store.Authority) []problem {
 		}
 		return problems
 	}
-	if !parent.RetiredAt.IsZero() && v.RetiredAt.IsZero() && !c.now.Before(parent.RetiredAt) {
+	if parent := c.rowOf[v.Parent]; !parent.RetiredAt.IsZero() && v.RetiredAt.IsZero() && !c.now.Before(parent.RetiredAt) {
 		return []problem{warningf("its parent, %s, is retired and signs no CA certificates any more", parent.Name)}
 	}
 	return nil

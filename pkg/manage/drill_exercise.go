@@ -154,7 +154,7 @@ func (d *drill) exerciseRoot(ctx context.Context, a *ca.Authority) (string, erro
 	operator, now := audit.Actor{Kind: audit.Operator}, d.clock.Now()
 	crt, err := a.CertifyCA(ctx, operator, req, profile.CA{
 		Subject: req.CSR.RawSubject, PublicKey: req.CSR.PublicKey, NotBefore: now.Add(-defaultBackdate), NotAfter: now.Add(maxDrillSpan),
-	}, "http://restored.invalid")
+	}, "http://"+d.bench.netloc)
 	if err != nil {
 		return "", fmt.Errorf("sign: %w", err)
 	}

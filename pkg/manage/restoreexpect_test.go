@@ -176,3 +176,47 @@ func TestRestoreKeepsLowerLock(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Where every CA certificate of the users has expired, a restore makes one, which points to where the daemon is reached.
+func TestRestoredCAPointsToTheDaemon(t *testing.T) {
+	for _, test := range []struct{ recorded, want string }{{"ca.example.org:8009", "http://ca.example.org:8009/"}, {"", "http://restored.invalid/"}} {
+		t.Run("recorded "+test.recorded, func(t *testing.T) {
+			st, clk := newStore(t), clock.NewFake(start)
+			for _, row := range familyRows(t) {
+				if row.Name == store.Users {
+					row.Parent = "home-root"
+				}
+				putAuthority(t, st, row)
+			}
+			f := openFamily(t, st, clk)
+			if test.recorded != "" {
+				err := st.Update(t.Context(), func(tx store.Tx) error { return tx.PutSetting(t.Context(), "", store.SettingNetloc, test.recorded) })
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := &site{t: t, clock: clk, store: st, users: f.authority(store.Users), dir: t.TempDir()}
+			key, _ := s.enrol(s.users, "alice")
+			backup := sealedFile(s.backup(), key)
+			clk.Advance(2 * years) // the root goes on
+			restored := newStore(t)
+			done := must[Restored](t)(Restore(t.Context(), restored, clk, Restoration{Backup: backup, Request: pkitest.HostRequest(t, "alice")}))
+			var cas []store.CA
+			err := restored.View(t.Context(), func(r store.Reader) (err error) {
+				cas, err = r.CAs(t.Context(), store.Users)
+				return err
+			})
+			if err != nil || len(cas) != 2 {
+				t.Fatalf("%d CA certificates, %v", len(cas), err)
+			}
+			made := must[*x509.Certificate](t)(x509.ParseCertificate(cas[1].Certificate))
+			if points := made.CRLDistributionPoints; len(points) != 1 || !strings.HasPrefix(points[0], test.want) {
+				t.Errorf("the CA certificate points to %q", points)
+			}
+			user := must[*x509.Certificate](t)(pki.ParseCertificatePEM(done.Certificate))
+			if points := user.CRLDistributionPoints; len(points) != 1 || !strings.HasPrefix(points[0], test.want) {
+				t.Errorf("the user's certificate points to %q", points)
+			}
+		})
+	}
+}

@@ -40,6 +40,7 @@ type AuthorityStatus struct {
 	CRLNumber int64               `json:"crl_number"`
 	CRL       *CRLStatus          `json:"crl"`                // the newest list that was made; null when there is none
 	Locked    *int64              `json:"auto_approve_count"` // as locked in the database; null when it is not
+	Problem   string              `json:"problem,omitempty"`  // what is wrong with the authority's record
 }
 
 // A CAStatus describes one generation.
@@ -116,6 +117,10 @@ func ReadStatus(ctx context.Context, s store.Store, now time.Time, spans func(st
 func authorityStatus(ctx context.Context, r store.Reader, now time.Time, row store.Authority, spans rollover.Spans) (AuthorityStatus, error) {
 	name := row.Name
 	a := AuthorityStatus{Name: name, Title: row.Title, Role: row.Role, Parent: row.Parent, CAs: []CAStatus{}}
+	if row.Damage != "" {
+		a.Problem = "its row cannot be read: " + row.Damage
+		return a, nil
+	}
 	if !row.RetiredAt.IsZero() {
 		a.Retired = &row.RetiredAt
 	}

@@ -22,12 +22,20 @@ type workbench struct {
 	store store.Store
 	clock clock.Clock
 	rows  []store.Authority
-	open  map[store.AuthorityName]*ca.Authority
+	// netloc is what new CA certificates and what they sign point to, as far as it is not said by their predecessors.
+	netloc string
+	open   map[store.AuthorityName]*ca.Authority
 }
 
 func newWorkbench(ctx context.Context, st store.Store, clk clock.Clock) (*workbench, error) {
 	w := &workbench{store: st, clock: clk, open: map[store.AuthorityName]*ca.Authority{}}
 	err := st.View(ctx, func(r store.Reader) (err error) {
+		if w.netloc, err = r.Setting(ctx, "", store.SettingNetloc); errors.Is(err, store.ErrNotFound) {
+			w.netloc, err = unknownNetloc, nil
+		}
+		if err != nil {
+			return err
+		}
 		w.rows, err = r.Authorities(ctx)
 		return err
 	})
@@ -77,7 +85,7 @@ func (w *workbench) authority(ctx context.Context, name store.AuthorityName, cha
 	if row.Span <= 0 && row.Role != store.RoleDaemon {
 		return nil, fmt.Errorf("there is no CA certificate of %s", name)
 	}
-	cfg := config()
+	cfg := w.config()
 	cfg.Parents = w
 	if row.Role == store.RoleDaemon {
 		if cfg.Host = onlyHost(newest); cfg.Host == "" {
@@ -148,11 +156,14 @@ func onlyHost(crt *x509.Certificate) string {
 	return ""
 }
 
+// unknownNetloc stands in for the netloc in databases that were never served: no daemon has recorded one.
+const unknownNetloc = "restored.invalid"
+
 // config leaves it to the daemon, which knows the lifetimes that were chosen, to make CA certificates.
 // Only when none is left that could sign, which happens to old backups, one is made.
-func config() ca.Config {
+func (w *workbench) config() ca.Config {
 	return ca.Config{
-		Netloc:     "restored.invalid", // subjects of CAs are those of their predecessors
+		Netloc:     w.netloc,
 		Backdate:   defaultBackdate,
 		Statements: envelope.Statements{},
 		Decide: func(now time.Time, spans rollover.Spans, list []rollover.Generation) rollover.Plan {

@@ -35,8 +35,12 @@ func (a Authority) Check() error {
 	switch {
 	case !a.Name.Valid():
 		return invalidAuthority("%q is not a name: it begins with a letter and has at most 32 of a-z, 0-9 and -", string(a.Name))
+	case a.Damage != "":
+		return invalidAuthority("%s: its row cannot be read: %s", a.Name, a.Damage)
 	case !slices.Contains([]Role{RoleUsers, RoleServices, RoleDaemon, RoleRoot}, a.Role):
 		return invalidAuthority("%s: there is no role %q", a.Name, string(a.Role))
+	case !a.mayHaveRole():
+		return invalidAuthority("%s: it has the role %s, and %s", a.Name, a.Role, a.Name.rolesAllowed())
 	case a.Parent != "" && !a.Parent.Valid():
 		return invalidAuthority("%s: its parent %q is not a name", a.Name, string(a.Parent))
 	case a.Parent == a.Name:
@@ -55,6 +59,22 @@ func (a Authority) Check() error {
 		return invalidAuthority("%s: it was retired before it was made", a.Name)
 	}
 	return nil
+}
+
+// mayHaveRole reports whether an authority of this name may have its role. Of users and of the daemon's own certificates
+// there is one authority each: whoever a second one certified would be an administrator, too.
+func (a Authority) mayHaveRole() bool {
+	if standard, ok := Standard(a.Name, a.CreatedAt); ok {
+		return a.Role == standard.Role
+	}
+	return a.Role != RoleUsers && a.Role != RoleDaemon
+}
+
+func (n AuthorityName) rolesAllowed() string {
+	if standard, ok := Standard(n, time.Time{}); ok {
+		return "can only have the role " + string(standard.Role)
+	}
+	return "can only be one of " + string(RoleServices) + " or a " + string(RoleRoot) + ": the authority with that role is made by the daemon"
 }
 
 // CheckNew is Check for an authority that is to be added: its name must be free to be one, and nothing
@@ -97,11 +117,28 @@ func SortForDisplay(rows []Authority) {
 	})
 }
 
-// ByRole returns those of rows that have the role, in their order.
+// CheckParent returns why the parent of an authority cannot certify it, given all authorities; nil if it can, or has none.
+func CheckParent(row Authority, all []Authority) error {
+	if row.Parent == "" {
+		return nil
+	}
+	i := slices.IndexFunc(all, func(a Authority) bool { return a.Name == row.Parent })
+	switch {
+	case i < 0:
+		return fmt.Errorf("there is no authority %q, its parent", string(row.Parent))
+	case all[i].Damage != "":
+		return fmt.Errorf("the row of its parent, %s, cannot be read", row.Parent)
+	case all[i].Role != RoleRoot:
+		return fmt.Errorf("its parent, %s, is no root: it has the role %q", row.Parent, string(all[i].Role))
+	}
+	return nil
+}
+
+// ByRole returns those of rows that have the role, in their order. Rows that make no sense have none.
 func ByRole(rows []Authority, role Role) []Authority {
 	var found []Authority
 	for _, row := range rows {
-		if row.Role == role {
+		if row.Role == role && row.Check() == nil {
 			found = append(found, row)
 		}
 	}

@@ -79,6 +79,9 @@ type Authority struct {
 
 	CreatedAt time.Time
 	RetiredAt time.Time // from then on it signs revocation lists only; zero: it is not retired
+
+	// Damage says why the row cannot be read, of which then nothing but the name is known. It is not stored.
+	Damage string
 }
 
 // A CAState says what can be done with a CA, apart from what time alone decides.

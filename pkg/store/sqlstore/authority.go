@@ -7,7 +7,25 @@ import (
 )
 
 func (r reader) Authorities(ctx context.Context) ([]store.Authority, error) {
-	return list(ctx, r.handle, authorities.scan, authorities.query+`ORDER BY name`)
+	return list(ctx, r.handle, scanAuthority, authorities.query+`ORDER BY name`)
+}
+
+// scanAuthority reads a row of which it says so if a column cannot be read: the others are not to be kept from working
+// by what somebody has written into one.
+func scanAuthority(from scanner) (store.Authority, error) {
+	values, err := authorities.values(from)
+	if err != nil {
+		return store.Authority{}, err
+	}
+	row, err := authorities.row(values)
+	if err == nil {
+		return row.(store.Authority), nil
+	}
+	name, ok := values[authorities.kind.Index("name")].(string)
+	if !ok {
+		return store.Authority{}, err
+	}
+	return store.Authority{Name: store.AuthorityName(name), Damage: err.Error()}, nil
 }
 
 func (r reader) Authority(ctx context.Context, name store.AuthorityName) (store.Authority, error) {

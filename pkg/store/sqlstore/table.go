@@ -86,18 +86,31 @@ func (t tableOf[T]) scan(from scanner) (T, error) {
 	return v, err
 }
 
-func (t table) scanRow(from scanner) (row store.Row, err error) {
+func (t table) scanRow(from scanner) (store.Row, error) {
+	values, err := t.values(from)
+	if err != nil {
+		return nil, err
+	}
+	return t.row(values)
+}
+
+// values reads the columns of a row of query, as they are kept.
+func (t table) values(from scanner) ([]any, error) {
 	values := make([]any, 2*len(t.kind.Columns))
 	values, at := values[:len(t.kind.Columns)], values[len(t.kind.Columns):]
 	for i := range values {
 		at[i] = &values[i]
 	}
-	if err := from.Scan(at...); err != nil {
-		return row, err
-	}
+	return values, from.Scan(at...)
+}
+
+// row makes a row of columns as they are kept.
+func (t table) row(kept []any) (store.Row, error) {
+	values := make([]any, len(kept))
 	for i, c := range t.kind.Columns {
-		if values[i], err = loaded(c, values[i]); err != nil {
-			return row, fmt.Errorf("store: %s, column %s: %w", t.kind.Table, c.Name, err)
+		var err error
+		if values[i], err = loaded(c, kept[i]); err != nil {
+			return nil, fmt.Errorf("store: %s, column %s: %w", t.kind.Table, c.Name, err)
 		}
 	}
 	return t.kind.Row(values), nil
