@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -153,27 +151,14 @@ func bind(how client.Approval, template *pki.Request, found client.Submitted) (c
 	return how, view, nil
 }
 
-// maxValidity is longer than anything is valid for.
-const maxValidity = 100_000 * day
-
 const day = 24 * time.Hour
 
 // parseValidity reads how long a certificate is to be valid: days, or a duration in which days
 // may be a unit.
 func parseValidity(text string) (time.Duration, error) {
-	bad := fmt.Errorf("%.40q is not a duration such as 36h, 1d or 90d", text)
-	days, unit := strings.CutSuffix(text, "d")
-	if n, err := strconv.ParseFloat(days, 64); err == nil && strings.Trim(days, "0123456789.") == "" {
-		if n <= 0 || n > maxValidity.Hours()/24 {
-			return 0, bad
-		}
-		return (time.Duration(n*float64(day)) + time.Second/2).Truncate(time.Second), nil
-	} else if unit {
-		return 0, bad
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Second || d > maxValidity || d%time.Second != 0 {
-		return 0, bad
+	d, err := pki.ParseDays(text)
+	if err != nil || d < time.Second || d%time.Second != 0 {
+		return 0, fmt.Errorf("%.40q is not a duration such as 36h, 1d or 90d", text)
 	}
 	return d, nil
 }

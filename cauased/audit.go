@@ -27,7 +27,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
-			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours"},
+			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours, 7d for the last week"},
 			&urfave.StringFlag{Name: flagAuthority, Usage: "only of the authority `NAME`"},
 			&urfave.StringFlag{Name: "action", Usage: "only `ACTION`, such as crt.sign"},
 			&urfave.StringFlag{Name: "actor-kind", Usage: "only of actors of this `KIND`: anonymous, user, holder, daemon or operator"},
@@ -36,7 +36,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: "object-kind", Usage: "only about this `KIND` of things: csr, crt, ca, crl, setting, backup, database or authority"},
 			&urfave.StringFlag{Name: "object-id", Usage: "only about the thing with this `ID`, such as that of a request or certificate"},
 			&urfave.StringFlag{Name: "object-serial", Usage: "only about the certificate with serial `NUMBER`, decimal or 0x and hexadecimal"},
-			&urfave.IntFlag{Name: "limit", Usage: "at most `COUNT` entries, 0 for all of them"},
+			cli.Int(urfave.IntFlag{Name: "limit", Usage: "at most `COUNT` entries, 0 for all of them"}),
 			&urfave.BoolFlag{Name: "newest", Usage: "newest first"},
 		},
 		Action: func(c *urfave.Context) error {
@@ -92,7 +92,7 @@ func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
 }
 
 func parseSince(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if d, err := pki.ParseDuration(s); err == nil {
 		return now.Add(-d), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {

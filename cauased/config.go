@@ -220,7 +220,7 @@ func (r *reader) keyType() pki.KeyType {
 
 // backdate is not capped here: the authorities do that, each by its own span.
 func (r *reader) backdate() time.Duration {
-	d, err := time.ParseDuration(r.c.String(flagBackdate))
+	d, err := pki.ParseDuration(r.c.String(flagBackdate))
 	if err != nil || d < 0 {
 		r.fail(flagBackdate, fmt.Errorf("%q is not a duration such as 90s or 5m", r.c.String(flagBackdate)))
 		return 0

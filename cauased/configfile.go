@@ -142,12 +142,12 @@ func valuesFor(flag urfave.Flag, value any) ([]string, error) {
 			return []string{strconv.FormatBool(v)}, nil
 		}
 		return nil, errors.New("must be true or false")
-	case *urfave.IntFlag:
+	case *cli.IntFlag:
 		if v, ok := value.(int64); ok {
 			return []string{strconv.FormatInt(v, 10)}, nil
 		}
 		return nil, errors.New("must be a whole number")
-	case *urfave.Float64Flag:
+	case *cli.Float64Flag:
 		switch v := value.(type) {
 		case int64:
 			return []string{strconv.FormatInt(v, 10)}, nil

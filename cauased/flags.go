@@ -5,6 +5,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
@@ -66,8 +67,8 @@ func env(name string) []string {
 func serveFlags() []urfave.Flag {
 	return append(backupFlags(), []urfave.Flag{
 		text(groupAddress, flagNetloc, "", "`HOST[:PORT]` at which verifiers reach this service; becomes part of certificates (required)"),
-		&urfave.IntFlag{Category: groupAddress, Name: flagBasePort, EnvVars: env(flagBasePort), DefaultText: "that of --netloc, or 80",
-			Usage: "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80"},
+		cli.Int(urfave.IntFlag{Category: groupAddress, Name: flagBasePort, EnvVars: env(flagBasePort), DefaultText: "that of --netloc, or 80",
+			Usage: "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80"}),
 		texts(groupAddress, flagBind, "`ADDRESS` to listen on, repeatable (default: whatever the host of --netloc resolves to)"),
 		text(groupAddress, flagMetrics, "", "`ADDRESS:PORT` at which to serve metrics to Prometheus, without authentication (default: none)"),
 
@@ -87,8 +88,8 @@ func serveFlags() []urfave.Flag {
 			Usage: "store both auto-approve counts in the database, at the first use of this; later values are ignored"},
 
 		text(groupKeys, flagKeyType, string(pki.DefaultKeyType), "`TYPE` of new keys: "+keyTypes()),
-		&urfave.IntFlag{Category: groupKeys, Name: flagKeyLen, EnvVars: env(flagKeyLen), DefaultText: "none",
-			Usage: "`BITS` of new keys, which makes them RSA; the same as --key-type rsa-BITS"},
+		cli.Int(urfave.IntFlag{Category: groupKeys, Name: flagKeyLen, EnvVars: env(flagKeyLen), DefaultText: "none",
+			Usage: "`BITS` of new keys, which makes them RSA; the same as --key-type rsa-BITS"}),
 		float(groupKeys, flagThreshold, 31, "`DAYS` before its expiry at which our own HTTPS certificate is renewed"),
 		text(groupKeys, flagBackdate, "1m", "`DURATION` by which certificates are backdated, for peers whose clock is late; at most 1/100 of their validity"),
 		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),
@@ -120,11 +121,11 @@ func texts(category, name, usage string) urfave.Flag {
 }
 
 func number(category, name string, value int, usage string) urfave.Flag {
-	return &urfave.IntFlag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	return cli.Int(urfave.IntFlag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)})
 }
 
 func float(category, name string, value float64, usage string) urfave.Flag {
-	return &urfave.Float64Flag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	return cli.Float64(urfave.Float64Flag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)})
 }
 
 func keyTypes() string {

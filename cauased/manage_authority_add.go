@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -67,13 +65,13 @@ func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Comm
 			&urfave.StringSliceFlag{Name: flagPermit, Usage: "`KIND:NAME` that its certificates may be for, repeatable: dns:.lab.example, ip:10.0.0.0/8, email:example.org, uri:example.org (default: any)"},
 			&urfave.StringFlag{Name: flagValidity, DefaultText: "20y", Usage: "of a root: `DURATION` of its CA certificates, such as 20y"},
 			&urfave.StringFlag{Name: flagSpan, DefaultText: "93 days", Usage: "`DURATION` or days that issued certificates are valid, unless their profile or who signs says otherwise"},
-			&urfave.IntFlag{Name: flagLife, Value: rollover.DefaultLife, Usage: "`COUNT` of spans that its CA certificates are valid"},
+			cli.Int(urfave.IntFlag{Name: flagLife, Value: rollover.DefaultLife, Usage: "`COUNT` of spans that its CA certificates are valid"}),
 			text("", flagKeyType, string(pki.DefaultKeyType), "`TYPE` of its first CA key: "+keyTypes()),
 			&urfave.StringFlag{Name: flagProfile, DefaultText: "as-requested", Usage: "`PROFILE` of requests that name none"},
 			&urfave.StringFlag{Name: flagProfiles, Usage: "`LIST` of further profiles that may be asked for, separated by commas"},
 			&urfave.StringFlag{Name: flagConfig, Usage: "`FILE` of the daemon's configuration, of which only [profile.NAME] counts here", EnvVars: env(flagConfig)},
-			&urfave.IntFlag{Name: flagMaxPending, Value: 50, Usage: "`COUNT` of pending requests above which further ones are refused"},
-			&urfave.IntFlag{Name: flagAutoApprove, Usage: "`COUNT` of first requests that are signed without asking"},
+			cli.Int(urfave.IntFlag{Name: flagMaxPending, Value: 50, Usage: "`COUNT` of pending requests above which further ones are refused"}),
+			cli.Int(urfave.IntFlag{Name: flagAutoApprove, Usage: "`COUNT` of first requests that are signed without asking"}),
 			&urfave.StringFlag{Name: flagExternal, Usage: "`FILE` of the certificates of a root whose key is elsewhere, PEM"},
 			&urfave.StringFlag{Name: flagCRL, Usage: "`FILE` of revocation lists of that root, PEM"},
 			netlocFlag(),
@@ -190,19 +188,11 @@ func readServices(c *urfave.Context, row *store.Authority) error {
 	row.Span = 93 * day
 	if c.IsSet(flagSpan) {
 		var err error
-		if row.Span, err = parseDays(c.String(flagSpan)); err != nil {
+		if row.Span, err = pki.ParseDays(c.String(flagSpan)); err != nil {
 			return fmt.Errorf("--%s: %w", flagSpan, err)
 		}
 	}
 	return checkSpans(flagSpan, *row)
-}
-
-// parseDays reads a number of days, or a duration with a unit.
-func parseDays(text string) (time.Duration, error) {
-	if _, err := strconv.ParseFloat(text, 64); err == nil && strings.Trim(text, "0123456789.") == "" {
-		text += "d"
-	}
-	return pki.ParseDuration(text)
 }
 
 // splitList reads a list that is separated by commas.

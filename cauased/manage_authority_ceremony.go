@@ -37,7 +37,7 @@ func authorityRequestCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.
 			"  cauased manage authority request lab --out lab.request --ahead 3",
 		HideHelpCommand: true,
 		Flags: append(outFlags(), dbFlag(), netlocFlag(),
-			&urfave.IntFlag{Name: flagAhead, Value: 1, Usage: fmt.Sprintf("`COUNT` of CA certificates, each to follow the one before it; at most %d", ca.MaxSignoffs)}),
+			cli.Int(urfave.IntFlag{Name: flagAhead, Value: 1, Usage: fmt.Sprintf("`COUNT` of CA certificates, each to follow the one before it; at most %d", ca.MaxSignoffs)})),
 		Action: authorityAction(clk, stdout, stderr, requestSignoffs, authorityArgument),
 	}
 }

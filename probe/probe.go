@@ -55,13 +55,13 @@ the daemon's clock is right. Prints one line, with measures after a bar, and exi
 is well, 1 for a warning and 2 if something is critical. It writes nothing, needs no
 certificate, and takes for granted that whoever answers is the CA.`
 	app.Flags = []urfave.Flag{
-		&urfave.Float64Flag{Name: flagWarning, Value: defaultWarning,
+		cli.Float64(urfave.Float64Flag{Name: flagWarning, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
-			Usage:       "warn of certificates of the daemon with `DAYS` left"},
-		&urfave.Float64Flag{Name: flagCritical, Value: defaultCritical,
+			Usage:       "warn of certificates of the daemon with `DAYS` left"}),
+		cli.Float64(urfave.Float64Flag{Name: flagCritical, Value: defaultCritical,
 			DefaultText: fmt.Sprintf("%d, or a tenth of the certificate's life if that is less", defaultCritical),
-			Usage:       "call it critical with `DAYS` left"},
-		&urfave.DurationFlag{Name: flagTimeout, Value: 30 * time.Second, Usage: "give up after `DURATION`"},
+			Usage:       "call it critical with `DAYS` left"}),
+		cli.Duration(urfave.DurationFlag{Name: flagTimeout, Value: 30 * time.Second, Usage: "give up after `DURATION`"}),
 		&urfave.GenericFlag{Name: flagAuthority, Value: &names{}, Usage: "check this `NAME` only (repeatable; cas is that of services, cau that of users)", DefaultText: "all that the daemon says it has"},
 		&urfave.BoolFlag{Name: flagCaucase, Usage: "it is a reference caucased, whose HTTPS certificate nobody can verify: otherwise that is critical"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},

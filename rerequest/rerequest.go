@@ -44,8 +44,8 @@ byte. If anything fails, no file is left behind that was not there before.`
 		&urfave.StringFlag{Name: flagKey, TakesFile: true, Usage: "write the new key to `FILE`, which only its owner may read"},
 		&urfave.StringFlag{Name: flagKeyType,
 			Usage: "`TYPE` of the new key: " + strings.Join(keyTypes(), ", ") + " (default: that of the template's)"},
-		&urfave.IntFlag{Name: flagKeyLen, Base: 10, DefaultText: "none",
-			Usage: "`BITS` of the new key, which makes it RSA; the same as --key-type rsa-BITS"},
+		cli.Int(urfave.IntFlag{Name: flagKeyLen, DefaultText: "none",
+			Usage: "`BITS` of the new key, which makes it RSA; the same as --key-type rsa-BITS"}),
 		&urfave.BoolFlag{Name: flagForce, Usage: "overwrite files that exist"},
 	}
 	app.Action = rerequest

@@ -71,7 +71,7 @@ func file(name, usage string) urfave.Flag {
 }
 
 func number(name string, value float64, usage string) urfave.Flag {
-	return &urfave.Float64Flag{Name: name, EnvVars: env(name), Value: value, Usage: usage}
+	return cli.Float64(urfave.Float64Flag{Name: name, EnvVars: env(name), Value: value, Usage: usage})
 }
 
 func flags() []urfave.Flag {
@@ -80,10 +80,10 @@ func flags() []urfave.Flag {
 		file("cas-ca", "CA certificates of services: a file or directory at `PATH`; what does not exist becomes a file if its name has an extension (default: that of --ca, in service mode)"),
 		number("threshold", updater.DefaultThreshold.Hours()/24, "renew the certificate when fewer than `DAYS` are left"),
 		number("crl-threshold", updater.DefaultCRLThreshold.Hours()/24, "fetch revocation lists when fewer than `DAYS` are left of one"),
-		&urfave.IntFlag{Name: "key-len", EnvVars: env("key-len"), DefaultText: "that of the old key", Usage: "make RSA keys of so many `BITS`: 2048, 3072 or 4096"},
+		cli.Int(urfave.IntFlag{Name: "key-len", EnvVars: env("key-len"), DefaultText: "that of the old key", Usage: "make RSA keys of so many `BITS`: 2048, 3072 or 4096"}),
 		text("key-type", "`TYPE` of new keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072, rsa-4096 (default: that of the old key)"),
 		file("on-renew", "run `EXECUTABLE` after any file has changed, until it succeeds"),
-		&urfave.DurationFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: updater.DefaultHookTimeout, Usage: "end the executable after `DURATION`"},
+		cli.Duration(urfave.DurationFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: updater.DefaultHookTimeout, Usage: "end the executable after `DURATION`"}),
 		number("max-sleep", updater.DefaultMaxSleep.Hours()/24, "fetch CA certificates and revocation lists at least every so many `DAYS`"),
 		&urfave.StringFlag{Name: "mode", EnvVars: env("mode"), Value: "service", Usage: "kind of certificate: `service` or user"},
 		text("authority", "the authority by its `NAME`, instead of --mode: service is cas, user is cau"),
@@ -97,8 +97,8 @@ func flags() []urfave.Flag {
 		file("crl", "revocation lists of the mode, `PATH` like --cas-ca"),
 		&urfave.StringSliceFlag{Name: "ca-fingerprint", EnvVars: env("ca-fingerprint"),
 			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable; in user mode one of each CA)"},
-		&urfave.Float64Flag{Name: "catch-up", EnvVars: env("catch-up"), DefaultText: "0: never",
-			Usage: "when all CA certificates here have expired, follow the CA from the newest nevertheless if it did so at most `SPANS` ago"},
+		cli.Float64(urfave.Float64Flag{Name: "catch-up", EnvVars: env("catch-up"), DefaultText: "0: never",
+			Usage: "when all CA certificates here have expired, follow the CA from the newest nevertheless if it did so at most `SPANS` ago"}),
 		text("owner", "`USER` that written files belong to, by name or number (default: that of the file replaced)"),
 		text("group", "`GROUP` of written files, by name or number"),
 		text("file-mode", "`MODE` of written files, such as 0640; files with a private key never get more than 0640, and 0600 if MODE opens files to the world"),

@@ -66,3 +66,11 @@ func FormatDuration(d time.Duration) string {
 	}
 	return d.String()
 }
+
+// ParseDays reads a duration as ParseDuration does, or a number of days without a unit.
+func ParseDays(s string) (time.Duration, error) {
+	if s != "" && strings.Trim(s, "0123456789.") == "" {
+		return ParseDuration(s + "d")
+	}
+	return ParseDuration(s)
+}

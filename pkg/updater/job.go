@@ -135,7 +135,7 @@ func Days(days float64) (time.Duration, error) {
 
 // ParseTimeout reads a duration such as 90s or 5m.
 func ParseTimeout(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
+	d, err := pki.ParseDuration(s)
 	if err != nil || d <= 0 {
 		return 0, fmt.Errorf("%q is not a duration such as 90s or 5m", s)
 	}
