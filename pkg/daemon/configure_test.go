@@ -147,12 +147,6 @@ func TestOptionsBecomeRows(t *testing.T) {
 	if got := o.netloc(); got != "127.0.0.1:8010" {
 		t.Errorf("netloc %q", got)
 	}
-
-	cas.Role = store.RoleRoot
-	o.put(cas)
-	if err := startOnce(t, cfg, testTime().Add(3*day)); err == nil || !strings.Contains(err.Error(), "cas has the role root") {
-		t.Errorf("with another role: %v", err)
-	}
 }
 
 // TestStartTogether: of daemons that start at once on one database, one makes the authorities.
