@@ -36,6 +36,7 @@ const (
 	flagAutoApprove = "auto-approve"
 	flagExternal    = "external"
 	flagCRL         = "crl"
+	flagImport      = "import"
 )
 
 func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
@@ -51,10 +52,13 @@ func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Comm
 			"With --" + flagExternal + " the root's key is elsewhere, in the database of an offline host: FILE holds its certificates\n" +
 			"(PEM), and authorities below it wait for sign-offs that are carried by file, see request, sign and install.\n" +
 			"It has to be called as it is there.\n\n" +
+			"With --" + flagImport + " it begins with CA certificates and keys from elsewhere, by the rules of import-ca, instead of\n" +
+			"one that is made. Those that a root has signed are taken if that root is the --" + flagParent + ": add it before.\n\n" +
 			"Examples:\n" +
 			"  cauased manage authority add home-root --role root --validity 20y --subject 'C=FR,O=Example,CN=Home Root'\n" +
 			"  cauased manage authority add lab --parent home-root --permit dns:.lab.example --permit ip:10.0.0.0/8\n" +
-			"  cauased manage authority add home-root --role root --external root.pem --crl root.crl.pem",
+			"  cauased manage authority add home-root --role root --external root.pem --crl root.crl.pem\n" +
+			"  cauased manage authority add lab --parent home-root --import lab.pem",
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(),
@@ -74,6 +78,9 @@ func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Comm
 			cli.Int(urfave.IntFlag{Name: flagAutoApprove, Usage: "`COUNT` of first requests that are signed without asking"}),
 			&urfave.StringFlag{Name: flagExternal, Usage: "`FILE` of the certificates of a root whose key is elsewhere, PEM"},
 			&urfave.StringFlag{Name: flagCRL, Usage: "`FILE` of revocation lists of that root, PEM"},
+			&urfave.StringSliceFlag{Name: flagImport, Usage: "`FILE` of CA certificates and their keys to begin with, PEM, such as of export-ca; repeatable"},
+			passphraseFlag("read the passphrase of encrypted keys from the first line of `FILE` instead of asking"),
+			importBadCAFlag(),
 			netlocFlag(),
 		},
 		Action: authorityAction(clk, stdout, stderr, addAuthority, authorityArgument),
@@ -91,13 +98,19 @@ func addAuthority(call *authorityCall) error {
 		with = func(do func(store.Store) error) error { return withAuthorityHint(fillDatabase(call.c, do)) }
 	}
 	return with(func(st store.Store) error {
-		switch err := manage.AddAuthority(call.c.Context, st, call.clk, in); {
+		notes, err := manage.AddAuthority(call.c.Context, st, call.clk, in)
+		switch {
+		case errors.Is(err, manage.ErrUnfit) && !in.AllowUnfit:
+			return cli.WithHint(err, "if it has to be this one, --%s takes it", flagImportBadCA)
 		case errors.Is(err, manage.ErrParent):
 			return cli.WithHint(err, "cauased manage authority list lists the roots")
 		case errors.Is(err, ca.ErrInvalid), errors.Is(err, store.ErrInvalidAuthority):
 			return cli.WithHint(err, "%s", authorityHint(call.c))
 		case err != nil:
 			return err
+		}
+		for _, note := range notes {
+			call.remark("note", "%s", note)
 		}
 		v, err := call.view(st, call.name)
 		if err != nil {
@@ -136,7 +149,11 @@ func readNewAuthority(call *authorityCall) (manage.NewAuthority, error) {
 	if in.External, in.Lists, err = readExternal(c); err != nil {
 		return in, err
 	}
-	if len(in.External) > 0 && !c.IsSet(flagValidity) {
+	if in.Import, err = readImported(call); err != nil {
+		return in, err
+	}
+	in.AllowUnfit = c.Bool(flagImportBadCA)
+	if len(in.External)+len(in.Import) > 0 && row.Role == store.RoleRoot && !c.IsSet(flagValidity) {
 		row.Span = 0 // that of the certificates
 	}
 	file, err := readProfilesOnly(c)
@@ -255,6 +272,21 @@ func readExternal(c *urfave.Context) (crts []*x509.Certificate, lists [][]byte, 
 		lists = append(lists, list.Raw)
 	}
 	return crts, lists, nil
+}
+
+// readImported reads the CA certificates and keys that an authority is to begin with.
+func readImported(call *authorityCall) ([]manage.KeyPair, error) {
+	c := call.c
+	paths := c.StringSlice(flagImport)
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	for _, flag := range []string{flagExternal, flagSubject, flagPermit, flagKeyType} {
+		if c.IsSet(flag) && !(flag == flagKeyType && fromEnvironment(flag)) {
+			return nil, fmt.Errorf("--%s does not go with --%s: that is as in the certificates", flag, flagImport)
+		}
+	}
+	return readKeyPairs(c, call.stderr, paths)
 }
 
 // fromEnvironment reports whether a flag has its value from the environment, where it is meant for the daemon.

@@ -234,7 +234,7 @@ func printInstalled(call *authorityCall, st store.Store, done manage.Installed) 
 	if done.Known > 0 {
 		p.line("%s: %s had been installed before", done.Authority, plural(done.Known, "CA certificate"))
 	}
-	warnRevoked(call, done)
+	warnRevoked(call.stderr, done.Parent, done.Revoked)
 	if done.Waits != nil {
 		call.remark("warning", "not used yet: %v", done.Waits)
 	}
@@ -253,9 +253,9 @@ func printInstalled(call *authorityCall, st store.Store, done manage.Installed) 
 }
 
 // warnRevoked warns, prominently, that CA certificates of ours are revoked.
-func warnRevoked(call *authorityCall, done manage.Installed) {
-	for _, r := range done.Revoked {
-		text := fmt.Sprintf("%s HAS REVOKED the CA certificate %s of %s", done.Parent, r.KeyID, r.Authority)
+func warnRevoked(stderr io.Writer, root store.AuthorityName, revoked []manage.RevokedCA) {
+	for _, r := range revoked {
+		text := fmt.Sprintf("%s: warning: %s HAS REVOKED the CA certificate %s of %s", tool, root, r.KeyID, r.Authority)
 		if r.Reason != 0 {
 			text += " (" + pki.ReasonName(r.Reason) + ")"
 		}
@@ -264,7 +264,7 @@ func warnRevoked(call *authorityCall, done manage.Installed) {
 		} else {
 			text += ": it is used no longer, and what it has signed verifies no longer"
 		}
-		call.remark("warning", "%s", text)
+		fmt.Fprintln(stderr, pki.EscapeText(text))
 	}
 }
 
@@ -291,7 +291,7 @@ func installLists(call *authorityCall, path string, data []byte) error {
 			} else {
 				p.line("%s: %s", done.Parent, plural(done.Lists, "new revocation list"))
 			}
-			warnRevoked(call, done)
+			warnRevoked(call.stderr, done.Parent, done.Revoked)
 		}
 		return p.err
 	})

@@ -140,7 +140,9 @@ func revokeBelow(call *authorityCall) error {
 		if err := call.confirm(fmt.Sprintf("Everything below the CA certificate %s will verify no longer.", serial)); err != nil {
 			return err
 		}
-		switch err := manage.RevokeBelow(call.c.Context, st, call.clk, call.name, crt, serial, reason); {
+		revoked, err := manage.RevokeBelow(call.c.Context, st, call.clk, call.name, crt, serial, reason)
+		warnRevoked(call.stderr, call.name, revoked)
+		switch {
 		case errors.Is(err, ca.ErrNotFound):
 			return cli.WithHint(err, "give the certificate, with --%s FILE", flagCrt)
 		case errors.Is(err, ca.ErrConflict):

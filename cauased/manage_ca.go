@@ -32,8 +32,25 @@ func importCAFlags() []urfave.Flag {
 		dbFlag(),
 		authorityFlag(),
 		passphraseFlag("read the passphrase of encrypted keys from the first line of `FILE` instead of asking"),
-		&urfave.BoolFlag{Name: flagImportBadCA, Usage: "also take a certificate that should not be one of a CA"},
+		importBadCAFlag(),
 	}
+}
+
+func importBadCAFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: flagImportBadCA, Usage: "also take a certificate that should not be one of a CA"}
+}
+
+// readKeyPairs reads CA certificates and their keys from files.
+func readKeyPairs(c *urfave.Context, stderr io.Writer, paths []string) ([]manage.KeyPair, error) {
+	files, err := readInputs(paths)
+	if err != nil {
+		return nil, err
+	}
+	pairs, err := manage.ReadKeyPairs(files, passphraseSource{c.String(flagPassphraseFile), stderr}.ask)
+	if errors.Is(err, manage.ErrUnpaired) {
+		return nil, cli.WithHint(err, "give all files at once, each key with its certificate, and each of them once")
+	}
+	return pairs, err
 }
 
 // importCACommand gives an authority CA certificates that exist already.
@@ -95,14 +112,8 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 	if err != nil {
 		return cli.WithHint(err, "%s", hint)
 	}
-	files, err := readInputs(paths)
+	pairs, err := readKeyPairs(c, stderr, paths)
 	if err != nil {
-		return err
-	}
-	pairs, err := manage.ReadKeyPairs(files, passphraseSource{c.String(flagPassphraseFile), stderr}.ask)
-	if errors.Is(err, manage.ErrUnpaired) {
-		return cli.WithHint(err, "give all files at once, each key with its certificate, and each of them once")
-	} else if err != nil {
 		return err
 	}
 	var done manage.ImportedCAs
@@ -112,7 +123,8 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 	})
 	switch {
 	case errors.Is(err, store.ErrExists):
-		return cli.WithHint(err, "a CA is imported before cauased is started for the first time: give a new database with --%s", flagDB)
+		return cli.WithHint(err, "a CA is imported before there is another: for what every daemon has, give a new database with --%s, before cauased is started for the first time; "+
+			"for a further authority, cauased manage authority add --%s adds it with its CA", flagDB, flagImport)
 	case errors.Is(err, manage.ErrUnfit) && !c.Bool(flagImportBadCA):
 		return cli.WithHint(err, "if it has to be this one, --%s takes it", flagImportBadCA)
 	case err != nil:
@@ -154,7 +166,7 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			var done manage.ImportedCRLs
 			err = withAuthority(c, nil, func(db store.Store, name store.AuthorityName) (err error) {
 				authority = name
-				done, err = manage.ImportCRLs(c.Context, db, clk.Now(), name, files)
+				done, err = manage.ImportCRLs(c.Context, db, clk, name, files, "")
 				return err
 			})
 			if errors.Is(err, manage.ErrForeignCRL) {
@@ -165,6 +177,7 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 			for _, why := range done.LeftOut {
 				fmt.Fprintln(stderr, pki.EscapeText("left out: "+why))
 			}
+			warnRevoked(stderr, authority, done.Revoked)
 			p := printer{w: stdout}
 			p.line("%s: %s with %s, %d of them known already; the next list has number %d or more",
 				authority, plural(done.Lists, "list"), plural(done.Added+done.Known, "revocation"), done.Known, done.Number)
@@ -211,8 +224,8 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			if err != nil {
 				return err
 			}
-			if done.WithoutKey > 0 {
-				fmt.Fprintf(stderr, "note: %s left out: expired, and the keys erased\n", plural(done.WithoutKey, "CA certificate"))
+			for _, why := range done.LeftOut {
+				fmt.Fprintln(stderr, pki.EscapeText("note: left out: "+why))
 			}
 			p := printer{w: stdout}
 			for _, crt := range done.Certificates {

@@ -96,18 +96,32 @@ func (a *Authority) broughtBefore(ctx context.Context, valid []generation) (list
 }
 
 func (a *Authority) readBrought(ctx context.Context, r store.Reader, g generation) (List, error) {
-	text, err := r.Setting(ctx, a.name, listSetting(g.crt.SubjectKeyId))
+	list, err := InstalledList(ctx, r, a.name, g.crt.SubjectKeyId)
 	if err != nil {
 		return List{}, err
 	}
-	list, err := parseBrought(text)
-	if err != nil {
-		return List{}, fmt.Errorf("%w: list of CA %x of %s: %w", ErrDamaged, g.crt.SubjectKeyId, a.name, err)
+	if list == nil {
+		return List{}, store.ErrNotFound
 	}
 	return List{
 		KeyID: g.crt.SubjectKeyId, Octets: pki.Octets{list.Raw}, Number: list.Number.Int64(),
 		ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate, Modified: list.ThisUpdate,
 	}, nil
+}
+
+// InstalledList returns the revocation list that was installed of a CA whose key is kept elsewhere; nil: there is none.
+func InstalledList(ctx context.Context, r store.Reader, name store.AuthorityName, keyID []byte) (*x509.RevocationList, error) {
+	text, err := r.Setting(ctx, name, listSetting(keyID))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	list, err := parseBrought(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: list of CA %x of %s: %w", ErrDamaged, keyID, name, err)
+	}
+	return list, nil
 }
 
 func parseBrought(text string) (*x509.RevocationList, error) {

@@ -60,12 +60,8 @@ func (a *Authority) anchor(now time.Time, g *generation, predecessor *generation
 	if predecessor != nil && !selfSigned(predecessor.trusted()) {
 		return nil
 	}
-	serial, err := pki.NewSerial()
-	if err != nil {
-		return err
-	}
-	template := profile.Anchor(g.crt, serial)
-	if g.anchor, err = create(template, template, g.key.Public(), g.key); err != nil {
+	var err error
+	if g.anchor, err = NewAnchor(g.crt, g.key); err != nil {
 		return err
 	}
 	if err := a.prove(now, g.anchor, g.key); err != nil {
@@ -73,6 +69,16 @@ func (a *Authority) anchor(now time.Time, g *generation, predecessor *generation
 	}
 	g.parentLink, err = a.cfg.Statements.Succession(g.key, g.anchor, g.crt)
 	return err
+}
+
+// NewAnchor returns a self-signed certificate for the name and key of crt, a CA certificate that a parent has signed.
+func NewAnchor(crt *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+	serial, err := pki.NewSerial()
+	if err != nil {
+		return nil, err
+	}
+	template := profile.Anchor(crt, serial)
+	return create(template, template, key.Public(), key)
 }
 
 // last is the newest generation, nil when there is none.

@@ -101,32 +101,40 @@ func (p issuer) recordIn(ctx context.Context, tx store.Tx, now time.Time, actor 
 	if p.parent == nil {
 		return nil
 	}
-	id, err := newID()
+	row, err := CertifiedRow(p.parent.name, p.st.signer.id, now, crt)
 	if err != nil {
 		return err
-	}
-	keyID, err := pki.KeyID(crt.PublicKey)
-	if err != nil {
-		return err
-	}
-	row := store.Certificate{
-		Authority: p.parent.name,
-		ID:        id,
-		Serial:    crt.SerialNumber,
-		CAID:      p.st.signer.id,
-		Subject:   pki.SubjectString(crt.RawSubject),
-		NotBefore: crt.NotBefore,
-		NotAfter:  crt.NotAfter,
-		KeyID:     keyID,
-		IssuedAt:  now,
-		Method:    store.CASigned,
-		Validity:  crt.NotAfter.Sub(crt.NotBefore),
-		DER:       crt.Raw,
 	}
 	if csr != nil {
 		row.CSR, row.CSRDigest = csr.PEM, csr.Digest[:]
 	}
 	return p.parent.record(ctx, tx, now, p.st, actor, audit.Sign, row)
+}
+
+// CertifiedRow is what a parent records of a CA certificate that its CA with this id has signed.
+func CertifiedRow(parent store.AuthorityName, caID int64, issued time.Time, crt *x509.Certificate) (store.Certificate, error) {
+	id, err := newID()
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	keyID, err := pki.KeyID(crt.PublicKey)
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	return store.Certificate{
+		Authority: parent,
+		ID:        id,
+		Serial:    crt.SerialNumber,
+		CAID:      caID,
+		Subject:   pki.SubjectString(crt.RawSubject),
+		NotBefore: crt.NotBefore,
+		NotAfter:  crt.NotAfter,
+		KeyID:     keyID,
+		IssuedAt:  issued,
+		Method:    store.CASigned,
+		Validity:  crt.NotAfter.Sub(crt.NotBefore),
+		DER:       crt.Raw,
+	}, nil
 }
 
 // chainOf are the certificates between what g signs and a self-signed CA certificate.

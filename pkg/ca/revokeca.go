@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -74,7 +75,8 @@ func (a *Authority) revokeCA(ctx context.Context, tx store.Tx, now time.Time, ac
 			KeepUntil: parent.keepUntil(g.crt.NotAfter),
 			Reason:    reason,
 		})
-		if err != nil {
+		// The parent may have revoked it before, by itself.
+		if err != nil && !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -43,18 +44,38 @@ type NewAuthority struct {
 	// lists, DER.
 	External []*x509.Certificate
 	Lists    [][]byte
+
+	// Import are CA certificates with their keys to begin with, instead of one that is made. AllowUnfit is that of CAImport.
+	Import     []KeyPair
+	AllowUnfit bool
 }
 
-// AddAuthority adds an authority. Unless it has to wait for a sign-off, its first CA certificate is made in
-// the same transaction.
-func AddAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAuthority) error {
+// AddAuthority adds an authority. Unless it has to wait for a sign-off, its first CA certificate is made or imported in
+// the same transaction. It returns what is worth knowing of imported ones.
+func AddAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAuthority) (notes []string, err error) {
 	now := clk.Now()
 	row := in.Row
 	row.CreatedAt = now
 	in.External = unexpired(in.External, now)
 	if err := in.check(&row, now); err != nil {
-		return err
+		return nil, err
 	}
+	if len(in.Import) == 0 {
+		return nil, in.add(ctx, st, clk, now, row)
+	}
+	err = st.Update(ctx, func(tx store.Tx) error {
+		if err := in.record(ctx, tx, now, row); err != nil {
+			return err
+		}
+		done, err := CAImport{Authority: row.Name, Pairs: in.Import, AllowUnfit: in.AllowUnfit}.fill(ctx, tx, now, row)
+		notes = done.Notes
+		return err
+	})
+	return notes, err
+}
+
+// add adds an authority without imported CA certificates.
+func (in NewAuthority) add(ctx context.Context, st store.Store, clk clock.Clock, now time.Time, row store.Authority) error {
 	adding := &withFirst{Store: st, first: func(ctx context.Context, tx store.Tx) error { return in.record(ctx, tx, now, row) }}
 	if len(in.External) > 0 {
 		return adding.Update(ctx, func(store.Tx) error { return nil })
@@ -103,6 +124,11 @@ func (in NewAuthority) check(row *store.Authority, now time.Time) error {
 			return err
 		}
 	}
+	if len(in.Import) > 0 {
+		if err := in.fillImported(row); err != nil {
+			return err
+		}
+	}
 	if _, err := pki.ParseKeyType(row.KeyType); err != nil && len(in.External) == 0 {
 		return err
 	}
@@ -122,6 +148,20 @@ func (in NewAuthority) check(row *store.Authority, now time.Time) error {
 		return err
 	}
 	return row.CheckNew()
+}
+
+// fillImported has row say what follows from the newest of the CA certificates that are imported.
+func (in NewAuthority) fillImported(row *store.Authority) error {
+	newest := slices.MaxFunc(in.Import, func(a, b KeyPair) int { return a.Certificate.NotBefore.Compare(b.Certificate.NotBefore) }).Certificate
+	keyType, err := pki.KeyTypeOf(newest.PublicKey)
+	if err != nil {
+		keyType = pki.NearestKeyType(newest.PublicKey)
+	}
+	row.Subject, row.KeyType = newest.RawSubject, string(keyType)
+	if row.Role == store.RoleRoot && row.Span == 0 {
+		return spanOf(row, newest)
+	}
+	return nil
 }
 
 func (in NewAuthority) checkProfiles(row store.Authority) error {

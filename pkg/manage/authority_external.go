@@ -66,11 +66,17 @@ func (in NewAuthority) fillExternal(row *store.Authority, now time.Time) error {
 	}
 	row.Subject, row.KeyType = newest.RawSubject, string(keyType)
 	if row.Span == 0 {
-		row.Span = (newest.NotAfter.Sub(newest.NotBefore) / RootLife).Truncate(24 * time.Hour)
-		row.Life = RootLife
-		if row.Span == 0 {
-			return errors.New("the certificates are valid for too short a time: at least four days are needed")
-		}
+		return spanOf(row, newest)
+	}
+	return nil
+}
+
+// spanOf gives a root the span that its newest CA certificate seems to have been made with.
+func spanOf(row *store.Authority, newest *x509.Certificate) error {
+	row.Span = (newest.NotAfter.Sub(newest.NotBefore) / RootLife).Truncate(24 * time.Hour)
+	row.Life = RootLife
+	if row.Span == 0 {
+		return errors.New("the certificates are valid for too short a time: at least four days are needed")
 	}
 	return nil
 }

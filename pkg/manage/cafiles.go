@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -31,7 +32,30 @@ type AskPassphrase func(what string) ([]byte, error)
 type KeyPair struct {
 	Certificate *x509.Certificate
 	Key         crypto.Signer
-	from        string // where the certificate was found
+	// Anchor is a self-signed certificate for the same name and key, where Certificate is signed by a parent; nil: none was found.
+	Anchor *x509.Certificate
+	from   string // where the certificate was found
+}
+
+// trusted is the certificate that those know who trust this CA itself, as store.CA.Trusted.
+func (p KeyPair) trusted() *x509.Certificate {
+	if p.Anchor != nil {
+		return p.Anchor
+	}
+	return p.Certificate
+}
+
+// join makes one of two pairs of the same key, if one has the certificate by a parent and the other a self-signed one.
+func (p KeyPair) join(other KeyPair) (KeyPair, bool) {
+	if selfIssued(p.Certificate) {
+		p, other = other, p
+	}
+	if p.Anchor != nil || other.Anchor != nil || selfIssued(p.Certificate) || !selfIssued(other.Certificate) ||
+		!bytes.Equal(p.Certificate.RawSubject, other.Certificate.RawSubject) {
+		return p, false
+	}
+	p.Anchor = other.Certificate
+	return p, true
 }
 
 // ReadKeyPairs finds the key pairs in files: keys and certificates in any order, in one file or
@@ -87,10 +111,16 @@ func (p *pairing) add(from string, block *pem.Block, ask AskPassphrase) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", from, err)
 		}
-		for _, other := range p.crts {
-			if pki.SameKey(other.Certificate.PublicKey, crt.PublicKey) {
+		for i, other := range p.crts {
+			if !pki.SameKey(other.Certificate.PublicKey, crt.PublicKey) {
+				continue
+			}
+			joined, ok := other.join(KeyPair{Certificate: crt, from: from})
+			if !ok {
 				return fmt.Errorf("%w: %s and %s are certificates of the same key", ErrUnpaired, other.from, from)
 			}
+			p.crts[i] = joined
+			return nil
 		}
 		p.crts = append(p.crts, KeyPair{Certificate: crt, from: from})
 		return nil

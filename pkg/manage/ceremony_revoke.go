@@ -40,13 +40,14 @@ func RevokeCA(ctx context.Context, st store.Store, clk clock.Clock, name store.A
 
 // RevokeBelow has a root revoke a CA certificate that it has signed, by the certificate or, where
 // that is on record, by its serial alone. The revocation is in the lists that ExportAuthority returns then.
-func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, crt *x509.Certificate, serial *big.Int, reason int) error {
+// CA certificates of authorities in the same database are taken out of use, and returned.
+func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, crt *x509.Certificate, serial *big.Int, reason int) ([]RevokedCA, error) {
 	row, err := rowOf(ctx, st, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if row.Role != store.RoleRoot {
-		return fmt.Errorf("%s has the role %s: it has signed no CA certificates", name, row.Role)
+		return nil, fmt.Errorf("%s has the role %s: it has signed no CA certificates", name, row.Role)
 	}
 	err = st.View(ctx, func(r store.Reader) error {
 		if signsElsewhere(ctx, r, name) == nil {
@@ -63,13 +64,19 @@ func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name stor
 		}
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root, err := openOne(ctx, st, clk, name, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return root.RevokeSerial(ctx, operator(), serial, ca.Revoking{Reason: reason})
+	err = root.RevokeSerial(ctx, operator(), serial, ca.Revoking{Reason: reason})
+	if err != nil && !errors.Is(err, ca.ErrConflict) {
+		return nil, err
+	}
+	// Also if it was revoked before: the authority below may not have been told.
+	revoked, failed := revokeListed(ctx, st, clk, name, "")
+	return revoked, errors.Join(err, failed)
 }
 
 // signedBy returns nil if a root has signed a CA certificate.

@@ -60,7 +60,7 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) add(st store.Store, in NewAuthority) {
 	s.t.Helper()
-	if err := AddAuthority(s.t.Context(), st, s.clk, in); err != nil {
+	if err := addAuthority(s.t.Context(), st, s.clk, in); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -345,12 +345,13 @@ func TestSignOffTwice(t *testing.T) {
 	}
 	req.Generations[1].NotAfter = req.Generations[1].NotAfter.Add(-day)
 	refusedWithoutTrace(t, s.offline, "it was signed before, to end at", func() error { _, err := SignOff(t.Context(), s.offline, s.clk, req); return err })
-	if err := RevokeBelow(t.Context(), s.offline, s.clk, "home-root", first.Certificates[0], nil, 0); err != nil {
+	if _, err := RevokeBelow(t.Context(), s.offline, s.clk, "home-root", first.Certificates[0], nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, crt := range []*x509.Certificate{first.Parents[0], newStage(t).sign(req).Certificates[0]} {
 		refusedWithoutTrace(t, s.offline, "is not one that home-root has signed", func() error {
-			return RevokeBelow(t.Context(), s.offline, s.clk, "home-root", crt, nil, 0)
+			_, err := RevokeBelow(t.Context(), s.offline, s.clk, "home-root", crt, nil, 0)
+			return err
 		})
 	}
 	again := s.request(1)
@@ -382,7 +383,7 @@ func TestInstallLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, crt := range answer.Certificates[:2] {
-		if err := RevokeBelow(t.Context(), s.offline, s.clk, "home-root", crt, nil, store.KeyCompromise); err != nil {
+		if _, err := RevokeBelow(t.Context(), s.offline, s.clk, "home-root", crt, nil, store.KeyCompromise); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -433,7 +434,7 @@ func TestNothingHalfDone(t *testing.T) {
 	full := failing{s.online}
 	ctx := t.Context()
 	for name, do := range map[string]func() error{
-		"add": func() error { return AddAuthority(ctx, full, s.clk, NewAuthority{Row: rootNamed(t, "other")}) },
+		"add": func() error { return addAuthority(ctx, full, s.clk, NewAuthority{Row: rootNamed(t, "other")}) },
 		"install": func() error {
 			_, err := Install(ctx, full, s.clk, Installation{Answer: answer, Netloc: netloc})
 			return err

@@ -32,7 +32,7 @@ type CAExport struct {
 // ExportedCAs is the result of a CAExport.
 type ExportedCAs struct {
 	Certificates []*x509.Certificate // oldest first
-	WithoutKey   int                 // CA certificates left out, because their keys are erased
+	LeftOut      []string            // CA certificates without a key here, and why it is not
 }
 
 // ExportCAs writes an authority's CA certificates, each followed by its key, encrypted, to a new
@@ -79,7 +79,7 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 	var buf bytes.Buffer
 	for _, row := range rows {
 		if row.Key.InRow() == nil {
-			done.WithoutKey++
+			done.LeftOut = append(done.LeftOut, fmt.Sprintf("CA certificate %d, valid until %s: %s", row.ID, row.NotAfter.UTC().Format(time.DateOnly), whyNoKey(row.State)))
 			continue
 		}
 		crt, err := x509.ParseCertificate(row.Trusted())
@@ -98,6 +98,9 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be encrypted", row.ID)
 		}
 		buf.Write(pki.EncodeCertificatePEM(row.Trusted()))
+		if row.Anchor != nil {
+			buf.Write(pki.EncodeCertificatePEM(row.Certificate)) // by its parent, for where that is known
+		}
 		if err := pem.Encode(&buf, &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}); err != nil {
 			return nil, nil, err
 		}
@@ -110,4 +113,19 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		return nil, nil, fmt.Errorf("%w: authority %s has no CA with a key", store.ErrNotFound, out.Authority)
 	}
 	return buf.Bytes(), entries, nil
+}
+
+// whyNoKey says why the key of a CA in this state is not there.
+func whyNoKey(state store.CAState) string {
+	switch state {
+	case store.CAExternal:
+		return "its key is kept elsewhere"
+	case store.CARevoked:
+		return "revoked by its parent, and its key erased"
+	case store.CADisowned:
+		return "made while the clock was ahead, and its key erased"
+	case store.CAErased:
+		return "expired, and its key erased"
+	}
+	return "its key is not in the database"
 }

@@ -382,16 +382,23 @@ func TestImportExternalCRL(t *testing.T) {
 	}
 	newer := offline.lists()["home-root"]
 	file := File{Name: "root.crl", Data: pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: newer})}
-	done, err := ImportCRLs(ctx, f.store, f.clock.Now(), "home-root", []File{file})
-	if err != nil || done.Lists != 1 || done.Added != 0 {
+	done, err := ImportCRLs(ctx, f.store, f.clock, "home-root", []File{file}, "ca.example.org:8009")
+	if err != nil || done.Lists != 1 || done.Added != 0 || len(done.Revoked) != 1 || done.Revoked[0].Authority != "lab" || done.Revoked[0].Err != nil {
 		t.Errorf("%+v %v", done, err)
 	}
-	if got := f.lists()["home-root"]; !bytes.Equal(got, newer) {
-		t.Error("the list is not the one that was brought")
+	if got := must[[]ca.List](t)(f.authority("home-root").CRLs(ctx)); len(got) != 1 || !bytes.Equal(got[0].DER(), newer) {
+		t.Error("the list is not the one that was imported")
 	}
 	// By which the one below it is revoked.
-	found, _ := check(t, f.store, f.clock.Now())
-	if len(found) != 1 || !strings.Contains(found[0], "its parent, home-root, has revoked its certificate") {
-		t.Errorf("%q", found)
+	wantClean(t, f.store, f.clock.Now())
+	err = f.store.View(ctx, func(r store.Reader) error {
+		rows, err := r.CAs(ctx, "lab")
+		if rows[0].State != store.CARevoked {
+			t.Errorf("it is %s", rows[0].State)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

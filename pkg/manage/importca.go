@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -34,7 +35,8 @@ type ImportedCAs struct {
 }
 
 // ImportCAs gives an authority its first CA certificates, each vouching for the next younger one. It
-// fails with store.ErrExists if the authority has any already.
+// fails with store.ErrExists if the authority has any already. To an authority that is yet to be added they
+// are given by AddAuthority.
 func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) (ImportedCAs, error) {
 	var done ImportedCAs
 	err := st.Update(ctx, func(tx store.Tx) error {
@@ -42,32 +44,45 @@ func ImportCAs(ctx context.Context, st store.Store, now time.Time, in CAImport) 
 		if err != nil {
 			return err
 		}
-		var rows []store.CA
-		if done, rows, err = in.rows(now, row); err != nil {
-			return err
-		}
-		switch there, err := tx.CAs(ctx, in.Authority); {
-		case err != nil:
-			return err
-		case len(there) > 0:
-			return fmt.Errorf("%w: authority %s has a CA certificate", store.ErrExists, in.Authority)
-		}
-		for _, row := range rows {
-			if err := importCA(ctx, tx, now, row); err != nil {
-				return err
-			}
-		}
-		newest := done.Certificates[len(done.Certificates)-1].PublicKey
-		if _, err := pki.KeyTypeOf(newest); err == nil {
-			return nil
-		}
-		// Otherwise there would be no next key at all.
-		return tx.PutSetting(ctx, in.Authority, store.SettingNextKeyType, string(pki.NearestKeyType(newest)))
+		done, err = in.fill(ctx, tx, now, row)
+		return err
 	})
 	if err != nil {
 		return ImportedCAs{}, err
 	}
 	return done, nil
+}
+
+// fill gives the authority of a row its CA certificates.
+func (in CAImport) fill(ctx context.Context, tx store.Tx, now time.Time, row store.Authority) (ImportedCAs, error) {
+	above, err := readIssuers(ctx, tx, row.Parent)
+	if err != nil {
+		return ImportedCAs{}, err
+	}
+	done, imported, err := in.generations(now, row, above)
+	if err != nil {
+		return done, err
+	}
+	switch there, err := tx.CAs(ctx, row.Name); {
+	case err != nil:
+		return done, err
+	case len(there) > 0:
+		return done, fmt.Errorf("%w: authority %s has a CA certificate", store.ErrExists, row.Name)
+	}
+	for _, one := range imported {
+		if err := importCA(ctx, tx, now, one.row); err != nil {
+			return done, err
+		}
+		if err := above.record(ctx, tx, now, one); err != nil {
+			return done, err
+		}
+	}
+	newest := done.Certificates[len(done.Certificates)-1].PublicKey
+	if _, err := pki.KeyTypeOf(newest); err == nil {
+		return done, nil
+	}
+	// Otherwise there would be no next key at all.
+	return done, tx.PutSetting(ctx, row.Name, store.SettingNextKeyType, string(pki.NearestKeyType(newest)))
 }
 
 // row returns the authority's row. Before the first start of the daemon there are none of those that its
@@ -102,125 +117,152 @@ func importCA(ctx context.Context, tx store.Tx, now time.Time, row store.CA) err
 	if _, err := tx.AddCounter(ctx, row.Authority, store.CounterCA, 1); err != nil {
 		return err
 	}
-	e := audit.NewEntry(now, string(row.Authority), audit.Actor{Kind: audit.Operator}, audit.ImportCA, audit.CAObject(row.KeyID))
+	e := audit.NewEntry(now, string(row.Authority), operator(), audit.ImportCA, audit.CAObject(row.KeyID))
 	e.Detail = "valid until " + row.NotAfter.Format(time.RFC3339)
+	if row.ParentAuthority != "" {
+		e.Detail += ", signed by " + string(row.ParentAuthority)
+	}
 	return tx.AppendAudit(ctx, e)
 }
 
-// rows makes the rows, oldest first.
-func (in CAImport) rows(now time.Time, of store.Authority) (ImportedCAs, []store.CA, error) {
+// An importedGeneration is a generation that is to be stored.
+type importedGeneration struct {
+	KeyPair
+	row    store.CA
+	issuer *issuer // nil: it is self-signed
+}
+
+// generations makes the rows, oldest first.
+func (in CAImport) generations(now time.Time, of store.Authority, above issuers) (ImportedCAs, []importedGeneration, error) {
 	var done ImportedCAs
-	var pairs []KeyPair
+	var all []importedGeneration
 	for _, p := range in.Pairs {
 		if errors.Is(pki.CheckValidity(p.Certificate, now), pki.ErrExpired) {
 			done.Notes = append(done.Notes, fmt.Sprintf("%s: left out, it has expired on %s", p.from, p.Certificate.NotAfter.Format(time.RFC3339)))
 			continue
 		}
-		notes, err := in.check(now, of, p.Certificate)
+		one, notes, err := in.accept(now, of, above, p)
 		if err != nil {
 			return done, nil, fmt.Errorf("%s: %w", p.from, err)
 		}
 		for _, n := range notes {
 			done.Notes = append(done.Notes, p.from+": "+n)
 		}
-		pairs = append(pairs, p)
+		all = append(all, one)
 	}
-	if len(pairs) == 0 {
+	if len(all) == 0 {
 		return done, nil, fmt.Errorf("%w: none is valid any more", pki.ErrExpired)
 	}
-	slices.SortStableFunc(pairs, func(a, b KeyPair) int {
+	slices.SortStableFunc(all, func(a, b importedGeneration) int {
 		return cmp.Or(a.Certificate.NotBefore.Compare(b.Certificate.NotBefore), a.Certificate.NotAfter.Compare(b.Certificate.NotAfter))
 	})
-	rows := make([]store.CA, len(pairs))
-	for i, p := range pairs {
-		row, err := caRow(of, p)
-		if err != nil {
-			return done, nil, fmt.Errorf("%s: %w", p.from, err)
+	for i := range all {
+		one := &all[i]
+		var err error
+		if one.row, err = caRow(of, *one); err != nil {
+			return done, nil, fmt.Errorf("%s: %w", one.from, err)
 		}
-		if i > 0 {
-			if from, to := pairs[i-1].Certificate, p.Certificate; !bytes.Equal(from.RawSubject, to.RawSubject) {
-				problem := fmt.Sprintf("its subject is not that of the older one, %s: hosts with cauase do not follow", pki.SubjectString(from.RawSubject))
-				if !in.AllowUnfit {
-					return done, nil, fmt.Errorf("%s: %w: %s", p.from, ErrUnfit, problem)
-				}
-				done.Notes = append(done.Notes, p.from+": "+problem)
-			}
-			if row.Link, err = envelope.SignLink(pairs[i-1].Key, pairs[i-1].Certificate.Raw, p.Certificate.Raw); err != nil {
-				return done, nil, fmt.Errorf("%s: %w", pairs[i-1].from, err)
-			}
+		done.Certificates = append(done.Certificates, one.trusted())
+		if i == 0 {
+			continue
 		}
-		rows[i] = row
-		done.Certificates = append(done.Certificates, p.Certificate)
+		older := all[i-1]
+		if from, to := older.Certificate, one.Certificate; !bytes.Equal(from.RawSubject, to.RawSubject) {
+			problem := fmt.Sprintf("its subject is not that of the older one, %s: hosts with cauase do not follow", pki.SubjectString(from.RawSubject))
+			if !in.AllowUnfit {
+				return done, nil, fmt.Errorf("%s: %w: %s", one.from, ErrUnfit, problem)
+			}
+			done.Notes = append(done.Notes, one.from+": "+problem)
+		}
+		if one.row.Link, err = envelope.SignLink(older.Key, older.trusted().Raw, one.trusted().Raw); err != nil {
+			return done, nil, fmt.Errorf("%s: %w", older.from, err)
+		}
 	}
-	return done, rows, nil
+	return done, all, nil
 }
 
 // caRow is that of one CA. Its age counts from the beginning of its validity: nothing else is known.
-func caRow(of store.Authority, p KeyPair) (store.CA, error) {
-	key, err := x509.MarshalPKCS8PrivateKey(p.Key)
+func caRow(of store.Authority, one importedGeneration) (store.CA, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(one.Key)
 	if err != nil {
 		return store.CA{}, errors.New("the key has no PKCS #8 form")
 	}
-	keyID := p.Certificate.SubjectKeyId
+	keyID := one.Certificate.SubjectKeyId
 	if len(keyID) == 0 {
-		if keyID, err = pki.KeyID(p.Certificate.PublicKey); err != nil {
+		if keyID, err = pki.KeyID(one.Certificate.PublicKey); err != nil {
 			return store.CA{}, err
 		}
 	}
 	row := store.CA{
 		Authority:   of.Name,
-		CreatedAt:   p.Certificate.NotBefore,
-		NotBefore:   p.Certificate.NotBefore,
-		NotAfter:    p.Certificate.NotAfter,
+		CreatedAt:   one.Certificate.NotBefore,
+		NotBefore:   one.Certificate.NotBefore,
+		NotAfter:    one.Certificate.NotAfter,
 		KeyID:       keyID,
-		Certificate: p.Certificate.Raw,
+		Certificate: one.Certificate.Raw,
 		State:       store.CAUsable,
 		Key:         store.KeyInRow(key),
 	}
-	if !bytes.Equal(p.Certificate.RawIssuer, p.Certificate.RawSubject) {
-		row.ParentAuthority = of.Parent
+	if one.issuer == nil {
+		return row, nil
 	}
-	return row, nil
+	row.ParentAuthority, row.ParentCA = of.Parent, one.issuer.recordAs()
+	row.Anchor = one.Anchor.Raw
+	row.ParentLink, err = envelope.SignLink(one.Key, one.Anchor.Raw, one.Certificate.Raw)
+	return row, err
 }
 
-// check refuses what cannot work, and what should not be a CA unless that is insisted on.
-func (in CAImport) check(now time.Time, of store.Authority, crt *x509.Certificate) (notes []string, err error) {
+// accept refuses what cannot work, and what should not be a CA unless that is insisted on.
+func (in CAImport) accept(now time.Time, of store.Authority, above issuers, p KeyPair) (one importedGeneration, notes []string, err error) {
+	one = importedGeneration{KeyPair: p}
+	if one.issuer, err = above.of(p.Certificate); err != nil {
+		return one, nil, err
+	}
+	switch {
+	case one.issuer == nil && p.Anchor != nil:
+		// As such it is known to all who do not trust a root.
+		one.Certificate, one.Anchor = p.Anchor, nil
+		notes = append(notes, "it is taken as self-signed: who has signed its other certificate is not its parent here")
+	case one.issuer == nil && of.Parent != "" && !selfIssued(p.Certificate):
+		return one, nil, fmt.Errorf("no CA of %s, the parent of %s, that is known here has signed it", of.Parent, of.Name)
+	case one.issuer != nil && p.Anchor == nil:
+		if one.Anchor, err = ca.NewAnchor(p.Certificate, p.Key); err != nil {
+			return one, nil, err
+		}
+	}
+	crt := one.Certificate
 	if _, err := pki.SignatureAlgorithm(crt.PublicKey); err != nil {
-		return nil, err
+		return one, nil, err
 	}
 	if err := pki.CheckPublicKey(crt.PublicKey); err != nil {
-		return nil, err
+		return one, nil, err
 	}
 	if err := pki.CheckValidity(crt, now); err != nil {
 		// An authority takes a CA from the future for the work of a clock that was wrong, and erases its key.
-		return nil, err
+		return one, nil, err
 	}
-	unfit := unfitness(crt)
-	if of.Role == store.RoleRoot && unfit == "" && crt.MaxPathLenZero {
-		unfit = "its path length allows for no CAs below it, and the authority is a root"
-	}
-	if unfit != "" {
+	if unfit := unfitness(of, crt, one.issuer != nil); unfit != "" {
 		if !in.AllowUnfit {
-			return nil, fmt.Errorf("%w: %s", ErrUnfit, unfit)
+			return one, nil, fmt.Errorf("%w: %s", ErrUnfit, unfit)
 		}
 		notes = append(notes, unfit)
 	}
 	if len(crt.SubjectKeyId) == 0 {
 		notes = append(notes, "it has no subject key identifier; what it signs names it by the hash of its key")
 	}
-	if err := pki.CheckCA(crt); err != nil {
+	if err := pki.CheckCA(one.trusted()); err != nil {
 		notes = append(notes, fmt.Sprintf("cauase and its agent will not trust it: %v", err))
 	}
 	if _, err := pki.KeyTypeOf(crt.PublicKey); err != nil {
 		notes = append(notes, fmt.Sprintf("the next CA key will be %s: none is made like this one, %s",
 			pki.NearestKeyType(crt.PublicKey), pki.DescribeKey(crt.PublicKey)))
 	}
-	return notes, nil
+	return one, notes, nil
 }
 
 // unfitness says why a certificate should not be that of a CA. The first rules, until that of the key
 // usage, are caucase's.
-func unfitness(crt *x509.Certificate) string {
+func unfitness(of store.Authority, crt *x509.Certificate, below bool) string {
 	critical := slices.ContainsFunc(crt.Extensions, func(e pkix.Extension) bool {
 		return e.Critical && e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19})
 	})
@@ -232,8 +274,12 @@ func unfitness(crt *x509.Certificate) string {
 		return "its basic constraints are not critical"
 	case crt.KeyUsage&usage != usage:
 		return "its key usage does not include signing certificates and revocation lists"
-	case !bytes.Equal(crt.RawIssuer, crt.RawSubject):
+	case !below && !selfIssued(crt):
 		return "it is not self-signed, and clients trust no other"
+	case below && !crt.MaxPathLenZero:
+		return "its path length allows for CAs below it, and the authority certifies none"
+	case of.Role == store.RoleRoot && crt.MaxPathLenZero:
+		return "its path length allows for no CAs below it, and the authority is a root"
 	case badlySelfSigned(crt):
 		return "its signature is not that of its own key"
 	case len(crt.UnhandledCriticalExtensions) > 0:

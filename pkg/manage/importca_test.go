@@ -51,7 +51,9 @@ func makeCA(t testing.TB, key crypto.Signer, change func(*x509.Certificate)) pki
 	return pkitest.SelfSigned(t, key, template)
 }
 
-func pairOf(made pkitest.CA) KeyPair { return KeyPair{made.Crt, made.Key, "here"} }
+func pairOf(made pkitest.CA) KeyPair {
+	return KeyPair{Certificate: made.Crt, Key: made.Key, from: "here"}
+}
 
 func TestReadKeyPairs(t *testing.T) {
 	one, two := makeCA(t, pkitest.Key(t), nil), makeCA(t, pkitest.Key(t), nil)

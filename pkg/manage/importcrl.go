@@ -13,6 +13,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -27,11 +28,26 @@ type ImportedCRLs struct {
 	Known   int      // revocations that were
 	LeftOut []string // entries that cannot be kept, and why
 	Number  int64    // of the next list, at least
+
+	Revoked []RevokedCA // CA certificates of ours that the lists of a root name, taken out of use
 }
 
 // ImportCRLs takes over what an authority's CAs have revoked elsewhere, from lists in PEM form. The
-// next list is numbered above all of them.
-func ImportCRLs(ctx context.Context, st store.Store, now time.Time, name store.AuthorityName, files []File) (done ImportedCRLs, err error) {
+// next list is numbered above all of them. Where a root has revoked CA certificates of authorities here, they are
+// taken out of use; netloc is that of NewAuthority.
+func ImportCRLs(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, files []File, netloc string) (done ImportedCRLs, err error) {
+	row, err := rowOf(ctx, st, name)
+	if err != nil {
+		return done, err
+	}
+	if done, err = importCRLs(ctx, st, clk.Now(), name, files); err != nil || row.Role != store.RoleRoot {
+		return done, err
+	}
+	done.Revoked, err = revokeListed(ctx, st, clk, name, netloc)
+	return done, err
+}
+
+func importCRLs(ctx context.Context, st store.Store, now time.Time, name store.AuthorityName, files []File) (done ImportedCRLs, err error) {
 	var lists []foundCRL
 	for _, f := range files {
 		crls, err := pki.ParseCRLsPEM(f.Data)

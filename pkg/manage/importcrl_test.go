@@ -52,7 +52,7 @@ func TestImportCRLs(t *testing.T) {
 	// The serial 1 is that of the CA itself.
 	first := makeCRL(t, made, 41, nil, 1, 5, 6)
 	second := makeCRL(t, made, 40, nil, 6, 7)
-	done := must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", append(first, second...)}}))
+	done := must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", append(first, second...)}}))
 	if done.Lists != 2 || done.Added != 3 || done.Known != 1 || len(done.LeftOut) != 1 || done.Number != 42 {
 		t.Errorf("%+v", done)
 	}
@@ -62,12 +62,12 @@ func TestImportCRLs(t *testing.T) {
 		t.Errorf("list %v: %v", list.Number, list.RevokedCertificateEntries)
 	}
 	// Nothing new, and the numbers are ahead.
-	done = must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", first}}))
+	done = must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", first}}))
 	if done.Added != 0 || done.Known != 2 || done.Number != 42 {
 		t.Errorf("%+v", done)
 	}
 	// An older list with news: the next list is a new one.
-	done = must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", makeCRL(t, made, 3, nil, 99)}}))
+	done = must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", makeCRL(t, made, 3, nil, 99)}}))
 	if done.Added != 1 || done.Number != 43 {
 		t.Errorf("%+v", done)
 	}
@@ -113,7 +113,7 @@ func TestRefusedCRLs(t *testing.T) {
 			st := importedCA(t, made)
 			before := must[[]store.Row](t)(rowsIn(t, st))
 			good := File{"good", makeCRL(t, made, 9, nil, 8)}
-			_, err := ImportCRLs(t.Context(), st, importTime, store.Services, []File{good, {"bad", tc.list}})
+			_, err := importCRLs(t.Context(), st, importTime, store.Services, []File{good, {"bad", tc.list}})
 			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "bad") {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
@@ -131,7 +131,7 @@ func TestImportedRevocationsAreKept(t *testing.T) {
 	st := importedCA(t, made)
 	pem := makeCRL(t, made, 1, nil, 5)
 	list := must[*x509.RevocationList](t)(pki.ParseCRLPEM(pem))
-	must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", pem}}))
+	must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", pem}}))
 	want := made.Crt.NotAfter.Add(list.NextUpdate.Sub(list.ThisUpdate))
 	for _, row := range must[[]store.Row](t)(rowsIn(t, st)) {
 		if v, ok := row.(store.Revocation); ok && !v.KeepUntil.Equal(want) {
@@ -144,7 +144,7 @@ func TestCAWithoutEnd(t *testing.T) {
 	ctx := t.Context()
 	made := makeCA(t, pkitest.Key(t), func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) })
 	st := importedCA(t, made)
-	must[ImportedCRLs](t)(ImportCRLs(ctx, st, importTime, store.Services, []File{{"one", makeCRL(t, made, 1, nil, 5)}}))
+	must[ImportedCRLs](t)(importCRLs(ctx, st, importTime, store.Services, []File{{"one", makeCRL(t, made, 1, nil, 5)}}))
 	a := openAuthority(t, st, clock.NewFake(importTime), store.Services)
 	if err := catest.Wired(a).RevokeByUser(ctx, audit.Actor{Kind: audit.Operator}, envelope.Revocation{Serial: big.NewInt(6)}); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestOddEntriesOfCRLs(t *testing.T) {
 		l.RevokedCertificateEntries[0].ReasonCode = removeFromCRL
 		l.RevokedCertificateEntries[1].SerialNumber = new(big.Int).Lsh(big.NewInt(1), 161)
 	}, 5, 6, 7)
-	done := must[ImportedCRLs](t)(ImportCRLs(t.Context(), st, importTime, store.Services, []File{{"one", list}}))
+	done := must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", list}}))
 	if done.Added != 1 || len(done.LeftOut) != 2 {
 		t.Errorf("%+v", done)
 	}
@@ -188,7 +188,7 @@ func TestExportedCAsComeBack(t *testing.T) {
 	path := filepath.Join(dir, "ca.pem")
 	out := CAExport{Authority: store.Services, Path: path, Passphrase: []byte("correct horse")}
 	done := must[ExportedCAs](t)(ExportCAs(ctx, st, importTime, out))
-	if len(done.Certificates) != 2 || done.WithoutKey != 0 {
+	if len(done.Certificates) != 2 || len(done.LeftOut) != 0 {
 		t.Errorf("%+v", done)
 	}
 	info := must[fs.FileInfo](t)(os.Stat(path))
