@@ -99,8 +99,8 @@ func serveFlags() []urfave.Flag {
 		texts(groupCORS, flagCORSWhitelist, "`ORIGIN` to trust without asking users, repeatable (default: none)"),
 
 		number(groupLimits, flagConnections, server.DefaultConnections, "`COUNT` of connections at a time, users' included; those that wait longest give way to new ones; fewer where the process may not open as many files"),
-		&urfave.IntFlag{Category: groupLimits, Name: flagPerAddress, EnvVars: env(flagPerAddress), DefaultText: "a quarter of --max-connections",
-			Usage: "`COUNT` of connections that one address may have at a time"},
+		cli.Int(urfave.IntFlag{Category: groupLimits, Name: flagPerAddress, EnvVars: env(flagPerAddress), DefaultText: "a quarter of --max-connections",
+			Usage: "`COUNT` of connections that one address may have at a time"}),
 		number(groupLimits, flagWriteRate, 300, "`COUNT` of requests a minute by which one address may submit, renew and revoke, all at once or not; then 429 with Retry-After; 0 means any number"),
 
 		text(groupLog, flagLogFormat, "text", "`FORMAT` of the log on stderr: text or json"),
