@@ -127,7 +127,7 @@ func (f *family) lists() map[store.AuthorityName][]byte {
 	f.t.Helper()
 	all := map[store.AuthorityName][]byte{}
 	for _, a := range f.dir.All() {
-		for _, list := range must[[]ca.List](f.t)(a.CRLs(f.t.Context())) {
+		for _, list := range must[[]ca.List](f.t)(catest.CRLs(f.t.Context(), a)) {
 			all[a.Name()] = append(all[a.Name()], list.DER()...)
 		}
 	}
@@ -249,7 +249,7 @@ func familyGoesRound(t *testing.T, fresh func(testing.TB) *sqlstore.DB) {
 		}
 		again := openFamily(t, st, f.clock)
 		for _, number := range restored.CRLNumbers {
-			lists := must[[]ca.List](t)(again.authority(number.Authority).CRLs(ctx))
+			lists := must[[]ca.List](t)(catest.CRLs(ctx, again.authority(number.Authority)))
 			if number.Number < crlJump || len(lists) == 0 || lists[0].Number < number.Number {
 				t.Errorf("%s: numbered from %d on, and the lists are %+v", number.Authority, number.Number, lists)
 			}

@@ -166,9 +166,20 @@ type Lists struct {
 	PEM     []byte
 }
 
+// CRLs returns the revocation lists of an authority. Where there are lists to serve, that waits for the store for no more
+// than a second, in which a busy machine may not answer: it is asked some more times.
+func CRLs(ctx context.Context, a *ca.Authority) (lists []ca.List, err error) {
+	for range 10 {
+		if lists, err = a.CRLs(ctx); !errors.Is(err, store.ErrUnavailable) {
+			break
+		}
+	}
+	return lists, err
+}
+
 // CRLs returns the revocation lists of every valid CA, PEM, oldest CA first.
 func (w Wire) CRLs(ctx context.Context) (Lists, error) {
-	lists, err := w.Authority.CRLs(ctx)
+	lists, err := CRLs(ctx, w.Authority)
 	if err != nil {
 		return Lists{}, err
 	}
