@@ -96,7 +96,7 @@ func (in Installation) install(ctx context.Context, tx store.Tx, clk clock.Clock
 			done.Lists++
 		}
 	}
-	inside := within{tx}
+	inside := store.Within(tx)
 	a, err := openOne(ctx, inside, clk, done.Authority, in.Netloc)
 	if err != nil {
 		return done, err
@@ -185,14 +185,6 @@ func installed(ctx context.Context, r store.Reader, name store.AuthorityName, cr
 	return slices.ContainsFunc(stock, func(s store.Signoff) bool { return bytes.Equal(s.Certificate, crt.Raw) }) ||
 		slices.ContainsFunc(cas, func(c store.CA) bool { return bytes.Equal(c.Certificate, crt.Raw) }), err
 }
-
-// within is the store as seen from a transaction: what is done in it is part of that.
-type within struct{ tx store.Tx }
-
-func (w within) View(_ context.Context, fn func(store.Reader) error) error { return fn(w.tx) }
-func (w within) Update(_ context.Context, fn func(store.Tx) error) error   { return fn(w.tx) }
-func (within) Ping(context.Context) error                                  { return nil }
-func (within) Close() error                                                { return nil }
 
 // ErrForeignList means that a revocation list is of no root that is known here.
 var ErrForeignList = errors.New("the revocation list is of no root here whose key is elsewhere")
