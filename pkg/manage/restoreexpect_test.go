@@ -134,8 +134,10 @@ func TestRestoreDoesNotReopenApproval(t *testing.T) {
 		t.Fatal("the first is not approved")
 	}
 	backup := sealedFile(s.backup(), s.key)
-	if !approved(before) || !approved(before) || approved(before) {
-		t.Fatal("not three are approved")
+	for i, want := range []bool{true, true, false} {
+		if approved(before) != want {
+			t.Fatalf("request %d is not approved or left as it should be", i+2)
+		}
 	}
 	for _, test := range []struct {
 		name string
