@@ -233,8 +233,8 @@ func TestProfiles(t *testing.T) {
 
 func TestParseValidity(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"36h": 36 * time.Hour, "1d": day, "90d": 90 * day, "7": 7 * day, "0.5": day / 2, "1.5d": 36 * time.Hour, "90s": 90 * time.Second, "1h30m": 90 * time.Minute,
-		"": 0, "d": 0, "0": 0, "-1": 0, "-1d": 0, "1w": 0, "1d12h": 0, "NaN": 0, "NaNd": 0, "Inf": 0, "1e3": 0, "1500ms": 0, "0.5s": 0, "200000d": 0, "0x10": 0, "9999999h": 0, "3abc": 0,
+		"36h": 36 * time.Hour, "1d": day, "90d": 90 * day, "7": 7 * day, "0.5": day / 2, "1.5d": 36 * time.Hour, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "1d12h": 36 * time.Hour,
+		"": 0, "d": 0, "0": 0, "-1": 0, "-1d": 0, "1w": 0, "NaN": 0, "NaNd": 0, "Inf": 0, "1e3": 0, "1500ms": 0, "0.5s": 0, "200000d": 0, "0x10": 0, "+36h": 0, "9999999h": 0, "3abc": 0,
 	} {
 		got, err := parseValidity(text)
 		if got != want || (err == nil) != (want > 0) {

@@ -46,7 +46,7 @@ func TestCommandLine(t *testing.T) {
 		{"https", "https://127.0.0.1", 2, "", "http:// address"},
 		{"unknown flag", "--nope", 2, "", "see cauase-probe --help"},
 		{"limits the wrong way round", "--warning 1 --critical 2 " + d.URL, 2, "", "comes after"},
-		{"limit that is no number", "--warning NaN " + d.URL, 2, "", "not a number of days"},
+		{"limit that is no number", "--warning NaN " + d.URL, 2, "", "is not a number in decimal digits"},
 		{"no time", "--timeout 0s " + d.URL, 2, "", "not a time to wait"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
