@@ -119,7 +119,7 @@ func view(ctx context.Context, st store.Store, clk clock.Clock, wanted func(stor
 				continue
 			}
 			v, err := viewRow(ctx, r, now, row, rows)
-			if err != nil {
+			if v.Problem, err = unreadable(ctx, v.Problem, err); err != nil {
 				return err
 			}
 			views = append(views, v)
@@ -137,6 +137,15 @@ func view(ctx context.Context, st store.Store, clk clock.Clock, wanted func(stor
 		}
 	}
 	return views, nil
+}
+
+// unreadable turns an error about one authority's records into a problem of it, so that the others are shown, unless it is
+// the database itself that fails.
+func unreadable(ctx context.Context, problem string, err error) (string, error) {
+	if err == nil || errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+		return problem, err
+	}
+	return "its records cannot be read: " + err.Error(), nil
 }
 
 func viewRow(ctx context.Context, r store.Reader, now time.Time, row store.Authority, rows []store.Authority) (AuthorityView, error) {

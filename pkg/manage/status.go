@@ -104,7 +104,7 @@ func ReadStatus(ctx context.Context, s store.Store, now time.Time, spans func(st
 		st.Authorities = []AuthorityStatus{}
 		for _, row := range rows {
 			a, err := authorityStatus(ctx, r, now, row, spans(row))
-			if err != nil {
+			if a.Problem, err = unreadable(ctx, a.Problem, err); err != nil {
 				return err
 			}
 			st.Authorities = append(st.Authorities, a)
