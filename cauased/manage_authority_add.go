@@ -98,8 +98,8 @@ func addAuthority(call *authorityCall) error {
 		with = func(do func(store.Store) error) error { return withAuthorityHint(fillDatabase(call.c, do)) }
 	}
 	return with(func(st store.Store) error {
-		notes, err := manage.AddAuthority(call.c.Context, st, call.clk, in)
-		switch {
+		in.Noted = func(note string) { call.remark("note", "%s", note) }
+		switch err := manage.AddAuthority(call.c.Context, st, call.clk, in); {
 		case errors.Is(err, manage.ErrUnfit) && !in.AllowUnfit:
 			return cli.WithHint(err, "if it has to be this one, --%s takes it", flagImportBadCA)
 		case errors.Is(err, manage.ErrParent):
@@ -108,9 +108,6 @@ func addAuthority(call *authorityCall) error {
 			return cli.WithHint(err, "%s", authorityHint(call.c))
 		case err != nil:
 			return err
-		}
-		for _, note := range notes {
-			call.remark("note", "%s", note)
 		}
 		v, err := call.view(st, call.name)
 		if err != nil {

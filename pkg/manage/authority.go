@@ -48,30 +48,38 @@ type NewAuthority struct {
 	// Import are CA certificates with their keys to begin with, instead of one that is made. AllowUnfit is that of CAImport.
 	Import     []KeyPair
 	AllowUnfit bool
+	Noted      func(note string) // is told what is worth knowing of them; nil: nobody is
 }
 
 // AddAuthority adds an authority. Unless it has to wait for a sign-off, its first CA certificate is made or imported in
-// the same transaction. It returns what is worth knowing of imported ones.
-func AddAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAuthority) (notes []string, err error) {
+// the same transaction.
+func AddAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAuthority) error {
 	now := clk.Now()
 	row := in.Row
 	row.CreatedAt = now
 	in.External = unexpired(in.External, now)
 	if err := in.check(&row, now); err != nil {
-		return nil, err
+		return err
 	}
 	if len(in.Import) == 0 {
-		return nil, in.add(ctx, st, clk, now, row)
+		return in.add(ctx, st, clk, now, row)
 	}
-	err = st.Update(ctx, func(tx store.Tx) error {
+	var done ImportedCAs
+	err := st.Update(ctx, func(tx store.Tx) error {
 		if err := in.record(ctx, tx, now, row); err != nil {
 			return err
 		}
-		done, err := CAImport{Authority: row.Name, Pairs: in.Import, AllowUnfit: in.AllowUnfit}.fill(ctx, tx, now, row)
-		notes = done.Notes
+		var err error
+		done, err = CAImport{Authority: row.Name, Pairs: in.Import, AllowUnfit: in.AllowUnfit}.fill(ctx, tx, now, row)
 		return err
 	})
-	return notes, err
+	if err != nil || in.Noted == nil {
+		return err
+	}
+	for _, note := range done.Notes {
+		in.Noted(note)
+	}
+	return nil
 }
 
 // add adds an authority without imported CA certificates.

@@ -52,7 +52,7 @@ func TestAddExternalRoot(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			refusedWithoutTrace(t, s.online, test.want, func() error {
-				return addAuthority(t.Context(), s.online, s.clk, NewAuthority{
+				return AddAuthority(t.Context(), s.online, s.clk, NewAuthority{
 					Row: store.Authority{Name: "foreign", Title: "Foreign", Role: store.RoleRoot}, External: test.crts,
 				})
 			})
@@ -60,7 +60,7 @@ func TestAddExternalRoot(t *testing.T) {
 	}
 	t.Run("lists of another CA", func(t *testing.T) {
 		refusedWithoutTrace(t, s.online, "is of none of foreign", func() error {
-			return addAuthority(t.Context(), s.online, s.clk, NewAuthority{
+			return AddAuthority(t.Context(), s.online, s.clk, NewAuthority{
 				Row: store.Authority{Name: "foreign", Title: "Foreign", Role: store.RoleRoot}, External: []*x509.Certificate{good}, Lists: known.Lists,
 			})
 		})
@@ -79,12 +79,12 @@ func TestAddNeedsANetloc(t *testing.T) {
 	st, clk := newStore(t), clock.NewFake(time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC))
 	row := labRow()
 	row.Parent = ""
-	refusedWithoutTrace(t, st, ErrNetloc.Error(), func() error { return addAuthority(t.Context(), st, clk, NewAuthority{Row: row}) })
+	refusedWithoutTrace(t, st, ErrNetloc.Error(), func() error { return AddAuthority(t.Context(), st, clk, NewAuthority{Row: row}) })
 	err := st.Update(t.Context(), func(tx store.Tx) error { return tx.PutSetting(t.Context(), "", store.SettingNetloc, netloc) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := addAuthority(t.Context(), st, clk, NewAuthority{Row: row}); err != nil {
+	if err := AddAuthority(t.Context(), st, clk, NewAuthority{Row: row}); err != nil {
 		t.Fatal(err)
 	}
 	v := must[AuthorityView](t)(ViewAuthority(t.Context(), st, clk, "lab"))
@@ -160,6 +160,6 @@ func TestRetireNeedsNoChildren(t *testing.T) {
 	refusedWithoutTrace(t, s.online, "is retired", func() error {
 		row := labRow()
 		row.Name = "late"
-		return addAuthority(t.Context(), s.online, s.clk, NewAuthority{Row: row, Netloc: netloc})
+		return AddAuthority(t.Context(), s.online, s.clk, NewAuthority{Row: row, Netloc: netloc})
 	})
 }

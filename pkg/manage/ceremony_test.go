@@ -60,7 +60,7 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) add(st store.Store, in NewAuthority) {
 	s.t.Helper()
-	if err := addAuthority(s.t.Context(), st, s.clk, in); err != nil {
+	if err := AddAuthority(s.t.Context(), st, s.clk, in); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -434,7 +434,7 @@ func TestNothingHalfDone(t *testing.T) {
 	full := failing{s.online}
 	ctx := t.Context()
 	for name, do := range map[string]func() error{
-		"add": func() error { return addAuthority(ctx, full, s.clk, NewAuthority{Row: rootNamed(t, "other")}) },
+		"add": func() error { return AddAuthority(ctx, full, s.clk, NewAuthority{Row: rootNamed(t, "other")}) },
 		"install": func() error {
 			_, err := Install(ctx, full, s.clk, Installation{Answer: answer, Netloc: netloc})
 			return err

@@ -43,11 +43,8 @@ func imports(t *testing.T, st store.Store, f *family, name store.AuthorityName) 
 			if row.Role == store.RoleRoot {
 				row.Span, row.Life = 0, 0
 			}
-			notes, err := AddAuthority(t.Context(), st, f.clock, NewAuthority{Row: row, Netloc: "ca.example.org:8009", Import: f.exported(name)})
-			for _, note := range notes {
-				t.Logf("%s: %s", name, note)
-			}
-			return err
+			return AddAuthority(t.Context(), st, f.clock, NewAuthority{Row: row, Netloc: "ca.example.org:8009", Import: f.exported(name),
+				Noted: func(note string) { t.Logf("%s: %s", name, note) }})
 		}
 	}
 	t.Fatalf("there is no %s", name)
@@ -118,13 +115,12 @@ func TestImportBelowIsChecked(t *testing.T) {
 	home := func() store.Store { return newHome(t, newStore(t)) }
 	row := familyRows(t)[4]
 	add := func(st store.Store, row store.Authority, pairs ...KeyPair) error {
-		_, err := AddAuthority(ctx, st, f.clock, NewAuthority{Row: row, Netloc: "ca.example.org:8009", Import: pairs})
-		return err
+		return AddAuthority(ctx, st, f.clock, NewAuthority{Row: row, Netloc: "ca.example.org:8009", Import: pairs})
 	}
 
 	t.Run("another root of the same name", func(t *testing.T) {
 		st := home()
-		if err := addAuthority(ctx, st, f.clock, NewAuthority{Row: familyRows(t)[3]}); err != nil {
+		if err := AddAuthority(ctx, st, f.clock, NewAuthority{Row: familyRows(t)[3]}); err != nil {
 			t.Fatal(err)
 		}
 		bare := lab[0]

@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -180,13 +179,4 @@ func load(t testing.TB, s store.Store, rows []store.Row) {
 
 func entry() audit.Entry {
 	return audit.NewEntry(time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC), "", audit.Actor{Kind: audit.Operator}, audit.CopyDB, audit.Object{Kind: audit.KindDatabase, ID: "x"})
-}
-
-// addAuthority adds an authority of which nothing is imported.
-func addAuthority(ctx context.Context, st store.Store, clk clock.Clock, in NewAuthority) error {
-	notes, err := AddAuthority(ctx, st, clk, in)
-	if len(notes) > 0 {
-		return fmt.Errorf("notes %q, %w", notes, err)
-	}
-	return err
 }
