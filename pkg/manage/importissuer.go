@@ -102,6 +102,9 @@ func (all issuers) record(ctx context.Context, tx store.Tx, now time.Time, one i
 	if err != nil {
 		return err
 	}
-	row.IssuedBy = operator().String()
+	row.IssuedBy, row.Lineage = operator().String(), row.ID
+	if err := tx.AddLineage(ctx, store.FirstOf(row, store.RoleRoot)); err != nil {
+		return err
+	}
 	return tx.AddCertificate(ctx, row)
 }
