@@ -19,6 +19,7 @@ const toolName = "cauase"
 // An environment is everything outside a run that it depends on, so that tests can replace it.
 type environment struct {
 	args   []string // the program's name first
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	clock  clock.Clock
@@ -52,6 +53,7 @@ func newApp(env environment) *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			t.requestCommand(),
+			t.inviteCommand(),
 			group("csr", "certificate signing requests",
 				t.csrSend(), t.csrList(), t.csrShow(), t.csrGet(), t.csrSign(), t.csrReject()),
 			group("crt", "certificates",

@@ -17,6 +17,7 @@ func main() {
 	defer stop()
 	os.Exit(run(ctx, environment{
 		args:   os.Args,
+		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		clock:  clock.System(),

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,6 +26,9 @@ func (t *tool) requestCommand() *cli.Command {
 		Usage: "make a key, request a certificate for it, and store the certificate",
 		Description: `Everything one needs to get a certificate. The key is made here and stays here.
 
+With --invite the request is signed at once, if the invitation is for its names; without names,
+the one that the invitation is for is asked for.
+
 While the request awaits a decision, key and request are kept, and the same
 command again asks for the certificate again: it exits with 2 for as long as
 the request is pending. With --wait it stays until there is a decision. With
@@ -35,6 +39,7 @@ the request is pending. With --wait it stays until there is a decision. With
 			&cli.StringFlag{Name: "csr", TakesFile: true, Usage: "keep the request in `FILE` (default: that of the certificate, with .csr.pem)"},
 			&cli.StringFlag{Name: "profile", Usage: "ask for a certificate of this `PROFILE` (default: the authority's)"},
 			chainFlag(),
+			inviteFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "make a new key where one exists, which it replaces together with the certificate"},
 			&cli.BoolFlag{Name: "wait", Usage: "wait until the request is signed or rejected"},
 		),
@@ -54,6 +59,10 @@ func (t *tool) request(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return errUsage(c, fmt.Sprintf("%q: names are given with flags, such as --cn or --dns", c.Args().First()))
 	}
+	invitation, err := t.accept(c)
+	if err != nil {
+		return err
+	}
 	r, err := t.requestPaths(c)
 	if err != nil {
 		return err
@@ -66,7 +75,15 @@ func (t *tool) request(c *cli.Context) error {
 	if err != nil || done {
 		return err
 	}
-	if r.engine.Client, err = t.trust(c.Context); err != nil {
+	switch r.engine.Invitation = invitation; {
+	case invitation == nil:
+		r.engine.Client, err = t.trust(c.Context)
+	case !t.clock.Now().Before(invitation.Until):
+		err = manners.WithHint(fmt.Errorf("the invitation has ended %s", invitation.Until.Format(time.RFC3339)), "ask whoever has invited you for another one")
+	default:
+		r.engine.Client, r.engine.InvitedCAs, err = t.trustInvited(c.Context, invitation)
+	}
+	if err != nil {
 		return err
 	}
 	if err := t.submit(c.Context, r, wanted, from, c.Bool("force")); err != nil {
@@ -75,7 +92,11 @@ func (t *tool) request(c *cli.Context) error {
 	if !t.json {
 		fmt.Fprintf(t.stdout, "%s %s\n", r.ID, r.csr)
 	}
-	return t.collect(c.Context, r, c.Bool("wait"))
+	err = t.collect(c.Context, r, c.Bool("wait"))
+	if err == nil && invitation != nil {
+		t.trustOthers(c.Context, invitation)
+	}
+	return err
 }
 
 func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
@@ -133,7 +154,7 @@ func firstOf(list []string) string {
 }
 
 // submit makes what the daemon is asked with durable, key and request, and hands the request in:
-// the first user's may be signed at once and only once.
+// it may be signed at once, and only once.
 func (t *tool) submit(ctx context.Context, r *enrolment, wanted *x509.CertificateRequest, from enroll.Files, force bool) error {
 	if err := r.write(wanted, from, force); err != nil {
 		r.rollBack()
@@ -142,6 +163,7 @@ func (t *tool) submit(ctx context.Context, r *enrolment, wanted *x509.Certificat
 	err := r.engine.Submit(ctx, r.Request)
 	switch {
 	case err == nil:
+		t.vouched = t.vouched || r.engine.Invitation != nil
 		return nil
 	case enroll.Refused(err):
 		r.rollBack()

@@ -18,18 +18,9 @@ import (
 
 // session brings trust up to date and prepares to act as the user.
 func (t *tool) session(ctx context.Context) (*client.Session, error) {
-	if t.userKey == "" {
-		return nil, manners.WithHint(errors.New("only users may do this"), "give a user's key and certificate with --user-key FILE")
-	}
-	user, err := pemfile.ReadPair(pemfile.PairPaths{Crt: t.userKey})
-	if err == nil && user.Crt == nil {
-		err = fmt.Errorf("%s holds no certificate", t.userKey)
-	}
-	if err == nil {
-		err = pki.CheckValidity(user.Crt, t.clock.Now())
-	}
+	user, err := t.user()
 	if err != nil {
-		return nil, fmt.Errorf("--user-key: %w", err)
+		return nil, err
 	}
 	c, err := t.trust(ctx)
 	if err != nil {
@@ -53,6 +44,24 @@ func (t *tool) session(ctx context.Context) (*client.Session, error) {
 		err = t.rememberVouched()
 	}
 	return s, err
+}
+
+// user reads whom to act as.
+func (t *tool) user() (pemfile.Pair, error) {
+	if t.userKey == "" {
+		return pemfile.Pair{}, manners.WithHint(errors.New("only users may do this"), "give a user's key and certificate with --user-key FILE")
+	}
+	user, err := pemfile.ReadPair(pemfile.PairPaths{Crt: t.userKey})
+	if err == nil && user.Crt == nil {
+		err = fmt.Errorf("%s holds no certificate", t.userKey)
+	}
+	if err == nil {
+		err = pki.CheckValidity(user.Crt, t.clock.Now())
+	}
+	if err != nil {
+		return user, fmt.Errorf("--user-key: %w", err)
+	}
+	return user, nil
 }
 
 // vouchedBefore returns the file that records that the daemon at a URL has vouched for its HTTPS

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,6 +23,10 @@ type settings struct {
 	caStore   pemfile.Store
 	crlStore  pemfile.Store
 	rootStore pemfile.Store
+
+	usersStore    pemfile.Store // of the CA of users, whatever is at work
+	servicesStore pemfile.Store // of the CA of services, likewise
+
 	keepRoots bool // --root-ca is given: roots that are learnt are stored
 	userKey   string
 	threshold time.Duration
@@ -139,6 +144,12 @@ func (s *settings) choose(c *cli.Context) error {
 			return fmt.Errorf("--authority %w", err)
 		}
 	}
+	s.locate(c)
+	return nil
+}
+
+// locate finds out where the files of the authority at work are.
+func (s *settings) locate(c *cli.Context) {
 	ca, crl := "ca-crt", "crl"
 	if s.authority == client.CAU {
 		ca, crl = "user-ca-crt", "user-crl"
@@ -150,9 +161,13 @@ func (s *settings) choose(c *cli.Context) error {
 		}
 		return string(s.authority) + suffix
 	}
+	s.usersStore = pemfile.CAStore(cmp.Or(c.String("user-ca-crt"), string(client.CAU)+".crt.pem"))
+	s.servicesStore = pemfile.CAStore(string(client.CAS) + ".crt.pem")
+	if name := c.String("ca-crt"); name != "" && (s.authority == client.CAS || s.authority == client.CAU) {
+		s.servicesStore = pemfile.CAStore(name)
+	}
 	s.caStore, s.crlStore = pemfile.CAStore(path(ca, ".crt.pem")), pemfile.CRLStore(path(crl, ".crl.pem"))
 	s.rootStore, s.keepRoots = pemfile.CAStore(path("root-ca", ".root.pem")), c.IsSet("root-ca")
-	return nil
 }
 
 // parsePins reads the fingerprints of one flag or, separated, of the environment variable.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
+	"cauase/pkg/store/sqlstore"
 )
 
 const day = 24 * time.Hour
@@ -87,6 +89,7 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		CORSWhitelist: c.StringSlice(flagCORSWhitelist),
 		Version:       cli.Version(),
 	}}
+	cfg.FirstUser = r.firstUser(cfg.Config)
 	cfg.Port = r.port(cfg.Netloc)
 	cfg.Bind = c.StringSlice(flagBind)
 	if len(cfg.Bind) == 0 {
@@ -111,6 +114,18 @@ func (r *reader) text(flag string) string {
 		r.fail(flag, errors.New("is empty"))
 	}
 	return s
+}
+
+// firstUser is the file of the invitation for the first user: beside what is secret already.
+func (r *reader) firstUser(cfg daemon.Config) string {
+	if r.c.IsSet(flagFirstUser) {
+		return r.text(flagFirstUser)
+	}
+	beside := cfg.Database
+	if sqlstore.IsURL(beside) {
+		beside = cfg.ServerKey
+	}
+	return filepath.Join(filepath.Dir(beside), firstUserFile)
 }
 
 func (r *reader) netloc() server.Netloc {

@@ -22,7 +22,7 @@ func TestConfigDefaults(t *testing.T) {
 		if c.Database != "cauase.sqlite" || c.ServerKey != "server.key.pem" || c.CORSKeys != "cors.key" || c.Port != 8009 ||
 			!slices.Equal(c.Bind, []string{"ca.example"}) || c.Threshold != 31*day || c.Backdate != time.Minute || c.Retention != 30*day || c.ChainRetention != 3650*day || c.Metrics != "" ||
 			c.KeyType != pki.KeyECDSAP256 || c.Users.Validity != 93*day || c.Services.Validity != 93*day ||
-			c.Users.MaxPending != 50 || c.Services.MaxPending != 50 || c.Users.AutoApprove != 1 || c.Services.AutoApprove != 0 ||
+			c.Users.MaxPending != 50 || c.Services.MaxPending != 50 || c.Users.AutoApprove != 0 || c.Services.AutoApprove != 0 ||
 			c.LockAutoApprove || len(c.CORSWhitelist) != 0 || c.logJSON || c.logLevel != 0 {
 			t.Errorf("%v: %+v", args, c)
 		}

@@ -144,7 +144,7 @@ func TestSignals(t *testing.T) {
 		}, &stdout, &stderr)
 	}()
 	select {
-	case <-stdout.Contains("--mode user"):
+	case <-stdout.Contains("--invite"):
 	case got := <-code:
 		t.Fatalf("exit code %d: %s", got, &stderr)
 	}
@@ -163,7 +163,7 @@ func TestSignals(t *testing.T) {
 	if got := <-code; got != 0 {
 		t.Errorf("exit code %d: %s", got, &stderr)
 	}
-	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "key"}) {
+	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "first-user.invite", "key"}) {
 		t.Errorf("files: %v", got)
 	}
 	if !strings.Contains(stderr.String(), "status=200") {

@@ -37,6 +37,7 @@ const (
 	flagChain     = "chain-retention"
 	flagMetrics   = "metrics-bind"
 	flagLogLevel  = "log-level"
+	flagFirstUser = "first-user-invite"
 
 	flagConnections = "max-connections"
 	flagPerAddress  = "max-connections-per-address"
@@ -83,7 +84,9 @@ func serveFlags() []urfave.Flag {
 
 		float(groupUsers, flagUserValidity, 93, "`DAYS` an issued certificate is valid"),
 		number(groupUsers, flagUserMaxCSR, 50, "`COUNT` of pending requests above which further ones are refused"),
-		number(groupUsers, flagUserAutoApprove, 1, "`COUNT` of first requests that are signed without asking"),
+		number(groupUsers, flagUserAutoApprove, 0, "`COUNT` of first requests that are signed without asking, whoever sends them; more than 0 and no invitation is made for the first user"),
+		&urfave.StringFlag{Category: groupUsers, Name: flagFirstUser, EnvVars: env(flagFirstUser), DefaultText: firstUserFile + " beside the database, or beside --server-key",
+			Usage: "`FILE` in which an invitation for the first user is kept until it was used"},
 		&urfave.BoolFlag{Category: groupUsers, Name: flagLockAutoApprove, EnvVars: env(flagLockAutoApprove),
 			Usage: "store both auto-approve counts in the database, at the first use of this; later values are ignored"},
 
@@ -107,6 +110,9 @@ func serveFlags() []urfave.Flag {
 		text(groupLog, flagLogLevel, "info", "`LEVEL` from which on is logged: debug, info, warn or error"),
 	}...)
 }
+
+// firstUserFile is the usual name of the file with the invitation for the first user.
+const firstUserFile = "first-user.invite"
 
 func dbFlag() urfave.Flag {
 	return text(groupFiles, flagDB, "cauase.sqlite", "`FILE` of the SQLite database, or URL of a PostgreSQL one, postgres://USER@HOST/DATABASE?sslmode=verify-full; leave its password to PGPASSFILE, or give all of it in CAUASED_DB: others can read command lines")

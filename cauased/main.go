@@ -60,6 +60,8 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				Before:          optionsBehind,
 				Subcommands: []*urfave.Command{
 					authorityCommand(clk, stdout, stderr),
+					inviteCommand(clk, stdout, stderr),
+					approveCommand(clk, stdout),
 					auditCommand(clk, stdout),
 					keyTypeCommand(clk, stdout),
 					importCaucaseCommand(clk, stdout, stderr),

@@ -65,7 +65,7 @@ func takeBackup(c *urfave.Context, clk clock.Clock) (_ archive.Backup, err error
 	b, err := archive.Take(ctx, db, clk, cli.Version(), c.Args().First())
 	switch {
 	case errors.Is(err, archive.ErrNoUser):
-		return b, cli.WithHint(err, "become a user first: cauase --mode user request")
+		return b, cli.WithHint(err, "become a user first, by the invitation that the daemon has made, or one of cauased manage invite")
 	case errors.Is(err, fs.ErrExist):
 		return b, cli.WithHint(fmt.Errorf("backup: %w", err), "a backup replaces nothing: give another name, or a directory")
 	case err != nil:

@@ -24,6 +24,7 @@ func (r *reader) distinct(cfg daemon.Config) {
 		{flagDB, cfg.Database, database},
 		{flagServerKey, cfg.ServerKey, []string{""}},
 		{flagCORSKeys, cfg.CORSKeys, []string{""}},
+		{flagFirstUser, cfg.FirstUser, []string{""}},
 		{flagBackupDirectory, backups, []string{""}},
 	}
 	for i, one := range places {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -103,6 +104,8 @@ func explainStart(err error) error {
 		return cli.WithHint(fmt.Errorf("cannot listen: %w", setting.Err), "--%s chooses where metrics are served", flagMetrics)
 	case errors.Is(err, store.ErrNewerSchema):
 		return cli.WithHint(flagged, "use the version of cauased that it was last used with, or a later one")
+	case setting.Setting == daemon.FirstUser:
+		return cli.WithHint(flagged, "--%s chooses another place for the invitation for the first user", flagFirstUser)
 	case setting.Setting == daemon.CORSKeyStore:
 		return cli.WithHint(flagged, "if this file is not needed, move it away: users will be asked for their consent again")
 	}
@@ -132,13 +135,31 @@ func announce(ctx context.Context, d *daemon.Daemon, cfg daemon.Config, w io.Wri
 	if err != nil {
 		return err
 	}
-	if first && cfg.Users.AutoApprove > 0 {
-		fmt.Fprintf(&out, "Next, become the first user, whose request is approved without asking:\n"+
+	host, invitation, until := d.FirstUser()
+	switch {
+	case !first:
+	case cfg.Users.AutoApprove > 0:
+		fmt.Fprintf(&out, "Next, become the first user, before others do: the request is approved without asking, whoever sends it:\n"+
 			"  %s --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$(id -un)\" --crt user.pem\n",
 			clientCommand(), cfg.Netloc.HTTP(), users, services)
+	case until.IsZero():
+	case host != "":
+		fmt.Fprintf(&out, "Next, become the first user, by the invitation that is in %s on %s until %s.\n", invitation, host, until.Format(time.RFC3339))
+	default:
+		fmt.Fprintf(&out, "Next, become the first user, by an invitation that is good once, until %s:\n"+
+			"  %s --ca-url %s request --cn \"$(id -un)\" --invite %s --crt user.pem\n",
+			until.Format(time.RFC3339), clientCommand(), cfg.Netloc.HTTP(), shellWord(invitation))
 	}
 	_, err = io.WriteString(w, out.String())
 	return err
+}
+
+// shellWord is how a shell is told a word.
+func shellWord(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+,:@") == "" && word != "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // clientCommand is how to call the client from here: by its name if that is found, else by the

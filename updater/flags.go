@@ -91,6 +91,7 @@ func flags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "chain", EnvVars: env("chain"), Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"},
 		file("root", "keep the roots that verify all the authority issues, `PATH` like --cas-ca"),
 		file("csr", "request in `FILE` for the first certificate; ignored once --crt holds a valid one"),
+		file("invite-file", "invitation in `FILE`, by which the request is signed at once, and which says which CA to trust; erased after use"),
 		file("key", "private key in `FILE` (default: with the certificate)"),
 		file("crt", "certificate in `FILE`"),
 		file("ca", "CA certificates of the mode, `PATH` like --cas-ca"),
@@ -142,6 +143,7 @@ type raw struct {
 	Profile        *string    `toml:"profile"`
 	Chain          *bool      `toml:"chain"`
 	Root           *string    `toml:"root"`
+	Invite         *string    `toml:"invite-file"`
 }
 
 // An authority is a name of one. A file that has another word there is told the line.
@@ -175,7 +177,7 @@ func fromFlags(c *urfave.Context) raw {
 		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
 		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
-		Profile: str("profile"), Root: str("root"),
+		Profile: str("profile"), Root: str("root"), Invite: str("invite-file"),
 	}
 	if name := str("authority"); name != nil {
 		r.Authority = &authority{client.Authority(*name)}
@@ -227,7 +229,7 @@ func or[T any](value *T, otherwise T) T {
 func (r raw) job(prefix string) (updater.Job, error) {
 	j := updater.Job{
 		Name: r.Name, CAURL: or(r.CAURL, ""), Crt: or(r.Crt, ""), Key: or(r.Key, ""), CSR: or(r.CSR, ""),
-		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
+		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Invite: or(r.Invite, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
 		OnRenew: or(r.OnRenew, ""), CatchUp: or(r.CatchUp, 0), Follow: or(r.FollowSymlinks, false),
 		HookTimeout: updater.DefaultHookTimeout,
 	}

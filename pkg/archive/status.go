@@ -190,9 +190,8 @@ func (a *Archive) Check(ctx context.Context) error {
 	switch {
 	case !s.Failed.IsZero():
 		return fmt.Errorf("failed at %s, %s", s.Failed.UTC().Format(time.RFC3339), last)
-	case s.Missed && s.NoUser:
-		return fmt.Errorf("missed, due at %s: no user certificate is valid any more, %s", s.Due.UTC().Format(time.RFC3339), last)
 	case s.Missed:
+		// That there may be no user any more is in the log: strangers read this, who might want to become one.
 		return fmt.Errorf("missed, due at %s, %s", s.Due.UTC().Format(time.RFC3339), last)
 	}
 	return nil

@@ -17,6 +17,8 @@ const (
 	User Kind = "user"
 	// Holder has proved possession of a certificate's key by a signed message.
 	Holder Kind = "holder"
+	// Inviter is a user who has signed an invitation, which somebody at the actor's address has presented.
+	Inviter Kind = "inviter"
 	// Daemon is cauased itself: rollover, clean-up, automatic approval.
 	Daemon Kind = "daemon"
 	// Operator works on the database with the daemon's own command line.

@@ -31,6 +31,10 @@ const (
 	ImportCRL  Action = "crl.import"
 	ImportAll  Action = "database.import"
 
+	MakeInvitation Action = "invitation.make"
+	UseInvitation  Action = "invitation.use"
+	VoidInvitation Action = "invitation.void"
+
 	AddAuthority    Action = "authority.add"
 	ChangeAuthority Action = "authority.change"
 	RetireAuthority Action = "authority.retire"

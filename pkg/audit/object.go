@@ -21,6 +21,7 @@ const (
 	KindDatabase    ObjectKind = "database"
 	KindAuthority   ObjectKind = "authority"
 	KindLineage     ObjectKind = "lineage"
+	KindInvitation  ObjectKind = "invitation"
 )
 
 // An Object is what something was done to.
@@ -53,6 +54,9 @@ func LineageObject(id int64) Object {
 
 // AuthorityObject is the authority of this name.
 func AuthorityObject(name string) Object { return Object{Kind: KindAuthority, ID: name} }
+
+// InvitationObject is the invitation with this id.
+func InvitationObject(id string) Object { return Object{Kind: KindInvitation, ID: id} }
 
 // CRLObject is the revocation lists with this number.
 func CRLObject(number int64) Object {

@@ -151,6 +151,8 @@ type Authority struct {
 
 	voucher  voucherCache
 	refusals refusals
+
+	strangers strangers // whose invitations were refused
 }
 
 // Open loads the authority that row describes from st, making its first CA certificate when there is none.

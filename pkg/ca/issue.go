@@ -119,7 +119,7 @@ func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st stat
 // chosen says what is out of the ordinary in how a request was approved.
 func chosen(crt store.Certificate) (what string) {
 	switch crt.Method {
-	case store.Signed, store.AutoSigned, store.TemplateSign:
+	case store.Signed, store.AutoSigned, store.TemplateSign, store.Invited:
 	default:
 		return ""
 	}

@@ -54,6 +54,11 @@ func (c *Client) SubmitFor(ctx context.Context, csrPEM []byte, profile string) (
 	if err != nil {
 		return 0, err
 	}
+	return located(op, header)
+}
+
+// located returns the ID that an answer says a request has.
+func located(op string, header http.Header) (ID, error) {
 	location := header.Get("Location")
 	id, err := ParseID(location[strings.LastIndexByte(location, '/')+1:])
 	if err != nil {

@@ -69,7 +69,7 @@ func (d *daemon) start() {
 		// All that a test sends comes from one address.
 		"--write-rate", "0", "--max-connections-per-address", "512",
 	}, d.site.flags...)...)
-	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn)
+	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn, "CAUASED_USER_AUTO_APPROVE_COUNT=1")
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = d.dir, d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)

@@ -74,7 +74,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,
-		Observe:        d.metrics.observeOperation(),
+		Observe:        d.observe(),
 		Log:            d.log,
 	}
 	if row.Role == store.RoleDaemon {

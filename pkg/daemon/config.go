@@ -19,6 +19,10 @@ type Config struct {
 	ServerKey string // path of our own HTTPS key and certificate
 	CORSKeys  string // path of the keys that sign users' consent, unless those are in a shared database
 
+	// FirstUser is where an invitation for the first user is put, as long as there is none and no request of a user
+	// is approved automatically; empty: none is made.
+	FirstUser string
+
 	Netloc server.Netloc // where verifiers reach the daemon
 	Port   int           // to bind for HTTP; 0 lets the system choose
 	Bind   []string      // addresses and names to listen on
@@ -83,6 +87,7 @@ const (
 	Bind            Setting = "bind"
 	UserValidity    Setting = "user-crt-validity"
 	ServiceValidity Setting = "service-crt-validity"
+	FirstUser       Setting = "first-user-invite"
 )
 
 // A SettingError is an error about one setting.

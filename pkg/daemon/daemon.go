@@ -36,6 +36,7 @@ type Daemon struct {
 	authorities *ca.Directory
 	linter      *lint.Linter // of all of them
 	noticed     noticed
+	first       firstUser
 	archive     *archive.Archive // nil when no backups are taken
 	keyPair     *server.KeyPair
 	handshake   *server.Handshake
@@ -51,6 +52,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}}
+	d.first.signed = make(chan struct{}, 1)
 	if d.listeners, err = server.Listen(ctx, log, cfg.Bind, cfg.Port); err != nil {
 		return nil, &SettingError{Bind, err}
 	}
@@ -58,7 +60,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		d.listeners.Close()
 		return nil, &SettingError{MetricsBind, err}
 	}
-	created := missing(cfg.ServerKey)
+	created := missing(cfg.ServerKey, cfg.FirstUser)
 	if !sqlstore.IsURL(cfg.Database) {
 		created = append(created, missing(cfg.Database, cfg.Database+"-wal", cfg.Database+"-shm", cfg.Database+"-journal")...)
 	}
@@ -86,7 +88,14 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := d.openKeyPair(ctx); err != nil {
 		return nil, err
 	}
-	return d, d.openServer(corsKeys)
+	if err := d.openServer(corsKeys); err != nil {
+		return nil, err
+	}
+	// Last, as it would be lost with a start that fails.
+	if err := d.inviteFirstUser(ctx); err != nil && !waitsForCA(err) {
+		return nil, &SettingError{FirstUser, err}
+	}
+	return d, nil
 }
 
 func (d *Daemon) openStore(ctx context.Context) error {
@@ -170,6 +179,7 @@ func (d *Daemon) maintain(ctx context.Context) {
 	if err := d.authorities.Maintain(ctx); err != nil && ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "maintenance failed", "error", err)
 	}
+	d.welcome(ctx)
 	d.measureLists()
 	d.noticeRows(ctx)
 	d.noticeSignoffs(ctx)
@@ -237,6 +247,8 @@ func (d *Daemon) loop(ctx context.Context, toldOf supervisor) {
 		case <-look.C:
 			d.maintain(ctx)
 			look.Reset(d.interval())
+		case <-d.first.signed:
+			d.welcome(ctx)
 		case <-heartbeat:
 			toldOf.alive(ctx)
 		}
@@ -266,6 +278,9 @@ func (d *Daemon) Listening() []net.Addr {
 func missing(paths ...string) []string {
 	var none []string
 	for _, path := range paths {
+		if path == "" {
+			continue
+		}
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			none = append(none, path)
 		}

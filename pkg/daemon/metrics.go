@@ -155,6 +155,7 @@ var reasons = [...]struct {
 	reason   string
 }{
 	{ca.ErrNotFound, "not found"},
+	{ca.ErrUninvited, "uninvited"},
 	{ca.ErrRetired, "retired"}, // before ErrInvalid, which it is, too
 	{ca.ErrTooManyPending, "too many pending"},
 	{ca.ErrBudget, "too many requests"},

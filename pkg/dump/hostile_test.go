@@ -149,7 +149,7 @@ func TestHostileLines(t *testing.T) {
 		{"end: short hash", lineEnd, `:"119a`, `:"119`, "not a SHA-256"},
 		{"end: hash in capitals", lineEnd, `:"119a90e3`, `:"119A90e3`, "/end/0/sha256"},
 		{"end: other kind", lineEnd, `"kind":"authority"`, `"kind":"cb"`, "cb against authority"},
-		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "10 kinds of rows against 11"},
+		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "11 kinds of rows against 12"},
 		{"end: too many", lineEnd, `[`, `[` + strings.Repeat(`{},`, 1e6), fmt.Sprint("more than ", len(store.Kinds()))},
 		{"end: no list", lineEnd, `[`, `{"a":[`, "not a list"},
 		{"end: not even an end", lineEnd, "\n", "", "rest was cut off"},

@@ -89,7 +89,7 @@ func TestUpdaterJourney(t *testing.T) {
 		}
 		return out
 	}
-	mustRun("cauase", "--ca-url", d.url(), "--mode", "user", "request", "--cn", "admin", "--crt", "admin.pem")
+	mustRun("cauase", "--ca-url", d.url(), "request", "--cn", "admin", "--crt", "admin.pem", "--invite", "ca/first-user.invite")
 	if code, out := runTool(t, dir, "cauase", "--ca-url", d.url(), "--ca-crt", "x.pem", "request", "--cn", "web", "--dns", "web.example",
 		"--crt", "x.crt", "--key", "web.key", "--csr", "web.csr"); code != 2 {
 		t.Fatalf("%d: %s", code, out)

@@ -17,6 +17,7 @@ import (
 
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
+	"cauase/pkg/invite"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -46,6 +47,10 @@ type Engine struct {
 
 	KeyType pki.KeyType // of new keys, "" for that of the key replaced
 	Profile string      // of requests, "" for the authority's default
+
+	// Invitation, if it is not nil, goes with requests, to a daemon for which one of InvitedCAs vouches.
+	Invitation *invite.Signed
+	InvitedCAs []*x509.Certificate
 
 	// Chain stores the CA certificates between a certificate and its root behind it. Renewals
 	// do so, too, if there are some behind the certificate renewed.

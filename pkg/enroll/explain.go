@@ -49,6 +49,8 @@ var explanations = []struct {
 	err         error
 	class, hint string
 }{
+	{client.ErrInvitedElsewhere, "invitation", impostor + ", or {ca} is of another CA: choose another place for this one's"},
+	{client.ErrNoInvitations, "invitation", "without one a request waits until a user signs it"},
 	{client.ErrNotCA, ClassNotCA, "check --ca-url: it is the http:// address and port of cauased"},
 	{client.ErrTooLong, ClassNotCA, ""},
 	{client.ErrRoots, "roots", impostor + ", or the authority has got another root: then remove the file of roots after making sure; nothing has been stored"},
@@ -117,6 +119,8 @@ func explainAnswer(err error) (class, hint string) {
 	var status *client.StatusError
 	if errors.As(err, &status) {
 		switch {
+		case client.IsUninvited(err):
+			return "invitation", "ask whoever has invited you for another invitation"
 		case status.Status == http.StatusInsufficientStorage:
 			return "too many pending", "an administrator has to sign or reject some"
 		case status.Status >= 500:

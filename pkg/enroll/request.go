@@ -114,9 +114,16 @@ func (e *Engine) Place(r *Request) error {
 	})
 }
 
-// Submit hands in a request, and sets its ID. The same request again gets the same one.
+// Submit hands in a request, with the invitation if there is one, and sets its ID. The same request again gets the
+// same one.
 func (e *Engine) Submit(ctx context.Context, r *Request) error {
-	id, err := e.Client.SubmitFor(ctx, r.PEM, e.Profile)
+	var id client.ID
+	var err error
+	if e.Invitation != nil {
+		id, err = e.Client.SubmitInvited(ctx, r.PEM, e.Profile, e.Invitation, e.InvitedCAs)
+	} else {
+		id, err = e.Client.SubmitFor(ctx, r.PEM, e.Profile)
+	}
 	if err == nil {
 		r.ID = id
 	}

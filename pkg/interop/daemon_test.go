@@ -111,6 +111,9 @@ func startOursWith(t *testing.T, keyType string, args ...string) *daemon {
 	if onPostgreSQL && !slices.Contains(args, "--db") {
 		args = append(args, "--db", postgres(t).NewDatabase(t))
 	}
+	if !slices.Contains(args, "--user-auto-approve-count") {
+		args = append(args, "--user-auto-approve-count", "1") // as of the reference
+	}
 	d := start(t, filepath.Join(programs.ours, "cauased"), args...)
 	t.Cleanup(func() {
 		if !d.terminate() || d.err != nil {

@@ -206,6 +206,8 @@ func (c *checker) row(row store.Row) []problem {
 		return c.lineage(v)
 	case store.Revocation:
 		return c.revocation(v)
+	case store.Invitation:
+		return c.invitation(v)
 	case store.Counter:
 		return counter(v)
 	case store.Setting:

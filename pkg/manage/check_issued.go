@@ -40,7 +40,7 @@ func (c *checker) request(v store.Request) []problem {
 // submitCertificate counts a certificate and sees to it that it is verified.
 func (c *checker) submitCertificate(v store.Certificate) {
 	switch v.Method {
-	case store.Signed, store.AutoSigned, store.TemplateSign:
+	case store.Signed, store.AutoSigned, store.TemplateSign, store.Invited:
 		c.tally(v.Authority).signed++
 	}
 	if c.issued == nil {
@@ -100,7 +100,7 @@ func (c *checker) certificate(v store.Certificate) []problem {
 		add(warningf("it is said to have been issued at %s, when it is not valid", v.IssuedAt.Format(time.RFC3339)))
 	}
 	switch v.Method {
-	case store.Signed, store.AutoSigned, store.Renewed, store.Internal, store.TemplateSign, store.CASigned:
+	case store.Signed, store.AutoSigned, store.Invited, store.Renewed, store.Internal, store.TemplateSign, store.CASigned:
 	default:
 		add(warningf("this version does not know the way %q in which it was issued", v.Method))
 	}

@@ -48,14 +48,34 @@ func (c *checker) setting(v store.Setting) []problem {
 		}
 	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
 		// Whoever uses them makes them anew when they cannot be read.
-	case store.SettingBackupLast:
+	case store.SettingInvitationsSince:
+		if _, err := time.Parse(time.RFC3339, v.Value); err != nil {
+			return []problem{errorf("%.40q is not a time: no invitation is accepted", v.Value)}
+		}
+	case store.SettingBackupLast, store.SettingFirstUser:
 		if !json.Valid([]byte(v.Value)) {
-			return []problem{warningf("it cannot be read: the last backup is not known")}
+			return []problem{warningf("it cannot be read")}
 		}
 	default:
 		return []problem{warningf("this version does not know it")}
 	}
 	return nil
+}
+
+// invitation checks what is known of an invitation.
+func (c *checker) invitation(v store.Invitation) []problem {
+	problems := append(c.notFuture("when it was made", v.MadeAt), c.notFuture("when it was withdrawn", v.VoidedAt)...)
+	switch known := v.Uses > 0; {
+	case v.ID == "":
+		problems = append(problems, errorf("it has no id"))
+	case known && v.Used > v.Uses:
+		problems = append(problems, errorf("it was used %d times, and is good for %d", v.Used, v.Uses))
+	case !known && v.Used > 0:
+		problems = append(problems, errorf("it was used, and nothing says how often it may be"))
+	case !known && v.VoidedAt.IsZero():
+		problems = append(problems, warningf("nothing is known of it"))
+	}
+	return problems
 }
 
 // revocation checks a revocation by itself, and adds it to the list that is to be verified.

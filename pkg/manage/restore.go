@@ -111,6 +111,11 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 	if err := archive.Forget(ctx, tx); err != nil {
 		return done, err
 	}
+	// The backup does not know how often invitations were used since.
+	since := now.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339)
+	if err := tx.PutSetting(ctx, "", store.SettingInvitationsSince, since); err != nil {
+		return done, err
+	}
 	crt, row, err := s.user()
 	if err != nil {
 		return done, err

@@ -165,6 +165,7 @@ type Method string
 const (
 	Signed       Method = "signed"        // a user approved the request
 	AutoSigned   Method = "auto-signed"   // one of the first N requests
+	Invited      Method = "invited"       // a user or an operator had invited whoever asked
 	Renewed      Method = "renewed"       // its predecessor's holder asked
 	Internal     Method = "internal"      // the daemon's own HTTPS certificate
 	TemplateSign Method = "template-sign" // a user approved the key, and gave the rest in a template
@@ -242,12 +243,17 @@ const (
 	SettingExternalCRL = "external_crl/"      // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
 )
 
+// SettingFirstUser tells of the invitation for the first user that a daemon has made, and where it is: JSON.
+const SettingFirstUser = "first_user"
+
 // Settings of the daemon as a whole, filed under the empty AuthorityName.
 const (
 	SettingCORSKeys    = "cors_keys"    // of all daemons on one database, as text
 	SettingBackupClaim = "backup_claim" // which daemon is just taking a backup, and until when
 	SettingBackupLast  = "backup_last"  // the last backup that was taken, by whichever daemon
-	SettingNetloc      = "netloc"       // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
+	// SettingInvitationsSince is when the database was last restored (RFC 3339): older invitations do not count.
+	SettingInvitationsSince = "invitations_since"
+	SettingNetloc           = "netloc" // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
 )
 
 // A Store keeps the rows of all authorities.
@@ -342,6 +348,11 @@ type Reader interface {
 
 	CRL(ctx context.Context, a AuthorityName, caID int64) (CRL, error)
 
+	Invitation(ctx context.Context, a AuthorityName, id string) (Invitation, error)
+	// Invitations returns at most limit (0: all) of those on record, the ones that end first before others.
+	Invitations(ctx context.Context, a AuthorityName, limit int) ([]Invitation, error)
+	CountInvitations(ctx context.Context, a AuthorityName) (int, error)
+
 	// Counter returns a counter's value, 0 when it was never set.
 	Counter(ctx context.Context, a AuthorityName, name string) (int64, error)
 	// Setting returns a setting's value, ErrNotFound when it was never set.
@@ -354,7 +365,7 @@ type Reader interface {
 	// Load takes them and the same for every store that holds the same rows: authorities by name, CAs
 	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age,
 	// lineages by authority and ID, certificates in the order of issuance, revocations by authority and Seq,
-	// counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
+	// invitations by authority and ID, counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
 	// byte. What Ping writes is left out. Memory does not grow with their number. fn must not use
 	// the Reader.
 	Rows(ctx context.Context, fn func(Row) error) error
@@ -405,6 +416,11 @@ type Tx interface {
 	// PruneRevocations deletes at most limit revocations whose KeepUntil lies before t, and
 	// returns how many.
 	PruneRevocations(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
+
+	// PutInvitation stores what has become of an invitation, in place of what was known of it.
+	PutInvitation(ctx context.Context, i Invitation) error
+	// PruneInvitations deletes at most limit invitations whose Until lies before t, and returns how many.
+	PruneInvitations(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
 
 	// PutCRL stores a CA's CRL in place of its older one.
 	PutCRL(ctx context.Context, c CRL) error

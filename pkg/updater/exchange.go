@@ -38,6 +38,7 @@ type exchange struct {
 	caErr, crlErr              error
 	enrolTried                 bool
 	enrolErr                   error
+	used                       string // id of the invitation that a request was submitted with
 	renewTried                 bool
 	renewErr                   error
 	issue                      *enroll.Issue // nil if there is none
@@ -101,7 +102,11 @@ func (x *exchange) refresh(ctx context.Context) {
 	if x.job.Authority == client.CAS && x.snapshot.casca.state != StoreBroken {
 		local = firstOf(local, x.snapshot.casca.crts)
 	}
-	trust, err := x.service.UpdateTrust(ctx, local, x.job.Pins)
+	pins, err := x.pins(x.job.Authority, local)
+	var trust client.Trust
+	if err == nil {
+		trust, err = x.service.UpdateTrust(ctx, local, pins)
+	}
 	if err != nil {
 		x.caErr = err
 		if unreachable(err) {
@@ -134,7 +139,11 @@ func (x *exchange) refreshServices(ctx context.Context) {
 	if x.job.Authority == client.CAS {
 		local = firstOf(local, x.trust.CAs)
 	}
-	trust, err := x.cas.UpdateTrust(ctx, local, x.job.Pins)
+	pins, err := x.pins(client.CAS, local)
+	var trust client.Trust
+	if err == nil {
+		trust, err = x.cas.UpdateTrust(ctx, local, pins)
+	}
 	if err != nil {
 		x.caErr = errors.Join(x.caErr, fmt.Errorf("service CA: %w", err))
 		return
@@ -172,10 +181,17 @@ func (x *exchange) enrol(ctx context.Context) error {
 	}
 	x.submission = &s
 	if r.ID = s.ID; r.ID == 0 {
-		if err := x.engine.Submit(ctx, r); err != nil {
+		engine, err := x.invited(ctx)
+		if err != nil {
+			return err
+		}
+		if err := engine.Submit(ctx, r); err != nil {
 			return err
 		}
 		s.ID = r.ID
+		if engine.Invitation != nil {
+			x.used = engine.Invitation.ID.String()
+		}
 	}
 	issue, err := x.engine.Collect(ctx, r, x.verification())
 	if errors.Is(err, pki.ErrUnknownIssuer) && !x.refreshTried {

@@ -45,6 +45,7 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 			w.save()
 		}
 	}
+	w.finishInvited(x.used)
 	if x.enrolTried {
 		w.finishEnrol(x)
 	}

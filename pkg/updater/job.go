@@ -33,14 +33,15 @@ type Job struct {
 	CAURL     string
 	Authority client.Authority
 
-	Crt   string // "" for CA certificates and revocation lists only
-	Key   string // "" if it is kept in Crt
-	CSR   string // "" for no bootstrap
-	CA    string // of Authority
-	CRL   string // of Authority
-	CASCA string // of the authority for services, "" if CA is that
-	Root  string // what verifies all that Authority issues, "" if that is not to be kept
-	State string // what is remembered across restarts, "" for a name beside Crt or CRL
+	Crt    string // "" for CA certificates and revocation lists only
+	Key    string // "" if it is kept in Crt
+	CSR    string // "" for no bootstrap
+	Invite string // an invitation to submit it with, erased after that; "" for none
+	CA     string // of Authority
+	CRL    string // of Authority
+	CASCA  string // of the authority for services, "" if CA is that
+	Root   string // what verifies all that Authority issues, "" if that is not to be kept
+	State  string // what is remembered across restarts, "" for a name beside Crt or CRL
 
 	Threshold    time.Duration // of the certificate's validity, under which it is renewed
 	CRLThreshold time.Duration
@@ -74,6 +75,8 @@ func (j *Job) Validate() error {
 		return errors.New("there is a key without a certificate")
 	case j.Crt == "" && j.CSR != "":
 		return errors.New("there is a request without a certificate to get")
+	case j.Invite != "" && j.CSR == "":
+		return errors.New("there is an invitation without a request to use it for")
 	case j.Crt == "" && j.Chain:
 		return errors.New("there is a chain without a certificate before it")
 	case j.HookTimeout <= 0:
@@ -90,7 +93,7 @@ func (j *Job) Validate() error {
 	}
 	roles := map[string]string{}
 	for _, f := range []struct{ role, path string }{
-		{"certificate", j.Crt}, {"key", j.keyIfSeparate()}, {"request", j.CSR}, {"revocation lists", j.CRL}, {"CA certificates", j.CA}, {"roots", j.Root},
+		{"certificate", j.Crt}, {"key", j.keyIfSeparate()}, {"request", j.CSR}, {"invitation", j.Invite}, {"revocation lists", j.CRL}, {"CA certificates", j.CA}, {"roots", j.Root},
 	} {
 		if f.path == "" {
 			continue
@@ -174,7 +177,7 @@ func (j *Job) locked() []string {
 // paths lists everything that is looked at.
 func (j *Job) paths() []string {
 	var paths []string
-	for _, path := range []string{j.Crt, j.keyIfSeparate(), j.CSR, j.CA, j.CRL, j.CASCA, j.Root} {
+	for _, path := range []string{j.Crt, j.keyIfSeparate(), j.CSR, j.Invite, j.CA, j.CRL, j.CASCA, j.Root} {
 		if path != "" {
 			paths = append(paths, path)
 		}

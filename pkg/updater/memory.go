@@ -23,6 +23,9 @@ type memory struct {
 	// Request is the one that was handed in.
 	Request *submission `json:"request,omitempty"`
 
+	// Invited is the id of the invitation that it was handed in with, until that is erased.
+	Invited string `json:"invited,omitempty"`
+
 	Contact  time.Time  `json:"last_contact,omitzero"`
 	Problems []*Problem `json:"problems,omitempty"`
 }

@@ -86,6 +86,9 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"PUT", "csr", 201, func() request { return request{"/cas/csr", newCSR(t, pkitest.Key(t), "new"), nil} }},
 		{"GET", "csr/{id}", 200, func() request { return at("/cas/csr/%d", newPending()) }},
 		{"DELETE", "csr/{id}", 204, func() request { return at("/cas/csr/%d", newPending()) }},
+		{"PUT", "invite", 201, func() request { return json("/cas/invite", s.presented("new", s.invitation("cn:new"))) }},
+		{"GET", "invite", 200, func() request { return at("/cas/invite") }},
+		{"DELETE", "invite/{id}", 204, func() request { return at("/cas/invite/%s", s.invitation("cn:new").ID) }},
 		{"GET", "crt/ca.crt.pem", 200, func() request { return at("/cas/crt/ca.crt.pem") }},
 		{"GET", "crt/ca.crt.json", 200, func() request { return at("/cas/crt/ca.crt.json") }},
 		{"GET", "crt/https-ca.json", 200, func() request { return at("/cas/crt/https-ca.json") }},
@@ -106,7 +109,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 	onlyUser := func(i int) bool {
 		c := cases[i]
 		switch c.method + " " + c.path {
-		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}":
+		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}", "GET invite", "DELETE invite/{id}":
 			return true
 		}
 		return i == len(cases)-1 // the unsigned revocation
@@ -127,6 +130,9 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 				want := c.status
 				if onlyUser(i) && kind != "user" {
 					want = http.StatusUnauthorized
+				}
+				if scheme == "http" && c.method+" "+c.path == "PUT invite" {
+					want = http.StatusForbidden // it is a secret
 				}
 				r := c.request()
 				got := s.do(s.client(certificates[name]), c.method, scheme+":"+r.target, r.body, r.headers...)

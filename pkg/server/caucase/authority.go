@@ -26,6 +26,11 @@ type Authority interface {
 	Approve(ctx context.Context, actor audit.Actor, id int64, how ca.Approval) (ca.Issued, error)
 	Certificate(ctx context.Context, id int64) (ca.Issued, error)
 
+	SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv ca.Invitation, profile string) (ca.Submission, error)
+	RefusedInvitation(ctx context.Context, actor audit.Actor, why error) error
+	Invitations(ctx context.Context) ([]store.Invitation, error)
+	Void(ctx context.Context, actor audit.Actor, id string) error
+
 	Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (ca.Holder, error)
 	Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error)
 	RevokeOwn(ctx context.Context, h ca.Holder, how ca.Revoking) error

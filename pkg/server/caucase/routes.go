@@ -62,6 +62,10 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "csr/{id}", access: anyone, handler: f.getRequest},
 		{method: http.MethodDelete, path: "csr/{id}", access: user, handler: f.deleteRequest},
 
+		{method: http.MethodPut, path: "invite", access: anyone, handler: f.putInvited},
+		{method: http.MethodGet, path: "invite", access: user, handler: f.getInvitations},
+		{method: http.MethodDelete, path: "invite/{id}", access: user, handler: f.deleteInvitation},
+
 		{method: http.MethodGet, path: "crt/ca.crt.pem", access: anyone, root: true, handler: f.getCACertificate},
 		{method: http.MethodGet, path: "crt/ca.crt.json", access: anyone, root: true, handler: f.getChain},
 		{method: http.MethodGet, path: "crt/root.pem", access: anyone, root: true, handler: f.getRoots},

@@ -102,6 +102,11 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"PutSetting":       func(c ctx, t tx) error { return t.PutSetting(c, a, "x", "y") },
 		"Rows":             func(c ctx, t tx) error { return t.Rows(c, func(store.Row) error { return nil }) },
 		"Load":             func(c ctx, t tx) error { return t.Load(c, func(func(store.Row, error) bool) {}) },
+		"Invitation":       func(c ctx, t tx) error { _, err := t.Invitation(c, a, "x"); return err },
+		"Invitations":      func(c ctx, t tx) error { _, err := t.Invitations(c, a, 0); return err },
+		"CountInvitations": func(c ctx, t tx) error { _, err := t.CountInvitations(c, a); return err },
+		"PutInvitation":    func(c ctx, t tx) error { return t.PutInvitation(c, store.Invitation{Authority: a, ID: "x"}) },
+		"PruneInvitations": func(c ctx, t tx) error { _, err := t.PruneInvitations(c, a, when, 1); return err },
 		"DeleteSetting":    func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
 	}
 }

@@ -180,6 +180,7 @@ var (
 	lineages     = newTableOf[store.Lineage]()
 	certificates = newTableOf[store.Certificate]()
 	revocations  = newTableOf[store.Revocation]()
+	invitations  = newTableOf[store.Invitation]()
 	auditLog     = newTableOf[store.AuditEntry]()
 )
 
@@ -198,6 +199,7 @@ var (
 	insertRevocation   = revocations.insert + " ON CONFLICT DO NOTHING"
 	replaceAuthority   = authorities.insert + " ON CONFLICT (name) DO UPDATE SET " + overwrite(authorities.kind, "name")
 	replaceCRL         = crls.insert + " ON CONFLICT (authority, ca_id) DO UPDATE SET " + overwrite(crls.kind, "authority", "ca_id")
+	replaceInvitation  = invitations.insert + " ON CONFLICT (authority, id) DO UPDATE SET " + overwrite(invitations.kind, "authority", "id")
 	selectEntry        = auditLog.query
 	certificatesByCSR  = certificates.query + "WHERE authority = ? AND csr_digest = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
 	certificateByID    = certificates.query + "WHERE authority = ? AND id = ?"

@@ -88,6 +88,10 @@ func (d *db) fill() {
 		// A hole at the front, and one at the end that later numbers must not fill.
 		_, e := tx.PruneRevocations(ctx, store.Services, newRevocation(store.Services, 2).KeepUntil.Add(1e3), 1)
 		try(e)
+		for _, n := range []int{3, 1, 2} {
+			try(tx.PutInvitation(ctx, newInvitation(store.Users, n)))
+			try(tx.PutInvitation(ctx, newInvitation(store.Services, n)))
+		}
 		for _, name := range []string{"b", "a", "_", "A"} {
 			get(tx.AddCounter(ctx, store.Services, name, 3))
 		}
@@ -111,7 +115,7 @@ func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
 	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Lineage", "store.Certificate",
-		"store.Revocation", "store.Counter", "store.Setting", "store.AuditEntry"})
+		"store.Revocation", "store.Invitation", "store.Counter", "store.Setting", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
 		switch v := row.(type) {
@@ -131,6 +135,8 @@ func testRows(t *testing.T, d *db) {
 			order = append(order, fmt.Sprintf("crt %s %d", v.Authority, v.ID-1<<62))
 		case store.Revocation:
 			order = append(order, fmt.Sprintf("revocation %s %d", v.Authority, v.Seq))
+		case store.Invitation:
+			order = append(order, fmt.Sprintf("invitation %s %d", v.Authority, v.Used-1))
 		case store.Counter:
 			order = append(order, fmt.Sprintf("counter %s %s", v.Authority, v.Name))
 		case store.Setting:
@@ -146,6 +152,7 @@ func testRows(t *testing.T, d *db) {
 		"lineage cas 1", "lineage cas 2", "lineage cau 1", "lineage cau 2",
 		"crt cau 6", "crt cas 6", "crt cau 4", "crt cas 4", "crt cau 5", "crt cas 5", "crt cas 7",
 		"revocation cas 1", "revocation cas 3", "revocation cau 1", "revocation cau 2", "revocation cau 3",
+		"invitation cas 1", "invitation cas 2", "invitation cas 3", "invitation cau 1", "invitation cau 2", "invitation cau 3",
 		"counter  authorities", "counter  of the daemon", "counter cas A", "counter cas _", "counter cas a", "counter cas b",
 		"setting cas B", "setting cas _", "setting cas b", "setting cau auto_approve_count",
 		"audit 06", "audit 05", "audit 07",

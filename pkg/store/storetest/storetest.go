@@ -50,6 +50,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"pruning revocations", testPruneRevocations},
 		{"compromised keys", testKeyCompromised},
 		{"CRLs", testCRLs},
+		{"invitations", testInvitations},
+		{"pruning invitations", testPruneInvitations},
 		{"counters", testCounters},
 		{"settings", testSettings},
 		{"audit log", testAudit},
@@ -255,6 +257,21 @@ func newRevocation(a store.AuthorityName, n int) store.Revocation {
 		RevokedAt: day(n),
 		KeepUntil: day(n + 93),
 		Reason:    4,
+	}
+}
+
+func newInvitation(a store.AuthorityName, n int) store.Invitation {
+	return store.Invitation{
+		Authority: a,
+		ID:        fmt.Sprintf("%032x", n),
+		Inviter:   "user serial=1 key=02",
+		Names:     []string{"dns:*.web.example", "cn:löwe"},
+		Uses:      50,
+		Used:      n + 1,
+		Refused:   2,
+		MadeAt:    day(n),
+		Until:     day(n + 30),
+		VoidedAt:  day(n + 1),
 	}
 }
 

@@ -32,3 +32,19 @@ CREATE INDEX lineage_age ON lineage (authority, created_at, id);                
 CREATE INDEX lineage_ending ON lineage (authority, id) WHERE state = 'ending';           -- EndingLineages
 CREATE INDEX certificate_lineage ON certificate (authority, lineage, seq);               -- LineageCertificates
 ALTER TABLE certificate ALTER COLUMN lineage DROP DEFAULT;
+
+CREATE TABLE invitation (
+    authority TEXT   COLLATE "C" NOT NULL,
+    id        TEXT   COLLATE "C" NOT NULL,
+    inviter   TEXT   COLLATE "C" NOT NULL,
+    names     TEXT   COLLATE "C" NOT NULL,
+    uses      BIGINT NOT NULL,
+    used      BIGINT NOT NULL,
+    refused   BIGINT NOT NULL,
+    made_at   BIGINT,
+    until     BIGINT NOT NULL,
+    voided_at BIGINT,
+    PRIMARY KEY (authority, id)
+);
+
+CREATE INDEX invitation_until ON invitation (authority, until, id);

@@ -35,3 +35,20 @@ CREATE TABLE lineage (
 CREATE INDEX lineage_age ON lineage (authority, created_at, id);                         -- Lineages
 CREATE INDEX lineage_ending ON lineage (authority, id) WHERE state = 'ending';           -- EndingLineages
 CREATE INDEX certificate_lineage ON certificate (authority, lineage);                    -- LineageCertificates
+
+-- What has become of invitations: not the invitations themselves, which are secrets.
+CREATE TABLE invitation (
+    authority TEXT    NOT NULL,
+    id        TEXT    NOT NULL,  -- a digest, in hex
+    inviter   TEXT    NOT NULL,  -- empty, as what follows, if only the id is known
+    names     TEXT    NOT NULL,  -- JSON list, for display
+    uses      INTEGER NOT NULL,
+    used      INTEGER NOT NULL,
+    refused   INTEGER NOT NULL,  -- refusals in the audit log
+    made_at   INTEGER,
+    until     INTEGER NOT NULL,
+    voided_at INTEGER,           -- NULL: it was not withdrawn
+    PRIMARY KEY (authority, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX invitation_until ON invitation (authority, until, id);   -- Invitations, PruneInvitations

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
+	"cauase/pkg/ca/catest"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/pkitest"
+)
+
+func userRequest(t *testing.T, cn string) *pki.Request {
+	t.Helper()
+	return pkitest.ParsedRequest(t, pkitest.Key(t), &x509.CertificateRequest{Subject: pkix.Name{CommonName: cn}})
+}
+
+// poll submits a request, as whoever wants to be first would do again and again, and reports whether it was signed.
+func poll(t *testing.T, users *ca.Authority, req *pki.Request) (id int64, signed bool) {
+	t.Helper()
+	got, err := users.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.66"}, req, "")
+	if err != nil && !errors.Is(err, ca.ErrTooManyPending) {
+		t.Fatal(err)
+	}
+	return got.ID, got.Issued != nil
+}
+
+// By default nobody is approved for having come first.
+func TestAStrangerWhoPollsGetsTheFirstUsersApproval(t *testing.T) {
+	dir := t.TempDir()
+	r := launch(t, testConfig(t, dir), testTime())
+	users := catest.Named(t, r, store.Users)
+	for n := range 60 {
+		if _, signed := poll(t, users, userRequest(t, fmt.Sprint("mallory", n))); signed {
+			t.Fatal("a stranger is the first user")
+		}
+	}
+	// As full as the list is of strangers' requests, the invitation makes the first user.
+	if names := testkit.Files(t, dir); !strings.Contains(strings.Join(names, " "), firstUserFile) {
+		t.Errorf("no invitation: %v", names)
+	}
+}
+
+// Whoever polls while nobody can log in does not become a user by what the operator does about that.
+func TestAStrangerWhoPollsGetsTheRecoverysApproval(t *testing.T) {
+	db := lived(t)
+	r := launch(t, testConfig(t, filepath.Dir(db)), time.Now()) // of which the only user has lost the key
+	users := catest.Named(t, r, store.Users)
+	strangers := map[int64]*pki.Request{}
+	sweep := func() {
+		t.Helper()
+		for n := range 3 {
+			req := userRequest(t, fmt.Sprint("mallory", n))
+			id, signed := poll(t, users, req)
+			if signed {
+				t.Fatal("a stranger is a user")
+			}
+			strangers[id] = req
+		}
+		for _, req := range strangers {
+			if _, signed := poll(t, users, req); signed {
+				t.Fatal("a stranger is a user")
+			}
+		}
+	}
+	sweep()
+	bob := userRequest(t, "bob")
+	id, _ := poll(t, users, bob)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if out := manages(t, "approve", "--db", db, fmt.Sprint(id)); !strings.Contains(out, "cau: signed") || !strings.Contains(out, "CN=bob") {
+		t.Error(out)
+	}
+	manages(t, "invite", "--db", db, "--authority", "cau", "--cn", "carol", "--ttl", "1h")
+	r = launch(t, testConfig(t, filepath.Dir(db)), time.Now())
+	users = catest.Named(t, r, store.Users)
+	sweep()
+	if _, signed := poll(t, users, bob); !signed {
+		t.Error("the operator's own is not signed")
+	}
+}
+
+// What readiness says does not depend on whether somebody can log in, or an automatic approval is left.
+func TestReadinessTellsStrangersWhenApprovalOpens(t *testing.T) {
+	pages := map[string]string{}
+	for name, args := range map[string][]string{
+		"closed": nil, "open": {"--user-auto-approve-count", "1"}, "open for the recovery": {"--user-auto-approve-count", "2"},
+	} {
+		dir := t.TempDir()
+		r := launch(t, testConfig(t, dir, append([]string{"--backup-directory", filepath.Join(dir, "backups")}, args...)...), testTime())
+		if strings.HasSuffix(name, "recovery") {
+			catest.FirstUser(t, catest.Named(t, r, store.Users))
+			r.clk.Advance(94 * day)
+		}
+		_, page := testkit.Get(t, r.httpURL("/readyz"))
+		pages[name] = page
+	}
+	for name, page := range pages {
+		if strings.Contains(page, "user") || strings.Contains(page, "approv") {
+			t.Errorf("%s: %s", name, page)
+		}
+	}
+	if pages["open"] != pages["closed"] {
+		t.Errorf("open and closed differ:\n%s\n%s", pages["open"], pages["closed"])
+	}
+}

@@ -1,0 +1,225 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cauase/pkg/audit"
+	"cauase/pkg/pki"
+	"cauase/pkg/store"
+)
+
+// Invite makes an invitation on behalf of an operator. sign is given the key of the CA that signs now, and
+// returns the invitation that it has signed. Also, when set, is done in the transaction that records it.
+func (a *Authority) Invite(ctx context.Context, actor audit.Actor, sign func(crypto.Signer) (Invitation, error), also func(context.Context, store.Tx) error) (_ Invitation, err error) {
+	defer a.observe(audit.MakeInvitation, &err)
+	if err := a.issuesLeaves(); err != nil {
+		return Invitation{}, err
+	}
+	now := a.clock.Now()
+	if a.retired(now) {
+		return Invitation{}, ErrRetired
+	}
+	st, err := a.current(ctx, now)
+	if err != nil {
+		return Invitation{}, err
+	}
+	inv, err := sign(st.signer.key)
+	if err != nil {
+		return Invitation{}, err
+	}
+	if _, err := a.invitedProfile(inv, ""); err != nil {
+		return Invitation{}, err
+	}
+	if err := inv.check(now, time.Time{}); err != nil {
+		return Invitation{}, err
+	}
+	return inv, a.store.Update(ctx, func(tx store.Tx) error {
+		if also != nil {
+			if err := also(ctx, tx); err != nil {
+				return err
+			}
+		}
+		if err := a.roomForInvitation(ctx, tx, ErrConflict); err != nil {
+			return err
+		}
+		if err := tx.PutInvitation(ctx, inv.row(store.Invitation{}, actor)); err != nil {
+			return err
+		}
+		e := a.entry(now, actor, audit.MakeInvitation, audit.InvitationObject(inv.ID))
+		e.Detail = describe("", inv.Names) + fmt.Sprintf(" uses=%d until=%s", inv.Uses, stamp(inv.Until))
+		if inv.Profile != "" {
+			e.Detail += " profile=" + inv.Profile
+		}
+		return tx.AppendAudit(ctx, e)
+	})
+}
+
+// Invitations returns what is on record of invitations that have not ended, in the order of their ends.
+func (a *Authority) Invitations(ctx context.Context) (list []store.Invitation, err error) {
+	now := a.clock.Now()
+	err = a.store.View(ctx, func(r store.Reader) error {
+		list, err = r.Invitations(ctx, a.name, 0)
+		return err
+	})
+	for len(list) > 0 && !now.Before(list[0].Until) {
+		list = list[1:]
+	}
+	return list, err
+}
+
+// Void withdraws the invitation with an id, whether it was ever presented or not. That it was withdrawn already is
+// fine.
+func (a *Authority) Void(ctx context.Context, actor audit.Actor, id string) (err error) {
+	defer a.observe(audit.VoidInvitation, &err)
+	now := a.clock.Now()
+	object := audit.InvitationObject(id)
+	err = a.store.Update(ctx, func(tx store.Tx) error {
+		row, err := tx.Invitation(ctx, a.name, id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			if err := a.roomForInvitation(ctx, tx, ErrConflict); err != nil {
+				return err
+			}
+			// Whatever it says, and if it was made this moment by a clock that is ahead.
+			row = store.Invitation{Authority: a.name, ID: id, Until: store.Latest(now.Add(MaxInvitation + invitationSkew))}
+		case err != nil:
+			return err
+		case !row.VoidedAt.IsZero():
+			return nil
+		}
+		row.VoidedAt = now
+		if err := tx.PutInvitation(ctx, row); err != nil {
+			return err
+		}
+		e := a.entry(now, actor, audit.VoidInvitation, object)
+		if row.Uses > 0 {
+			e.Detail = describe("", row.Names) + fmt.Sprintf(" used %d of %d", row.Used, row.Uses)
+		}
+		return tx.AppendAudit(ctx, e)
+	})
+	if err != nil {
+		return a.refused(ctx, now, actor, audit.VoidInvitation, object, err)
+	}
+	return nil
+}
+
+// roomForInvitation refuses to keep more than can be.
+func (a *Authority) roomForInvitation(ctx context.Context, r store.Reader, kind error) error {
+	n, err := r.CountInvitations(ctx, a.name)
+	if err == nil && n >= maxInvitations {
+		err = fmt.Errorf("%w: %d invitations are on record, and no more are possible before some of them end", kind, n)
+	}
+	return err
+}
+
+func (a *Authority) pruneInvitations(ctx context.Context, now time.Time) error {
+	return a.prune(ctx, func(tx store.Tx) (int, error) {
+		return tx.PruneInvitations(ctx, a.name, now.Add(-invitationSkew), pruneBatch)
+	})
+}
+
+// refusalsOnRecord is how many refusals of one invitation are recorded.
+const refusalsOnRecord = 10
+
+// RefusedInvitation records that a front-end could not read what somebody has presented as an invitation, and returns
+// why.
+func (a *Authority) RefusedInvitation(ctx context.Context, actor audit.Actor, why error) (err error) {
+	defer a.observe(audit.UseInvitation, &err)
+	return a.refusedInvitation(ctx, a.clock.Now(), actor, inviter{}, Invitation{}, why)
+}
+
+// refusedInvitation records that somebody was refused who has presented an invitation, and returns why. Of an
+// invitation that counts, the first few are: it is known whose it is, and worth knowing. Of
+// others, which strangers can make up, only so many are that they fill nothing.
+func (a *Authority) refusedInvitation(ctx context.Context, now time.Time, actor audit.Actor, by inviter, inv Invitation, why error) error {
+	e := a.entry(now, actor, audit.UseInvitation, audit.InvitationObject(inv.ID))
+	e.Result, e.Detail = audit.Refused, pki.EscapeText(why.Error())
+	record := func(tx store.Tx) error { return tx.AppendAudit(ctx, e) }
+	if by.verified && by.ended == nil && inv.check(now, time.Time{}) == nil {
+		e.Detail += ", signed by " + by.actor.String()
+		room, err := a.roomForRefusal(ctx, inv)
+		if err != nil || !room {
+			return why
+		}
+		record = func(tx store.Tx) error {
+			row, err := tx.Invitation(ctx, a.name, inv.ID)
+			if err != nil && !errors.Is(err, store.ErrNotFound) || row.Refused >= refusalsOnRecord {
+				return err
+			}
+			if inv.Authority == a.name {
+				row = inv.row(row, by.actor)
+				row.Refused++
+				if err := tx.PutInvitation(ctx, row); err != nil {
+					return err
+				}
+			}
+			return tx.AppendAudit(ctx, e)
+		}
+	} else {
+		missed, ok := a.strangers.take(now)
+		if !ok {
+			return why
+		}
+		if missed > 0 {
+			e.Detail += fmt.Sprintf("; %d more like this were not recorded", missed)
+		}
+	}
+	if err := a.store.Update(ctx, record); err != nil {
+		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(e.Action), "object", e.Object.String(), "error", err)
+	}
+	return why
+}
+
+// roomForRefusal looks, without writing, whether a refusal is to be recorded.
+func (a *Authority) roomForRefusal(ctx context.Context, inv Invitation) (room bool, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		row, err := r.Invitation(ctx, a.name, inv.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			err = a.roomForInvitation(ctx, r, ErrUninvited)
+		}
+		room = row.Refused < refusalsOnRecord
+		return err
+	})
+	return room, err
+}
+
+// strangers bounds how many refusals are recorded of which nobody is known to have caused them: a few at once, and
+// then one now and then.
+type strangers struct {
+	mu     sync.Mutex
+	begun  bool
+	left   int
+	at     time.Time // when left was last added to
+	missed int
+}
+
+const (
+	strangersBurst = 20
+	strangersEvery = 10 * time.Minute
+)
+
+// take reports whether one may be recorded, and how many were not since the last.
+func (s *strangers) take(now time.Time) (missed int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun || now.Before(s.at) { // the clock was set back
+		s.begun, s.at = true, now
+		s.left = max(s.left, strangersBurst)
+	}
+	if n := now.Sub(s.at) / strangersEvery; n > 0 {
+		s.left = min(s.left+int(min(n, strangersBurst)), strangersBurst)
+		s.at = s.at.Add(n * strangersEvery)
+	}
+	if s.left == 0 {
+		s.missed++
+		return 0, false
+	}
+	s.left--
+	missed, s.missed = s.missed, 0
+	return missed, true
+}
