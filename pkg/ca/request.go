@@ -261,17 +261,11 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	rows, err := r.Authorities(ctx)
-	if err != nil {
+	switch is, err := r.KeyCompromised(ctx, req.KeyID); {
+	case err != nil:
 		return err
-	}
-	for _, row := range rows {
-		switch is, err := r.KeyCompromised(ctx, row.Name, req.KeyID); {
-		case err != nil:
-			return err
-		case is:
-			return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
-		}
+	case is:
+		return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
 	}
 	if a.row.Role != store.RoleUsers {
 		return nil

@@ -339,8 +339,8 @@ type Reader interface {
 
 	Revocation(ctx context.Context, a AuthorityName, serial *big.Int) (Revocation, error)
 	// KeyCompromised reports whether a certificate with this key was revoked because of
-	// KeyCompromise and the revocation is still kept.
-	KeyCompromised(ctx context.Context, a AuthorityName, keyID []byte) (bool, error)
+	// KeyCompromise, whichever authority on record had issued it, and the revocation is still kept.
+	KeyCompromised(ctx context.Context, keyID []byte) (bool, error)
 	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
 	Revocations(ctx context.Context, a AuthorityName, afterSeq int64, limit int) ([]Revocation, error)
 	// CountRevocations counts the revocations that are kept, for display: it reads them all.

@@ -16,11 +16,14 @@ func (r reader) Revocation(ctx context.Context, a store.AuthorityName, serial *b
 	return one(ctx, r.handle, revocations.scan, revocations.query+`WHERE authority = ? AND serial = ?`, string(a), b)
 }
 
-func (r reader) KeyCompromised(ctx context.Context, a store.AuthorityName, keyID []byte) (bool, error) {
-	// The reason is written out, as the index covers no other: store.KeyCompromise.
-	return one(ctx, r.handle, scalar[bool], `
-		SELECT EXISTS (SELECT 1 FROM revocation WHERE authority = ? AND key_id = ? AND reason = 1)`,
-		string(a), required(keyID))
+// keyCompromised looks into the index once for each authority. The reason is written out, as the index covers no
+// other: store.KeyCompromise.
+const keyCompromised = `
+	SELECT EXISTS (SELECT 1 FROM authority WHERE EXISTS (
+		SELECT 1 FROM revocation v WHERE v.authority = authority.name AND v.key_id = ? AND v.reason = 1))`
+
+func (r reader) KeyCompromised(ctx context.Context, keyID []byte) (bool, error) {
+	return one(ctx, r.handle, scalar[bool], keyCompromised, required(keyID))
 }
 
 func (r reader) Revocations(ctx context.Context, a store.AuthorityName, afterSeq int64, limit int) ([]store.Revocation, error) {

@@ -285,33 +285,43 @@ func testPruneRevocations(t *testing.T, d *db) {
 func testKeyCompromised(t *testing.T, d *db) {
 	compromised, other := newRevocation(store.Services, 1), newRevocation(store.Services, 2)
 	compromised.Reason = store.KeyCompromise
+	ofUser := newRevocation(store.Users, 4)
+	ofUser.Reason = store.KeyCompromise
 	unknown := newRevocation(store.Services, 3)
 	unknown.KeyID, unknown.Reason = nil, store.KeyCompromise
-	want := func(a store.AuthorityName, keyID []byte, want bool) {
+	want := func(keyID []byte, want bool) {
 		t.Helper()
 		d.view(func(ctx context.Context, r store.Reader) error {
-			got, err := r.KeyCompromised(ctx, a, keyID)
+			got, err := r.KeyCompromised(ctx, keyID)
 			same(t, "KeyCompromised", got, want)
 			return err
 		})
 	}
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		for _, v := range []store.Revocation{compromised, other, unknown} {
+		for i, name := range []store.AuthorityName{store.Users, store.Services} {
+			row := newAuthority(i + 1)
+			row.Name = name
+			if err := tx.PutAuthority(ctx, row); err != nil {
+				return err
+			}
+		}
+		for _, v := range []store.Revocation{compromised, other, unknown, ofUser} {
 			if _, err := tx.AddRevocation(ctx, v); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	want(store.Services, compromised.KeyID, true)
-	want(store.Services, other.KeyID, false) // revoked, for another reason
-	want(store.Services, nil, false)
-	want(store.Users, compromised.KeyID, false)
+	want(compromised.KeyID, true)
+	want(ofUser.KeyID, true)
+	want(other.KeyID, false) // revoked, for another reason
+	want(nil, false)
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		_, err := tx.PruneRevocations(ctx, store.Services, day(1000), 10)
 		return err
 	})
-	want(store.Services, compromised.KeyID, false)
+	want(compromised.KeyID, false)
+	want(ofUser.KeyID, true)
 }
 
 func testCRLs(t *testing.T, d *db) {
