@@ -283,11 +283,12 @@ func testPruneRevocations(t *testing.T, d *db) {
 }
 
 func testKeyCompromised(t *testing.T, d *db) {
-	compromised, other := newRevocation(store.Services, 1), newRevocation(store.Services, 2)
+	one, another := newAuthority(1), newAuthority(2)
+	compromised, other := newRevocation(one.Name, 1), newRevocation(one.Name, 2)
 	compromised.Reason = store.KeyCompromise
-	ofUser := newRevocation(store.Users, 4)
-	ofUser.Reason = store.KeyCompromise
-	unknown := newRevocation(store.Services, 3)
+	elsewhere := newRevocation(another.Name, 4)
+	elsewhere.Reason = store.KeyCompromise
+	unknown := newRevocation(one.Name, 3)
 	unknown.KeyID, unknown.Reason = nil, store.KeyCompromise
 	want := func(keyID []byte, want bool) {
 		t.Helper()
@@ -298,14 +299,10 @@ func testKeyCompromised(t *testing.T, d *db) {
 		})
 	}
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		for i, name := range []store.AuthorityName{store.Users, store.Services} {
-			row := newAuthority(i + 1)
-			row.Name = name
-			if err := tx.PutAuthority(ctx, row); err != nil {
-				return err
-			}
+		if err := errors.Join(tx.PutAuthority(ctx, one), tx.PutAuthority(ctx, another)); err != nil {
+			return err
 		}
-		for _, v := range []store.Revocation{compromised, other, unknown, ofUser} {
+		for _, v := range []store.Revocation{compromised, other, unknown, elsewhere} {
 			if _, err := tx.AddRevocation(ctx, v); err != nil {
 				return err
 			}
@@ -313,15 +310,15 @@ func testKeyCompromised(t *testing.T, d *db) {
 		return nil
 	})
 	want(compromised.KeyID, true)
-	want(ofUser.KeyID, true)
+	want(elsewhere.KeyID, true)
 	want(other.KeyID, false) // revoked, for another reason
 	want(nil, false)
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		_, err := tx.PruneRevocations(ctx, store.Services, day(1000), 10)
+		_, err := tx.PruneRevocations(ctx, one.Name, day(1000), 10)
 		return err
 	})
 	want(compromised.KeyID, false)
-	want(ofUser.KeyID, true)
+	want(elsewhere.KeyID, true)
 }
 
 func testCRLs(t *testing.T, d *db) {
