@@ -58,6 +58,7 @@ func newApp(env environment) *cli.App {
 				t.csrSend(), t.csrList(), t.csrShow(), t.csrGet(), t.csrSign(), t.csrReject()),
 			group("crt", "certificates",
 				t.crtGet(), t.crtRenew(), t.crtRevoke(), t.crtShow()),
+			group("lineage", "certificates with their renewals, for users", t.lineageList(), t.lineageShow(), t.lineageRevoke()),
 			group("ca", "CA certificates", t.caUpdate(), t.caRoot(), t.caShow()),
 			group("crl", "certificate revocation lists", t.crlUpdate(), t.crlShow()),
 			completionCommand(),

@@ -226,8 +226,12 @@ func (t *tool) crtRevoke() *cli.Command {
 			keyFlag(),
 			&cli.StringSliceFlag{Name: "other", TakesFile: true, Usage: "as a user, revoke the certificate in `CRT` without its key (repeatable)"},
 			&cli.StringSliceFlag{Name: "serial", Usage: "as a user, revoke serial `NUMBER`, decimal or 0x and hexadecimal (repeatable); a wrong one goes unnoticed and stays in the revocation list for years"},
+			&cli.BoolFlag{Name: "only-this", Usage: "withdraw just these, and not what has renewed them or what they have renewed; --reason superseded does so, too"},
 			&cli.StringFlag{Name: "reason", Usage: "one of " + strings.Join(pki.ReasonNames(), ", ")},
 		},
+		Description: "As a user, what is revoked is the lineage: the certificate and all its renewals, so that nobody goes on with another one of\n" +
+			"them. As its holder, the newest certificate takes the others with it, and so does a key that is compromised; an older one\n" +
+			"goes alone. cauase lineage show tells what belongs to a lineage.",
 		Action: t.action(t.revoke),
 	}
 }
@@ -249,12 +253,9 @@ func (t *tool) revoke(c *cli.Context) error {
 	if len(own) > 1 && c.String("key") != "" {
 		return errUsage(c, "--key goes with one certificate")
 	}
-	reason := 0
-	if name := c.String("reason"); name != "" {
-		var err error
-		if reason, err = pki.ParseReason(name); err != nil {
-			return fmt.Errorf("--reason: %w", err)
-		}
+	how := client.Revoking{OnlyThis: c.Bool("only-this")}
+	if how.Reason, err = reasonFlag(c); err != nil {
+		return err
 	}
 	var numbers []*big.Int
 	for _, s := range serials {
@@ -287,21 +288,34 @@ func (t *tool) revoke(c *cli.Context) error {
 	for _, path := range own {
 		from, failed := t.readPair(pemfile.PairPaths{Crt: path, Key: c.String("key")})
 		if failed == nil {
-			failed = service.Revoke(c.Context, from.Pair.Crt, from.Pair.Key, reason)
+			failed = service.Revoke(c.Context, from.Pair.Crt, from.Pair.Key, how)
 		}
 		report(resultView{File: path}, failed)
 	}
 	for _, path := range others {
 		crt, failed := onlyCertificate(path)
 		if failed == nil {
-			failed = session.Revoke(c.Context, crt, reason)
+			failed = session.Revoke(c.Context, crt, how)
 		}
 		report(resultView{File: path}, failed)
 	}
 	for _, serial := range numbers {
-		report(resultView{Serial: serial.String()}, session.RevokeSerial(c.Context, serial, reason))
+		report(resultView{Serial: serial.String()}, session.RevokeSerial(c.Context, serial, how))
 	}
 	return join(err, t.printResults(results))
+}
+
+// reasonFlag is what --reason says, 0 for nothing.
+func reasonFlag(c *cli.Context) (int, error) {
+	name := c.String("reason")
+	if name == "" {
+		return 0, nil
+	}
+	reason, err := pki.ParseReason(name)
+	if err != nil {
+		return 0, fmt.Errorf("--reason: %w", err)
+	}
+	return reason, nil
 }
 
 // onlyCertificate reads the one certificate of a file, behind which its chain may stand; of

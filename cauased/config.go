@@ -12,6 +12,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/daemon"
 	"cauase/pkg/pki"
@@ -75,6 +76,8 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		Backdate:       r.backdate(),
 		Retention:      r.days(flagRetention),
 		ChainRetention: r.days(flagChain),
+
+		Lineages: r.lineages(),
 
 		Backups: r.backup(),
 		Metrics: r.metrics(),
@@ -241,6 +244,25 @@ func (r *reader) backdate() time.Duration {
 		return 0
 	}
 	return d
+}
+
+func (r *reader) lineages() (l daemon.Lineages) {
+	var err error
+	if l.Fork, err = ca.ParseForkPolicy(r.text(flagFork)); err != nil {
+		r.fail(flagFork, err)
+	}
+	switch what := r.c.String(flagRevocation); what {
+	case revokeLineage:
+	case revokeCertificate:
+		l.RevokeOne = true
+	default:
+		r.fail(flagRevocation, fmt.Errorf("%q is neither %s nor %s", what, revokeLineage, revokeCertificate))
+	}
+	l.Renewals = r.count(flagRenewals)
+	if l.MaxUsers = r.atLeast(flagUserMax, 1); l.MaxUsers > ca.MaxUsers {
+		r.fail(flagUserMax, fmt.Errorf("backups have no room for more than %d users", ca.MaxUsers))
+	}
+	return l
 }
 
 func (r *reader) log() (level slog.Level, json bool) {

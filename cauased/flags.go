@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
@@ -39,6 +41,11 @@ const (
 	flagLogLevel  = "log-level"
 	flagFirstUser = "first-user-invite"
 
+	flagFork       = "fork"
+	flagRevocation = "revocation"
+	flagRenewals   = "renewals-per-day"
+	flagUserMax    = "user-max"
+
 	flagConnections = "max-connections"
 	flagPerAddress  = "max-connections-per-address"
 	flagWriteRate   = "write-rate"
@@ -54,10 +61,17 @@ const (
 	groupServices = "Service certificates, which give no privilege here"
 	groupUsers    = "User certificates, which may sign others and decrypt backups"
 	groupKeys     = "Keys and lifetimes"
+	groupLineages = "Lineages: a certificate and its renewals"
 	groupBackups  = "Backups"
 	groupCORS     = "Web pages from elsewhere"
 	groupLimits   = "Limits for those who show no user's certificate; an address is an IPv4 address or an IPv6 /64"
 	groupLog      = "Log"
+)
+
+// What a revocation withdraws.
+const (
+	revokeLineage     = "lineage"
+	revokeCertificate = "certificate"
 )
 
 // env is the environment variable of a flag.
@@ -87,6 +101,7 @@ func serveFlags() []urfave.Flag {
 		number(groupUsers, flagUserAutoApprove, 0, "`COUNT` of first requests that are signed without asking, whoever sends them; more than 0 and no invitation is made for the first user"),
 		&urfave.StringFlag{Category: groupUsers, Name: flagFirstUser, EnvVars: env(flagFirstUser), DefaultText: firstUserFile + " beside the database, or beside --server-key",
 			Usage: "`FILE` in which an invitation for the first user is kept until it was used"},
+		number(groupUsers, flagUserMax, ca.DefaultMaxUsers, fmt.Sprintf("`COUNT` of users above which no more are certified; at most %d, as backups are encrypted to each", ca.MaxUsers)),
 		&urfave.BoolFlag{Category: groupUsers, Name: flagLockAutoApprove, EnvVars: env(flagLockAutoApprove),
 			Usage: "store both auto-approve counts in the database, at the first use of this; later values are ignored"},
 
@@ -98,6 +113,11 @@ func serveFlags() []urfave.Flag {
 		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),
 
 		float(groupKeys, flagChain, 3650, "`DAYS` for which an expired CA's word for its successor is still served, to hosts that were away; 0 means always"),
+
+		text(groupLineages, flagFork, string(ca.ForkFlag), "`POLICY` for a certificate that is renewed again, by a restored host or with a copied key: flag (serve it, and say so), refuse or allow"),
+		text(groupLineages, flagRevocation, revokeLineage, "what a revocation withdraws: the `lineage` of the certificate, or that certificate only"),
+		&urfave.IntFlag{Category: groupLineages, Name: flagRenewals, EnvVars: env(flagRenewals), DefaultText: "by the validity of certificates",
+			Usage: "`COUNT` of renewals that one lineage may have in a day; then 429 with Retry-After"},
 
 		texts(groupCORS, flagCORSWhitelist, "`ORIGIN` to trust without asking users, repeatable (default: none)"),
 

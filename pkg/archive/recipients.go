@@ -28,10 +28,15 @@ type Excluded struct {
 	Why     string
 }
 
-// userPage is how many certificates are read at a time.
-const userPage = 500
+// userPage is how many lineages are read at a time, and newestPage how many certificates of one are looked at.
+const (
+	userPage   = 500
+	newestPage = 100
+)
 
-// users returns the keys of everybody who is a user at now, each once, and who had to be left out.
+// users returns the keys of everybody who is a user at now, each once, and who had to be left out. A user has one key, that of
+// the newest certificate of the lineage: whoever renews over and over takes no place from others, and those who have been there
+// longest come first.
 func users(ctx context.Context, r store.Reader, now time.Time) (keys []crypto.PublicKey, excluded []Excluded, err error) {
 	known := map[string]bool{}
 	err = eachUser(ctx, r, now, func(c store.Certificate) error {
@@ -59,8 +64,8 @@ func users(ctx context.Context, r store.Reader, now time.Time) (keys []crypto.Pu
 	return keys, excluded, nil
 }
 
-// eachUser calls fn with each certificate of a user that is valid at now and not revoked, of whichever
-// authority.
+// eachUser calls fn with the newest certificate of each lineage of users that is valid at now and not revoked, of
+// whichever authority, the oldest lineages first.
 func eachUser(ctx context.Context, r store.Reader, now time.Time, fn func(store.Certificate) error) error {
 	rows, err := r.Authorities(ctx)
 	if err != nil {
@@ -75,24 +80,24 @@ func eachUser(ctx context.Context, r store.Reader, now time.Time, fn func(store.
 }
 
 func eachUserOf(ctx context.Context, r store.Reader, name store.AuthorityName, now time.Time, fn func(store.Certificate) error) error {
-	for after := int64(0); ; {
-		page, err := r.Certificates(ctx, name, after, userPage)
+	for after := (store.LineagePage{}); ; {
+		page, err := r.Lineages(ctx, name, after, userPage)
 		if err != nil {
 			return err
 		}
-		for _, c := range page {
-			after = c.ID
-			if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		for _, l := range page {
+			after = store.LineagePage{CreatedAt: l.CreatedAt, ID: l.ID}
+			if l.State != store.LineageActive || now.After(l.NotAfter) {
 				continue
 			}
-			switch _, err := r.Revocation(ctx, name, c.Serial); {
-			case errors.Is(err, store.ErrNotFound):
-			case err != nil:
-				return err
-			default:
+			c, err := newestOf(ctx, r, l, now)
+			if errors.Is(err, store.ErrNotFound) {
 				continue
 			}
-			if err := fn(c); err != nil {
+			if err == nil {
+				err = fn(c)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -100,6 +105,26 @@ func eachUserOf(ctx context.Context, r store.Reader, name store.AuthorityName, n
 			return nil
 		}
 	}
+}
+
+// newestOf returns the newest certificate of a lineage that is good at now; store.ErrNotFound if there is none.
+func newestOf(ctx context.Context, r store.Reader, l store.Lineage, now time.Time) (store.Certificate, error) {
+	crts, err := r.LineageCertificates(ctx, l.Authority, l.ID, newestPage)
+	if err != nil {
+		return store.Certificate{}, err
+	}
+	for _, c := range crts {
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			continue
+		}
+		switch _, err := r.Revocation(ctx, l.Authority, c.Serial); {
+		case errors.Is(err, store.ErrNotFound):
+			return c, nil
+		case err != nil:
+			return store.Certificate{}, err
+		}
+	}
+	return store.Certificate{}, store.ErrNotFound
 }
 
 // keyOf returns the key of a certificate if backups can be encrypted to it.

@@ -193,6 +193,8 @@ func (a *Archive) Check(ctx context.Context) error {
 	case s.Missed:
 		// That there may be no user any more is in the log: strangers read this, who might want to become one.
 		return fmt.Errorf("missed, due at %s, %s", s.Due.UTC().Format(time.RFC3339), last)
+	case s.Last != nil && s.Last.Excluded > 0:
+		return fmt.Errorf("users who cannot decrypt it: %d; %s, and the log says who", s.Last.Excluded, last)
 	}
 	return nil
 }

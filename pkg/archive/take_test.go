@@ -3,13 +3,18 @@ package archive
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/backup"
+	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
@@ -114,11 +119,11 @@ func TestRecipients(t *testing.T) {
 	err := w.store.Update(ctx, func(tx store.Tx) error {
 		for i, der := range [][]byte{first.Raw, []byte("junk")} {
 			serial, _ := pki.NewSerial()
-			err := tx.AddCertificate(ctx, store.Certificate{
-				Authority: store.Users, ID: int64(i + 1), Serial: serial, CAID: 1, Subject: "CN=x", NotBefore: first.NotBefore,
+			row := store.Certificate{
+				Authority: store.Users, ID: int64(i + 1), Lineage: int64(i + 1), Serial: serial, CAID: 1, Subject: "CN=x", NotBefore: first.NotBefore,
 				NotAfter: first.NotAfter, KeyID: keyID, IssuedAt: epoch, Method: store.Renewed, CSR: []byte("x"), CSRDigest: make([]byte, 32), DER: der,
-			})
-			if err != nil {
+			}
+			if err := errors.Join(tx.AddCertificate(ctx, row), tx.AddLineage(ctx, store.FirstOf(row, store.RoleUsers))); err != nil {
 				return err
 			}
 		}
@@ -380,4 +385,82 @@ func TestUnsyncedName(t *testing.T) {
 		t.Errorf("%+v %v", b, err)
 	}
 	w.wantNames()
+}
+
+// One user who renews without end takes one place among the recipients, and those who came first keep theirs.
+func TestAUserWhoRenewsWithoutEndKeepsNobodyOut(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	_, alice := w.user("alice", pki.KeyECDSAP256)
+	w.clock.Advance(time.Hour)
+	_, mallory := w.user("mallory", pki.KeyECDSAP256)
+	var newest store.Certificate
+	err := w.store.Update(ctx, func(tx store.Tx) error {
+		first, err := tx.CertificateBySerial(ctx, store.Users, mallory.SerialNumber)
+		if err != nil {
+			return err
+		}
+		l, err := tx.LineageOf(ctx, store.Users, mallory.SerialNumber)
+		if err != nil {
+			return err
+		}
+		for n := range backup.MaxRecipients + 100 {
+			next := first
+			next.ID, next.Serial, next.Renews, next.KeyID = int64(n+1), big.NewInt(int64(n+1)), first.Serial, []byte(fmt.Sprint(n))
+			if err := tx.AddCertificate(ctx, next); err != nil {
+				return err
+			}
+			newest = next
+		}
+		l.Newest = newest.Serial
+		return tx.PutLineage(ctx, l)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(time.Hour)
+	w.user("bob", pki.KeyECDSAP256)
+	found := func() (serials []string) {
+		err := w.store.View(ctx, func(r store.Reader) error {
+			serials = nil
+			return eachUser(ctx, r, w.clock.Now(), func(c store.Certificate) error {
+				serials = append(serials, c.Subject+" "+c.Serial.String())
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return serials
+	}
+	if got := found(); len(got) != 3 || got[0] != "CN=alice "+alice.SerialNumber.String() || got[1] != "CN=mallory "+newest.Serial.String() || !strings.HasPrefix(got[2], "CN=bob ") {
+		t.Errorf("%q", got)
+	}
+	// With the newest one withdrawn it is the one before.
+	if err := w.users.RevokeSerial(ctx, audit.Actor{Kind: audit.Operator}, newest.Serial, ca.Revoking{OnlyThis: true}); err != nil {
+		t.Fatal(err)
+	}
+	before := new(big.Int).Sub(newest.Serial, big.NewInt(1))
+	if got := found(); len(got) != 3 || got[1] != "CN=mallory "+before.String() {
+		t.Errorf("%q", got)
+	}
+}
+
+// Whoever is left out makes readiness warn.
+func TestWhoIsLeftOutIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", pki.KeyECDSAP256)
+	row := store.Certificate{Authority: store.Users, ID: 1, Lineage: 1, Serial: big.NewInt(1), CAID: 1, Subject: "CN=x", NotBefore: epoch, NotAfter: epoch.Add(day),
+		KeyID: []byte{1}, IssuedAt: epoch, Method: store.Renewed, DER: []byte("junk")}
+	err := w.store.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(tx.AddCertificate(t.Context(), row), tx.AddLineage(t.Context(), store.FirstOf(row, store.RoleUsers)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.archive("@daily", nil)
+	a.poll(t.Context())
+	if err := a.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot decrypt it: 1") {
+		t.Errorf("readiness says %v", err)
+	}
 }

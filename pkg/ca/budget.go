@@ -38,7 +38,7 @@ const (
 	// kept of the request.
 	perRenewal = 8 << 10
 
-	// MaxRenewalRequest is how long the request of a renewal may be, in PEM. All that counts of it is the key; the
+	// MaxRenewalRequest is how long the request of a renewal may be, in PEM, beside what is in the certificate. All that counts of it is the key; the
 	// largest that is taken, RSA of 8,192 bits, makes three thousand bytes of it.
 	MaxRenewalRequest = 8 << 10
 

@@ -299,12 +299,15 @@ func (a *Authority) LineageOf(ctx context.Context, serial *big.Int) (id int64, e
 	return id, err
 }
 
-// CountLineages counts the lineages that are alive, and those of them that have ever forked.
+// CountLineages counts the lineages of users that are alive, and those of whomever that have ever forked. How many
+// lineages of services there are nobody asks at every scrape: there may be millions.
 func (a *Authority) CountLineages(ctx context.Context) (alive, forked int, err error) {
 	now := a.clock.Now()
 	err = a.store.View(ctx, func(r store.Reader) error {
-		if alive, err = r.CountLineages(ctx, a.name, now); err != nil {
-			return err
+		if a.row.Role == store.RoleUsers {
+			if alive, err = r.CountLineages(ctx, a.name, now); err != nil {
+				return err
+			}
 		}
 		forked, err = r.CountForked(ctx, a.name, now)
 		return err

@@ -154,3 +154,10 @@ func (a *Authority) recordRefusals(ctx context.Context, now time.Time, all bool)
 		return nil
 	})
 }
+
+// Finish records what was only counted, before the daemon ends.
+func (a *Authority) Finish(ctx context.Context) {
+	if err := a.recordRefusals(ctx, a.clock.Now(), true); err != nil {
+		a.log.ErrorContext(ctx, "refusals not recorded", "error", err)
+	}
+}

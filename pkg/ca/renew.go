@@ -78,8 +78,8 @@ func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (_ Is
 }
 
 func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor, old *x509.Certificate, req *pki.Request) (Issued, error) {
-	if len(req.PEM) > MaxRenewalRequest {
-		return Issued{}, fmt.Errorf("%w: the request of a renewal has at most %d bytes, this one %d", ErrInvalid, MaxRenewalRequest, len(req.PEM))
+	if limit := MaxRenewalRequest + 2*len(old.Raw); len(req.PEM) > limit { // there are clients that repeat all names
+		return Issued{}, fmt.Errorf("%w: the request of this renewal has at most %d bytes, and not %d", ErrInvalid, limit, len(req.PEM))
 	}
 	var done store.Certificate
 	forked := false
@@ -195,9 +195,10 @@ func (a *Authority) standing(ctx context.Context, r store.Reader, now time.Time,
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return standing{}, err
 	}
-	c, refusal := a.continuing(ctx, r, old)
+	refusal := a.notRevoked(ctx, r, old, ErrInvalid)
+	var c continuation
 	if refusal == nil {
-		refusal = a.notRevoked(ctx, r, old, ErrInvalid)
+		c, refusal = a.continuing(ctx, r, old)
 	}
 	switch {
 	case refusal != nil && !errors.Is(refusal, ErrInvalid):

@@ -119,16 +119,16 @@ func TestJourney(t *testing.T) {
 	if err != nil || renewed.Subject.CommonName != "web" || renewed.DNSNames[0] != "web.example" {
 		t.Fatalf("renew: %v", err)
 	}
-	if err := c.Revoke(ctx, crt, key, 4); err != nil {
+	if err := c.Revoke(ctx, crt, key, client.Revoking{Reason: 4}); err != nil {
 		t.Error(err)
 	}
-	if err := session.Revoke(ctx, renewed, 0); err != nil {
+	if err := session.Revoke(ctx, renewed, client.Revoking{OnlyThis: true}); err != nil {
 		t.Error(err)
 	}
-	if err := session.RevokeSerial(ctx, big.NewInt(77), 1); err != nil {
+	if err := session.RevokeSerial(ctx, big.NewInt(77), client.Revoking{Reason: 1}); err != nil {
 		t.Error(err)
 	}
-	if err := session.RevokeSerial(ctx, big.NewInt(77), 1); !client.IsStatus(err, http.StatusConflict) {
+	if err := session.RevokeSerial(ctx, big.NewInt(77), client.Revoking{Reason: 1}); !client.IsStatus(err, http.StatusConflict) {
 		t.Errorf("revoked twice: %v", err)
 	}
 	if got := d.CAS.Revocations(); len(got) != 3 || got[0].ReasonCode != 4 || got[1].ReasonCode != 0 || got[2].SerialNumber.Int64() != 77 {

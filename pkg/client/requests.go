@@ -218,11 +218,17 @@ func subjectAltName(extensions []pkix.Extension) *pkix.Extension {
 	return nil
 }
 
-// Revoke revokes crt in the name of its holder, who signs with its key. The reason is a
-// CRLReason (RFC 5280 5.3.1), 0 for none; a reference daemon takes no notice of it.
-func (c *Client) Revoke(ctx context.Context, crt *x509.Certificate, key crypto.Signer, reason int) error {
+// A Revoking says how a certificate is to be revoked. A reference daemon takes no notice of it, and revokes the one
+// certificate.
+type Revoking struct {
+	Reason   int  // CRLReason (RFC 5280 5.3.1), 0 for none
+	OnlyThis bool // and not what has renewed it, or what it has renewed
+}
+
+// Revoke revokes crt in the name of its holder, who signs with its key.
+func (c *Client) Revoke(ctx context.Context, crt *x509.Certificate, key crypto.Signer, how Revoking) error {
 	payload, err := envelope.EncodeRevocation(envelope.Revocation{
-		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: reason,
+		CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: how.Reason, OnlyThis: how.OnlyThis,
 	})
 	if err != nil {
 		return err

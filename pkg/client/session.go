@@ -156,14 +156,14 @@ func vouched(message *envelope.Envelope, trusted []*x509.Certificate, now time.T
 }
 
 // Revoke revokes a certificate whose key need not be at hand.
-func (s *Session) Revoke(ctx context.Context, crt *x509.Certificate, reason int) error {
-	return s.revoke(ctx, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: reason})
+func (s *Session) Revoke(ctx context.Context, crt *x509.Certificate, how Revoking) error {
+	return s.revoke(ctx, envelope.Revocation{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Raw)), Reason: how.Reason, OnlyThis: how.OnlyThis})
 }
 
 // RevokeSerial revokes a certificate that is not at hand either. The daemon cannot
 // notice a wrong serial, and keeps the entry until its newest CA has expired.
-func (s *Session) RevokeSerial(ctx context.Context, serial *big.Int, reason int) error {
-	return s.revoke(ctx, envelope.Revocation{Serial: serial, Reason: reason})
+func (s *Session) RevokeSerial(ctx context.Context, serial *big.Int, how Revoking) error {
+	return s.revoke(ctx, envelope.Revocation{Serial: serial, Reason: how.Reason, OnlyThis: how.OnlyThis})
 }
 
 func (s *Session) revoke(ctx context.Context, what envelope.Revocation) error {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cauase/pkg/archive"
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/rollover"
@@ -39,6 +40,8 @@ type Config struct {
 	Retention      time.Duration // how long an expired certificate stays on record
 	ChainRetention time.Duration // how long an expired CA's word for its successor is served; 0: always
 
+	Lineages Lineages
+
 	Backups *Backups // nil: none are taken
 
 	// MaxSkew is how far our clock may differ from that of a database that other daemons use, too.
@@ -65,6 +68,14 @@ type Limits struct {
 	Validity    time.Duration // of the certificates it issues
 	MaxPending  int           // requests, above which new ones are refused
 	AutoApprove int           // how many of the first requests ever are signed at once
+}
+
+// Lineages say what becomes of certificates and their renewals.
+type Lineages struct {
+	Fork      ca.ForkPolicy // of certificates that were renewed before; empty: ForkFlag
+	RevokeOne bool          // revocations withdraw one certificate, and do not end its lineage
+	Renewals  int           // of a lineage in a day; 0: as their validity suggests
+	MaxUsers  int           // lineages of users; 0: ca.DefaultMaxUsers
 }
 
 // Backups say where backups go, and when.

@@ -229,6 +229,9 @@ func (d *Daemon) Run(ctx, force context.Context) error {
 	<-done
 	<-followed
 	<-backups
+	for _, a := range d.authorities.All() {
+		a.Finish(force)
+	}
 	return err
 }
 

@@ -106,6 +106,9 @@ func (d *Daemon) source(a *ca.Authority) metrics.Source {
 		if s.Pending, err = a.CountPending(ctx); err != nil {
 			return s, err
 		}
+		if s.Users, s.Forked, err = a.CountLineages(ctx); err != nil {
+			return s, err
+		}
 		t, err := a.Timeline(ctx)
 		if err != nil {
 			return s, err
@@ -145,6 +148,10 @@ func (m *metricsServer) observeOperation() func(store.AuthorityName, audit.Actio
 		return nil
 	}
 	return func(name store.AuthorityName, action audit.Action, err error) {
+		if action == audit.Fork {
+			m.metrics.Fork(string(name))
+			return
+		}
 		m.metrics.Operation(string(name), string(action), reasonOf(err))
 	}
 }

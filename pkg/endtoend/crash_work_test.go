@@ -176,9 +176,9 @@ func (c *crashTest) giveUp(ctx context.Context, n int, service *client.Client, s
 	record := func() { c.revoked[held.crt.SerialNumber.String()] = true }
 	switch n % 3 {
 	case 0:
-		return done(service.Revoke(ctx, held.crt, held.key, store.KeyCompromise), record)
+		return done(service.Revoke(ctx, held.crt, held.key, client.Revoking{Reason: store.KeyCompromise}), record)
 	case 1:
-		return done(session.RevokeSerial(ctx, held.crt.SerialNumber, 0), record)
+		return done(session.RevokeSerial(ctx, held.crt.SerialNumber, client.Revoking{}), record)
 	}
 	return true
 }

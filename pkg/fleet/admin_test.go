@@ -145,9 +145,9 @@ func (a *admin) revoke(of *agent, l *leaf, bySerial bool) {
 			return err
 		}
 		if bySerial {
-			return session.RevokeSerial(a.sim.ctx, l.crt.SerialNumber, 0)
+			return session.RevokeSerial(a.sim.ctx, l.crt.SerialNumber, client.Revoking{})
 		}
-		return session.Revoke(a.sim.ctx, l.crt, 4)
+		return session.Revoke(a.sim.ctx, l.crt, client.Revoking{Reason: 4})
 	})
 }
 

@@ -35,6 +35,9 @@ type State struct {
 	Revoked     int
 	Pending     int
 
+	Users  int // lineages of users, of an authority of theirs
+	Forked int // lineages with a certificate that was renewed more than once
+
 	// Span is the validity of what it issues, by which the times of its renewals go; zero where it does not
 	// renew itself any more, or people do that.
 	Span          time.Duration
@@ -56,6 +59,7 @@ type Metrics struct {
 
 	operations *prometheus.CounterVec
 	refused    *prometheus.CounterVec
+	forks      *prometheus.CounterVec
 	requests   *prometheus.HistogramVec
 	limited    *prometheus.CounterVec
 }
@@ -74,6 +78,10 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 			Name: "cauase_refused_total",
 			Help: "Operations that did not succeed, by reason.",
 		}, []string{"authority", "operation", "reason"}),
+		forks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cauase_forks_total",
+			Help: "Renewals of certificates that had been renewed before: by a restored host, or with a copied key.",
+		}, []string{"authority"}),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "cauase_http_request_duration_seconds",
 			Help:    "Time to answer HTTP requests, by route and status.",
@@ -92,7 +100,7 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.operations, m.refused, m.requests, m.limited,
+		build, m.operations, m.refused, m.forks, m.requests, m.limited,
 		&stateCollector{log: log, sources: sources, httpsNotAfter: httpsNotAfter},
 	)
 	return m
@@ -106,6 +114,9 @@ func (m *Metrics) Operation(authority, operation, refusedReason string) {
 	}
 	m.refused.WithLabelValues(authority, operation, refusedReason).Inc()
 }
+
+// Fork counts a renewal of a certificate that had been renewed before.
+func (m *Metrics) Fork(authority string) { m.forks.WithLabelValues(authority).Inc() }
 
 // Request counts an HTTP request. The route is the pattern that has matched, never the path: a
 // stranger must not be able to fill the memory with label values.
@@ -150,6 +161,8 @@ var (
 	crlNextUpdate = desc("cauase_crl_next_update_timestamp_seconds", "When the revocation lists expire.", "authority")
 	revoked       = desc("cauase_revocations", "Revocations that are listed.", "authority")
 	pending       = desc("cauase_pending_requests", "Requests that wait for a user.", "authority")
+	users         = desc("cauase_users", "Users: certificates that are valid, each counted once with its renewals.", "authority")
+	forked        = desc("cauase_lineages_forked", "Certificates, counted with their renewals, of which one was renewed more than once.", "authority")
 	httpsNotAfter = desc("cauase_https_not_after_timestamp_seconds", "Expiry of the daemon's own HTTPS certificate.")
 	span          = desc("cauase_authority_span_seconds", "Validity of issued certificates, of authorities that renew themselves.", "authority")
 	external      = desc("cauase_authority_external", "1 when people bring the CA certificates and lists of the authority, whose keys are elsewhere.", "authority")
@@ -164,7 +177,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe sends what Collect may send.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, httpsNotAfter, up,
+	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, users, forked, httpsNotAfter, up,
 		span, external, signoffNeeded, usableUntil} {
 		ch <- d
 	}
@@ -200,6 +213,10 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(revoked, float64(s.Revoked), s.Authority)
 		gauge(pending, float64(s.Pending), s.Authority)
+		if s.Users > 0 {
+			gauge(users, float64(s.Users), s.Authority)
+		}
+		gauge(forked, float64(s.Forked), s.Authority)
 		gauge(external, truth[s.External], s.Authority)
 		if s.Span > 0 {
 			gauge(span, s.Span.Seconds(), s.Authority)

@@ -25,14 +25,15 @@ type entrance struct {
 
 	start, end sync.Once
 
-	done chan struct{}
-	out  chan net.Conn
-	err  error // why the listener accepts no more, once out is closed
+	done   chan struct{}
+	out    chan net.Conn // never closed: handshakes may be under way that end later
+	failed chan struct{}
+	err    error // why the listener accepts no more, once failed is closed
 }
 
 func newEntrance(l net.Listener, ledger *ledger, log *slog.Logger, config *tls.Config, timeout time.Duration) *entrance {
 	return &entrance{Listener: l, ledger: ledger, log: log, config: config, timeout: timeout,
-		done: make(chan struct{}), out: make(chan net.Conn)}
+		done: make(chan struct{}), out: make(chan net.Conn), failed: make(chan struct{})}
 }
 
 // Accept returns the next connection that may speak HTTP. A crowd is never waited for: who has no
@@ -43,10 +44,9 @@ func (e *entrance) Accept() (net.Conn, error) {
 	}
 	e.start.Do(func() { go e.admit() })
 	select {
-	case c, ok := <-e.out:
-		if ok {
-			return c, nil
-		}
+	case c := <-e.out:
+		return c, nil
+	case <-e.failed:
 		return nil, e.err
 	case <-e.done:
 		return nil, net.ErrClosed
@@ -87,7 +87,7 @@ func (e *entrance) admit() {
 			time.Sleep(acceptPause)
 		default:
 			e.err = err
-			close(e.out)
+			close(e.failed)
 			return
 		}
 	}
@@ -115,6 +115,8 @@ func (e *entrance) handshake(under *conn) {
 	}
 	select {
 	case e.out <- out:
+	case <-e.failed:
+		_ = out.Close()
 	case <-e.done:
 		_ = out.Close()
 	}

@@ -101,6 +101,9 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"PUT", "crt/{id}", 204, func() request {
 			return request{fmt.Sprintf("/cas/crt/%d", newPending()), newCSR(t, pkitest.Key(t), "template"), []string{"Content-Type", "application/pkcs10"}}
 		}},
+		{"GET", "lineage", 200, func() request { newIssued(); return at("/cas/lineage") }},
+		{"GET", "lineage/{id}", 200, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
+		{"DELETE", "lineage/{id}", 204, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
 		{"PUT", "crt/renew", 200, func() request { crt, _ := newIssued(); return json("/cas/crt/renew", renewalOf(t, crt)) }},
 		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, true)) }},
 		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, false)) }},
@@ -109,7 +112,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 	onlyUser := func(i int) bool {
 		c := cases[i]
 		switch c.method + " " + c.path {
-		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}", "GET invite", "DELETE invite/{id}":
+		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}", "GET invite", "DELETE invite/{id}", "GET lineage", "GET lineage/{id}", "DELETE lineage/{id}":
 			return true
 		}
 		return i == len(cases)-1 // the unsigned revocation

@@ -38,6 +38,10 @@ type Authority interface {
 
 	RevokeCertificate(ctx context.Context, actor audit.Actor, crt *x509.Certificate, how ca.Revoking) error
 	RevokeSerial(ctx context.Context, actor audit.Actor, serial *big.Int, how ca.Revoking) error
+	EndLineage(ctx context.Context, actor audit.Actor, id int64, reason int) error
+	Lineages(ctx context.Context, after store.LineagePage, limit int) ([]store.Lineage, error)
+	Lineage(ctx context.Context, id int64, limit int) (store.Lineage, []ca.LineageMember, error)
+	LineageOf(ctx context.Context, serial *big.Int) (int64, error)
 	Authenticate(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error)
 
 	CRLs(ctx context.Context) ([]ca.List, error)

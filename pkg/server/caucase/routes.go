@@ -65,6 +65,9 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodPut, path: "invite", access: anyone, handler: f.putInvited},
 		{method: http.MethodGet, path: "invite", access: user, handler: f.getInvitations},
 		{method: http.MethodDelete, path: "invite/{id}", access: user, handler: f.deleteInvitation},
+		{method: http.MethodGet, path: "lineage", access: user, handler: f.getLineages},
+		{method: http.MethodGet, path: "lineage/{id}", access: user, handler: f.getLineage},
+		{method: http.MethodDelete, path: "lineage/{id}", access: user, handler: f.deleteLineage},
 
 		{method: http.MethodGet, path: "crt/ca.crt.pem", access: anyone, root: true, handler: f.getCACertificate},
 		{method: http.MethodGet, path: "crt/ca.crt.json", access: anyone, root: true, handler: f.getChain},

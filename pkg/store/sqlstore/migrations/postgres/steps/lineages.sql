@@ -30,6 +30,7 @@ CREATE TABLE lineage (
 
 CREATE INDEX lineage_age ON lineage (authority, created_at, id);                         -- Lineages
 CREATE INDEX lineage_ending ON lineage (authority, id) WHERE state = 'ending';           -- EndingLineages
+CREATE INDEX lineage_forked ON lineage (authority, id) WHERE forks > 0;                  -- CountForked
 CREATE INDEX certificate_lineage ON certificate (authority, lineage, seq);               -- LineageCertificates
 ALTER TABLE certificate ALTER COLUMN lineage DROP DEFAULT;
 

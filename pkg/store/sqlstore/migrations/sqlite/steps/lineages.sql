@@ -34,6 +34,7 @@ CREATE TABLE lineage (
 
 CREATE INDEX lineage_age ON lineage (authority, created_at, id);                         -- Lineages
 CREATE INDEX lineage_ending ON lineage (authority, id) WHERE state = 'ending';           -- EndingLineages
+CREATE INDEX lineage_forked ON lineage (authority, id) WHERE forks > 0;                  -- CountForked
 CREATE INDEX certificate_lineage ON certificate (authority, lineage);                    -- LineageCertificates
 
 -- What has become of invitations: not the invitations themselves, which are secrets.
