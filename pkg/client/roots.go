@@ -70,15 +70,19 @@ func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certi
 		}
 	}
 	known := withoutOwn(local, cas.CAs)
-	if len(foreign) == 0 && len(below) == 0 {
-		// Whoever can leave a root out of the bundle must not take it away from those who trust it.
+	if len(below) == 0 {
+		// A root in the bundle may be one that has not signed anything yet, as the authority has only just been put
+		// below it. Whoever can leave a root out must not take it away from those who trust it.
 		return Trust{CAs: current(append(known, own...), now), FirstUse: cas.FirstUse && len(local) == 0}, nil
 	}
 	root, err := c.topAuthority(ctx)
 	if err != nil {
 		return Trust{}, err
 	}
-	trust, err := root.rootTrust(ctx, cas, below, foreign, known, len(local) > 0, pins)
+	stored := slices.ContainsFunc(local, func(crt *x509.Certificate) bool {
+		return !slices.ContainsFunc(below, func(ca *x509.Certificate) bool { return sameCA(ca, crt) })
+	})
+	trust, err := root.rootTrust(ctx, cas, below, foreign, known, stored, pins)
 	for _, kind := range []error{ErrNoAnchor, ErrChain, ErrUnknownAnchor} {
 		if errors.Is(err, kind) {
 			return Trust{}, fmt.Errorf("%w: root %s: %w", ErrRoots, root.options.Authority, err)
@@ -105,8 +109,9 @@ func predates(crt *x509.Certificate, trusted []*x509.Certificate) bool {
 }
 
 // rootTrust brings trust in the root up to date; c is the client of the authority at the top.
-// stored reports whether a store of roots was there at all: an authority that has been put
-// under a root since had its own CA certificates in it, and no pins of the root were to be had.
+// stored reports whether a store of roots held one of the authority's own, from before it was put
+// below a root: no pins of the root were to be had then. One that has a parent is there only because a daemon, or
+// whoever is in between, has once kept quiet about that.
 func (c *Client) rootTrust(ctx context.Context, cas Trust, below, foreign, local []*x509.Certificate, stored bool, pins []Pin) (Trust, error) {
 	if len(local) > 0 {
 		return c.UpdateTrust(ctx, local, pins)
@@ -180,13 +185,17 @@ func (c *Client) parentStatements(ctx context.Context) ([]link, error) {
 // noSuchRoute reports whether a daemon does not know what is ours in the protocol.
 func noSuchRoute(err error) bool { return IsStatus(err, http.StatusNotFound, http.StatusBadRequest) }
 
-// checkParent verifies that ca vouches for a certificate for its own name and key by another CA.
+// checkParent verifies that ca vouches for a certificate for its own name and key by another CA, which says the same
+// of what it may do, and for how long: where it is the parent that is trusted, ca is worth no more than that.
 func (l link) checkParent(ca *x509.Certificate) error {
 	if err := l.envelope.Verify(ca.PublicKey); err != nil {
 		return err
 	}
 	if !sameCA(l.new, ca) || !IsIntermediate(l.new) {
 		return errors.New("it is not about a certificate by a parent for the same name and key")
+	}
+	if err := pki.CheckAnchorOf(ca, l.new); err != nil {
+		return err
 	}
 	return checkAnchor(l.new)
 }

@@ -111,11 +111,9 @@ func anchor(v store.CA, crt *x509.Certificate) []problem {
 		return []problem{errorf("it has a self-signed certificate beside its own, and no parent")}
 	case !selfIssued(self) || badlySelfSigned(self):
 		return []problem{errorf("its self-signed certificate is not signed by its own key")}
-	case !pki.SameKey(self.PublicKey, crt.PublicKey), !bytes.Equal(self.RawSubject, crt.RawSubject), !bytes.Equal(self.SubjectKeyId, crt.SubjectKeyId):
-		return []problem{errorf("its self-signed certificate has another name, key or key identifier")}
-	case !self.NotBefore.Equal(crt.NotBefore), !self.NotAfter.Equal(crt.NotAfter):
-		return []problem{errorf("its self-signed certificate is valid from %s to %s, and that of the parent from %s to %s",
-			utc(self.NotBefore), utc(self.NotAfter), utc(crt.NotBefore), utc(crt.NotAfter))}
+	}
+	if err := pki.CheckAnchorOf(self, crt); err != nil {
+		return []problem{errorf("%v", err)}
 	}
 	e, err := envelope.Parse(v.ParentLink)
 	if err == nil {

@@ -2,12 +2,19 @@ package manage
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cauase/pkg/ca"
+	"cauase/pkg/pki"
+	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
 
@@ -94,6 +101,16 @@ func TestCheckFindsInFamily(t *testing.T) {
 		}), "it is a certificate of a CA"},
 		{"certificate of a CA by no root", ofAuthority("home-root", func(v *store.Authority) { v.Role = store.RoleServices }), "it is a certificate of a CA, and home-root is no root"},
 
+		{"self-signed one that cannot be read", ofCA("lab", func(v *store.CA) { v.Anchor = []byte("x") }), "its self-signed certificate cannot be parsed"},
+		{"self-signed one, of no parent", ofCA("plain", func(v *store.CA) { v.Anchor = v.Certificate }), "it has a self-signed certificate beside its own, and no parent"},
+		{"self-signed one by the parent", ofCA("lab", func(v *store.CA) { v.Anchor = v.Certificate }), "its self-signed certificate is not signed by its own key"},
+		{"forged self-signed one", ofCA("lab", func(v *store.CA) { v.Anchor = flip(v.Anchor, -1) }), "its self-signed certificate is not signed by its own key"},
+		{"self-signed one of another", ofCA("lab", func(v *store.CA) { v.Anchor = plain.Certificate }), "another name, key or key identifier"},
+		{"self-signed one that ends later", ofCA("lab", anchored(t, func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Hour) })), "the self-signed certificate is valid from"},
+		{"self-signed one without limits", ofCA("lab", anchored(t, func(c *x509.Certificate) { c.ExtraExtensions, c.MaxPathLen, c.MaxPathLenZero = nil, -1, false })), "the self-signed certificate has other limits"},
+		{"no statement about the parent", ofCA("lab", func(v *store.CA) { v.ParentLink = nil }), "its statement about the parent cannot be used"},
+		{"statement about other certificates", ofCA("lab", anchored(t, func(*x509.Certificate) {})), "its statement about the parent is about other certificates"},
+
 		{"list that cannot be read", insert(func(row store.Row) bool { _, ok := row.(store.AuditEntry); return ok },
 			store.Setting{Authority: "plain", Name: "external_crl/00", Value: "x"}), "it is not a revocation list"},
 	} {
@@ -159,5 +176,16 @@ func TestCheckFindsOfExternalRoot(t *testing.T) {
 				t.Errorf("found %q\nwant %q", found, test.want)
 			}
 		})
+	}
+}
+
+// anchored puts another self-signed certificate beside that of a CA, by the same key.
+func anchored(t *testing.T, change func(*x509.Certificate)) func(*store.CA) {
+	return func(v *store.CA) {
+		t.Helper()
+		template := profile.Anchor(must[*x509.Certificate](t)(x509.ParseCertificate(v.Certificate)), must[*big.Int](t)(pki.NewSerial()))
+		change(template)
+		key := must[any](t)(x509.ParsePKCS8PrivateKey(v.Key.InRow())).(crypto.Signer)
+		v.Anchor = must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
 	}
 }

@@ -92,8 +92,6 @@ func (c CA) Template() (*x509.Certificate, error) {
 var (
 	oidSubjectKeyID   = asn1.ObjectIdentifier{2, 5, 29, 14}
 	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
-	oidCRLPoints      = asn1.ObjectIdentifier{2, 5, 29, 31}
-	oidAIA            = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 1}
 )
 
 // Anchor returns what x509.CreateCertificate needs to make a self-signed certificate for the name, key,
@@ -107,10 +105,7 @@ func Anchor(crt *x509.Certificate, serial *big.Int) *x509.Certificate {
 		MaxPathLen: crt.MaxPathLen, MaxPathLenZero: crt.MaxPathLenZero,
 	}
 	for _, e := range crt.Extensions {
-		switch {
-		case e.Id.Equal(oidSubjectKeyID), e.Id.Equal(oidAuthorityKeyID), e.Id.Equal(oidCRLPoints), e.Id.Equal(oidAIA):
-			// They are about the key, or the issuer.
-		default:
+		if !pki.OfIssuer(e.Id) {
 			t.ExtraExtensions = append(t.ExtraExtensions, e)
 		}
 	}

@@ -143,9 +143,12 @@ func (a *Authority) NewCABelow(name string, change ...func(*x509.Certificate)) C
 }
 
 // Anchored puts a self-signed certificate in front of one that a parent has signed.
-func (a *Authority) Anchored(ca CA) CA {
+func (a *Authority) Anchored(ca CA, change ...func(*x509.Certificate)) CA {
 	template := *ca.Crt
 	template.SerialNumber, template.AuthorityKeyId = a.serial(), ca.Crt.SubjectKeyId
+	for _, c := range change {
+		c(&template)
+	}
 	return CA{Crt: a.create(&template, &template, ca.Key.Public(), ca.Key), Key: ca.Key, Below: ca.Crt}
 }
 
