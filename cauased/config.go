@@ -76,6 +76,8 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		Backdate:       r.backdate(),
 		Retention:      r.days(flagRetention),
 		ChainRetention: r.days(flagChain),
+		PendingTTL:     r.days(flagPendingTTL),
+		PendingShare:   r.count(flagShare),
 
 		Lineages: r.lineages(),
 

@@ -49,6 +49,8 @@ const (
 	flagConnections = "max-connections"
 	flagPerAddress  = "max-connections-per-address"
 	flagWriteRate   = "write-rate"
+	flagPendingTTL  = "pending-ttl"
+	flagShare       = "pending-per-address"
 )
 
 // defaultAuthority is the authority that commands work on unless another is named.
@@ -125,6 +127,10 @@ func serveFlags() []urfave.Flag {
 		cli.Int(urfave.IntFlag{Category: groupLimits, Name: flagPerAddress, EnvVars: env(flagPerAddress), DefaultText: "a quarter of --max-connections",
 			Usage: "`COUNT` of connections that one address may have at a time"}),
 		number(groupLimits, flagWriteRate, 300, "`COUNT` of requests a minute by which one address may submit, renew and revoke, all at once or not; then 429 with Retry-After; 0 means any number"),
+
+		float(groupLimits, flagPendingTTL, 7, "`DAYS` for which a request waits for a user before it is removed; 0 means always"),
+		&urfave.IntFlag{Category: groupLimits, Name: flagShare, EnvVars: env(flagShare), DefaultText: "a quarter of all that may be pending, at least 5",
+			Usage: "`COUNT` of pending requests of an authority that may be of one address"},
 
 		text(groupLog, flagLogFormat, "text", "`FORMAT` of the log on stderr: text or json"),
 		text(groupLog, flagLogLevel, "info", "`LEVEL` from which on is logged: debug, info, warn or error"),

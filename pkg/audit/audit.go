@@ -17,6 +17,7 @@ const (
 	ExpireCA   Action = "ca.expire"
 	Submit     Action = "csr.submit"
 	Reject     Action = "csr.reject"
+	Expire     Action = "csr.expire" // it was pending for too long
 	Sign       Action = "crt.sign"
 	Renew      Action = "crt.renew"
 	Revoke     Action = "crt.revoke"

@@ -43,6 +43,9 @@ type Config struct {
 	// served, to hosts that were away. Zero means always.
 	ChainRetention time.Duration
 
+	PendingTTL   time.Duration // how long a request waits for a user before it is removed; 0: for ever
+	PendingShare int           // how many pending requests may be of one address; 0: a part of all
+
 	LockAutoApprove bool // keep the row's number of automatic approvals for good, whatever it says later
 
 	Fork ForkPolicy // what becomes of renewals of certificates that were renewed before; ForkFlag if empty

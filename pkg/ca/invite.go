@@ -208,7 +208,7 @@ func (a *Authority) recordInvited(ctx context.Context, tx store.Tx, now time.Tim
 		if err := tx.DeleteRequest(ctx, a.name, at.pending); err != nil {
 			return err
 		}
-		if err := a.checkKey(ctx, tx, use.Request); err != nil {
+		if err := a.checkKey(ctx, tx, use.Request.KeyID); err != nil {
 			return err
 		}
 	}
@@ -247,7 +247,7 @@ type place struct {
 
 // placeOf finds it out, and refuses a request that must not be certified.
 func (a *Authority) placeOf(ctx context.Context, r store.Reader, now time.Time, use invited) (at place, err error) {
-	switch known, err := a.knownRequest(ctx, r, now, use.Request); {
+	switch known, err := a.knownRequest(ctx, r, now, use.Request.Digest[:]); {
 	case err == nil && known.Issued != nil:
 		at.issued = &known
 	case err == nil:
@@ -262,7 +262,7 @@ func (a *Authority) placeOf(ctx context.Context, r store.Reader, now time.Time, 
 		case !errors.Is(err, store.ErrNotFound):
 			return at, err
 		}
-		if err := a.checkKey(ctx, r, use.Request); err != nil {
+		if err := a.checkKey(ctx, r, use.Request.KeyID); err != nil {
 			return at, err
 		}
 	}

@@ -206,7 +206,7 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 			return absent(err, "pending request", id)
 		}
 		// Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
-		if err := a.checkKey(ctx, tx, req); err != nil {
+		if err := a.checkKey(ctx, tx, req.KeyID); err != nil {
 			return err
 		}
 		return a.record(ctx, tx, now, st, actor, audit.Sign, crt)

@@ -44,7 +44,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	if err := a.rollOver(ctx, now, false); !errors.Is(err, ErrSignoff) {
 		errs = append(errs, err)
 	}
-	errs = append(errs, a.eraseExpiredKeys(ctx, now))
+	errs = append(errs, a.eraseExpiredKeys(ctx, now), a.expirePending(ctx, now))
 	lists, err := a.listsAhead(ctx, a.CRLLife()/crlAhead)
 	if !errors.Is(err, ErrSignoff) {
 		errs = append(errs, err)

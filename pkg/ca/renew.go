@@ -231,7 +231,7 @@ func (a *Authority) repeatable(ctx context.Context, r store.Reader, now time.Tim
 
 // checkRenewalKey is checkKey, but lets a user keep the key of the certificate that is renewed.
 func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, old *x509.Certificate, req *pki.Request) error {
-	err := a.checkKey(ctx, r, req)
+	err := a.checkKey(ctx, r, req.KeyID)
 	if errors.Is(err, ErrConflict) && pki.SameKey(old.PublicKey, req.CSR.PublicKey) {
 		return nil
 	}

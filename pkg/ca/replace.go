@@ -52,7 +52,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 			if err := a.notRevoked(ctx, tx, old, ErrInvalid); err != nil {
 				return err
 			}
-			if err := a.checkKey(ctx, tx, req); err != nil {
+			if err := a.checkKey(ctx, tx, req.KeyID); err != nil {
 				return err
 			}
 			lineage, err := a.continuing(ctx, tx, old)

@@ -66,15 +66,15 @@ type position struct {
 	auto  bool        // it is among the first, and of a profile that needs no user
 }
 
-// position finds out what r says of a request, and refuses what must not be certified.
-func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, req incoming) (p position, err error) {
-	switch known, err := a.knownRequest(ctx, r, now, req.Request); {
+// position finds out what r says of a request with this digest and key, and refuses what must not be certified.
+func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, digest, keyID []byte, asked *profile.Profile) (p position, err error) {
+	switch known, err := a.knownRequest(ctx, r, now, digest); {
 	case err == nil:
 		return position{known: &known}, nil
 	case !errors.Is(err, ErrNotFound):
 		return position{}, err
 	}
-	if err := a.checkKey(ctx, r, req.Request); err != nil {
+	if err := a.checkKey(ctx, r, keyID); err != nil {
 		return position{}, err
 	}
 	received, err := r.Counter(ctx, a.name, store.CounterReceivedCSR)
@@ -82,7 +82,7 @@ func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time,
 		return position{}, err
 	}
 	approvals, _, err := a.autoApprovals(ctx, r)
-	return position{auto: received < approvals && req.asked.Unattended()}, err
+	return position{auto: received < approvals && asked.Unattended()}, err
 }
 
 // submit signs a request that is going to be approved automatically before it is recorded, as far as
@@ -91,7 +91,7 @@ func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time,
 func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req incoming) (Submission, error) {
 	var seen position
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		seen, err = a.position(ctx, r, now, req)
+		seen, err = a.position(ctx, r, now, req.Digest[:], req.KeyID, req.asked)
 		return err
 	})
 	if err != nil {
@@ -117,7 +117,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	approved := false
 	err = a.store.Update(ctx, func(tx store.Tx) error {
 		done, approved = Submission{ID: id}, false
-		at, err := a.position(ctx, tx, now, req)
+		at, err := a.position(ctx, tx, now, req.Digest[:], req.KeyID, req.asked)
 		if err != nil {
 			return err
 		}
@@ -127,6 +127,10 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		}
 		if at.auto && !seen.auto {
 			return errRaced // more are approved than a moment ago
+		}
+		// Those that are approved, too: the limit comes before any approval.
+		if err := a.roomToWait(ctx, tx, actor); err != nil {
+			return err
 		}
 		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
 			return err
@@ -194,13 +198,6 @@ func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, act
 
 // keep has a request wait for a user.
 func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
-	pending, err := tx.CountRequests(ctx, a.name)
-	if err != nil {
-		return err
-	}
-	if pending >= a.row.MaxPending {
-		return fmt.Errorf("%w: %d", ErrTooManyPending, pending)
-	}
 	return tx.AddRequest(ctx, store.Request{
 		Authority:  a.name,
 		ID:         id,
@@ -217,12 +214,12 @@ func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor 
 
 // knownRequest finds what became of a request that was made before: one that is pending, or one
 // whose certificate can still be used.
-func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (Submission, error) {
-	pending, err := r.RequestByDigest(ctx, a.name, req.Digest[:])
+func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, digest []byte) (Submission, error) {
+	pending, err := r.RequestByDigest(ctx, a.name, digest)
 	if !errors.Is(err, store.ErrNotFound) {
 		return Submission{ID: pending.ID}, err
 	}
-	row, err := a.usableByCSR(ctx, r, now, req)
+	row, err := a.usableByCSR(ctx, r, now, digest)
 	if err != nil {
 		return Submission{}, err
 	}
@@ -230,9 +227,9 @@ func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.T
 	return Submission{ID: row.ID, Issued: &issued}, err
 }
 
-// usableByCSR finds the newest certificate issued for req, if it has neither expired nor been revoked.
-func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Time, req *pki.Request) (store.Certificate, error) {
-	crt, err := r.CertificateByCSR(ctx, a.name, req.Digest[:])
+// usableByCSR finds the newest certificate issued for the request with this digest, if it has neither expired nor been revoked.
+func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Time, digest []byte) (store.Certificate, error) {
+	crt, err := r.CertificateByCSR(ctx, a.name, digest)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Certificate{}, ErrNotFound
 	} else if err != nil {
@@ -253,15 +250,15 @@ func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Ti
 // checkKey refuses keys that must not be certified (again): those of CAs, those revoked because
 // they were compromised and, for users, any that is known. Backups are encrypted to user keys, which
 // therefore name one user each.
-func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Request) error {
-	switch is, err := r.IsCAKey(ctx, req.KeyID); {
+func (a *Authority) checkKey(ctx context.Context, r store.Reader, keyID []byte) error {
+	switch is, err := r.IsCAKey(ctx, keyID); {
 	case err != nil:
 		return err
 	case is:
 		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
 	// Whichever authority was told: the key is the same one.
-	switch is, err := r.KeyCompromised(ctx, req.KeyID); {
+	switch is, err := r.KeyCompromised(ctx, keyID); {
 	case err != nil:
 		return err
 	case is:
@@ -270,7 +267,7 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, req *pki.Reque
 	if a.row.Role != store.RoleUsers {
 		return nil
 	}
-	switch is, err := r.KeyInUse(ctx, a.name, req.KeyID); {
+	switch is, err := r.KeyInUse(ctx, a.name, keyID); {
 	case err != nil:
 		return err
 	case is:

@@ -378,7 +378,7 @@ func TestAutomaticApprovalsAreCounted(t *testing.T) {
 	const all, approvals = 200, 3
 	w := newWorld(t)
 	cfg := config(store.Users)
-	cfg.row.AutoApprove, cfg.row.MaxPending = approvals, all
+	cfg.row.AutoApprove, cfg.row.MaxPending, cfg.PendingShare = approvals, all, all
 	daemons := []*Authority{w.open(cfg), w.open(cfg)}
 	var approved atomic.Int64
 	var wg sync.WaitGroup

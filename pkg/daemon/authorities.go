@@ -74,6 +74,8 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		RevokeOne:      d.cfg.Lineages.RevokeOne,
 		Renewals:       int64(d.cfg.Lineages.Renewals),
 		MaxUsers:       d.cfg.Lineages.MaxUsers,
+		PendingTTL:     d.cfg.PendingTTL,
+		PendingShare:   d.cfg.PendingShare,
 		Profiles:       d.cfg.Profiles,
 		Linter:         d.linter,
 		Statements:     envelope.Statements{},

@@ -38,6 +38,8 @@ type Config struct {
 	Threshold      time.Duration // how long before its expiry our own HTTPS certificate is renewed
 	Backdate       time.Duration // how far before the time of issuance certificates begin; the authorities cap it
 	Retention      time.Duration // how long an expired certificate stays on record
+	PendingTTL     time.Duration // how long a request waits for a user before it is removed; 0: always
+	PendingShare   int           // how many pending requests of an authority may be of one address; 0: a part of all
 	ChainRetention time.Duration // how long an expired CA's word for its successor is served; 0: always
 
 	Lineages Lineages

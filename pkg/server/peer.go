@@ -1,16 +1,13 @@
 package server
 
 import (
-	"net"
 	"net/netip"
+
+	"cauase/pkg/audit"
 )
 
-// A peer is whom limits per address are about: an IPv4 address, or the 64 bits of an IPv6 address that name
-// a network, since whoever has one address of it has all of them.
+// A peer is whom limits per address are about, see audit.Network.
 type peer netip.Prefix
-
-// unknownPeer is for connections that do not say where they come from.
-var unknownPeer peer
 
 func (p peer) String() string {
 	prefix := netip.Prefix(p)
@@ -24,22 +21,4 @@ func (p peer) String() string {
 }
 
 // peerOf returns the peer at an address, with a port or without.
-func peerOf(address string) peer {
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		address = host
-	}
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return unknownPeer
-	}
-	addr = addr.Unmap().WithZone("")
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil {
-		return unknownPeer
-	}
-	return peer(prefix)
-}
+func peerOf(address string) peer { return peer(audit.Network(address)) }

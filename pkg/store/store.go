@@ -304,6 +304,8 @@ type Reader interface {
 	// Requests returns at most limit pending requests (0: all), oldest first.
 	Requests(ctx context.Context, a AuthorityName, limit int) ([]Request, error)
 	CountRequests(ctx context.Context, a AuthorityName) (int, error)
+	// CountSubmitters returns how many pending requests there are of each submitter.
+	CountSubmitters(ctx context.Context, a AuthorityName) (map[string]int, error)
 
 	Certificate(ctx context.Context, a AuthorityName, id int64) (Certificate, error)
 	CertificateBySerial(ctx context.Context, a AuthorityName, serial *big.Int) (Certificate, error)

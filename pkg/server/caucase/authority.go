@@ -18,6 +18,7 @@ type Authority interface {
 	Name() store.AuthorityName
 	Row() store.Authority
 
+	Foresee(ctx context.Context, actor audit.Actor, o pki.Outline, profile string) (*ca.Submission, error)
 	Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (ca.Submission, error)
 	Pending(ctx context.Context) ([]store.Request, error)
 	Request(ctx context.Context, id int64) (ca.Submitted, error)

@@ -68,17 +68,33 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		req, err := parseRequest(ctx, a, ca.Holder{}, audit.Submit, "", body)
-		if err != nil {
-			return err
-		}
-		submission, err := a.Submit(ctx, actor, req, chosen.profile)
+		submission, err := submit(ctx, a, actor, body, chosen.profile)
 		if err != nil {
 			return err
 		}
 		x.Header().Set("Location", strconv.FormatInt(submission.ID, 10))
 		return x.Empty(http.StatusCreated)
 	}, nil
+}
+
+// submit submits a request of anybody's. Whether there is room for it, and whether it is there already, comes
+// before what costs something.
+func submit(ctx context.Context, a Authority, actor audit.Actor, text []byte, profile string) (ca.Submission, error) {
+	outline, err := pki.ParseOutline(text)
+	if err != nil {
+		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
+	}
+	switch done, err := a.Foresee(ctx, actor, outline, profile); {
+	case err != nil:
+		return ca.Submission{}, err
+	case done != nil:
+		return *done, nil
+	}
+	req, err := outline.Check()
+	if err != nil {
+		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
+	}
+	return a.Submit(ctx, actor, req, profile)
 }
 
 func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
@@ -174,15 +190,22 @@ func (f *FrontEnd) putCertificate(x *server.Exchange) (server.Perform, error) {
 	if how.Shown, err = readShown(x); err != nil {
 		return nil, err
 	}
+	var template pki.Outline
 	if len(body) > 0 {
 		if err := x.ContentType(typeCSR); err != nil {
 			return nil, err
 		}
-		if how.Template, err = pki.ParseRequest(body); err != nil {
+		if template, err = pki.ParseOutline(body); err != nil {
 			return nil, err
 		}
 	}
-	return func(ctx context.Context, actor audit.Actor) error {
+	return func(ctx context.Context, actor audit.Actor) (err error) {
+		if len(body) > 0 {
+			// Only for a user: it computes.
+			if how.Template, err = template.Check(); err != nil {
+				return err
+			}
+		}
 		if _, err := a.Approve(ctx, actor, id, how); err != nil {
 			return err
 		}

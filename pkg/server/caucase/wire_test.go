@@ -2,6 +2,10 @@ package caucase
 
 import (
 	"bufio"
+	"bytes"
+	"cauase/pkg/pki"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -259,5 +263,47 @@ func TestActor(t *testing.T) {
 	if !strings.HasPrefix(found.Actor.String(), "user serial="+user.Leaf.SerialNumber.String()+" ") || found.Actor.Address != "127.0.0.1" ||
 		found.Actor.RequestID != requestID || len(requestID) != 16 {
 		t.Errorf("%+v", found)
+	}
+}
+
+// TestSlotsBeforeKeys: whether there is room for a request, and whether it is there already, is found out before
+// anything is computed with its key. Nor is a template of a stranger computed with.
+func TestSlotsBeforeKeys(t *testing.T) {
+	s := newSite(t)
+	forged := func(name string) string {
+		der := bytes.Clone(pkitest.ParsedRequest(t, pkitest.SharedKey(t, pki.KeyRSA2048, "stranger"),
+			&x509.CertificateRequest{DNSNames: []string{name}}).CSR.Raw)
+		der[len(der)-1] ^= 1
+		return string(pki.EncodeCSRPEM(der))
+	}
+	stranger := s.client(nil)
+	if got := s.do(stranger, "PUT", "http:/cas/csr", forged("a.example")); got.StatusCode != 400 {
+		t.Errorf("a forged signature: %d", got.StatusCode)
+	}
+	known := newCSR(t, pkitest.Key(t), "known")
+	id := s.do(stranger, "PUT", "http:/cas/csr", known).Header.Get("Location")
+	for n := range 11 {
+		if got := s.do(stranger, "PUT", "http:/cas/csr", newCSR(t, pkitest.Key(t), fmt.Sprint("host", n))); got.StatusCode != 201 {
+			t.Fatalf("request %d: %d %s", n, got.StatusCode, got.body)
+		}
+	}
+	if got := s.do(stranger, "PUT", "http:/cas/csr", forged("b.example")); got.StatusCode != 507 {
+		t.Errorf("a forged signature while there is no room: %d %s", got.StatusCode, got.body)
+	}
+	if got := s.do(stranger, "PUT", "http:/cas/csr", known); got.StatusCode != 201 || got.Header.Get("Location") != id {
+		t.Errorf("a known one while there is no room: %d, %s, want %s", got.StatusCode, got.Header.Get("Location"), id)
+	}
+	user, _ := s.issue(s.Users)
+	for name, tt := range map[string]struct {
+		crt    *tls.Certificate
+		body   string
+		status int
+	}{
+		"stranger": {nil, forged("c.example"), 401}, "user": {user, forged("c.example"), 400}, "stranger without form": {nil, "none", 400},
+	} {
+		got := s.do(s.client(tt.crt), "PUT", "https:/cas/crt/"+id, tt.body, "Content-Type", "application/pkcs10")
+		if got.StatusCode != tt.status {
+			t.Errorf("a template of a %s: %d %s, want %d", name, got.StatusCode, got.body, tt.status)
+		}
 	}
 }

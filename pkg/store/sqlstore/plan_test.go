@@ -33,6 +33,7 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"Request":             func(c ctx, t tx) error { _, err := t.Request(c, a, 1); return err },
 		"RequestByDigest":     func(c ctx, t tx) error { _, err := t.RequestByDigest(c, a, nil); return err },
 		"Requests":            func(c ctx, t tx) error { _, err := t.Requests(c, a, 0); return err },
+		"CountSubmitters":     func(c ctx, t tx) error { _, err := t.CountSubmitters(c, a); return err },
 		"CountRequests":       func(c ctx, t tx) error { _, err := t.CountRequests(c, a); return err },
 		"Certificate":         func(c ctx, t tx) error { _, err := t.Certificate(c, a, 1); return err },
 		"CertificateBySerial": func(c ctx, t tx) error { _, err := t.CertificateBySerial(c, a, serial); return err },

@@ -24,6 +24,15 @@ func (r reader) CountRequests(ctx context.Context, a store.AuthorityName) (int, 
 	return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM request WHERE authority = ?`, string(a))
 }
 
+func (r reader) CountSubmitters(ctx context.Context, a store.AuthorityName) (map[string]int, error) {
+	submitters, err := list(ctx, r.handle, scalar[string], `SELECT submitter FROM request WHERE authority = ?`, string(a))
+	counts := make(map[string]int)
+	for _, submitter := range submitters {
+		counts[submitter]++
+	}
+	return counts, err
+}
+
 func (t tx) AddRequest(ctx context.Context, q store.Request) error {
 	args, err := requests.args(q)
 	if err != nil {

@@ -152,6 +152,15 @@ func testRequestOrder(t *testing.T, d *db) {
 		}
 		n, err := r.CountRequests(ctx, store.Services)
 		same(t, "count", n, 3)
+		if err != nil {
+			return err
+		}
+		counts, err := r.CountSubmitters(ctx, store.Services)
+		want := map[string]int{}
+		for _, q := range []store.Request{old, twin, young} {
+			want[q.Submitter]++
+		}
+		same(t, "submitters", counts, want)
 		return err
 	})
 }
