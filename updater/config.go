@@ -19,11 +19,15 @@ type document struct {
 // readConfig reads and checks all of a configuration file. Paths in it are relative to its
 // folder.
 func readConfig(path string) ([]updater.Job, error) {
-	content, err := pemfile.Read(path)
+	// Whoever can write it could have any program run as the agent's user.
+	content, err := pemfile.Attributes{Guard: true, Follow: true}.Read(path)
+	if err == nil {
+		err = content.Info.Exposed(path)
+	}
 	if err != nil {
 		return nil, err
 	}
-	jobs, err := parseConfig(content, filepath.Dir(path))
+	jobs, err := parseConfig(content.Data, filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -7,8 +7,12 @@ import (
 	"os"
 
 	"cauase/pkg/clock"
+	"cauase/pkg/updater"
 )
 
 func main() {
+	if updater.Separated(os.Args) {
+		os.Exit(updater.ServeSeparated(clock.System()))
+	}
 	os.Exit(run(context.Background(), os.Args, clock.System(), os.Stdout, os.Stderr))
 }

@@ -36,14 +36,14 @@ func start(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	}
 	jobs, err := load()
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	options := updater.Options{Clock: clk, Log: log, UserAgent: tool + "/" + strings.Trim(cli.Version(), "()")}
 	switch {
 	case status:
 		all, err := updater.Look(options, jobs)
 		if err != nil {
-			return err
+			return advise(err)
 		}
 		return report(stdout, all, clk.Now(), c.Bool(flagJSON))
 	case once:
@@ -85,14 +85,18 @@ func runOnce(c *urfave.Context, options updater.Options, jobs []updater.Job, std
 	defer stop()
 	all, err := updater.Once(ctx, options, jobs)
 	if len(all) == 0 && err != nil {
-		return lockedHint(err)
+		return advise(err)
 	}
-	return errors.Join(report(stdout, all, clk.Now(), c.Bool(flagJSON)), lockedHint(err))
+	return errors.Join(report(stdout, all, clk.Now(), c.Bool(flagJSON)), advise(err))
 }
 
-func lockedHint(err error) error {
+// advise adds what the reader of an error can do about it.
+func advise(err error) error {
 	if errors.Is(err, updater.ErrLocked) {
 		return cli.WithHint(err, "is %s running already? --status works beside it", tool)
+	}
+	if hint := updater.Hint(err); hint != "" {
+		return cli.WithHint(err, "%s", hint)
 	}
 	return err
 }
@@ -135,7 +139,7 @@ func (s *service) run(ctx context.Context, metrics string) error {
 		print = updater.Fingerprint(s.config)
 	}
 	if err := s.agent.Start(ctx, s.jobs); err != nil {
-		return lockedHint(err)
+		return advise(err)
 	}
 	exporter.serve(s.log)
 	s.log.Info(tool+" has started", "version", cli.Version(), "jobs", len(s.jobs))

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/updater"
 )
 
 func TestParseConfig(t *testing.T) {
@@ -228,5 +230,70 @@ func TestManual(t *testing.T) {
 		if name := flag.Names()[0]; !strings.Contains(string(page), "`"+name+"`") && !strings.Contains(string(page), "--"+name) {
 			t.Errorf("the manual does not mention --%s", name)
 		}
+	}
+}
+
+// TestMain lets this program be the process of an owner.
+func TestMain(m *testing.M) {
+	if updater.Separated(os.Args) {
+		os.Exit(updater.ServeSeparated(clock.System()))
+	}
+	os.Exit(m.Run())
+}
+
+// TestFoldersOfOthers: a folder of another user's is refused with a word on what to do, and is fine with that; a
+// configuration that others can write to is not read.
+func TestFoldersOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: only root can become another user")
+	}
+	base := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(base), 0o755))
+	dir := filepath.Join(base, "folder")
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.Chown(dir, 54321, 54321))
+	t.Chdir(dir)
+	job := []string{"--ca-url", "http://127.0.0.1:1", "--ca", "ca.pem", "--crl", "crl.pem"}
+	for _, how := range []string{"--once", "--status"} {
+		code, _, stderr := execute(t.Context(), append(job, how)...)
+		if code != 1 || !strings.Contains(stderr, "belongs to user 54321") || !strings.Contains(stderr, "hint: ") || !strings.Contains(stderr, "--owner") {
+			t.Errorf("%s: exit %d\n%s", how, code, stderr)
+		}
+	}
+	if code, _, stderr := execute(t.Context(), append(job, "--once", "--owner", "54321")...); code != 1 || !strings.Contains(stderr, "connection refused") {
+		t.Errorf("as the owner: exit %d\n%s", code, stderr)
+	}
+	if info, err := os.Stat(".crl.pem.updater.json"); err != nil || info.Sys().(*syscall.Stat_t).Uid != 54321 {
+		t.Errorf("the state: %v, %v", info, err)
+	}
+	if code, stdout, stderr := execute(t.Context(), append(job, "--status", "--owner", "54321")...); code != 1 || !strings.Contains(stdout, "connection refused") {
+		t.Errorf("status: exit %d\n%s%s", code, stdout, stderr)
+	}
+	must(t, os.Chmod(base, 0o755))
+	config := filepath.Join(base, "updater.toml")
+	must(t, os.WriteFile(config, []byte("ca-url = \"http://127.0.0.1:1\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\n[[job]]\nname = \"a\"\non-renew = \"/bin/true\"\n"), 0o644))
+	for name, c := range map[string]struct {
+		change func()
+		says   string
+	}{
+		"root's":              {func() {}, "connection refused"},
+		"someone's":           {func() { must(t, os.Chown(config, 54321, 0)) }, "belongs to user 54321"},
+		"for all to write":    {func() { must(t, os.Chmod(config, 0o666)) }, "can be written by everybody"},
+		"in someone's folder": {func() { must(t, os.Chown(base, 54321, 0)) }, "belongs to user 54321"},
+	} {
+		must(t, os.Chown(config, 0, 0))
+		must(t, os.Chmod(config, 0o644))
+		must(t, os.Chown(base, 0, 0))
+		c.change()
+		if code, _, stderr := execute(t.Context(), "--config", config, "--once"); code != 1 || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: exit %d\n%s", name, code, stderr)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -65,25 +65,30 @@ func Publish(temp, path string) error {
 
 // PublishIn does so for two names in one folder that is open. The folder is left for the caller
 // to flush, see [SyncOpenFolder].
-func PublishIn(root *os.Root, temp, name string) error { return publish(root, temp, name) }
+func PublishIn(at Place, temp, name string) error { return publish(at, temp, name) }
 
-// A place is where names are, an *os.Root for one.
-type place interface {
+// A Place is where names are: a folder that is open, such as an *os.Root.
+type Place interface {
+	OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error)
 	Link(old, new string) error
 	Rename(old, new string) error
 	Remove(name string) error
 	Lstat(name string) (fs.FileInfo, error)
 }
 
+// fileSystem has all paths.
 type fileSystem struct{}
 
+func (fileSystem) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	return os.OpenFile(name, flag, perm)
+}
 func (fileSystem) Link(old, new string) error             { return os.Link(old, new) }
 func (fileSystem) Rename(old, new string) error           { return os.Rename(old, new) }
 func (fileSystem) Remove(name string) error               { return os.Remove(name) }
 func (fileSystem) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 
 // publish uses a link because, unlike a rename, it replaces nothing.
-func publish(at place, temp, path string) error {
+func publish(at Place, temp, path string) error {
 	err := at.Link(temp, path)
 	switch {
 	case err == nil:

@@ -59,7 +59,7 @@ func TestPublish(t *testing.T) {
 		"a link to a file":    func(t *testing.T, path string) { file(t, path+".x"); must(t, os.Symlink(path+".x", path)) },
 		"another name of his": func(t *testing.T, path string) { file(t, path+".x"); must(t, os.Link(path+".x", path)) },
 	}
-	for where, at := range map[string]place{
+	for where, at := range map[string]Place{
 		"with links":             fileSystem{},
 		"without links: EPERM":   faulty{link: syscall.EPERM},
 		"without links: ENOTSUP": faulty{link: syscall.ENOTSUP},
@@ -101,7 +101,7 @@ func TestPublishErrors(t *testing.T) {
 	temp := TempName(path)
 	must(t, os.WriteFile(temp, nil, 0o600))
 	for name, c := range map[string]struct {
-		at   place
+		at   Place
 		want error
 	}{
 		"link":   {faulty{link: syscall.EIO}, syscall.EIO},

@@ -28,13 +28,18 @@ func (o Options) step(name string) {
 // the next [Rename], [Publish] or [SyncFolder] in its folder. A file that cannot be written
 // in full is removed.
 func WriteNew(path string, content []byte, o Options) error {
-	o.step("create " + path)
-	f, err := create(path, 0o600)
+	return WriteNewIn(fileSystem{}, path, content, o)
+}
+
+// WriteNewIn does so for a name in a folder that is open.
+func WriteNewIn(at Place, name string, content []byte, o Options) error {
+	o.step("create " + name)
+	f, err := create(at, name, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(o.fill(f, path, content), f.Close()); err != nil {
-		_ = os.Remove(path)
+	if err := errors.Join(o.fill(f, name, content), f.Close()); err != nil {
+		_ = at.Remove(name)
 		return err
 	}
 	return nil
@@ -55,8 +60,8 @@ func (o Options) fill(f *os.File, path string, content []byte) error {
 }
 
 // create never opens what is there, nor what a link points to.
-func create(path string, mode fs.FileMode) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, mode)
+func create(at Place, path string, mode fs.FileMode) (*os.File, error) {
+	return at.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, mode)
 }
 
 // A File is one that is written before it is known whether it will be wanted, and then gets a name
@@ -78,7 +83,7 @@ func Create(path string, mode fs.FileMode) (*File, error) {
 	}
 	f := &File{path: path, temp: TempName(path)}
 	var err error
-	if f.file, err = create(f.temp, mode); err != nil {
+	if f.file, err = create(fileSystem{}, f.temp, mode); err != nil {
 		return nil, about(path, err)
 	}
 	return f, nil

@@ -21,6 +21,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/enroll"
 	"cauase/pkg/envelope"
+	"cauase/pkg/folder"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -415,11 +416,11 @@ func TestPlaceOvertaken(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.crt")
-	first, err := enroll.Acquire(path)
+	first, err := enroll.Acquire(path, folder.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := enroll.Acquire(path); !errors.Is(err, enroll.ErrLocked) {
+	if _, err := enroll.Acquire(path, folder.Access{}); !errors.Is(err, enroll.ErrLocked) {
 		t.Errorf("a second one: %v", err)
 	}
 	if err := os.Remove(filepath.Join(filepath.Dir(path), ".web.crt.lock")); err != nil {
@@ -428,7 +429,7 @@ func TestLock(t *testing.T) {
 	if first.Held() {
 		t.Error("held, though its file is gone")
 	}
-	second, err := enroll.Acquire(path)
+	second, err := enroll.Acquire(path, folder.Access{})
 	if err != nil || !second.Held() {
 		t.Fatalf("after it was removed: %v", err)
 	}

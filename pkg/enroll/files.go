@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"cauase/pkg/client"
+	"cauase/pkg/folder"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -18,22 +19,29 @@ type Files struct {
 
 	RawKey []byte // of the file with the key, nil if it cannot be read
 	RawCrt []byte // of the file with the certificate, nil where that is the same
+
+	// KeyFile is which file RawKey was read from, and whose: it belongs to nobody else. Nil if it
+	// cannot be read.
+	KeyFile *folder.Info
 }
 
 // Look reads the files of a pair.
 func Look(paths pemfile.PairPaths) Files {
-	var f Files
-	if !paths.Combined() {
-		f.RawCrt, _ = pemfile.Read(paths.Crt)
-	}
-	f.RawKey, _ = pemfile.Read(paths.KeyPath())
-	f.Pair, f.Err = pemfile.ReadPair(paths)
-	return f
+	pair, key, crt, err := pemfile.LoadPair(paths)
+	return Files{Pair: pair, Err: err, RawKey: key.Data, RawCrt: crt.Data, KeyFile: key.Info}
 }
 
-// same reports whether the files still hold what they did.
+// same reports whether the files still hold what they did, and the key is still in the same hands.
 func (f Files) same(other Files) bool {
-	return bytes.Equal(f.RawKey, other.RawKey) && bytes.Equal(f.RawCrt, other.RawCrt)
+	return bytes.Equal(f.RawKey, other.RawKey) && bytes.Equal(f.RawCrt, other.RawCrt) && sameHands(f.KeyFile, other.KeyFile)
+}
+
+// sameHands reports whether two descriptions are of one file, which the same users can read.
+func sameHands(a, b *folder.Info) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Same(b) && a.UID() == b.UID() && a.GID() == b.GID() && a.Mode() == b.Mode()
 }
 
 // empty reports whether nothing is there that could be lost.
@@ -47,7 +55,7 @@ func (f Files) empty() bool {
 func (e *Engine) Recover() (mended bool, err error) {
 	err = exclusively(e.Paths, func() (err error) {
 		if e.CSR != "" {
-			pemfile.SweepAll(e.CSR)
+			e.csrAttributes().SweepAll(e.CSR)
 		}
 		mended, err = pemfile.RecoverPair(e.Paths)
 		return join(err, e.unstagePlaced())
@@ -61,7 +69,7 @@ func (e *Engine) unstagePlaced() error {
 	if err != nil {
 		return nil //nolint:nilerr // none, or one that the next attempt replaces
 	}
-	current, err := pemfile.ReadKey(e.Paths.KeyPath())
+	current, err := e.Paths.Attributes.ReadKey(e.Paths.KeyPath())
 	if err != nil || !pki.SameKey(staged.Public(), current.Public()) {
 		return nil //nolint:nilerr // it may be the only one there is
 	}

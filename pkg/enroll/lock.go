@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
+	"cauase/pkg/folder"
 	"cauase/pkg/pemfile"
 )
 
@@ -18,20 +18,24 @@ var ErrLocked = errors.New("another agent keeps this file up to date")
 // A Lock says that one agent keeps a file up to date, for as long as it likes. It is on a file
 // beside it, as the file itself is replaced.
 type Lock struct {
-	path string
-	file *os.File
+	path   string
+	access folder.Access
+	file   *os.File
 }
 
 // Acquire takes path for this process until [Lock.Release], or says with [ErrLocked] that
 // another one has it.
-func Acquire(path string) (*Lock, error) {
-	l := &Lock{path: path}
-	var err error
-	l.file, err = os.OpenFile(l.name(), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+func Acquire(path string, access folder.Access) (*Lock, error) {
+	l := &Lock{path: path, access: access}
+	in, name, err := l.place()
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	defer in.Close()
+	if l.file, err = open(in, name); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
 		_ = l.file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
@@ -45,8 +49,18 @@ func Acquire(path string) (*Lock, error) {
 	return l, nil
 }
 
-func (l *Lock) name() string {
-	return filepath.Join(filepath.Dir(l.path), "."+filepath.Base(l.path)+".lock")
+// open opens a lock, which is a file and nothing else.
+func open(in *folder.Folder, name string) (*os.File, error) {
+	if info, err := in.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s %w", in.Join(name), folder.ErrNotRegular)
+	}
+	return in.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+// place is where the lock is.
+func (l *Lock) place() (*folder.Folder, string, error) {
+	in, name, err := l.access.Parent(l.path)
+	return in, "." + name + ".lock", err
 }
 
 // Path is what is locked.
@@ -55,12 +69,17 @@ func (l *Lock) Path() string { return l.path }
 // Held reports whether the lock keeps others out. One on a file that was removed, perhaps with
 // its folder, does not.
 func (l *Lock) Held() bool {
-	is, err := l.file.Stat()
+	is, err := folder.InfoOf(l.file)
 	if err != nil {
 		return false
 	}
-	named, err := os.Lstat(l.name())
-	return err == nil && os.SameFile(is, named)
+	in, name, err := l.place()
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	named, err := in.Stat(name)
+	return err == nil && is.Same(named)
 }
 
 // Release lets others have the file.
@@ -78,16 +97,21 @@ const (
 // so long; then, and where it cannot be had at all, as on some network filesystems, the step has
 // to do with what it checks itself.
 func exclusively(paths pemfile.PairPaths, step func() error) error {
-	folder, err := os.Open(filepath.Dir(paths.KeyPath()))
+	in, _, err := paths.Attributes.Access().Parent(paths.KeyPath())
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	listed, err := in.Listed()
 	if errors.Is(err, fs.ErrPermission) {
 		return step()
 	}
 	if err != nil {
 		return err
 	}
-	defer folder.Close() // and with it the lock
+	defer listed.Close() // and with it the lock
 	for range stepTries {
-		err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
+		err := syscall.Flock(int(listed.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			break
 		}

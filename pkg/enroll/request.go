@@ -43,7 +43,7 @@ func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep 
 	r.Request, err = sign(template, key)
 	if err == nil && e.CSR != "" {
 		err = exclusively(e.Paths, func() error {
-			_, err := pemfile.Write(pemfile.File{Path: e.CSR, Content: r.PEM, Attributes: pemfile.Attributes{Step: e.Paths.Attributes.Step}})
+			_, err := pemfile.Write(pemfile.File{Path: e.CSR, Content: r.PEM, Attributes: e.csrAttributes()})
 			return err
 		})
 	}
@@ -54,6 +54,11 @@ func (e *Engine) NewRequest(template *x509.CertificateRequest, from Files, keep 
 		return nil, join(err, e.unstage(key))
 	}
 	return r, nil
+}
+
+// csrAttributes are those of the file with the request.
+func (e *Engine) csrAttributes() pemfile.Attributes {
+	return pemfile.Attributes{Guard: e.Paths.Attributes.Guard, Own: e.Paths.Attributes.Own, Step: e.Paths.Attributes.Step}
 }
 
 // CheckTemplate reports why nobody would sign a request like template, before anything is done

@@ -7,11 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
-	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 )
 
@@ -28,9 +24,9 @@ type Pair struct {
 	Chain []*x509.Certificate
 }
 
-// pem encodes the certificate and what stands behind it, in the order in which TLS sends
+// PEM encodes the certificate and what stands behind it, in the order in which TLS sends
 // them (RFC 8446 4.4.2) and RFC 8555 7.4.2 writes them.
-func (p Pair) pem() []byte {
+func (p Pair) PEM() []byte {
 	content := pki.EncodeCertificatePEM(p.Crt.Raw)
 	for _, ca := range p.Chain {
 		content = append(content, pki.EncodeCertificatePEM(ca.Raw)...)
@@ -68,9 +64,11 @@ func (p PairPaths) Combined() bool { return p.Key == "" || p.Key == p.Crt }
 // link that is not to be followed, a folder. It is worth asking before a certificate is.
 func (p PairPaths) Check() error {
 	for _, path := range []string{p.KeyPath(), p.Crt} {
-		if _, _, err := resolve(File{Path: path, Attributes: p.Attributes}); err != nil {
+		in, _, _, err := resolve(File{Path: path, Attributes: p.Attributes})
+		if err != nil {
 			return err
 		}
+		in.Close()
 	}
 	return nil
 }
@@ -88,14 +86,38 @@ func (p PairPaths) KeyPath() string {
 // nothing yet, leaves Crt nil; one that holds only certificates of other keys is
 // [ErrMismatch].
 func ReadPair(paths PairPaths) (Pair, error) {
-	key, err := ReadKey(paths.KeyPath())
-	if err != nil {
+	pair, _, _, err := LoadPair(paths)
+	return pair, err
+}
+
+// LoadPair is ReadPair with the files' contents: whatever pair is in them. They are there as far as
+// they could be read, and crt is nothing where both are in one file.
+func LoadPair(paths PairPaths) (pair Pair, key, crt Content, err error) {
+	key, keyErr := paths.Attributes.Read(paths.KeyPath())
+	if paths.Combined() {
+		pair, err = assemble(paths, key, keyErr, key, keyErr)
+		return pair, key, Content{}, err
+	}
+	crt, crtErr := paths.Attributes.Read(paths.Crt)
+	pair, err = assemble(paths, key, keyErr, crt, crtErr)
+	return pair, key, crt, err
+}
+
+// assemble makes a pair of what was read.
+func assemble(paths PairPaths, keyFile Content, keyErr error, crtFile Content, crtErr error) (Pair, error) {
+	if keyErr != nil {
+		return Pair{}, keyErr
+	}
+	key, err := keyOf(paths.KeyPath(), keyFile.Data)
+	switch {
+	case err != nil:
 		return Pair{}, err
-	}
-	crts, err := ReadCertificates(paths.Crt)
-	if errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(crtErr, fs.ErrNotExist):
 		return Pair{Key: key}, nil
+	case crtErr != nil:
+		return Pair{}, crtErr
 	}
+	crts, err := certificatesOf(paths.Crt, crtFile.Data)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -112,12 +134,15 @@ func ReadPair(paths PairPaths) (Pair, error) {
 
 // ReadKey reads the one private key of a file, which may hold certificates too. A file
 // without a key is fs.ErrNotExist as well as one that does not exist.
-func ReadKey(path string) (crypto.Signer, error) {
-	content, err := readRegular(path)
+func ReadKey(path string) (crypto.Signer, error) { return Attributes{}.ReadKey(path) }
+
+// ReadKey does so as far as Guard and Follow let it.
+func (a Attributes) ReadKey(path string) (crypto.Signer, error) {
+	content, err := a.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	return keyOf(path, content)
+	return keyOf(path, content.Data)
 }
 
 func keyOf(path string, content []byte) (crypto.Signer, error) {
@@ -145,7 +170,7 @@ func keyOf(path string, content []byte) (crypto.Signer, error) {
 
 // ReadCertificates reads the certificates of one file, which may hold keys too.
 func ReadCertificates(path string) ([]*x509.Certificate, error) {
-	content, err := readRegular(path)
+	content, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +206,7 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	crt := pair.pem()
+	crt := pair.PEM()
 	if paths.Combined() {
 		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true, Attributes: paths.Attributes})
 	}
@@ -193,156 +218,28 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	)
 }
 
-// RecoverPair completes or undoes what a crash in [WritePair] with two files may have
-// left. A new pair that is on disk in full, in place or beside it, is put in place:
-// its certificate has been issued, and the key of it must not get lost. Failing that, the
-// old pair is. It reports whether it changed anything. Other leftovers of WritePair are
-// removed, unless the pair does not match and cannot be mended.
-//
-// Nobody else may be writing the same pair meanwhile.
-func RecoverPair(paths PairPaths) (mended bool, err error) {
-	if paths, err = paths.followed(); err != nil {
-		return false, err
-	}
-	sweep(paths.nextKey())
-	if paths.Combined() {
-		sweep(paths.Crt)
-		return false, nil
-	}
-	pair, err := ReadPair(paths)
-	switch {
-	case err == nil && pair.Crt != nil, errors.Is(err, fs.ErrNotExist):
-		mended, err = completePair(paths, pair.Crt)
-	case err == nil:
-		mended = mendPair(paths) == nil
-	case errors.Is(err, ErrMismatch):
-		err = mendPair(paths)
-		mended = err == nil
-	}
-	if err != nil {
-		return false, err
-	}
-	sweep(paths.Key)
-	sweep(paths.Crt)
-	return mended, nil
-}
-
-// followed returns where the files are that are replaced, which is where leftovers are.
-func (p PairPaths) followed() (PairPaths, error) {
-	if !p.Attributes.Follow {
-		return p, nil
-	}
-	for _, path := range []*string{&p.Key, &p.Crt} {
-		if *path == "" {
-			continue
-		}
-		target, err := filepath.EvalSymlinks(*path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return p, err
-		default:
-			*path = target
-		}
-	}
-	return p, nil
-}
-
-func sweep(path string) {
-	for _, name := range leftovers(path, suffixNew, suffixOld) {
-		_ = os.Remove(name)
-	}
-}
-
-// completePair puts a pair in place whose halves were both written and not yet renamed, if
-// it is newer than current; nil stands for no current certificate.
-func completePair(paths PairPaths, current *x509.Certificate) (bool, error) {
-	for _, crt := range leftovers(paths.Crt, suffixNew) {
-		for _, key := range leftovers(paths.Key, suffixNew) {
-			pair, err := readMatching(PairPaths{Key: key, Crt: crt})
-			if err != nil || current != nil && pair.Crt.NotBefore.Before(current.NotBefore) {
-				continue
-			}
-			// From here on a crash leaves what mendPair completes.
-			paths.Attributes.step("recover " + paths.Key)
-			if err := durable.Rename(key, paths.Key); err != nil {
-				return false, err
-			}
-			paths.Attributes.step("recover " + paths.Crt)
-			return true, durable.Rename(crt, paths.Crt)
-		}
-	}
-	return false, nil
-}
-
-func mendPair(paths PairPaths) error {
-	for _, crt := range leftovers(paths.Crt, suffixNew) {
-		if _, err := readMatching(PairPaths{Key: paths.Key, Crt: crt}); err == nil {
-			paths.Attributes.step("recover " + paths.Crt)
-			return durable.Rename(crt, paths.Crt)
-		}
-	}
-	for _, key := range leftovers(paths.Key, suffixOld) {
-		if _, err := readMatching(PairPaths{Key: key, Crt: paths.Crt}); err == nil {
-			paths.Attributes.step("recover " + paths.Key)
-			return durable.Rename(key, paths.Key)
-		}
-	}
-	return fmt.Errorf("%s and %s: %w, and nothing beside them mends it", paths.Key, paths.Crt, ErrMismatch)
-}
-
-func readMatching(paths PairPaths) (Pair, error) {
-	pair, err := ReadPair(paths)
-	if err == nil && pair.Crt == nil {
-		err = ErrMismatch
-	}
-	return pair, err
-}
-
-// leftovers lists the temporary names of path that exist.
-func leftovers(path string, suffixes ...string) []string {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, entry := range entries {
-		rest, ours := strings.CutPrefix(entry.Name(), siblingPrefix(path))
-		if !ours || !entry.Type().IsRegular() {
-			continue
-		}
-		for _, suffix := range suffixes {
-			random, ends := strings.CutSuffix(rest, suffix)
-			if ends && len(random) == 16 && strings.Trim(random, "0123456789abcdef") == "" {
-				names = append(names, filepath.Join(filepath.Dir(path), entry.Name()))
-			}
-		}
-	}
-	return names
-}
-
 // AddCertificate stores a certificate, with its chain, where [PairPaths] say. With a combined file that
 // exists, the key in it is kept and must match; a certificate in it gives way. With
 // separate files, the key file must match if it exists. A certificate file that holds
 // one for another key is not overwritten: that is [ErrMismatch].
 func AddCertificate(paths PairPaths, crt *x509.Certificate, chain ...*x509.Certificate) (changed bool, err error) {
-	key, err := ReadKey(paths.KeyPath())
+	key, err := paths.Attributes.ReadKey(paths.KeyPath())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	if key != nil && !pki.SameKey(key.Public(), crt.PublicKey) {
 		return false, fmt.Errorf("%s: %w", paths.KeyPath(), ErrMismatch)
 	}
-	pemCrt := Pair{Crt: crt, Chain: chain}.pem()
+	pemCrt := Pair{Crt: crt, Chain: chain}.PEM()
 	if paths.Combined() && key != nil {
 		return addToKeyFile(paths, pemCrt)
 	}
-	old, err := readRegular(paths.Crt)
+	old, err := paths.Attributes.Read(paths.Crt)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	if len(bytes.TrimSpace(old)) > 0 {
-		crts, err := certificatesOf(paths.Crt, old)
+	if len(bytes.TrimSpace(old.Data)) > 0 {
+		crts, err := certificatesOf(paths.Crt, old.Data)
 		if err != nil {
 			return false, err
 		}
@@ -356,10 +253,11 @@ func AddCertificate(paths PairPaths, crt *x509.Certificate, chain ...*x509.Certi
 // addToKeyFile keeps the key as it is written there, byte for byte.
 func addToKeyFile(paths PairPaths, crt []byte) (bool, error) {
 	path := paths.Crt
-	content, err := readRegular(path)
+	found, err := paths.Attributes.Read(path)
 	if err != nil {
 		return false, err
 	}
+	content := found.Data
 	if i := bytes.Index(content, []byte("-----BEGIN CERTIFICATE-----")); i >= 0 {
 		if _, err := keyOf(path, content[:i]); err != nil {
 			// The key stands after the certificate. Written anew, it comes first.

@@ -277,18 +277,17 @@ func TestRecoverPair(t *testing.T) {
 	keyPEM := func(p Pair) []byte { return pkitest.KeyPEM(t, p.Key) }
 	crtPEM := func(p Pair) []byte { return pkitest.PEM(p.Crt) }
 	// In the order of WriteAll.
+	link := func(s *staged) error {
+		name, err := siblingName(s.target, suffixOld)
+		return errors.Join(err, s.in.Link(s.target, name))
+	}
+	place := func(s *staged) error { return s.in.Rename(s.temp, s.target) }
 	steps := []func(key, crt *staged) error{
-		func(key, _ *staged) error { return os.Link(key.target, key.target+"-") }, // nothing yet
-		func(key, _ *staged) error {
-			name, err := siblingName(key.target, suffixOld)
-			return errors.Join(err, os.Link(key.target, name))
-		},
-		func(key, _ *staged) error { return os.Rename(key.temp, key.target) },
-		func(_, crt *staged) error {
-			name, err := siblingName(crt.target, suffixOld)
-			return errors.Join(err, os.Link(crt.target, name))
-		},
-		func(_, crt *staged) error { return os.Rename(crt.temp, crt.target) },
+		func(_, _ *staged) error { return nil }, // nothing yet
+		func(key, _ *staged) error { return link(key) },
+		func(key, _ *staged) error { return place(key) },
+		func(_, crt *staged) error { return link(crt) },
+		func(_, crt *staged) error { return place(crt) },
 	}
 	for n := range len(steps) + 1 {
 		dir := t.TempDir()
@@ -302,7 +301,8 @@ func TestRecoverPair(t *testing.T) {
 		for _, step := range steps[:n] {
 			must(t, step(key, crt))
 		}
-		_ = os.Remove(paths.Key + "-")
+		key.in.Close()
+		crt.in.Close()
 		mended, err := RecoverPair(paths)
 		if err != nil {
 			t.Errorf("after %d steps: %v", n, err)

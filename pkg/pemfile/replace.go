@@ -11,19 +11,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
+	"strings"
 
 	"cauase/pkg/durable"
+	"cauase/pkg/folder"
 )
 
-// Why a target is not written.
+// Why a target is not written, or not read.
 var (
-	ErrSymlink    = errors.New("is a symbolic link")
-	ErrNotRegular = errors.New("is not a regular file")
+	ErrSymlink    = folder.ErrSymlink
+	ErrNotRegular = folder.ErrNotRegular
+	ErrExposed    = folder.ErrExposed
 )
 
 // maxFileSize bounds what is read from a file: pki.MaxCRLSize, the largest there is.
@@ -58,6 +58,15 @@ type Attributes struct {
 	// Follow is File.Follow for all files.
 	Follow bool
 
+	// Guard is for whoever works on files of others, or for others: folders that others than root and the
+	// user of this process can write to are refused with [ErrExposed], and, unless Follow allows them, so
+	// are symbolic links, wherever in a path they stand and for reading, too.
+	Guard bool
+
+	// Own is Guard for whoever works in a folder of their own that others may be able to write to: not the
+	// folder counts but each file that is read, which has to belong to root or the user of this process.
+	Own bool
+
 	// Step, if set, is told before each step that changes what is on disk. Tests
 	// end the process there.
 	Step func(name string)
@@ -70,7 +79,7 @@ func (a Attributes) step(name string) {
 }
 
 // mode is what a file is to have, given what it replaces, nil for nothing.
-func (a Attributes) mode(secret bool, old fs.FileInfo) fs.FileMode {
+func (a Attributes) mode(secret bool, old *folder.Info) fs.FileMode {
 	mode := newFileMode
 	switch {
 	case a.Mode != 0:
@@ -85,9 +94,8 @@ func (a Attributes) mode(secret bool, old fs.FileInfo) fs.FileMode {
 }
 
 // owns reports whether a file has the owner and group that are wanted.
-func (a Attributes) owns(info fs.FileInfo) bool {
-	is, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || (a.Owner == nil || *a.Owner == int(is.Uid)) && (a.Group == nil || *a.Group == int(is.Gid))
+func (a Attributes) owns(info *folder.Info) bool {
+	return (a.Owner == nil || *a.Owner == info.UID()) && (a.Group == nil || *a.Group == info.GID())
 }
 
 // newFileMode is the mode of a new file without secrets.
@@ -96,6 +104,7 @@ const newFileMode fs.FileMode = 0o644
 // A staged is a File whose content is on disk, in full, under another name in the
 // same folder.
 type staged struct {
+	in       *folder.Folder
 	target   string
 	temp     string
 	backup   string // second name of what target was, while that may have to come back
@@ -149,61 +158,78 @@ func WriteAll(files ...File) (changed bool, err error) {
 
 // stage writes the content beside its target, with the mode and owner it will have.
 func stage(file File) (*staged, error) {
-	target, info, err := resolve(file)
-	if errors.Is(err, ErrSymlink) && !file.Secret {
+	in, target, info, err := resolve(file)
+	if errors.Is(err, ErrSymlink) && !file.Secret && !file.Attributes.Access().NoLinks {
 		// What is behind the link is not ours to write, but may be right as it is.
-		if old, failed := readRegular(file.Path); failed == nil && bytes.Equal(old, file.Content) {
-			return &staged{target: file.Path, existed: true, upToDate: true}, nil
+		if old, failed := Read(file.Path); failed == nil && bytes.Equal(old, file.Content) {
+			return &staged{existed: true, upToDate: true}, nil
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &staged{target: target, existed: info != nil, attributes: file.Attributes}
-	mode := file.Attributes.mode(file.Secret, info)
-	if info != nil && mode == info.Mode().Perm() && file.Attributes.owns(info) {
-		old, err := readRegular(target)
-		if err != nil {
-			return nil, err
-		}
-		if bytes.Equal(old, file.Content) {
-			s.upToDate = true
-			return s, nil
-		}
-	}
-	temp, err := siblingName(target, suffixNew)
-	if err != nil {
+	s := &staged{in: in, target: target, existed: info != nil, attributes: file.Attributes}
+	if err := s.prepare(file, info); err != nil {
+		in.Close()
 		return nil, err
 	}
-	if err := writeTemp(temp, file.Content, mode, info, file.Attributes); err != nil {
-		return nil, fmt.Errorf("write %s: %w", file.Path, err)
-	}
-	s.temp = temp
 	return s, nil
 }
 
-// resolve finds the file to replace and what it is now, nil if nothing.
-func resolve(file File) (string, fs.FileInfo, error) {
-	target := file.Path
-	info, err := os.Lstat(target)
-	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if !file.Follow && !file.Attributes.Follow {
-			return "", nil, fmt.Errorf("%s %w: not written through", target, ErrSymlink)
+func (s *staged) prepare(file File, info *folder.Info) error {
+	mode := file.Attributes.mode(file.Secret, info)
+	if info != nil && mode == info.Mode().Perm() && file.Attributes.owns(info) {
+		old, _, err := s.in.ReadFile(s.target, maxFileSize)
+		if err != nil {
+			return err
 		}
-		if target, err = filepath.EvalSymlinks(target); err != nil {
-			return "", nil, err
+		if bytes.Equal(old, file.Content) {
+			s.upToDate = true
+			return nil
 		}
-		info, err = os.Lstat(target)
 	}
+	temp, err := siblingName(s.target, suffixNew)
+	if err != nil {
+		return err
+	}
+	if err := writeTemp(s.in, temp, file.Content, mode, info, file.Attributes); err != nil {
+		return fmt.Errorf("write %s: %w", file.Path, err)
+	}
+	s.temp = temp
+	return nil
+}
+
+// resolve finds the file to replace and what it is now, nil if nothing.
+func resolve(file File) (in *folder.Folder, target string, info *folder.Info, err error) {
+	access := file.Attributes.Access()
+	if file.Follow || file.Attributes.Follow {
+		in, target, err = access.Target(file.Path)
+	} else {
+		in, target, err = access.Parent(file.Path)
+	}
+	if err != nil {
+		return nil, "", nil, err
+	}
+	info, err = in.Stat(target)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return target, nil, nil
+		return in, target, nil, nil
 	case err != nil:
-		return "", nil, err
+	case info.Mode()&fs.ModeSymlink != 0:
+		err = fmt.Errorf("%s %w: not written through", file.Path, ErrSymlink)
 	case !info.Mode().IsRegular():
-		return "", nil, fmt.Errorf("%s %w", target, ErrNotRegular)
+		err = fmt.Errorf("%s %w", file.Path, ErrNotRegular)
 	}
-	return target, info, nil
+	if err != nil {
+		in.Close()
+		return nil, "", nil, err
+	}
+	return in, target, info, nil
+}
+
+// Access is how paths lead to files.
+func (a Attributes) Access() folder.Access {
+	return folder.Access{Guard: a.Guard && !a.Own, NoLinks: (a.Guard || a.Own) && !a.Follow}
 }
 
 // secretMode is what a file of this mode may have when it holds a private key.
@@ -215,31 +241,34 @@ func secretMode(mode fs.FileMode) fs.FileMode {
 }
 
 // writeTemp makes a new file, which has its final owner and mode before the content arrives.
-func writeTemp(path string, content []byte, mode fs.FileMode, old fs.FileInfo, a Attributes) error {
-	return durable.WriteNew(path, content, durable.Options{Step: a.Step, Prepare: func(f *os.File) error {
-		if err := setOwner(f, old, a); err != nil {
+func writeTemp(in *folder.Folder, name string, content []byte, mode fs.FileMode, old *folder.Info, a Attributes) error {
+	step := func(step string) {
+		op, name, _ := strings.Cut(step, " ")
+		a.step(op + " " + in.Join(name))
+	}
+	return durable.WriteNewIn(in, name, content, durable.Options{Step: step, Prepare: func(f *os.File) error {
+		same, err := setOwner(f, old, a)
+		if err != nil {
 			return err
+		}
+		if !same {
+			mode &^= 0o070 // what was for another group is not for this one
 		}
 		return f.Chmod(mode)
 	}})
 }
 
 // setOwner gives f the owner and group that are wanted, or else those of the file it
-// replaces.
-func setOwner(f *os.File, old fs.FileInfo, a Attributes) error {
-	info, err := f.Stat()
+// replaces. It reports whether the group is the one it should be: who works in a folder of their own cannot
+// give files to any group, and keeps them.
+func setOwner(f *os.File, old *folder.Info, a Attributes) (sameGroup bool, err error) {
+	is, err := folder.InfoOf(f)
 	if err != nil {
-		return err
+		return false, err
 	}
-	is, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	uid, gid := int(is.Uid), int(is.Gid)
+	uid, gid := is.UID(), is.GID()
 	if old != nil {
-		if was, ok := old.Sys().(*syscall.Stat_t); ok {
-			uid, gid = int(was.Uid), int(was.Gid)
-		}
+		uid, gid = old.UID(), old.GID()
 	}
 	if a.Owner != nil {
 		uid = *a.Owner
@@ -247,13 +276,17 @@ func setOwner(f *os.File, old fs.FileInfo, a Attributes) error {
 	if a.Group != nil {
 		gid = *a.Group
 	}
-	if uid == int(is.Uid) && gid == int(is.Gid) {
-		return nil
+	if uid == is.UID() && gid == is.GID() {
+		return true, nil
 	}
-	if err := f.Chown(uid, gid); err != nil {
-		return fmt.Errorf("cannot give it to its owner %d:%d: %w", uid, gid, err)
+	err = f.Chown(uid, gid)
+	if a.Own && a.Group == nil && uid == is.UID() && errors.Is(err, fs.ErrPermission) {
+		return false, nil
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("cannot give it to its owner %d:%d: %w", uid, gid, err)
+	}
+	return true, nil
 }
 
 // commit puts the staged content in place. With undoable, what was there keeps a
@@ -261,16 +294,25 @@ func setOwner(f *os.File, old fs.FileInfo, a Attributes) error {
 func (s *staged) commit(undoable bool) error {
 	if undoable && s.existed {
 		if err := s.keepOld(); err != nil {
-			return fmt.Errorf("keep the old %s: %w", s.target, err)
+			return fmt.Errorf("keep the old %s: %w", s.in.Join(s.target), err)
 		}
 	}
-	s.attributes.step("rename to " + s.target)
-	if err := os.Rename(s.temp, s.target); err != nil {
+	s.attributes.step("rename to " + s.in.Join(s.target))
+	if err := s.in.Rename(s.temp, s.target); err != nil {
 		return err
 	}
-	s.attributes.step("sync folder of " + s.target)
+	s.attributes.step("sync folder of " + s.in.Join(s.target))
 	s.temp, s.placed = "", true
-	return durable.SyncFolder(filepath.Dir(s.target))
+	return syncNames(s.in)
+}
+
+// syncNames flushes which names a folder has.
+func syncNames(in *folder.Folder) error {
+	listed, err := in.Listed()
+	if err != nil {
+		return err
+	}
+	return errors.Join(durable.SyncOpenFolder(listed), listed.Close())
 }
 
 // keepOld gives the file that will be replaced a second name, or makes a copy of it where
@@ -281,19 +323,15 @@ func (s *staged) keepOld() error {
 		return err
 	}
 	s.backup = backup
-	s.attributes.step("link " + backup)
-	if os.Link(s.target, backup) == nil {
+	s.attributes.step("link " + s.in.Join(backup))
+	if s.in.Link(s.target, backup) == nil {
 		return nil
 	}
-	info, err := os.Lstat(s.target)
+	content, info, err := s.in.ReadFile(s.target, maxFileSize)
 	if err != nil {
 		return err
 	}
-	content, err := readRegular(s.target)
-	if err != nil {
-		return err
-	}
-	return writeTemp(backup, content, info.Mode().Perm(), info, Attributes{})
+	return writeTemp(s.in, backup, content, info.Mode().Perm(), info, Attributes{})
 }
 
 // rollback undoes commit, however far it came.
@@ -302,16 +340,16 @@ func (s *staged) rollback() error {
 	case !s.placed:
 		return nil
 	case s.backup != "":
-		if err := os.Rename(s.backup, s.target); err != nil {
-			return fmt.Errorf("restore %s (kept as %s): %w", s.target, s.backup, err)
+		if err := s.in.Rename(s.backup, s.target); err != nil {
+			return fmt.Errorf("restore %s (kept as %s): %w", s.in.Join(s.target), s.backup, err)
 		}
 		s.backup = ""
 	case !s.existed:
-		if err := os.Remove(s.target); err != nil {
+		if err := s.in.Remove(s.target); err != nil {
 			return err
 		}
 	}
-	return durable.SyncFolder(filepath.Dir(s.target))
+	return syncNames(s.in)
 }
 
 // discard removes what is left of a stage, whatever became of it. What cannot be
@@ -319,11 +357,15 @@ func (s *staged) rollback() error {
 func (s *staged) discard() {
 	for _, name := range []string{s.temp, s.backup} {
 		if name != "" {
-			s.attributes.step("remove " + name)
-			_ = os.Remove(name)
+			s.attributes.step("remove " + s.in.Join(name))
+			_ = s.in.Remove(name)
 		}
 	}
 	s.temp, s.backup = "", ""
+	if s.in != nil {
+		s.in.Close()
+		s.in = nil
+	}
 }
 
 const (
@@ -331,42 +373,52 @@ const (
 	suffixOld = ".old"
 )
 
-// siblingName returns an unpredictable name in the folder of path. It
+// siblingName returns an unpredictable name for the folder in which name is. It
 // begins with a dot and ends in a suffix no reader of certificate directories takes.
-func siblingName(path, suffix string) (string, error) {
+func siblingName(name, suffix string) (string, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return "", err
 	}
-	return filepath.Join(filepath.Dir(path), siblingPrefix(path)+hex.EncodeToString(random[:])+suffix), nil
+	return siblingPrefix(name) + hex.EncodeToString(random[:]) + suffix, nil
 }
 
-func siblingPrefix(path string) string { return "." + filepath.Base(path) + "." }
+func siblingPrefix(name string) string { return "." + name + "." }
 
-// Read returns the content of a regular file, through symbolic links. A FIFO or a
-// device is refused without waiting for it.
-func Read(path string) ([]byte, error) { return readRegular(path) }
+// Read returns the content of a regular file, through symbolic links as a user expects. A FIFO or a
+// device is refused without opening it.
+func Read(path string) ([]byte, error) {
+	content, err := Attributes{}.Read(path)
+	return content.Data, err
+}
 
-func readRegular(path string) ([]byte, error) {
-	// O_NONBLOCK: opening a FIFO must not wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// A Content is what a file held when it was read, and what that file was.
+type Content struct {
+	Data []byte
+	Info *folder.Info
+}
+
+// Read reads a regular file as far as Guard and Follow let it.
+func (a Attributes) Read(path string) (Content, error) {
+	in, name, err := a.Access().Target(path)
 	if err != nil {
-		return nil, err
+		return Content{}, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer in.Close()
+	content, err := a.readIn(in, name)
+	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) && wrong.Path == in.Join(name) {
+		err = &fs.PathError{Op: "open", Path: path, Err: wrong.Err} // as the reader knows it
+	}
+	return content, err
+}
+
+func (a Attributes) readIn(in *folder.Folder, name string) (Content, error) {
+	data, info, err := in.ReadFile(name, maxFileSize)
+	if err == nil && a.Own {
+		err = info.Exposed(in.Join(name))
+	}
 	if err != nil {
-		return nil, err
+		return Content{}, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s %w", path, ErrNotRegular)
-	}
-	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(content) > maxFileSize {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFileSize)
-	}
-	return content, nil
+	return Content{data, info}, nil
 }

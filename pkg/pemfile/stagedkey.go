@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
+	"cauase/pkg/folder"
 	"cauase/pkg/pki"
 )
 
@@ -16,9 +16,12 @@ import (
 // asked for.
 const suffixNextKey = ".next"
 
+// stagedName is the name of the key that is staged for a file.
+func stagedName(key string) string { return siblingPrefix(key) + "key" + suffixNextKey }
+
 func (p PairPaths) nextKey() string {
 	path := p.KeyPath()
-	return filepath.Join(filepath.Dir(path), siblingPrefix(path)+"key"+suffixNextKey)
+	return filepath.Join(filepath.Dir(path), stagedName(filepath.Base(path)))
 }
 
 // StageKey puts a new key on disk, beside the pair it will be part of. It is kept there
@@ -28,12 +31,19 @@ func StageKey(paths PairPaths, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	_, err = Write(File{Path: paths.nextKey(), Content: content, Secret: true, Attributes: Attributes{Mode: 0o600, Step: paths.Attributes.Step}})
+	_, err = Write(File{Path: paths.nextKey(), Content: content, Secret: true, Attributes: paths.beside()})
 	return err
 }
 
+// beside are the attributes of what is kept beside a pair: it is nobody else's, and never a link.
+func (p PairPaths) beside() Attributes {
+	return Attributes{Mode: 0o600, Follow: p.Attributes.Follow, Guard: p.Attributes.Guard, Own: p.Attributes.Own, Step: p.Attributes.Step}
+}
+
 // StagedKey returns the key that StageKey stored, or fs.ErrNotExist.
-func StagedKey(paths PairPaths) (crypto.Signer, error) { return ReadKey(paths.nextKey()) }
+func StagedKey(paths PairPaths) (crypto.Signer, error) {
+	return paths.beside().ReadKey(paths.nextKey())
+}
 
 // PlaceStagedKey makes the staged key the key of a pair that has none, and no certificate yet.
 // A key that is there already is never replaced: that is fs.ErrExist.
@@ -42,7 +52,7 @@ func PlaceStagedKey(paths PairPaths) error {
 	if err != nil {
 		return err
 	}
-	switch there, err := ReadKey(paths.KeyPath()); {
+	switch there, err := paths.Attributes.ReadKey(paths.KeyPath()); {
 	case err == nil && pki.SameKey(there.Public(), key.Public()):
 		return DropStagedKey(paths)
 	case err == nil:
@@ -63,41 +73,73 @@ func PlaceStagedKey(paths PairPaths) error {
 // DropStagedKey removes what StageKey stored, if anything.
 func DropStagedKey(paths PairPaths) error {
 	paths.Attributes.step("remove " + paths.nextKey())
-	err := os.Remove(paths.nextKey())
+	err := paths.beside().remove(paths.nextKey())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
+// Remove removes a file, or a link to one, as far as Guard and Follow let it.
+func (a Attributes) Remove(path string) error {
+	a.step("remove " + path)
+	return a.remove(path)
+}
+
+func (a Attributes) remove(path string) error {
+	in, name, err := a.Access().Parent(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return in.Remove(name)
+}
+
 // Sweep removes what writers of path that crashed have left beside it before a time. It
 // is not for the files of a pair, see [RecoverPair].
-func Sweep(path string, before time.Time) {
-	for _, name := range leftovers(path, suffixNew, suffixOld) {
-		if info, err := os.Lstat(name); err == nil && info.ModTime().Before(before) {
-			_ = os.Remove(name)
-		}
+func (a Attributes) Sweep(path string, before time.Time) {
+	in, name, err := a.Access().Parent(path)
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	for _, left := range leftovers(in, name, suffixNew, suffixOld) {
+		removeBefore(in, left, before)
+	}
+}
+
+func removeBefore(in *folder.Folder, name string, before time.Time) {
+	if info, err := in.Stat(name); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
+		_ = in.Remove(name)
 	}
 }
 
 // SweepAll is Sweep for any time. Nobody else may be writing path meanwhile.
-func SweepAll(path string) { sweep(path) }
+func (a Attributes) SweepAll(path string) {
+	if in, name, err := a.Access().Parent(path); err == nil {
+		sweep(in, name)
+		in.Close()
+	}
+}
 
 // Sweep removes what crashes have left of files in the store before a time. Younger files
 // may be those of another process that is writing to the same store.
 func (s Store) Sweep(before time.Time) {
-	Sweep(s.Path, before)
-	entries, err := os.ReadDir(s.Path)
+	s.Attributes.Sweep(s.Path, before)
+	in, err := s.Attributes.Access().Open(s.Path)
 	if err != nil {
 		return
 	}
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) == suffixNew || filepath.Ext(e.Name()) == suffixOld {
-			path := filepath.Join(s.Path, e.Name())
-			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) && isLeftover(e.Name(), s.kind.suffix) {
-				_ = os.Remove(path)
-			}
-		}
+	defer in.Close()
+	names, err := in.Names(maxEntries, func(name string) bool {
+		ext := filepath.Ext(name)
+		return (ext == suffixNew || ext == suffixOld) && isLeftover(name, s.kind.suffix)
+	})
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		removeBefore(in, name, before)
 	}
 }
 

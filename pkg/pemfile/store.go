@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
-	"cauase/pkg/durable"
+	"cauase/pkg/folder"
 	"cauase/pkg/pki"
 )
 
@@ -105,45 +106,75 @@ type content struct {
 // contents reads the files of the store that hold PEM of its kind, and a lone file in
 // any case.
 func (s Store) contents() ([]content, error) {
-	info, err := os.Stat(s.Path)
+	in, isFolder, err := s.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
-		data, err := readRegular(s.Path)
-		if err != nil || len(bytes.TrimSpace(data)) == 0 {
+	if !isFolder {
+		data, err := s.Attributes.Read(s.Path)
+		if err != nil || len(bytes.TrimSpace(data.Data)) == 0 {
 			return nil, err
 		}
-		return []content{{s.Path, data}}, nil
+		return []content{{s.Path, data.Data}}, nil
 	}
-	entries, err := os.ReadDir(s.Path)
+	defer in.Close()
+	names, err := in.Names(maxEntries, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(entries) > maxEntries {
-		return nil, fmt.Errorf("%s holds more than %d files", s.Path, maxEntries)
-	}
+	slices.Sort(names)
 	var all []content
-	for _, entry := range entries {
-		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
 			continue
 		}
-		path := filepath.Join(s.Path, entry.Name())
-		data, err := readRegular(path)
+		path := filepath.Join(s.Path, name)
+		data, err := s.readEntry(in, name)
 		if errors.Is(err, ErrNotRegular) || errors.Is(err, fs.ErrNotExist) {
-			continue // a FIFO, a socket, a dangling link: nothing of ours
+			continue // a folder, a FIFO, a socket, a dangling link: nothing of ours
 		}
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Contains(data, []byte("-----BEGIN "+s.kind.blockType+"-----")) {
-			all = append(all, content{path, data})
+		if bytes.Contains(data.Data, []byte("-----BEGIN "+s.kind.blockType+"-----")) {
+			all = append(all, content{path, data.Data})
 		}
 	}
 	return all, nil
+}
+
+// readEntry reads a file in a directory, which may be a link to one that an administrator has elsewhere.
+func (s Store) readEntry(in *folder.Folder, name string) (Content, error) {
+	content, err := s.Attributes.readIn(in, name)
+	if errors.Is(err, ErrSymlink) && !s.Attributes.Access().NoLinks {
+		return s.Attributes.Read(in.Join(name))
+	}
+	return content, err
+}
+
+// open opens the folder that the store is, if it is one. Otherwise there is a file, or an error
+// says why not.
+func (s Store) open() (in *folder.Folder, isFolder bool, err error) {
+	in, name, err := s.Attributes.Access().Target(s.Path)
+	if err == nil {
+		defer in.Close()
+		var info *folder.Info
+		switch info, err = in.Stat(name); {
+		case err != nil:
+			return nil, false, err
+		case info.Mode()&fs.ModeSymlink != 0:
+			return nil, false, fmt.Errorf("%s %w", s.Path, ErrSymlink)
+		case !info.IsDir():
+			return nil, false, nil
+		}
+	} else if !errors.Is(err, syscall.EISDIR) { // a path such as "."
+		return nil, false, err
+	}
+	in, err = s.Attributes.Access().Open(s.Path)
+	return in, true, err
 }
 
 // WriteCertificates makes crts all that the store holds, and reports whether anything
@@ -172,17 +203,18 @@ type entry struct {
 }
 
 func (s Store) write(entries []entry) (bool, error) {
-	info, err := os.Stat(s.Path)
+	in, isFolder, err := s.open()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if filepath.Ext(s.Path) != "" {
 			return s.writeFile(entries)
 		}
 		return s.createDirectory(entries)
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrSymlink): // which has a word about it when it is written
 		return false, err
-	case info.IsDir():
-		return s.writeDirectory(entries)
+	case isFolder:
+		defer in.Close()
+		return s.writeDirectory(in, entries)
 	}
 	return s.writeFile(entries)
 }
@@ -201,13 +233,14 @@ func (s Store) writeFile(entries []entry) (bool, error) {
 // checkReplaceable refuses a file that holds what this store is not for: a location
 // that points at a key or certificate by mistake must not destroy it.
 func (s Store) checkReplaceable() error {
-	data, err := readRegular(s.Path)
+	found, err := s.Attributes.Read(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	data := found.Data
 	if s.Ours && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
 		return nil
 	}
@@ -233,20 +266,24 @@ func (s Store) checkReplaceable() error {
 
 // createDirectory leaves no directory behind if it cannot be filled.
 func (s Store) createDirectory(entries []entry) (bool, error) {
-	if err := os.Mkdir(s.Path, 0o755); err != nil {
+	parent, name, err := s.Attributes.Access().Target(s.Path)
+	if err != nil {
 		return false, err
 	}
-	if err := os.Chmod(s.Path, 0o755); err != nil { // whatever the umask
+	defer parent.Close()
+	in, err := parent.Mkdir(name, 0o755)
+	if err != nil {
 		return false, err
 	}
-	if _, err := s.writeDirectory(entries); err != nil {
-		_ = os.Remove(s.Path)
+	defer in.Close()
+	if _, err := s.writeDirectory(in, entries); err != nil {
+		_ = parent.RemoveFolder(name)
 		return false, err
 	}
-	return true, durable.SyncFolder(filepath.Dir(s.Path))
+	return true, syncNames(parent)
 }
 
-func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
+func (s Store) writeDirectory(in *folder.Folder, entries []entry) (changed bool, err error) {
 	current := make(map[string]bool, len(entries))
 	files := make([]File, 0, len(entries))
 	for _, e := range entries {
@@ -264,23 +301,22 @@ func (s Store) writeDirectory(entries []entry) (changed bool, err error) {
 		return false, err
 	}
 	// Only now may the old ones go: at no time is there less than one of the two.
-	found, err := os.ReadDir(s.Path)
+	old, err := in.Names(maxEntries, func(name string) bool { return !current[name] && strings.HasSuffix(name, s.kind.suffix) })
 	if err != nil {
 		return changed, err
 	}
-	for _, f := range found {
-		name := f.Name()
-		if f.IsDir() || current[name] || !strings.HasSuffix(name, s.kind.suffix) {
+	for _, name := range old {
+		if info, err := in.Stat(name); err != nil || info.IsDir() {
 			continue
 		}
 		s.Attributes.step("remove " + name)
-		if err := os.Remove(filepath.Join(s.Path, name)); err != nil {
+		if err := in.Remove(name); err != nil {
 			return changed, err
 		}
 		changed = true
 	}
 	if changed {
-		err = durable.SyncFolder(s.Path)
+		err = syncNames(in)
 	}
 	return changed, err
 }

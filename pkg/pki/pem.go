@@ -239,7 +239,7 @@ func cutBlock(data []byte) (*pem.Block, []byte, error) {
 	line, body, found := bytes.Cut(data, []byte("\n"))
 	typ, ok := boundary(line, pemBegin)
 	if !ok {
-		return nil, nil, fmt.Errorf("%s where a PEM block should begin", quote(string(clipBytes(line))))
+		return nil, nil, errors.New("something else where a PEM block should begin")
 	}
 	end := bytes.Index(body, []byte(dashes))
 	if !found || end < 0 {
@@ -247,7 +247,7 @@ func cutBlock(data []byte) (*pem.Block, []byte, error) {
 	}
 	line, rest, _ := bytes.Cut(body[end:], []byte("\n"))
 	if endTyp, ok := boundary(line, pemEnd); !ok || endTyp != typ {
-		return nil, nil, fmt.Errorf("PEM block %s is followed by %s instead of its end", quote(typ), quote(string(clipBytes(line))))
+		return nil, nil, fmt.Errorf("PEM block %s has another boundary instead of its end", quote(typ))
 	}
 	if end > 0 && body[end-1] != '\n' {
 		return nil, nil, fmt.Errorf("the end of PEM block %s is not on its own line", quote(typ))
@@ -280,7 +280,7 @@ func boundary(line []byte, prefix string) (string, bool) {
 	return typ, true
 }
 
-// clipBytes keeps enough of a line to recognise a boundary, and to show it.
+// clipBytes keeps enough of a line to recognise a boundary.
 func clipBytes(line []byte) []byte { return line[:min(len(line), 100)] }
 
 // cutHeaders separates RFC 1421 headers from the text after them. Base64 has no colon,

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type Options struct {
 	Step      func(string)
 
 	poll    time.Duration
+	onLook  func()      // like OnStatus, after every look
 	watched func() bool // whether events of files come
 }
 
@@ -48,10 +50,30 @@ type Agent struct {
 }
 
 type running struct {
-	worker *worker
-	job    Job
-	stop   context.CancelFunc
-	ended  chan struct{}
+	job   Job
+	stop  context.CancelFunc
+	ended chan struct{}
+
+	mu sync.Mutex
+	by keeper
+}
+
+func (r *running) keeper() keeper {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by
+}
+
+// handOver gives the job to who has the right rights by now, and reports whether that is another one.
+func (r *running) handOver(o Options) bool {
+	k, err := newKeeper(&r.job, o)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.by = k
+	return true
 }
 
 // New returns an agent that has nothing to do yet.
@@ -113,42 +135,45 @@ func (a *Agent) Start(ctx context.Context, jobs []Job) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ctx = ctx
-	var workers []*worker
+	var keepers []keeper
 	for i := range jobs {
-		w, err := newWorker(&jobs[i], a.o)
+		k, err := newKeeper(&jobs[i], a.o)
 		if err == nil {
-			// A folder that is not there may be on a disk that is mounted later: begin waits for it.
-			if err = w.open(); errors.Is(err, fs.ErrNotExist) {
+			keepers = append(keepers, k)
+			// A folder that is not there may be on a disk that is mounted later: do waits for it.
+			if err = k.open(); errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
 		}
 		if err != nil {
-			for _, w := range workers {
-				w.close()
+			for _, k := range keepers {
+				k.close()
 			}
 			return named(&jobs[i], err)
 		}
-		workers = append(workers, w)
 	}
-	for _, w := range workers {
-		a.begin(w)
+	for i, k := range keepers {
+		a.begin(k, jobs[i])
 	}
 	a.watchAll()
 	return nil
 }
 
-// begin runs a worker that is open.
-func (a *Agent) begin(w *worker) {
+// begin has a job done.
+func (a *Agent) begin(k keeper, job Job) {
 	ctx, stop := context.WithCancel(a.ctx)
-	r := &running{worker: w, job: *w.job, stop: stop, ended: make(chan struct{})}
+	r := &running{by: k, job: job, stop: stop, ended: make(chan struct{})}
 	a.running = append(a.running, r)
 	a.done.Go(func() {
 		defer close(r.ended)
-		defer w.close()
-		if len(w.locks) == 0 && !w.openPatiently(ctx) {
-			return
+		for {
+			k := r.keeper()
+			k.do(ctx)
+			k.close()
+			if ctx.Err() != nil || !r.handOver(a.o) {
+				return
+			}
 		}
-		w.run(ctx)
 	})
 }
 
@@ -159,6 +184,9 @@ func (w *worker) openPatiently(ctx context.Context) bool {
 		err := w.open()
 		if err == nil {
 			return true
+		}
+		if separate, _ := w.job.separate(); separate {
+			return false // a folder has come that is the owner's
 		}
 		w.beat.Store(w.o.Clock.Now().Unix())
 		if text := err.Error(); text != said {
@@ -179,13 +207,19 @@ func (a *Agent) Replace(jobs []Job) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	added := map[int]keeper{}
+	for i := range jobs {
+		if slices.ContainsFunc(a.running, func(r *running) bool { return reflect.DeepEqual(jobs[i], r.job) }) {
+			continue
+		}
+		var err error
+		if added[i], err = newKeeper(&jobs[i], a.o); err != nil {
+			return named(&jobs[i], err)
+		}
+	}
 	var kept []*running
 	for _, r := range a.running {
-		same := false
-		for i := range jobs {
-			same = same || reflect.DeepEqual(jobs[i], r.job)
-		}
-		if same {
+		if slices.ContainsFunc(jobs, func(j Job) bool { return reflect.DeepEqual(j, r.job) }) {
 			kept = append(kept, r)
 			continue
 		}
@@ -194,18 +228,9 @@ func (a *Agent) Replace(jobs []Job) error {
 	}
 	a.running = kept
 	for i := range jobs {
-		found := false
-		for _, r := range kept {
-			found = found || reflect.DeepEqual(jobs[i], r.job)
+		if k := added[i]; k != nil {
+			a.begin(k, jobs[i])
 		}
-		if found {
-			continue
-		}
-		w, err := newWorker(&jobs[i], a.o)
-		if err != nil {
-			return err // which Validate does not let happen
-		}
-		a.begin(w)
 	}
 	a.watchAll()
 	return nil
@@ -229,18 +254,33 @@ func Once(ctx context.Context, o Options, jobs []Job) ([]Status, error) {
 	}
 	var all []Status
 	for i := range jobs {
-		w, err := newWorker(&jobs[i], o)
-		if err == nil {
-			err = w.open()
-		}
+		status, err := onceFor(ctx, o, &jobs[i])
 		if err != nil {
 			return all, named(&jobs[i], err)
 		}
-		w.once(ctx)
-		w.close()
-		all = append(all, *w.status.Load())
+		all = append(all, status)
 	}
 	return all, nil
+}
+
+func onceFor(ctx context.Context, o Options, job *Job) (Status, error) {
+	separate, err := job.separate()
+	if err != nil {
+		return Status{}, err
+	}
+	if separate {
+		return newRemote(job, o).finish(ctx, toOnce)
+	}
+	w, err := newWorker(job, o)
+	if err != nil {
+		return Status{}, err
+	}
+	defer w.close()
+	if err := w.open(); err != nil {
+		return Status{}, err
+	}
+	w.once(ctx)
+	return *w.status.Load(), nil
 }
 
 // Look says how jobs do by what is on disk. It changes nothing and asks nobody.
@@ -251,25 +291,46 @@ func Look(o Options, jobs []Job) ([]Status, error) {
 	o.Log = slog.New(slog.DiscardHandler)
 	var all []Status
 	for i := range jobs {
-		w, err := newWorker(&jobs[i], o)
+		status, err := lookFor(o, &jobs[i])
 		if err != nil {
 			return nil, named(&jobs[i], err)
 		}
-		if w.memory, err = loadMemory(jobs[i].statePath()); err != nil {
-			w.memory = memory{}
-		}
-		w.silent = true
-		now := o.Clock.Now()
-		s := look(&jobs[i], now)
-		w.refreshed, w.recovered = w.memory.Contact, true
-		w.pairState, w.pairSince = s.pairState, now
-		state := w.state(s, now)
-		w.conditions(s, state, now)
-		status := w.describe(s, state, now)
-		status.Wake = Decide(w.timing(), state, now).Wake
-		all = append(all, *status)
+		all = append(all, status)
 	}
 	return all, nil
+}
+
+// lookPatience is how long a process of an owner may take to read a few files.
+const lookPatience = time.Minute
+
+func lookFor(o Options, job *Job) (Status, error) {
+	separate, err := job.separate()
+	if err != nil {
+		return Status{}, err
+	}
+	if separate {
+		ctx, cancel := context.WithTimeout(context.Background(), lookPatience)
+		defer cancel()
+		return newRemote(job, o).finish(ctx, toLook)
+	}
+	w, err := newWorker(job, o)
+	if err != nil {
+		return Status{}, err
+	}
+	defer w.close()
+	if w.memory, err = loadMemory(job); err != nil {
+		w.memory = memory{}
+	}
+	w.silent = true
+	now := o.Clock.Now()
+	s := look(job, now)
+	w.refreshed, w.recovered = w.memory.Contact, true
+	w.pairState, w.pairSince = s.pairState, now
+	state := w.state(s, now)
+	w.conditions(s, state, now)
+	status := w.describe(s, state, now)
+	status.Wake = Decide(w.timing(), state, now).Wake
+	return *status, nil
 }
 
 // Statuses returns how the jobs do.
@@ -278,7 +339,7 @@ func (a *Agent) Statuses() []Status {
 	defer a.mu.Unlock()
 	var all []Status
 	for _, r := range a.running {
-		if s := r.worker.status.Load(); s != nil {
+		if s := r.keeper().latest(); s != nil {
 			all = append(all, *s)
 		}
 	}
@@ -291,7 +352,7 @@ func (a *Agent) Alive(within time.Duration) bool {
 	defer a.mu.Unlock()
 	oldest := a.o.Clock.Now().Add(-within).Unix()
 	for _, r := range a.running {
-		if beat := r.worker.beat.Load(); beat != 0 && beat < oldest {
+		if beat := r.keeper().lastSign(); beat != 0 && beat < oldest {
 			return false
 		}
 	}
@@ -319,10 +380,7 @@ func (a *Agent) kick() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.running {
-		select {
-		case r.worker.kick <- struct{}{}:
-		default:
-		}
+		r.keeper().wake()
 	}
 	a.watchAll()
 }
@@ -333,7 +391,7 @@ func (a *Agent) watchAll() {
 	}
 	var paths []string
 	for _, r := range a.running {
-		paths = append(paths, r.job.paths()...)
+		paths = append(paths, r.keeper().watches()...)
 	}
 	a.watch.set(paths)
 }

@@ -27,8 +27,11 @@ import (
 	"cauase/pkg/testkit/pkitest"
 )
 
-// TestMain lets this program be the agent that TestCrash kills.
+// TestMain lets this program be the agent that TestCrash kills, and the process of an owner.
 func TestMain(m *testing.M) {
+	if Separated(os.Args) {
+		os.Exit(ServeSeparated(clock.System()))
+	}
 	if step := os.Getenv("UPDATER_TEST_CRASH"); step != "" {
 		os.Exit(crashAt(step))
 	}

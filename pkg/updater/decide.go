@@ -59,6 +59,8 @@ const (
 	taskRequest Task = "request" // a CSR that cannot be used
 )
 
+var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskPair, taskStores, taskUrgent, taskRequest}
+
 // A State is everything that decides what is to be done.
 type State struct {
 	Pair        PairState

@@ -14,6 +14,7 @@ import (
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 	"cauase/pkg/enroll"
+	"cauase/pkg/folder"
 	"cauase/pkg/pki"
 	"cauase/pkg/testkit/pkitest"
 )
@@ -34,8 +35,8 @@ func (h *host) within(what string, so func() bool) {
 	h.t.Helper()
 	begin := time.Now()
 	for !so() {
-		if time.Since(begin) > 10*time.Second {
-			h.t.Fatalf("not within ten seconds: %s\n%s", what, h.log)
+		if time.Since(begin) > time.Minute {
+			h.t.Fatalf("not within a minute: %s\n%s", what, h.log)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -109,7 +110,7 @@ func TestKubernetes(t *testing.T) {
 	}
 	flip("..1", []byte("not yet\n"))
 	must(t, os.Symlink(filepath.Join("..data", "web.csr"), filepath.Join(volume, "web.csr")))
-	h.job.CSR = filepath.Join(volume, "web.csr")
+	h.job.CSR, h.job.Follow = filepath.Join(volume, "web.csr"), true
 	a, stop := h.start()
 	defer stop()
 	h.within("blocked", func() bool { return len(a.Statuses()) == 1 && a.Statuses()[0].State == StateBlocked })
@@ -185,7 +186,7 @@ func TestLockRemoved(t *testing.T) {
 	h.within("bootstrap", h.isOK(a))
 	second := func(want error) {
 		t.Helper()
-		if l, err := enroll.Acquire(h.job.CRL); !errors.Is(err, want) {
+		if l, err := enroll.Acquire(h.job.CRL, folder.Access{}); !errors.Is(err, want) {
 			t.Errorf("a second agent: %v", err)
 		} else if err == nil {
 			t.Cleanup(l.Release)

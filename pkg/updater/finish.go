@@ -117,14 +117,14 @@ func (w *worker) storeAuthority(x *exchange) error {
 		if one.trust.CAs == nil {
 			continue
 		}
-		store := pemfile.CAStore(one.path)
+		store := w.job.caStore(one.path)
 		store.Attributes, store.Ours = w.announcing(one.kind), one.known != nil
 		changed, err := store.WriteCertificates(one.trust.CAs)
 		failed = errors.Join(failed, err)
 		w.wroteStore(changed, one.what, one.path, len(one.trust.CAs))
 	}
 	if x.crlErr == nil && len(x.crls) > 0 {
-		store := pemfile.CRLStore(w.job.CRL)
+		store := w.job.crlStore()
 		store.Attributes, store.Ours = w.announcing("crl"), w.known.crls != nil
 		changed, err := store.WriteCRLs(x.crls)
 		failed = errors.Join(failed, err)
@@ -186,6 +186,7 @@ func (w *worker) install(issue *enroll.Issue, event string) error {
 		return err // a staged key stays for the next try
 	}
 	w.wrote = true
+	w.learn(issue)
 	if len(issue.Differences) > 0 {
 		w.log.Warn("the certificate has other names than were requested", "differences", fmt.Sprint(issue.Differences))
 	}
@@ -193,6 +194,21 @@ func (w *worker) install(issue *enroll.Issue, event string) error {
 	w.log.Info(event, "certificate", w.job.Crt, "subject", pki.SubjectString(crt.RawSubject),
 		"serial", "0x"+crt.SerialNumber.Text(16), "not_after", stamp(crt.NotAfter))
 	return nil
+}
+
+// learn remembers what was just installed: it is to be mended, too, if somebody removes it before the next look.
+func (w *worker) learn(issue *enroll.Issue) {
+	files := enroll.Look(w.paths)
+	if files.Pair.Key == nil || !pki.SameKey(files.Pair.Key.Public(), issue.Pair.Key.Public()) {
+		return
+	}
+	if files.Pair.Crt == nil {
+		if w.paths.Combined() {
+			return
+		}
+		files.Pair.Crt, files.RawCrt = issue.Pair.Crt, issue.Pair.PEM()
+	}
+	w.known.keep(files)
 }
 
 // mend puts back what is known, and reports whether it could.
@@ -210,12 +226,16 @@ func (w *worker) mend(what string, write func(attributes pemfile.Attributes) err
 }
 
 func (w *worker) mendPair(attributes pemfile.Attributes) error {
+	// The key goes back into the hands that it was in, and into no others.
+	hands := attributes
+	uid, gid := w.known.keyFile.UID(), w.known.keyFile.GID()
+	hands.Owner, hands.Group, hands.Mode = &uid, &gid, w.known.keyFile.Mode().Perm()
 	if w.paths.Combined() {
-		_, err := pemfile.Write(pemfile.File{Path: w.job.Crt, Content: w.known.rawKey, Secret: true, Attributes: attributes})
+		_, err := pemfile.Write(pemfile.File{Path: w.job.Crt, Content: w.known.rawKey, Secret: true, Attributes: hands})
 		return err
 	}
 	_, err := pemfile.WriteAll(
-		pemfile.File{Path: w.job.Key, Content: w.known.rawKey, Secret: true, Attributes: attributes},
+		pemfile.File{Path: w.job.Key, Content: w.known.rawKey, Secret: true, Attributes: hands},
 		pemfile.File{Path: w.job.Crt, Content: w.known.rawCrt, Attributes: attributes})
 	return err
 }
@@ -231,7 +251,7 @@ func (w *worker) mendCAs(attributes pemfile.Attributes) error {
 			continue
 		}
 		written[filepath.Clean(one.path)] = true
-		store := pemfile.CAStore(one.path)
+		store := w.job.caStore(one.path)
 		store.Attributes, store.Ours = attributes, true
 		_, err := store.WriteCertificates(one.known)
 		failed = errors.Join(failed, err)
@@ -240,7 +260,7 @@ func (w *worker) mendCAs(attributes pemfile.Attributes) error {
 }
 
 func (w *worker) mendCRLs(attributes pemfile.Attributes) error {
-	store := pemfile.CRLStore(w.job.CRL)
+	store := w.job.crlStore()
 	store.Attributes, store.Ours = attributes, true
 	_, err := store.WriteCRLs(w.known.crls)
 	return err

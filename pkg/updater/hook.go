@@ -36,6 +36,9 @@ var errHookTimeout = errors.New("it did not end in time")
 // runHook runs a hook in a process group of its own, with its output in the log. When its
 // time is over, or the agent's, the whole group is ended.
 func runHook(ctx context.Context, h HookRun) error {
+	if err := checkHook(h.Path); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, errHookTimeout)
 	defer cancel()
 	reader, writer, err := os.Pipe()

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"cauase/pkg/client"
 	"cauase/pkg/enroll"
 	"cauase/pkg/invite"
-	"cauase/pkg/pemfile"
 )
 
 // invitation reads the invitation of the job, nil if there is none: it may have been used, and erased.
@@ -20,20 +18,20 @@ func (x *exchange) invitation() (*invite.Signed, error) {
 	if x.job.Invite == "" {
 		return nil, nil
 	}
-	return readInvitation(x.job.Invite)
+	return readInvitation(x.job)
 }
 
-func readInvitation(path string) (*invite.Signed, error) {
-	content, err := pemfile.Read(path)
+func readInvitation(j *Job) (*invite.Signed, error) {
+	content, err := j.attributes(nil).Read(j.Invite)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	signed, err := invite.Read(content)
+	signed, err := invite.Read(content.Data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", j.Invite, discreet(err))
 	}
 	return signed, nil
 }
@@ -80,15 +78,15 @@ func (w *worker) finishInvited(used string) {
 	if w.memory.Invited == "" || w.job.Invite == "" {
 		return
 	}
-	if crts, err := pemfile.CAStore(w.job.CA).ReadCertificates(); err != nil || len(crts) == 0 {
+	if crts, err := w.job.caStore(w.job.CA).ReadCertificates(); err != nil || len(crts) == 0 {
 		return
 	}
-	signed, err := readInvitation(w.job.Invite)
+	signed, err := readInvitation(w.job)
 	if err != nil {
 		return // of which the next one who needs it speaks
 	}
 	if signed != nil && signed.ID.String() == w.memory.Invited {
-		if err := os.Remove(w.job.Invite); err != nil {
+		if err := w.job.attributes(w.o.Step).Remove(w.job.Invite); err != nil {
 			w.tried(TaskFiles, fmt.Errorf("the invitation, which was used, cannot be erased: %w", err), time.Minute)
 			return
 		}

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"time"
 
 	"cauase/pkg/client"
+	"cauase/pkg/folder"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -146,7 +148,46 @@ func ParseTimeout(s string) (time.Duration, error) {
 }
 
 func (j *Job) attributes(step func(string)) pemfile.Attributes {
-	return pemfile.Attributes{Mode: j.FileMode, Owner: j.Owner, Group: j.Group, Follow: j.Follow, Step: step}
+	return pemfile.Attributes{
+		Mode: j.FileMode, Owner: j.Owner, Group: j.Group,
+		Follow: j.Follow, Guard: true, Own: j.own(), Step: step,
+	}
+}
+
+// own reports whether this process has no rights but those of the files' owner. What others could do to it
+// in a folder that they can write to, they could do to the owner.
+func (j *Job) own() bool { return j.Owner != nil && *j.Owner != 0 && *j.Owner == os.Geteuid() }
+
+// beside are the attributes of what an agent keeps for itself beside the files.
+func (j *Job) beside(step func(string)) pemfile.Attributes {
+	return pemfile.Attributes{Mode: 0o600, Follow: j.Follow, Guard: true, Own: j.own(), Step: step}
+}
+
+func (j *Job) caStore(path string) pemfile.Store {
+	store := pemfile.CAStore(path)
+	store.Attributes = j.attributes(nil)
+	return store
+}
+
+func (j *Job) crlStore() pemfile.Store {
+	store := pemfile.CRLStore(j.CRL)
+	store.Attributes = j.attributes(nil)
+	return store
+}
+
+// absolute is the job for a process in another working directory.
+func (j *Job) absolute() (Job, error) {
+	a := *j
+	for _, path := range []*string{&a.Crt, &a.Key, &a.CSR, &a.Invite, &a.CA, &a.CRL, &a.CASCA, &a.Root, &a.State, &a.OnRenew} {
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = folder.Abs(*path); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
 }
 
 // statePath is where memory is kept.

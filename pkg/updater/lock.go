@@ -26,7 +26,7 @@ func (w *worker) keepLocks() bool {
 		if l.Held() {
 			continue
 		}
-		again, err := enroll.Acquire(l.Path())
+		again, err := enroll.Acquire(l.Path(), w.job.beside(nil).Access())
 		switch {
 		case errors.Is(err, enroll.ErrLocked):
 			return false

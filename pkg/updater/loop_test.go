@@ -41,7 +41,7 @@ func TestYear(t *testing.T) {
 		}
 		var rounds int64
 		for _, r := range a.running {
-			rounds += r.worker.rounds.Load()
+			rounds += r.keeper().(*worker).rounds.Load()
 		}
 		if rounds > 200 {
 			t.Errorf("%d rounds in 400 days", rounds)

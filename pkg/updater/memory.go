@@ -2,19 +2,27 @@ package updater
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
 )
+
+// changeable are the kinds of files, as hooks hear of them.
+var changeable = []string{"ca", "crl", "crt", "key", "root"}
 
 // memory is what has to survive a restart. It holds no secrets.
 type memory struct {
-	// Changed are the files that the hook has not heard of: "ca", "crl", "crt", "key", "root".
+	// Changed are the kinds of files of which the hook has not heard that they have changed.
 	Changed      []string  `json:"hook_changed,omitempty"`
 	HookFailures int       `json:"hook_failures,omitempty"`
 	HookError    string    `json:"hook_error,omitempty"`
@@ -49,19 +57,77 @@ type Problem struct {
 	Next     time.Time `json:"next_try,omitzero"`
 }
 
-func loadMemory(path string) (memory, error) {
-	var m memory
-	content, err := pemfile.Read(path)
+// errForeignState is a state file that this agent has not written.
+var errForeignState = errors.New("is not the state of an agent")
+
+// maxState bounds what is read of it.
+const maxState = 1 << 20
+
+// loadMemory reads what an agent remembers. Whoever could write the file could have the hook, which may run
+// as root, do as they please, so it counts only as far as an agent could have written it.
+func loadMemory(j *Job) (memory, error) {
+	path := j.statePath()
+	content, err := j.beside(nil).Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
+		return memory{}, nil
+	}
+	if err == nil {
+		err = content.Info.Exposed(path)
 	}
 	if err != nil {
-		return m, err
-	}
-	if err := json.Unmarshal(content, &m); err != nil {
 		return memory{}, err
 	}
+	var m memory
+	if len(content.Data) > maxState || json.Unmarshal(content.Data, &m) != nil || !m.plausible() {
+		return memory{}, fmt.Errorf("%s %w", path, errForeignState)
+	}
 	return m, nil
+}
+
+// plausible reports whether an agent could have written m.
+func (m *memory) plausible() bool {
+	for _, word := range m.Changed {
+		if !slices.Contains(changeable, word) {
+			return false
+		}
+	}
+	for _, p := range m.Problems {
+		if p == nil || !slices.Contains(allTasks, p.Task) || p.Failures < 0 || !showable(p.Class, p.Message, p.Hint) {
+			return false
+		}
+	}
+	if r := m.Request; r != nil {
+		digest, err := hex.DecodeString(r.Digest)
+		if err != nil || len(digest) != sha256.Size || !r.Own && r.PEM != "" {
+			return false
+		}
+		if _, err := pki.ParseRequest([]byte(r.PEM)); r.PEM != "" && err != nil {
+			return false
+		}
+	}
+	return m.HookFailures >= 0 && showable(m.HookError, m.Invited)
+}
+
+// maxShown bounds a text that is kept to be shown.
+const maxShown = 10_000
+
+// shown is a text as it may be kept to be shown.
+func shown(text string) string {
+	text = pki.EscapeText(text)
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown-len("…")], "") + "…"
+}
+
+// showable reports whether texts may be shown as they are.
+func showable(texts ...string) bool {
+	for _, text := range texts {
+		if len(text) > maxShown || pki.EscapeText(text) != text {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *memory) save(path string, attributes pemfile.Attributes) error {
@@ -69,7 +135,6 @@ func (m *memory) save(path string, attributes pemfile.Attributes) error {
 	if err != nil {
 		return err
 	}
-	attributes.Mode = 0o644
 	_, err = pemfile.Write(pemfile.File{Path: path, Content: append(bytes.TrimSpace(content), '\n'), Attributes: attributes})
 	return err
 }

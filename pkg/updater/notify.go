@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-
-	"cauase/pkg/pki"
 )
 
 func (w *worker) startHook(ctx context.Context) {
@@ -42,7 +40,7 @@ func (w *worker) hookEnded(ctx context.Context, err error) {
 	default:
 		w.counts.HookFailures++
 		m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
-		if text := pki.EscapeText(err.Error()); m.HookError != text {
+		if text := shown(err.Error()); m.HookError != text {
 			m.HookError = text
 			w.log.Error("the hook failed, and is tried again until it succeeds", "hook", w.job.OnRenew, "error", text, "next", stamp(m.HookNext))
 		}

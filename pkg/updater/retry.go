@@ -37,7 +37,7 @@ func (w *worker) retryAt(task Task, next time.Time) { w.retryOf(task).next = nex
 
 // explain says what an error is, for whoever reads the agent's log and status.
 func (w *worker) explain(err error) (class, hint string) {
-	class, hint = enroll.Explain(err, enroll.Reader{CAFile: w.job.CA, CatchUp: w.job.CatchUp, Links: "--follow-symlinks"})
+	class, hint = enroll.Explain(err, enroll.Reader{CAFile: w.job.CA, CatchUp: w.job.CatchUp, Links: linksOption})
 	if class == enroll.ClassRejected {
 		hint += "; another request is handed in when the file of the CSR changes"
 	}
@@ -73,6 +73,9 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 	}
 	class, hint := w.explain(err)
 	t.class = class
+	if task == TaskFiles {
+		err = discreet(err)
+	}
 	// Errors that were joined come one a line.
 	w.problem(task, class, pki.EscapeText(strings.ReplaceAll(err.Error(), "\n", "; ")), hint, t.next)
 }
@@ -100,7 +103,7 @@ func (w *worker) problem(task Task, class, message, hint string, next time.Time)
 		w.log.Error("cannot "+taskVerb(task), attrs...)
 		p.Since = w.o.Clock.Now()
 	}
-	p.Class, p.Message, p.Hint, p.Next = class, message, hint, next
+	p.Class, p.Message, p.Hint, p.Next = class, shown(message), shown(hint), next
 	if news {
 		w.save()
 	}

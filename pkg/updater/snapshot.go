@@ -46,34 +46,40 @@ func look(j *Job, now time.Time) *snapshot {
 	s := &snapshot{}
 	lookAtPair(j, s)
 	if j.CSR != "" {
-		var content []byte
-		if content, s.requestErr = pemfile.Read(j.CSR); s.requestErr == nil {
-			s.request, s.requestErr = pki.ParseRequest(bytes.TrimSpace(content))
-		}
-		if s.requestErr != nil {
-			s.requestErr = fmt.Errorf("%s: %w", j.CSR, s.requestErr)
-		}
+		s.request, s.requestErr = readRequest(j)
 	}
-	s.ca = lookAtCAs(j.CA)
+	s.ca = lookAtCAs(j, j.CA)
 	if j.CASCA != "" {
 		s.casca = s.ca
 		if filepath.Clean(j.CASCA) != filepath.Clean(j.CA) {
-			s.casca = lookAtCAs(j.CASCA)
+			s.casca = lookAtCAs(j, j.CASCA)
 		}
 	}
 	if j.Root != "" {
-		s.root = lookAtCAs(j.Root)
+		s.root = lookAtCAs(j, j.Root)
 	}
 	lookAtCRLs(j, s, now)
 	return s
+}
+
+func readRequest(j *Job) (*pki.Request, error) {
+	content, err := j.attributes(nil).Read(j.CSR)
+	if err != nil {
+		return nil, err
+	}
+	request, err := pki.ParseRequest(bytes.TrimSpace(content.Data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", j.CSR, discreet(err))
+	}
+	return request, nil
 }
 
 func lookAtPair(j *Job, s *snapshot) {
 	if j.Crt == "" {
 		return
 	}
-	f := enroll.Look(pemfile.PairPaths{Crt: j.Crt, Key: j.Key})
-	s.files, s.pairErr = f, f.Err
+	f := enroll.Look(pemfile.PairPaths{Crt: j.Crt, Key: j.Key, Attributes: j.attributes(nil)})
+	s.files, s.pairErr = f, discreet(f.Err)
 	switch {
 	case f.Err == nil && f.Pair.Crt != nil:
 		s.pairState = PairGood
@@ -90,11 +96,11 @@ func lookAtPair(j *Job, s *snapshot) {
 	}
 }
 
-func lookAtCAs(path string) storeSnapshot {
-	crts, err := pemfile.CAStore(path).ReadCertificates()
+func lookAtCAs(j *Job, path string) storeSnapshot {
+	crts, err := j.caStore(path).ReadCertificates()
 	switch {
 	case err != nil:
-		return storeSnapshot{state: StoreBroken, err: err}
+		return storeSnapshot{state: StoreBroken, err: discreet(err)}
 	case len(crts) == 0:
 		return storeSnapshot{state: StoreMissing}
 	}
@@ -102,9 +108,9 @@ func lookAtCAs(path string) storeSnapshot {
 }
 
 func lookAtCRLs(j *Job, s *snapshot, now time.Time) {
-	all, err := pemfile.CRLStore(j.CRL).ReadCRLs()
+	all, err := j.crlStore().ReadCRLs()
 	if err != nil {
-		s.crl = storeSnapshot{state: StoreBroken, err: err}
+		s.crl = storeSnapshot{state: StoreBroken, err: discreet(err)}
 		return
 	}
 	for _, ca := range s.ca.crts {

@@ -19,7 +19,7 @@ func (w *worker) notice(s *snapshot, now time.Time) {
 			w.log.Info("another key and certificate are here, from now on these are kept", "certificate", w.job.Crt,
 				"subject", pki.SubjectString(s.files.Pair.Crt.RawSubject), "not_after", stamp(s.files.Pair.Crt.NotAfter))
 		}
-		w.known.crt, w.known.rawKey, w.known.rawCrt = s.files.Pair.Crt, s.files.RawKey, s.files.RawCrt
+		w.known.keep(s.files)
 	}
 	w.touched = w.noticeCAs(w.job.CA, &w.known.ca, s.ca) || w.touched
 	if w.job.CASCA != "" {
@@ -110,7 +110,11 @@ func (w *worker) state(s *snapshot, now time.Time) State {
 
 func (w *worker) mendable(s *snapshot) bool {
 	k := &w.known
-	if k.crt == nil {
+	if k.crt == nil || k.keyFile == nil {
+		return false
+	}
+	// What is there now may be somebody else's, who would get to read the key.
+	if there := s.files.KeyFile; there != nil && (there.UID() != k.keyFile.UID() || there.GID() != k.keyFile.GID()) {
 		return false
 	}
 	switch s.pairState {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"cauase/pkg/client"
 	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
 )
@@ -106,6 +105,9 @@ func (w *worker) publish(s *snapshot, state State, plan Plan, now time.Time) {
 	status := w.describe(s, state, now)
 	status.Wake = plan.Wake
 	old := w.status.Swap(status)
+	if w.o.onLook != nil {
+		w.o.onLook()
+	}
 	if w.o.OnStatus != nil && (old == nil || old.State != status.State || old.summary() != status.summary()) {
 		w.o.OnStatus()
 	}
@@ -122,15 +124,9 @@ func (s *Status) summary() string {
 func (w *worker) describe(s *snapshot, state State, now time.Time) *Status {
 	m := &w.memory
 	st := &Status{
-		Name: w.job.Name, CAURL: w.job.CAURL, Authority: string(w.job.Authority), CAs: []EndStatus{}, CRLs: []EndStatus{},
+		Name: w.job.Name, CAURL: w.job.CAURL, Mode: w.job.mode(), Authority: string(w.job.Authority), CAs: []EndStatus{}, CRLs: []EndStatus{},
 		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: w.counts,
 		Hook: HookStatus{Pending: slices.Clone(m.Changed), Failures: m.HookFailures, Error: m.HookError, Next: m.HookNext},
-	}
-	switch w.job.Authority {
-	case client.CAS:
-		st.Mode = "service"
-	case client.CAU:
-		st.Mode = "user"
 	}
 	for _, p := range m.Problems {
 		st.Problems = append(st.Problems, *p)

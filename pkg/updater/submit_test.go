@@ -25,7 +25,7 @@ func TestSubmissionIsDurable(t *testing.T) {
 				return false
 			}
 			submissions++
-			m, err := loadMemory(h.job.statePath())
+			m, err := loadMemory(&h.job)
 			if err != nil || m.Request == nil || m.Request.PEM == "" {
 				t.Errorf("submission %d: the request is not on disk: %v", submissions, err)
 				return false

@@ -99,6 +99,7 @@ func TestPutUnderRoot(t *testing.T) {
 			t.Errorf("a chain of %d below a CA that is its own root", n)
 		}
 		time.Sleep(30 * day)
+		synctest.Wait() // whatever asks for roots has ended
 		h.daemon.CAS.Parent = root
 		h.daemon.CAS.Rollover()
 		time.Sleep(60 * day)

@@ -10,6 +10,7 @@ import (
 
 	"cauase/pkg/client"
 	"cauase/pkg/enroll"
+	"cauase/pkg/folder"
 	"cauase/pkg/pemfile"
 )
 
@@ -17,11 +18,17 @@ import (
 // else has changed them.
 type known struct {
 	rawKey, rawCrt []byte
+	keyFile        *folder.Info // which rawKey was read from: it belongs to nobody else
 	crt            *x509.Certificate
 	ca, casca      []*x509.Certificate
 	root           []*x509.Certificate
 	crls           []*x509.RevocationList
 	tag            string // of crls, see client.RevalidateCRLs
+}
+
+// keep remembers a pair that is good.
+func (k *known) keep(files enroll.Files) {
+	k.crt, k.rawKey, k.rawCrt, k.keyFile = files.Pair.Crt, files.RawKey, files.RawCrt, files.KeyFile
 }
 
 // A worker does one job. All but what says otherwise belongs to the goroutine of run.
@@ -88,7 +95,7 @@ func newWorker(job *Job, o Options) (*worker, error) {
 // open takes the files for this worker, and reads what is remembered.
 func (w *worker) open() error {
 	for _, path := range w.job.locked() {
-		l, err := enroll.Acquire(path)
+		l, err := enroll.Acquire(path, w.job.beside(nil).Access())
 		if err != nil {
 			w.close()
 			return err
@@ -96,7 +103,7 @@ func (w *worker) open() error {
 		w.locks = append(w.locks, l)
 	}
 	var err error
-	if w.memory, err = loadMemory(w.job.statePath()); err != nil {
+	if w.memory, err = loadMemory(w.job); err != nil {
 		w.log.Warn("what was remembered cannot be read, and is forgotten", "file", w.job.statePath(), "error", err.Error())
 	}
 	w.sweep()
@@ -107,14 +114,14 @@ func (w *worker) open() error {
 func (w *worker) sweep() {
 	// Files that are shared with other agents may be being written by them.
 	before := w.o.Clock.Now().Add(-time.Hour)
-	pemfile.CAStore(w.job.CA).Sweep(before)
-	pemfile.CRLStore(w.job.CRL).Sweep(before)
+	w.job.caStore(w.job.CA).Sweep(before)
+	w.job.crlStore().Sweep(before)
 	for _, path := range []string{w.job.CASCA, w.job.Root} {
 		if path != "" {
-			pemfile.CAStore(path).Sweep(before)
+			w.job.caStore(path).Sweep(before)
 		}
 	}
-	pemfile.Sweep(w.job.statePath(), w.o.Clock.Now())
+	w.job.beside(nil).Sweep(w.job.statePath(), w.o.Clock.Now())
 	if w.job.Crt != "" {
 		w.recover()
 	}
@@ -128,7 +135,7 @@ func (w *worker) recover() {
 		w.changed("crt", "key")
 	}
 	if err != nil && !errors.Is(err, pemfile.ErrMismatch) {
-		w.log.Debug("looked for an interrupted change", "error", err.Error())
+		w.log.Debug("looked for an interrupted change", "error", discreet(err).Error())
 	}
 }
 
@@ -163,7 +170,7 @@ func (w *worker) persist() error {
 	if w.silent {
 		return nil
 	}
-	return w.memory.save(w.job.statePath(), pemfile.Attributes{Owner: w.job.Owner, Group: w.job.Group, Step: w.o.Step})
+	return w.memory.save(w.job.statePath(), w.job.beside(w.o.Step))
 }
 
 // save is persist where nothing depends on it.

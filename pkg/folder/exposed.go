@@ -1,0 +1,150 @@
+package folder
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+)
+
+// ErrExposed is a folder, or a file, that others than root and the user of this process can write to.
+var ErrExposed = errors.New("others can change it")
+
+// An ExposedError says who can put something else in the place of a file.
+type ExposedError struct {
+	Path   string // that was to be reached
+	Folder string // on the way to it
+	UID    int    // whose it is, if that is the reason, or -1
+	GID    int    // whose members can write to it, if that is the reason, or -1; with both -1 it is everybody
+
+	child bool // Folder is within the one that was judged
+}
+
+// Error names the folder and who can write there.
+func (e *ExposedError) Error() string {
+	var who string
+	switch {
+	case e.UID >= 0:
+		who = "belongs to user " + userName(e.UID)
+	case e.GID >= 0:
+		who = "can be written by group " + groupName(e.GID)
+	default:
+		who = "can be written by everybody"
+	}
+	return fmt.Sprintf("%s: the folder %s %s: %s could put something else there", e.Path, e.Folder, who, whom(e.UID, e.GID))
+}
+
+func whom(uid, gid int) string {
+	switch {
+	case uid >= 0:
+		return "that user"
+	case gid >= 0:
+		return "its members"
+	}
+	return "anybody"
+}
+
+// Is makes it one of ErrExposed.
+func (e *ExposedError) Is(err error) bool { return err == ErrExposed }
+
+func userName(uid int) string {
+	number := strconv.Itoa(uid)
+	if u, err := user.LookupId(number); err == nil {
+		return number + " (" + u.Username + ")"
+	}
+	return number
+}
+
+func groupName(gid int) string {
+	number := strconv.Itoa(gid)
+	if g, err := user.LookupGroupId(number); err == nil {
+		return number + " (" + g.Name + ")"
+	}
+	return number
+}
+
+// trusted reports whether a user may decide what this process works on.
+func trusted(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+
+// Exposed reports why others than root and the user of this process can change the content of a file at path,
+// nil if they cannot.
+func (i *Info) Exposed(path string) error {
+	who := ""
+	switch {
+	case !trusted(i.UID()):
+		who = "belongs to user " + userName(i.UID())
+	case i.Mode().Perm()&0o002 != 0:
+		who = "can be written by everybody"
+	case i.Mode().Perm()&0o020 != 0 && !ownGroup(i.GID()):
+		who = "can be written by group " + groupName(i.GID())
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", path, who, ErrExposed)
+}
+
+// exposure reports why others could put something in the place of child in folder, nil for any name
+// in it. Access control lists that let others write show in the permissions of the group, which are
+// their mask.
+func exposure(folder, child *Info) *ExposedError {
+	mode := folder.Mode()
+	switch {
+	case !trusted(folder.UID()):
+		return &ExposedError{UID: folder.UID(), GID: -1}
+	case mode&fs.ModeSticky != 0 && child != nil:
+		// Only who owns it, or the folder, can rename or remove it.
+		if !trusted(child.UID()) {
+			return &ExposedError{UID: child.UID(), GID: -1, child: true}
+		}
+		return nil
+	case mode.Perm()&0o002 != 0:
+		return &ExposedError{UID: -1, GID: -1}
+	case mode.Perm()&0o020 != 0 && !ownGroup(folder.GID()):
+		return &ExposedError{UID: -1, GID: folder.GID()}
+	}
+	return nil
+}
+
+// ownGroup reports whether a group is that of the user of this process alone, as many systems make one for each
+// user. For root there is none: its group may well be that of others.
+func ownGroup(gid int) bool {
+	uid := os.Geteuid()
+	if uid == 0 || gid != os.Getegid() {
+		return false
+	}
+	me, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil || me.Gid != strconv.Itoa(gid) {
+		return false
+	}
+	listed := false
+	others := anyLine("/etc/group", func(fields []string) bool {
+		if len(fields) < 4 || fields[2] != me.Gid {
+			return false
+		}
+		listed = true
+		return fields[0] != me.Username || strings.Trim(fields[3], ", ") != "" && fields[3] != me.Username
+	}) || anyLine("/etc/passwd", func(fields []string) bool {
+		return len(fields) > 3 && fields[3] == me.Gid && fields[2] != me.Uid
+	})
+	return listed && !others
+}
+
+// anyLine reports whether a line of a table of accounts is as asked for, or the table cannot be read.
+func anyLine(path string, is func(fields []string) bool) bool {
+	table, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer table.Close()
+	lines := bufio.NewScanner(table)
+	for lines.Scan() {
+		if is(strings.Split(lines.Text(), ":")) {
+			return true
+		}
+	}
+	return lines.Err() != nil
+}

@@ -1,0 +1,116 @@
+package updater
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"cauase/pkg/enroll"
+	"cauase/pkg/folder"
+	"cauase/pkg/pemfile"
+)
+
+// separate reports whether a job has to be done in a process of its owner: whoever can write to one of its
+// folders could otherwise have root read or write what they choose. Without an owner such folders
+// are refused.
+func (j *Job) separate() (bool, error) {
+	err := j.checkFolders()
+	if errors.Is(err, pemfile.ErrExposed) && j.Owner != nil && *j.Owner != 0 && os.Geteuid() == 0 {
+		return true, nil
+	}
+	return false, err
+}
+
+// checkFolders reports why folders of a job are not safe to work in. What is not there yet is looked at
+// when it is.
+func (j *Job) checkFolders() error {
+	access := j.attributes(nil).Access()
+	for _, path := range append(j.paths(), j.statePath()) {
+		if err := checkFolder(access, path); err != nil {
+			return err
+		}
+	}
+	if j.OnRenew == "" {
+		return nil
+	}
+	if err := checkHook(j.OnRenew); unsafe(err) {
+		return err
+	}
+	return nil
+}
+
+// Hint is what can be done about files that are refused, "" for other errors.
+func Hint(err error) string {
+	if !unsafe(err) {
+		return ""
+	}
+	_, hint := enroll.Explain(err, enroll.Reader{Links: linksOption})
+	return hint
+}
+
+// linksOption is how links are allowed.
+const linksOption = "--follow-symlinks"
+
+// unsafe reports whether an error is one that only somebody can mend who decides on who may write where.
+func unsafe(err error) bool {
+	return errors.Is(err, pemfile.ErrExposed) || errors.Is(err, pemfile.ErrSymlink)
+}
+
+// checkFolder checks the folder that a file is in, or the nearest one above it that exists, and path itself
+// if it is a folder.
+func checkFolder(access folder.Access, path string) error {
+	in, name, err := access.Parent(path)
+	for above := filepath.Dir(path); errors.Is(err, fs.ErrNotExist); above = filepath.Dir(above) {
+		if in, err = access.Open(above); err == nil {
+			in.Close()
+			return nil
+		}
+		if above == filepath.Dir(above) {
+			return nil
+		}
+	}
+	if exposed := (*folder.ExposedError)(nil); errors.As(err, &exposed) {
+		exposed.Path = path
+	}
+	if unsafe(err) {
+		return err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // whoever reads the file says it
+	}
+	info, err := in.Stat(name)
+	in.Close()
+	if err != nil || !info.IsDir() {
+		return nil //nolint:nilerr // likewise
+	}
+	if in, err = access.Open(path); err == nil {
+		in.Close()
+	}
+	if unsafe(err) {
+		return err
+	}
+	return nil
+}
+
+// checkHook reports why a hook is not to be run: others could have put something else in its place. Symbolic
+// links in folders that are safe are, too.
+func checkHook(path string) error {
+	in, name, err := folder.Access{Guard: true}.Target(path)
+	if err != nil {
+		return fmt.Errorf("hook: %w", err)
+	}
+	defer in.Close()
+	info, err := in.Stat(name)
+	if err != nil {
+		return fmt.Errorf("hook: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("hook: %s %w", path, pemfile.ErrNotRegular)
+	}
+	if err := info.Exposed(path); err != nil {
+		return fmt.Errorf("hook: %w", err)
+	}
+	return nil
+}
