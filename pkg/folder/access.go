@@ -64,6 +64,9 @@ func (a Access) find(path string, follow bool) (*Folder, string, error) {
 					return nil, "", err // a link that leads nowhere
 				}
 				in, err := w.arrive()
+				if err == nil && !w.last {
+					in.path = filepath.Dir(path) // as whoever named it knows it
+				}
 				return in, name, err
 			}
 			w.last = true

@@ -30,8 +30,7 @@ type Folder struct {
 	path string
 }
 
-// Path is what led to the folder, without symbolic links. It is for people: the folder may have another
-// path by now.
+// Path is what led to the folder. It is for people: the folder may have another path by now.
 func (f *Folder) Path() string { return f.path }
 
 // Join is the path of a name in the folder, for people, too.
