@@ -129,7 +129,7 @@ func (t *tool) invite(c *cli.Context) error {
 // authority at work and, for a user, of services.
 func (t *tool) fingerprints(now time.Time) (map[string][]invite.Fingerprint, error) {
 	found := make(map[string][]invite.Fingerprint)
-	add := func(authority client.Authority, store pemfile.Store) error {
+	add := func(authority client.AuthorityName, store pemfile.Store) error {
 		crts, err := store.ReadCertificates()
 		if err != nil {
 			return err

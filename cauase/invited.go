@@ -159,7 +159,7 @@ func (t *tool) trustInvited(ctx context.Context, s *invite.Signed) (*client.Clie
 // was for is done by then.
 func (t *tool) trustOthers(ctx context.Context, s *invite.Signed) {
 	for _, other := range []struct {
-		authority client.Authority
+		authority client.AuthorityName
 		store     pemfile.Store
 	}{{client.CAU, t.usersStore}, {client.CAS, t.servicesStore}} {
 		if other.authority == t.authority || len(client.PinsOf(s, other.authority)) == 0 {
@@ -171,7 +171,7 @@ func (t *tool) trustOthers(ctx context.Context, s *invite.Signed) {
 	}
 }
 
-func (t *tool) trustOther(ctx context.Context, authority client.Authority, store pemfile.Store, s *invite.Signed) error {
+func (t *tool) trustOther(ctx context.Context, authority client.AuthorityName, store pemfile.Store, s *invite.Signed) error {
 	local, err := store.ReadCertificates()
 	if err != nil || len(local) > 0 {
 		return err

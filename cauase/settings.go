@@ -19,7 +19,7 @@ import (
 // settings are the global flags, checked.
 type settings struct {
 	caURL     string
-	authority client.Authority
+	authority client.AuthorityName
 	caStore   pemfile.Store
 	crlStore  pemfile.Store
 	rootStore pemfile.Store

@@ -97,7 +97,7 @@ func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 }
 
 // names are those of authorities, one for each time the flag is given: the address may follow it.
-type names []client.Authority
+type names []client.AuthorityName
 
 // Set adds one, or says why it is none.
 func (n *names) Set(text string) error {

@@ -146,12 +146,12 @@ type raw struct {
 	Invite         *string    `toml:"invite-file"`
 }
 
-// An authority is a name of one. A file that has another word there is told the line.
-type authority struct{ client.Authority }
+// An authority is the name of one, read so that an error in a file says which line is wrong.
+type authority struct{ client.AuthorityName }
 
 // UnmarshalText refuses what no authority can be named.
 func (a *authority) UnmarshalText(text []byte) (err error) {
-	a.Authority, err = client.ParseAuthority(string(text))
+	a.AuthorityName, err = client.ParseAuthority(string(text))
 	return err
 }
 
@@ -180,7 +180,7 @@ func fromFlags(c *urfave.Context) raw {
 		Profile: str("profile"), Root: str("root"), Invite: str("invite-file"),
 	}
 	if name := str("authority"); name != nil {
-		r.Authority = &authority{client.Authority(*name)}
+		r.Authority = &authority{client.AuthorityName(*name)}
 	}
 	if c.IsSet("chain") {
 		v := c.Bool("chain")
@@ -285,7 +285,7 @@ func (r raw) chooseAuthority(j *updater.Job, prefix string) error {
 		return fmt.Errorf("%sauthority and %smode say the same: give one", prefix, prefix)
 	}
 	var err error
-	if j.Authority, err = client.ParseAuthority(string(r.Authority.Authority)); err != nil {
+	if j.Authority, err = client.ParseAuthority(string(r.Authority.AuthorityName)); err != nil {
 		return fmt.Errorf("%sauthority %w", prefix, err)
 	}
 	return nil

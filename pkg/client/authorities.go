@@ -17,7 +17,7 @@ const maxAuthorities = 10_000
 
 // Authorities asks the daemon which authorities it serves: those its first page links to
 // (protocol: "HAL"). They come in the order of their names. Nothing vouches for the answer.
-func (c *Client) Authorities(ctx context.Context) ([]Authority, error) {
+func (c *Client) Authorities(ctx context.Context) ([]AuthorityName, error) {
 	const op = "list authorities"
 	body, _, err := c.http.do(ctx, call{op: op, method: http.MethodGet, accept: "application/hal+json", want: http.StatusOK})
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *Client) Authorities(ctx context.Context) ([]Authority, error) {
 	return found, nil
 }
 
-func readAuthorities(body []byte) ([]Authority, error) {
+func readAuthorities(body []byte) ([]AuthorityName, error) {
 	var page struct {
 		// A link may be one object or a list of them (draft-kelly-json-hal 4.1.1).
 		Links map[string]oneOrMany `json:"_links"`
@@ -38,7 +38,7 @@ func readAuthorities(body []byte) ([]Authority, error) {
 	if err := json.Unmarshal(body, &page); err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotCA, pki.EscapeText(err.Error()))
 	}
-	var found []Authority
+	var found []AuthorityName
 	for relation, links := range page.Links {
 		if relation == "self" || relation == "home" {
 			continue

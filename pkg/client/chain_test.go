@@ -394,13 +394,13 @@ func TestAuthorities(t *testing.T) {
 	c := newClient(t, x.Daemon, client.CAS)
 	for _, tt := range []struct {
 		name, page string
-		want       []client.Authority
+		want       []client.AuthorityName
 		err        error
 	}{
-		{"all", "", []client.Authority{"cas", "cau", "home-root", "web"}, nil},
-		{"reference", `{"_links":{"self":{"href":"/"},"getCAUHAL":{"href":"/cau","title":"cau"},"getCASHAL":{"href":"/cas","title":"cas"}}}`, []client.Authority{"cas", "cau"}, nil},
+		{"all", "", []client.AuthorityName{"cas", "cau", "home-root", "web"}, nil},
+		{"reference", `{"_links":{"self":{"href":"/"},"getCAUHAL":{"href":"/cau","title":"cau"},"getCASHAL":{"href":"/cas","title":"cas"}}}`, []client.AuthorityName{"cas", "cau"}, nil},
 		{"what is none", `{"_links":{"self":{"href":"/me"},"home":{"href":"/home"},"a":{"href":"/a/b"},"b":{"href":"http://evil/web"},"c":{"href":"//web"},"d":{"href":"/../x"},"e":{"href":"/W"},"f":{}}}`, nil, nil},
-		{"a list of links", `{"_links":{"getHAL":[{"href":"/cas"},{"href":"/web"}],"again":{"href":"/web"}}}`, []client.Authority{"cas", "web"}, nil},
+		{"a list of links", `{"_links":{"getHAL":[{"href":"/cas"},{"href":"/web"}],"again":{"href":"/web"}}}`, []client.AuthorityName{"cas", "web"}, nil},
 		{"no links", `{}`, nil, nil},
 		{"not JSON", `{`, nil, client.ErrNotCA},
 		{"a web page", `<html>`, nil, client.ErrNotCA},

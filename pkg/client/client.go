@@ -22,13 +22,13 @@ import (
 	"cauase/pkg/clock"
 )
 
-// An Authority is the name of one of those that a daemon serves, as spelt in its URLs.
-type Authority string
+// An AuthorityName is the name of an authority that a daemon serves, as spelled in its URLs.
+type AuthorityName string
 
 // The authorities that every daemon has; a reference daemon has no others.
 const (
-	CAS Authority = "cas" // for services, the product
-	CAU Authority = "cau" // for users, who administer the daemon
+	CAS AuthorityName = "cas" // for services, the product
+	CAU AuthorityName = "cau" // for users, who administer the daemon
 )
 
 // maxAuthority is the length of the longest name of an authority.
@@ -38,7 +38,7 @@ const maxAuthority = 32
 var ErrAuthority = errors.New("is not the name of an authority: a lower-case letter, then up to 31 lower-case letters, digits and hyphens")
 
 // ParseAuthority reads the name of an authority, or says with [ErrAuthority] that it is none.
-func ParseAuthority(s string) (Authority, error) {
+func ParseAuthority(s string) (AuthorityName, error) {
 	ok := len(s) > 0 && len(s) <= maxAuthority && s[0] >= 'a' && s[0] <= 'z'
 	for i := 0; ok && i < len(s); i++ {
 		c := s[i]
@@ -47,7 +47,7 @@ func ParseAuthority(s string) (Authority, error) {
 	if !ok {
 		return "", fmt.Errorf("%.80q %w", s, ErrAuthority)
 	}
-	return Authority(s), nil
+	return AuthorityName(s), nil
 }
 
 // DefaultTimeout bounds one exchange with the daemon, body included, unless
@@ -59,7 +59,7 @@ type Options struct {
 	// URL is the daemon's base URL, http://HOST[:PORT]. Its HTTPS port follows from
 	// it: 443 for 80, the next one for any other.
 	URL       string
-	Authority Authority
+	Authority AuthorityName
 	Clock     clock.Clock
 
 	// CatchUp is for how many spans (validities of an issued certificate) after its expiry
@@ -188,11 +188,11 @@ func (c *Client) transport(config *tls.Config) http.RoundTripper {
 }
 
 // Authority returns the name of the authority that the client talks to.
-func (c *Client) Authority() Authority { return c.options.Authority }
+func (c *Client) Authority() AuthorityName { return c.options.Authority }
 
 // For returns a client of another authority of the same daemon. It shares connections with c,
 // which close with those of c.
-func (c *Client) For(authority Authority) (*Client, error) {
+func (c *Client) For(authority AuthorityName) (*Client, error) {
 	if _, err := ParseAuthority(string(authority)); err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func IsStatus(err error, statuses ...int) bool {
 // endpoint sends requests to one of a daemon's two ports.
 type endpoint struct {
 	base      string
-	authority Authority
+	authority AuthorityName
 	userAgent string
 	timeout   time.Duration
 	http      *http.Client

@@ -23,7 +23,7 @@ var ErrInvitedElsewhere = errors.New("the CA that is trusted here is another tha
 var ErrNoInvitations = errors.New("the daemon takes no invitations: it does not vouch for its HTTPS certificate, as a reference caucased")
 
 // PinsOf returns the pins of an authority that an invitation holds, none if it holds none.
-func PinsOf(inv *invite.Signed, authority Authority) []Pin {
+func PinsOf(inv *invite.Signed, authority AuthorityName) []Pin {
 	var pins []Pin
 	for _, f := range inv.CAs[string(authority)] {
 		pins = append(pins, Pin(f))

@@ -59,7 +59,7 @@ type Timeline struct {
 
 	// Parent is the authority whose CA signs the CA certificates of this one, "" if these
 	// are self-signed.
-	Parent Authority
+	Parent AuthorityName
 
 	// NextCA is when the daemon makes the next CA certificate; zero when it makes none: the authority is
 	// retired, or people bring its CA certificates.
@@ -110,7 +110,7 @@ func readTimeline(body []byte) (Timeline, error) {
 	if !(wire.Span >= 1 && wire.Span <= maxSpan.Seconds()) {
 		return Timeline{}, fmt.Errorf("%w: a span of %v seconds", ErrNotCA, wire.Span)
 	}
-	var parent Authority
+	var parent AuthorityName
 	if wire.Parent != "" {
 		var err error
 		if parent, err = ParseAuthority(wire.Parent); err != nil {

@@ -21,7 +21,7 @@ func start(t *testing.T) (*clienttest.Daemon, *client.Client) {
 	return d, newClient(t, d, client.CAS)
 }
 
-func newClient(t *testing.T, d *clienttest.Daemon, authority client.Authority) *client.Client {
+func newClient(t *testing.T, d *clienttest.Daemon, authority client.AuthorityName) *client.Client {
 	t.Helper()
 	c, err := client.New(client.Options{URL: d.URL, Authority: authority, Clock: d.Clock, UserAgent: "test/1", Timeout: 5 * time.Second})
 	if err != nil {

@@ -19,15 +19,15 @@ import (
 type directory struct{ *ca.Directory }
 
 // Authority returns the authority of this name, and whether there is one.
-func (d directory) Authority(name store.AuthorityName) (caucase.Authority, bool) {
+func (d directory) Authority(name store.AuthorityName) (caucase.Core, bool) {
 	a, ok := d.Directory.Authority(name)
 	return a, ok
 }
 
 // All returns all of them, by name.
-func (d directory) All() []caucase.Authority {
+func (d directory) All() []caucase.Core {
 	list := d.Directory.All()
-	out := make([]caucase.Authority, len(list))
+	out := make([]caucase.Core, len(list))
 	for i, a := range list {
 		out[i] = a
 	}

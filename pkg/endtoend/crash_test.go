@@ -126,7 +126,7 @@ func (c *crashTest) start() {
 	c.daemon = d
 }
 
-func (c *crashTest) client(authority client.Authority) *client.Client {
+func (c *crashTest) client(authority client.AuthorityName) *client.Client {
 	service, err := client.New(client.Options{
 		URL: "http://" + c.netloc, Authority: authority, Clock: clock.System(), UserAgent: "endtoend", Timeout: deadline,
 	})

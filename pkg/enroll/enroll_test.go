@@ -51,7 +51,7 @@ func newHost(t *testing.T, combined bool) *host {
 	return h
 }
 
-func (h *host) newEngine(authority client.Authority) *enroll.Engine {
+func (h *host) newEngine(authority client.AuthorityName) *enroll.Engine {
 	h.Helper()
 	c, err := client.New(client.Options{URL: h.daemon.URL, Authority: authority, Clock: h.daemon.Clock, Transport: h.wire.Transport})
 	h.must(err)

@@ -63,7 +63,7 @@ type request struct {
 
 func (s *sim) newAgent(name string, of store.AuthorityName) *agent {
 	c, err := client.New(client.Options{
-		URL: "http://" + netloc, Authority: client.Authority(of), Clock: s.clock, UserAgent: "fleet/1", Transport: s.net.transport,
+		URL: "http://" + netloc, Authority: client.AuthorityName(of), Clock: s.clock, UserAgent: "fleet/1", Transport: s.net.transport,
 	})
 	if err != nil {
 		s.violated(exchangesWork, "%s: %v", name, err)

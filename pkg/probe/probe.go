@@ -51,7 +51,7 @@ type Options struct {
 	Caucase bool
 
 	// Authorities to look at; all that the daemon says it has if there are none.
-	Authorities []client.Authority
+	Authorities []client.AuthorityName
 }
 
 // How far the daemon's clock may be off before it matters. Certificates are backdated by a
@@ -126,11 +126,11 @@ func (p *prober) check(ctx context.Context, c *client.Client) error {
 
 // authorities returns those to look at: those asked for, or those the daemon says it has, and in
 // any case the one that c is for.
-func (p *prober) authorities(ctx context.Context, c *client.Client) []client.Authority {
+func (p *prober) authorities(ctx context.Context, c *client.Client) []client.AuthorityName {
 	if len(p.options.Authorities) > 0 {
 		return p.options.Authorities
 	}
-	all := []client.Authority{client.CAS, client.CAU}
+	all := []client.AuthorityName{client.CAS, client.CAU}
 	listed, err := c.Authorities(ctx)
 	switch {
 	case client.IsStatus(err, http.StatusNotFound):
@@ -146,7 +146,7 @@ func (p *prober) authorities(ctx context.Context, c *client.Client) []client.Aut
 }
 
 // label is what findings call an authority: the two that every daemon has by whom they are for.
-func label(name client.Authority) string {
+func label(name client.AuthorityName) string {
 	switch name {
 	case client.CAS:
 		return "service"

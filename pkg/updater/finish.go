@@ -166,7 +166,7 @@ func (w *worker) finishEnrol(x *exchange) {
 	}
 }
 
-func authorityFlag(a client.Authority) string {
+func authorityFlag(a client.AuthorityName) string {
 	switch a {
 	case client.CAS:
 		return ""

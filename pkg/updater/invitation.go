@@ -38,7 +38,7 @@ func readInvitation(j *Job) (*invite.Signed, error) {
 
 // pins are those by which a CA is known at first: those of the job and, with an invitation, what that says. One that
 // cannot be read is no reason to trust whoever answers.
-func (x *exchange) pins(authority client.Authority, local []*x509.Certificate) ([]client.Pin, error) {
+func (x *exchange) pins(authority client.AuthorityName, local []*x509.Certificate) ([]client.Pin, error) {
 	pins := x.job.Pins
 	signed, err := x.invitation()
 	switch {

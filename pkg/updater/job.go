@@ -33,7 +33,7 @@ const (
 type Job struct {
 	Name      string // in logs and metrics
 	CAURL     string
-	Authority client.Authority
+	Authority client.AuthorityName
 
 	Crt    string // "" for CA certificates and revocation lists only
 	Key    string // "" if it is kept in Crt

@@ -137,7 +137,7 @@ func TestEveryOperationIsItsAuthoritysOwn(t *testing.T) {
 		{"a holder's revocation", "PUT", "crt/revoke", revocationOf(t, crt, true), jsonType, 400},
 		{"a user's revocation", "PUT", "crt/revoke", revocationOf(t, crt, false), jsonType, 400},
 	} {
-		for _, a := range []Authority{lab, s.Users} {
+		for _, a := range []Core{lab, s.Users} {
 			got := s.do(c, tt.method, "https:/"+string(a.Name())+"/"+tt.path, tt.body, tt.headers...)
 			if got.StatusCode != tt.status {
 				t.Errorf("%s: %s answers %d, want %d: %s", tt.name, a.Name(), got.StatusCode, tt.status, got.body)
@@ -151,7 +151,7 @@ func TestEveryOperationIsItsAuthoritysOwn(t *testing.T) {
 
 // withChain is an authority whose certificates have an issuer beside them.
 type withChain struct {
-	Authority
+	Core
 	issuer *x509.Certificate
 }
 
@@ -400,12 +400,12 @@ func TestTimelineSaysWhose(t *testing.T) {
 type chained struct{ withChain }
 
 func (c chained) Certificate(ctx context.Context, id int64) (ca.Issued, error) {
-	issued, err := c.Authority.Certificate(ctx, id)
+	issued, err := c.Core.Certificate(ctx, id)
 	return c.chained(issued), err
 }
 
 func (c chained) Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error) {
-	issued, err := c.Authority.Renew(ctx, h, req)
+	issued, err := c.Core.Renew(ctx, h, req)
 	return c.chained(issued), err
 }
 

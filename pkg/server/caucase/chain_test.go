@@ -12,7 +12,7 @@ import (
 
 // longSuccession is an authority with so many generations.
 type longSuccession struct {
-	Authority
+	Core
 	links int
 }
 

@@ -37,7 +37,7 @@ type extension struct {
 	Value    []byte `json:"value"`
 }
 
-func describeRequests(ctx context.Context, a Authority, how ca.Approval, requests []ca.Submitted) ([]described, error) {
+func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []ca.Submitted) ([]described, error) {
 	list := make([]described, len(requests))
 	previews, err := a.Preview(ctx, how, requests...)
 	switch {
@@ -66,7 +66,7 @@ func describeRequests(ctx context.Context, a Authority, how ca.Approval, request
 	return list, nil
 }
 
-func replyDescribed(ctx context.Context, x *server.Exchange, a Authority, how ca.Approval, req ca.Submitted) error {
+func replyDescribed(ctx context.Context, x *server.Exchange, a Core, how ca.Approval, req ca.Submitted) error {
 	list, err := describeRequests(ctx, a, how, []ca.Submitted{req})
 	if err != nil {
 		return err

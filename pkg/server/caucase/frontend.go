@@ -35,17 +35,17 @@ type Config struct {
 
 // A Directory is the authorities there are now. It is asked at each request.
 type Directory interface {
-	Authority(name store.AuthorityName) (Authority, bool)
-	All() []Authority
+	Authority(name store.AuthorityName) (Core, bool)
+	All() []Core
 	// Failed reports whether there is one of this name that cannot be used.
 	Failed(name store.AuthorityName) bool
 }
 
 // A List is a Directory that never changes.
-type List []Authority
+type List []Core
 
 // Authority returns the one of this name, and whether there is one.
-func (l List) Authority(name store.AuthorityName) (Authority, bool) {
+func (l List) Authority(name store.AuthorityName) (Core, bool) {
 	for _, a := range l {
 		if a.Name() == name {
 			return a, true
@@ -55,7 +55,7 @@ func (l List) Authority(name store.AuthorityName) (Authority, bool) {
 }
 
 // All returns all of them.
-func (l List) All() []Authority { return l }
+func (l List) All() []Core { return l }
 
 // Failed reports that none of them has failed.
 func (l List) Failed(store.AuthorityName) bool { return false }
@@ -116,7 +116,7 @@ func (f *FrontEnd) Matches(parameter, value string) bool {
 }
 
 // authority returns the one under whose path x is.
-func (f *FrontEnd) authority(x *server.Exchange) (Authority, error) {
+func (f *FrontEnd) authority(x *server.Exchange) (Core, error) {
 	name := cmp.Or(x.Param(paramAuthority), x.Param(paramRoot))
 	a, ok := f.cfg.Authorities.Authority(store.AuthorityName(name))
 	switch {

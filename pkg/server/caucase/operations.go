@@ -46,7 +46,7 @@ func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
 }
 
 // parseRequest reads a request that was sent, and counts one that cannot be read as refused.
-func parseRequest(ctx context.Context, a Authority, h ca.Holder, action audit.Action, what string, text []byte) (*pki.Request, error) {
+func parseRequest(ctx context.Context, a Core, h ca.Holder, action audit.Action, what string, text []byte) (*pki.Request, error) {
 	req, err := pki.ParseRequest(text)
 	if err != nil {
 		return nil, a.Refused(ctx, h, action, fmt.Errorf("%w: %s%w", ca.ErrInvalid, what, err))
@@ -79,7 +79,7 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 
 // submit submits a request of anybody's. Whether there is room for it, and whether it is there already, comes
 // before what costs something.
-func submit(ctx context.Context, a Authority, actor audit.Actor, text []byte, profile string) (ca.Submission, error) {
+func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, profile string) (ca.Submission, error) {
 	outline, err := pki.ParseOutline(text)
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
@@ -214,7 +214,7 @@ func (f *FrontEnd) putCertificate(x *server.Exchange) (server.Perform, error) {
 }
 
 // object returns the authority under whose path x is, and the id in the path.
-func (f *FrontEnd) object(x *server.Exchange) (Authority, int64, error) {
+func (f *FrontEnd) object(x *server.Exchange) (Core, int64, error) {
 	a, err := f.authority(x)
 	if err != nil {
 		return nil, 0, err

@@ -154,7 +154,7 @@ func TestHAL(t *testing.T) {
 }
 
 // instead is the authorities of a site, with a in the place of the one of its name.
-func instead(c *Config, a Authority) {
+func instead(c *Config, a Core) {
 	var list List
 	for _, other := range c.Authorities.All() {
 		if other.Name() == a.Name() {
@@ -166,14 +166,14 @@ func instead(c *Config, a Authority) {
 }
 
 // named returns one of a site's authorities.
-func named(c *Config, name store.AuthorityName) Authority {
+func named(c *Config, name store.AuthorityName) Core {
 	a, _ := c.Authorities.Authority(name)
 	return a
 }
 
 // broken is an authority of which every operation fails with err, or panics without one.
 type broken struct {
-	Authority
+	Core
 	err error
 }
 
@@ -249,7 +249,7 @@ func TestAuthenticatorError(t *testing.T) {
 	}
 }
 
-type unavailable struct{ Authority }
+type unavailable struct{ Core }
 
 func (unavailable) Authenticate(_ context.Context, a audit.Actor, _ *x509.Certificate) (audit.Actor, error) {
 	return a, store.ErrUnavailable

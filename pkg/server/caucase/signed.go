@@ -16,7 +16,7 @@ import (
 // Operations whose message itself proves who sends it.
 
 // holder returns whoever has signed e as the holder of crt.
-func holder(ctx context.Context, a Authority, actor audit.Actor, crt *x509.Certificate, e *envelope.Envelope) (ca.Holder, error) {
+func holder(ctx context.Context, a Core, actor audit.Actor, crt *x509.Certificate, e *envelope.Envelope) (ca.Holder, error) {
 	if e.Null() {
 		return ca.Holder{}, fmt.Errorf("%w: the envelope is not signed", ca.ErrUnauthorized)
 	}
@@ -46,7 +46,7 @@ func (f *FrontEnd) putRenewal(x *server.Exchange) (server.Perform, error) {
 }
 
 // renewal returns who asks for a renewal, and the request that goes with it.
-func renewal(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, req *pki.Request, err error) {
+func renewal(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, req *pki.Request, err error) {
 	payload, err := envelope.DecodeRenewal(e.Payload())
 	if err != nil {
 		return h, nil, a.Refused(ctx, h, audit.Renew, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
@@ -88,7 +88,7 @@ func (f *FrontEnd) putRevocation(x *server.Exchange) (server.Perform, error) {
 }
 
 // revokeOwn revokes a certificate for whoever holds its key.
-func revokeOwn(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) error {
+func revokeOwn(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelope) error {
 	h, how, err := ownRevocation(ctx, a, actor, e)
 	if err != nil {
 		return a.Refused(ctx, ca.Holder{}, audit.Revoke, err)
@@ -96,7 +96,7 @@ func revokeOwn(ctx context.Context, a Authority, actor audit.Actor, e *envelope.
 	return a.RevokeOwn(ctx, h, how)
 }
 
-func ownRevocation(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, how ca.Revoking, err error) {
+func ownRevocation(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, how ca.Revoking, err error) {
 	payload, err := envelope.DecodeRevocation(e.Payload())
 	if err != nil {
 		return h, how, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
@@ -113,7 +113,7 @@ func ownRevocation(ctx context.Context, a Authority, actor audit.Actor, e *envel
 }
 
 // revokeAny revokes whatever a user has named.
-func revokeAny(ctx context.Context, a Authority, actor audit.Actor, e *envelope.Envelope) error {
+func revokeAny(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelope) error {
 	payload, err := envelope.DecodeRevocation(e.Payload())
 	if err != nil {
 		return err

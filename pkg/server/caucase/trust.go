@@ -20,7 +20,7 @@ const (
 )
 
 // readCached makes a handler of something small that rarely changes.
-func (f *FrontEnd) readCached(x *server.Exchange, contentType string, get func(context.Context, Authority) ([]byte, error)) (server.Perform, error) {
+func (f *FrontEnd) readCached(x *server.Exchange, contentType string, get func(context.Context, Core) ([]byte, error)) (server.Perform, error) {
 	a, err := f.authority(x)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func (f *FrontEnd) readCached(x *server.Exchange, contentType string, get func(c
 // getCACertificate answers with the oldest CA certificate that is still valid: what every holder of
 // a certificate knows, and from which the chain leads to the newer ones.
 func (f *FrontEnd) getCACertificate(x *server.Exchange) (server.Perform, error) {
-	return f.readCached(x, typeCACRT, func(ctx context.Context, a Authority) ([]byte, error) {
+	return f.readCached(x, typeCACRT, func(ctx context.Context, a Core) ([]byte, error) {
 		crts, err := a.CACertificates(ctx)
 		if err != nil {
 			return nil, err
@@ -49,7 +49,7 @@ func (f *FrontEnd) getCACertificate(x *server.Exchange) (server.Perform, error) 
 // getChain answers with the signed succession of the authority's CA certificates: a JSON list of
 // envelopes, oldest first, in each of which a CA vouches for its successor.
 func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
-	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Authority) ([]byte, error) {
+	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Core) ([]byte, error) {
 		statements, err := a.Succession(ctx)
 		if err != nil {
 			return nil, err
@@ -65,7 +65,7 @@ func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
 // getParentStatements answers with the signed statements of the authority's CA certificates about those for the
 // same keys that its parent has signed: a JSON list of envelopes, oldest first.
 func (f *FrontEnd) getParentStatements(x *server.Exchange) (server.Perform, error) {
-	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Authority) ([]byte, error) {
+	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Core) ([]byte, error) {
 		statements, err := a.ParentStatements(ctx)
 		return jsonList(statements), err
 	})
@@ -77,7 +77,7 @@ func jsonList(elements [][]byte) []byte {
 
 // getVoucher answers with the authority's signed statement about the daemon's own CA certificates.
 func (f *FrontEnd) getVoucher(x *server.Exchange) (server.Perform, error) {
-	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Authority) ([]byte, error) {
+	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Core) ([]byte, error) {
 		cas, err := f.cfg.ServerCAs(ctx)
 		if err != nil {
 			return nil, err
@@ -88,7 +88,7 @@ func (f *FrontEnd) getVoucher(x *server.Exchange) (server.Perform, error) {
 
 // getRoots answers with what to trust in order to verify whatever the authority signs.
 func (f *FrontEnd) getRoots(x *server.Exchange) (server.Perform, error) {
-	return f.readCached(x, typePEM, func(ctx context.Context, a Authority) ([]byte, error) {
+	return f.readCached(x, typePEM, func(ctx context.Context, a Core) ([]byte, error) {
 		crts, err := a.Roots(ctx)
 		if err != nil {
 			return nil, err
@@ -108,7 +108,7 @@ func (f *FrontEnd) getIssuer(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.readCached(x, typeCRT, func(ctx context.Context, a Authority) ([]byte, error) {
+	return f.readCached(x, typeCRT, func(ctx context.Context, a Core) ([]byte, error) {
 		crts, err := a.Intermediates(ctx)
 		if err != nil {
 			return nil, err

@@ -12,9 +12,9 @@ import (
 	"cauase/pkg/store"
 )
 
-// An Authority is what the routes need of a certificate authority. Package ca has it. Its errors
+// A Core is what the routes need of a certificate authority. Package ca implements it. Its errors
 // are ca's and store's sentinels, see Problem.
-type Authority interface {
+type Core interface {
 	Name() store.AuthorityName
 	Row() store.Authority
 
