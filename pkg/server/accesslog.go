@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+	"unicode/utf8"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/pki"
 )
 
@@ -26,12 +28,20 @@ func newRequestID() string {
 // maxLogged bounds what of a peer's text goes into one log attribute, in bytes.
 const maxLogged = 200
 
-// Loggable returns a peer's text as a log may show it.
+// Loggable returns a peer's text as a log may show it: escaped, and cut where that has made it too long.
 func Loggable(s string) string {
+	cut := len(s) > maxLogged
+	s = pki.EscapeText(s[:min(len(s), maxLogged)]) // a rune cut in half is escaped
 	if len(s) > maxLogged {
-		s = s[:maxLogged] + "…" // a rune cut in half is escaped
+		cut, s = true, s[:maxLogged]
+		for s != "" && !utf8.ValidString(s) {
+			s = s[:len(s)-1]
+		}
 	}
-	return pki.EscapeText(s)
+	if cut {
+		s += "…"
+	}
+	return s
 }
 
 // observe reports an answer, to the access log and to whoever counts. Methods without a route
@@ -43,7 +53,9 @@ func (s *Server) observe(x *Exchange, start time.Time) {
 		method, pattern = x.route.Method, x.route.label(x.params)
 	}
 	s.cfg.Observe(method, pattern, x.w.status, took)
-	s.logAccess(x, took)
+	if x.actor.Kind == audit.User || s.sampler.shows(peerOf(x.actor.Address), omission{"request", peerOf(x.actor.Address).String(), method, pattern, x.w.status}) {
+		s.logAccess(x, took)
+	}
 }
 
 // logAccess writes the request's line of the access log.
@@ -59,7 +71,7 @@ func (s *Server) logAccess(x *Exchange, took time.Duration) {
 		slog.String("actor", x.actor.String()),
 		slog.String("method", Loggable(x.Request.Method)),
 		slog.String("target", Loggable(x.Request.RequestURI)),
-		slog.String("protocol", protocol),
+		slog.String("protocol", Loggable(protocol)),
 		slog.Int("status", x.w.status),
 		slog.Int64("bytes", x.w.bytes),
 		slog.Duration("duration", took),
@@ -87,9 +99,9 @@ func (s *Server) recoverPanic(x *Exchange) {
 }
 
 // newErrorLog returns a logger for what net/http has to say.
-func newErrorLog(to *slog.Logger) *log.Logger { return log.New(errorLog{to}, "", 0) }
+func newErrorLog(to *sampler) *log.Logger { return log.New(errorLog{to}, "", 0) }
 
-type errorLog struct{ to *slog.Logger }
+type errorLog struct{ to *sampler }
 
 // Write logs one message. Handshakes that fail are the daily noise of an open port;
 // everything else, such as running out of file descriptors, is not.
@@ -98,6 +110,8 @@ func (l errorLog) Write(p []byte) (int, error) {
 	if bytes.HasPrefix(p, []byte("http: TLS handshake error")) {
 		level = slog.LevelDebug
 	}
-	l.to.Log(context.Background(), level, "http", "message", pki.EscapeText(string(bytes.TrimSpace(p))))
+	if l.to.shows(unknownPeer, omission{what: "http"}) {
+		l.to.log.Log(context.Background(), level, "http", "message", pki.EscapeText(string(bytes.TrimSpace(p))))
+	}
 	return len(p), nil
 }

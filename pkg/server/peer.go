@@ -20,5 +20,8 @@ func (p peer) String() string {
 	return prefix.String()
 }
 
+// unknownPeer is for what comes from no address.
+var unknownPeer peer
+
 // peerOf returns the peer at an address, with a port or without.
 func peerOf(address string) peer { return peer(audit.Network(address)) }

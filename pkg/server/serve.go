@@ -57,6 +57,7 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 		err = srv.Close()
 	}
 	running.Wait()
+	s.sampler.summarize()
 	s.ledger.closeAll() // those whose handshake is not done
 	if errors.Is(cause, http.ErrServerClosed) {
 		cause = nil

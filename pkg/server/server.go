@@ -46,6 +46,7 @@ type Server struct {
 	readiness readiness
 
 	ledger  *ledger
+	sampler *sampler
 	limited func(reason string)
 	writes  *buckets // of who may write how often, nil for any number
 }
@@ -67,7 +68,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Limited == nil {
 		cfg.Limited = func(string) {}
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, limited: cfg.Limited, writes: newWriteBuckets(cfg.Limits)}
+	s := &Server{cfg: cfg, log: cfg.Log, limited: cfg.Limited, sampler: newSampler(cfg.Log), writes: newWriteBuckets(cfg.Limits)}
 	s.ledger = newLedger(cfg.Limits.ceilings(openFiles()), s.limited)
 	routes := s.ownRoutes()
 	for _, front := range cfg.FrontEnds {
@@ -206,7 +207,7 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 			SendPingTimeout:               t.header,
 			PingTimeout:                   t.header,
 		},
-		ErrorLog:    newErrorLog(s.log),
+		ErrorLog:    newErrorLog(s.sampler),
 		BaseContext: baseContext(ctx),
 		ConnContext: withConn,
 	}
