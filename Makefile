@@ -33,7 +33,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz soak interop install uninstall clean
+.PHONY: help build run test lint bench fuzz flood soak interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+flood: ## let crowds loose on a daemon, for long, and print how long users and others wait meanwhile
+	CAUASE_FLOOD=long $(GO) test -count=1 -v -timeout 30m ./pkg/flood/
 
 soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
 	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/

@@ -20,7 +20,7 @@ func TestStalledStreams(t *testing.T) {
 			long := strings.Repeat("x", 1000)
 			each(tt.connections, func(n int) {
 				if err := d.stall(m, crowd(n%tt.addresses), 64, 0, "/cas/crt/ca.crt.json", "x-1", long, "x-2", long); err != nil {
-					t.Log(err)
+					return // it is up to the daemon
 				}
 			})
 			d.settle()
@@ -37,7 +37,7 @@ func TestHalfSentBodies(t *testing.T) {
 	m := newMob(t)
 	each(500, func(n int) {
 		if err := d.half(m, crowd(0), putHeader(100_000)+strings.Repeat("x", 20_000)); err != nil {
-			t.Log(err)
+			return // it is up to the daemon
 		}
 	})
 	d.settle()
@@ -60,7 +60,7 @@ func TestTrickledBodies(t *testing.T) {
 	m := newMob(t)
 	each(300, func(n int) {
 		if err := d.half(m, crowd(n%10), putHeader(100_000)+strings.Repeat("x", 17_000)); err != nil {
-			t.Log(err)
+			return // it is up to the daemon
 		}
 	})
 	m.trickle(t)

@@ -224,3 +224,11 @@ func (d *target) stranger() *honest {
 		return err
 	})
 }
+
+// scale is how much more there is of everything in a long run.
+func scale() int {
+	if os.Getenv("CAUASE_FLOOD") == "long" {
+		return 10
+	}
+	return 1
+}

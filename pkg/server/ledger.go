@@ -207,8 +207,9 @@ func (l *ledger) evict(c *conn, r resource, n int64, of *account, reason string)
 		l.refused(reason + "_refused")
 		return false
 	}
-	// Who will have no more than the newcomer keeps it, unless for nothing.
-	if victim.account.usage[r] <= c.account.usage[r]+n && victim.account != c.account && now().Sub(since) < lastingWait {
+	// Who will have no more than the newcomer keeps it, unless for nothing. A connection that waits is nothing:
+	// whoever has a request follows it with one at once, long before it is the oldest.
+	if r != ofConnections && victim.account.usage[r] <= c.account.usage[r]+n && victim.account != c.account && now().Sub(since) < lastingWait {
 		l.refused(reason + "_refused")
 		return false
 	}

@@ -96,21 +96,37 @@ func TestWhoIsBusyDoesNotGiveWay(t *testing.T) {
 	}
 }
 
-// TestEqualsDoNotPushEachOtherOut: of many who have one connection each none gives way, unless it has
-// been waited for.
+// TestEqualsDoNotPushEachOtherOut: of many who have one request each none gives way, unless it has been waited
+// for. Their connections do, the oldest first.
 func TestEqualsDoNotPushEachOtherOut(t *testing.T) {
-	c := newCounter(ceiling{3, 3}, plenty(), plenty())
-	for n := range 3 {
-		c.connect(fmt.Sprintf("192.0.2.%d", n), 0)
+	c := newCounter(ceiling{5, 5}, ceiling{4, 4}, plenty())
+	var all []*booked
+	var waiting []*Exchange
+	for n := range 4 {
+		b := c.connect(fmt.Sprintf("192.0.2.%d", n), 0)
+		waiting = append(waiting, b.waits(0))
+		if !c.take(b.conn, ofHandlers, 1) {
+			t.Fatal("no room")
+		}
+		all = append(all, b)
 	}
-	if c.connect("192.0.2.9", 0).in {
+	newcomer := c.connect("192.0.2.9", 0)
+	if !c.take(newcomer.conn, ofHandlers, 1) {
+		t.Error("nothing for who has nothing yet")
+	}
+	if c.take(newcomer.conn, ofHandlers, 1) {
 		t.Error("pushed out somebody who has no more")
 	}
-	for b := range c.conns {
-		b.idleSince = b.idleSince.Add(-time.Minute)
+	all[2].set(waiting[2], now().Add(-time.Minute))
+	all[3].set(waiting[3], now().Add(-time.Minute))
+	if !c.take(newcomer.conn, ofHandlers, 1) || !all[2].closed || !all[3].closed || all[0].closed {
+		t.Error("not those gave way who have been waited for")
 	}
-	if !c.connect("192.0.2.9", 0).in {
-		t.Error("nobody gave way who has been waited for")
+	all[1].set(waiting[1], now().Add(-time.Second/2))
+	c.connect("192.0.2.10", 0)
+	c.connect("192.0.2.11", 0)
+	if !c.connect("192.0.2.12", 0).in || !all[1].closed || all[0].closed || newcomer.closed {
+		t.Error("not the oldest connection gave way")
 	}
 }
 
