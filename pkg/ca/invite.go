@@ -76,6 +76,38 @@ func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *p
 	return done, err
 }
 
+// CheckInvitation refuses an invitation that is not to this authority, or that nobody has signed who may, before anything
+// is computed with the key of the request that came with it.
+func (a *Authority) CheckInvitation(ctx context.Context, actor audit.Actor, inv Invitation) (err error) {
+	defer func() {
+		if err != nil {
+			a.observe(audit.UseInvitation, &err)
+		}
+	}()
+	now := a.clock.Now()
+	var by inviter
+	if err = func() error {
+		if _, err := a.invitedProfile(inv, ""); err != nil {
+			return err
+		}
+		st, err := a.current(ctx, now)
+		if err != nil {
+			return err
+		}
+		err = a.store.View(ctx, func(r store.Reader) (err error) {
+			by, err = a.inviter(ctx, r, now, st, invited{invitation: inv, actor: actor})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return by.verify(inv)
+	}(); errors.Is(err, ErrUninvited) {
+		return a.refusedInvitation(ctx, now, actor, by, inv, err)
+	}
+	return err
+}
+
 // invited is a request that was submitted with an invitation.
 type invited struct {
 	*pki.Request

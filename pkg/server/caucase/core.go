@@ -27,6 +27,7 @@ type Core interface {
 	Approve(ctx context.Context, actor audit.Actor, id int64, how ca.Approval) (ca.Issued, error)
 	Certificate(ctx context.Context, id int64) (ca.Issued, error)
 
+	CheckInvitation(ctx context.Context, actor audit.Actor, inv ca.Invitation) error
 	SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv ca.Invitation, profile string) (ca.Submission, error)
 	RefusedInvitation(ctx context.Context, actor audit.Actor, why error) error
 	Invitations(ctx context.Context) ([]store.Invitation, error)

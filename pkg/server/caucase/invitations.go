@@ -50,11 +50,15 @@ func (f *FrontEnd) putInvited(x *server.Exchange) (server.Perform, error) {
 		if err != nil {
 			return a.RefusedInvitation(ctx, actor, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 		}
+		permitted := inviter.Of(invitation)
+		if err := a.CheckInvitation(ctx, actor, permitted); err != nil {
+			return err
+		}
 		req, err := parseRequest(ctx, a, ca.Holder{}, audit.UseInvitation, "csr_pem: ", []byte(sent.RequestPEM))
 		if err != nil {
 			return err
 		}
-		submission, err := a.SubmitInvited(ctx, actor, req, inviter.Of(invitation), chosen.profile)
+		submission, err := a.SubmitInvited(ctx, actor, req, permitted, chosen.profile)
 		if err != nil {
 			return err
 		}

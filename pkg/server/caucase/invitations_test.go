@@ -45,6 +45,16 @@ func presentedFor(t testing.TB, key crypto.Signer, cn, text string) string {
 	return string(body)
 }
 
+func must(t *testing.T) func([]byte, error) []byte {
+	return func(data []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+}
+
 func TestInvitationsOverTheWire(t *testing.T) {
 	s := newSite(t)
 	alice, _ := s.issue(s.Users)
@@ -69,6 +79,13 @@ func TestInvitationsOverTheWire(t *testing.T) {
 	want(put(presentedFor(t, key, "web", signed.Text()[:200]), ""), 400, "cut off")
 	want(put(presentedFor(t, key, "web", "x"), ""), 400, "does not begin")
 	want(put(`{"invitation": "x"}`, ""), 400, "csr_pem")
+	want(put(`{"invitation": "`+signed.Text()+`", "csr_pem": "x"}`, ""), 400, "csr_pem: ")
+	// Of an invitation that nobody has signed who may, the request is not even looked at.
+	forged, err := invite.Sign(key, must(t)(signed.Payload()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(put(`{"invitation": "`+forged.Text()+`", "csr_pem": "x"}`, ""), 403, "not signed by whom it names")
 	want(put(`{"invitation": "x", "csr_pem": "y", "more": 1}`, ""), 400, "csr_pem")
 	want(put(`[]`, ""), 400, "JSON object")
 	want(s.do(s.client(nil), "PUT", "https:/cas/invite", "{}"), 400, "Content-Type")
@@ -118,7 +135,7 @@ func TestInvitationsOverTheWire(t *testing.T) {
 	if log := s.log.String(); strings.Contains(log, invite.Prefix+"ey") {
 		t.Error("the access log has the secret")
 	}
-	err := s.Store.View(t.Context(), func(r store.Reader) error {
+	err = s.Store.View(t.Context(), func(r store.Reader) error {
 		return r.Audit(t.Context(), audit.Filter{}, func(e audit.Entry) error {
 			if strings.Contains(e.Detail, invite.Prefix+"ey") {
 				t.Errorf("the audit log has the secret: %s", e.Detail)
