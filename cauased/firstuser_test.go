@@ -89,28 +89,3 @@ func TestAStrangerWhoPollsGetsTheRecoverysApproval(t *testing.T) {
 		t.Error("the operator's own is not signed")
 	}
 }
-
-// What readiness says does not depend on whether somebody can log in, or an automatic approval is left.
-func TestReadinessTellsStrangersWhenApprovalOpens(t *testing.T) {
-	pages := map[string]string{}
-	for name, args := range map[string][]string{
-		"closed": nil, "open": {"--user-auto-approve-count", "1"}, "open for the recovery": {"--user-auto-approve-count", "2"},
-	} {
-		dir := t.TempDir()
-		r := launch(t, testConfig(t, dir, append([]string{"--backup-directory", filepath.Join(dir, "backups")}, args...)...), testTime())
-		if strings.HasSuffix(name, "recovery") {
-			catest.FirstUser(t, catest.Named(t, r, store.Users))
-			r.clk.Advance(94 * day)
-		}
-		_, page := testkit.Get(t, r.httpURL("/readyz"))
-		pages[name] = page
-	}
-	for name, page := range pages {
-		if strings.Contains(page, "user") || strings.Contains(page, "approv") {
-			t.Errorf("%s: %s", name, page)
-		}
-	}
-	if pages["open"] != pages["closed"] {
-		t.Errorf("open and closed differ:\n%s\n%s", pages["open"], pages["closed"])
-	}
-}

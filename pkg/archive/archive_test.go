@@ -333,8 +333,9 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// That the last user has expired is no reason to be silent about it.
-func TestNoUserAnyMore(t *testing.T) {
+// That the last user has expired is no reason to be silent about it, but for readiness: strangers who read there that nobody
+// can log in would know when an operator lets somebody in.
+func TestReadinessTellsStrangersWhenApprovalOpens(t *testing.T) {
 	w := newWorld(t)
 	w.user("alice", pki.KeyECDSAP256)
 	a := w.archive("@daily", nil)
