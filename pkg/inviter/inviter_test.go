@@ -392,7 +392,7 @@ func TestARevokedCertificateIsNotIssuedAgain(t *testing.T) {
 func TestInvitedThoughThePendingListIsFull(t *testing.T) {
 	s := newSite(t)
 	for n := range 50 {
-		if _, err := s.cas.Submit(s.ctx, stranger, request(t, pkitest.Key(t), fmt.Sprint("h", n)), ""); err != nil {
+		if _, err := s.cas.Submit(s.ctx, operator, request(t, pkitest.Key(t), fmt.Sprint("h", n)), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
