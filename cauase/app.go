@@ -59,6 +59,7 @@ func newApp(env environment) *cli.App {
 			group("crt", "certificates",
 				t.crtGet(), t.crtRenew(), t.crtRevoke(), t.crtShow()),
 			group("lineage", "certificates with their renewals, for users", t.lineageList(), t.lineageShow(), t.lineageRevoke()),
+			group("cors", "what web pages may do in your name, for users", t.corsList(), t.corsWithdraw()),
 			group("ca", "CA certificates", t.caUpdate(), t.caRoot(), t.caShow()),
 			group("crl", "certificate revocation lists", t.crlUpdate(), t.crlShow()),
 			completionCommand(),

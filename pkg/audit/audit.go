@@ -46,6 +46,10 @@ const (
 
 	Fork       Action = "lineage.fork" // a certificate was renewed that had been renewed before
 	EndLineage Action = "lineage.end"
+
+	GrantOrigin    Action = "cors.grant" // web pages of an origin may act in a user's name
+	DenyOrigin     Action = "cors.deny"
+	WithdrawOrigin Action = "cors.withdraw"
 )
 
 // Result says how it ended.

@@ -21,6 +21,7 @@ const (
 	KindDatabase    ObjectKind = "database"
 	KindAuthority   ObjectKind = "authority"
 	KindLineage     ObjectKind = "lineage"
+	KindOrigin      ObjectKind = "origin"
 	KindInvitation  ObjectKind = "invitation"
 )
 
@@ -51,6 +52,9 @@ func CAObject(keyID []byte) Object { return Object{Kind: KindCA, ID: hex.EncodeT
 func LineageObject(id int64) Object {
 	return Object{Kind: KindLineage, ID: strconv.FormatInt(id, 10)}
 }
+
+// OriginObject is an origin of web pages.
+func OriginObject(origin string) Object { return Object{Kind: KindOrigin, ID: origin} }
 
 // AuthorityObject is the authority of this name.
 func AuthorityObject(name string) Object { return Object{Kind: KindAuthority, ID: name} }

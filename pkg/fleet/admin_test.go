@@ -139,7 +139,8 @@ func (a *admin) signAll() error {
 
 // revoke has a certificate of a host revoked by its serial or in full, until it is certain that it is.
 func (a *admin) revoke(of *agent, l *leaf, bySerial bool) {
-	a.sim.untilRevoked(l, func() error {
+	const superseded = 4 // which goes alone
+	a.sim.untilRevoked(l, !bySerial, func() error {
 		session, err := a.session(of)
 		if err != nil {
 			return err
@@ -147,17 +148,17 @@ func (a *admin) revoke(of *agent, l *leaf, bySerial bool) {
 		if bySerial {
 			return session.RevokeSerial(a.sim.ctx, l.crt.SerialNumber, client.Revoking{})
 		}
-		return session.Revoke(a.sim.ctx, l.crt, client.Revoking{Reason: 4})
+		return session.Revoke(a.sim.ctx, l.crt, client.Revoking{Reason: superseded})
 	})
 }
 
-// untilRevoked tries to revoke a certificate until an answer arrives.
-func (s *sim) untilRevoked(l *leaf, try func() error) {
+// untilRevoked tries to revoke a certificate, with its lineage or alone, until an answer arrives.
+func (s *sim) untilRevoked(l *leaf, alone bool, try func() error) {
 	for range 10 {
 		err := try()
 		already := l.revoked != 0
 		if s.net.answered == http.StatusNoContent {
-			s.oracle.revoke(l)
+			s.oracle.revoke(l, alone)
 		}
 		switch {
 		case failed(err):

@@ -298,7 +298,9 @@ func (a *agent) renew() error {
 		s.violated(revokedIsOut, "%s has renewed a certificate that was revoked", a.name)
 	default:
 		s.stats.renewals++
+		old := a.crt
 		a.hold(issued, key)
+		a.crt.follows(old)
 	}
 	return nil
 }

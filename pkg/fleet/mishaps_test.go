@@ -153,7 +153,7 @@ func (s *sim) revokeHost() {
 	}
 	switch {
 	case way == 0 && key != nil:
-		s.untilRevoked(l, func() error { return h.client.Revoke(s.ctx, l.crt, key, client.Revoking{Reason: 1}) })
+		s.untilRevoked(l, false, func() error { return h.client.Revoke(s.ctx, l.crt, key, client.Revoking{Reason: 1}) })
 	case a.able():
 		a.revoke(a.readerOf(h.of), l, way == 1)
 	}

@@ -51,6 +51,22 @@ type leaf struct {
 	issuer  *issuer
 	issued  time.Time
 	revoked int // step, 0 when it is not
+	lineage *lineage
+}
+
+// A lineage is a certificate with its renewals, as far as somebody has got them.
+type lineage struct{ leaves []*leaf }
+
+// follows takes note that a certificate renews another.
+func (l *leaf) follows(old *leaf) {
+	if old == nil || l.lineage != nil {
+		return
+	}
+	if old.lineage == nil {
+		old.lineage = &lineage{[]*leaf{old}}
+	}
+	l.lineage = old.lineage
+	l.lineage.leaves = append(l.lineage.leaves, l)
 }
 
 // A list is a revocation list that was served.
@@ -278,8 +294,15 @@ func (o *oracle) served(of store.AuthorityName, body []byte) {
 	}
 }
 
-// revoke takes note that a certificate is revoked from now on.
-func (o *oracle) revoke(l *leaf) {
+// revoke takes note that a certificate is revoked from now on, and with it what is valid of its lineage, unless it goes alone.
+func (o *oracle) revoke(l *leaf, alone bool) {
+	if !alone && l.lineage != nil {
+		for _, other := range l.lineage.leaves {
+			if pki.CheckValidity(other.crt, o.sim.now()) == nil {
+				o.revoke(other, true)
+			}
+		}
+	}
 	if l.revoked == 0 {
 		l.revoked = o.sim.step()
 		o.revoked = append(o.revoked, l)

@@ -3,6 +3,7 @@ package manage
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"cauase/pkg/ca"
@@ -36,6 +37,12 @@ func counter(v store.Counter) []problem {
 func (c *checker) setting(v store.Setting) []problem {
 	if keyID, list, ok, err := ca.ExternalList(v.Name, v.Value); ok {
 		return c.externalList(v.Authority, keyID, list, err)
+	}
+	if strings.HasPrefix(v.Name, store.SettingConsents) {
+		if _, err := ca.ParseConsents(v.Value); err != nil {
+			return []problem{errorf("%v", err)}
+		}
+		return nil
 	}
 	switch v.Name {
 	case store.SettingAutoApprove:

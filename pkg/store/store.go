@@ -240,6 +240,7 @@ const KeyCompromise = 1
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
+	SettingConsents    = "cors/"              // and a lineage of users: what that user lets web pages of other origins do
 	SettingExternalCRL = "external_crl/"      // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
 )
 

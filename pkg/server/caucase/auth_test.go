@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
@@ -70,6 +71,15 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		return request{path, body, []string{"Content-Type", "application/json"}}
 	}
 	newPending := func() int64 { return s.pending(s.Services, pkitest.Key(t)) }
+	decided := func() {
+		user, err := s.front.Identify(ctx, audit.Actor{}, certificates["user"].Leaf)
+		if err == nil {
+			err = s.Users.Consent(ctx, user, page, true)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	newIssued := func() (*tls.Certificate, int64) { return s.issue(s.Services) }
 
 	// What each route answers to whoever may call it. All others get a 401.
@@ -101,6 +111,8 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"PUT", "crt/{id}", 204, func() request {
 			return request{fmt.Sprintf("/cas/crt/%d", newPending()), newCSR(t, pkitest.Key(t), "template"), []string{"Content-Type", "application/pkcs10"}}
 		}},
+		{"GET", "cors", 200, func() request { return at("/cas/cors") }},
+		{"DELETE", "cors", 204, func() request { decided(); return at("/cas/cors") }},
 		{"GET", "lineage", 200, func() request { newIssued(); return at("/cas/lineage") }},
 		{"GET", "lineage/{id}", 200, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
 		{"DELETE", "lineage/{id}", 204, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
@@ -112,7 +124,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 	onlyUser := func(i int) bool {
 		c := cases[i]
 		switch c.method + " " + c.path {
-		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}", "GET invite", "DELETE invite/{id}", "GET lineage", "GET lineage/{id}", "DELETE lineage/{id}":
+		case "GET csr", "DELETE csr/{id}", "PUT crt/{id}", "GET invite", "DELETE invite/{id}", "GET cors", "DELETE cors", "GET lineage", "GET lineage/{id}", "DELETE lineage/{id}":
 			return true
 		}
 		return i == len(cases)-1 // the unsigned revocation

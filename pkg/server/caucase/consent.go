@@ -87,13 +87,21 @@ func (f *FrontEnd) postConsent(x *server.Exchange) (server.Perform, error) {
 	}
 	return func(ctx context.Context, _ audit.Actor) error {
 		valid, _ := f.readGrants(x.Request)
-		decided, err := f.decide(ctx, valid, origin, decision[0] == "1")
+		p, err := f.person(x)
+		if err != nil {
+			return err
+		}
+		allowed := decision[0] == "1"
+		decided, err := f.decide(ctx, valid, p.name(), origin, allowed)
+		if err == nil && p.users != nil {
+			err = p.users.Consent(ctx, p.actor, origin, allowed)
+		}
 		if err != nil {
 			return err
 		}
 		h := x.Header()
 		h.Set("Cache-Control", server.NoStore)
-		h.Set("Set-Cookie", decided.cookie(true))
+		h.Set("Set-Cookie", decided.cookie())
 		h.Set("Location", returnTo)
 		return x.Empty(http.StatusFound)
 	}, nil

@@ -44,6 +44,9 @@ type Core interface {
 	Lineages(ctx context.Context, after store.LineagePage, limit int) ([]store.Lineage, error)
 	Lineage(ctx context.Context, id int64, limit int) (store.Lineage, []ca.LineageMember, error)
 	LineageOf(ctx context.Context, serial *big.Int) (int64, error)
+	Consents(ctx context.Context, user audit.Actor) ([]ca.Consent, error)
+	Consent(ctx context.Context, user audit.Actor, origin string, allowed bool) error
+	WithdrawConsents(ctx context.Context, user audit.Actor, origin string) error
 	Authenticate(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error)
 
 	CRLs(ctx context.Context) ([]ca.List, error)

@@ -108,14 +108,21 @@ func (f *FrontEnd) consented(x *server.Exchange, origin string) error {
 		return server.Refuse(http.StatusForbidden, "pages without an origin are not served")
 	}
 	grants, broken := f.readGrants(x.Request)
-	if broken {
-		h.Set("Set-Cookie", grants.cookie(x.Secure()))
+	if broken && x.Secure() {
+		h.Set("Set-Cookie", grants.cookie())
 	}
-	switch g, ok := grants.of(origin); {
-	case !ok:
+	p, err := f.person(x)
+	if err != nil {
+		return err
+	}
+	allowed, known, err := f.decided(x.Request.Context(), p, grants, origin)
+	switch {
+	case err != nil:
+		return err
+	case !known:
 		h.Set("WWW-Authenticate", "cors url="+quoteURL(f.consentURL(x.Request, origin)))
 		return server.Refuse(http.StatusUnauthorized, "the user has not yet decided about this origin")
-	case !g.allowed:
+	case !allowed:
 		return server.Refuse(http.StatusForbidden, "the user has denied access to this origin")
 	}
 	return nil

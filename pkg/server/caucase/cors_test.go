@@ -1,6 +1,7 @@
 package caucase
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/server"
 )
 
@@ -21,11 +23,11 @@ func (s *site) decision(decisions map[string]bool) string {
 	var g grants
 	for origin, allowed := range decisions {
 		var err error
-		if g, err = s.front.decide(s.t.Context(), g, origin, allowed); err != nil {
+		if g, err = s.front.decide(s.t.Context(), g, "", origin, allowed); err != nil {
 			s.t.Fatal(err)
 		}
 	}
-	return "cors=" + g.value()
+	return grantCookie + "=" + g.value()
 }
 
 // token is a decision signed with a key or a method of the caller's choice.
@@ -52,8 +54,10 @@ func TestCrossOrigin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	object := func(origin, token string) string { return "cors=" + quoteCookie(`{"`+origin+`": "`+token+`"}`) }
-	deleted := `cors=""; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=None`
+	object := func(origin, token string) string {
+		return grantCookie + "=" + quoteCookie(`{"`+origin+`": "`+token+`"}`)
+	}
+	deleted := `__Host-cors=""; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=None`
 
 	tests := []struct {
 		name, url, origin, cookie string
@@ -85,9 +89,9 @@ func TestCrossOrigin(t *testing.T) {
 		{name: "granted among many", url: secure + "/cas/crl", origin: page, cookie: s.decision(map[string]bool{page: true, "http://y.example": false}), status: 200, shared: true},
 		{name: "granted to another", url: secure + "/cas/crl", origin: page, cookie: s.decision(map[string]bool{"http://y.example": true}), status: 401, challenge: challenge},
 		{name: "denied", url: secure + "/cas/crl", origin: page, cookie: s.decision(no), status: 403},
-		{name: "junk", url: secure + "/cas/crl", origin: page, cookie: "cors=junk", status: 401, challenge: challenge, setCookie: deleted},
-		{name: "empty", url: secure + "/cas/crl", origin: page, cookie: `cors=""`, status: 401, challenge: challenge},
-		{name: "bare JSON", url: secure + "/cas/crl", origin: page, cookie: `cors={"` + page + `":"abc"}`, status: 401, challenge: challenge, setCookie: deleted},
+		{name: "junk", url: secure + "/cas/crl", origin: page, cookie: "__Host-cors=junk", status: 401, challenge: challenge, setCookie: deleted},
+		{name: "empty", url: secure + "/cas/crl", origin: page, cookie: `__Host-cors=""`, status: 401, challenge: challenge},
+		{name: "bare JSON", url: secure + "/cas/crl", origin: page, cookie: `__Host-cors={"` + page + `":"abc"}`, status: 401, challenge: challenge, setCookie: deleted},
 		{name: "other key", url: secure + "/cas/crl", origin: page, status: 401, challenge: challenge, setCookie: deleted,
 			cookie: object(page, token(t, jwt.SigningMethodHS256, make([]byte, 32), page))},
 		{name: "other digest", url: secure + "/cas/crl", origin: page, status: 401, challenge: challenge, setCookie: deleted,
@@ -238,7 +242,7 @@ func TestConsentForm(t *testing.T) {
 	}
 }
 
-// TestConsentJourney grants, uses, denies, and lets a year pass.
+// TestConsentJourney grants, uses, denies, and lets 90 days pass.
 func TestConsentJourney(t *testing.T) {
 	s := newSite(t)
 	decide := func(grant, cookie string) string {
@@ -248,7 +252,7 @@ func TestConsentJourney(t *testing.T) {
 			t.Fatalf("%d %v", got.Code, got.Header())
 		}
 		cookie, attributes, _ := strings.Cut(got.Header().Get("Set-Cookie"), "; ")
-		if attributes != "Max-Age=31536000; Path=/; HttpOnly; Secure; SameSite=None" {
+		if attributes != "Max-Age=7776000; Path=/; HttpOnly; Secure; SameSite=None" {
 			t.Errorf("attributes: %s", attributes)
 		}
 		return cookie
@@ -266,23 +270,19 @@ func TestConsentJourney(t *testing.T) {
 	if got := ask(decide("0", granted)); got != 403 {
 		t.Errorf("denied: %d", got)
 	}
-	s.Clock.Advance(corsKeyLife/2 - time.Second)
+	s.Clock.Advance(ca.ConsentLife - time.Second)
 	if got := ask(granted); got != 200 {
-		t.Errorf("after half a year: %d", got)
-	}
-	s.Clock.Advance(corsKeyLife / 2)
-	if got := ask(granted); got != 200 {
-		t.Errorf("just before a year: %d", got)
+		t.Errorf("just before 90 days: %d", got)
 	}
 	s.Clock.Advance(time.Second)
 	if got := ask(granted); got != http.StatusUnauthorized {
-		t.Errorf("after a year: %d", got)
+		t.Errorf("after 90 days: %d", got)
 	}
 }
 
 // TestReferenceCookie reads a cookie as the reference writes it.
 func TestReferenceCookie(t *testing.T) {
-	const header = `cors="{\"http://y.example\": \"eyJ\"\054 \"http://z.example\": \"\303\251\"}"; other="a;b"`
+	const header = `__Host-cors="{\"http://y.example\": \"eyJ\"\054 \"http://z.example\": \"\303\251\"}"; other="a;b"`
 	got, ok := cookieValue([]string{"first=1", header})
 	if want := `{"http://y.example": "eyJ", "http://z.example": "é"}`; !ok || got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -303,7 +303,7 @@ func TestManyGrants(t *testing.T) {
 	var g grants
 	for i := range 100 {
 		var err error
-		if g, err = s.front.decide(t.Context(), g, "https://"+strings.Repeat("a", i+1)+".example", true); err != nil {
+		if g, err = s.front.decide(t.Context(), g, "", "https://"+strings.Repeat("a", i+1)+".example", true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -312,5 +312,62 @@ func TestManyGrants(t *testing.T) {
 	}
 	if _, ok := g.of("https://" + strings.Repeat("a", 100) + ".example"); !ok {
 		t.Error("the newest is gone")
+	}
+}
+
+// What one user has decided is nobody else's, whoever uses the browser, and can be taken back from anywhere.
+func TestConsentIsBoundToTheLineage(t *testing.T) {
+	s := newSite(t)
+	alice, _ := s.issue(s.Users)
+	bob, _ := s.issue(s.Users)
+	const form = "origin=http%3A%2F%2Fx.example&return_to=http%3A%2F%2Fx.example%2Fr&grant="
+	decide := func(by *tls.Certificate, grant string) string {
+		t.Helper()
+		client := s.client(by)
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		got := s.do(client, "POST", "https:/cors", form+grant, "Content-Type", "application/x-www-form-urlencoded")
+		cookie, _, _ := strings.Cut(got.Header.Get("Set-Cookie"), "; ")
+		if got.StatusCode != 302 || !strings.HasPrefix(cookie, "__Host-cors=") {
+			t.Fatalf("%d %v", got.StatusCode, got.Header)
+		}
+		return cookie
+	}
+	ask := func(as *tls.Certificate, cookie string) int {
+		t.Helper()
+		return s.do(s.client(as), "GET", "https:/cas/csr", "", "Origin", page, "Cookie", cookie).StatusCode
+	}
+	granted := decide(alice, "1")
+	if got := ask(alice, granted); got != 200 {
+		t.Errorf("alice: %d", got)
+	}
+	if got := ask(bob, granted); got != 401 {
+		t.Errorf("with alice's cookie bob gets %d", got)
+	}
+	nobodys := decide(nil, "1")
+	if got := ask(alice, nobodys); got != 401 {
+		t.Errorf("with a decision of nobody alice gets %d", got)
+	}
+	if got := s.do(s.client(nil), "GET", "https:/cas/crl", "", "Origin", page, "Cookie", nobodys).StatusCode; got != 200 {
+		t.Errorf("what is public: %d", got)
+	}
+	list := func() string { return string(s.do(s.client(alice), "GET", "https:/cau/cors", "").body) }
+	if got := list(); !strings.Contains(got, `"origin":"`+page+`","allowed":true`) {
+		t.Errorf("decisions: %s", got)
+	}
+	if got := s.do(s.client(bob), "DELETE", "https:/cau/cors?origin="+page, "").StatusCode; got != 404 {
+		t.Errorf("bob withdraws what alice has granted: %d", got)
+	}
+	if got := s.do(s.client(alice), "DELETE", "https:/cas/cors?origin="+page, "").StatusCode; got != 204 || list() != "[]" {
+		t.Errorf("withdrawn: %d, %s are left", got, list())
+	}
+	if got := ask(alice, granted); got != 401 {
+		t.Errorf("withdrawn: alice gets %d", got)
+	}
+	denied := decide(alice, "0")
+	if got := ask(alice, denied); got != 403 {
+		t.Errorf("denied: %d", got)
+	}
+	if got := ask(alice, granted); got != 403 {
+		t.Errorf("denied elsewhere: %d", got)
 	}
 }

@@ -12,11 +12,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"cauase/pkg/ca"
 )
 
 const (
-	grantCookie = "cors"
-	grantLife   = 365 * 24 * time.Hour
+	// grantCookie is a name that browsers take from nobody but this host, over HTTPS, for all of its paths.
+	grantCookie = "__Host-cors"
 	// maxCookie is what browsers keep of a cookie, in bytes, less its name and attributes.
 	maxCookie = 3800
 )
@@ -25,6 +27,7 @@ const (
 type grant struct {
 	origin  string
 	allowed bool
+	by      string // who has decided: a lineage of users, empty for nobody who has shown a certificate
 	token   string // the signed form of it
 }
 
@@ -74,45 +77,50 @@ func (f *FrontEnd) readGrants(r *http.Request) (valid grants, broken bool) {
 func (f *FrontEnd) verifyGrants(tokens map[string]string, now time.Time) (valid grants, broken bool) {
 	keys := f.cfg.CORSKeys.verifying(now)
 	for origin, token := range tokens {
-		allowed, err := f.verifyGrant(keys, token, origin)
+		one, err := f.verifyGrant(keys, token, origin)
 		if err != nil {
 			broken = true
 			continue
 		}
-		valid = append(valid, grant{origin, allowed, token})
+		valid = append(valid, one)
 	}
 	return valid, broken
 }
 
 // verifyGrant reads a token about origin. One about another origin is as good as none.
-func (f *FrontEnd) verifyGrant(keys [][]byte, token, origin string) (allowed bool, err error) {
+func (f *FrontEnd) verifyGrant(keys [][]byte, token, origin string) (grant, error) {
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithTimeFunc(f.cfg.Clock.Now),
+		jwt.WithExpirationRequired(),
 	)
 	for _, key := range keys {
 		var c claims
 		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return key, nil })
 		if err == nil && c.Permission.Origin == origin {
-			return c.Permission.Allowed, nil
+			return grant{origin, c.Permission.Allowed, c.Subject, token}, nil
 		}
 	}
-	return false, errors.New("no key verifies this token for its origin")
+	return grant{}, errors.New("no key verifies this token for its origin")
 }
 
 // decide signs a decision and adds it, in the place of an earlier one about the same
 // origin and, if room is needed, of others.
-func (f *FrontEnd) decide(ctx context.Context, g grants, origin string, allowed bool) (grants, error) {
-	key, err := f.cfg.CORSKeys.signing(ctx, f.cfg.Clock.Now())
+func (f *FrontEnd) decide(ctx context.Context, g grants, by, origin string, allowed bool) (grants, error) {
+	now := f.cfg.Clock.Now()
+	key, err := f.cfg.CORSKeys.signing(ctx, now)
 	if err != nil {
 		return nil, err
 	}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{Permission: permission{allowed, origin}}).SignedString(key)
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+		Permission:       permission{allowed, origin},
+		RegisteredClaims: jwt.RegisteredClaims{Subject: by, ExpiresAt: jwt.NewNumericDate(now.Add(ca.ConsentLife))},
+	}).SignedString(key)
 	if err != nil {
 		return nil, err
 	}
 	g = slices.DeleteFunc(g, func(g grant) bool { return g.origin == origin })
-	g = append(grants{{origin, allowed, token}}, g...)
+	g = append(grants{{origin, allowed, by, token}}, g...)
 	for len(g) > 1 && len(g.value()) > maxCookie {
 		g = g[:len(g)-1]
 	}
@@ -134,18 +142,13 @@ func (g grants) value() string {
 }
 
 // cookie returns the Set-Cookie header for g. To be sent along with requests from other
-// sites at all, it must be declared for that and be restricted to HTTPS; over HTTP no
-// browser would accept the latter.
-func (g grants) cookie(secure bool) string {
-	life := "Max-Age=" + strconv.Itoa(int(grantLife/time.Second))
+// sites at all, it must be declared for that and be restricted to HTTPS, over which alone browsers take it.
+func (g grants) cookie() string {
+	life := "Max-Age=" + strconv.Itoa(int(ca.ConsentLife/time.Second))
 	if len(g) == 0 {
 		life = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 	}
-	attributes := "; " + life + "; Path=/; HttpOnly"
-	if secure {
-		attributes += "; Secure; SameSite=None"
-	}
-	return grantCookie + "=" + g.value() + attributes
+	return grantCookie + "=" + g.value() + "; " + life + "; Path=/; HttpOnly; Secure; SameSite=None"
 }
 
 // cookieValue finds our cookie. The standard library's parser does not take the quoted

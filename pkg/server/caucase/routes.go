@@ -69,6 +69,9 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "lineage/{id}", access: user, handler: f.getLineage},
 		{method: http.MethodDelete, path: "lineage/{id}", access: user, handler: f.deleteLineage},
 
+		{method: http.MethodGet, path: "cors", access: user, handler: f.getConsents},
+		{method: http.MethodDelete, path: "cors", access: user, handler: f.deleteConsents},
+
 		{method: http.MethodGet, path: "crt/ca.crt.pem", access: anyone, root: true, handler: f.getCACertificate},
 		{method: http.MethodGet, path: "crt/ca.crt.json", access: anyone, root: true, handler: f.getChain},
 		{method: http.MethodGet, path: "crt/root.pem", access: anyone, root: true, handler: f.getRoots},

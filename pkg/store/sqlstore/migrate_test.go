@@ -365,6 +365,14 @@ func TestMigrationFromLayout2(t *testing.T) {
 				}
 			}
 		}
+		db := mustOpen(t, r.dsn)
+		err := db.View(t.Context(), func(s store.Reader) error {
+			checkLineages(t.Context(), t, s, old["certificate"])
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	})
 }
 
