@@ -137,16 +137,23 @@ func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	if *done, err = prepare(ctx, d, db, current, log); err == nil {
-		_, err = p.Up(ctx)
-	}
-	if err != nil {
-		// Another process may have been at it at the same time, and first.
-		if current, _, again := p.GetVersions(ctx); again == nil && current == target {
+	for {
+		if *done, err = prepare(ctx, d, db, current, log); err == nil {
+			_, err = p.Up(ctx)
+		}
+		if err == nil {
 			return nil
 		}
+		// Another process may be at it at the same time, and ahead.
+		reached, _, again := p.GetVersions(ctx)
+		switch {
+		case again != nil || reached == current:
+			return err
+		case reached == target:
+			return nil
+		}
+		current = reached
 	}
-	return err
 }
 
 // migrate brings the database to the layout this version of cauase knows. A database that
