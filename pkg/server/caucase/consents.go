@@ -14,7 +14,7 @@ import (
 
 // A person is whoever a browser acts for.
 type person struct {
-	users Authority // nil: nobody who is a user
+	users Core // nil: nobody who is a user
 	actor audit.Actor
 }
 
@@ -72,7 +72,7 @@ func (f *FrontEnd) decided(ctx context.Context, p person, g grants, origin strin
 }
 
 // usersOf is the authority that has certified a user. There is one.
-func (f *FrontEnd) usersOf() (Authority, error) {
+func (f *FrontEnd) usersOf() (Core, error) {
 	for _, a := range f.cfg.Authorities.All() {
 		if a.Row().Role == store.RoleUsers {
 			return a, nil
