@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"cauase/pkg/pki"
@@ -78,11 +79,10 @@ const acceptPause = 50 * time.Millisecond
 func (e *entrance) admit() {
 	for {
 		c, err := e.accept()
-		var passing net.Error
 		switch {
 		case err == nil:
 			go e.handshake(c.(*conn))
-		case errors.As(err, &passing) && passing.Temporary(): //nolint:staticcheck // what net/http goes by, too
+		case passes(err):
 			e.log.Warn("http", "message", "accept: "+pki.EscapeText(err.Error()))
 			time.Sleep(acceptPause)
 		default:
@@ -91,6 +91,17 @@ func (e *entrance) admit() {
 			return
 		}
 	}
+}
+
+// passes reports whether accepting may work again in a moment: a connection was given up before it was accepted, or
+// too much is open or needed just now.
+func passes(err error) bool {
+	for _, passing := range []error{syscall.ECONNABORTED, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }
 
 // handshake passes a connection on when its handshake is done: to HTTP/2 as it is, and to HTTP/1 as one that
