@@ -343,6 +343,30 @@ func TestForks(t *testing.T) {
 	}
 }
 
+// An old certificate was withdrawn alone. Whoever has its key cannot put out those who have the newest, whatever reason they
+// give.
+func TestHolderOfRevokedCertificateEndsNoLineage(t *testing.T) {
+	w := newWorld(t)
+	services := w.open(config(store.Services))
+	first, key := w.enrol(services, "host")
+	second, secondKey := w.successor(services, first, key)
+	w.revoke(services, alice, first, Revoking{OnlyThis: true})
+	for _, reason := range []int{0, store.KeyCompromise, superseded} {
+		holder, err := services.Holder(w.ctx, anonymous, first, func(crypto.PublicKey) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, services.RevokeOwn(w.ctx, holder, Revoking{Reason: reason}), ErrConflict)
+	}
+	if l := w.lineage(services, second); l.State != store.LineageActive {
+		t.Errorf("%+v", l)
+	}
+	if got := w.outOf(services, first, second); got != "10" {
+		t.Errorf("listed %s", got)
+	}
+	w.successor(services, second, secondKey)
+}
+
 // A certificate that is not on record, as after a restore, has a lineage once it is renewed, and that ends with it.
 func TestLineageOfWhatIsNotOnRecord(t *testing.T) {
 	w := newWorld(t)

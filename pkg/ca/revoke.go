@@ -133,8 +133,9 @@ func (a *Authority) withdraw(ctx context.Context, tx store.Tx, now time.Time, ac
 	alone := !belongs || l.State == store.LineageEnded || a.goesAlone(actor, l, rev.Serial, how)
 	listed := 1
 	err = a.addRevocation(ctx, tx, now, actor, subject, rev)
-	if errors.Is(err, errRevokedBefore) && !alone {
-		listed, err = 0, nil // by itself, and now all of them
+	// A user goes on with all of what was revoked by itself. Its holder is none any more, and has no say in the others.
+	if errors.Is(err, errRevokedBefore) && !alone && actor.Kind != audit.Holder {
+		listed, err = 0, nil
 	}
 	if err != nil {
 		return err
