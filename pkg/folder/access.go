@@ -198,6 +198,9 @@ func (w *walk) step() error {
 	}
 	info, failed := in.Stat(name)
 	if failed != nil || info.Mode()&fs.ModeSymlink == 0 {
+		if in.Join(name) != w.path {
+			err = fmt.Errorf("%s: %w", w.path, err) // as it was asked for
+		}
 		return err
 	}
 	if err := w.judge(w.infos[len(w.infos)-1], info, in); err != nil {

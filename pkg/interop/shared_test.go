@@ -24,12 +24,14 @@ func eachDaemon(t *testing.T, story func(t *testing.T, d *desk)) {
 func TestClientsShareCertificates(t *testing.T) {
 	eachDaemon(t, func(t *testing.T, d *desk) {
 		d.enrols("alice")
-		asked := []string{"--key-type", "rsa-2048", "request", "--cn", "web", "--dns", "web.example.org"}
-		d.cauase(asked...).exits(2)
-		id := d.pending("--user-key", "alice.pem")["CN=web"]
-		d.caucase("--user-key", "alice.pem", "--list-csr").ok().prints(id + " | '<Name(CN=web)>'")
-		d.caucase("--user-key", "alice.pem", "--sign-csr", id).ok()
-		d.cauase(asked...).ok()
+		for _, name := range []string{"web", "mail"} {
+			asked := []string{"--key-type", "rsa-2048", "request", "--cn", name, "--dns", name + ".example.org"}
+			d.cauase(asked...).exits(2)
+			id := d.pending("--user-key", "alice.pem")["CN="+name]
+			d.caucase("--user-key", "alice.pem", "--list-csr").ok().prints(id + " | '<Name(CN=" + name + ")>'")
+			d.caucase("--user-key", "alice.pem", "--sign-csr", id).ok()
+			d.cauase(asked...).ok()
+		}
 
 		d.copy("web.pem", "made-by-cauase.pem")
 		d.caucase("--threshold", "100", "--renew-crt", "web.pem", "").ok().omits("skipping")
@@ -37,7 +39,7 @@ func TestClientsShareCertificates(t *testing.T) {
 		d.cauase("crt", "renew", "--force", "web.pem").ok()
 		d.copy("web.pem", "renewed-by-cauase.pem")
 		d.caucase("--threshold", "100", "--renew-crt", "web.pem", "").ok().omits("skipping")
-		all := []string{"made-by-cauase.pem", "renewed-by-caucase.pem", "renewed-by-cauase.pem", "web.pem"}
+		all := []string{"made-by-cauase.pem", "renewed-by-caucase.pem", "renewed-by-cauase.pem", "web.pem", "mail.pem"}
 		d.valid(services, all...)
 		for _, name := range all {
 			if !d.keyMatches(name, name) {
@@ -45,10 +47,12 @@ func TestClientsShareCertificates(t *testing.T) {
 			}
 		}
 
+		// Holders of older ones withdraw these. What a user revokes ends with all that was renewed from it.
 		d.cauase("crt", "revoke", "renewed-by-caucase.pem").ok()
+		d.cauase("crt", "revoke", "made-by-cauase.pem").ok()
 		d.caucase("--revoke-crt", "renewed-by-cauase.pem", "").ok()
-		d.cauase("--user-key", "alice.pem", "crt", "revoke", "--other", "web.pem").ok()
-		d.caucase("--user-key", "alice.pem", "--revoke-other-crt", "made-by-cauase.pem").ok()
+		d.cauase("--user-key", "alice.pem", "crt", "revoke", "--other", "mail.pem").ok()
+		d.caucase("--user-key", "alice.pem", "--revoke-other-crt", "web.pem").ok()
 		for _, name := range all {
 			d.revoked(services, name)
 		}
