@@ -149,8 +149,8 @@ type Authority struct {
 
 	rolloverFailed atomic.Pointer[time.Time] // when the last attempt failed, nil when it did not
 
-	crls    crlCache
-	brought atomic.Pointer[broughtCache] // lists of CAs that are kept elsewhere
+	crls     crlCache
+	supplied atomic.Pointer[suppliedCache] // lists of CAs that are kept elsewhere
 
 	voucher  voucherCache
 	refusals refusals

@@ -17,7 +17,7 @@ type crlCache struct {
 	serving atomic.Pointer[crlSet]
 
 	making  lock           // held while lists are put together or made
-	entries revokedEntries // of whoever holds the lock
+	entries revokedEntries // guarded by making
 }
 
 // A crlSet is the lists of every valid CA of an authority, as of one number.
@@ -57,7 +57,7 @@ type revokedEntries struct {
 // number and times.
 func (a *Authority) CRLs(ctx context.Context) ([]List, error) {
 	if a.external() {
-		return a.broughtLists(ctx)
+		return a.suppliedLists(ctx)
 	}
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (a *Authority) CRLs(ctx context.Context) ([]List, error) {
 // integer, is keyID.
 func (a *Authority) CRL(ctx context.Context, keyID *big.Int) (List, error) {
 	if a.external() {
-		lists, err := a.broughtLists(ctx)
+		lists, err := a.suppliedLists(ctx)
 		if err != nil {
 			return List{}, err
 		}
@@ -83,7 +83,7 @@ func (a *Authority) CRL(ctx context.Context, keyID *big.Int) (List, error) {
 				return l, nil
 			}
 		}
-		return List{}, fmt.Errorf("%w: no revocation list of a CA with this authority key identifier was brought here", ErrNotFound)
+		return List{}, fmt.Errorf("%w: no revocation list of a CA with this authority key identifier was imported", ErrNotFound)
 	}
 	set, err := a.currentCRLs(ctx)
 	if err != nil {
@@ -99,8 +99,8 @@ func (a *Authority) CRL(ctx context.Context, keyID *big.Int) (List, error) {
 
 // currentCRLs returns lists that are up to date now, making them first when there are none,
 // when half their life has passed, or when something has been revoked since. While the store cannot
-// say, those it last said were are better than none, for as long as verifiers accept them. A store that
-// says they are not, but takes no others, gets no such excuse.
+// tell, those it last confirmed are better than none, for as long as verifiers accept them. They are not
+// served when the store says that they are outdated but cannot record new ones.
 func (a *Authority) currentCRLs(ctx context.Context) (set *crlSet, err error) {
 	for range attempts {
 		set, err = a.listsAhead(ctx, 0)
@@ -168,7 +168,7 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 	return nil, err
 }
 
-// maxStoreWait is how long a store that hangs is waited for where there is something else to serve.
+// maxStoreWait is how long to wait for a store that hangs where there is something else to serve.
 const maxStoreWait = time.Second
 
 // numbers asks the store for the number of the newest lists and the version of the CA
@@ -222,15 +222,15 @@ func (a *Authority) renewCRLAt(l store.CRL) time.Time {
 	return l.ThisUpdate.Add(l.NextUpdate.Sub(l.ThisUpdate) / 2)
 }
 
-// ListSize is how much memory the revocation lists take that are being served, in bytes.
+// ListSize returns the memory that the served revocation lists take, in bytes.
 func (a *Authority) ListSize() (n int64) {
 	if set := a.crls.serving.Load(); set != nil {
 		for _, l := range set.lists {
 			n = max(n, l.der.Size()) // they have nearly all of it in common
 		}
 	}
-	if brought := a.brought.Load(); brought != nil {
-		for _, l := range brought.lists {
+	if supplied := a.supplied.Load(); supplied != nil {
+		for _, l := range supplied.lists {
 			n += l.Octets.Size()
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // An authority whose keys are kept elsewhere, such as an offline root, is known here by its CA
-// certificates and by the revocation lists that people bring along.
+// certificates and by the revocation lists that operators import.
 
 // External reports whether the keys of this authority are kept elsewhere.
 func (a *Authority) External() bool { return a.external() }
@@ -23,35 +23,35 @@ func (a *Authority) External() bool { return a.external() }
 // listSetting is the setting that holds the list of a CA that is kept elsewhere.
 func listSetting(keyID []byte) string { return store.SettingExternalCRL + hex.EncodeToString(keyID) }
 
-// A broughtCache is lists as they were when so many had been brought, by the CA's key identifier. It is not
-// changed.
-type broughtCache struct {
+// A suppliedCache holds the lists as of one value of store.CounterBrought, by the CA's key identifier. It is
+// immutable.
+type suppliedCache struct {
 	count int64
 	lists map[string]List
 }
 
-// broughtLists are the revocation lists that were brought here of the CAs that are valid now. A CA of
-// which none was brought has none. They are read from the store once: all who ask share them.
-func (a *Authority) broughtLists(ctx context.Context) (lists []List, err error) {
+// suppliedLists returns the imported revocation lists of the CAs that are valid now. A CA of which none was
+// imported has none. They are read from the store once, and shared by all callers.
+func (a *Authority) suppliedLists(ctx context.Context) (lists []List, err error) {
 	valid := a.cas.Load().valid(a.clock.Now())
-	if lists, complete, err := a.broughtBefore(ctx, valid); complete || err != nil {
+	if lists, complete, err := a.suppliedInMemory(ctx, valid); complete || err != nil {
 		return lists, err
 	}
 	if err := a.crls.making.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer a.crls.making.unlock()
-	if lists, complete, err := a.broughtBefore(ctx, valid); complete || err != nil {
+	if lists, complete, err := a.suppliedInMemory(ctx, valid); complete || err != nil {
 		return lists, err
 	}
-	read := &broughtCache{}
+	read := &suppliedCache{}
 	err = a.store.View(ctx, func(r store.Reader) (err error) {
 		read.lists, lists = make(map[string]List), nil
 		if read.count, err = r.Counter(ctx, a.name, store.CounterBrought); err != nil {
 			return err
 		}
 		for _, g := range valid {
-			switch list, err := a.readBrought(ctx, r, g); {
+			switch list, err := a.readSupplied(ctx, r, g); {
 			case errors.Is(err, store.ErrNotFound):
 				read.lists[string(g.crt.SubjectKeyId)] = List{}
 			case err != nil:
@@ -64,14 +64,14 @@ func (a *Authority) broughtLists(ctx context.Context) (lists []List, err error) 
 		return nil
 	})
 	if err == nil {
-		a.brought.Store(read)
+		a.supplied.Store(read)
 	}
 	return lists, err
 }
 
-// broughtBefore returns the lists of these CAs from memory, and whether they are there and up to date.
-func (a *Authority) broughtBefore(ctx context.Context, valid []generation) (lists []List, complete bool, err error) {
-	known := a.brought.Load()
+// suppliedInMemory returns the lists of these CAs from memory, and whether they are there and up to date.
+func (a *Authority) suppliedInMemory(ctx context.Context, valid []generation) (lists []List, complete bool, err error) {
+	known := a.supplied.Load()
 	if known == nil {
 		return nil, false, nil
 	}
@@ -95,7 +95,7 @@ func (a *Authority) broughtBefore(ctx context.Context, valid []generation) (list
 	return lists, true, nil
 }
 
-func (a *Authority) readBrought(ctx context.Context, r store.Reader, g generation) (List, error) {
+func (a *Authority) readSupplied(ctx context.Context, r store.Reader, g generation) (List, error) {
 	list, err := InstalledList(ctx, r, a.name, g.crt.SubjectKeyId)
 	if err != nil {
 		return List{}, err
@@ -164,7 +164,7 @@ func BringList(ctx context.Context, tx store.Tx, name store.AuthorityName, issue
 
 func (a *Authority) externalTimeline(ctx context.Context, now time.Time) (Timeline, error) {
 	t := Timeline{Span: a.spans.Leaf, Now: now, Role: a.row.Role, Parent: a.row.Parent}
-	lists, err := a.broughtLists(ctx)
+	lists, err := a.suppliedLists(ctx)
 	if err != nil {
 		return t, err
 	}

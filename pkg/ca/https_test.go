@@ -32,7 +32,7 @@ func TestHTTPSAuthority(t *testing.T) {
 }
 
 // A daemon that moves to another host can serve HTTPS there at once: the CA that may only name
-// the old host is left aside, and is back when the daemon moves back.
+// the old host is set aside, and used again when the daemon moves back.
 func TestHTTPSAuthorityMoves(t *testing.T) {
 	w := newWorld(t)
 	issuers := map[string]string{}

@@ -119,7 +119,7 @@ func (a *Authority) continuing(ctx context.Context, r store.Reader, old *x509.Ce
 	return continuation{Lineage: l, fork: l.Newest.Cmp(old.SerialNumber) != 0}, nil
 }
 
-// carryOn adds a renewal to its lineage, and says what is odd about it.
+// carryOn adds a renewal to its lineage, and records a fork.
 func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, c continuation, crt *store.Certificate) error {
 	l := c.Lineage
 	crt.Lineage = l.ID
@@ -201,8 +201,8 @@ func (a *Authority) EndLineage(ctx context.Context, actor audit.Actor, id int64,
 // endingPage is how many lineages are ended at a time.
 const endingPage = 100
 
-// endLineages does what was left to do when databases of before got lineages: whoever was revoked with the newest
-// certificate is to have no older one either.
+// endLineages completes the migration of databases from earlier versions, which had no lineages: where the newest
+// certificate was revoked, the older ones are revoked, too.
 func (a *Authority) endLineages(ctx context.Context, now time.Time) error {
 	for {
 		var page []store.Lineage

@@ -632,7 +632,7 @@ func TestUsersAreLimited(t *testing.T) {
 	}
 }
 
-// What was left to do when a database of before got its lineages is done, once.
+// The migration of a database without lineages is completed, once.
 func TestEndingLineages(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(config(store.Users))

@@ -139,8 +139,8 @@ func TestRowsChangedByHand(t *testing.T) {
 	if _, err := Open(w.ctx, w.store, w.clock, below(f, "lab").row, below(f, "lab").Config); !errors.Is(err, ErrNoSigner) {
 		t.Errorf("an authority that is no root certifies a CA: %v", err)
 	}
-	odd := config("../x")
-	if _, err := Open(w.ctx, w.store, w.clock, odd.row, odd.Config); !errors.Is(err, store.ErrInvalidAuthority) {
+	misnamed := config("../x")
+	if _, err := Open(w.ctx, w.store, w.clock, misnamed.row, misnamed.Config); !errors.Is(err, store.ErrInvalidAuthority) {
 		t.Errorf("a name that is no path: %v", err)
 	}
 }

@@ -434,6 +434,6 @@ func TestIssuersPointer(t *testing.T) {
 		t.Errorf("%v, want %s", got, want)
 	}
 	if got := w.issue(w.join(f, config(store.Services)), "host").Certificate.IssuingCertificateURL; got != nil {
-		t.Errorf("of a self-signed CA, which whoever verifies must have anyway: %v", got)
+		t.Errorf("of a self-signed CA, which every verifier must have anyway: %v", got)
 	}
 }

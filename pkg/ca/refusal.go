@@ -12,8 +12,8 @@ import (
 	"cauase/pkg/store"
 )
 
-// Refusals are for people to look into, and come from whoever likes to be refused: of each action of a lineage the first is
-// recorded at once, and how many followed once an hour.
+// Refusals are for people to look into, and anybody can provoke them: the first of each action of a lineage is recorded
+// at once, the number of those that follow once an hour.
 const (
 	refusalPeriod = time.Hour
 	maxRefusals   = 4096 // lineages and actions of which there are refusals at a time; what is beyond that is counted together

@@ -16,7 +16,7 @@ import (
 // operator. This authority signs nothing with it any more, and its key is erased; what it has signed verifies
 // no longer, wherever revocation of CAs is looked at. A new CA certificate is made at once, unless another one is there.
 //
-// Where the parent's key is elsewhere, the revocation has to be made there, and its list be brought here: only
+// Where the parent's key is elsewhere, the revocation has to be made there, and its list be imported here: only
 // the latter part is done.
 func (a *Authority) RevokeCA(ctx context.Context, actor audit.Actor, keyID []byte, reason int) (err error) {
 	defer a.observe(audit.RevokeCA, &err)

@@ -181,7 +181,7 @@ func (a *Authority) nextGeneration(ctx context.Context, now time.Time, next *gen
 		if made, signedOff, err = a.signedOff(ctx, now, next); err != nil || signedOff != nil {
 			return made, issuer{}, signedOff, err
 		}
-		// Before a key is made in vain.
+		// Fail before a key is made for nothing.
 		if _, err := a.issuerOf(ctx, now, nil); err != nil {
 			return generation{}, issuer{}, nil, err
 		}
@@ -260,13 +260,13 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 	return id, version, tx.AppendAudit(ctx, e)
 }
 
-// disown puts aside a generation from the future, made while the clock was far ahead: the next
-// one succeeds those that hosts know.
+// disown sets aside a generation from the future, made while the clock was far ahead: its successor
+// follows the generations that hosts know.
 func (a *Authority) disown(ctx context.Context, tx store.Tx, now time.Time, g generation) error {
 	return a.forgetKey(ctx, tx, now, g, store.CADisowned, "made while the clock was ahead, not used any more")
 }
 
-// forgetKey has the row of a CA lose its key, for the reason given.
+// forgetKey removes the key from the row of a CA, for the reason given.
 func (a *Authority) forgetKey(ctx context.Context, tx store.Tx, now time.Time, g generation, state store.CAState, why string) error {
 	if err := tx.EraseCAKey(ctx, a.name, g.id, state); err != nil {
 		return err
@@ -279,9 +279,9 @@ func (a *Authority) forgetKey(ctx context.Context, tx store.Tx, now time.Time, g
 	return tx.AppendAudit(ctx, e)
 }
 
-// erase has a key erased of which the store knows nothing any more.
+// erase has the custodian erase a key that the store no longer refers to.
 func (a *Authority) erase(ctx context.Context, ref keys.Ref) {
-	// Whoever waited for it may have gone.
+	// The caller may have given up waiting.
 	if err := a.cfg.Custody.Erase(context.WithoutCancel(ctx), ref); err != nil {
 		a.log.ErrorContext(ctx, "a key that is not used any more could not be erased", "custody", ref.Custody, "error", err)
 	}

@@ -25,7 +25,7 @@ const signoffAhead = 2
 // MaxSignoffs bounds the generations for which an authority may have keys in advance.
 const MaxSignoffs = 20
 
-// An Awaited tells of a sign-off that an authority needs, or has in stock.
+// An Awaited describes a sign-off that an authority needs, or has in stock.
 type Awaited struct {
 	Parent store.AuthorityName
 	Since  time.Time // when it was asked for
@@ -45,7 +45,7 @@ func (a *Authority) Awaited(ctx context.Context) (awaited Awaited, waiting bool,
 		awaited.Until = later(awaited.Until, g.times.NotAfter)
 	}
 	rows, err := a.signoffs(ctx)
-	usable := 0 // of the stock: what is for later does not help who has no CA certificate now
+	usable := 0 // of the stock: one for later is of no use without a CA certificate now
 	for _, row := range rows {
 		switch {
 		case !now.Before(row.NotAfter):

@@ -233,7 +233,7 @@ func mustSubject(t *testing.T, text string) []byte {
 	return der
 }
 
-// TestExternalRoot: a daemon shows what was brought of a root, and makes nothing for it.
+// TestExternalRoot: a daemon serves what was imported of a root, and makes nothing for it.
 func TestExternalRoot(t *testing.T) {
 	c := newCeremony(t)
 	twin := c.family["home-root"]

@@ -46,7 +46,7 @@ type TimelineGeneration struct {
 	RetiredFrom time.Time
 }
 
-// Timeline tells where the authority stands, rolling over first when that is due.
+// Timeline reports where the authority stands, rolling over first when that is due.
 func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	now := a.clock.Now()
 	if a.external() {

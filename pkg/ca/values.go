@@ -28,7 +28,7 @@ type Submission struct {
 	Issued *Issued // nil while the request waits for a user
 }
 
-// Submitted is a request as it came.
+// Submitted is a request as it was received.
 type Submitted struct {
 	ID     int64
 	Text   []byte // byte for byte
@@ -38,7 +38,7 @@ type Submitted struct {
 	Profile string // that it asks for, while it is pending; empty: the authority's default
 }
 
-// An Approval is what a user decides who approves a request. The zero Approval has it signed as it is.
+// An Approval says how a request is to be signed. With the zero Approval it is signed as it is.
 type Approval struct {
 	// Template, when set, has the subject and the extensions: only the key is then the request's.
 	Template *pki.Request
@@ -62,7 +62,7 @@ func (s Shown) check(req pki.Digest) error {
 	return fmt.Errorf("%w: the pending request has the digest %s", ErrOther, req)
 }
 
-// A Holder is somebody who has proved to hold the key of a certificate. Only the authority whose
+// A Holder has proved possession of the private key of a certificate. Only the authority whose
 // method Holder has returned it accepts it; the zero Holder is nobody.
 type Holder struct {
 	authority *Authority

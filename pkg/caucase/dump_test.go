@@ -128,7 +128,7 @@ func TestHostileDumps(t *testing.T) {
 		"quotes in a row":        {revoked("''',2,3"), "text without its closing quote"},
 		"double quotes":          {revoked(`"1",2,3`), "value 1:"},
 		"unclosed bytes":         {revoked("X'31"), "bytes without their closing quote"},
-		"odd bytes":              {revoked("X'313',2,3"), "is not hexadecimal"},
+		"not hex":                {revoked("X'313',2,3"), "is not hexadecimal"},
 		"not bytes":              {revoked("X'zz',2,3"), "is not hexadecimal"},
 		"small x":                {revoked("x'31',2,3"), "value 1:"},
 		"too few values":         {revoked("'1',2"), "2 values for the 3 columns"},

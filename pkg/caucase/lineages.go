@@ -41,7 +41,7 @@ func (a *authority) makeLineages() {
 		if c.NotAfter.After(l.NotAfter) {
 			l.NotAfter = c.NotAfter
 		}
-		// Whoever was given another certificate after one was revoked goes on with it.
+		// A holder who got another certificate after one was revoked goes on with that.
 		if good := !revoked[c.Serial.String()]; good || !alive[l.ID] {
 			l.Newest = c.Serial
 			alive[l.ID] = alive[l.ID] || good

@@ -282,7 +282,7 @@ func TestSignoffsAreSeen(t *testing.T) {
 	if status, body := testkit.Get(t, d.httpURL("/lab/crt/ca.crt.pem")); status != http.StatusServiceUnavailable {
 		t.Errorf("without a CA certificate: %d %s", status, body)
 	}
-	noList := "home-root warning: no revocation list of CA " + hex.EncodeToString(rootCRT.SubjectKeyId) + " was brought here\n"
+	noList := "home-root warning: no revocation list of CA " + hex.EncodeToString(rootCRT.SubjectKeyId) + " was imported\n"
 	readyz(503, noList+"lab failed\n")
 	if page := d.scrape(t); !strings.Contains(page, `cauase_signoff_needed{authority="lab"} 1`) || !strings.Contains(page, `cauase_authority_up{authority="lab"} 0`) ||
 		!strings.Contains(page, `cauase_authority_external{authority="home-root"} 1`) {
@@ -339,7 +339,7 @@ func TestSignoffsAreSeen(t *testing.T) {
 	d.clk.Advance(2 * 365 * day)
 	d.maintain(t.Context())
 	v.signOff(catest.Named(t, d, "lab"))
-	if _, page := d.ready(t); !strings.Contains(page, "\nhome-root warning: the revocation list of CA "+hex.EncodeToString(rootCRT.SubjectKeyId)+" was brought here too long ago") {
+	if _, page := d.ready(t); !strings.Contains(page, "\nhome-root warning: the imported revocation list of CA "+hex.EncodeToString(rootCRT.SubjectKeyId)+" expired ") {
 		t.Error(page)
 	}
 }

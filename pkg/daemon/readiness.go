@@ -77,11 +77,11 @@ func (d *Daemon) checkAuthority(ctx context.Context, a *ca.Authority) error {
 		awaited.Parent, stamp(awaited.From), stamp(awaited.Until))
 }
 
-// externalNotice is how long before the end of a CA certificate that is brought by people they are
-// told to bring the next.
+// externalNotice is how long before the end of a CA certificate that operators import they are
+// warned to import the next.
 const externalNotice = 30 * 24 * time.Hour
 
-// checkExternal returns what people have to bring of an authority whose keys are kept elsewhere.
+// checkExternal reports what operators have to import of an authority whose keys are kept elsewhere.
 func (d *Daemon) checkExternal(ctx context.Context, a *ca.Authority) error {
 	now := d.clock.Now()
 	crts, err := a.CACertificates(ctx)
@@ -102,14 +102,14 @@ func (d *Daemon) checkExternal(ctx context.Context, a *ca.Authority) error {
 		i := slices.IndexFunc(lists, func(l ca.List) bool { return string(l.KeyID) == string(crt.SubjectKeyId) })
 		switch {
 		case i < 0:
-			return server.Warn("no revocation list of CA %x was brought here", crt.SubjectKeyId)
+			return server.Warn("no revocation list of CA %x was imported", crt.SubjectKeyId)
 		case now.After(lists[i].NextUpdate):
-			return server.Warn("the revocation list of CA %x was brought here too long ago, it has ended %s", crt.SubjectKeyId, stamp(lists[i].NextUpdate))
+			return server.Warn("the imported revocation list of CA %x expired %s", crt.SubjectKeyId, stamp(lists[i].NextUpdate))
 		}
 	}
 	newest := slices.MaxFunc(crts, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 	if left := newest.NotAfter.Sub(now); left < externalNotice && !d.retired(a) {
-		return server.Warn("the last CA certificate that was brought here ends %s", stamp(newest.NotAfter))
+		return server.Warn("the last imported CA certificate ends %s", stamp(newest.NotAfter))
 	}
 	return nil
 }

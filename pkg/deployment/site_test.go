@@ -274,7 +274,7 @@ func (s *site) until(what string, done func() error) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("waited in vain until %s: %v", what, err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // what is awaited happens in other processes
 	}
 }
 
@@ -323,6 +323,7 @@ func (s *site) story(ask ask) {
 	renewed(s.renew)
 	// With a short span the new CA soon signs, and half the life of what it signs is over soon,
 	// whereupon the agent renews it. A client of the new CA needs its list, beside the old one's.
+	// Daemon, agent and server are real programs that go by the clock of the machine, so time has to pass.
 	time.Sleep(time.Until(rolledOver.Add(shortLife + time.Second)))
 	s.restartCA(shortLife)
 	newcomer := s.client("newcomer")
@@ -334,7 +335,7 @@ func (s *site) story(ask ask) {
 	}
 	short := renewed(s.renew)
 	s.restartCA(usualSpan)
-	time.Sleep(time.Until(short.NotAfter.Add(-shortLife / 2)))
+	time.Sleep(time.Until(short.NotAfter.Add(-shortLife / 2))) // again by the clock of the machine
 	if last := renewed(s.agent); time.Until(last.NotAfter) < time.Hour {
 		t.Errorf("the agent got a certificate until %s", last.NotAfter)
 	}
@@ -401,6 +402,7 @@ type load struct {
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 	mu       sync.Mutex
+	grown    sync.Cond // on mu: requests has grown
 	requests int
 	failures []error
 }
@@ -408,6 +410,7 @@ type load struct {
 func startLoad(ask ask, config *tls.Config) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
+	l.grown.L = &l.mu
 	for range 4 {
 		l.done.Go(func() {
 			for ctx.Err() == nil {
@@ -417,8 +420,9 @@ func startLoad(ask ask, config *tls.Config) *load {
 				if err != nil {
 					l.failures = append(l.failures, err)
 				}
+				l.grown.Broadcast()
 				l.mu.Unlock()
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // the pace of the load
 			}
 		})
 	}
@@ -427,13 +431,10 @@ func startLoad(ask ask, config *tls.Config) *load {
 
 // goesOn waits for another n requests.
 func (l *load) goesOn(n int) {
-	count := func() int {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.requests
-	}
-	for enough := count() + n; count() < enough; {
-		time.Sleep(time.Millisecond)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for enough := l.requests + n; l.requests < enough; {
+		l.grown.Wait()
 	}
 }
 

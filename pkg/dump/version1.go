@@ -51,7 +51,7 @@ func (l *line1) kind() (kind, things int) {
 }
 
 // state1 infers what version 1 does not say: a key is erased when its certificate has expired, and otherwise only
-// from a CA that was put aside.
+// from a CA that was set aside (disowned).
 func state1(ca *caWire, written time.Time) store.CAState {
 	switch {
 	case len(ca.Key) > 0:

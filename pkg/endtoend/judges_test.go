@@ -33,6 +33,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit/envelopetest"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -146,14 +147,15 @@ func (b *bench) issue(t *testing.T, a *ca.Authority, csr []byte, i int) string {
 	return string(crt)
 }
 
-// renewAndRevoke renews every other certificate, and revokes one for each reason there is.
+// renewAndRevoke renews every other certificate, and revokes one for each reason there is, and with it its renewal.
 func (b *bench) renewAndRevoke(t *testing.T, a *ca.Authority, held map[string]crypto.Signer) {
 	t.Helper()
 	ctx := t.Context()
 	reasons := pki.ReasonNames()
 	for i, crt := range slices.Sorted(maps.Keys(held)) {
+		var renewal *x509.Certificate
 		if i%2 == 0 {
-			b.renew(t, a, crt, held[crt])
+			renewal = b.renew(t, a, crt, held[crt])
 		}
 		if i >= len(reasons) {
 			continue
@@ -166,28 +168,22 @@ func (b *bench) renewAndRevoke(t *testing.T, a *ca.Authority, held map[string]cr
 			t.Fatal(err)
 		}
 		b.revoked[parseCertificate(t, crt).SerialNumber.String()] = true
+		if renewal != nil && reasons[i] != "superseded" { // which alone does not end the lineage
+			b.revoked[renewal.SerialNumber.String()] = true
+		}
 	}
 }
 
-func (b *bench) renew(t *testing.T, a *ca.Authority, crt string, key crypto.Signer) {
+func (b *bench) renew(t *testing.T, a *ca.Authority, crt string, key crypto.Signer) *x509.Certificate {
 	t.Helper()
 	old := parseCertificate(t, crt)
-	request, _ := newCSR(t, "whoever")
-	payload, err := envelope.EncodeRenewal(envelope.Renewal{CertificatePEM: crt, RequestPEM: string(request)})
+	request, _ := newCSR(t, "ignored")
+	message := envelopetest.Parse(t, envelopetest.Renewal(t, old, key, request))
+	renewal, err := catest.Wired(a).Renew(t.Context(), audit.Actor{Kind: audit.Anonymous}, message)
 	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := envelope.Sign(key, payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	message, err := envelope.Parse(signed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := catest.Wired(a).Renew(t.Context(), audit.Actor{Kind: audit.Anonymous}, message); err != nil {
 		t.Fatalf("renew %s: %v", old.Subject, err)
 	}
+	return parseCertificate(t, string(renewal))
 }
 
 func (b *bench) keepList(t *testing.T, a *ca.Authority) {
@@ -212,7 +208,7 @@ func parseCertificate(t testing.TB, pem string) *x509.Certificate {
 	return crt
 }
 
-// requests are what hosts and people ask for, and what some ask for in vain.
+// requests are what hosts and people ask for, refused requests among them.
 func requests() []*x509.CertificateRequest {
 	uri := func(s string) *url.URL {
 		u, err := url.Parse(s)

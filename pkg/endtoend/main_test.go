@@ -31,7 +31,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	binDir = dir
-	// Settings of whoever runs the tests are none of theirs.
+	// The tests do not inherit settings from the environment.
 	for _, v := range os.Environ() {
 		if name, _, _ := cut(v); isOurs(name) {
 			os.Unsetenv(name)

@@ -124,7 +124,7 @@ func TestUpdaterJourney(t *testing.T) {
 
 	// An outage of a few seconds.
 	d.kill()
-	time.Sleep(span / 5)
+	time.Sleep(span / 5) // the outage itself: nothing is awaited
 	d, err = startDaemon(ca, netloc, env, flags...)
 	check(t, err)
 
@@ -182,7 +182,7 @@ func (h *onDisk) pair() pemfile.Pair {
 		if err == nil {
 			return pair
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // a rename by another process
 	}
 	h.t.Fatal(err)
 	return pair
@@ -207,11 +207,12 @@ func (h *onDisk) until(what string, so func() bool) {
 	})
 }
 
+// eventuallyTrue looks again and again, as what it waits for happens in other processes.
 func eventuallyTrue(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for expired := time.Now().Add(deadline); !so(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(expired) {
-			t.Fatalf("%s: does not come about", what)
+			t.Fatalf("waited in vain for: %s", what)
 		}
 	}
 }

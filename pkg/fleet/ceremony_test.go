@@ -239,7 +239,7 @@ func (s *sim) installOnce(answer signoff.Answer) error {
 	defer s.oracle.learn(offlineChild)
 	done, err := manage.Install(s.ctx, s.daemon.store(), s.clock, in)
 	if errors.Is(err, manage.ErrUntrustedRoot) && s.oracle.active(offlineRoot, s.now()) == nil {
-		// Nobody has brought the root's successor while the one known here was valid: the root was too short of
+		// Nobody has imported the root's successor while the one known here was valid: the root was too short of
 		// time to sign anything.
 		s.stats.rootsPinned++
 		newest := sha256.Sum256(answer.Parents[len(answer.Parents)-1].Raw)

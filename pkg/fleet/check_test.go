@@ -126,7 +126,7 @@ func (o *oracle) meet(a, other *agent) {
 	if a.of != other.of {
 		return // of other authorities, it has no lists
 	}
-	// Whoever signs now was met, passive, at least a span ago.
+	// Hosts met the CA that signs now, passive, at least a span ago.
 	if (a.away() < o.met(l.issuer) || !a.seen.Before(l.issuer.created)) && !a.trusts[l.issuer] {
 		o.sim.violated(peersAccept, "%s, away for %v, does not know generation %d, which signed for %s on %s",
 			a.name, a.away(), l.issuer.index, other.name, l.issued.Format(time.RFC3339))

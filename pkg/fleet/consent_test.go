@@ -166,7 +166,7 @@ func (o *oracle) checkSignoffs() {
 	}
 	awaited, warned, err := o.sim.daemon.authority(offlineChild).Awaited(o.sim.ctx)
 	if must := waiting && len(o.stock()) == 0; err != nil || warned != must {
-		o.sim.violated(signoffsUsed, "people are told of a sign-off that is waited for: %v; should be: %v; %+v, %v", warned, must, awaited, err)
+		o.sim.violated(signoffsUsed, "a pending sign-off is reported: %v; should be: %v; %+v, %v", warned, must, awaited, err)
 	}
 }
 

@@ -12,7 +12,7 @@
 //
 // In another one the root's key is kept offline, with a database of its own, and people carry requests and
 // answers by the commands that there are for that: when they are asked, for several generations ahead, late, or
-// when the last CA certificate has expired. The oracle knows what was signed off and brought, and when it was needed.
+// when the last CA certificate has expired. The oracle knows what was signed off and installed, and when it was needed.
 //
 // All chance is from one seed, which a failure prints:
 //

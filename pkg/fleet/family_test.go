@@ -135,7 +135,7 @@ func (o *oracle) checkParent(i *issuer) {
 func (o *oracle) meetByRoots(a, other *agent) {
 	o.sim.stats.byRoots++
 	l := other.crt
-	// A root that signs was met, passive, at least a span of the root ago. When an offline one was brought here
+	// A root that signs was met, passive, at least a span of the root ago. When an offline one was imported
 	// depends on who came by.
 	if above := l.issuer.parent; above != nil && a.seen.Before(above.shown) && (above.of == offlineRoot || a.away() >= o.span(above.of)) {
 		return

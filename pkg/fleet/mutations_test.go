@@ -55,7 +55,7 @@ func succeedEarly(now time.Time, spans rollover.Spans, generations []rollover.Ge
 	return p
 }
 
-// bringBackRevoked has the CA that signs be revoked, and then the daemon go on with its database of before.
+// bringBackRevoked has the CA that signs be revoked, and then the daemon go on with an earlier copy of its database.
 func bringBackRevoked(of store.AuthorityName, spans float64) func(*sim) {
 	restore := func(s *sim) {
 		err := errors.Join(s.daemon.close(), s.daemon.swapBackup(), s.daemon.open())

@@ -157,7 +157,7 @@ func (d *target) settle() {
 			return
 		}
 		last = now
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // between two samples: growth is seen over time only
 	}
 }
 

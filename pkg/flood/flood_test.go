@@ -88,6 +88,7 @@ func start(t *testing.T, dir string, files uint64, args ...string) *target {
 			t.Errorf("the daemon has ended by itself: %v\n%s", err, tail(d.log.String()))
 		}
 	})
+	// The daemon is another process, and is asked until it says that it is ready.
 	for expired := time.Now().Add(deadline); ; time.Sleep(10 * time.Millisecond) {
 		if r, err := d.get("127.0.0.1", "/readyz"); err == nil && r == http.StatusOK {
 			return d

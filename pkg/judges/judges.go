@@ -25,7 +25,7 @@ import (
 	"cauase/pkg/testkit"
 )
 
-// A Question is whether a certificate can be trusted at a time, by whoever trusts the roots alone.
+// A Question is whether a certificate can be trusted at a time, by a verifier that trusts only the roots.
 type Question struct {
 	Roots         []*x509.Certificate
 	Intermediates []*x509.Certificate // as a server would send them, the leaf's issuer first

@@ -128,7 +128,7 @@ func TestCheckFindsInFamily(t *testing.T) {
 	}
 }
 
-// What is wrong with sign-offs and with lists that were brought here.
+// What is wrong with sign-offs and with imported lists.
 func TestCheckFindsOfExternalRoot(t *testing.T) {
 	f, offline := externalFamily(t, newStore(t))
 	wantClean(t, f.store, f.clock.Now())

@@ -98,7 +98,7 @@ func (c *checker) compareParentRecords(ctx context.Context, r store.Reader) erro
 	return nil
 }
 
-// listedElsewhere reports whether a list that was brought here of the parent, whose keys are kept elsewhere,
+// listedElsewhere reports whether an imported list of the parent, whose keys are kept elsewhere,
 // names a CA certificate.
 func (c *checker) listedElsewhere(i *caInfo) bool {
 	for _, list := range c.externalLists[i.row.ParentAuthority] {
@@ -155,7 +155,7 @@ func (c *checker) signoff(v store.Signoff) (problems []problem) {
 	return problems
 }
 
-// externalList checks a revocation list that was brought here, of a CA whose key is kept elsewhere.
+// externalList checks an imported revocation list, of a CA whose key is kept elsewhere.
 func (c *checker) externalList(of store.AuthorityName, keyID []byte, list *x509.RevocationList, err error) []problem {
 	if err != nil {
 		return []problem{errorf("it is not a revocation list: %v", err)}

@@ -357,7 +357,7 @@ func externalRootGoesRound(t *testing.T, fresh func(testing.TB) *sqlstore.DB) {
 	wantClean(t, st, f.clock.Now())
 	again := openFamily(t, st, f.clock)
 	if after := again.lists()["home-root"]; len(after) == 0 || !bytes.Equal(before, after) {
-		t.Error("the list that was brought here is another one")
+		t.Error("the imported list is another one")
 	}
 	if err := again.verify(old, again.roots("lab")); err != nil {
 		t.Error(err)

@@ -41,7 +41,7 @@ type State struct {
 	// Span is the validity of what it issues, by which the times of its renewals go; zero where it does not
 	// renew itself any more, or people do that.
 	Span          time.Duration
-	External      bool      // its keys are elsewhere: certificates and lists are brought by people
+	External      bool      // its keys are elsewhere: certificates and lists are imported by operators
 	SignoffNeeded bool      // a CA certificate of its has to be signed off by the parent
 	UsableUntil   time.Time // when the last CA certificate ends that is valid now; zero when there is none
 }

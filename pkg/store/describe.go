@@ -9,7 +9,7 @@ type Description struct {
 	Bytes  int64  `json:"bytes"`  // that they take on disk, logs of the database not counted
 }
 
-// Described is a Store that can tell of the database behind it.
+// Described is a Store that can describe the database behind it.
 type Described interface {
 	Store
 	Describe(ctx context.Context) (Description, error)

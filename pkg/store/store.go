@@ -91,7 +91,7 @@ type CAState string
 const (
 	CAUsable   CAState = "usable"   // its key can be used, when its time has come
 	CAErased   CAState = "erased"   // its certificate has expired and its key is gone
-	CADisowned CAState = "disowned" // made while the clock was far ahead, put aside, its key is gone
+	CADisowned CAState = "disowned" // set aside, as it was made while the clock was far ahead; its key is gone
 	CAExternal CAState = "external" // its key is elsewhere: only its certificate is known here
 	CARevoked  CAState = "revoked"  // its certificate was revoked by the parent, its key is gone
 )
@@ -165,7 +165,7 @@ type Method string
 const (
 	Signed       Method = "signed"        // a user approved the request
 	AutoSigned   Method = "auto-signed"   // one of the first N requests
-	Invited      Method = "invited"       // a user or an operator had invited whoever asked
+	Invited      Method = "invited"       // by an invitation of a user or an operator
 	Renewed      Method = "renewed"       // its predecessor's holder asked
 	Internal     Method = "internal"      // the daemon's own HTTPS certificate
 	TemplateSign Method = "template-sign" // a user approved the key, and gave the rest in a template
@@ -229,7 +229,7 @@ const (
 	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
 	CounterPruned      = "pruned"       // revocations dropped from the lists, in batches
 	CounterRefusedAuto = "refused_auto" // automatic approvals refused and on record
-	CounterBrought     = "brought_crl"  // lists brought of CAs that are kept elsewhere, so that a stale copy is noticed
+	CounterBrought     = "brought_crl"  // lists imported of CAs whose keys are elsewhere, so that a stale copy is noticed
 	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
 )
 
@@ -244,7 +244,7 @@ const (
 	SettingExternalCRL = "external_crl/"      // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
 )
 
-// SettingFirstUser tells of the invitation for the first user that a daemon has made, and where it is: JSON.
+// SettingFirstUser describes, in JSON, the invitation that a daemon has made for the first user, and where it is.
 const SettingFirstUser = "first_user"
 
 // Settings of the daemon as a whole, filed under the empty AuthorityName.

@@ -38,7 +38,7 @@ func (h *host) within(what string, so func() bool) {
 		if time.Since(begin) > time.Minute {
 			h.t.Fatalf("not within a minute: %s\n%s", what, h.log)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // events of files come from the kernel, which a bubble cannot wait for
 	}
 	if took := time.Since(begin); took > time.Second {
 		h.t.Logf("%s took %s", what, took)
@@ -66,7 +66,7 @@ func TestEvents(t *testing.T) {
 		h.within(name, func() bool { content, _ := os.ReadFile(h.path(name)); return string(content) == good })
 	}
 	must(t, os.RemoveAll(h.path("ca")))
-	time.Sleep(300 * time.Millisecond)
+	h.within("the agent misses it", func() bool { return !h.isOK(a)() })
 	must(t, os.Mkdir(h.path("ca"), 0o755))
 	h.within("CA directory", func() bool { entries, _ := os.ReadDir(h.job.CA); return len(entries) == 1 })
 	must(t, os.Remove(filepath.Join(h.job.CA, firstName(t, h.job.CA))))
@@ -195,7 +195,8 @@ func TestLockRemoved(t *testing.T) {
 	isThere := func() bool { _, err := os.Lstat(name); return err == nil }
 	must(t, os.Remove(name))
 	h.within("lock", isThere)
-	time.Sleep(50 * time.Millisecond)
+	must(t, os.Remove(h.job.CRL)) // it comes back only after the agent holds the lock, not merely its file
+	h.within("list", func() bool { _, err := os.Lstat(h.job.CRL); return err == nil })
 	second(ErrLocked)
 
 	must(t, os.RemoveAll(h.path("folder")))

@@ -15,6 +15,9 @@ import (
 	"cauase/pkg/testkit/pkitest"
 )
 
+// What sleeps here, and in the other stories of an agent told in bubbles of testing/synctest, lets
+// simulated time pass and waits for nothing.
+
 // TestYear lets an agent live for more than a year: its certificate is renewed, the CA rolls
 // over, and between that it does next to nothing.
 func TestYear(t *testing.T) {

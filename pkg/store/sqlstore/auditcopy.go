@@ -13,8 +13,8 @@ import (
 
 // Before layout 2 the actor and the object of an audit entry were one text each. The log may have millions of
 // entries, so that it is carried over in batches, each in a transaction of its own, while it stays
-// as it was for whoever uses it: if that is interrupted, the next start goes on where it ended, and until the
-// layout changes, at once and as a whole, a version of before can use the database.
+// as it was for its users: if that is interrupted, the next start goes on where it ended, and until the
+// layout changes, at once and as a whole, an earlier version can use the database.
 
 // auditBatch is how many entries are carried over at once.
 const auditBatch = 500

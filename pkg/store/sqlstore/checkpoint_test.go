@@ -12,7 +12,7 @@ import (
 )
 
 // A process that dies while it moves the log into the database leaves a file of which the first page
-// tells of others that are not there yet. With its log it is whole.
+// refers to others that are not there yet. With its log it is whole.
 func TestOpenAfterKilledCheckpoint(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()

@@ -176,7 +176,7 @@ func (p *pair) meet(f fate, batch []byte) error {
 		_ = p.client.Close()
 	case cutLate:
 		_ = p.client.Close()
-		time.Sleep(p.c.late)
+		time.Sleep(p.c.late) // the delay on the line that is being simulated
 	}
 	_, err := p.server.Write(batch)
 	if f == cutLate {

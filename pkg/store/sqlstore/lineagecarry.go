@@ -11,7 +11,7 @@ import (
 
 // Before layout 3 a certificate said only which one it renews. There may be millions, in chains of thousands,
 // so that they are told their lineages in the order of issuance, batch by batch: by then the one that is renewed
-// knows its own. While that goes on a version of before can use the database, to which the column means nothing.
+// knows its own. While that goes on an earlier version can use the database, to which the column means nothing.
 
 // lineageBatch is how many certificates are told their lineage at once.
 const lineageBatch = 1000

@@ -52,7 +52,7 @@ func toRows(d *dialect) *goose.Migration {
 }
 
 func changeToRows(ctx context.Context, d *dialect, tx *sql.Tx) error {
-	// First of all, as daemons of before take their locks in this order, too.
+	// First of all: earlier daemons take their locks in this order, too.
 	if err := holdUpdates(ctx, d, tx); err != nil {
 		return err
 	}

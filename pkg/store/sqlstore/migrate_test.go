@@ -190,7 +190,7 @@ func firstOf(all []record, crt record) any {
 	return crt["id"]
 }
 
-// checkLineages looks whether there is a lineage for each first certificate, which tells of the newest one.
+// checkLineages checks that each first certificate has a lineage, and that it names the newest certificate.
 func checkLineages(ctx context.Context, t *testing.T, s store.Reader, certificates []record) {
 	t.Helper()
 	type key struct {
@@ -376,7 +376,7 @@ func TestMigrationFromLayout2(t *testing.T) {
 	})
 }
 
-// Whoever is killed between two batches or within one, or in the change of the layout, the next one goes on.
+// A migration that is killed within a batch, between two, or during the change of the layout is continued by the next start.
 func TestMigrationInterrupted(t *testing.T) {
 	const size = 50
 	beside := func(t *testing.T, r released) {
@@ -449,7 +449,7 @@ func TestMigrationInterrupted(t *testing.T) {
 	}
 }
 
-// What a daemon of before writes while the log is carried over is not lost.
+// What an earlier daemon writes while the log is migrated is not lost.
 func TestMigrationBesideADaemon(t *testing.T) {
 	migrated(t, func(t *testing.T, r released) {
 		old := r.all(t)

@@ -220,7 +220,7 @@ func (e *ownerNeeded) Error() string {
 	return fmt.Sprintf("its layout is %d, this version needs %d, and our role may not change it; its owner can: cauased manage migrate", e.current, e.known)
 }
 
-// Unwrap says that it can be mended.
+// Unwrap says that it can be repaired.
 func (e *ownerNeeded) Unwrap() error { return store.ErrUnavailable }
 
 // pgVersion is the version of the layout in our schema, 0 when there is none.

@@ -345,7 +345,7 @@ func TestPostgresStandby(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for follower.Ping(ctx) != nil && ctx.Err() == nil {
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // a Ping fails at once while the server is known to be away
 	}
 	l.load(t, follower, 5000, 4, 10)
 	l.check(t, mustOpen(t, away))

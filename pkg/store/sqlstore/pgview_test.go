@@ -96,7 +96,7 @@ func await(t *testing.T, db *DB) {
 		if ctx.Err() != nil {
 			t.Fatalf("it has not recovered: %v", err)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a Ping fails at once while the server is known to be away
 	}
 }
 

@@ -31,7 +31,7 @@ type session interface {
 	// unhurried lifts the bounds of time for the rest of the transaction, which moves everything.
 	unhurried()
 
-	// announce tells, at the commit, whoever watches for changes.
+	// announce notifies, at the commit, those that watch for changes.
 	announce()
 
 	close() error

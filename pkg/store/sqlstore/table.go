@@ -206,7 +206,7 @@ var (
 	certificateByBytes = certificates.query + "WHERE authority = ? AND serial = ?"
 )
 
-// overwrite sets all columns but the key to what an INSERT that met a row has brought.
+// overwrite sets all columns but the key to the values of an INSERT that found a row with that key.
 func overwrite(kind *store.Kind, key ...string) string {
 	var set []string
 	for _, name := range columnNames(kind) {

@@ -77,7 +77,7 @@ func TestWatch(t *testing.T) {
 	server.Restart(t)
 	expect("reconnected", true)
 	for writer.Ping(t.Context()) != nil {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a Ping fails at once while the server is known to be away
 	}
 	add(writer, store.CounterCA, nil)
 	expect("a CA after the restart", true)

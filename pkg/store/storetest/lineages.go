@@ -333,7 +333,7 @@ func (d *db) last(ctx context.Context, r store.Reader) int64 {
 	return cas[len(cas)-1].ID
 }
 
-// Backups of before say only what each certificate renews.
+// Backups of earlier versions say only what each certificate renews.
 func testLoadWithoutLineages(t *testing.T, d *db) {
 	const links = 2500 // more than a batch
 	rows := []store.Row{
