@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,8 +98,8 @@ func (a *Authority) begin(ctx context.Context, tx store.Tx, now time.Time, crt *
 // A continuation is a lineage that is to be carried on.
 type continuation struct {
 	store.Lineage
-	begins bool // the lineage: what is renewed is not on record
-	fork   bool // what is renewed was renewed before
+	begins *store.Certificate // the lineage: what is renewed, which is not on record; nil: it goes on
+	fork   bool               // what is renewed was renewed before
 }
 
 // continuing finds the lineage that a renewal of old carries on.
@@ -106,11 +107,8 @@ func (a *Authority) continuing(ctx context.Context, r store.Reader, old *x509.Ce
 	l, err := a.lineageOf(ctx, r, old.SerialNumber)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		first := store.FirstOf(store.Certificate{
-			Authority: a.name, Lineage: store.UnrecordedLineage(old.SerialNumber), IssuedAt: old.NotBefore,
-			Subject: pki.SubjectString(old.RawSubject), Serial: old.SerialNumber, NotAfter: old.NotAfter,
-		}, a.row.Role)
-		return continuation{Lineage: first, begins: true}, nil
+		first, err := a.unrecorded(old)
+		return continuation{Lineage: store.FirstOf(first, a.row.Role), begins: &first}, err
 	case err != nil:
 		return continuation{}, err
 	case l.State != store.LineageActive:
@@ -136,10 +134,33 @@ func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, act
 	l.Newest, l.NotAfter, l.Profile = crt.Serial, later(l.NotAfter, crt.NotAfter), crt.Profile
 	l.Renewals++
 	l.RenewedAt, l.Address = now, actor.Address
-	if c.begins {
-		return tx.AddLineage(ctx, l)
+	if c.begins == nil {
+		return tx.PutLineage(ctx, l)
 	}
-	return tx.PutLineage(ctx, l)
+	if err := tx.AddLineage(ctx, l); err != nil {
+		return err
+	}
+	// On record from now on: it is to end with the lineage, whichever certificate of that is named.
+	return tx.AddCertificate(ctx, *c.begins)
+}
+
+// unrecorded is a row for a certificate of this authority of which there is none.
+func (a *Authority) unrecorded(crt *x509.Certificate) (row store.Certificate, err error) {
+	row = store.Certificate{
+		Authority: a.name, ID: store.UnrecordedLineage(crt.SerialNumber), Serial: crt.SerialNumber,
+		Subject: pki.SubjectString(crt.RawSubject), SANs: pki.SANStrings(crt.Extensions),
+		NotBefore: crt.NotBefore, NotAfter: crt.NotAfter, IssuedAt: crt.NotBefore,
+		IssuedBy: string(audit.Daemon), Method: store.Recovered, DER: crt.Raw,
+	}
+	row.Lineage = row.ID
+	known := a.cas.Load().list
+	issuer, err := pki.VerifyIssued(crt, certificates(known), crt.NotAfter)
+	if err != nil {
+		return row, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	row.CAID = known[slices.IndexFunc(known, func(g generation) bool { return g.crt.Equal(issuer) })].id
+	row.KeyID, err = pki.KeyID(crt.PublicKey)
+	return row, err
 }
 
 func orUnknown(address string) string {

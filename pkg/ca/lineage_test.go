@@ -367,13 +367,12 @@ func TestHolderOfRevokedCertificateEndsNoLineage(t *testing.T) {
 	w.successor(services, second, secondKey)
 }
 
-// A certificate that is not on record, as after a restore, has a lineage once it is renewed, and that ends with it.
-func TestLineageOfWhatIsNotOnRecord(t *testing.T) {
+// unrecordedHost is a certificate, and the authority that has issued it, without what it has issued.
+func unrecordedHost(t *testing.T) (*world, *Authority, *x509.Certificate, crypto.Signer) {
+	t.Helper()
 	w := newWorld(t)
 	other := newWorld(t)
-	a := w.open(config(store.Services))
-	crt, key := w.enrol(a, "host")
-	// The same CA, without what it has issued.
+	crt, key := w.enrol(w.open(config(store.Services)), "host")
 	err := other.store.Update(w.ctx, func(tx store.Tx) error {
 		return w.store.View(w.ctx, func(r store.Reader) error {
 			return tx.Load(w.ctx, func(yield func(store.Row, error) bool) {
@@ -396,7 +395,12 @@ func TestLineageOfWhatIsNotOnRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := other.open(config(store.Services))
+	return other, other.open(config(store.Services)), crt, key
+}
+
+// A certificate that is not on record, as after a restore, has a lineage once it is renewed, and that ends with it.
+func TestLineageOfWhatIsNotOnRecord(t *testing.T) {
+	other, b, crt, key := unrecordedHost(t)
 	second, secondKey := other.successor(b, crt, key)
 	third, thirdKey := other.successor(b, crt, key)
 	l := other.lineage(b, third)
@@ -409,6 +413,31 @@ func TestLineageOfWhatIsNotOnRecord(t *testing.T) {
 	}
 	for crt, key := range map[*x509.Certificate]crypto.Signer{crt: key, second: secondKey, third: thirdKey} {
 		wantError(t, other.tryRenew(b, crt, key), ErrInvalid)
+	}
+}
+
+// A lineage that began with what is not on record is revoked by its newest certificate, or by its id: the first is out, too.
+func TestUnrecordedCertificateEndsWithItsLineage(t *testing.T) {
+	for name, end := range map[string]func(w *world, a *Authority, newest *x509.Certificate){
+		"by the newest": func(w *world, a *Authority, newest *x509.Certificate) { w.revoke(a, alice, newest, Revoking{}) },
+		"by the lineage": func(w *world, a *Authority, newest *x509.Certificate) {
+			if err := a.EndLineage(w.ctx, alice, w.lineage(a, newest).ID, 0); err != nil {
+				w.t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, a, first, key := unrecordedHost(t)
+			newest, _ := w.successor(a, first, key)
+			end(w, a, newest)
+			if got := w.outOf(a, first, newest); got != "11" {
+				t.Errorf("listed %s", got)
+			}
+			row := w.recorded(a, first)
+			if row.Method != store.Recovered || row.Lineage != row.ID || row.Subject != "CN=host" || row.CAID == 0 {
+				t.Errorf("%+v", row)
+			}
+		})
 	}
 }
 

@@ -100,7 +100,7 @@ func (c *checker) certificate(v store.Certificate) []problem {
 		add(warningf("it is said to have been issued at %s, when it is not valid", v.IssuedAt.Format(time.RFC3339)))
 	}
 	switch v.Method {
-	case store.Signed, store.AutoSigned, store.Invited, store.Renewed, store.Internal, store.TemplateSign, store.CASigned:
+	case store.Signed, store.AutoSigned, store.Invited, store.Renewed, store.Internal, store.TemplateSign, store.CASigned, store.Recovered:
 	default:
 		add(warningf("this version does not know the way %q in which it was issued", v.Method))
 	}
