@@ -36,19 +36,19 @@ type Config struct {
 	// address without brackets.
 	Host string
 
-	Backdate  time.Duration // how far before the time of issuance NotBefore lies, for verifiers whose clock is late
+	Backdate  time.Duration // how far before the time of issuance NotBefore lies, for verifiers whose clock is slow
 	Retention time.Duration // how long an expired certificate stays on record
 
-	// ChainRetention is how long after a CA's expiry its word for its successor is still
+	// ChainRetention is how long after a CA's expiry its statement about its successor is still
 	// served, to hosts that were away. Zero means always.
 	ChainRetention time.Duration
 
-	PendingTTL   time.Duration // how long a request waits for a user before it is removed; 0: for ever
+	PendingTTL   time.Duration // how long a request waits for a user before it is removed; 0: forever
 	PendingShare int           // how many pending requests may be of one address; 0: a part of all
 
-	LockAutoApprove bool // keep the row's number of automatic approvals for good, whatever it says later
+	LockAutoApprove bool // keep the row's number of automatic approvals permanently, whatever the row says later
 
-	Fork ForkPolicy // what becomes of renewals of certificates that were renewed before; ForkFlag if empty
+	Fork ForkPolicy // how to treat renewals of certificates that were renewed before; ForkFlag if empty
 
 	// RevokeOne has every revocation withdraw one certificate only, as caucase does, and not end its lineage.
 	RevokeOne bool
@@ -79,11 +79,11 @@ type Config struct {
 	// return at once.
 	Observe func(name store.AuthorityName, action audit.Action, err error)
 
-	// Ready, when set, says why nothing may be made now: a clock that differs too much from those of
-	// other daemons on the same store would ruin what they have in common. It must return at once.
+	// Ready, when set, says why nothing may be made now: a daemon whose clock differs too much from those of
+	// others on the same store would damage what they share. It must return at once.
 	Ready func() error
 
-	// Decide is rollover.Decide if nil. A test that has to notice a wrong rule gives one.
+	// Decide is rollover.Decide if nil. Tests that must detect a wrong rule supply one.
 	Decide func(now time.Time, spans rollover.Spans, generations []rollover.Generation) rollover.Plan
 }
 

@@ -12,7 +12,7 @@ import (
 // Exhausted.
 var ErrBudget = errors.New("too many requests")
 
-// An Exhausted says of what there was too much, and when there may be more.
+// An Exhausted says which limit was reached, and when there may be more.
 type Exhausted struct {
 	What  string
 	Limit int64
@@ -23,7 +23,7 @@ func (e *Exhausted) Error() string {
 	return fmt.Sprintf("%v: a lineage may have %d %s in a day", ErrBudget, e.Limit, e.What)
 }
 
-// Is makes errors.Is hold for ErrBudget.
+// Is reports whether target is ErrBudget.
 func (e *Exhausted) Is(target error) bool { return target == ErrBudget }
 
 // A budget is what the holders of a lineage may cause in a day.
@@ -102,7 +102,7 @@ func (b budget) spendRevocation(l *store.Lineage, now time.Time) error {
 	return nil
 }
 
-// sizeOf is about how much it takes to keep a certificate and what goes with it.
+// sizeOf estimates the storage that a certificate takes, with what is kept beside it.
 func sizeOf(c store.Certificate) int64 {
 	const rest = 1 << 10 // indices, audit entries
 	n := len(c.DER) + len(c.Subject) + len(c.CSR) + rest

@@ -12,7 +12,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// A basis is what the store says, in one snapshot, of which lists are made.
+// A basis is what the store says, in one snapshot, from which lists are made.
 type basis struct {
 	number  int64 // of the newest lists made or due
 	version int64 // of the CA certificates
@@ -67,7 +67,7 @@ func (a *Authority) freshRows(b basis, now time.Time, ahead time.Duration, liste
 // errRaced means that what was made no longer fits what the store holds.
 var errRaced = errors.New("the database has changed meanwhile")
 
-// crlRaces is how many lists are made for nothing before one is made while nobody else can write.
+// crlRaces is how many lists are discarded before one is made while nobody else can write.
 const crlRaces = 3
 
 // makeCRLs returns the lists of every valid CA, from the store where those there are fresh, so
@@ -94,7 +94,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 		case b.version != st.version:
 			return nil, errStale
 		}
-		// It is of a snapshot, and so there to stay.
+		// It was read from a snapshot, and is therefore committed.
 		a.crls.entries = b.entries
 		if rows := a.freshRows(b, now, ahead, listed); rows != nil && b.number != damaged {
 			if set := a.assemble(ctx, now, st, listed, rows, b.entries); set != nil {
@@ -115,7 +115,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 			case now.number != b.number || now.entries.pruned != b.entries.pruned:
 				return errRaced
 			}
-			// Of several daemons that a revocation has woken, the first one's lists are the lists.
+			// When a revocation wakes several daemons, the first one's lists are used by all.
 			for _, g := range listed {
 				switch row, err := tx.CRL(ctx, a.name, g.id); {
 				case errors.Is(err, store.ErrNotFound):
@@ -137,7 +137,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 	return a.makeCRLsLocked(ctx, now, st, listed)
 }
 
-// makeCRLsLocked makes and stores the lists in one transaction, which nobody overtakes.
+// makeCRLsLocked makes and stores the lists in one transaction, so that no other writer can intervene.
 func (a *Authority) makeCRLsLocked(ctx context.Context, now time.Time, st state, listed []generation) (*crlSet, error) {
 	var made madeCRLs
 	var b basis
@@ -156,7 +156,7 @@ func (a *Authority) makeCRLsLocked(ctx context.Context, now time.Time, st state,
 	if err != nil {
 		return nil, err
 	}
-	// Only now is it certain that what was read is there to stay.
+	// Only now is it certain that what was read is committed.
 	a.crls.entries = b.entries
 	return made.set, nil
 }
@@ -236,7 +236,7 @@ func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der pki.Oct
 }
 
 // signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a
-// certificate's NotBefore: a host whose clock is a little late must not refuse everybody. Within the
+// certificate's NotBefore: a host whose clock is slightly slow must not refuse everybody. Within the
 // backdating it lies after last, that of the list before, so that it tells them apart.
 func (a *Authority) signCRL(now, last time.Time, number int64, g generation, entries revokedEntries) (row store.CRL, der pki.Octets, err error) {
 	row = store.CRL{
@@ -270,8 +270,8 @@ func (a *Authority) crlTemplate(row store.CRL, g generation, entries pki.Octets)
 const revocationPage = 10_000
 
 // readEntries returns the entries with what was revoked since they were last read. They are
-// read anew when old ones have been pruned, or when the newest is not there any more: a server that died may
-// have shown what its successor never heard of. The caller holds crls.making.
+// read anew when old ones have been pruned, or when the newest is not there any more: a server that failed may
+// have shown what never reached its successor. The caller holds crls.making.
 func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEntries, error) {
 	pruned, err := r.Counter(ctx, a.name, store.CounterPruned)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// An admin is a user who signs what waits, and revokes. It holds a certificate of the user
+// An admin is a user who signs pending requests, and revokes. It holds a certificate of the user
 // authority, and follows the other one to know that it talks to its daemon.
 type admin struct {
 	*agent
@@ -37,7 +37,7 @@ func (s *sim) newAdmin(name string) *admin {
 	return a
 }
 
-// readerOf returns the one that follows an authority.
+// readerOf returns the agent that follows an authority.
 func (a *admin) readerOf(of store.AuthorityName) *agent {
 	for _, r := range a.readers {
 		if r.of == of {
@@ -47,7 +47,7 @@ func (a *admin) readerOf(of store.AuthorityName) *agent {
 	return a.agent
 }
 
-// callUser has the users look at what waits, after a while.
+// callUser has the users look at pending requests, after a while.
 func (s *sim) callUser() {
 	if !s.called {
 		s.called = true
@@ -55,7 +55,7 @@ func (s *sim) callUser() {
 	}
 }
 
-// work has a user, whoever can, sign what waits. If none can, an operator helps, on the
+// work has any user who is able to sign what is pending. If none is, an operator does, on the
 // daemon's own machine.
 func (s *sim) work() {
 	s.called = false
@@ -88,7 +88,7 @@ func (s *sim) work() {
 	s.after(s.spans.Leaf/100, s.callUser)
 }
 
-// able reports whether an admin is there and has what it takes.
+// able reports whether an admin is available and has a valid certificate and trust.
 func (a *admin) able() bool {
 	for _, r := range a.readers {
 		if !r.inTouch() && r.of != offlineChild {
@@ -99,7 +99,7 @@ func (a *admin) able() bool {
 		pki.CheckValidity(a.crt.crt, a.sim.now()) == nil && a.away() < a.sim.spans.Leaf
 }
 
-// inTouch reports whether whoever follows an authority knows the CA that signs now.
+// inTouch reports whether the agent knows the CA that signs now.
 func (a *agent) inTouch() bool { return len(a.cas) > 0 && a.away() < a.sim.spans.Leaf }
 
 // session is one of this user's with an authority.
@@ -137,7 +137,7 @@ func (a *admin) signAll() error {
 	return nil
 }
 
-// revoke has a certificate of a host revoked by its serial or in full, until it is certain that it is.
+// revoke has a certificate of a host revoked by its serial or in full, until that is confirmed.
 func (a *admin) revoke(of *agent, l *leaf, bySerial bool) {
 	const superseded = 4 // which goes alone
 	a.sim.untilRevoked(l, !bySerial, func() error {
@@ -172,7 +172,7 @@ func (s *sim) untilRevoked(l *leaf, alone bool, try func() error) {
 	}
 }
 
-// checkLockedOut makes sure that a user whose certificate was revoked is no user any more.
+// checkLockedOut checks that a user whose certificate was revoked is refused.
 func (a *admin) checkLockedOut() {
 	a.sim.stats.lockedOut++
 	session, err := a.session(a.services)

@@ -18,7 +18,7 @@ import (
 )
 
 // An agent keeps the certificate of one holder, and what it trusts, up to date: a host's
-// updater, or a user. It lives in memory; a store that survives is all it takes from a disk.
+// updater, or a user. It lives in memory: of a disk it needs only that its content survives.
 type agent struct {
 	sim    *sim
 	name   string
@@ -45,7 +45,7 @@ type agent struct {
 	met state // when it was last held against all others
 }
 
-// A state is what an agent shows and accepts.
+// A state is what an agent presents and accepts.
 type state struct {
 	crt    *leaf             // nil when it has none
 	chain  string            // DER of what it shows behind that
@@ -54,7 +54,7 @@ type state struct {
 	lists  map[*issuer]*list // its revocation lists
 }
 
-// A request is a certificate signing request on its way.
+// A request is a certificate signing request that was submitted.
 type request struct {
 	key crypto.Signer
 	csr []byte
@@ -103,7 +103,7 @@ func (a *agent) wake() {
 	s.after(rests, a.wake)
 }
 
-// refresh brings everything up to date. Its error is the network's or a surprise.
+// refresh brings everything up to date. Its error is one of the network, or unexpected.
 func (a *agent) refresh() error {
 	if err := a.follow(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (a *agent) refresh() error {
 	return nil
 }
 
-// away is for how long an agent has been out of touch.
+// away returns how long an agent has been out of touch.
 func (a *agent) away() time.Duration { return a.sim.now().Sub(a.seen) }
 
 // follow brings the CA certificates up to date.
@@ -149,7 +149,7 @@ func (a *agent) follow() error {
 		if a.away() <= a.followable() {
 			s.violated(keepsTrust, "%s, away for %v: %v", a.name, a.away(), err)
 		}
-		// An operator tells the host whom to trust, as the manual says.
+		// An operator gives the host a fingerprint, as the manual says.
 		s.stats.reanchored++
 		if trust, err = a.client.UpdateTrust(s.ctx, a.cas, s.oracle.pins(a.of)); err != nil {
 			return err
@@ -270,7 +270,7 @@ func (a *agent) keepCertificate() error {
 	return nil
 }
 
-// renew asks for a successor of the certificate, and gives it up when that is refused.
+// renew asks for a successor of the certificate, and discards it when that is refused.
 func (a *agent) renew() error {
 	s := a.sim
 	key, err := pki.KeyECDSAP256.Generate()

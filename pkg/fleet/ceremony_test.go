@@ -111,7 +111,7 @@ func (d *daemon) store() store.Store {
 	return d.db
 }
 
-// A visit is when an operator looks after sign-offs: once the daemon waits for one, or without being asked.
+// A visit is when an operator performs sign-offs: once the daemon waits for one, or unasked.
 type visit struct {
 	kind        string
 	unasked     bool
@@ -119,8 +119,8 @@ type visit struct {
 	ahead       int
 }
 
-// visits are all kinds there are. The daemon asks half a span before it needs the sign-off, and without it
-// goes on for two spans and a half.
+// visits returns all kinds of visits. The daemon asks half a span before it needs the sign-off, and without it
+// continues for two and a half spans.
 func visits() []visit {
 	return []visit{
 		{kind: "ahead", after: 0.01, upTo: 0.4, ahead: 3},
@@ -170,7 +170,7 @@ func (s *sim) visit(v visit) {
 }
 
 // sign has the root sign what was carried to it, or as much of that as ends before the root does. The
-// operator then carries the answer back, if he does not lose it.
+// operator then carries the answer back, unless it gets lost.
 func (v *vault) sign(why visit, file []byte) {
 	s := v.sim
 	req, err := signoff.ParseRequest(file)

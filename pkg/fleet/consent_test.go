@@ -18,7 +18,7 @@ type consent struct {
 	notAfter  time.Time
 }
 
-// signedOff takes note of what the offline root has signed. When somebody is there, it has a successor made
+// signedOff records what the offline root has signed, and checks that a ceremony makes the root's successor
 // if one is due.
 func (o *oracle) signedOff(answer signoff.Answer) {
 	newest := answer.Parents[len(answer.Parents)-1]
@@ -82,7 +82,7 @@ func (o *oracle) stalled(of store.AuthorityName) bool {
 	return of == offlineChild && o.sim.offline && o.active(of, o.sim.now()) == nil && o.usable() == nil
 }
 
-// checkConsent holds a CA certificate below the offline root against the rules: the root has signed it, and
+// checkConsent checks a CA certificate below the offline root against the rules: the root has signed it, and
 // was active then; it is in use neither before its time nor before the one before it is about to end.
 func (o *oracle) checkConsent(i *issuer) {
 	c := o.consentTo(i.crt)
@@ -127,7 +127,7 @@ func (o *oracle) signoffs() (rows []store.Signoff) {
 	return rows
 }
 
-// checkSignoffs makes sure, after the daemon has looked after itself, that it uses what is signed off, asks
+// checkSignoffs checks, after the daemon's maintenance, that it uses what is signed off, asks
 // for what it needs half a span ahead, and for nothing twice.
 func (o *oracle) checkSignoffs() {
 	if !o.sim.offline {
@@ -195,7 +195,7 @@ func (o *oracle) met(i *issuer) time.Duration {
 	return min(span, max(0, o.cas[i.of][i.index-1].crt.NotAfter.Sub(i.created)))
 }
 
-// followable is how long an agent can be away and still find the way to the CA certificates of its authority.
+// followable is how long an agent can be away and still follow the chain to the CA certificates of its authority.
 func (a *agent) followable() time.Duration {
 	o := a.sim.oracle
 	var newest *issuer

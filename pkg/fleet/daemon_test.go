@@ -128,8 +128,8 @@ func (d *daemon) restart(crash bool) error {
 	return d.open()
 }
 
-// crash copies the files as a power failure would leave them, with all that Close does not get
-// to do any more, and has the daemon go on with the copy.
+// crash copies the files as a power failure would leave them, without what Close would have
+// done, and continues with the copy.
 func (d *daemon) crash() error {
 	copied, err := os.MkdirTemp(filepath.Dir(d.dir), "daemon")
 	if err != nil {
@@ -166,7 +166,7 @@ func (d *daemon) swapBackup() error {
 	return errors.Join(os.WriteFile(d.path()+".backup", current, 0o600), os.WriteFile(d.path(), backup, 0o600))
 }
 
-// maintain is what the daemon's loop does, which looks more often.
+// maintain does what the daemon's loop does, though less often.
 func (d *daemon) maintain() error {
 	var errs []error
 	for _, a := range d.all() {
@@ -207,7 +207,7 @@ func (d *daemon) authority(name store.AuthorityName) *ca.Authority {
 
 func (d *daemon) down() bool { return d.sim.now().Before(d.downUntil) }
 
-// maintain has the daemon look after itself, if it runs.
+// maintain runs the daemon's maintenance, if it is up.
 func (s *sim) maintain() {
 	if s.daemon.down() {
 		return

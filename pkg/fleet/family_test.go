@@ -22,7 +22,7 @@ const rootName store.AuthorityName = "home-root"
 
 var children = []store.AuthorityName{"lab", "shop"}
 
-// rootSpans have a root sign for seven years and a half of its ten: once in ten years another one follows.
+// rootSpans have a root sign for seven and a half years of its ten: there is one rollover in ten years.
 // A span of it is longer than a CA certificate below it lives.
 var rootSpans = rollover.Spans{Leaf: 5 * year / 2, Life: 4}
 
@@ -106,7 +106,7 @@ func (o *oracle) span(of store.AuthorityName) time.Duration {
 	return o.sim.spans.Leaf
 }
 
-// checkParent holds a CA certificate that another CA has signed against the rules: the active root
+// checkParent checks a CA certificate that another CA has signed against the rules: the active root
 // has signed it, it does not outlive that, and lives as long as others.
 func (o *oracle) checkParent(i *issuer) {
 	switch o.sim.daemon.row(i.of).Parent {
@@ -136,7 +136,7 @@ func (o *oracle) meetByRoots(a, other *agent) {
 	o.sim.stats.byRoots++
 	l := other.crt
 	// A root that signs was met, passive, at least a span of the root ago. When an offline one was imported
-	// depends on who came by.
+	// depends on the visits.
 	if above := l.issuer.parent; above != nil && a.seen.Before(above.shown) && (above.of == offlineRoot || a.away() >= o.span(above.of)) {
 		return
 	}

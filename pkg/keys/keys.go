@@ -1,6 +1,6 @@
-// Package keys keeps the private keys of CAs: it makes them, finds them again by a reference that
-// stands in the row of the CA, and erases them. Where a key is, and whether this process ever sees it, is
-// the business of each implementation.
+// Package keys keeps the private keys of CAs: it generates them, opens them by a reference that is
+// kept in the row of the CA, and erases them. Where a key is, and whether this process ever sees it, is
+// up to each implementation.
 package keys
 
 import (
@@ -13,21 +13,21 @@ import (
 	"cauase/pkg/pki"
 )
 
-// A Ref says where a private key is: in whose custody, and how to find it there. The zero Ref is no key.
+// A Ref says where a private key is: in whose custody, and how to find it there. The zero Ref refers to no key.
 type Ref struct {
 	Custody string // names the implementation
-	Ref     []byte // means something to that implementation only
+	Ref     []byte // opaque to everybody but that implementation
 }
 
-// Custody makes and keeps private keys. Its methods may take as long as a device needs.
+// Custody generates and keeps private keys. Its methods may take as long as a device needs.
 type Custody interface {
-	// Generate makes a key. Who does not keep ref erases it.
+	// Generate makes a key. A caller that does not keep ref has to erase the key.
 	Generate(ctx context.Context, keyType pki.KeyType) (ref Ref, signer crypto.Signer, err error)
 
-	// Open returns the key that ref refers to. The signer may be used by many at once, and may outlive ctx.
+	// Open returns the key that ref refers to. The signer is safe for concurrent use, and may outlive ctx.
 	Open(ctx context.Context, ref Ref) (crypto.Signer, error)
 
-	// Erase forgets a key for good. That it is gone already is no error.
+	// Erase destroys a key. It is no error if the key is already gone.
 	Erase(ctx context.Context, ref Ref) error
 }
 
@@ -37,7 +37,7 @@ var ErrUnusable = errors.New("private key cannot be used")
 // RowCustody is the name of Row.
 const RowCustody = "row"
 
-// Row is the custody of keys that stand in the database: the reference is the key, PKCS#8 DER. It
+// Row is the custody of keys that are kept in the database: the reference is the key, PKCS#8 DER. It
 // is as safe as the database and its backups.
 type Row struct{}
 
@@ -51,7 +51,7 @@ func (Row) Generate(_ context.Context, keyType pki.KeyType) (Ref, crypto.Signer,
 	return ref, key, err
 }
 
-// RowRef returns the reference to a key that stands in it.
+// RowRef returns a reference that contains the key.
 func RowRef(key crypto.PrivateKey) (Ref, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -60,7 +60,7 @@ func RowRef(key crypto.PrivateKey) (Ref, error) {
 	return Ref{Custody: RowCustody, Ref: der}, nil
 }
 
-// Open parses the key. What is wrong with it is not said: it is a secret.
+// Open parses the key. Its errors do not say what is wrong with a key, as that is secret.
 func (Row) Open(_ context.Context, ref Ref) (crypto.Signer, error) {
 	if ref.Custody != RowCustody {
 		return nil, fmt.Errorf("%w: it is in the custody of %q", ErrUnusable, pki.EscapeText(ref.Custody))

@@ -6,7 +6,7 @@
 //
 //	age 0 … 1        passive: distributed to every holder, signs nothing
 //	age 1 … L-1      active: signs everything
-//	age L-1 … L      retired: its successor signs, what it signed runs out
+//	age L-1 … L      retired: its successor signs, what it signed expires
 //	age L            expired
 //
 // Its successor is made when it has two spans left, so that the successor becomes active when
@@ -21,14 +21,14 @@ import (
 	"time"
 )
 
-// A Generation is what the decision needs to know of one CA certificate.
+// A Generation describes one CA certificate to Decide.
 type Generation struct {
-	CreatedAt time.Time // when it was made: its age counts from here, not from a backdated NotBefore
+	CreatedAt time.Time // when it was made: its age is counted from then, not from a backdated NotBefore
 	NotBefore time.Time
 	NotAfter  time.Time
 }
 
-// A Phase is where a generation stands in its life.
+// A Phase is a stage in the life of a generation.
 type Phase string
 
 // The phases of a generation.
@@ -40,7 +40,7 @@ const (
 	Expired Phase = "expired"
 )
 
-// MinLife is the least CA life, in spans, that leaves room for every phase.
+// MinLife is the shortest CA life, in spans, that leaves room for every phase.
 const MinLife = 3
 
 // DefaultLife is the life, in spans, of the CAs of users and services: a span passive, so that
@@ -89,8 +89,8 @@ type Plan struct {
 // Decide makes the plan for generations, ordered from oldest to newest, at now.
 //
 // A generation that is not yet valid, because the clock was set back, never signs. When there is
-// no other, none is made: a wrong clock must not make CA certificates. Beside others it counts for
-// nothing: it was made by a clock that was far ahead, and daemons whose clocks are right again must
+// no other, none is made: a wrong clock must not make CA certificates. Where there are others it is
+// ignored: it was made by a clock that was far ahead, and daemons whose clocks are correct again must
 // not wait for it.
 func Decide(now time.Time, spans Spans, generations []Generation) Plan {
 	p := Plan{Phases: make([]Phase, len(generations)), Signer: signer(now, spans, generations)}
