@@ -1,6 +1,6 @@
-// Package deployment tests what the manual says about putting the tools to use: that make
-// install lays out what systemd and shells take, and that servers of other makers, set up as
-// docs/ shows, keep serving while their certificates are renewed and refuse who is revoked.
+// Package deployment tests what the manual says about deployment: that make
+// install installs files that systemd and shells accept, and that third-party servers, set up as
+// docs/ shows, keep serving while their certificates are renewed and refuse revoked clients.
 package deployment
 
 import (
@@ -17,7 +17,7 @@ import (
 	"cauase/pkg/testkit"
 )
 
-// bin holds our tools. It stands first in PATH.
+// bin holds our tools. It is first in PATH.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -49,14 +49,14 @@ func runTests(m *testing.M) int {
 	}
 	bin = dir
 	for _, v := range os.Environ() {
-		// Settings of whoever runs the tests are none of theirs, and ours of a make above us.
+		// The tests inherit neither settings from the environment nor those of a make that runs them.
 		name, _, _ := strings.Cut(v, "=")
 		if name != requireAll && (strings.HasPrefix(name, "CAUASE_") || strings.HasPrefix(name, "CAUASED_")) ||
 			name == "MAKEFLAGS" || name == "MAKELEVEL" || name == "MFLAGS" {
 			os.Unsetenv(name)
 		}
 	}
-	// Where Debian keeps what is not for everybody.
+	// Where Debian keeps programs for administrators.
 	os.Setenv("PATH", dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return m.Run()
 }
@@ -84,7 +84,7 @@ func makefileTools() (map[string]string, error) {
 // requireAll makes the absence of a program a failure.
 const requireAll = "CAUASE_REQUIRE_ALL"
 
-// need finds a program, or skips the test, saying so, where it may be missing.
+// need finds a program, or skips the test where it may be missing.
 func need(t *testing.T, name, debianPackage string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)

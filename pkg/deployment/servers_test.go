@@ -113,7 +113,7 @@ func TestPostgreSQL(t *testing.T) {
 	}
 }
 
-// chownForTest gives the key to who runs the server here, which need not be postgres.
+// chownForTest gives the key to the user that runs the server here, which need not be postgres.
 func chownForTest(s *site) {
 	s.t.Helper()
 	_, name := unprivileged(s.t)
@@ -124,7 +124,7 @@ func chownForTest(s *site) {
 	write(s.t, filepath.Join(s.dir, "bin", "chown"), script, 0o755)
 }
 
-// unprivileged is who runs what refuses to run as root; nil is ourselves.
+// unprivileged is the user for programs that refuse to run as root; nil is the current one.
 func unprivileged(t *testing.T) (*syscall.Credential, string) {
 	t.Helper()
 	if os.Getuid() != 0 {

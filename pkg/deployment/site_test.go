@@ -26,7 +26,7 @@ import (
 // patience is how long anything is waited for, as machines that run tests are busy.
 const patience = time.Minute
 
-// A site is a CA, a server that is set up as its page in docs/ says, and clients.
+// A site is a CA, a server set up as its page in docs/ says, and clients.
 type site struct {
 	t    *testing.T
 	page string // in docs/
@@ -51,7 +51,7 @@ func newSite(t *testing.T, page, tlsDir, host string, prepare ...func(s *site)) 
 	t.Parallel()
 	dir := t.TempDir()
 	s := &site{t: t, page: page, dir: dir, tls: filepath.Join(dir, tlsDir), host: host, port: testkit.FreePorts(t, 1)}
-	// Servers that run as somebody else have to get in.
+	// Servers that run as another user need access.
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func (s *site) startCA(span time.Duration) {
 	})
 }
 
-// restartCA goes on with another span.
+// restartCA restarts the CA with another span.
 func (s *site) restartCA(span time.Duration) {
 	s.t.Helper()
 	if err := s.daemon.Process.Signal(syscall.SIGTERM); err != nil {
@@ -173,7 +173,7 @@ func (s *site) block(name string) string {
 	).Replace(found.String())
 }
 
-// run does what a shell block of the page says. What it calls systemctl is ours.
+// run executes a shell block of the page, with a systemctl of our own.
 func (s *site) run(name string, env ...string) {
 	s.t.Helper()
 	if err := s.tryRun(name, env...); err != nil {
@@ -206,7 +206,7 @@ func (s *site) reloads(name, script string) {
 	write(s.t, filepath.Join(s.tls, "reload"), s.block("hook"), 0o755)
 }
 
-// systemctl has a script stand for what systemd would do.
+// systemctl installs a script in place of systemd's.
 func (s *site) systemctl(arguments, script string) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, "bin", "systemctl")
@@ -239,7 +239,7 @@ func (s *site) config(certificates ...tls.Certificate) *tls.Config {
 	return &tls.Config{RootCAs: s.cas, ServerName: s.host, Certificates: certificates, MinVersion: tls.VersionTLS12}
 }
 
-// An ask is one whole use of the server: connect, prove who one is, get an answer, hang up. It
+// An ask is one complete use of the server: connect, authenticate, get an answer, disconnect. It
 // returns the server's certificate.
 type ask func(config *tls.Config) (*x509.Certificate, error)
 
@@ -384,7 +384,7 @@ func (s *site) agent() {
 	}
 }
 
-// stranger has a certificate that is as good as any but for who signed it.
+// stranger returns a certificate in which nothing is wrong but its issuer.
 func stranger(t *testing.T) tls.Certificate {
 	t.Helper()
 	dir := t.TempDir()

@@ -97,7 +97,7 @@ func (c *crashTest) checkAcknowledged() {
 // daemon was killed, so that it may be there or not.
 func (c *crashTest) undecided(id client.ID) bool { return c.rejecting[id] && !c.rejected[id] }
 
-// checkDatabase looks at what a client cannot see: that the file is sound, and that every
+// checkDatabase checks what a client cannot see: that the file is intact, and that every
 // change is in the audit log, once, and that every such entry is about a change.
 func (c *crashTest) checkDatabase() {
 	path := filepath.Join(c.dir, "cauase.sqlite")

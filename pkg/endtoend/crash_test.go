@@ -23,7 +23,7 @@ var (
 )
 
 // TestCrash kills the daemon at any moment, again and again, while clients submit, sign,
-// reject, renew and revoke as fast as they can. Whatever a client was told is done must be
+// reject, renew and revoke as fast as they can. Whatever was acknowledged to a client must be
 // done after the restart, and nothing may be half done.
 func TestCrash(t *testing.T) {
 	t.Parallel()

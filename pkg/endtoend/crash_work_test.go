@@ -85,7 +85,7 @@ func (c *crashTest) watchList() {
 	}
 }
 
-// sawList makes sure that a number stands for one list only, and that numbers only grow.
+// sawList checks that a number belongs to one list only, and that numbers only grow.
 func (c *crashTest) sawList(body []byte) *x509.RevocationList {
 	crl, err := pki.ParseCRLPEM(body)
 	if err != nil {

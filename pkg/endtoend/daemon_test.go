@@ -30,7 +30,7 @@ var portCursor atomic.Int64
 
 func init() { portCursor.Store(int64(rand.IntN((lastPort-firstPort)/2)) * 2) }
 
-// freeNetloc finds a loopback address of which two successive ports are free.
+// freeNetloc finds a loopback address with two successive free ports.
 func freeNetloc() (string, error) {
 	for range 1000 {
 		port := firstPort + int(portCursor.Add(2))%(lastPort-firstPort)
@@ -58,7 +58,7 @@ type daemon struct {
 	exited chan struct{} // closed when the process is gone
 }
 
-// startDaemon runs cauased in dir and returns once it says that it is ready.
+// startDaemon runs cauased in dir and returns once it reports that it is ready.
 func startDaemon(dir, netloc string, env []string, args ...string) (*daemon, error) {
 	d := &daemon{netloc: netloc, exited: make(chan struct{})}
 	d.cmd = exec.Command(binDir+"/cauased", append([]string{"--netloc", netloc}, args...)...)
@@ -88,7 +88,7 @@ func (d *daemon) waitReady() error {
 		if resp, err := client.Get(d.url() + "/readyz"); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
-			// What it says comes through a pipe, which may take its time.
+			// Its output comes through a pipe, with a delay.
 			if resp.StatusCode == http.StatusOK && strings.Contains(d.stdout.String(), "listening:") {
 				return nil
 			}
@@ -103,7 +103,7 @@ func (d *daemon) waitReady() error {
 	}
 }
 
-// stop ends the daemon gently. That it exits with 0 is part of what is promised.
+// stop ends the daemon by a signal. It has to exit with 0.
 func (d *daemon) stop() error {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err

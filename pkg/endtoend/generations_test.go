@@ -141,7 +141,7 @@ func (g *generations) write(t *testing.T, name string, data []byte) {
 	}
 }
 
-// verdict compares what a judge says of a leaf with what is true.
+// verdict compares a judge's answer about a leaf with the expected one.
 func (g *generations) verdict(t *testing.T, judge func(leaf string) (said string, err error)) {
 	t.Helper()
 	for i := range g.cas {

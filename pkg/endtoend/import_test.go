@@ -86,7 +86,7 @@ func TestImportKilled(t *testing.T) {
 	}
 }
 
-// Of several at once one makes the database, and none of the others takes it away again.
+// Of several at once one makes the database, and none of the others removes it.
 func TestImportsAtOnce(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
@@ -136,7 +136,7 @@ func rowsOf(t *testing.T, path string) (n int) {
 	return n
 }
 
-// caFrom takes a CA with its key from a database of caucase, by way of an export.
+// caFrom takes a CA with its key from a database of caucase, by an export.
 func caFrom(t *testing.T, path string) {
 	t.Helper()
 	dir := filepath.Dir(path)

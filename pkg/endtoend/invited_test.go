@@ -54,7 +54,7 @@ func TestUpdaterInvited(t *testing.T) {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 
-	// One that cannot be read is no reason to trust whoever answers.
+	// An unreadable invitation is no reason for trust on first use.
 	check(t, os.WriteFile(filepath.Join(host, "broken"), []byte("cauase-invite-1.x"), 0o600))
 	if code, out := agent("broken"); code != 1 || !strings.Contains(out, "broken: invitation:") || !gone("ca.pem") {
 		t.Errorf("%d %s", code, out)

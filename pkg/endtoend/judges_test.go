@@ -298,7 +298,7 @@ func (b *bench) judge(t *testing.T, fired *firedLints) {
 	}
 }
 
-// A trial is what there is to judge of one CA. All of it is DER.
+// A trial holds the material of one CA that is judged. All of it is DER.
 type trial struct {
 	name    string
 	ca      []byte
@@ -338,7 +338,7 @@ func (c trial) folder(t *testing.T) (dir string, good, bad []string) {
 	return dir, good, bad
 }
 
-// tool runs one and returns what it says.
+// tool runs a tool and returns its output.
 func tool(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

@@ -13,7 +13,7 @@ const (
 
 // notForUs lists the lints of zlint that do not apply to a private CA, each with the reason.
 // One that fails and is not listed fails the test, and so does one that is listed and
-// never fails. All lints from RFC 5280 are to hold unless the reason says why not.
+// never fails. All lints from RFC 5280 must pass unless a reason is given.
 var notForUs = map[string]string{
 	// CA certificates.
 	"e_ca_country_name_missing":                                     protocol5,

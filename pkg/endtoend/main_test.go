@@ -12,7 +12,7 @@ import (
 	"cauase/pkg/testkit"
 )
 
-// binDir holds the tools under test. It stands first in PATH.
+// binDir holds the tools under test. It is first in PATH.
 var binDir string
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }

@@ -90,7 +90,7 @@ func (d *desk) opens(name string, key crypto.PrivateKey) []byte {
 	return clear
 }
 
-// Who has nothing but docs/backup-format.md reads our backups.
+// Our backups can be read with nothing but docs/backup-format.md.
 func TestBackupsAreReadByAnIndependentReader(t *testing.T) {
 	needReference(t)
 	d := &desk{t: t, dir: t.TempDir()}

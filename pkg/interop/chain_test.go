@@ -67,7 +67,7 @@ func TestOurDaemonRollsOver(t *testing.T) {
 	ca := startOurs(t, "--service-crt-validity", "0.00035")
 	theirs, ours := followRollover(t, ca, 2*time.Minute)
 
-	// Each goes on with what the other has learnt.
+	// Each continues from the other's state.
 	ourFile, theirFile := ours.read(services.ca), theirs.read(services.ca)
 	theirs.write(services.ca, ourFile)
 	ours.write(services.ca, theirFile)

@@ -21,8 +21,8 @@ import (
 // commandLimit bounds every command line. The reference takes a fifth of a second.
 const commandLimit = time.Minute
 
-// An outcome is what a command line came to. Its methods fail the test when that is not
-// what the story wants.
+// An outcome is the result of a command line. Its methods fail the test when it is not
+// the expected one.
 type outcome struct {
 	t       *testing.T
 	command string
@@ -50,7 +50,7 @@ func run(t *testing.T, dir string, argv ...string) outcome {
 	return o
 }
 
-// environment is ours without what would configure the programs under test.
+// environment returns ours without the variables that configure the programs under test.
 func environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -61,7 +61,7 @@ func environment() []string {
 	return append(env, "PYTHONUNBUFFERED=1", "TZ=UTC", "LC_ALL=C.UTF-8")
 }
 
-// withoutFrames leaves of a Python traceback what went wrong and not where: the frames quote
+// withoutFrames reduces a Python traceback to the error, without the places: the frames quote
 // the reference's source, which is none of our business.
 func withoutFrames(text string) string {
 	var kept strings.Builder

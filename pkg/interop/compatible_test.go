@@ -4,14 +4,14 @@ package interop
 
 import "testing"
 
-// likeTheReference are the options that the manual names for who wants the reference's behaviour back.
+// likeTheReference are the options that the manual names to get the reference's behaviour back.
 var likeTheReference = []string{
 	"--user-auto-approve-count", "1", "--revocation", "certificate", "--fork", "allow", "--renewals-per-day", "1000000",
 	"--pending-ttl", "0", "--pending-per-address", "50", "--write-rate", "0",
 }
 
 // The whole journey of people who know the reference's client only, on a daemon that behaves as the reference's: what
-// is revoked takes nothing else with it, a certificate renews as often as somebody likes, and one host fills the list
+// is revoked takes nothing else with it, a certificate renews any number of times, and one host fills the list
 // of pending requests.
 func TestReferenceClientsJourneyWithTheReferencesBehaviour(t *testing.T) {
 	needReference(t)

@@ -15,7 +15,7 @@ import (
 	"cauase/pkg/testkit/pkitest"
 )
 
-// A desk is a folder of its own at which somebody types commands about one CA.
+// A desk is a folder in which somebody runs commands about one CA.
 type desk struct {
 	t   *testing.T
 	dir string
@@ -47,7 +47,7 @@ func (d *desk) cauase(args ...string) outcome {
 
 func (d *desk) path(name string) string { return filepath.Join(d.dir, name) }
 
-// read returns what is in a file, or in all files of a directory.
+// read returns the content of a file, or of all files of a directory.
 func (d *desk) read(name string) []byte {
 	d.t.Helper()
 	return readAll(d.t, d.path(name))
@@ -155,7 +155,7 @@ func (d *desk) lists(name string, crt *x509.Certificate) bool {
 	return false
 }
 
-// keyMatches reports whether the key in one file goes with the certificate in the other.
+// keyMatches reports whether the key in one file belongs to the certificate in the other.
 func (d *desk) keyMatches(keyFile, crtFile string) bool {
 	d.t.Helper()
 	var key any

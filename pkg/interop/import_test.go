@@ -48,7 +48,7 @@ func (d *daemon) becomesOurs(t *testing.T, args ...string) *desk {
 	return ours.desk(t)
 }
 
-// Nobody who used the reference's daemon has to do anything when it becomes ours.
+// Clients of the reference's daemon need no change when it is replaced by ours.
 func TestImportedDaemonGoesOn(t *testing.T) {
 	needReference(t)
 	options := []string{"--service-auto-approve-count", "2", "--user-auto-approve-count", "1", "--lock-auto-approve-count"}
@@ -87,7 +87,7 @@ func TestImportedDaemonGoesOn(t *testing.T) {
 
 	here := reference.becomesOurs(t, options...)
 	d.ca = here.ca
-	// What was known is known.
+	// All records are still there.
 	d.caucase().ok()
 	if !bytes.Equal(d.read(services.ca), trusted) {
 		t.Error("the CA is another one")
@@ -97,7 +97,7 @@ func TestImportedDaemonGoesOn(t *testing.T) {
 	if after := d.crls(services.crl)[0]; after.Number.Cmp(before.Number) <= 0 || len(after.RevokedCertificateEntries) != 2 {
 		t.Errorf("list %v with %d entries follows %v", after.Number, len(after.RevokedCertificateEntries), before.Number)
 	}
-	// Users go on, those who were revoked do not.
+	// Users keep their access; revoked ones do not regain it.
 	d.caucase("--user-key", "alice.pem", "--list-csr").ok().prints(ids["waiting.csr.pem"] + " | '<Name(CN=waiting)>'")
 	d.caucase("--user-key", "bob.pem", "--list-csr").refused(401)
 	d.caucase("--user-key", "alice.pem", "--sign-csr", ids["waiting.csr.pem"]).ok()
@@ -111,7 +111,7 @@ func TestImportedDaemonGoesOn(t *testing.T) {
 	d.valid(services, "web.pem")
 	d.caucase("--user-key", "alice.pem", "--revoke-other-crt", "web.old.pem").ok()
 	d.revoked(services, "web.old.pem")
-	// The lock counts what was before.
+	// The lock counts earlier requests.
 	d.makesRequest("late")
 	id := d.caucase("--send-csr", "late.csr.pem").ids()["late.csr.pem"]
 	d.caucase("--get-crt", id, "late.crt.pem").exits(2)

@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// An authority is one of the two, and where clients keep what they know of it.
+// An authority is one of the two, with the places where clients store its certificates and lists.
 type authority struct {
 	route string // of the daemon
 	ca    string // file or directory
 	crl   string
 }
 
-// Where clients keep it unless told otherwise.
+// The default places.
 var (
 	services = authority{route: "/cas", ca: "cas.crt.pem", crl: "cas.crl.pem"}
 	users    = authority{route: "/cau", ca: "cau.crt.pem", crl: "cau.crl.pem"}

@@ -12,7 +12,7 @@ import (
 )
 
 // The stories in this file have administrators and hosts with our client, and a CA that is the
-// reference's. Its daemon says nothing by which its HTTPS certificate could be verified.
+// reference's. Its daemon provides nothing by which its HTTPS certificate could be verified.
 
 const unverified = "what it answers is not authenticated"
 
@@ -58,7 +58,7 @@ func TestOurClientGetsCertificates(t *testing.T) {
 		prints("alice.pem: certificate of CN=alice").complains("first contact: from now on trusting")
 	d.valid(users, "alice.pem")
 
-	// Services ask with what our client makes, and with what comes from elsewhere.
+	// Services submit requests that our client has made, and others.
 	d.cauase("--key-type", "rsa-2048", "request", "--cn", "web", "--dns", "web.example.org").exits(2).complains("is pending")
 	for _, name := range []string{"mail", "evil"} {
 		d.makesRequest(name, dns(name+".example.org"))

@@ -14,7 +14,7 @@ import (
 // the reference's client, and a CA that is cauased.
 
 // enrolsWithReference makes somebody a user: NAME.pem gets key and certificate. The
-// first is approved without asking, the others by somebody who is a user.
+// first is approved automatically, the others by a user.
 func (d *desk) enrolsWithReference(name string, approve func(id string)) {
 	d.t.Helper()
 	d.makesRequest(name)

@@ -38,7 +38,7 @@ func TestDaemonsNameCAsAlike(t *testing.T) {
 			if want := "CN=" + begin + d.netloc; ca.Subject.String() != want || ca.Issuer.String() != want {
 				t.Errorf("%s: subject %s, issuer %s, want %s", name, ca.Subject, ca.Issuer, want)
 			}
-			// A CA says what it is, in words of which the verifier must take notice.
+			// A CA says that it is one, in critical extensions.
 			for oid, want := range map[string]string{basicConstraints: "30060101ff020100", keyUsage: "03020106"} {
 				ext := extension(ca, oid)
 				if ext == nil || !ext.Critical || hex.EncodeToString(ext.Value) != want {
@@ -115,7 +115,7 @@ func TestDaemonsSignAlike(t *testing.T) {
 		}
 		sameExtensions(t, name, a, b)
 	}
-	// The mark of what was approved without asking.
+	// The policy that marks automatic approval.
 	a, b := extension(ours.certificate("alice.pem"), policies), extension(theirs.certificate("admin.pem"), policies)
 	if a == nil || b == nil || a.Critical != b.Critical || !bytes.Equal(a.Value, b.Value) {
 		t.Errorf("approved without asking: ours %v, theirs %v", a, b)
@@ -210,7 +210,7 @@ func TestDaemonsListAlike(t *testing.T) {
 }
 
 // What does not prove a user is answered with 401 here, as the protocol says. The reference
-// ends the handshake instead, so there is no status to compare; nobody gets in at either.
+// ends the handshake instead, so there is no status to compare; neither grants access.
 func TestDaemonsTurnAwayStrangers(t *testing.T) {
 	needReference(t)
 	for name, start := range map[string]func(*testing.T, ...string) *daemon{"cauased": startOurs, "caucased": startReference} {
@@ -259,7 +259,7 @@ func extension(crt *x509.Certificate, oid string) *pkix.Extension {
 	return nil
 }
 
-// akiOf is a key identifier the way it stands in addresses.
+// akiOf returns a key identifier in the form used in URLs.
 func akiOf(id []byte) string { return new(big.Int).SetBytes(id).String() }
 
 // blocksText is the PEM of all blocks of a type.

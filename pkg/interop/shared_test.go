@@ -79,7 +79,7 @@ func TestClientsShareCAsAndLists(t *testing.T) {
 			cauase := func(args ...string) outcome {
 				return d.cauase(append([]string{"--ca-crt", kept.ca, "--crl", kept.crl}, args...)...)
 			}
-			// Ours makes them, theirs finds nothing to do.
+			// Ours makes them; theirs has nothing left to do.
 			cauase("crl", "update").ok()
 			ca, crl := d.read(kept.ca), d.read(kept.crl)
 			caucase().ok()

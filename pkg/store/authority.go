@@ -62,7 +62,7 @@ func (a Authority) Check() error {
 }
 
 // mayHaveRole reports whether an authority of this name may have its role. Of users and of the daemon's own certificates
-// there is one authority each: whoever a second one certified would be an administrator, too.
+// there is one authority each: everybody certified by a second one would be an administrator, too.
 func (a Authority) mayHaveRole() bool {
 	if standard, ok := Standard(a.Name, a.CreatedAt); ok {
 		return a.Role == standard.Role

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A LineageState says whether a lineage goes on.
+// A LineageState says whether a lineage may be renewed.
 type LineageState string
 
 // The states of lineages.
@@ -73,7 +73,7 @@ func FirstOf(c Certificate, role Role) Lineage {
 	return l
 }
 
-// A LineagePage is where a list of lineages goes on: after the one with this time and id. The zero one is the start.
+// A LineagePage is where a list of lineages continues: after the one with this time and id. The zero value is the start.
 type LineagePage struct {
 	CreatedAt time.Time
 	ID        int64

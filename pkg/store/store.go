@@ -66,7 +66,7 @@ type Authority struct {
 	Subject   []byte        // DER of the name of its CA certificates; nil: made from title and netloc, or the predecessor's
 	Permitted []string      // names that its certificates may be for, such as "dns:.lab.example" or "ip:10.0.0.0/8"; empty: any
 
-	Span    time.Duration // validity of an issued certificate, unless its profile or whoever signs says otherwise
+	Span    time.Duration // validity of an issued certificate, unless its profile or the approver says otherwise
 	Life    int           // validity of a CA certificate, in spans
 	KeyType string        // of the first CA key; later ones follow their predecessor
 
@@ -96,7 +96,7 @@ const (
 	CARevoked  CAState = "revoked"  // its certificate was revoked by the parent, its key is gone
 )
 
-// A KeyRef says where the private key of a CA is: with whom, and how to find it there.
+// A KeyRef says where the private key of a CA is: in whose custody, and how to find it there.
 type KeyRef struct {
 	Custody string // names the implementation of custody, such as "row"; empty when there is no key
 	Ref     []byte // means something to that implementation only; of "row" it is the key, PKCS#8 DER
@@ -121,7 +121,7 @@ type CA struct {
 	ParentCA        int64         // CA.ID of the generation of the parent that has; 0: self-signed, or not known here
 }
 
-// Trusted is the certificate that those know who trust this CA itself, and not its parent: a self-signed one.
+// Trusted is the certificate known to those who trust this CA itself and not its parent: a self-signed one.
 func (c CA) Trusted() []byte {
 	if c.Anchor != nil {
 		return c.Anchor
@@ -207,7 +207,7 @@ type Revocation struct {
 	Reason    int       // RFC 5280 5.3.1 CRLReason
 }
 
-// A CRL is what it takes to make the latest revocation list of one CA again, byte for byte: the
+// A CRL holds what is needed to rebuild the latest revocation list of one CA, byte for byte: the
 // entries are those of the revocations. The list itself would be written anew, tens of megabytes of
 // it, for every revocation.
 type CRL struct {
@@ -282,7 +282,7 @@ type Watcher interface {
 	// Watch calls changed, from one goroutine, soon after another daemon may have changed counters,
 	// until ctx ends. It may call too often and, when connections break, not at all: look now and then.
 	Watch(ctx context.Context, changed func())
-	// Now is what the database's clock says: the one that those daemons have in common.
+	// Now returns the time of the database's clock, which is common to those daemons.
 	Now(ctx context.Context) (time.Time, error)
 }
 
@@ -318,7 +318,7 @@ type Reader interface {
 	// Certificates returns at most limit certificates with an ID larger than afterID, by ID.
 	Certificates(ctx context.Context, a AuthorityName, afterID int64, limit int) ([]Certificate, error)
 	// CountCertificates counts the certificates whose NotAfter lies before t, all of them for the
-	// zero time. It is for display: it takes longer the more there are.
+	// zero time. It is for display: its cost grows with their number.
 	CountCertificates(ctx context.Context, a AuthorityName, t time.Time) (int, error)
 
 	// RenewalByCSR returns the newest certificate that the request with this digest has made of the one with
