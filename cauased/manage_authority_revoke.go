@@ -110,8 +110,8 @@ func authorityRevokeBelowCommand(clk clock.Clock, stdout, stderr io.Writer) *urf
 		Name:      "revoke-below",
 		Usage:     "have a root revoke a CA certificate that it has signed, and write its revocation lists",
 		ArgsUsage: "ROOT",
-		Description: "For the host of an offline root. The lists in FILE (PEM) have to be brought to the daemon that serves them:\n" +
-			"there, cauased manage authority install FILE.\n\n" +
+		Description: "For the host of an offline root. The lists in FILE (PEM) have to be installed on the host of the daemon that serves them:\n" +
+			"cauased manage authority install FILE.\n\n" +
 			"Examples:\n" +
 			"  cauased manage authority revoke-below home-root --db root.sqlite --serial 1367020295460724 --out root.crl.pem\n" +
 			"  cauased manage authority revoke-below home-root --db root.sqlite --crt lab.pem --reason keyCompromise --out root.crl.pem",
@@ -204,7 +204,7 @@ func authorityExportCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.C
 		Usage:     "write an authority's CA certificates, without their keys, and its revocation lists",
 		ArgsUsage: "NAME",
 		Description: "Writes the CA certificates that are valid, oldest first, as PEM. With --" + flagCRL + " the revocation lists are written to\n" +
-			"another file; those of an offline root are to be brought to the daemon before the last ones end. Nothing of\n" +
+			"another file; those of an offline root have to be installed for the daemon before the last ones expire. Nothing of\n" +
 			"it is secret.\n\n" +
 			"Examples:\n" +
 			"  cauased manage authority export home-root --db root.sqlite --out root.pem --crl root.crl.pem",

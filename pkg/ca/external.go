@@ -23,7 +23,7 @@ func (a *Authority) External() bool { return a.external() }
 // listSetting is the setting that holds the list of a CA that is kept elsewhere.
 func listSetting(keyID []byte) string { return store.SettingExternalCRL + hex.EncodeToString(keyID) }
 
-// A suppliedCache holds the lists as of one value of store.CounterBrought, by the CA's key identifier. It is
+// A suppliedCache holds the lists as of one value of store.CounterImportedCRL, by the CA's key identifier. It is
 // immutable.
 type suppliedCache struct {
 	count int64
@@ -47,7 +47,7 @@ func (a *Authority) suppliedLists(ctx context.Context) (lists []List, err error)
 	read := &suppliedCache{}
 	err = a.store.View(ctx, func(r store.Reader) (err error) {
 		read.lists, lists = make(map[string]List), nil
-		if read.count, err = r.Counter(ctx, a.name, store.CounterBrought); err != nil {
+		if read.count, err = r.Counter(ctx, a.name, store.CounterImportedCRL); err != nil {
 			return err
 		}
 		for _, g := range valid {
@@ -77,7 +77,7 @@ func (a *Authority) suppliedInMemory(ctx context.Context, valid []generation) (l
 	}
 	var count int64
 	err = a.store.View(ctx, func(r store.Reader) (err error) {
-		count, err = r.Counter(ctx, a.name, store.CounterBrought)
+		count, err = r.Counter(ctx, a.name, store.CounterImportedCRL)
 		return err
 	})
 	if err != nil || count != known.count {
@@ -156,7 +156,7 @@ func BringList(ctx context.Context, tx store.Tx, name store.AuthorityName, issue
 	case !errors.Is(err, store.ErrNotFound):
 		return false, err
 	}
-	if _, err := tx.AddCounter(ctx, name, store.CounterBrought, 1); err != nil {
+	if _, err := tx.AddCounter(ctx, name, store.CounterImportedCRL, 1); err != nil {
 		return false, err
 	}
 	return true, tx.PutSetting(ctx, name, setting, text)

@@ -138,7 +138,7 @@ func (d *Daemon) openCORSKeys(ctx context.Context) (*caucase.CORSKeys, error) {
 	}
 	vault := settingVault{d.store}
 	// A daemon that moved here brings its own along.
-	if brought, err := os.ReadFile(d.cfg.CORSKeys); err == nil {
+	if supplied, err := os.ReadFile(d.cfg.CORSKeys); err == nil {
 		if _, err := caucase.OpenCORSKeys(d.cfg.CORSKeys); err != nil {
 			return nil, err
 		}
@@ -146,7 +146,7 @@ func (d *Daemon) openCORSKeys(ctx context.Context) (*caucase.CORSKeys, error) {
 			if old != nil {
 				return old, nil
 			}
-			return brought, nil
+			return supplied, nil
 		})
 		if err != nil {
 			return nil, err

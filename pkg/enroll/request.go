@@ -80,7 +80,7 @@ func sign(template *x509.CertificateRequest, key crypto.Signer) (*pki.Request, e
 	return pki.ParseRequest(pki.EncodeCSRPEM(der))
 }
 
-// Resume goes on with a request of before, whose key is in place or staged. If it is neither,
+// Resume continues an earlier request, whose key is in place or staged. If it is neither,
 // that is [ErrOtherKey].
 func (e *Engine) Resume(csrPEM []byte, from Files) (*Request, error) {
 	parsed, err := pki.ParseRequest(csrPEM)

@@ -14,7 +14,7 @@ import (
 )
 
 // SetParent has an authority get its CA certificates from a root, beginning with the next one, or sign
-// them itself if parent is empty. What was prepared for another parent is dropped. It returns the parent of before.
+// them itself if parent is empty. What was prepared for another parent is dropped. It returns the previous parent.
 func SetParent(ctx context.Context, st store.Store, clk clock.Clock, name, parent store.AuthorityName) (before store.AuthorityName, err error) {
 	now := clk.Now()
 	err = changeRow(ctx, st, now, name, audit.ChangeAuthority, func(tx store.Tx, row *store.Authority) (string, error) {

@@ -25,7 +25,7 @@ type caInfo struct {
 	crt *x509.Certificate // nil if it cannot be parsed
 }
 
-// skipped reports whether a CA was put aside before its time: one that was made while the clock was
+// skipped reports whether a CA was set aside before its time: one that was made while the clock was
 // ahead, or that the parent has revoked. The CA after it succeeds the one before it.
 func (i *caInfo) skipped() bool {
 	return i.row.State == store.CADisowned || i.row.State == store.CARevoked

@@ -135,7 +135,7 @@ type crlImport struct {
 	now  time.Time
 	name store.AuthorityName
 	cas  []*x509.Certificate // oldest first
-	// external says that the keys of the authority are kept elsewhere: its lists are served as they were brought.
+	// external says that the keys of the authority are kept elsewhere: its lists are served as they were imported.
 	external bool
 	number   int64 // the largest of the lists
 	done     ImportedCRLs

@@ -16,7 +16,7 @@ import (
 	"cauase/pkg/testkit/pkitest"
 )
 
-// A backup does not know how often an invitation was used after it was taken: none of before is good in what is restored.
+// A backup does not know how often an invitation was used after it was taken: no earlier one is valid after a restore.
 func TestARestoreEndsInvitations(t *testing.T) {
 	s := newSite(t)
 	names := must[invite.Names](t)(invite.ParseNames([]string{"cn:*"}))

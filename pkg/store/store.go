@@ -230,7 +230,7 @@ const (
 	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
 	CounterPruned      = "pruned"       // revocations dropped from the lists, in batches
 	CounterRefusedAuto = "refused_auto" // automatic approvals refused and on record
-	CounterBrought     = "brought_crl"  // lists imported of CAs whose keys are elsewhere, so that a stale copy is noticed
+	CounterImportedCRL = "brought_crl"  // lists imported of CAs whose keys are elsewhere, so that a stale copy is noticed
 	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
 )
 

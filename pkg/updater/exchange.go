@@ -55,7 +55,7 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 		case ActRenew:
 			x.renewTried = true
 			if x.renewErr = x.caErr; !unreachable(x.caErr) {
-				// By the CA certificates of before, if those there are now could not be had.
+				// By the previous CA certificates, if the current ones could not be fetched.
 				x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
 			}
 		}

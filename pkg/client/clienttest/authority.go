@@ -52,7 +52,7 @@ type Authority struct {
 	Parent *Authority
 
 	// Bare has the next CA certificates be those by the parent, without a self-signed one beside them, as they were
-	// in daemons of before.
+	// in earlier daemons.
 	Bare bool
 
 	// Approvals are the profiles and validities that signatures were asked for with, and
