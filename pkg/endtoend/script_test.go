@@ -323,6 +323,8 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(expired) {
 			ts.Fatalf("%q does not come to match", args[0])
 		}
+		// Programs that are started as fast as they end keep the one that is waited for from getting on.
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

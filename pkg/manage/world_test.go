@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -31,13 +32,22 @@ func newStore(t testing.TB) *sqlstore.DB {
 
 var postgres = pgtest.Shared(pgtest.Options{})
 
+// laidOut makes databases that have the layout of a store already.
+var laidOut = pgtest.Filled(postgres, func(ctx context.Context, dsn string) error {
+	db, err := sqlstore.Open(ctx, dsn, sqlstore.Options{})
+	if err != nil {
+		return err
+	}
+	return db.Close()
+})
+
 // engines are the kinds of databases that a CA can be in, and how to make an empty one of each.
 var engines = []struct {
 	name  string
 	fresh func(testing.TB) *sqlstore.DB
 }{
 	{"SQLite", newStore},
-	{"PostgreSQL", func(t testing.TB) *sqlstore.DB { return openStore(t, postgres(t).NewDatabase(t)) }},
+	{"PostgreSQL", func(t testing.TB) *sqlstore.DB { return openStore(t, laidOut(t)) }},
 }
 
 // openStore does not wait for other processes.

@@ -54,15 +54,18 @@ func (c *Cluster) Address() string { return net.JoinHostPort("127.0.0.1", strcon
 // nothing else. It goes with the test.
 func (c *Cluster) NewDatabase(t testing.TB) string {
 	t.Helper()
-	return c.NewDatabaseLike(t, "template0")
+	return c.copyOf(t, "template0")
 }
 
-// NewDatabaseLike makes a copy of a database, by name, to which nobody is connected.
-func (c *Cluster) NewDatabaseLike(t testing.TB, template string) string {
+// copyOf makes a copy of a database to which nobody is connected, and returns its address. It goes with the test.
+func (c *Cluster) copyOf(t testing.TB, template string) string {
 	t.Helper()
-	name := fmt.Sprintf("test%d", c.numbers.Add(1))
-	// Of a small template, copying the files takes a tenth of what logging every page does.
-	c.Exec(t, fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE %s STRATEGY file_copy", name, owner, template))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	name, err := c.copy(ctx, template)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		// The test may have stopped the server.
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -70,6 +73,29 @@ func (c *Cluster) NewDatabaseLike(t testing.TB, template string) string {
 		_ = c.execute(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 	})
 	return c.DSN(name)
+}
+
+// copy makes a copy that stays, and returns its name.
+func (c *Cluster) copy(ctx context.Context, template string) (string, error) {
+	name := fmt.Sprintf("test%d", c.numbers.Add(1))
+	// Of a small template, copying the files takes a tenth of what logging every page does.
+	return name, c.execute(ctx, fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE %s STRATEGY file_copy", name, owner, template))
+}
+
+// template makes a database that fill fills, for copies, and returns its name. Nobody connects to it after that.
+func (c *Cluster) template(ctx context.Context, fill func(ctx context.Context, dsn string) error) (string, error) {
+	name, err := c.copy(ctx, "template0")
+	if err != nil {
+		return "", err
+	}
+	if err := fill(ctx, c.DSN(name)); err != nil {
+		return "", err
+	}
+	if err := c.execute(ctx, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false"); err != nil {
+		return "", err
+	}
+	// The server may still be busy with ending a session whose client is gone.
+	return name, c.settle(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+name+"'", "0")
 }
 
 // DSN is the address of a database for the role that owns databases.

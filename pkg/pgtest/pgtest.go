@@ -59,6 +59,28 @@ func Shared(o Options) func(t testing.TB) *Cluster {
 	}
 }
 
+// Filled returns a function that makes a database as NewDatabase does, but a copy of one that fill was
+// given, empty, when the first was asked for. It is for tests that begin with the layout of a store and are not about how
+// that is made: copying it takes a fraction of the time. fill leaves nobody connected.
+func Filled(cluster func(testing.TB) *Cluster, fill func(ctx context.Context, dsn string) error) func(testing.TB) string {
+	var once sync.Once
+	var template string
+	var err error
+	return func(t testing.TB) string {
+		t.Helper()
+		c := cluster(t)
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			template, err = c.template(ctx, fill)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.copyOf(t, template)
+	}
+}
+
 func orSkip(t testing.TB, err error) {
 	t.Helper()
 	switch {

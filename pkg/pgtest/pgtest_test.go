@@ -3,6 +3,7 @@ package pgtest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -62,6 +63,25 @@ func TestDatabasesOfOneCluster(t *testing.T) {
 	}
 	if _, err := ask(t, a, "SELECT pg_read_file('postmaster.pid')"); err == nil {
 		t.Error("the owner of a database reads the server's files")
+	}
+}
+
+func TestFilledDatabases(t *testing.T) {
+	filled := 0
+	fresh := Filled(Shared(Options{}), func(ctx context.Context, dsn string) error {
+		filled++
+		conn, err := pgx.Connect(ctx, dsn)
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, "CREATE TABLE kept AS SELECT 42 AS answer")
+		return errors.Join(err, conn.Close(ctx))
+	})
+	a, b := fresh(t), fresh(t)
+	wantAnswer(t, a, "UPDATE kept SET answer = 43 RETURNING answer::text", "43") // by who owns the copy
+	wantAnswer(t, b, "SELECT answer::text FROM kept", "42")
+	if filled != 1 {
+		t.Errorf("filled %d times", filled)
 	}
 }
 

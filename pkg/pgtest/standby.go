@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -36,19 +37,26 @@ func (c *Cluster) Promote(t testing.TB) {
 	c.await(t, "the promotion", "SELECT pg_is_in_recovery()", "f")
 }
 
-// await waits until a query gives an answer.
+// await waits until a query gives an answer, and ends the test if that does not happen.
 func (c *Cluster) await(t testing.TB, what, sql, want string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	if err := c.settle(ctx, sql, want); err != nil {
+		t.Fatalf("waiting for %s: %v", what, err)
+	}
+}
+
+// settle waits until a query gives an answer.
+func (c *Cluster) settle(ctx context.Context, sql, want string) error {
 	for {
 		got, err := c.query(ctx, "postgres", sql)
 		if err == nil && got == want {
-			return
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waiting for %s: %q, %v", what, got, err)
+			return errors.Join(fmt.Errorf("%s: %q, want %q", sql, got, want), err)
 		case <-time.After(look):
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // Marks stay until nobody can ask for them any more.
 func TestPostgresMarks(t *testing.T) {
 	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, dsn)
 	count := func() string {
 		return server.Query(t, database(t, dsn), "SELECT count(*) FROM commit_mark")

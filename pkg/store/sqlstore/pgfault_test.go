@@ -23,6 +23,15 @@ import (
 
 var postgres = pgtest.Shared(pgtest.Options{})
 
+// laidOut makes databases that have the layout already, for tests that are not about how they get it.
+var laidOut = pgtest.Filled(postgres, func(ctx context.Context, dsn string) error {
+	db, err := Open(ctx, dsn, Options{})
+	if err != nil {
+		return err
+	}
+	return db.Close()
+})
+
 // A ledger is what callers were told of their Updates, which checkLedger compares with what is there.
 type ledger struct {
 	mu                       sync.Mutex
@@ -101,7 +110,7 @@ func TestCommitCut(t *testing.T) {
 				rounds = 3 // each takes as long as a client waits
 			}
 			server := postgres(t)
-			dsn := server.NewDatabase(t)
+			dsn := laidOut(t)
 			var commits atomic.Int64
 			c := newCutter(t, server.Address(), func() fate {
 				if n := commits.Add(1); n%3 == 0 && n <= int64(3*rounds) {
@@ -276,7 +285,7 @@ func TestRetries(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := postgres(t)
-			dsn := server.NewDatabase(t)
+			dsn := laidOut(t)
 			db := mustOpen(t, dsn)
 			inject(t, server, dsn, test.state, test.times)
 			l := newLedger()
@@ -304,8 +313,7 @@ func (l *ledger) succeeded() []int64 {
 
 // A real deadlock with another session: one of the two is ended by the server, and ours is run again.
 func TestDeadlock(t *testing.T) {
-	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, dsn)
 	other, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {

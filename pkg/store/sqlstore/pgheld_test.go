@@ -21,7 +21,7 @@ import (
 // told, and no other.
 func TestPutOffFails(t *testing.T) {
 	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, dsn)
 	server.ExecIn(t, database(t, dsn), `
 		CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -72,7 +72,7 @@ func TestPutOffFails(t *testing.T) {
 func TestCommitArrivesLate(t *testing.T) {
 	t.Parallel()
 	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	var commits atomic.Int64
 	c := newCutter(t, server.Address(), func() fate {
 		if commits.Add(1) == 2 {
@@ -104,7 +104,7 @@ func TestCommitArrivesLate(t *testing.T) {
 func TestConnectionLostWithin(t *testing.T) {
 	t.Parallel()
 	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, dsn)
 	if err := db.Ping(t.Context()); err != nil { // the connection is there, and not new
 		t.Fatal(err)

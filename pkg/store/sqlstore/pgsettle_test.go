@@ -68,7 +68,7 @@ func TestCommitWithoutStandby(t *testing.T) {
 // Operations that fail after they have written, among others that do not, while connections are lost.
 func TestUndoAmongCuts(t *testing.T) {
 	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	var commits atomic.Int64
 	c := newCutter(t, server.Address(), func() fate {
 		return []fate{arrives, arrives, cutBefore, arrives, cutDuring, arrives, cutAfter}[commits.Add(1)%7]

@@ -49,7 +49,7 @@ func poison(t *testing.T, p *toxiproxy.Proxy, kind, attributes string) {
 // nobody waits after that, and all goes on soon after it is back.
 func TestPostgresSilence(t *testing.T) {
 	server := postgres(t)
-	lane, dsn := newLane(t, server, server.NewDatabase(t))
+	lane, dsn := newLane(t, server, laidOut(t))
 	db := mustOpen(t, with(t, with(t, dsn, "statement_timeout", "500ms"), "connect_timeout", "1"))
 	ctx := t.Context()
 	l := newLedger()
@@ -102,7 +102,7 @@ func await(t *testing.T, db *DB) {
 
 func TestPostgresSlowNetwork(t *testing.T) {
 	server := postgres(t)
-	lane, dsn := newLane(t, server, server.NewDatabase(t))
+	lane, dsn := newLane(t, server, laidOut(t))
 	db := mustOpen(t, dsn)
 	poison(t, lane, "latency", `{"latency": 20, "jitter": 15}`)
 	l := newLedger()
@@ -119,7 +119,7 @@ func TestPostgresSlowNetwork(t *testing.T) {
 // Connections that died while nobody used them are replaced, and nobody is told.
 func TestPostgresIdleConnectionsDie(t *testing.T) {
 	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, dsn)
 	ctx := t.Context()
 	for n := range int64(5) {
@@ -141,8 +141,7 @@ func TestPostgresIdleConnectionsDie(t *testing.T) {
 
 // The end of a caller's context interrupts what it waits for, and costs no connection.
 func TestPostgresViewInterrupted(t *testing.T) {
-	server := postgres(t)
-	db := mustOpen(t, with(t, server.NewDatabase(t), "pool_max_conns", "1"))
+	db := mustOpen(t, with(t, laidOut(t), "pool_max_conns", "1"))
 	var before, after int64
 	backend := func(pid *int64) func(store.Reader) error {
 		return func(r store.Reader) (err error) {
@@ -177,8 +176,7 @@ func TestPostgresViewInterrupted(t *testing.T) {
 
 // A walk over everything that is given up does not read the rest.
 func TestPostgresRowsGivenUp(t *testing.T) {
-	server := postgres(t)
-	db := mustOpen(t, with(t, server.NewDatabase(t), "pool_max_conns", "1"))
+	db := mustOpen(t, with(t, laidOut(t), "pool_max_conns", "1"))
 	l := newLedger()
 	l.load(t, db, 1, 16, 50)
 	enough := errors.New("enough")
@@ -201,8 +199,7 @@ func TestPostgresRowsGivenUp(t *testing.T) {
 
 // What was prepared before the layout changed is prepared anew.
 func TestPostgresLayoutChanges(t *testing.T) {
-	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, with(t, dsn, "pool_max_conns", "1"))
 	ctx := t.Context()
 	read := func(r store.Reader) error {
@@ -232,8 +229,7 @@ func TestPostgresLayoutChanges(t *testing.T) {
 
 // All connections busy: others wait, but not for ever.
 func TestPostgresAllBusy(t *testing.T) {
-	server := postgres(t)
-	db := mustOpen(t, with(t, server.NewDatabase(t), "pool_max_conns", "1"))
+	db := mustOpen(t, with(t, laidOut(t), "pool_max_conns", "1"))
 	db.readers.patience = 100 * time.Millisecond
 	err := db.View(t.Context(), func(store.Reader) error { return look(t.Context(), db) })
 	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "busy") {

@@ -228,8 +228,7 @@ func exercise(t *testing.T, db *DB, collect func(tx)) {
 // PostgreSQL, too, finds everything by an index, although its statistics know of empty tables, and
 // sorts nothing that grows.
 func TestPostgresPlans(t *testing.T) {
-	server := postgres(t)
-	dsn := server.NewDatabase(t)
+	dsn := laidOut(t)
 	db := mustOpen(t, dsn)
 	var queries map[string]string
 	exercise(t, db, func(h tx) { queries = maps.Clone(h.s.(*pgWriter).queries) })

@@ -1,14 +1,20 @@
-package sqlstore_test
+package sqlstore
 
 import (
 	"testing"
 
-	"cauase/pkg/pgtest"
 	"cauase/pkg/store"
 	"cauase/pkg/store/storetest"
 )
 
 func TestPostgres(t *testing.T) {
-	server := pgtest.Start(t, pgtest.Options{})
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t, server.NewDatabase(t)) })
+	storetest.Run(t, func(t *testing.T) store.Store {
+		db := mustOpen(t, laidOut(t))
+		t.Cleanup(func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return db
+	})
 }
