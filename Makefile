@@ -52,11 +52,15 @@ run: build ## start a CA on loopback with its data in ./var
 # The packages whose tests take longest begin first, lest one of them is left to run alone at the end.
 LONG := $(addprefix ./pkg/,endtoend fleet store/sqlstore cluster manage deployment updater)
 
+# Some of them mostly wait, for timeouts, servers and disks: more run at once than there are processors,
+# so that others compute meanwhile.
+PACKAGES_AT_ONCE ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)
+
 # A program under the race detector waits for a second before it ends, each time.
 test: export GORACE := atexit_sleep_ms=10 $(GORACE)
 test: ## build and run the tests, with the race detector where there is a C compiler
 	$(GO) build -trimpath ./...
-	$(GO) test $(RACE) -timeout 40m $(LONG) ./...
+	$(GO) test $(RACE) -p $(PACKAGES_AT_ONCE) -timeout 40m $(LONG) ./...
 
 lint: ## gofmt, go vet, staticcheck, and the house rules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
