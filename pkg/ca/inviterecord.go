@@ -59,6 +59,16 @@ func (a *Authority) Invite(ctx context.Context, actor audit.Actor, sign func(cry
 	})
 }
 
+// InvitationsSince returns the time of which older invitations do not count, as the database was restored; the zero time:
+// it was not.
+func (a *Authority) InvitationsSince(ctx context.Context) (since time.Time, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		since, err = a.invitationsSince(ctx, r)
+		return err
+	})
+	return since, err
+}
+
 // Invitations returns what is on record of invitations that have not ended, in the order of their ends.
 func (a *Authority) Invitations(ctx context.Context) (list []store.Invitation, err error) {
 	now := a.clock.Now()

@@ -50,8 +50,15 @@ func Make(ctx context.Context, st store.Store, clk clock.Clock, a *ca.Authority,
 	if err != nil {
 		return nil, err
 	}
+	made := now
+	switch since, err := a.InvitationsSince(ctx); {
+	case err != nil:
+		return nil, err
+	case made.Before(since): // as the database was restored in this second
+		made = since
+	}
 	payload, err := invite.Invitation{
-		Authority: string(a.Name()), Names: o.Names, Profile: o.Profile, Uses: o.Uses, Made: now, Until: now.Add(o.TTL), CAs: cas,
+		Authority: string(a.Name()), Names: o.Names, Profile: o.Profile, Uses: o.Uses, Made: made, Until: now.Add(o.TTL), CAs: cas,
 	}.Payload()
 	if err != nil {
 		return nil, err

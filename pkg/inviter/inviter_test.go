@@ -496,6 +496,20 @@ func TestARestoreEndsInvitations(t *testing.T) {
 	s.mustUse(s.cas, sign(t, s.aliceKey, s.invitation("cn:*")), request(t, pkitest.Key(t), "x"))
 }
 
+// Who can log in to a database that was just restored? Nobody, so that this is when operators invite.
+func TestInvitationsMadeInTheSecondOfARestoreCount(t *testing.T) {
+	s := newSite(t)
+	s.clock.Advance(100 * time.Millisecond)
+	err := s.store.Update(s.ctx, func(tx store.Tx) error {
+		since := s.clock.Now().UTC().Truncate(time.Second).Add(time.Second) // as manage.Restore has it
+		return tx.PutSetting(s.ctx, "", store.SettingInvitationsSince, since.Format(time.RFC3339))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mustUse(s.cau, s.make(s.cau, inviter.Order{Names: users, Uses: 1, TTL: time.Hour}), request(t, pkitest.Key(t), "root"))
+}
+
 func TestTheLimitsOfTextAndCoreAgree(t *testing.T) {
 	if invite.MaxTTL != ca.MaxInvitation {
 		t.Errorf("%s and %s", invite.MaxTTL, ca.MaxInvitation)
