@@ -118,8 +118,8 @@ func serveFlags() []urfave.Flag {
 
 		text(groupLineages, flagFork, string(ca.ForkFlag), "`POLICY` for a certificate that is renewed again, by a restored host or with a copied key: flag (serve it, and say so), refuse or allow"),
 		text(groupLineages, flagRevocation, revokeLineage, "what a revocation withdraws: the `lineage` of the certificate, or that certificate only"),
-		&urfave.IntFlag{Category: groupLineages, Name: flagRenewals, EnvVars: env(flagRenewals), DefaultText: "by the validity of certificates",
-			Usage: "`COUNT` of renewals that one lineage may have in a day; then 429 with Retry-After"},
+		cli.Int(urfave.IntFlag{Category: groupLineages, Name: flagRenewals, EnvVars: env(flagRenewals), DefaultText: "by the validity of certificates",
+			Usage: "`COUNT` of renewals that one lineage may have in a day; then 429 with Retry-After"}),
 
 		texts(groupCORS, flagCORSWhitelist, "`ORIGIN` to trust without asking users, repeatable (default: none)"),
 
@@ -129,8 +129,8 @@ func serveFlags() []urfave.Flag {
 		number(groupLimits, flagWriteRate, 300, "`COUNT` of requests a minute by which one address may submit, renew and revoke, all at once or not; then 429 with Retry-After; 0 means any number"),
 
 		float(groupLimits, flagPendingTTL, 7, "`DAYS` for which a request waits for a user before it is removed; 0 means always"),
-		&urfave.IntFlag{Category: groupLimits, Name: flagShare, EnvVars: env(flagShare), DefaultText: "a quarter of all that may be pending, at least 5",
-			Usage: "`COUNT` of pending requests of an authority that may be of one address"},
+		cli.Int(urfave.IntFlag{Category: groupLimits, Name: flagShare, EnvVars: env(flagShare), DefaultText: "a quarter of all that may be pending, at least 5",
+			Usage: "`COUNT` of pending requests of an authority that may be of one address"}),
 
 		text(groupLog, flagLogFormat, "text", "`FORMAT` of the log on stderr: text or json"),
 		text(groupLog, flagLogLevel, "info", "`LEVEL` from which on is logged: debug, info, warn or error"),

@@ -61,7 +61,7 @@ func inviteCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 		Flags: append(flags,
 			&urfave.StringFlag{Name: flagProfile, Usage: "sign as certificates of this `PROFILE` (default: the authority's)"},
 			&urfave.StringFlag{Name: flagConfig, Usage: "`FILE` of the daemon's configuration, of which only [profile.NAME] counts here", EnvVars: env(flagConfig)},
-			&urfave.IntFlag{Name: flagUses, Value: 1, Usage: "good for `COUNT` certificates"},
+			cli.Int(urfave.IntFlag{Name: flagUses, Value: 1, Usage: "good for `COUNT` certificates"}),
 			&urfave.StringFlag{Name: flagTTL, Value: "1d", Usage: "valid for a `DURATION` such as 1h or 7d, 30d at most"},
 			&urfave.StringFlag{Name: flagOut, TakesFile: true, Usage: "write it to `FILE`, which only its owner can read, instead of standard output"},
 			&urfave.StringSliceFlag{Name: flagVoid, Usage: "withdraw the invitation with this `ID`, instead of making one (repeatable)"},
