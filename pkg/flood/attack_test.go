@@ -43,6 +43,13 @@ func (m *mob) hold(c net.Conn, listen bool) {
 	}
 }
 
+// cutOff is how many connections the daemon has closed so far.
+func (m *mob) cutOff() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cut
+}
+
 func (m *mob) disperse() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

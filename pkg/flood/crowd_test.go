@@ -24,7 +24,7 @@ func TestStalledStreams(t *testing.T) {
 				}
 			})
 			d.settle()
-			t.Logf("%d of %d were cut off", m.cut, tt.connections)
+			t.Logf("%d of %d were cut off", m.cutOff(), tt.connections)
 			honest.served(t, "a stranger")
 			d.stayedSmall(0)
 		})
@@ -41,7 +41,7 @@ func TestHalfSentBodies(t *testing.T) {
 		}
 	})
 	d.settle()
-	t.Logf("%d were cut off", m.cut)
+	t.Logf("%d were cut off", m.cutOff())
 	honest.served(t, "a stranger")
 	d.stayedSmall(0)
 }
