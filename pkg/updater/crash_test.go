@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -73,6 +74,7 @@ func crashAt(text string) int {
 		},
 	}, []Job{job})
 	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 3
 	}
 	return 0
