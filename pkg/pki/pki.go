@@ -43,12 +43,16 @@ var ErrInvalid = errors.New("invalid input")
 type Error struct {
 	What string // "CSR", "certificate", "CRL", "private key", …
 	Why  string // printable whatever the input was
+
+	is error // what else it is, nil for nothing
 }
 
 func (e *Error) Error() string { return e.What + ": " + e.Why }
 
 // Is makes errors.Is(err, ErrInvalid) hold.
-func (e *Error) Is(target error) bool { return target == ErrInvalid }
+func (e *Error) Is(target error) bool {
+	return target == ErrInvalid || e.is != nil && target == e.is
+}
 
 // maxWhy bounds a message. Parsers below us may quote a whole modulus.
 const maxWhy = 300

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 )
 
@@ -42,6 +43,16 @@ func ParsePrivateKeyPEM(data []byte) (crypto.Signer, error) {
 	return ParsePrivateKeyBlock(found)
 }
 
+// ErrEncrypted is a private key that takes a passphrase, where none can be given.
+var ErrEncrypted = errors.New("encrypted private key")
+
+// errEncrypted names a command that writes another file: openssl empties its output before it reads its input.
+func errEncrypted() error {
+	err := refusef("private key", "is encrypted with a passphrase, which cannot be given here; openssl pkey -in FILE -out NEW writes it without one to another file")
+	err.is = ErrEncrypted
+	return err
+}
+
 // IsPrivateKeyBlock reports whether block claims to hold a private key, readable or
 // not.
 func IsPrivateKeyBlock(block *pem.Block) bool {
@@ -56,7 +67,7 @@ func IsPrivateKeyBlock(block *pem.Block) bool {
 // [ParsePrivateKeyPEM].
 func ParsePrivateKeyBlock(block *pem.Block) (crypto.Signer, error) {
 	if block.Type == typeEncryptedKey || block.Headers["DEK-Info"] != "" || block.Headers["Proc-Type"] == "4,ENCRYPTED" {
-		return nil, refusef("private key", "is encrypted; decrypt it first (openssl pkey -in FILE -out FILE)")
+		return nil, errEncrypted()
 	}
 	if len(block.Bytes) > MaxPrivateKeySize {
 		return nil, refusef("private key", "longer than %d bytes", MaxPrivateKeySize)
