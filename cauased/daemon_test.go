@@ -109,6 +109,9 @@ func TestWrongStarts(t *testing.T) {
 				len(lines) > 2 || len(lines) == 2 && !strings.HasPrefix(lines[1], "cauased: hint: ") {
 				t.Errorf("exit code %d\nstdout: %s\nstderr: %s", code, &stdout, &stderr)
 			}
+			if strings.HasSuffix(lines[0], "cannot assign requested address") && !strings.Contains(stderr.String(), "--bind 0.0.0.0 --bind ::") {
+				t.Error("no hint: ", stderr.String())
+			}
 			if strings.Contains(stderr.String(), "secret") {
 				t.Error("shows a password")
 			}

@@ -141,7 +141,7 @@ func serveFlags() []urfave.Flag {
 const firstUserFile = "first-user.invite"
 
 func dbFlag() urfave.Flag {
-	return text(groupFiles, flagDB, "cauase.sqlite", "`FILE` of the SQLite database, or URL of a PostgreSQL one, postgres://USER@HOST/DATABASE?sslmode=verify-full; leave its password to PGPASSFILE, or give all of it in CAUASED_DB: others can read command lines")
+	return text(groupFiles, flagDB, defaultDatabase, "`FILE` of the SQLite database, or URL of a PostgreSQL one, postgres://USER@HOST/DATABASE?sslmode=verify-full; leave its password to PGPASSFILE, or give all of it in CAUASED_DB: others can read command lines")
 }
 
 func text(category, name, value, usage string) urfave.Flag {

@@ -40,6 +40,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: false,
 		Flags:                  serveFlags(),
+		Before:                 func(c *urfave.Context) error { return checkEnvironment(c.App, environmentNames()) },
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
 				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased --help")
@@ -58,7 +59,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				Usage:           "inspect and administer the database",
 				HideHelpCommand: true,
 				Before:          optionsBehind,
-				Subcommands: []*urfave.Command{
+				Subcommands: withSettings([]*urfave.Command{
 					authorityCommand(clk, stdout, stderr),
 					inviteCommand(clk, stdout, stderr),
 					approveCommand(clk, stdout),
@@ -76,7 +77,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					checkCommand(clk, stdout, stderr),
 					statusCommand(clk, stdout),
 					migrateCommand(stdout),
-				},
+				}, stderr),
 				Action: func(c *urfave.Context) error {
 					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")
 				},

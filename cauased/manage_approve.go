@@ -34,7 +34,6 @@ func approveCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: flagAuthority, Usage: "of the authority `NAME` (default: whichever has the request)"},
 			&urfave.StringFlag{Name: flagProfile, Usage: "sign as a certificate of this `PROFILE` (default: what the request asks for)"},
 			&urfave.StringFlag{Name: flagValidity, Usage: "for how long: a `DURATION` such as 36h or 90d (default: the profile's)"},
-			&urfave.StringFlag{Name: flagConfig, Usage: "`FILE` of the daemon's configuration, of which only [profile.NAME] counts here", EnvVars: env(flagConfig)},
 		},
 		Action: func(c *urfave.Context) error {
 			return withAuthorityHint(withDatabase(c, func(db store.Store) error { return approve(c, clk, stdout, db) }))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -73,7 +72,6 @@ func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Comm
 			text("", flagKeyType, string(pki.DefaultKeyType), "`TYPE` of its first CA key: "+keyTypes()),
 			&urfave.StringFlag{Name: flagProfile, DefaultText: "as-requested", Usage: "`PROFILE` of requests that name none"},
 			&urfave.StringFlag{Name: flagProfiles, Usage: "`LIST` of further profiles that may be asked for, separated by commas"},
-			&urfave.StringFlag{Name: flagConfig, Usage: "`FILE` of the daemon's configuration, of which only [profile.NAME] counts here", EnvVars: env(flagConfig)},
 			cli.Int(urfave.IntFlag{Name: flagMaxPending, Value: 50, Usage: "`COUNT` of pending requests above which further ones are refused"}),
 			cli.Int(urfave.IntFlag{Name: flagAutoApprove, Usage: "`COUNT` of first requests that are signed without asking"}),
 			&urfave.StringFlag{Name: flagExternal, Usage: "`FILE` of the certificates of a root whose key is elsewhere, PEM"},
@@ -245,7 +243,7 @@ func readExternal(c *urfave.Context) (crts []*x509.Certificate, lists [][]byte, 
 		}
 		return nil, nil, nil
 	}
-	if c.IsSet(flagSubject) || c.IsSet(flagKeyType) && !fromEnvironment(flagKeyType) || c.IsSet(flagPermit) {
+	if c.IsSet(flagSubject) || c.IsSet(flagKeyType) && !fromDaemon(c, flagKeyType) || c.IsSet(flagPermit) {
 		return nil, nil, fmt.Errorf("--%s: subject, key type and permitted names are those of the certificates", flagExternal)
 	}
 	data, err := readInput(path)
@@ -279,17 +277,11 @@ func readImported(call *authorityCall) ([]manage.KeyPair, error) {
 		return nil, nil
 	}
 	for _, flag := range []string{flagExternal, flagSubject, flagPermit, flagKeyType} {
-		if c.IsSet(flag) && !(flag == flagKeyType && fromEnvironment(flag)) {
+		if c.IsSet(flag) && !(flag == flagKeyType && fromDaemon(c, flag)) {
 			return nil, fmt.Errorf("--%s does not go with --%s: that is as in the certificates", flag, flagImport)
 		}
 	}
 	return readKeyPairs(c, call.stderr, paths)
-}
-
-// fromEnvironment reports whether a flag has its value from the environment, where it is meant for the daemon.
-func fromEnvironment(flag string) bool {
-	_, there := os.LookupEnv(env(flag)[0])
-	return there
 }
 
 // printAdded prints the authority that was added, and what to trust.

@@ -60,7 +60,6 @@ func inviteCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 		HideHelpCommand: true,
 		Flags: append(flags,
 			&urfave.StringFlag{Name: flagProfile, Usage: "sign as certificates of this `PROFILE` (default: the authority's)"},
-			&urfave.StringFlag{Name: flagConfig, Usage: "`FILE` of the daemon's configuration, of which only [profile.NAME] counts here", EnvVars: env(flagConfig)},
 			cli.Int(urfave.IntFlag{Name: flagUses, Value: 1, Usage: "good for `COUNT` certificates"}),
 			&urfave.StringFlag{Name: flagTTL, Value: "1d", Usage: "valid for a `DURATION` such as 1h or 7d, 30d at most"},
 			&urfave.StringFlag{Name: flagOut, TakesFile: true, Usage: "write it to `FILE`, which only its owner can read, instead of standard output"},

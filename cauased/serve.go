@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -97,6 +98,10 @@ func explainStart(err error) error {
 	}
 	flagged := fmt.Errorf("--%s: %w", setting.Setting, setting.Err)
 	switch {
+	case setting.Setting == daemon.Bind && isElsewhere(setting.Err):
+		// Behind NAT, in a cloud or in a container the name is that of another machine.
+		return cli.WithHint(fmt.Errorf("cannot listen: %w", setting.Err),
+			"if the name stands for another machine, such as a router that forwards to this one: --%s 0.0.0.0 --%s :: listens on all addresses of this one", flagBind, flagBind)
 	case setting.Setting == daemon.Bind:
 		return cli.WithHint(fmt.Errorf("cannot listen: %w", setting.Err),
 			"--%s and --%s choose where to listen; port 80 needs privileges", flagBind, flagBasePort)
@@ -110,6 +115,12 @@ func explainStart(err error) error {
 		return cli.WithHint(flagged, "if this file is not needed, move it away: users will be asked for their consent again")
 	}
 	return flagged
+}
+
+// isElsewhere reports whether err means that an address is not one of this machine, or that a name has none.
+func isElsewhere(err error) bool {
+	var dns *net.DNSError
+	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &dns)
 }
 
 // announce says, once everything is open, what is served and what to do next.

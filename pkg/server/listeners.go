@@ -24,7 +24,7 @@ type Listeners struct {
 // which stand for everything they resolve to. Port 0 lets the system choose both.
 //
 // A name may well resolve to an address of a family that this machine does not use, as
-// localhost often does. Such addresses are left out, as long as one remains.
+// localhost often does; nor need there be IPv6 where :: is given. Such addresses are left out, as long as one remains.
 func Listen(ctx context.Context, log *slog.Logger, hosts []string, port int) (_ *Listeners, err error) {
 	l := &Listeners{}
 	defer func() {
@@ -33,6 +33,7 @@ func Listen(ctx context.Context, log *slog.Logger, hosts []string, port int) (_ 
 		}
 	}()
 	var seen []netip.Addr
+	var unused error // of a wildcard address
 	for _, host := range hosts {
 		addrs, isName, err := resolve(ctx, host)
 		if err != nil {
@@ -46,7 +47,7 @@ func Listen(ctx context.Context, log *slog.Logger, hosts []string, port int) (_ 
 				continue
 			}
 			err := l.open(ctx, addr, port)
-			if isName && isNotHere(err) {
+			if (isName || addr.IsUnspecified()) && isNotHere(err) {
 				missing = err
 				log.WarnContext(ctx, "address left out", "host", host, "address", addr.String(), "error", err)
 				continue
@@ -57,9 +58,20 @@ func Listen(ctx context.Context, log *slog.Logger, hosts []string, port int) (_ 
 			seen = append(seen, addr)
 			opened = true
 		}
-		if !opened {
-			return nil, fmt.Errorf("none of the addresses of %q can be used: %w", host, missing)
+		if isName && onLoopbackOnly(host, addrs) {
+			// Debian's /etc/hosts has the machine's own name at 127.0.1.1.
+			log.WarnContext(ctx, "listening on loopback only: other machines cannot connect", "host", host, "addresses", fmt.Sprint(addrs),
+				"hint", "the name resolves to loopback here, as in /etc/hosts; --bind 0.0.0.0 --bind :: listens on all addresses")
 		}
+		if !opened {
+			unused = fmt.Errorf("none of the addresses of %q can be used: %w", host, missing)
+			if isName {
+				return nil, unused
+			}
+		}
+	}
+	if len(l.HTTP) == 0 {
+		return nil, unused
 	}
 	return l, nil
 }
@@ -87,6 +99,17 @@ func resolve(ctx context.Context, host string) (addrs []netip.Addr, isName bool,
 		return nil, true, errors.New("has no address")
 	}
 	return addrs, true, nil
+}
+
+// isLocalName reports whether a name is meant to stand for this machine only (RFC 6761, 6.3).
+func isLocalName(host string) bool {
+	host = strings.ToLower(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// onLoopbackOnly reports whether a name that does not mean this machine by definition resolves to nothing else.
+func onLoopbackOnly(host string, addrs []netip.Addr) bool {
+	return !isLocalName(host) && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !a.IsLoopback() })
 }
 
 // isNotHere tells whether err means that this machine does not have the address.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,3 +112,26 @@ func TestListen(t *testing.T) {
 }
 
 func itoa(port int) string { return (&net.TCPAddr{Port: port}).String()[1:] }
+
+// On Debian a machine's own name resolves to 127.0.1.1 there, and nobody can connect from elsewhere.
+func TestNamesThatResolveToLoopbackOnly(t *testing.T) {
+	for _, tt := range []struct {
+		host, addrs string
+		want        bool
+	}{
+		{"ca.example", "127.0.1.1", true},
+		{"ca.example", "127.0.0.1 ::1", true},
+		{"ca.example", "127.0.1.1 192.0.2.1", false},
+		{"ca.example", "2001:db8::1", false},
+		{"localhost", "127.0.0.1 ::1", false},
+		{"ca.Localhost", "127.0.0.1", false},
+	} {
+		var addrs []netip.Addr
+		for _, a := range strings.Fields(tt.addrs) {
+			addrs = append(addrs, netip.MustParseAddr(a))
+		}
+		if got := onLoopbackOnly(tt.host, addrs); got != tt.want {
+			t.Errorf("%s %s: %v", tt.host, tt.addrs, got)
+		}
+	}
+}

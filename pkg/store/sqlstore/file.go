@@ -70,6 +70,10 @@ func inspectFile(ctx context.Context, d *dialect, path string) error {
 	if err != nil {
 		return d.wrap(err)
 	}
+	if info, statErr := os.Stat(path); statErr == nil && info.Size() == 0 && !hasLog(path) {
+		// Not a new database: a copy that failed, or a disk that was full. New CAs in its place would hide that.
+		return errors.New("it is an empty file, not a database: move it away if a new one is to be made")
+	}
 	if id != strconv.Itoa(applicationID) {
 		return errors.New("it is not a database of cauase")
 	}

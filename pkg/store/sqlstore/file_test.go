@@ -123,7 +123,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"short file", func(t *testing.T, path string) string { write(t, path, "x"); return path },
 			"it is not a", nil},
 		{"empty file", func(t *testing.T, path string) string { write(t, path, ""); return path },
-			"it is not a database of cauase", nil},
+			"it is an empty file", nil},
 		{"another application's", func(t *testing.T, path string) string {
 			rawDB(t, path, "PRAGMA application_id = 7", "CREATE TABLE x (y)")
 			return path

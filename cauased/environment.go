@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/cli"
+	"cauase/pkg/config"
+)
+
+const environmentPrefix = "CAUASED_"
+
+// ofContainers are variables that Kubernetes and Docker set in every container for a service that is named
+// cauased. They are nobody's settings.
+var ofContainers = regexp.MustCompile(`^CAUASED_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP)(_(ADDR|PORT|PROTO))?|NAME|ENV_[A-Za-z0-9_]+)$`)
+
+// checkEnvironment refuses variables that look like settings of ours and are none: whoever misspells one
+// believes it to be in force.
+func checkEnvironment(app *urfave.App, names []string) error {
+	known := variables(app.Flags, app.Commands)
+	var all error
+	for _, name := range names {
+		if !strings.HasPrefix(name, environmentPrefix) || slices.Contains(known, name) || ofContainers.MatchString(name) {
+			continue
+		}
+		err := fmt.Errorf("environment variable %s: there is no such setting", name)
+		if meant := closest(name, known); meant != "" {
+			err = cli.WithHint(err, "did you mean %s?", meant)
+		} else {
+			err = cli.WithHint(err, "cauased --help lists the options; each is a variable, too: --key-type is %sKEY_TYPE", environmentPrefix)
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// environmentNames are the names of the variables in our environment.
+func environmentNames() (names []string) {
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		names = append(names, name)
+	}
+	return names
+}
+
+// variables returns the environment variables that flags, and those of commands, have their values from.
+func variables(flags []urfave.Flag, commands []*urfave.Command) (names []string) {
+	for _, flag := range flags {
+		if f, ok := flag.(urfave.DocGenerationFlag); ok {
+			names = append(names, f.GetEnvVars()...)
+		}
+	}
+	for _, command := range commands {
+		names = append(names, variables(command.Flags, command.Subcommands)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// closest returns which of known somebody may have meant by name, if any.
+func closest(name string, known []string) string {
+	var flags []urfave.Flag
+	for _, one := range known {
+		flags = append(flags, &urfave.StringFlag{Name: one})
+	}
+	if meant := strings.TrimLeft(urfave.SuggestFlag(flags, name, true), "-"); near(name, meant) {
+		return meant
+	}
+	return ""
+}
+
+// near reports whether a and b differ so little that one may be a slip of the other. All share a prefix, which
+// SuggestFlag rates highly.
+func near(a, b string) bool {
+	if b == "" {
+		return false
+	}
+	return distance(a, b) <= 3
+}
+
+// distance is the number of characters to insert, remove or replace in a to get b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// An environmentFile holds what systemd gives a unit by EnvironmentFile= (systemd.exec(5)).
+type environmentFile map[string]string
+
+func readEnvironmentFile(path string) (environmentFile, error) {
+	content, err := config.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	vars, err := parseEnvironment(string(content))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return vars, nil
+}
+
+// parseEnvironment reads lines NAME=VALUE as systemd does: a value may be in quotes, a backslash takes the next
+// character literally and continues a line at its end, and lines that begin with # or ; are comments.
+func parseEnvironment(text string) (environmentFile, error) {
+	vars := environmentFile{}
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		number := i + 1
+		line := strings.TrimSpace(lines[i])
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		name, value, found := strings.Cut(line, "=")
+		name = strings.TrimSpace(name)
+		if !found || name == "" || strings.ContainsAny(name, " \t\"'") {
+			return nil, fmt.Errorf("line %d: not NAME=VALUE", number)
+		}
+		value = strings.TrimLeft(value, " \t")
+		for {
+			plain, open := unquote(value)
+			if !open {
+				vars[name] = plain
+				break
+			}
+			if i++; i == len(lines) {
+				return nil, fmt.Errorf("line %d: the value of %s does not end", number, name)
+			}
+			value += "\n" + lines[i]
+		}
+	}
+	return vars, nil
+}
+
+// unquote returns what a value means, and whether it goes on in the next line.
+func unquote(value string) (plain string, open bool) {
+	var out strings.Builder
+	var quote byte
+	kept := 0 // length of what white space at the end must not shorten
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c == '\\' && quote != '\'':
+			if i++; i == len(value) {
+				return "", true
+			}
+			if value[i] != '\n' {
+				if quote == '"' && !strings.ContainsRune("\"\\`$", rune(value[i])) {
+					out.WriteByte('\\')
+				}
+				out.WriteByte(value[i])
+			}
+			kept = out.Len()
+		case quote == 0 && (c == '"' || c == '\''):
+			quote, kept = c, out.Len()
+		case quote != 0 && c == quote:
+			quote, kept = 0, out.Len()
+		default:
+			out.WriteByte(c)
+			if quote != 0 {
+				kept = out.Len()
+			}
+		}
+	}
+	plain = out.String()
+	return plain[:kept] + strings.TrimRight(plain[kept:], " \t\r\n"), quote != 0
+}
