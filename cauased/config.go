@@ -88,6 +88,8 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 			Connections: r.atLeast(flagConnections, 4),
 			PerAddress:  r.count(flagPerAddress),
 			WriteRate:   r.count(flagWriteRate),
+
+			HandshakeRate: r.count(flagHandshakes),
 		},
 
 		Profiles:      r.file.profiles,

@@ -49,6 +49,7 @@ const (
 	flagConnections = "max-connections"
 	flagPerAddress  = "max-connections-per-address"
 	flagWriteRate   = "write-rate"
+	flagHandshakes  = "handshake-rate"
 	flagPendingTTL  = "pending-ttl"
 	flagShare       = "pending-per-address"
 )
@@ -127,6 +128,7 @@ func serveFlags() []urfave.Flag {
 		cli.Int(urfave.IntFlag{Category: groupLimits, Name: flagPerAddress, EnvVars: env(flagPerAddress), DefaultText: "a quarter of --max-connections",
 			Usage: "`COUNT` of connections that one address may have at a time"}),
 		number(groupLimits, flagWriteRate, 300, "`COUNT` of requests a minute by which one address may submit, renew and revoke, all at once or not; then 429 with Retry-After; 0 means any number"),
+		number(groupLimits, flagHandshakes, 600, "`COUNT` of TLS handshakes a minute that one address may have, all at once or not; those above wait for two seconds at most, or are refused; all addresses together may have 20 times as many; 0 means any number"),
 
 		float(groupLimits, flagPendingTTL, 7, "`DAYS` for which a request waits for a user before it is removed; 0 means always"),
 		cli.Int(urfave.IntFlag{Category: groupLimits, Name: flagShare, EnvVars: env(flagShare), DefaultText: "a quarter of all that may be pending, at least 5",

@@ -51,6 +51,7 @@ func example(t *testing.T) *Metrics {
 	m.Operation("cas", "crt.sign", "")
 	m.Operation("cas", "crt.renew", "unauthorized")
 	m.Fork("cas")
+	m.Limited("write_rate")
 	m.Request("GET", "/cas/crl", 200, 3*time.Millisecond)
 	return m
 }
@@ -60,6 +61,7 @@ func TestScrape(t *testing.T) {
 	for _, line := range []string{
 		`cauase_build_info{version="v1"} 1`,
 		`cauase_forks_total{authority="cas"} 1`,
+		`cauase_limited_total{limit="write_rate"} 1`,
 		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="aa",phase="retired"} 1.8e+09`,
 		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="bb",phase="active"} 1.8000036e+09`,
 		`cauase_crl_number{authority="cas"} 7`,

@@ -23,6 +23,7 @@ type entrance struct {
 
 	config  *tls.Config // nil: HTTP in the clear
 	timeout time.Duration
+	rate    *handshakeRate // nil: no limit
 
 	start, end sync.Once
 
@@ -32,8 +33,8 @@ type entrance struct {
 	err    error // why the listener accepts no more, once failed is closed
 }
 
-func newEntrance(l net.Listener, ledger *ledger, log *slog.Logger, config *tls.Config, timeout time.Duration) *entrance {
-	return &entrance{Listener: l, ledger: ledger, log: log, config: config, timeout: timeout,
+func newEntrance(l net.Listener, s *Server, config *tls.Config) *entrance {
+	return &entrance{Listener: l, ledger: s.ledger, log: s.log, config: config, timeout: s.cfg.timeouts.header, rate: s.handshakes,
 		done: make(chan struct{}), out: make(chan net.Conn), failed: make(chan struct{})}
 }
 
@@ -81,7 +82,7 @@ func (e *entrance) admit() {
 		c, err := e.accept()
 		switch {
 		case err == nil:
-			go e.handshake(c.(*conn))
+			e.begin(c.(*conn))
 		case passes(err):
 			e.log.Warn("http", "message", "accept: "+pki.EscapeText(err.Error()))
 			time.Sleep(acceptPause)
@@ -90,6 +91,21 @@ func (e *entrance) admit() {
 			close(e.failed)
 			return
 		}
+	}
+}
+
+// begin has a handshake begin when it is c's turn.
+func (e *entrance) begin(c *conn) {
+	wait, ok := e.rate.turn(c.RemoteAddr().String(), now())
+	switch {
+	case !ok:
+		e.ledger.refused("handshakes_refused")
+		_ = c.Close()
+	case wait <= 0:
+		go e.handshake(c)
+	default:
+		e.ledger.refused("handshakes_delayed")
+		time.AfterFunc(wait, func() { e.handshake(c) }) // of one that has given way to another meanwhile it ends at once
 	}
 }
 

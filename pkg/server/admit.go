@@ -55,6 +55,7 @@ func (s *Server) judge(x *Exchange) {
 	for _, front := range s.cfg.FrontEnds {
 		if _, err := front.Identify(x.Request.Context(), x.actor, x.Request.TLS.PeerCertificates[0]); err == nil {
 			s.ledger.know(x.conn, true)
+			s.handshakes.know(x.actor.Address, now())
 			return
 		}
 	}

@@ -49,6 +49,36 @@ func newWriteBuckets(l Limits) *buckets {
 func (b *buckets) take(p peer, at time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	own := b.bucket(p, at)
+	if own.tokens < 1 {
+		return b.until(own)
+	}
+	own.tokens--
+	return 0
+}
+
+// reserve takes a token of p's that is there, or will be after a wait of at most limit, and reports whether there is one. It
+// also returns how many p has used that have not grown back, this one included.
+func (b *buckets) reserve(p peer, at time.Time, limit time.Duration) (wait time.Duration, used float64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := b.bucket(p, at)
+	if own.tokens < 1 {
+		if wait = b.until(own); wait > limit {
+			return 0, 0, false
+		}
+	}
+	own.tokens--
+	return wait, b.burst - own.tokens, true
+}
+
+// until is how long it takes until there is a token in own.
+func (b *buckets) until(own *bucket) time.Duration {
+	return time.Duration((1 - own.tokens) / b.rate * float64(time.Second))
+}
+
+// bucket returns p's, with what it holds at this time.
+func (b *buckets) bucket(p peer, at time.Time) *bucket {
 	own := b.of[p]
 	if own == nil {
 		b.sweep(at)
@@ -60,11 +90,7 @@ func (b *buckets) take(p peer, at time.Time) (wait time.Duration) {
 		}
 	}
 	b.fill(own, at)
-	if own.tokens < 1 {
-		return time.Duration((1 - own.tokens) / b.rate * float64(time.Second))
-	}
-	own.tokens--
-	return 0
+	return own
 }
 
 func (b *buckets) fill(own *bucket, at time.Time) {

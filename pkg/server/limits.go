@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Limits bound what peers may have the daemon do and hold. A zero Limits has the defaults, and no limit on the
-// rate of writes.
+// Limits bound what peers may have the daemon do and hold. A zero Limits has the defaults, and no limits on the
+// rates of writes and handshakes.
 type Limits struct {
 	// Connections is how many there may be at a time on all listeners together. There are fewer where
 	// the process may not open as many files.
@@ -19,6 +19,9 @@ type Limits struct {
 	WriteRate int
 	// WriteBurst is how many of those may come at once. 0: as many as in a minute.
 	WriteBurst int
+	// HandshakeRate is how many TLS handshakes one address may have in a minute, all at once or not. Some more wait
+	// in line. 0: any number.
+	HandshakeRate int
 }
 
 // DefaultConnections is how many connections there may be unless a Limits says otherwise.

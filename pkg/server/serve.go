@@ -33,7 +33,7 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 	failed := make(chan error, len(l.HTTP)+len(l.HTTPS))
 	var running sync.WaitGroup
 	enter := func(at net.Listener, config *tls.Config) {
-		e := newEntrance(at, s.ledger, s.log, config, s.cfg.timeouts.header)
+		e := newEntrance(at, s, config)
 		running.Go(func() { failed <- srv.Serve(e) })
 	}
 	for _, plain := range l.HTTP {

@@ -49,6 +49,8 @@ type Server struct {
 	sampler *sampler
 	limited func(reason string)
 	writes  *buckets // of who may write how often, nil for any number
+
+	handshakes *handshakeRate // nil for any number
 }
 
 // New returns a Server. An error is a mistake of the caller's.
@@ -68,7 +70,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Limited == nil {
 		cfg.Limited = func(string) {}
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, limited: cfg.Limited, sampler: newSampler(cfg.Log), writes: newWriteBuckets(cfg.Limits)}
+	s := &Server{cfg: cfg, log: cfg.Log, limited: cfg.Limited, sampler: newSampler(cfg.Log), writes: newWriteBuckets(cfg.Limits),
+		handshakes: newHandshakeRate(cfg.Limits)}
 	s.ledger = newLedger(cfg.Limits.ceilings(openFiles()), s.limited)
 	routes := s.ownRoutes()
 	for _, front := range cfg.FrontEnds {
