@@ -67,7 +67,7 @@ func (d *daemon) start() {
 		"--netloc", d.site.netloc, "--bind", "127.0.0.1", "--base-port", strconv.Itoa(d.port),
 		"--server-key", filepath.Join(d.dir, "server.key.pem"), "--cors-key-store", filepath.Join(d.dir, "cors.key"),
 		// All that a test sends comes from one address.
-		"--write-rate", "0", "--max-connections-per-address", "512", "--pending-per-address", "100000",
+		"--write-rate", "0", "--handshake-rate", "0", "--max-connections-per-address", "512", "--pending-per-address", "100000",
 	}, d.site.flags...)...)
 	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn, "CAUASED_USER_AUTO_APPROVE_COUNT=1")
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = d.dir, d.log, d.log

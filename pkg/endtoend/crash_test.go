@@ -119,7 +119,7 @@ func newCrashTest(t *testing.T) *crashTest {
 func (c *crashTest) start() {
 	c.t.Helper()
 	d, err := startDaemon(c.dir, c.netloc, os.Environ(), "--user-auto-approve-count", "1", "--service-max-csr", "1000000",
-		"--pending-per-address", "1000000", "--write-rate", "0", "--log-level", "warn")
+		"--pending-per-address", "1000000", "--write-rate", "0", "--handshake-rate", "0", "--log-level", "warn")
 	if err != nil {
 		c.t.Fatalf("cauased does not come back: %v", err)
 	}

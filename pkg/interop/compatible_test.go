@@ -7,7 +7,7 @@ import "testing"
 // likeTheReference are the options that the manual names to get the reference's behaviour back.
 var likeTheReference = []string{
 	"--user-auto-approve-count", "1", "--revocation", "certificate", "--fork", "allow", "--renewals-per-day", "1000000",
-	"--pending-ttl", "0", "--pending-per-address", "50", "--write-rate", "0",
+	"--pending-ttl", "0", "--pending-per-address", "50", "--write-rate", "0", "--handshake-rate", "0",
 }
 
 // The whole journey of people who know the reference's client only, on a daemon that behaves as the reference's: what

@@ -27,15 +27,26 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// maxWrite is how much is written before the peer is looked at again, in bytes.
-const maxWrite = 16 << 10
+// maxWrite is how much is written before the peer is looked at again, in bytes, and maxFrame over HTTP/2: each connection
+// keeps a buffer as long as the longest frame that it has ever sent.
+const (
+	maxWrite = 16 << 10
+	maxFrame = 4 << 10
+)
+
+func (w *recorder) maxWrite() int {
+	if w.x.Request.ProtoMajor == 2 {
+		return maxFrame
+	}
+	return maxWrite
+}
 
 func (w *recorder) Write(p []byte) (total int, err error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
 	for first := true; first || len(p) > 0 && err == nil; first = false {
-		part := p[:min(len(p), maxWrite)]
+		part := p[:min(len(p), w.maxWrite())]
 		w.extend()
 		var n int
 		w.x.conn.waitFor(w.x, now(), func() { n, err = w.ResponseWriter.Write(part) })
@@ -46,15 +57,26 @@ func (w *recorder) Write(p []byte) (total int, err error) {
 	return total, err
 }
 
-// buffers are those of ReadFrom.
-var buffers = sync.Pool{New: func() any { return new([maxWrite]byte) }}
+// buffers are those of ReadFrom, frames those over HTTP/2.
+var (
+	buffers = sync.Pool{New: func() any { return new([maxWrite]byte) }}
+	frames  = sync.Pool{New: func() any { return new([maxFrame]byte) }}
+)
 
 // ReadFrom writes all of src. Package io calls it, whose own buffers would be twice as large.
 func (w *recorder) ReadFrom(src io.Reader) (total int64, err error) {
-	buf := buffers.Get().(*[maxWrite]byte)
-	defer buffers.Put(buf)
+	var buf []byte
+	if w.x.Request.ProtoMajor == 2 {
+		frame := frames.Get().(*[maxFrame]byte)
+		defer frames.Put(frame)
+		buf = frame[:]
+	} else {
+		buffer := buffers.Get().(*[maxWrite]byte)
+		defer buffers.Put(buffer)
+		buf = buffer[:]
+	}
 	for {
-		n, readErr := src.Read(buf[:])
+		n, readErr := src.Read(buf)
 		if n > 0 {
 			n, err = w.Write(buf[:n])
 			total += int64(n)

@@ -206,9 +206,12 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 			MaxReceiveBufferPerConnection: 64 << 10,
 			MaxReceiveBufferPerStream:     16 << 10,
 			MaxReadFrameSize:              16 << 10,
-			WriteByteTimeout:              t.reply.stall,
-			SendPingTimeout:               t.header,
-			PingTimeout:                   t.header,
+			// Of answers, none of whose headers are worth remembering for each connection. That of requests cannot be
+			// smaller than peers take for granted before they have read our settings.
+			MaxEncoderHeaderTableSize: 1,
+			WriteByteTimeout:          t.reply.stall,
+			SendPingTimeout:           t.header,
+			PingTimeout:               t.header,
 		},
 		ErrorLog:    newErrorLog(s.sampler),
 		BaseContext: baseContext(ctx),
