@@ -250,7 +250,7 @@ func readExternal(c *urfave.Context) (crts []*x509.Certificate, lists [][]byte, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("--%s: %w", flagExternal, err)
 	}
-	if crts, err = pki.ParseCertificatesPEM(data); err != nil {
+	if crts, err = pki.ParseCertificateFile(data); err != nil {
 		return nil, nil, fmt.Errorf("--%s: %s: %w", flagExternal, path, err)
 	}
 	if path = c.String(flagCRL); path == "" {
@@ -259,7 +259,7 @@ func readExternal(c *urfave.Context) (crts []*x509.Certificate, lists [][]byte, 
 	if data, err = readInput(path); err != nil {
 		return nil, nil, fmt.Errorf("--%s: %w", flagCRL, err)
 	}
-	parsed, err := pki.ParseCRLsPEM(data)
+	parsed, err := pki.ParseCRLFile(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--%s: %s: %w", flagCRL, path, err)
 	}

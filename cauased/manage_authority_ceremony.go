@@ -269,7 +269,7 @@ func warnRevoked(stderr io.Writer, root store.AuthorityName, revoked []manage.Re
 }
 
 func installLists(call *authorityCall, path string, data []byte) error {
-	parsed, err := pki.ParseCRLsPEM(data)
+	parsed, err := pki.ParseCRLFile(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -183,11 +183,14 @@ func readRevoked(c *urfave.Context) (*x509.Certificate, *big.Int, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("--%s: %w", flagCrt, err)
 	}
-	crt, err := pki.ParseCertificatePEM(data)
+	crts, err := pki.ParseCertificateFile(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--%s: %s: %w", flagCrt, path, err)
 	}
-	return crt, crt.SerialNumber, nil
+	if len(crts) > 1 {
+		return nil, nil, fmt.Errorf("--%s: %s: %d certificates where one is expected", flagCrt, path, len(crts))
+	}
+	return crts[0], crts[0].SerialNumber, nil
 }
 
 func listsPEM(lists [][]byte) []byte {

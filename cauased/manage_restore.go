@@ -175,7 +175,11 @@ func restore(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	request, err := pki.ParseRequest(csr)
+	der, err := pki.RequestOfFile(csr)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Args().Get(2), err)
+	}
+	request, err := pki.ParseRequest(pki.EncodeCSRPEM(der))
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Args().Get(2), err)
 	}

@@ -32,7 +32,7 @@ type ImportedCRLs struct {
 	Revoked []RevokedCA // CA certificates of ours that the lists of a root name, taken out of use
 }
 
-// ImportCRLs takes over what an authority's CAs have revoked elsewhere, from lists in PEM form. The
+// ImportCRLs takes over what an authority's CAs have revoked elsewhere, from lists in PEM or DER. The
 // next list is numbered above all of them. Where a root has revoked CA certificates of authorities here, they are
 // taken out of use; netloc is that of NewAuthority.
 func ImportCRLs(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, files []File, netloc string) (done ImportedCRLs, err error) {
@@ -50,7 +50,7 @@ func ImportCRLs(ctx context.Context, st store.Store, clk clock.Clock, name store
 func importCRLs(ctx context.Context, st store.Store, now time.Time, name store.AuthorityName, files []File) (done ImportedCRLs, err error) {
 	var lists []foundCRL
 	for _, f := range files {
-		crls, err := pki.ParseCRLsPEM(f.Data)
+		crls, err := pki.ParseCRLFile(f.Data)
 		if err != nil {
 			return done, fmt.Errorf("%s: %w", f.Name, err)
 		}

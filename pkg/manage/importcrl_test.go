@@ -107,7 +107,7 @@ func TestRefusedCRLs(t *testing.T) {
 		}, 5), "the entry of serial 5"},
 		"number too large": {makeCRL(t, made, 1, func(l *x509.RevocationList) { l.Number = huge }, 5), "too large"},
 		"a certificate":    {pkitest.PEM(made.Crt), "CRL"},
-		"nothing":          {nil, "no PEM block"},
+		"nothing":          {nil, "there is no revocation list, in PEM or DER"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := importedCA(t, made)

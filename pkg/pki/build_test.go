@@ -29,6 +29,7 @@ var (
 	oidMD5RSA          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 4}
 	oidCN              = asn1.ObjectIdentifier{2, 5, 4, 3}
 	oidExtRequest      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 14}
+	oidMSExtRequest    = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 14}
 	oidChallenge       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 7}
 	oidSAN             = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}

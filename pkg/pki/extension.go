@@ -117,6 +117,9 @@ func checkPolicies(value []byte) error {
 	if err := checkDER(value); err != nil {
 		return err
 	}
+	if err := checkValues(value); err != nil {
+		return err
+	}
 	input := cryptobyte.String(value)
 	var list cryptobyte.String
 	if !input.ReadASN1(&list, cbasn1.SEQUENCE) || !input.Empty() || list.Empty() {

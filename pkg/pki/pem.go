@@ -99,6 +99,75 @@ func ParseCRLsPEM(data []byte) ([]*x509.RevocationList, error) {
 	return crls, nil
 }
 
+// ParseCRLFile reads the revocation lists of a file on this host, one or more, in PEM or DER; see [SplitPEM]
+// for what may be around them. What else is in it is an error. Their signatures are not checked.
+func ParseCRLFile(data []byte) ([]*x509.RevocationList, error) {
+	if len(data) > MaxCRLSize {
+		return nil, refusef("CRLs", "longer than %d bytes", MaxCRLSize)
+	}
+	blocks, err := splitPEM(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) == 0 {
+		return nil, refusef("CRLs", "there is no revocation list, in PEM or DER")
+	}
+	crls := make([]*x509.RevocationList, 0, len(blocks))
+	for _, block := range blocks {
+		if block.Type != typeCRL {
+			return nil, refusef("CRLs", "PEM block %s where %s is expected", quote(block.Type), quote(typeCRL))
+		}
+		crl, err := parseCRL(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		crls = append(crls, crl)
+	}
+	return crls, nil
+}
+
+// ParseCertificateFile reads the certificates of a file on this host, one or more, in PEM or DER; see [SplitPEM]
+// for what may be around them. What else is in it is an error.
+func ParseCertificateFile(data []byte) ([]*x509.Certificate, error) {
+	blocks, err := SplitPEM(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) == 0 {
+		return nil, refusef("certificates", "there is no certificate, in PEM or DER")
+	}
+	crts := make([]*x509.Certificate, 0, len(blocks))
+	for _, block := range blocks {
+		if block.Type != typeCertificate {
+			return nil, refusef("certificates", "PEM block %s where %s is expected", quote(block.Type), quote(typeCertificate))
+		}
+		crt, err := ParseCertificateDER(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		crts = append(crts, crt)
+	}
+	return crts, nil
+}
+
+// RequestOfFile returns the DER of the one request in a file on this host, see [SplitPEM] for what may be around it.
+// Nothing else may be in the file: of a key beside it, its owner has to hear.
+func RequestOfFile(data []byte) ([]byte, error) {
+	blocks, err := SplitPEM(data)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(blocks) == 0:
+		return nil, refusef("CSR", "there is no certificate signing request in it, in PEM or DER")
+	case len(blocks) > 1:
+		return nil, refusef("CSR", "%d PEM blocks where one is expected", len(blocks))
+	case blocks[0].Type != typeCSR && blocks[0].Type != typeCSRLegacy:
+		return nil, refusef("CSR", "PEM block %s where %s is expected", quote(blocks[0].Type), quote(typeCSR))
+	}
+	return blocks[0].Bytes, nil
+}
+
 func parseCRL(der []byte) (*x509.RevocationList, error) {
 	crl, err := x509.ParseRevocationList(der)
 	if err != nil {
@@ -134,12 +203,24 @@ func encodePEM(typ string, der []byte) []byte {
 
 // SplitPEM cuts a file on this host, of at most MaxBundleSize bytes, into its PEM
 // blocks, whatever their types. Text around blocks is fine, as openssl -text writes
-// it. A BEGIN without its END, a block that is not base64 and a stray END are errors:
+// it, and so are byte order marks and UTF-16. DER is taken for the one block that PEM would
+// have. A BEGIN without its END, a block that is not base64 and a stray END are errors:
 // reading past them would silently lose a certificate or a key. A file without any
 // block is not an error here.
 func SplitPEM(data []byte) ([]*pem.Block, error) {
 	if len(data) > MaxBundleSize {
 		return nil, refusef("PEM file", "longer than %d bytes", MaxBundleSize)
+	}
+	return splitPEM(data)
+}
+
+func splitPEM(data []byte) ([]*pem.Block, error) {
+	data = plainText(data)
+	switch block, err := derBlock(data); {
+	case err != nil:
+		return nil, refuse("file", err)
+	case block != nil:
+		return []*pem.Block{block}, nil
 	}
 	var blocks []*pem.Block
 	for {
@@ -195,6 +276,11 @@ func onlyBlock(data []byte, maxSize int, types ...string) ([]byte, error) {
 func onlyBlocks(data []byte, maxSize int, types ...string) ([][]byte, error) {
 	if len(data) > maxSize {
 		return nil, fmt.Errorf("longer than %d bytes", maxSize)
+	}
+	if !bytes.HasPrefix(trimSpace(data), []byte(pemBegin)) {
+		if err := explainForm(data); err != nil {
+			return nil, err
+		}
 	}
 	if bytes.IndexByte(data, 0) >= 0 {
 		return nil, errors.New("contains a NUL byte: not PEM")

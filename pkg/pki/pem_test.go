@@ -60,7 +60,7 @@ func TestParseRequestPEM(t *testing.T) {
 		"NUL after":                {good + "\x00", "NUL"},
 		"four dashes":              {good[1:], "should begin"},
 		"Unicode space":            {"\u00a0" + good, "should begin"},
-		"byte order mark":          {"\ufeff" + good, "should begin"},
+		"byte order mark":          {"\ufeff" + good, "byte order mark (EF BB BF)"},
 		"100 KiB of blanks":        {good + strings.Repeat(" ", MaxCSRSize), "longer than 102400 bytes"},
 		"escape in the type":       {"-----BEGIN \x1b[2J-----\n" + body + end, "should begin"},
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func parseOutline(pemData []byte) (o Outline, err error) {
 	if err := checkDER(der); err != nil {
 		return o, err
 	}
-	subject, err := checkStructure(der)
+	subject, extensions, err := checkStructure(der)
 	if err != nil {
 		return o, err
 	}
@@ -86,13 +87,17 @@ func parseOutline(pemData []byte) (o Outline, err error) {
 	if err != nil {
 		return o, err
 	}
-	// For RSA and Ed25519 this computes nothing with the key, and for ECDSA it
-	// only checks a point of fixed size.
-	csr, err := x509.ParseCertificateRequest(der)
+	sans, err := checkExtensions(extensions)
 	if err != nil {
 		return o, err
 	}
-	sans, err := checkExtensions(csr.Extensions)
+	// Whatever else there is, shown to users by programs of theirs that refuse the whole for it.
+	if err := checkValues(der); err != nil {
+		return o, err
+	}
+	// For RSA and Ed25519 this computes nothing with the key, and for ECDSA it
+	// only checks a point of fixed size.
+	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return o, err
 	}
@@ -117,29 +122,74 @@ func parseOutline(pemData []byte) (o Outline, err error) {
 }
 
 // checkStructure looks at what x509 reads past, the version and attributes it ignores
-// or of which it takes the first value, and returns the DER of the subject.
-func checkStructure(der []byte) (subject []byte, err error) {
-	input := cryptobyte.String(der)
-	var csr, info, name, attributes cryptobyte.String
-	var version int
-	if !input.ReadASN1(&csr, cbasn1.SEQUENCE) ||
-		!csr.ReadASN1(&info, cbasn1.SEQUENCE) ||
-		!info.ReadASN1Integer(&version) ||
-		!info.ReadASN1Element(&name, cbasn1.SEQUENCE) ||
-		!info.SkipASN1(cbasn1.SEQUENCE) || // subjectPublicKeyInfo
-		!info.ReadASN1(&attributes, cbasn1.Tag(0).ContextSpecific().Constructed()) ||
-		!info.Empty() {
-		return nil, errors.New("not a PKCS#10 request (RFC 2986)")
+// or of which it takes the first value, and returns the DER of the subject and what extensions are asked for.
+func checkStructure(der []byte) (subject []byte, extensions []pkix.Extension, err error) {
+	p, err := splitRequest(der)
+	if err != nil {
+		return nil, nil, err
 	}
-	if version != 0 {
-		return nil, fmt.Errorf("version %d: only 0 (v1) exists", version)
+	if p.version != 0 {
+		return nil, nil, fmt.Errorf("version %d: only 0 (v1) exists", p.version)
 	}
-	return name, checkAttributes(attributes)
+	if p.attributes == nil {
+		return nil, nil, errors.New("the field for attributes is missing, which has to be there even if there is none (RFC 2986 4.1): " +
+			"make the request anew with another program")
+	}
+	extensions, err = checkAttributes(p.attributes)
+	return p.subject, extensions, err
 }
 
-// checkAttributes refuses attributes that are malformed or occur twice, RFC 2986 4.1.
-// All but the extension request are otherwise ignored.
-func checkAttributes(list cryptobyte.String) error {
+// A requestParts is a PKCS#10 request cut into pieces that nobody has looked at yet.
+type requestParts struct {
+	info       cryptobyte.String // certificationRequestInfo, an element
+	version    int
+	subject    cryptobyte.String // element
+	spki       cryptobyte.String // element
+	attributes cryptobyte.String // content; nil: the field is not there
+	signature  cryptobyte.String // algorithm and signature, elements
+}
+
+func splitRequest(der []byte) (p requestParts, err error) {
+	notOne := errors.New("not a PKCS#10 request (RFC 2986)")
+	input := cryptobyte.String(der)
+	var csr cryptobyte.String
+	if !input.ReadASN1(&csr, cbasn1.SEQUENCE) || !csr.ReadASN1Element(&p.info, cbasn1.SEQUENCE) {
+		return p, notOne
+	}
+	p.signature = csr
+	element := p.info
+	var info cryptobyte.String
+	if !element.ReadASN1(&info, cbasn1.SEQUENCE) ||
+		!info.ReadASN1Integer(&p.version) ||
+		!info.ReadASN1Element(&p.subject, cbasn1.SEQUENCE) ||
+		!info.ReadASN1Element(&p.spki, cbasn1.SEQUENCE) {
+		return p, notOne
+	}
+	if info.Empty() {
+		return p, nil
+	}
+	if !info.ReadASN1(&p.attributes, cbasn1.Tag(0).ContextSpecific().Constructed()) || !info.Empty() {
+		return p, notOne
+	}
+	if p.attributes == nil {
+		p.attributes = cryptobyte.String{}
+	}
+	return p, nil
+}
+
+// Object identifiers of attributes (RFC 2985 5.4.2 and Microsoft's, as of Windows 2000).
+const (
+	idExtensionRequest   = "1.2.840.113549.1.9.14"
+	idExtensionRequestMS = "1.3.6.1.4.1.311.2.1.14"
+)
+
+// checkAttributes refuses attributes that are malformed or occur twice, RFC 2986 4.1. All but the extension
+// request, which it returns, are otherwise ignored.
+func checkAttributes(list cryptobyte.String) (extensions []pkix.Extension, err error) {
+	if err := checkSorted(list); err != nil {
+		return nil, fmt.Errorf("attributes: %w", err)
+	}
+	var requested, legacy cryptobyte.String
 	seen := make(map[string]bool)
 	for !list.Empty() {
 		var attr, oid, values cryptobyte.String
@@ -147,26 +197,67 @@ func checkAttributes(list cryptobyte.String) error {
 			!attr.ReadASN1(&oid, cbasn1.OBJECT_IDENTIFIER) ||
 			!attr.ReadASN1(&values, cbasn1.SET) ||
 			!attr.Empty() || values.Empty() {
-			return errors.New("malformed attribute")
+			return nil, errors.New("malformed attribute")
 		}
+		var id x509.OID
+		if err := id.UnmarshalBinary(oid); err != nil {
+			return nil, errors.New("malformed attribute: its OBJECT IDENTIFIER cannot be read")
+		}
+		name := clip(id.String(), 60)
 		if seen[string(oid)] {
-			return errors.New("an attribute occurs twice")
+			return nil, fmt.Errorf("an attribute occurs twice: %s", name)
 		}
 		seen[string(oid)] = true
-		if !isExtensionRequest(oid) {
-			continue
+		if err := checkSorted(values); err != nil {
+			return nil, fmt.Errorf("attribute %s: %w", name, err)
 		}
-		if !values.SkipASN1(cbasn1.SEQUENCE) || !values.Empty() {
-			return errors.New("extensionRequest is not exactly one list of extensions")
+		if err := checkValues(values); err != nil {
+			return nil, fmt.Errorf("attribute %s: %w", name, err)
+		}
+		switch name {
+		case idExtensionRequest:
+			if !values.ReadASN1Element(&requested, cbasn1.SEQUENCE) || !values.Empty() {
+				return nil, errors.New("extensionRequest is not exactly one list of extensions")
+			}
+		case idExtensionRequestMS:
+			legacy = values
 		}
 	}
-	return nil
+	// Most programs do not look there: who approves would not see what is asked for.
+	if legacy != nil && !bytes.Equal(legacy, requested) {
+		return nil, fmt.Errorf("extensions, such as alternative names, are asked for by Microsoft's old attribute %s, where they would be lost: "+
+			"make the request anew, with the attribute of PKCS#10, %s (extensionRequest)", idExtensionRequestMS, idExtensionRequest)
+	}
+	if requested == nil {
+		return nil, nil
+	}
+	return parseExtensions(requested)
 }
 
-// isExtensionRequest recognises the content bytes of OID 1.2.840.113549.1.9.14, RFC
-// 2985 5.4.2.
-func isExtensionRequest(oid []byte) bool {
-	return bytes.Equal(oid, []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e})
+// parseExtensions reads a list of extensions, each of which may occur once (RFC 5280 4.2).
+func parseExtensions(element cryptobyte.String) ([]pkix.Extension, error) {
+	var list cryptobyte.String
+	if !element.ReadASN1(&list, cbasn1.SEQUENCE) || !element.Empty() {
+		return nil, errors.New("malformed extensions")
+	}
+	var all []pkix.Extension
+	seen := make(map[string]bool)
+	for !list.Empty() {
+		var fields, value cryptobyte.String
+		var ext pkix.Extension
+		if !list.ReadASN1(&fields, cbasn1.SEQUENCE) || !fields.ReadASN1ObjectIdentifier(&ext.Id) ||
+			fields.PeekASN1Tag(cbasn1.BOOLEAN) && !fields.ReadASN1Boolean(&ext.Critical) ||
+			!fields.ReadASN1(&value, cbasn1.OCTET_STRING) || !fields.Empty() {
+			return nil, errors.New("malformed extension")
+		}
+		if seen[ext.Id.String()] {
+			return nil, fmt.Errorf("duplicate extension %s", clip(ext.Id.String(), 60))
+		}
+		seen[ext.Id.String()] = true
+		ext.Value = value
+		all = append(all, ext)
+	}
+	return all, nil
 }
 
 // checkSelfSignature proves that the requester holds the key. x509 itself would still

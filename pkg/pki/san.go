@@ -1,10 +1,12 @@
 package pki
 
 import (
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -15,8 +17,9 @@ import (
 
 // A generalName is one name of a SubjectAltName, RFC 5280 4.2.1.6.
 type generalName struct {
-	kind  nameKind
-	value []byte
+	kind   nameKind
+	value  []byte
+	nested bool // its encoding is constructed: elements follow, and no characters
 }
 
 type nameKind uint8 // the context-specific tag number
@@ -74,7 +77,7 @@ func parseSANs(value []byte, limit int) ([]generalName, error) {
 		if len(names) == limit {
 			return nil, fmt.Errorf("more than %d names", limit)
 		}
-		names = append(names, generalName{kind: nameKind(tag & 0x1f), value: name})
+		names = append(names, generalName{kind: nameKind(tag & 0x1f), value: name, nested: constructed(tag)})
 	}
 	return names, nil
 }
@@ -99,8 +102,8 @@ func checkSANs(value []byte) ([]string, error) {
 // SANStrings returns the names in the SubjectAltName among extensions, those of a
 // certificate or of a request: "DNS:example.org", "IP:192.0.2.1", "email:…", "URI:…",
 // in their order. It takes unchecked extensions: values are escaped as [EscapeText]
-// does, kinds of names we do not sign come out as their kind alone, and an unreadable
-// extension as nothing.
+// does, of other names and registered identifiers only the type is shown, a directory name as
+// [SubjectString] does, and an unreadable extension as nothing.
 func SANStrings(extensions []pkix.Extension) []string {
 	for _, ext := range extensions {
 		if !ext.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
@@ -128,14 +131,59 @@ func (n generalName) display() string {
 		if ip, ok := netip.AddrFromSlice(n.value); ok {
 			return "IP:" + ip.String()
 		}
+		if network := n.network(); network != "" {
+			return "IP:" + network
+		}
 		return fmt.Sprintf("IP:#%x", n.value[:min(len(n.value), 32)])
+	case nameDirectory:
+		return n.kind.String() + ":" + clip(SubjectString(n.value), MaxSANValue)
+	case nameRID:
+		var oid x509.OID
+		if oid.UnmarshalBinary(n.value) == nil {
+			return n.kind.String() + ":" + clip(oid.String(), MaxSANValue)
+		}
+	case nameOther:
+		// Of what type the value is that follows is known to few.
+		value := cryptobyte.String(n.value)
+		var id cryptobyte.String
+		var oid x509.OID
+		if value.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) && oid.UnmarshalBinary(id) == nil {
+			return n.kind.String() + ":" + clip(oid.String(), MaxSANValue)
+		}
 	}
 	return n.kind.String()
+}
+
+// simple reports whether names of this kind are characters, octets or an OBJECT IDENTIFIER.
+func (n generalName) simple() bool {
+	switch n.kind {
+	case nameEmail, nameDNS, nameURI, nameIP, nameRID:
+		return true
+	}
+	return false
+}
+
+// network is an address and a mask of as many bytes, which RFC 5280 has in name constraints only, and
+// some put into certificates: "192.0.2.0/24"; "" for anything else.
+func (n generalName) network() string {
+	half := len(n.value) / 2
+	addr, ok := netip.AddrFromSlice(n.value[:half])
+	if !ok || len(n.value)%2 != 0 {
+		return ""
+	}
+	mask := net.IPMask(n.value[half:])
+	if ones, bits := mask.Size(); bits > 0 {
+		return fmt.Sprintf("%s/%d", addr, ones)
+	}
+	return fmt.Sprintf("%s/%s", addr, mask) // bits with gaps
 }
 
 func (n generalName) check() error {
 	if len(n.value) > MaxSANValue {
 		return fmt.Errorf("%d bytes: at most %d accepted", len(n.value), MaxSANValue)
+	}
+	if n.nested && n.simple() {
+		return errors.New("malformed: its encoding is constructed")
 	}
 	switch n.kind {
 	case nameEmail:
@@ -145,6 +193,9 @@ func (n generalName) check() error {
 	case nameURI:
 		return checkURI(string(n.value))
 	case nameIP:
+		if len(n.value) == 8 || len(n.value) == 32 {
+			return fmt.Errorf("%s is a network: certificates are for single addresses", n.network())
+		}
 		if len(n.value) != 4 && len(n.value) != 16 {
 			return fmt.Errorf("address of %d bytes: 4 or 16 needed", len(n.value))
 		}

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"encoding/asn1"
 	"encoding/hex"
 	"errors"
@@ -25,7 +26,8 @@ type attribute struct {
 	oid    asn1.ObjectIdentifier
 	tag    cbasn1.Tag
 	value  []byte
-	joined bool // in the same RDN as the attribute before it
+	raw    []byte // all of it
+	joined bool   // in the same RDN as the attribute before it
 }
 
 var errName = errors.New("malformed name")
@@ -40,12 +42,16 @@ func parseName(raw []byte) ([]attribute, error) {
 	var attrs []attribute
 	for !rdns.Empty() {
 		var rdn cryptobyte.String
-		if !rdns.ReadASN1(&rdn, cbasn1.SET) || rdn.Empty() {
+		if !rdns.ReadASN1(&rdn, cbasn1.SET) {
 			return nil, errName
+		}
+		if rdn.Empty() {
+			return nil, fmt.Errorf("%w: an RDN without attributes", errName)
 		}
 		for joined := false; !rdn.Empty(); joined = true {
 			var pair, value cryptobyte.String
 			attr := attribute{joined: joined}
+			before := rdn
 			if !rdn.ReadASN1(&pair, cbasn1.SEQUENCE) ||
 				!pair.ReadASN1ObjectIdentifier(&attr.oid) ||
 				!pair.ReadAnyASN1(&value, &attr.tag) || !pair.Empty() {
@@ -54,7 +60,7 @@ func parseName(raw []byte) ([]attribute, error) {
 			if len(attrs) == MaxRDNs {
 				return nil, fmt.Errorf("name of more than %d attributes", MaxRDNs)
 			}
-			attr.value = value
+			attr.value, attr.raw = value, before[:len(before)-len(rdn)]
 			attrs = append(attrs, attr)
 		}
 	}
@@ -73,7 +79,32 @@ func checkSubject(raw []byte) (int, error) {
 			return 0, fmt.Errorf("subject %s: %w", attr.label(), err)
 		}
 	}
+	if err := checkRDNs(attrs); err != nil {
+		return 0, fmt.Errorf("subject %w", err)
+	}
+	if err := checkValues(raw); err != nil {
+		return 0, fmt.Errorf("subject: %w", err)
+	}
 	return len(attrs), nil
+}
+
+// checkRDNs refuses attributes that stand in one RDN and are not sorted, as DER has sets, or of the same type
+// (X.501 9.3).
+func checkRDNs(attrs []attribute) error {
+	types := map[string]bool{}
+	for i, attr := range attrs {
+		if !attr.joined {
+			clear(types)
+		} else if bytes.Compare(attrs[i-1].raw, attr.raw) > 0 {
+			return fmt.Errorf("%s+%s: the attributes of one RDN are a SET, which DER has sorted (X.690 11.6)", attrs[i-1].label(), attr.label())
+		}
+		if id := attr.oid.String(); types[id] {
+			return fmt.Errorf("%s: twice in one RDN", attr.label())
+		} else {
+			types[id] = true
+		}
+	}
+	return nil
 }
 
 func (a attribute) check() error {
@@ -93,8 +124,8 @@ func (a attribute) check() error {
 	default:
 		return fmt.Errorf("value is a %s: UTF8String needed", stringType(a.tag))
 	}
-	if a.tag != cbasn1.UTF8String && !isASCII(a.value) {
-		return fmt.Errorf("%s is not a valid %s", quote(string(a.value)), stringType(a.tag))
+	if err := checkString(a.tag, a.value); err != nil {
+		return err
 	}
 	return checkText(string(a.value))
 }
@@ -111,16 +142,14 @@ func stringType(tag cbasn1.Tag) string {
 		return "T61String"
 	case tagNumericString:
 		return "NumericString"
+	case tagVisibleString:
+		return "VisibleString"
 	case tagBMPString:
 		return "BMPString"
 	case tagUniversalString:
 		return "UniversalString"
 	}
 	return fmt.Sprintf("value of DER tag %#x", uint8(tag))
-}
-
-func isASCII(s []byte) bool {
-	return !slices.ContainsFunc(s, func(c byte) bool { return c >= 0x80 })
 }
 
 // label names the attribute as RFC 4514 section 3 and openssl do, unknown ones by
