@@ -24,7 +24,7 @@ func (t *tool) crlUpdate() *cli.Command {
 			if err != nil {
 				return err
 			}
-			local, err := t.crlStore.ReadCRLs()
+			local, err := t.readCRLs()
 			if err != nil {
 				return err
 			}
@@ -43,6 +43,20 @@ func (t *tool) crlUpdate() *cli.Command {
 			return t.updated(t.crlStore.Path, "crl", len(crls), "revocation list")
 		}),
 	}
+}
+
+// readCRLs reads the revocation lists stored here, and tells of those that must not be there: a server that reads the
+// same place may take a partial list for a complete one.
+func (t *tool) readCRLs() ([]*x509.RevocationList, error) {
+	crls, partial, err := t.crlStore.LookAtCRLs()
+	for _, p := range partial {
+		if p.Foreign {
+			t.warn("%s is not used, and should be removed: %v", p.Path, p.Err)
+		} else {
+			t.warn("%s holds a list that is not used, and that %s crl update removes: %v", p.Path, toolName, p.Err)
+		}
+	}
+	return crls, err
 }
 
 // warnUnlisted tells of trusted CAs without a current list. A daemon has one for each;
@@ -106,7 +120,7 @@ func (t *tool) crlShow() *cli.Command {
 }
 
 func (t *tool) viewCRLs() ([]crlView, error) {
-	crls, err := t.crlStore.ReadCRLs()
+	crls, err := t.readCRLs()
 	if err != nil {
 		return nil, err
 	}

@@ -147,6 +147,9 @@ func BringList(ctx context.Context, tx store.Tx, name store.AuthorityName, issue
 	if err := list.CheckSignatureFrom(issuer); err != nil {
 		return false, fmt.Errorf("%w: the revocation list is not of this CA: %w", ErrInvalid, err)
 	}
+	if err := pki.CheckCRLScope(list); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	setting := listSetting(issuer.SubjectKeyId)
 	switch old, err := tx.Setting(ctx, name, setting); {
 	case err == nil:

@@ -21,8 +21,8 @@ var (
 )
 
 // UpdateCRLs fetches the revocation lists of an authority and returns those to store:
-// for each trusted CA the new one if it is signed by that CA, not expired, and no older
-// than the local one. Local lists of CAs the daemon no longer serves are kept, local
+// for each trusted CA the new one if it is signed by that CA, complete (see [pki.CheckCRLScope]), not
+// expired, and no older than the local one. Local lists of CAs the daemon no longer serves are kept, local
 // lists of CAs no longer trusted are not. Lists of CAs not trusted here are passed over.
 //
 // On any error the local ones stay.
@@ -100,7 +100,7 @@ func selectCRLs(trusted []*x509.Certificate, local, served []*x509.RevocationLis
 func newestCRL(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
 	var newest *x509.RevocationList
 	for _, crl := range crls {
-		if !claimsIssuer(crl, ca) || crl.CheckSignatureFrom(ca) != nil {
+		if !claimsIssuer(crl, ca) || pki.CheckCRLScope(crl) != nil || crl.CheckSignatureFrom(ca) != nil {
 			continue
 		}
 		if newest == nil || newest.Number == nil || crl.Number != nil && crl.Number.Cmp(newest.Number) > 0 {
@@ -116,19 +116,26 @@ func claimsIssuer(crl *x509.RevocationList, ca *x509.Certificate) bool {
 		(bytes.Equal(crl.AuthorityKeyId, ca.SubjectKeyId) || bytes.Equal(crl.AuthorityKeyId, ca.AuthorityKeyId))
 }
 
-// findCRL finds the list that claims to be of ca.
-func findCRL(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
+// findCRL finds the list that claims to be of ca: a complete one, if there is one.
+func findCRL(ca *x509.Certificate, crls []*x509.RevocationList) (found *x509.RevocationList) {
 	for _, crl := range crls {
-		if claimsIssuer(crl, ca) {
+		switch {
+		case !claimsIssuer(crl, ca):
+		case pki.CheckCRLScope(crl) == nil:
 			return crl
+		case found == nil:
+			found = crl
 		}
 	}
-	return nil
+	return found
 }
 
 func checkCRL(crl *x509.RevocationList, ca *x509.Certificate, have *x509.RevocationList, now time.Time) error {
 	if err := crl.CheckSignatureFrom(ca); err != nil {
 		return fmt.Errorf("%w: it is not signed by that CA", ErrCRL)
+	}
+	if err := pki.CheckCRLScope(crl); err != nil {
+		return fmt.Errorf("%w: %w", ErrCRL, err)
 	}
 	if crl.NextUpdate.Before(now) {
 		return fmt.Errorf("%w: it expired on %s", ErrCRL, crl.NextUpdate.UTC().Format(time.RFC3339))

@@ -36,6 +36,7 @@ func TestUpdateCRLs(t *testing.T) {
 	both := []*x509.Certificate{old.Crt, young.Crt}
 	crl := d.CAS.CRL
 	rogue := clienttest.NewAuthority(t, d.Clock, "CAS").Newest()
+	delta := func(ca clienttest.CA, number int64) []byte { return d.CAS.PartialCRL(ca, number, now) }
 	// forgedCA pretends to be young, with another key.
 	forgedCA := d.CAS.NewCA("CAS", func(c *x509.Certificate) { c.SubjectKeyId = young.Crt.SubjectKeyId })
 
@@ -63,6 +64,12 @@ func TestUpdateCRLs(t *testing.T) {
 		{"of a CA not trusted yet", [][]byte{crl(old, 5, now), crl(young, 5, now)}, nil, both[:1], numbers{"old": 5}, nil},
 		{"one no longer served is kept", [][]byte{crl(young, 6, now)}, [][]byte{crl(old, 5, now), crl(young, 5, now)}, both, numbers{"old": 5, "young": 6}, nil},
 		{"one no longer trusted is not", [][]byte{crl(young, 6, now)}, [][]byte{crl(old, 5, now)}, both[1:], numbers{"young": 6}, nil},
+		{"a delta", [][]byte{crl(old, 6, now), delta(young, 6)}, [][]byte{crl(old, 5, now), crl(young, 5, now)}, both, nil, pki.ErrPartialCRL},
+		{"a delta at first contact", [][]byte{delta(old, 6)}, nil, both[:1], nil, client.ErrCRL},
+		{"a delta before the complete one", [][]byte{delta(old, 7), crl(old, 6, now)}, [][]byte{crl(old, 5, now)}, both, numbers{"old": 6}, nil},
+		{"a delta after the complete one", [][]byte{crl(old, 6, now), delta(old, 7)}, nil, both, numbers{"old": 6}, nil},
+		{"a delta here, newer than all", [][]byte{crl(old, 6, now)}, [][]byte{delta(old, 9), crl(old, 5, now)}, both, numbers{"old": 6}, nil},
+		{"a delta here, and nothing served", [][]byte{crl(young, 6, now)}, [][]byte{delta(old, 9)}, both, numbers{"young": 6}, nil},
 		{"junk", [][]byte{[]byte("junk")}, nil, both, nil, pki.ErrInvalid},
 		{"nothing", nil, nil, both, nil, pki.ErrInvalid},
 	}

@@ -3,7 +3,6 @@ package manage
 import (
 	"context"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -103,26 +102,11 @@ type foundCRL struct {
 // maxNumber is far from what would overflow.
 const maxNumber = math.MaxInt64 / 2
 
-// checkCRL refuses lists that are about less than all of a CA's certificates, or about others.
+// checkCRL refuses lists that are about less than all of a CA's certificates, or about others, and those whose number
+// cannot be continued.
 func checkCRL(crl *x509.RevocationList) error {
-	delta, part := asn1.ObjectIdentifier{2, 5, 29, 27}, asn1.ObjectIdentifier{2, 5, 29, 28}
-	number, authority := asn1.ObjectIdentifier{2, 5, 29, 20}, asn1.ObjectIdentifier{2, 5, 29, 35}
-	for _, e := range crl.Extensions {
-		switch {
-		case e.Id.Equal(delta):
-			return errors.New("it lists only what has changed since another list (delta CRL)")
-		case e.Id.Equal(part):
-			return errors.New("it is about a part of the certificates only (issuing distribution point)")
-		case e.Critical && !e.Id.Equal(number) && !e.Id.Equal(authority):
-			return fmt.Errorf("it has a critical extension that is not known: %s", e.Id)
-		}
-	}
-	for _, entry := range crl.RevokedCertificateEntries {
-		for _, e := range entry.Extensions {
-			if e.Critical {
-				return fmt.Errorf("the entry of serial %s has a critical extension that is not known: %s", entry.SerialNumber, e.Id)
-			}
-		}
+	if err := pki.CheckCRLScope(crl); err != nil {
+		return err
 	}
 	if crl.Number != nil && (crl.Number.Sign() < 0 || crl.Number.Cmp(big.NewInt(maxNumber)) > 0) {
 		return errors.New("its number cannot be continued: it is negative or too large")

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,6 +240,48 @@ func certify(t *testing.T, key crypto.Signer, cn string) *x509.Certificate {
 func crlOf(t *testing.T, ca Pair, number int64) *x509.RevocationList {
 	t.Helper()
 	return pkitest.CA{Crt: ca.Crt, Key: ca.Key}.CRL(t, number)
+}
+
+// TestPartialCRLs: a delta CRL in a store is told of, counts for nothing, and goes with the next write unless its file
+// is somebody's own.
+func TestPartialCRLs(t *testing.T) {
+	ca := newPair(t, "a", true)
+	full := crlOf(t, ca, 1)
+	delta := pkitest.CA{Crt: ca.Crt, Key: ca.Key}.SignCRL(t, &x509.RevocationList{
+		Number: big.NewInt(2), ThisUpdate: full.ThisUpdate, NextUpdate: full.NextUpdate,
+		ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}},
+	})
+	look := func(s Store, wantLists, wantPartial int, foreign bool) {
+		t.Helper()
+		crls, partial, err := s.LookAtCRLs()
+		must(t, err)
+		if len(crls) != wantLists || len(partial) != wantPartial {
+			t.Fatalf("%d lists and %d partial ones, not %d and %d", len(crls), len(partial), wantLists, wantPartial)
+		}
+		for _, p := range partial {
+			if !errors.Is(p.Err, pki.ErrPartialCRL) || p.Foreign != foreign {
+				t.Errorf("%+v", p)
+			}
+		}
+	}
+	file := CRLStore(filepath.Join(t.TempDir(), "crl.pem"))
+	write(t, file.Path, string(pki.EncodeCRLPEM(full.Raw))+string(pki.EncodeCRLPEM(delta.Raw)), 0o644)
+	look(file, 1, 1, false)
+	if changed, err := file.WriteCRLs([]*x509.RevocationList{full}); !changed || err != nil {
+		t.Errorf("changed %v, %v", changed, err)
+	}
+	look(file, 1, 0, false)
+
+	dir := CRLStore(t.TempDir())
+	write(t, filepath.Join(dir.Path, "other.crl.pem"), string(pki.EncodeCRLPEM(delta.Raw)), 0o644)
+	look(dir, 0, 1, false)
+	_, err := dir.WriteCRLs([]*x509.RevocationList{full})
+	must(t, err)
+	look(dir, 1, 0, false)
+	write(t, filepath.Join(dir.Path, "mine.pem"), string(pki.EncodeCRLPEM(delta.Raw)), 0o644)
+	_, err = dir.WriteCRLs([]*x509.RevocationList{full})
+	must(t, err)
+	look(dir, 1, 1, true)
 }
 
 func TestPair(t *testing.T) {

@@ -80,22 +80,44 @@ func (s Store) ReadCertificates() ([]*x509.Certificate, error) {
 	return crts, nil
 }
 
-// ReadCRLs returns the revocation lists in the store that can be read. Others, cut
+// ReadCRLs returns the revocation lists in the store that can be used. Others, cut
 // short or of another kind, count for nothing: a list is only ever replaced by one
 // that is verified, and a broken one protects nobody.
 func (s Store) ReadCRLs() ([]*x509.RevocationList, error) {
+	crls, _, err := s.LookAtCRLs()
+	return crls, err
+}
+
+// A PartialCRL is a revocation list in a store that must not be there, see [pki.CheckCRLScope]: whatever reads the
+// store next to us may take it for a complete one.
+type PartialCRL struct {
+	Path string
+	Err  error // what it is, a pki.ErrPartialCRL
+	// Foreign says that its file is not one that WriteCRLs removes.
+	Foreign bool
+}
+
+// LookAtCRLs is ReadCRLs for those who also want to know of partial lists.
+func (s Store) LookAtCRLs() (crls []*x509.RevocationList, partial []PartialCRL, err error) {
 	contents, err := s.contents()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var crls []*x509.RevocationList
 	for _, c := range contents {
 		found, err := pki.ParseCRLsPEM(c.content)
-		if err == nil {
-			crls = append(crls, found...)
+		if err != nil {
+			continue
+		}
+		for _, crl := range found {
+			if err := pki.CheckCRLScope(crl); err != nil {
+				foreign := c.path != s.Path && !strings.HasSuffix(c.path, s.kind.suffix)
+				partial = append(partial, PartialCRL{Path: c.path, Err: err, Foreign: foreign})
+				continue
+			}
+			crls = append(crls, crl)
 		}
 	}
-	return crls, nil
+	return crls, partial, nil
 }
 
 type content struct {

@@ -122,6 +122,11 @@ func TestRogue(t *testing.T) {
 				_, _ = w.Write(h.daemon.CAS.CRL(h.daemon.CAS.Newest(), 3, h.daemon.Clock.Now()))
 			})
 		}, []string{"crl.pem"}, "CRL rollback"},
+		"delta list": {func(h *host) func(http.ResponseWriter, *http.Request) bool {
+			return on("/cas/crl", func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write(h.daemon.CAS.PartialCRL(h.daemon.CAS.Newest(), 9, h.daemon.Clock.Now()))
+			})
+		}, []string{"crl.pem"}, "CRL"},
 		"another CA's list": {func(h *host) func(http.ResponseWriter, *http.Request) bool {
 			other := clienttest.NewAuthority(h.t, h.daemon.Clock, "other")
 			return on("/cas/crl", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(other.CRLs()) })

@@ -33,6 +33,7 @@ type snapshot struct {
 
 	ca, casca, root, crl storeSnapshot
 	crls                 []*x509.RevocationList
+	partial              error // a partial list where ours are, in a file that is not ours to remove
 }
 
 type storeSnapshot struct {
@@ -108,7 +109,7 @@ func lookAtCAs(j *Job, path string) storeSnapshot {
 }
 
 func lookAtCRLs(j *Job, s *snapshot, now time.Time) {
-	all, err := j.crlStore().ReadCRLs()
+	all, partial, err := j.crlStore().LookAtCRLs()
 	if err != nil {
 		s.crl = storeSnapshot{state: StoreBroken, err: discreet(err)}
 		return
@@ -127,13 +128,22 @@ func lookAtCRLs(j *Job, s *snapshot, now time.Time) {
 			s.crls = all // nothing to judge them by
 		}
 	}
+	for _, p := range partial {
+		err := fmt.Errorf("%s: %w", p.Path, p.Err)
+		if p.Foreign {
+			s.partial = err
+			continue
+		}
+		// Servers that read the file would take it for a complete one.
+		s.crl.state, s.crl.err = StoreBroken, err
+	}
 }
 
 // crlOf returns the newest list of ca.
 func crlOf(ca *x509.Certificate, crls []*x509.RevocationList) *x509.RevocationList {
 	var newest *x509.RevocationList
 	for _, crl := range crls {
-		if !bytes.Equal(crl.RawIssuer, ca.RawSubject) || crl.CheckSignatureFrom(ca) != nil {
+		if !bytes.Equal(crl.RawIssuer, ca.RawSubject) || pki.CheckCRLScope(crl) != nil || crl.CheckSignatureFrom(ca) != nil {
 			continue
 		}
 		if newest == nil || newest.Number == nil || crl.Number != nil && crl.Number.Cmp(newest.Number) > 0 {

@@ -3,6 +3,7 @@ package updater
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"os"
 	"time"
 
@@ -32,8 +33,8 @@ func (w *worker) notice(s *snapshot, now time.Time) {
 		w.log.Info("other revocation lists are here", "file", w.job.CRL)
 		w.touched = true
 	}
-	// Those known are kept, too, to notice lists that are older.
-	if s.crl.state == StoreGood && len(s.crls) > 0 && (w.known.crls == nil || newerCRLs(s.crls, w.known.crls)) {
+	// Those known are kept, too, to notice lists that are older. A partial one beside them changes nothing in them.
+	if (s.crl.state == StoreGood || errors.Is(s.crl.err, pki.ErrPartialCRL)) && len(s.crls) > 0 && (w.known.crls == nil || newerCRLs(s.crls, w.known.crls)) {
 		w.known.crls = s.crls
 	}
 	w.wrote = false

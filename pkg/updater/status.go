@@ -2,6 +2,7 @@ package updater
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -218,6 +219,11 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 		hint = "restore it from a copy, or remove it to start anew; nothing is trusted meanwhile, and nothing is fetched"
 	} else if s.crl.state == StoreBroken && s.crl.err != nil {
 		class, message = "unreadable", s.crl.err.Error()
+		if errors.Is(s.crl.err, pki.ErrPartialCRL) {
+			class, hint = "partial list", "it is replaced as soon as complete lists are there; until then servers may take it for one"
+		}
+	} else if s.partial != nil {
+		class, message, hint = "partial list", s.partial.Error(), "remove that file: servers that read the folder may take it for a complete list"
 	}
 	w.condition(taskStores, class, message, hint)
 	class, message = "", ""

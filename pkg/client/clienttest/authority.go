@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -344,11 +345,21 @@ func (a *Authority) CRLs() []byte {
 
 // CRL makes one revocation list in PEM.
 func (a *Authority) CRL(ca CA, number int64, thisUpdate time.Time) []byte {
+	return a.crl(ca, number, thisUpdate)
+}
+
+// PartialCRL makes a delta CRL, which lists nothing, in PEM.
+func (a *Authority) PartialCRL(ca CA, number int64, thisUpdate time.Time) []byte {
+	indicator := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}
+	return a.crl(ca, number, thisUpdate, indicator)
+}
+
+func (a *Authority) crl(ca CA, number int64, thisUpdate time.Time, extensions ...pkix.Extension) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(number), ThisUpdate: thisUpdate, NextUpdate: thisUpdate.Add(CRLLife),
-		RevokedCertificateEntries: a.revoked,
+		RevokedCertificateEntries: a.revoked, ExtraExtensions: extensions,
 	}, ca.Crt, ca.Key)
 	a.must(err)
 	return pki.EncodeCRLPEM(der)
