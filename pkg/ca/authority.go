@@ -304,13 +304,14 @@ func shorten(cn string) string {
 	return cn[:head] + gap + cn[len(cn)-(limit-len(gap)-head):]
 }
 
-// crlURL is where verifiers find the revocation list of the CA with this key identifier. Only
-// services have one: users are verified by the daemon itself.
-func (a *Authority) crlURL(keyID []byte) string {
+// crlURL is where verifiers find the revocation list of the CA with this key identifier: one list, in DER, as RFC 5280
+// 4.2.1.13 has it. Only services have one: users are verified by the daemon itself.
+func (a *Authority) crlURL(keyID []byte) (crl string) {
 	if a.row.Role != store.RoleServices {
 		return ""
 	}
-	return fmt.Sprintf("http://%s/%s/crl/%s", a.cfg.Netloc, a.name, decimal(keyID))
+	crl, _ = pointers(a.base(), a.name, keyID)
+	return crl
 }
 
 // constraint is what the authority of the daemon's own certificates may name.

@@ -65,7 +65,7 @@ func TestLifeOfACertificate(t *testing.T) {
 	if want := epoch.Add(-time.Minute); !first.NotBefore.Equal(want) {
 		t.Errorf("not before %v, want %v", first.NotBefore, want)
 	}
-	wantURL := fmt.Sprintf("http://ca.example.org:8009/cas/crl/%s", new(big.Int).SetBytes(cas[0].SubjectKeyId))
+	wantURL := fmt.Sprintf("http://ca.example.org:8009/cas/crl/%s.crl", new(big.Int).SetBytes(cas[0].SubjectKeyId))
 	if got := first.CRLDistributionPoints; len(got) != 1 || got[0] != wantURL {
 		t.Errorf("CRL distribution points %v, want %v", got, wantURL)
 	}

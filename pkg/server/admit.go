@@ -73,7 +73,7 @@ func (x *Exchange) isUser() bool {
 
 // mayWrite refuses what an address that shows no user's certificate writes too often.
 func (s *Server) mayWrite(x *Exchange) error {
-	if x.Request.Method == http.MethodGet || s.writes == nil || x.isUser() {
+	if x.route.Method == http.MethodGet || s.writes == nil || x.isUser() {
 		return nil
 	}
 	wait := s.writes.take(peerOf(x.actor.Address), now())

@@ -48,6 +48,8 @@ type Route struct {
 	// refuses it. Like Access, it must be declared.
 	Origin  func(x *Exchange) error
 	Handler Handler
+	// Head has HEAD answered as well, where programs that look before they fetch know nothing of the protocol.
+	Head bool
 
 	front    FrontEnd  // nil: the engine's own
 	trailing []pattern // parameters at the end of Path that are no places of their own
@@ -276,6 +278,17 @@ func (n *node) find(method string, rest []string) *Route {
 		}
 	}
 	return nil
+}
+
+// method is the one whose route answers this request: that of GET also answers HEAD where it says so. net/http
+// leaves out the body.
+func (n *node) method(r *http.Request, rest []string) string {
+	if r.Method == http.MethodHead {
+		if route := n.find(http.MethodGet, rest); route != nil && route.Head {
+			return http.MethodGet
+		}
+	}
+	return r.Method
 }
 
 func (n *node) allow() string { return strings.Join(n.methods, ", ") }

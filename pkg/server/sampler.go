@@ -51,7 +51,7 @@ func (s *sampler) shows(p peer, o omission) bool {
 	if s.own.take(p, at) <= 0 && s.all.take(unknownPeer, at) <= 0 {
 		return true
 	}
-	if o.method == http.MethodGet && o.status < http.StatusBadRequest {
+	if (o.method == http.MethodGet || o.method == http.MethodHead) && o.status < http.StatusBadRequest {
 		o.route, o.status = "", 0 // nothing was written or refused
 	}
 	s.mu.Lock()

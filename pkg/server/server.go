@@ -130,11 +130,12 @@ func (s *Server) serve(x *Exchange) error {
 		x.Header().Set("Allow", n.allow())
 		return x.front.Options(x, n.allow())
 	}
-	if !slices.Contains(n.methods, x.Request.Method) {
+	method := n.method(x.Request, rest)
+	if !slices.Contains(n.methods, method) {
 		x.Header().Set("Allow", n.allow())
 		return Refuse(http.StatusMethodNotAllowed, "method not allowed here")
 	}
-	route := n.find(x.Request.Method, rest)
+	route := n.find(method, rest)
 	if route == nil {
 		return ErrNotFound
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,10 +209,21 @@ func TestDERForms(t *testing.T) {
 		if again := s.do(c, "GET", target, "", "If-None-Match", got.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
 			t.Errorf("%s again: %d", target, again.StatusCode)
 		}
+		// What certificates point to is fetched by programs that know nothing of the protocol.
+		head := s.do(c, "HEAD", target, "")
+		if pointer := strings.HasSuffix(target, ".crl") || strings.HasSuffix(target, ".crt"); !pointer && head.StatusCode != 405 {
+			t.Errorf("HEAD %s: %d", target, head.StatusCode)
+		} else if pointer && (head.StatusCode != 200 || head.body != "" || head.Header.Get("ETag") != got.Header.Get("ETag") ||
+			head.Header.Get("Content-Length") != strconv.Itoa(len(want.body)) || head.Header.Get("Content-Type") != want.kind) {
+			t.Errorf("HEAD %s: %d %v", target, head.StatusCode, head.Header)
+		}
 	}
 	for _, target := range []string{"http:/cas/crl/1.crl", "http:/cas/crt/1.crt", "http:/cas/crt/x.crt", "http:/cas/crl/.crl", "http:/cas/crt/.crt"} {
 		if got := s.do(c, "GET", target, ""); got.StatusCode != 404 {
 			t.Errorf("%s: %d", target, got.StatusCode)
+		}
+		if got := s.do(c, "HEAD", target, ""); got.StatusCode != 404 || got.body != "" {
+			t.Errorf("HEAD %s: %d %q", target, got.StatusCode, got.body)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (f *FrontEnd) Routes() []server.Route {
 	}
 	routes := make([]server.Route, len(table))
 	for i, r := range table {
-		routes[i] = server.Route{Method: r.method, Path: r.path, Access: r.access, Handler: r.handler,
+		routes[i] = server.Route{Method: r.method, Path: r.path, Access: r.access, Handler: r.handler, Head: r.head,
 			Origin: func(x *server.Exchange) error {
 				f.noticeReference(x)
 				return f.checkOrigin(x, r.origin)
@@ -36,6 +36,7 @@ type route struct {
 	path    string
 	access  server.Access
 	origin  originRule
+	head    bool // HEAD is answered, too: addresses in certificates, which programs of all kinds fetch
 	root    bool // a root, which signs nothing that anybody could ask for, has it, too
 	handler server.Handler
 }
@@ -53,7 +54,7 @@ func (f *FrontEnd) authorityRoutes() []route {
 
 		{method: http.MethodGet, path: "crl", access: anyone, root: true, handler: f.getCRLs},
 		{method: http.MethodGet, path: "crl/{aki}", access: anyone, root: true, handler: f.getCRL},
-		{method: http.MethodGet, path: "crl/{aki}.crl", access: anyone, root: true, handler: f.getCRLDER},
+		{method: http.MethodGet, path: "crl/{aki}.crl", access: anyone, root: true, head: true, handler: f.getCRLDER},
 
 		{method: http.MethodGet, path: "timeline", access: anyone, root: true, handler: f.getTimeline},
 
@@ -77,7 +78,7 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "crt/root.pem", access: anyone, root: true, handler: f.getRoots},
 		{method: http.MethodGet, path: "crt/parent.json", access: anyone, handler: f.getParentStatements},
 		{method: http.MethodGet, path: "crt/https-ca.json", access: anyone, handler: f.getVoucher},
-		{method: http.MethodGet, path: "crt/{aki}.crt", access: anyone, root: true, handler: f.getIssuer},
+		{method: http.MethodGet, path: "crt/{aki}.crt", access: anyone, root: true, head: true, handler: f.getIssuer},
 		{method: http.MethodGet, path: "crt/{id}", access: anyone, handler: f.getCertificate},
 		{method: http.MethodPut, path: "crt/{id}", access: user, handler: f.putCertificate},
 		{method: http.MethodPut, path: "crt/renew", access: server.Holder, handler: f.putRenewal},
