@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 
@@ -74,10 +75,12 @@ var explanations = []struct {
 	{ErrRejected, ClassRejected, "ask the CA's administrators why"},
 	{pemfile.ErrExposed, "not safe", "take the right to write from others (chmod, chown), choose another place, or, for an agent, say with --owner USER whose files they are: that user does the job then"},
 	{pemfile.ErrNotRegular, "not a file", ""},
+	{pemfile.ErrIrreplaceable, "not replaceable", "until it can be, no certificate is asked for"},
 	{pemfile.ErrMismatch, "mismatch", ""},
 	{pemfile.ErrUnusable, "unusable", ""},
 	{syscall.ENOSPC, "disk full", "free some space"},
-	{syscall.EROFS, "read-only", ""},
+	{syscall.EROFS, "read-only", "under systemd, name the folder in ReadWritePaths="},
+	{syscall.EBUSY, "busy", "a file that is mounted by itself, as containers do it, cannot be replaced: mount the folder that it is in"},
 	{fs.ErrPermission, "permission", "is this the right user to run it?"},
 	{fs.ErrNotExist, "missing", ""},
 	{pki.ErrInvalid, "invalid", ""},
@@ -129,6 +132,9 @@ func explainAnswer(err error) (class, hint string) {
 		}
 		return fmt.Sprint("status ", status.Status), ""
 	}
+	if ofFile(err) {
+		return ClassOther, ""
+	}
 	var unverified *tls.CertificateVerificationError
 	var op *net.OpError
 	var dns *net.DNSError
@@ -142,4 +148,12 @@ func explainAnswer(err error) (class, hint string) {
 		return ClassNetwork, ""
 	}
 	return ClassOther, ""
+}
+
+// ofFile reports whether an error is one of a file. The system's errors have what it takes to be taken for those of a
+// network.
+func ofFile(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
 }

@@ -162,6 +162,9 @@ func (w *walk) push(f *Folder) error {
 		f.Close()
 		return err
 	}
+	if info.Mode().Perm()&0o020 != 0 {
+		info.extended = &Extended{acl: folderACL(f.file)}
+	}
 	w.open, w.infos = append(w.open, f), append(w.infos, info)
 	return nil
 }

@@ -21,7 +21,8 @@ type ExposedError struct {
 	UID    int    // whose it is, if that is the reason, or -1
 	GID    int    // whose members can write to it, if that is the reason, or -1; with both -1 it is everybody
 
-	child bool // Folder is within the one that was judged
+	child  bool // Folder is within the one that was judged
+	listed bool // those who can write are in an access control list
 }
 
 // Error names the folder and who can write there.
@@ -32,18 +33,22 @@ func (e *ExposedError) Error() string {
 		who = "belongs to user " + userName(e.UID)
 	case e.GID >= 0:
 		who = "can be written by group " + groupName(e.GID)
+	case e.listed:
+		who = "can be written by others, whom its access control list names"
 	default:
 		who = "can be written by everybody"
 	}
-	return fmt.Sprintf("%s: the folder %s %s: %s could put something else there", e.Path, e.Folder, who, whom(e.UID, e.GID))
+	return fmt.Sprintf("%s: the folder %s %s: %s could put something else there", e.Path, e.Folder, who, e.whom())
 }
 
-func whom(uid, gid int) string {
+func (e *ExposedError) whom() string {
 	switch {
-	case uid >= 0:
+	case e.UID >= 0:
 		return "that user"
-	case gid >= 0:
+	case e.GID >= 0:
 		return "its members"
+	case e.listed:
+		return "they"
 	}
 	return "anybody"
 }
@@ -81,6 +86,8 @@ func (i *Info) Exposed(path string) error {
 		who = "can be written by everybody"
 	case i.Mode().Perm()&0o020 != 0 && !ownGroup(i.GID()):
 		who = "can be written by group " + groupName(i.GID())
+	case i.Mode().Perm()&0o020 != 0 && (i.extended == nil || i.extended.acl.letsNamedWrite()):
+		who = "can be written by others, whom its access control list names"
 	default:
 		return nil
 	}
@@ -89,7 +96,7 @@ func (i *Info) Exposed(path string) error {
 
 // exposure reports why others could put something in the place of child in folder, nil for any name
 // in it. Access control lists that let others write show in the permissions of the group, which are
-// their mask.
+// their mask; where these are for a group that is the user's alone, it takes a look at the list.
 func exposure(folder, child *Info) *ExposedError {
 	mode := folder.Mode()
 	switch {
@@ -105,6 +112,8 @@ func exposure(folder, child *Info) *ExposedError {
 		return &ExposedError{UID: -1, GID: -1}
 	case mode.Perm()&0o020 != 0 && !ownGroup(folder.GID()):
 		return &ExposedError{UID: -1, GID: folder.GID()}
+	case mode.Perm()&0o020 != 0 && (folder.extended == nil || folder.extended.acl.letsNamedWrite()):
+		return &ExposedError{UID: -1, GID: -1, listed: true}
 	}
 	return nil
 }

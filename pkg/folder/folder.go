@@ -109,6 +109,9 @@ func (f *Folder) ReadFile(name string, longest int) ([]byte, *Info, error) {
 		return nil, nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, int64(longest)+1))
+	if err == nil {
+		info.extended, err = extendedOf(file)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

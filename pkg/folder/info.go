@@ -11,8 +11,9 @@ import (
 
 // An Info describes a file, and whose it is.
 type Info struct {
-	name string
-	stat unix.Stat_t
+	name     string
+	stat     unix.Stat_t
+	extended *Extended // nil if it is not known
 }
 
 // InfoOf describes an open file.

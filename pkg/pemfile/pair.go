@@ -60,19 +60,6 @@ type PairPaths struct {
 // Combined reports whether key and certificate share a file.
 func (p PairPaths) Combined() bool { return p.Key == "" || p.Key == p.Crt }
 
-// Check reports why the files could not be replaced, as far as their names tell: a symbolic
-// link that is not to be followed, a folder. It is worth asking before a certificate is.
-func (p PairPaths) Check() error {
-	for _, path := range []string{p.KeyPath(), p.Crt} {
-		in, _, _, err := resolve(File{Path: path, Attributes: p.Attributes})
-		if err != nil {
-			return err
-		}
-		in.Close()
-	}
-	return nil
-}
-
 // KeyPath is the file with the key in it.
 func (p PairPaths) KeyPath() string {
 	if p.Combined() {
@@ -206,16 +193,53 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	crt := pair.PEM()
+	// Whatever else is in the files stays there: parameters, comments, certificates of others.
+	old, err := paths.current()
+	if err != nil {
+		return false, err
+	}
 	if paths.Combined() {
-		return Write(File{Path: paths.Crt, Content: append(key, crt...), Secret: true, Attributes: paths.Attributes})
+		content := merged(old.key, key, pair.Crt, pair.Chain)
+		return Write(File{Path: paths.Crt, Content: content, Secret: true, Attributes: paths.Attributes})
 	}
 	// The key goes first: a new key found alone shows what was about to happen, and
 	// the certificate for it can be fetched again.
+	crt, secret := mergedCrt(old.crt, old.signer, key, pair.Crt, pair.Chain)
 	return WriteAll(
-		File{Path: paths.Key, Content: key, Secret: true, Attributes: paths.Attributes},
-		File{Path: paths.Crt, Content: crt, Attributes: paths.Attributes},
+		File{Path: paths.Key, Content: mergedKey(old.key, key), Secret: true, Attributes: paths.Attributes},
+		File{Path: paths.Crt, Content: crt, Secret: secret, Attributes: paths.Attributes},
 	)
+}
+
+// A current pair is what the files hold that a new one is about to replace.
+type current struct {
+	key, crt []byte
+	signer   crypto.Signer // nil if there is none that can be read
+}
+
+func (p PairPaths) current() (c current, err error) {
+	key, err := p.Attributes.readIfThere(p.KeyPath())
+	if err != nil {
+		return c, err
+	}
+	c.key = key
+	if c.signer, err = keyOf(p.KeyPath(), key); err != nil {
+		c.signer = nil
+	}
+	if !p.Combined() {
+		c.crt, err = p.Attributes.readIfThere(p.Crt)
+		return c, err
+	}
+	return c, nil
+}
+
+// readIfThere is Read, with nothing for a file that does not exist.
+func (a Attributes) readIfThere(path string) ([]byte, error) {
+	content, err := a.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return content.Data, err
 }
 
 // AddCertificate stores a certificate, with its chain, where [PairPaths] say. With a combined file that
@@ -230,9 +254,13 @@ func AddCertificate(paths PairPaths, crt *x509.Certificate, chain ...*x509.Certi
 	if key != nil && !pki.SameKey(key.Public(), crt.PublicKey) {
 		return false, fmt.Errorf("%s: %w", paths.KeyPath(), ErrMismatch)
 	}
-	pemCrt := Pair{Crt: crt, Chain: chain}.PEM()
 	if paths.Combined() && key != nil {
-		return addToKeyFile(paths, pemCrt)
+		found, err := paths.Attributes.Read(paths.Crt)
+		if err != nil {
+			return false, err
+		}
+		content := merged(found.Data, nil, crt, chain)
+		return Write(File{Path: paths.Crt, Content: content, Secret: true, Attributes: paths.Attributes})
 	}
 	old, err := paths.Attributes.Read(paths.Crt)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -247,33 +275,6 @@ func AddCertificate(paths PairPaths, crt *x509.Certificate, chain ...*x509.Certi
 			return false, fmt.Errorf("%s holds something else: %w", paths.Crt, ErrMismatch)
 		}
 	}
-	return Write(File{Path: paths.Crt, Content: pemCrt, Attributes: paths.Attributes})
-}
-
-// addToKeyFile keeps the key as it is written there, byte for byte.
-func addToKeyFile(paths PairPaths, crt []byte) (bool, error) {
-	path := paths.Crt
-	found, err := paths.Attributes.Read(path)
-	if err != nil {
-		return false, err
-	}
-	content := found.Data
-	if i := bytes.Index(content, []byte("-----BEGIN CERTIFICATE-----")); i >= 0 {
-		if _, err := keyOf(path, content[:i]); err != nil {
-			// The key stands after the certificate. Written anew, it comes first.
-			key, err := keyOf(path, content)
-			if err != nil {
-				return false, err
-			}
-			if content, err = pki.EncodePrivateKeyPEM(key); err != nil {
-				return false, err
-			}
-		} else {
-			content = content[:i]
-		}
-	}
-	if n := len(content); n > 0 && content[n-1] != '\n' {
-		content = append(content, '\n')
-	}
-	return Write(File{Path: path, Content: append(bytes.Clone(content), crt...), Secret: true, Attributes: paths.Attributes})
+	content, secret := mergedCrt(old.Data, key, nil, crt, chain)
+	return Write(File{Path: paths.Crt, Content: content, Secret: secret, Attributes: paths.Attributes})
 }

@@ -228,7 +228,7 @@ func newPair(t *testing.T, cn string, isCA bool) Pair {
 }
 
 // certify makes a self-signed certificate that is none of a CA.
-func certify(t *testing.T, key crypto.Signer, cn string) *x509.Certificate {
+func certify(t testing.TB, key crypto.Signer, cn string) *x509.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: cn}, NotBefore: since, NotAfter: until, BasicConstraintsValid: true,
@@ -390,7 +390,7 @@ func TestAddCertificate(t *testing.T) {
 		{"a file with its key", string(key), "", string(key) + crt, nil},
 		{"a key without final newline", strings.TrimSpace(string(key)), "", string(key) + crt, nil},
 		{"a file with key and certificate", string(key) + again, "", string(key) + crt, nil},
-		{"a file with certificate and key", again + string(key), "", string(key) + crt, nil},
+		{"a file with certificate and key", again + string(key), "", crt + string(key), nil},
 		{"an older certificate", again, "", crt, nil},
 		{"beside its key", "", string(key), crt, nil},
 		{"a certificate of another key", string(pkitest.PEM(other.Crt)), "", "", ErrMismatch},

@@ -7,6 +7,7 @@ package pemfile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -66,6 +67,10 @@ type Attributes struct {
 	// Own is Guard for whoever works in a folder of their own that others may be able to write to: not the
 	// folder counts but each file that is read, which has to belong to root or the user of this process.
 	Own bool
+
+	// Like, if set, describes a file that is gone, whose owner, group, mode and everything else of the
+	// kind files get, whatever is in its place by now. Owner, Group and Mode go before it.
+	Like *folder.Info
 
 	// Step, if set, is told before each step that changes what is on disk. Tests
 	// end the process there.
@@ -177,8 +182,9 @@ func stage(file File) (*staged, error) {
 }
 
 func (s *staged) prepare(file File, info *folder.Info) error {
-	mode := file.Attributes.mode(file.Secret, info)
-	if info != nil && mode == info.Mode().Perm() && file.Attributes.owns(info) {
+	like := cmp.Or(file.Attributes.Like, info)
+	mode := file.Attributes.mode(file.Secret, like)
+	if info != nil && file.Attributes.Like == nil && mode == info.Mode().Perm() && file.Attributes.owns(info) {
 		old, _, err := s.in.ReadFile(s.target, maxFileSize)
 		if err != nil {
 			return err
@@ -188,11 +194,19 @@ func (s *staged) prepare(file File, info *folder.Info) error {
 			return nil
 		}
 	}
+	if err := replaceable(s.in, s.target, info, file.Path); err != nil {
+		return err
+	}
 	temp, err := siblingName(s.target, suffixNew)
 	if err != nil {
 		return err
 	}
-	if err := writeTemp(s.in, temp, file.Content, mode, info, file.Attributes); err != nil {
+	if like != nil && like == info {
+		if like, err = s.in.WithExtended(s.target, info); err != nil {
+			return fmt.Errorf("write %s: %w", file.Path, err)
+		}
+	}
+	if err := writeTemp(s.in, temp, file.Content, mode, like, file.Attributes); err != nil {
 		return fmt.Errorf("write %s: %w", file.Path, err)
 	}
 	s.temp = temp
@@ -240,7 +254,8 @@ func secretMode(mode fs.FileMode) fs.FileMode {
 	return mode.Perm() & 0o640
 }
 
-// writeTemp makes a new file, which has its final owner and mode before the content arrives.
+// writeTemp makes a new file, which has its final owner and mode, and what else old has of the kind, before the
+// content arrives.
 func writeTemp(in *folder.Folder, name string, content []byte, mode fs.FileMode, old *folder.Info, a Attributes) error {
 	step := func(step string) {
 		op, name, _ := strings.Cut(step, " ")
@@ -254,7 +269,10 @@ func writeTemp(in *folder.Folder, name string, content []byte, mode fs.FileMode,
 		if !same {
 			mode &^= 0o070 // what was for another group is not for this one
 		}
-		return f.Chmod(mode)
+		if old == nil {
+			return f.Chmod(mode)
+		}
+		return old.Extended().Give(f, mode)
 	}})
 }
 

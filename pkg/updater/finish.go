@@ -228,8 +228,7 @@ func (w *worker) mend(what string, write func(attributes pemfile.Attributes) err
 func (w *worker) mendPair(attributes pemfile.Attributes) error {
 	// The key goes back into the hands that it was in, and into no others.
 	hands := attributes
-	uid, gid := w.known.keyFile.UID(), w.known.keyFile.GID()
-	hands.Owner, hands.Group, hands.Mode = &uid, &gid, w.known.keyFile.Mode().Perm()
+	hands.Owner, hands.Group, hands.Mode, hands.Like = nil, nil, 0, w.known.keyFile
 	if w.paths.Combined() {
 		_, err := pemfile.Write(pemfile.File{Path: w.job.Crt, Content: w.known.rawKey, Secret: true, Attributes: hands})
 		return err

@@ -109,6 +109,9 @@ func checkHook(path string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("hook: %s %w", path, pemfile.ErrNotRegular)
 	}
+	if known, err := in.WithExtended(name, info); err == nil { // which takes reading it
+		info = known
+	}
 	if err := info.Exposed(path); err != nil {
 		return fmt.Errorf("hook: %w", err)
 	}

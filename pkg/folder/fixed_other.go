@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package folder
+
+const mountPoint = ""
+
+func fixed(int, string) string { return "" }
