@@ -14,6 +14,7 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
+	"cauase/pkg/pki"
 	"cauase/pkg/probe"
 )
 
@@ -25,23 +26,26 @@ const (
 	flagTimeout   = "timeout"
 	flagAuthority = "authority"
 	flagCaucase   = "caucase"
-	flagJSON      = "json"
+
+	flagFingerprint = "ca-fingerprint"
+	flagJSON        = "json"
 )
 
 const (
 	defaultWarning  = 30
 	defaultCritical = 7
 	maxDays         = 100_000
+	maxSeconds      = 1_000_000
 )
 
-// run returns 0, 1 or 2, which monitoring systems take for fine, warning and critical. A wrong
-// command line is critical too, as nothing is known then.
+// run returns 0, 1, 2 or 3, which monitoring systems take for fine, warning, critical and unknown. The last is for a wrong
+// command line, as nothing is known then (Monitoring Plugins Development Guidelines).
 func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
 	status := probe.OK
 	app := newApp(clk, &status, stdout, stderr)
 	if err := cli.Run(ctx, app, cli.Arrange(args, app.Flags)); err != nil {
 		cli.Report(stderr, tool, err)
-		return int(probe.Critical)
+		return int(probe.Unknown)
 	}
 	return int(status)
 }
@@ -52,16 +56,18 @@ func newApp(clk clock.Clock, status *probe.Status, stdout, stderr io.Writer) *ur
 	app.Description = `Checks that HTTP and HTTPS serve the same CA, that each CA of each authority has a successor
 in time and a revocation list that is valid and fresh, that those under a root lead to it, that the HTTPS certificate verifies and lasts, and that
 the daemon's clock is right. Prints one line, with measures after a bar, and exits with 0 if all
-is well, 1 for a warning and 2 if something is critical. It writes nothing, needs no
-certificate, and takes for granted that whoever answers is the CA.`
+is well, 1 for a warning, 2 if something is critical, and 3 if the command line is wrong. It writes nothing, needs no
+certificate, and takes for granted that whoever answers is the CA, unless --ca-fingerprint says which it is.`
 	app.Flags = []urfave.Flag{
-		cli.Float64(urfave.Float64Flag{Name: flagWarning, Value: defaultWarning,
+		cli.Float64(urfave.Float64Flag{Name: flagWarning, Aliases: []string{"w"}, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
 			Usage:       "warn of certificates of the daemon with `DAYS` left"}),
-		cli.Float64(urfave.Float64Flag{Name: flagCritical, Value: defaultCritical,
+		cli.Float64(urfave.Float64Flag{Name: flagCritical, Aliases: []string{"c"}, Value: defaultCritical,
 			DefaultText: fmt.Sprintf("%d, or a tenth of the certificate's life if that is less", defaultCritical),
 			Usage:       "call it critical with `DAYS` left"}),
-		cli.Duration(urfave.DurationFlag{Name: flagTimeout, Value: 30 * time.Second, Usage: "give up after `DURATION`"}),
+		&urfave.StringFlag{Name: flagTimeout, Aliases: []string{"t"}, Value: "30s", Usage: "give up after `DURATION`, such as 30s or 1m; a number without a unit is in seconds"},
+		&urfave.GenericFlag{Name: flagFingerprint, Value: &pins{}, EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
+			Usage: "`SHA256:HEX` of a CA that the daemon has to have, or a successor of it (repeatable, or separated by commas): anything else is critical"},
 		&urfave.GenericFlag{Name: flagAuthority, Value: &names{}, Usage: "check this `NAME` only (repeatable; cas is that of services, cau that of users)", DefaultText: "all that the daemon says it has"},
 		&urfave.BoolFlag{Name: flagCaucase, Usage: "it is a reference caucased, whose HTTPS certificate nobody can verify: otherwise that is critical"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},
@@ -85,16 +91,49 @@ func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	timeout := c.Duration(flagTimeout)
-	if timeout <= 0 {
-		return nil, fmt.Errorf("--%s %s is not a time to wait", flagTimeout, timeout)
+	timeout, err := readTimeout(c.String(flagTimeout))
+	if err != nil {
+		return nil, err
 	}
 	return probe.Run(c.Context, probe.Options{
 		URL: c.Args().First(), Clock: clk, Limits: limits, Timeout: timeout,
 		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"), Authorities: *c.Generic(flagAuthority).(*names),
+		Pins:    *c.Generic(flagFingerprint).(*pins),
 		Caucase: c.Bool(flagCaucase),
 	})
 }
+
+// readTimeout reads a duration. Monitoring systems give seconds, without a unit.
+func readTimeout(text string) (time.Duration, error) {
+	timeout, err := pki.ParseDuration(text)
+	if seconds, numberErr := cli.ParseFloat(text); numberErr == nil && seconds <= maxSeconds {
+		timeout, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("--%s: %q is neither a number of seconds nor a duration such as 30s or 1m", flagTimeout, text)
+	}
+	if timeout <= 0 {
+		return 0, fmt.Errorf("--%s %s is not a time to wait", flagTimeout, text)
+	}
+	return timeout, nil
+}
+
+// pins are fingerprints, some for each time the flag is given.
+type pins []client.Pin
+
+// Set adds those of a text. An empty one is an error: an empty variable of a shell must not mean that anybody will do.
+func (p *pins) Set(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		pin, err := client.ParsePin(strings.TrimSpace(one))
+		if err != nil {
+			return err
+		}
+		*p = append(*p, pin)
+	}
+	return nil
+}
+
+func (p *pins) String() string { return "" }
 
 // names are those of authorities, one for each time the flag is given: the address may follow it.
 type names []client.AuthorityName

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/client"
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
 )
@@ -16,6 +17,8 @@ func TestCommandLine(t *testing.T) {
 	fake := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	d := clienttest.Start(t, fake)
 	reference := clienttest.StartReference(t, fake)
+	pin, otherPin := client.PinOf(d.CAS.Oldest()).String(), client.PinOf(reference.CAS.Oldest()).String()
+	d.CAS.Rollover()
 	for _, daemon := range []*clienttest.Daemon{d, reference} {
 		daemon.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Date", fake.Now().Format(http.TimeFormat))
@@ -35,19 +38,26 @@ func TestCommandLine(t *testing.T) {
 		{"one authority", "--authority cau " + d.URL, 0, "OK: " + d.URL + ": user CA: ", ""},
 		{"one that is not there", "--authority web " + d.URL, 2, "CRITICAL: " + d.URL + ": HTTP: ", ""},
 		{"one of two is not there", "--authority cas --authority web " + d.URL, 2, "web CA: ", ""},
-		{"no name of an authority", "--authority ../cas " + d.URL, 2, "", "is not the name of an authority"},
+		{"no name of an authority", "--authority ../cas " + d.URL, 3, "", "is not the name of an authority"},
 		{"a reference daemon", "--caucase " + reference.URL, 0, "OK: " + reference.URL, ""},
 		{"a daemon without a voucher", reference.URL, 2, "HTTPS: the daemon does not vouch for its HTTPS certificate", ""},
 		{"not a reference daemon at all", "--caucase " + d.URL, 0, "OK: " + d.URL, ""},
 		{"help", "--help", 0, "--warning", ""},
 		{"version", "--version", 0, "cauase-probe version", ""},
-		{"no address", "", 2, "", "usage: "},
-		{"two addresses", d.URL + " " + d.URL, 2, "", "one address"},
-		{"https", "https://127.0.0.1", 2, "", "http:// address"},
-		{"unknown flag", "--nope", 2, "", "see cauase-probe --help"},
-		{"limits the wrong way round", "--warning 1 --critical 2 " + d.URL, 2, "", "comes after"},
-		{"limit that is no number", "--warning NaN " + d.URL, 2, "", "is not a number in decimal digits"},
-		{"no time", "--timeout 0s " + d.URL, 2, "", "not a time to wait"},
+		{"no address", "", 3, "", "usage: "},
+		{"two addresses", d.URL + " " + d.URL, 3, "", "one address"},
+		{"https", "https://127.0.0.1", 3, "", "http:// address"},
+		{"unknown flag", "--nope", 3, "", "see cauase-probe --help"},
+		{"limits the wrong way round", "--warning 1 --critical 2 " + d.URL, 3, "", "comes after"},
+		{"limit that is no number", "--warning NaN " + d.URL, 3, "", "is not a number in decimal digits"},
+		{"options of other plugins", "-w 30 -c 7 -t 10 " + d.URL, 0, "OK: " + d.URL, ""},
+		{"a timeout with a unit", "-t 1m " + d.URL, 0, "OK: ", ""},
+		{"no duration", "-t soon " + d.URL, 3, "", "seconds"},
+		{"the CA that is expected", "--ca-fingerprint " + pin + " " + d.URL, 0, "OK: ", ""},
+		{"another CA", "--ca-fingerprint " + otherPin + " " + d.URL, 2, "no authority here has the CA " + otherPin, ""},
+		{"one of two CAs", "--ca-fingerprint " + pin + "," + otherPin + " " + d.URL, 2, "no authority here has the CA " + otherPin, ""},
+		{"no fingerprint", "--ca-fingerprint= " + d.URL, 3, "", "is not a fingerprint"},
+		{"no time", "--timeout 0s " + d.URL, 3, "", "not a time to wait"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -50,6 +50,10 @@ type Options struct {
 	// Caucase says that it is a reference caucased, which cannot vouch for its HTTPS certificate.
 	Caucase bool
 
+	// Pins are fingerprints of CAs that the daemon has to have, or successors of them. An authority that has none of
+	// these is taken for what it says it is.
+	Pins []client.Pin
+
 	// Authorities to look at; all that the daemon says it has if there are none.
 	Authorities []client.AuthorityName
 }
@@ -67,12 +71,13 @@ type prober struct {
 	now     time.Time
 	record  *recorder
 	report  *Report
+	met     map[client.Pin]bool // those pins of which some authority had the CA
 }
 
 // Run looks at a daemon. What is wrong with it is in the report; an error is a mistake in the
 // options.
 func Run(ctx context.Context, options Options) (*Report, error) {
-	p := &prober{options: options, now: options.Clock.Now(), record: &recorder{clock: options.Clock}}
+	p := &prober{options: options, now: options.Clock.Now(), record: &recorder{clock: options.Clock}, met: make(map[client.Pin]bool)}
 	c, err := p.client()
 	if err != nil {
 		return nil, err
@@ -119,6 +124,7 @@ func (p *prober) check(ctx context.Context, c *client.Client) error {
 			trusted = cas
 		}
 	}
+	p.pins()
 	p.https(ctx, c, first, trusted)
 	p.clockSkew()
 	return nil
@@ -164,7 +170,7 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 		p.report.add(name+" CA", OK, "retired, and nothing that it has issued is valid any more")
 		return nil
 	}
-	trust, err := c.UpdateTrust(ctx, nil, nil)
+	trust, err := p.trust(ctx, c)
 	if err != nil {
 		p.report.add(name+" CA", Critical, "%v", err)
 		return nil
@@ -184,6 +190,34 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 		p.roots(ctx, name, c, trust)
 	}
 	return trust.CAs
+}
+
+// trust returns the CAs that whoever knows the pins trusts, of an authority that has none of them those of whoever asks
+// for the first time.
+func (p *prober) trust(ctx context.Context, c *client.Client) (found client.Trust, err error) {
+	pinned := false
+	for _, pin := range p.options.Pins {
+		trust, err := c.UpdateTrust(ctx, nil, []client.Pin{pin})
+		switch {
+		case err == nil:
+			p.met[pin], pinned, found = true, true, trust
+		case !errors.Is(err, client.ErrPin):
+			return found, err
+		}
+	}
+	if pinned {
+		return found, nil
+	}
+	return c.UpdateTrust(ctx, nil, nil)
+}
+
+// pins reports CAs that the daemon was expected to have.
+func (p *prober) pins() {
+	for _, pin := range p.options.Pins {
+		if !p.met[pin] {
+			p.report.add("CA fingerprint", Critical, "no authority here has the CA %s or a successor of it: another daemon, or somebody between", pin)
+		}
+	}
 }
 
 func newest(cas []*x509.Certificate) *x509.Certificate { return cas[len(cas)-1] }

@@ -18,9 +18,10 @@ const (
 	OK Status = iota
 	Warning
 	Critical
+	Unknown // nothing was looked at
 )
 
-func (s Status) String() string { return [...]string{"OK", "WARNING", "CRITICAL"}[s] }
+func (s Status) String() string { return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[s] }
 
 // MarshalText writes a status as it is shown.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
