@@ -33,7 +33,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz flood soak interop install uninstall clean
+.PHONY: help build run test lint bench fuzz flood soak docs-test interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ flood: ## let crowds loose on a daemon, for long, and print how long users and o
 
 soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
 	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/
+
+docs-test: ## run the commands of the README and the manual, with real servers, as make test does among others
+	CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 20m -run 'Tour|Page|Nginx|HAProxy|PostgreSQL|GoServer' ./pkg/deployment/
 
 interop: build $(INTEROP_VENV)/.done ## test against the reference implementation (Python)
 	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) $(GO) test -count=1 -timeout 20m -tags interop ./pkg/interop/...
