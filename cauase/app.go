@@ -52,6 +52,7 @@ func newApp(env environment) *cli.App {
 		// The default one exits the process.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
+			t.initCommand(),
 			t.requestCommand(),
 			t.inviteCommand(),
 			group("csr", "certificate signing requests",
@@ -62,6 +63,7 @@ func newApp(env environment) *cli.App {
 			group("cors", "what web pages may do in your name, for users", t.corsList(), t.corsWithdraw()),
 			group("ca", "CA certificates", t.caUpdate(), t.caRoot(), t.caShow()),
 			group("crl", "certificate revocation lists", t.crlUpdate(), t.crlShow()),
+			group(cmdConfig, "the settings of this user", t.configShow()),
 			completionCommand(),
 		},
 	}

@@ -32,6 +32,9 @@ func (t *tool) crlUpdate() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := t.makeFor(t.crlStore.Path); err != nil {
+				return err
+			}
 			changed, err := t.crlStore.WriteCRLs(crls)
 			if changed {
 				t.changed = append(t.changed, "crl")

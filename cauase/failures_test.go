@@ -33,7 +33,7 @@ func TestFailures(t *testing.T) {
 		{"--ca-url http://127.0.0.1:1 ca update", `connection refused`},
 		{"--mode both ca update", `neither service nor user`},
 		{"--threshold -1 ca update", `not a number of days`},
-		{"--threshold NaN ca update", `is not a number in decimal digits`}, {"--threshold 0x1p4 ca update", `is not a number in decimal digits`},
+		{"--threshold NaN ca update", `is not a time such as 31 \(days\), 31d or 12h`}, {"--threshold 0x1p4 ca update", `is not a time such as 31 \(days\), 31d or 12h`},
 		{"--threshold soon ca update", `invalid value|parse`},
 		{"--key-type rsa-512 request --cn x", `--key-type: .*is not one of`},
 		{"--ca-fingerprint sha256:12 ca update", `is not a fingerprint`},

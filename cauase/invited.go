@@ -15,7 +15,6 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/invite"
 	"cauase/pkg/pemfile"
-	"cauase/pkg/pki"
 
 	manners "cauase/pkg/cli"
 )
@@ -147,11 +146,7 @@ func (t *tool) trustInvited(ctx context.Context, s *invite.Signed) (*client.Clie
 		return nil, nil, err
 	}
 	t.trusted, t.firstUse, t.unsaved = trust.CAs, false, true
-	if len(local) == 0 {
-		for _, ca := range trust.CAs {
-			t.note("by the invitation, trusting %q, %s", pki.SubjectString(ca.RawSubject), client.PinOf(ca))
-		}
-	}
+	t.invited = len(local) == 0
 	return c, trust.Vouched, nil
 }
 
@@ -184,7 +179,7 @@ func (t *tool) trustOther(ctx context.Context, authority client.AuthorityName, s
 	if err != nil {
 		return err
 	}
-	changed, err := store.WriteCertificates(trust.CAs)
+	changed, err := t.storeCAs(store, trust.CAs)
 	if changed {
 		t.changed = append(t.changed, "ca")
 	}

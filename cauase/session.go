@@ -94,7 +94,12 @@ func (t *tool) unreadable(err error) bool {
 // anything is sent.
 func (t *tool) rememberVouched() error {
 	t.vouched = false
-	err := enroll.VouchedBeside(t.caStore.Path).Add(t.client.URL())
+	err := t.makeFor(t.caStore.Path)
+	if err == nil {
+		own := enroll.VouchedBeside(t.caStore.Path)
+		own.Mode = t.caStore.Attributes.Mode
+		err = own.Add(t.client.URL())
+	}
 	if err != nil && t.caucase {
 		return manners.WithHint(fmt.Errorf("that the daemon vouches for its HTTPS certificate cannot be recorded: %w", err), "leave out --caucase: the daemon is not a reference caucased")
 	}

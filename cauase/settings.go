@@ -1,15 +1,16 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/config"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 
@@ -27,12 +28,18 @@ type settings struct {
 	usersStore    pemfile.Store // of the CA of users, whatever is at work
 	servicesStore pemfile.Store // of the CA of services, likewise
 
+	context string             // what settings are of, "" if there is no configuration
+	files   []*config.Contexts // that were read, the nearest first
+	origins map[string]origin  // of the settings that are given
+	places
+
 	keepRoots bool // --root-ca is given: roots that are learnt are stored
 	userKey   string
 	threshold time.Duration
 	keyType   pki.KeyType // "" if not given
 	onRenew   string
 	json      bool
+	quiet     bool
 	pins      []client.Pin
 	caucase   bool    // the daemon is a reference caucased
 	catchUp   float64 // spans
@@ -43,14 +50,20 @@ type settings struct {
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{Name: "config", EnvVars: []string{"CAUASE_CONFIG"}, TakesFile: true, DefaultText: "$XDG_CONFIG_HOME/cauase/cauase.toml or ~/.config/cauase/cauase.toml",
+			Usage: "`FILE` (TOML) of settings that are given neither here nor in the environment, none for no file; cauase init makes it"},
+		&cli.StringFlag{Name: "context", EnvVars: []string{"CAUASE_CONTEXT"}, DefaultText: "the configuration's current-context, or default",
+			Usage: "`NAME` of the settings to use, for those who work with several CAs"},
+		&cli.StringFlag{Name: "store", EnvVars: []string{"CAUASE_STORE"}, TakesFile: true, DefaultText: "that of the context, beside the user's configuration",
+			Usage: "`FOLDER` of CA certificates and revocation lists, named cas.crt.pem, cas.crl.pem and so on; . is the current one"},
 		&cli.StringFlag{Name: "ca-url", EnvVars: []string{"CAUASE_CA_URL"}, Usage: "the CA's address, as `http://HOST[:PORT]`"},
-		&cli.StringFlag{Name: "ca-crt", EnvVars: []string{"CAUASE_CA_CRT"}, Value: "cas.crt.pem", TakesFile: true,
+		&cli.StringFlag{Name: "ca-crt", EnvVars: []string{"CAUASE_CA_CRT"}, DefaultText: "cas.crt.pem in --store", TakesFile: true,
 			Usage: "CA certificates of services: a file or directory at `PATH`; what does not exist becomes a file if its name has an extension"},
-		&cli.StringFlag{Name: "user-ca-crt", EnvVars: []string{"CAUASE_USER_CA_CRT"}, Value: "cau.crt.pem", TakesFile: true,
+		&cli.StringFlag{Name: "user-ca-crt", EnvVars: []string{"CAUASE_USER_CA_CRT"}, DefaultText: "cau.crt.pem in --store", TakesFile: true,
 			Usage: "CA certificates of users, `PATH` like --ca-crt"},
-		&cli.StringFlag{Name: "crl", EnvVars: []string{"CAUASE_CRL"}, Value: "cas.crl.pem", TakesFile: true,
+		&cli.StringFlag{Name: "crl", EnvVars: []string{"CAUASE_CRL"}, DefaultText: "cas.crl.pem in --store", TakesFile: true,
 			Usage: "revocation lists of services, `PATH` like --ca-crt"},
-		&cli.StringFlag{Name: "user-crl", EnvVars: []string{"CAUASE_USER_CRL"}, Value: "cau.crl.pem", TakesFile: true,
+		&cli.StringFlag{Name: "user-crl", EnvVars: []string{"CAUASE_USER_CRL"}, DefaultText: "cau.crl.pem in --store", TakesFile: true,
 			Usage: "revocation lists of users, `PATH` like --ca-crt"},
 		&cli.StringFlag{Name: "user-key", EnvVars: []string{"CAUASE_USER_KEY"}, TakesFile: true,
 			Usage: "the user to act as: `FILE` with private key and certificate"},
@@ -58,14 +71,15 @@ func globalFlags() []cli.Flag {
 			Usage: "kind of certificates at work: `service` or user, which are the authorities cas and cau"},
 		&cli.StringFlag{Name: "authority", EnvVars: []string{"CAUASE_AUTHORITY"},
 			Usage: "the authority at work, by its `NAME`, instead of --mode; files are named NAME.crt.pem, NAME.crl.pem, NAME.root.pem if --ca-crt, --crl, --root-ca do not say otherwise"},
-		&cli.StringFlag{Name: "root-ca", EnvVars: []string{"CAUASE_ROOT_CA"}, DefaultText: "cas.root.pem", TakesFile: true,
+		&cli.StringFlag{Name: "root-ca", EnvVars: []string{"CAUASE_ROOT_CA"}, DefaultText: "cas.root.pem in --store", TakesFile: true,
 			Usage: "the roots that verify all the authority issues, `PATH` like --ca-crt; if given, they are followed whenever they are needed"},
-		manners.Float64(cli.Float64Flag{Name: "threshold", EnvVars: []string{"CAUASE_THRESHOLD"}, Value: 31,
+		manners.Days(cli.Float64Flag{Name: "threshold", EnvVars: []string{"CAUASE_THRESHOLD"}, Value: 31,
 			Usage: "renew certificates that have fewer than `DAYS` left"}),
 		&cli.StringFlag{Name: "key-type", EnvVars: []string{"CAUASE_KEY_TYPE"},
 			Usage: "`TYPE` of new keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072, rsa-4096 (default: ecdsa-p256, on renewal the type of the old key)"},
 		&cli.StringFlag{Name: "on-renew", EnvVars: []string{"CAUASE_ON_RENEW"}, TakesFile: true,
 			Usage: "run `EXECUTABLE` after a certificate, CA certificate or revocation list has changed"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"CAUASE_QUIET"}, Usage: "print no notes, only results, warnings and errors"},
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"CAUASE_JSON"}, Usage: "print JSON"},
 		&cli.StringSliceFlag{Name: "ca-fingerprint", EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
 			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable, in the environment separated by commas; without it, the one that answers is trusted)"},
@@ -85,13 +99,22 @@ const maxCatchUp = 1000
 const maxThreshold = 100_000
 
 func (t *tool) readSettings(c *cli.Context) error {
-	s := settings{
+	t.quiet = c.Bool("quiet")
+	if needsNoSettings(c) {
+		return nil
+	}
+	s := settings{origins: map[string]origin{}}
+	if err := t.configure(c, &s); err != nil {
+		return err
+	}
+	s = settings{
+		context: s.context, files: s.files, origins: s.origins, places: s.places,
 		caURL:   c.String("ca-url"),
 		userKey: c.String("user-key"),
 		onRenew: c.String("on-renew"),
 		json:    c.Bool("json"),
 		caucase: c.Bool("caucase"),
-		builtIn: []string{c.String("ca-crt"), c.String("user-ca-crt")},
+		quiet:   c.Bool("quiet"),
 	}
 	if s.caucase && c.Bool("strict-https") {
 		return errors.New("--caucase and --strict-https exclude each other")
@@ -99,6 +122,10 @@ func (t *tool) readSettings(c *cli.Context) error {
 	if err := s.choose(c); err != nil {
 		return err
 	}
+	if err := s.findStore(c, t.note); err != nil {
+		return err
+	}
+	s.locate(c)
 	days := c.Float64("threshold")
 	if !(days >= 0 && days <= maxThreshold) {
 		return fmt.Errorf("--threshold %v is not a number of days", days)
@@ -125,7 +152,22 @@ func (t *tool) readSettings(c *cli.Context) error {
 	return nil
 }
 
-// choose finds out which authority is at work, and where its files are.
+// needsNoSettings reports whether a command line works with whatever configuration: it is how one finds out what to
+// write there.
+func needsNoSettings(c *cli.Context) bool {
+	flags := c.Args().Slice()
+	if end := slices.Index(flags, "--"); end >= 0 {
+		flags = flags[:end]
+	}
+	for _, help := range []string{"--help", "-help", "--h", "-h"} {
+		if slices.Contains(flags, help) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"", "completion"}, c.Args().First())
+}
+
+// choose finds out which authority is at work.
 func (s *settings) choose(c *cli.Context) error {
 	switch mode := c.String("mode"); mode {
 	case "service":
@@ -135,7 +177,7 @@ func (s *settings) choose(c *cli.Context) error {
 	default:
 		return fmt.Errorf("--mode %q is neither service nor user", mode)
 	}
-	if c.IsSet("authority") {
+	if c.String("authority") != "" {
 		if c.IsSet("mode") {
 			return manners.WithHint(errors.New("--mode and --authority exclude each other"), "--mode service is --authority cas, --mode user is --authority cau")
 		}
@@ -144,30 +186,7 @@ func (s *settings) choose(c *cli.Context) error {
 			return fmt.Errorf("--authority %w", err)
 		}
 	}
-	s.locate(c)
 	return nil
-}
-
-// locate finds out where the files of the authority at work are.
-func (s *settings) locate(c *cli.Context) {
-	ca, crl := "ca-crt", "crl"
-	if s.authority == client.CAU {
-		ca, crl = "user-ca-crt", "user-crl"
-	}
-	path := func(flag, suffix string) string {
-		builtIn := s.authority == client.CAS || s.authority == client.CAU
-		if c.IsSet(flag) || builtIn && c.String(flag) != "" {
-			return c.String(flag)
-		}
-		return string(s.authority) + suffix
-	}
-	s.usersStore = pemfile.CAStore(cmp.Or(c.String("user-ca-crt"), string(client.CAU)+".crt.pem"))
-	s.servicesStore = pemfile.CAStore(string(client.CAS) + ".crt.pem")
-	if name := c.String("ca-crt"); name != "" && (s.authority == client.CAS || s.authority == client.CAU) {
-		s.servicesStore = pemfile.CAStore(name)
-	}
-	s.caStore, s.crlStore = pemfile.CAStore(path(ca, ".crt.pem")), pemfile.CRLStore(path(crl, ".crl.pem"))
-	s.rootStore, s.keepRoots = pemfile.CAStore(path("root-ca", ".root.pem")), c.IsSet("root-ca")
 }
 
 // parsePins reads the fingerprints of one flag or, separated, of the environment variable.

@@ -34,6 +34,8 @@ func newShell(t *testing.T) *shell {
 		}
 	}
 	t.Chdir(t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("CAUASE_STORE", ".") // so that all that is written is seen
 	d := clienttest.Start(t, clock.NewFake(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)))
 	t.Setenv("CAUASE_CA_URL", d.URL)
 	return &shell{T: t, daemon: d}

@@ -30,10 +30,13 @@ type tool struct {
 	client   *client.Client
 	trusted  []*x509.Certificate // what the CA store holds, or will when the command succeeds
 	firstUse bool                // nothing but the network vouches for it
+	invited  bool                // an invitation does, and nothing was stored before
 	unsaved  bool                // it does not yet
 	vouched  bool                // the daemon has vouched for its HTTPS certificate
 	roots    []*x509.Certificate // what the store of roots is to hold, if anything
-	changed  []string            // kinds of files that changed, for the hook
+
+	rootsFirst bool     // nothing but the network vouches for roots
+	changed    []string // kinds of files that changed, for the hook
 }
 
 // action adds to a command what all have in common: hints for errors
@@ -102,6 +105,9 @@ func (t *tool) hint(err error) string {
 }
 
 func (t *tool) note(format string, args ...any) {
+	if t.quiet {
+		return
+	}
 	fmt.Fprintf(t.stderr, "%s: note: %s\n", toolName, pki.EscapeText(fmt.Sprintf(format, args...)))
 }
 
@@ -144,21 +150,41 @@ func (t *tool) trust(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	t.trusted, t.firstUse, t.unsaved = trust.CAs, trust.FirstUse, true
-	if trust.FirstUse {
-		for _, ca := range trust.CAs {
-			t.note("first contact: from now on trusting %q, %s; compare this fingerprint with the CA's administrators", pki.SubjectString(ca.RawSubject), client.PinOf(ca))
-		}
-	}
 	return c, nil
 }
 
+// saveTrust stores what is trusted, and only then says so.
 func (t *tool) saveTrust() error {
 	t.unsaved = false
-	changed, err := t.caStore.WriteCertificates(t.trusted)
+	changed, err := t.storeCAs(t.caStore, t.trusted)
+	switch {
+	case err != nil:
+	case t.firstUse:
+		t.noteFirstContact("", t.caStore.Path, t.trusted)
+	case t.invited:
+		for _, ca := range t.trusted {
+			t.note("by the invitation, trusting %q, %s, in %s", pki.SubjectString(ca.RawSubject), client.PinOf(ca), t.caStore.Path)
+		}
+	}
 	if changed {
 		t.changed = append(t.changed, "ca")
 	}
 	return err
+}
+
+// storeCAs writes CA certificates to a store, whose folder is made if it is ours.
+func (t *tool) storeCAs(store pemfile.Store, cas []*x509.Certificate) (changed bool, err error) {
+	if err := t.makeFor(store.Path); err != nil {
+		return false, err
+	}
+	return store.WriteCertificates(cas)
+}
+
+// noteFirstContact says which CAs are trusted since nobody has said which ones to trust.
+func (t *tool) noteFirstContact(what, path string, cas []*x509.Certificate) {
+	for _, ca := range cas {
+		t.note("first contact: from now on trusting %s%q, %s, in %s; compare this fingerprint with the CA's administrators", what, pki.SubjectString(ca.RawSubject), client.PinOf(ca), path)
+	}
 }
 
 // engine makes what gets and renews the certificate at paths. What asks the daemon needs its
@@ -190,18 +216,16 @@ func (t *tool) followRoots(ctx context.Context, keep bool) ([]*x509.Certificate,
 		return nil, err
 	}
 	if keep {
-		t.roots = trust.CAs
-		if trust.FirstUse {
-			for _, ca := range trust.CAs {
-				t.note("first contact: from now on trusting root %q, %s; compare this fingerprint with the CA's administrators", pki.SubjectString(ca.RawSubject), client.PinOf(ca))
-			}
-		}
+		t.roots, t.rootsFirst = trust.CAs, trust.FirstUse
 	}
 	return trust.CAs, nil
 }
 
 func (t *tool) saveRoots() error {
-	changed, err := t.rootStore.WriteCertificates(t.roots)
+	changed, err := t.storeCAs(t.rootStore, t.roots)
+	if err == nil && t.rootsFirst {
+		t.noteFirstContact("root ", t.rootStore.Path, t.roots)
+	}
 	if changed {
 		t.changed = append(t.changed, "root")
 	}

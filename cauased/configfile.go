@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -87,7 +86,7 @@ func (f settingsFile) apply(c *urfave.Context, content []byte) error {
 			wrong = errors.Join(wrong, config.Unknown(s.Position, name))
 			continue
 		}
-		texts, err := valuesFor(flag, s.Value)
+		texts, err := cli.ValuesFor(flag, s.Value)
 		if err != nil {
 			wrong = errors.Join(wrong, fmt.Errorf("%v: %s: %w", s.Position, name, err))
 			continue
@@ -126,48 +125,6 @@ func lookup(c *urfave.Context, name string) urfave.Flag {
 		}
 	}
 	return nil
-}
-
-// valuesFor returns the texts that stand on a command line for a value from a file, if it is one that
-// the flag takes.
-func valuesFor(flag urfave.Flag, value any) ([]string, error) {
-	switch flag.(type) {
-	case *urfave.StringFlag:
-		if v, ok := value.(string); ok {
-			return []string{v}, nil
-		}
-		return nil, errors.New("must be a text in quotes")
-	case *urfave.BoolFlag:
-		if v, ok := value.(bool); ok {
-			return []string{strconv.FormatBool(v)}, nil
-		}
-		return nil, errors.New("must be true or false")
-	case *cli.IntFlag:
-		if v, ok := value.(int64); ok {
-			return []string{strconv.FormatInt(v, 10)}, nil
-		}
-		return nil, errors.New("must be a whole number")
-	case *cli.Float64Flag:
-		switch v := value.(type) {
-		case int64:
-			return []string{strconv.FormatInt(v, 10)}, nil
-		case float64:
-			return []string{strconv.FormatFloat(v, 'g', -1, 64)}, nil
-		}
-		return nil, errors.New("must be a number")
-	case *urfave.StringSliceFlag:
-		list, ok := value.([]any)
-		var texts []string
-		for _, one := range list {
-			text, isText := one.(string)
-			texts, ok = append(texts, text), ok && isText
-		}
-		if ok {
-			return texts, nil
-		}
-		return nil, errors.New(`must be a list of texts, such as ["a", "b"]`)
-	}
-	return nil, errors.New("cannot be given in a file")
 }
 
 // pathFlags are those whose values are paths. In a file they are relative to its folder.

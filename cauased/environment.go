@@ -30,7 +30,7 @@ func checkEnvironment(app *urfave.App, names []string) error {
 			continue
 		}
 		err := fmt.Errorf("environment variable %s: there is no such setting", name)
-		if meant := closest(name, known); meant != "" {
+		if meant := cli.Closest(name, known); meant != "" {
 			err = cli.WithHint(err, "did you mean %s?", meant)
 		} else {
 			err = cli.WithHint(err, "cauased --help lists the options; each is a variable, too: --key-type is %sKEY_TYPE", environmentPrefix)
@@ -61,48 +61,6 @@ func variables(flags []urfave.Flag, commands []*urfave.Command) (names []string)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// closest returns which of known somebody may have meant by name, if any.
-func closest(name string, known []string) string {
-	var flags []urfave.Flag
-	for _, one := range known {
-		flags = append(flags, &urfave.StringFlag{Name: one})
-	}
-	if meant := strings.TrimLeft(urfave.SuggestFlag(flags, name, true), "-"); near(name, meant) {
-		return meant
-	}
-	return ""
-}
-
-// near reports whether a and b differ so little that one may be a slip of the other. All share a prefix, which
-// SuggestFlag rates highly.
-func near(a, b string) bool {
-	if b == "" {
-		return false
-	}
-	return distance(a, b) <= 3
-}
-
-// distance is the number of characters to insert, remove or replace in a to get b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // An environmentFile holds what systemd gives a unit by EnvironmentFile= (systemd.exec(5)).

@@ -159,7 +159,7 @@ func number(category, name string, value int, usage string) urfave.Flag {
 }
 
 func float(category, name string, value float64, usage string) urfave.Flag {
-	return cli.Float64(urfave.Float64Flag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)})
+	return cli.Days(urfave.Float64Flag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)})
 }
 
 func keyTypes() string {

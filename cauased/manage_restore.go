@@ -63,7 +63,7 @@ func restoreCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			dbFlag(),
 			&urfave.BoolFlag{Name: flagDryRun, Usage: "verify and count, change nothing; CSR and CRT are not needed"},
 			passphraseFlag("`FILE` with the passphrase of KEY in its first line, if KEY is encrypted (default: ask)"),
-			cli.Float64(urfave.Float64Flag{Name: flagUserValidity, EnvVars: env(flagUserValidity), DefaultText: "that of the old one",
+			cli.Days(urfave.Float64Flag{Name: flagUserValidity, EnvVars: env(flagUserValidity), DefaultText: "that of the old one",
 				Usage: "`DAYS` the new certificate is valid"}),
 			skipBadRowsFlag(),
 			expectCAFlag(),

@@ -146,7 +146,7 @@ func fromConfig(c *urfave.Context) error {
 		if flag == nil || c.IsSet(name) || name == flagConfig {
 			continue
 		}
-		texts, err := valuesFor(flag, s.Value)
+		texts, err := cli.ValuesFor(flag, s.Value)
 		for i := 0; err == nil && i < len(texts); i++ {
 			err = c.Set(name, f.locate(name, texts[i]))
 		}

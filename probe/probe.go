@@ -59,10 +59,10 @@ the daemon's clock is right. Prints one line, with measures after a bar, and exi
 is well, 1 for a warning, 2 if something is critical, and 3 if the command line is wrong. It writes nothing, needs no
 certificate, and takes for granted that whoever answers is the CA, unless --ca-fingerprint says which it is.`
 	app.Flags = []urfave.Flag{
-		cli.Float64(urfave.Float64Flag{Name: flagWarning, Aliases: []string{"w"}, Value: defaultWarning,
+		cli.Days(urfave.Float64Flag{Name: flagWarning, Aliases: []string{"w"}, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
 			Usage:       "warn of certificates of the daemon with `DAYS` left"}),
-		cli.Float64(urfave.Float64Flag{Name: flagCritical, Aliases: []string{"c"}, Value: defaultCritical,
+		cli.Days(urfave.Float64Flag{Name: flagCritical, Aliases: []string{"c"}, Value: defaultCritical,
 			DefaultText: fmt.Sprintf("%d, or a tenth of the certificate's life if that is less", defaultCritical),
 			Usage:       "call it critical with `DAYS` left"}),
 		&urfave.StringFlag{Name: flagTimeout, Aliases: []string{"t"}, Value: "30s", Usage: "give up after `DURATION`, such as 30s or 1m; a number without a unit is in seconds"},

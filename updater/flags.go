@@ -71,7 +71,7 @@ func file(name, usage string) urfave.Flag {
 }
 
 func number(name string, value float64, usage string) urfave.Flag {
-	return cli.Float64(urfave.Float64Flag{Name: name, EnvVars: env(name), Value: value, Usage: usage})
+	return cli.Days(urfave.Float64Flag{Name: name, EnvVars: env(name), Value: value, Usage: usage})
 }
 
 func flags() []urfave.Flag {

@@ -45,6 +45,25 @@ type Float64Flag struct{ urfave.Float64Flag }
 // A DurationFlag is a flag of a duration, see [pki.ParseDuration].
 type DurationFlag struct{ urfave.DurationFlag }
 
+// A DaysFlag is a Float64Flag of days that takes a duration with its unit, too: 31, 31d or 12h.
+type DaysFlag struct{ urfave.Float64Flag }
+
+// Days returns f as a DaysFlag.
+func Days(f urfave.Float64Flag) urfave.Flag { return &DaysFlag{f} }
+
+// ParseDays reads a number of days, or a duration as [pki.ParseDuration] does, as days.
+func ParseDays(text string) (float64, error) {
+	days, err := ParseFloat(text)
+	if err == nil {
+		return days, nil
+	}
+	d, err := pki.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is not a time such as 31 (days), 31d or 12h", text)
+	}
+	return d.Hours() / 24, nil
+}
+
 // Int returns f as an IntFlag.
 func Int(f urfave.IntFlag) urfave.Flag { return &IntFlag{f} }
 
@@ -63,6 +82,12 @@ func (f *IntFlag) Apply(set *flag.FlagSet) error {
 func (f *Float64Flag) Apply(set *flag.FlagSet) error {
 	show := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 	return apply(&f.Float64Flag, set, &f.EnvVars, &f.HasBeenSet, &number[float64]{f.Value, ParseFloat, show})
+}
+
+// Apply implements urfave.Flag.
+func (f *DaysFlag) Apply(set *flag.FlagSet) error {
+	show := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	return apply(&f.Float64Flag, set, &f.EnvVars, &f.HasBeenSet, &number[float64]{f.Value, ParseDays, show})
 }
 
 // Apply implements urfave.Flag.

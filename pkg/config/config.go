@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -65,17 +67,40 @@ func decode(content []byte, v any, ignored func(key string) bool) error {
 				continue
 			}
 			line, column := e.Position()
-			all = errors.Join(all, Unknown(Position{line, column}, key[len(key)-1]))
+			all = errors.Join(all, Unknown(Position{line, column}, key[len(key)-1], names(reflect.TypeOf(v), 0)...))
 		}
 		return all
 	}
 	return located(err)
 }
 
-// Unknown is the error about a key at p that means nothing.
-func Unknown(p Position, key string) error {
-	return cli.WithHint(fmt.Errorf("%v: there is no setting %q", p, key),
-		"the settings are named like the options, without the dashes before them")
+// Unknown is the error about a key at p that means nothing, where those known do.
+func Unknown(p Position, key string, known ...string) error {
+	err := fmt.Errorf("%v: there is no setting %q", p, key)
+	if meant := cli.Closest(key, known); meant != "" {
+		return cli.WithHint(err, "did you mean %s?", meant)
+	}
+	return cli.WithHint(err, "the settings are named like the options, without the dashes before them")
+}
+
+// names returns the keys that a type takes, with those of the tables within it.
+func names(t reflect.Type, depth int) (all []string) {
+	const deepest = 6
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return names(t.Elem(), depth)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			field := t.Field(i)
+			if name, _, _ := strings.Cut(field.Tag.Get("toml"), ","); name != "" && name != "-" {
+				all = append(all, name)
+			}
+			if depth < deepest {
+				all = append(all, names(field.Type, depth+1)...)
+			}
+		}
+	}
+	return all
 }
 
 // located says where in the file an error of the parser's is.

@@ -56,6 +56,7 @@ func runTests(m *testing.M) int {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
 	// Where Debian keeps programs for administrators.
 	os.Setenv("PATH", dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return m.Run()

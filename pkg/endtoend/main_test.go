@@ -37,6 +37,8 @@ func runTests(m *testing.M) int {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("CAUASE_STORE", ".")
+	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
 	os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	return m.Run()
 }

@@ -96,6 +96,8 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("PORT", port)
 	env.Setenv("URL", "http://"+netloc)
 	env.Setenv("CAUASE_CA_URL", "http://"+netloc)
+	env.Setenv("CAUASE_STORE", ".") // scripts look at all that is written
+	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 	env.Setenv("TZ", "UTC")
 	env.Setenv("DB", caDir+"/cauase.sqlite")
 	env.Setenv("NEW_DB", caDir+"/cauase.sqlite")

@@ -15,7 +15,10 @@ import (
 // which addresses: a daemon that does not any more is then not taken for a reference daemon, which
 // never does. It is a file beside the CA certificates, as it says as much about the authority as
 // they do, and goes where they go.
-type Vouched struct{ Path string }
+type Vouched struct {
+	Path string
+	Mode fs.FileMode // of the file, 0 for the usual one
+}
 
 // VouchedBeside returns what is remembered of the authority whose CA certificates are at a location, a
 // file or a directory: the same by whatever link that is reached.
@@ -23,7 +26,7 @@ func VouchedBeside(location string) Vouched {
 	if target, err := filepath.EvalSymlinks(location); err == nil {
 		location = target
 	}
-	return Vouched{filepath.Clean(location) + ".vouched"}
+	return Vouched{Path: filepath.Clean(location) + ".vouched"}
 }
 
 const vouchedHead = "# This daemon has vouched for its HTTPS certificate. One in its place that does not is an impostor, and\n" +
@@ -58,6 +61,6 @@ func (v Vouched) Add(address string) error {
 		return nil
 	}
 	content := vouchedHead + strings.Join(append(known, address), "\n") + "\n"
-	_, err := pemfile.Write(pemfile.File{Path: v.Path, Content: []byte(content)})
+	_, err := pemfile.Write(pemfile.File{Path: v.Path, Content: []byte(content), Attributes: pemfile.Attributes{Mode: v.Mode}})
 	return err
 }
