@@ -49,7 +49,7 @@ func TestCommandLine(t *testing.T) {
 		{"https", "https://127.0.0.1", 3, "", "http:// address"},
 		{"unknown flag", "--nope", 3, "", "see cauase-probe --help"},
 		{"limits the wrong way round", "--warning 1 --critical 2 " + d.URL, 3, "", "comes after"},
-		{"limit that is no number", "--warning NaN " + d.URL, 3, "", "is not a number in decimal digits"},
+		{"limit that is no number", "--warning NaN " + d.URL, 3, "", "is not a time such as 31 (days), 31d or 12h"},
 		{"options of other plugins", "-w 30 -c 7 -t 10 " + d.URL, 0, "OK: " + d.URL, ""},
 		{"a timeout with a unit", "-t 1m " + d.URL, 0, "OK: ", ""},
 		{"no duration", "-t soon " + d.URL, 3, "", "seconds"},
