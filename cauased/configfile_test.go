@@ -70,7 +70,7 @@ func TestConfigFileErrors(t *testing.T) {
 		good + "colour = 1\n":                               "line 2, column 1: there is no setting \"colour\"",
 		good + "config = \"other.toml\"\n":                  "line 2, column 1: there is no setting \"config\"",
 		good + "help = true\n":                              "line 2, column 1: there is no setting \"help\"",
-		good + "\n  retention = true\n":                    "line 3, column 3: retention: must be a number of days",
+		good + "\n  retention = true\n":                     "line 3, column 3: retention: must be a number of days",
 		good + "user-max-csr = 1.5\n":                       "line 2, column 1: user-max-csr: must be a whole number",
 		good + "bind = \"::1\"\n":                           "line 2, column 1: bind: must be a list of texts",
 		good + "bind = [1]\n":                               "line 2, column 1: bind: must be a list of texts",
