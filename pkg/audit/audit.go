@@ -100,6 +100,7 @@ type Filter struct {
 	ObjectKind   ObjectKind
 	ObjectID     string
 	ObjectSerial *big.Int // of the certificate that it was done to
+	Lineage      string   // id of that of the actor's certificate or of the object; with its first request, whose id it is
 
 	Limit  int  // at most so many, 0: no limit
 	Newest bool // newest first

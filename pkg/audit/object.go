@@ -30,6 +30,16 @@ type Object struct {
 	Kind   ObjectKind
 	ID     string   // within its kind: an id, a name, a number, a key identifier in hex; may be empty
 	Serial *big.Int // of a certificate, nil for everything else
+
+	Lineage string // that a certificate belongs to; empty for everything else, and where it is not known
+}
+
+// Of returns the object as one that belongs to the lineage with this id, 0 for none that is known.
+func (o Object) Of(lineage int64) Object {
+	if lineage != 0 {
+		o.Lineage = strconv.FormatInt(lineage, 10)
+	}
+	return o
 }
 
 // RequestObject is the request with this id.

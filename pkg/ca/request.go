@@ -203,6 +203,7 @@ func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor 
 		ID:         id,
 		ReceivedAt: now,
 		Submitter:  actor.String(),
+		Address:    actor.Address,
 		PEM:        req.PEM,
 		Digest:     req.Digest[:],
 		KeyID:      req.KeyID,

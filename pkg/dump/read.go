@@ -8,11 +8,13 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/store"
 )
 
@@ -130,9 +132,20 @@ func (d *Reader) row() (store.Row, error) {
 	if !l.sound() {
 		return nil, d.refuse(describe(&l), "a text holds a NUL")
 	}
-	row := l.row()
+	row := derived(l.row(), d.meta.Version)
 	d.sums.add(slices.Index(d.sums.kinds, l.kind.Name), data)
 	return row, d.addNow(row)
+}
+
+// derived is a row of a stream of a version, with what that version does not say by itself and what follows from the rest.
+func derived(row store.Row, version int) store.Row {
+	if q, ok := row.(store.Request); ok && version < 4 {
+		if address, found := strings.CutPrefix(q.Submitter, string(audit.Anonymous)+" "); found {
+			q.Address = address
+		}
+		return q
+	}
+	return row
 }
 
 // addNow sums up a row as it is now, if the stream is of a version before.

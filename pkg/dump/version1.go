@@ -171,8 +171,8 @@ func (l *line1) row() store.Row {
 			NextUpdate: fromMicros(v.NextUpdate), Pruned: v.Pruned, Signature: v.Signature}
 	case l.Request != nil:
 		v := l.Request
-		return store.Request{Authority: v.Authority, ID: v.ID, ReceivedAt: fromMicros(v.ReceivedAt),
-			Submitter: v.Submitter, PEM: v.CSR, Digest: v.CSRDigest, KeyID: v.KeyID, Subject: v.Subject, SANs: v.SANs}
+		return derived(store.Request{Authority: v.Authority, ID: v.ID, ReceivedAt: fromMicros(v.ReceivedAt),
+			Submitter: v.Submitter, PEM: v.CSR, Digest: v.CSRDigest, KeyID: v.KeyID, Subject: v.Subject, SANs: v.SANs}, 1)
 	case l.Certificate != nil:
 		v := l.Certificate
 		return store.Certificate{Authority: v.Authority, ID: v.ID, Serial: serialOf(v.Serial), CAID: v.CAID,

@@ -14,6 +14,7 @@ import (
 func TestRestoreReleased(t *testing.T) {
 	t.Run("layout 1", func(t *testing.T) { restoreReleased(t, "layout1.rows.caucased", "admin.pem", 3) })
 	t.Run("layout 2", func(t *testing.T) { restoreReleased(t, "layout2.rows.caucased", "layout2.admin.pem", 7) })
+	t.Run("layout 3", func(t *testing.T) { restoreReleased(t, "layout3.rows.caucased", "layout3.admin.pem", 7) })
 }
 
 func restoreReleased(t *testing.T, backup, key string, authorities int) {

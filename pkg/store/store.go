@@ -156,6 +156,7 @@ type Request struct {
 	Subject    string // for display
 	SANs       []string
 	Profile    string // that was asked for; empty: the authority's default
+	Address    string // from which it was submitted; empty: from none, or from one that is not known
 }
 
 // Method says why a certificate was issued.
@@ -309,6 +310,11 @@ type Reader interface {
 	// CountSubmitters returns how many pending requests there are of each submitter.
 	CountSubmitters(ctx context.Context, a AuthorityName) (map[string]int, error)
 
+	// Rejection returns what is remembered of the request with this id, and RejectionByDigest of the one with this
+	// digest: ErrNotFound unless it was rejected.
+	Rejection(ctx context.Context, a AuthorityName, id int64) (Rejection, error)
+	RejectionByDigest(ctx context.Context, a AuthorityName, digest []byte) (Rejection, error)
+
 	Certificate(ctx context.Context, a AuthorityName, id int64) (Certificate, error)
 	CertificateBySerial(ctx context.Context, a AuthorityName, serial *big.Int) (Certificate, error)
 	// CertificateByCSR returns the newest certificate issued for the request with this digest.
@@ -368,7 +374,7 @@ type Reader interface {
 	// Rows calls fn with every row of every authority, until fn fails. The order is that in which
 	// Load takes them and the same for every store that holds the same rows: authorities by name, CAs
 	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age,
-	// lineages by authority and ID, certificates in the order of issuance, revocations by authority and Seq,
+	// rejections by authority and ID, lineages by authority and ID, certificates in the order of issuance, revocations by authority and Seq,
 	// invitations by authority and ID, counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
 	// byte. What Ping writes is left out. Memory does not grow with their number. fn must not use
 	// the Reader.
@@ -400,6 +406,12 @@ type Tx interface {
 	AddRequest(ctx context.Context, r Request) error
 	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.
 	DeleteRequest(ctx context.Context, a AuthorityName, id int64) error
+
+	// PutRejection stores that a request was rejected, in place of an earlier rejection of the same request.
+	PutRejection(ctx context.Context, r Rejection) error
+	// PruneRejections deletes at most limit rejections, oldest first, of those that were made before t or that are not
+	// among the newest keep ones, and returns how many.
+	PruneRejections(ctx context.Context, a AuthorityName, t time.Time, keep, limit int) (int, error)
 
 	// AddLineage stores a new lineage, and PutLineage a changed one in place of the one with its ID, ErrNotFound
 	// when there is none.

@@ -39,10 +39,18 @@ halt
 # Then spans as by default, once the last CA of the short ones has ended: nothing that it signs lives longer.
 sleep 80
 serve 93 31
-client --mode user request --cn admin >id
-client --mode user request --cn second >id || true
-user csr sign "$(pending)"
-client --mode user request --cn second >id
+if [ "$layout" -ge 3 ]; then
+	# An operator's invitation makes the first user, and one of that user's the second.
+	cauased manage invite --authority cau --cn admin --out admin.invite
+	client --mode user request --cn admin --invite admin.invite >id
+	user invite --cn second --out second.invite
+	client --mode user request --cn second --key second.pem --crt second.pem --csr second.csr.pem --invite second.invite >id
+else
+	client --mode user request --cn admin >id
+	client --mode user request --cn second >id || true
+	user csr sign "$(pending)"
+	client --mode user request --cn second >id
+fi
 for name in web mail gone stolen; do
 	client request --cn $name --dns $name.example.org --crt $name.crt.pem --key $name.key.pem --csr $name.csr.pem >id || true
 	service csr sign "$(pending)"
@@ -75,18 +83,65 @@ if [ "$layout" -ge 2 ]; then
 	client --user-key admin.pem --authority lab csr sign "$(pending)"
 	client --authority lab request --cn bench --crt bench.crt.pem --key bench.key.pem --csr bench.csr.pem >id
 fi
+if [ "$layout" -ge 3 ]; then
+	# Lineages: one that forks, users' renewals, one that a revocation has ended, one of which it has taken a certificate only.
+	cp web.crt.pem copy.crt.pem; cp web.key.pem copy.key.pem
+	client crt renew --force --key web.key.pem web.crt.pem
+	client crt renew --force --key copy.key.pem copy.crt.pem
+	for _ in 1 2 3; do client --mode user crt renew --force second.pem; done
+	cp mail.crt.pem older.crt.pem
+	client crt renew --force --key mail.key.pem mail.crt.pem
+	service crt revoke --other older.crt.pem --only-this
+	for name in old retired; do
+		client request --cn $name --crt $name.crt.pem --key $name.key.pem --csr $name.csr.pem >id || true
+		service csr sign "$(pending)"
+		client request --cn $name --crt $name.crt.pem --key $name.key.pem --csr $name.csr.pem >id
+		client crt renew --force --key $name.key.pem $name.crt.pem
+	done
+	service crt revoke --other retired.crt.pem
+	# Invitations: used in part and refused, used up above, withdrawn before and after use, those of the operator.
+	service invite --dns '*.web.example' --uses 3 --out web.invite
+	client request --cn a.web.example --dns a.web.example --crt a.crt.pem --key a.key.pem --csr a.csr.pem --invite web.invite >id
+	client request --cn b.mail.example --dns b.mail.example --crt b.crt.pem --key b.key.pem --csr b.csr.pem --invite web.invite || true
+	service invite --cn withdrawn --out withdrawn.invite
+	service invite void withdrawn.invite
+	cauased manage invite --cn operator --uses 2 --ttl 30d --out operator.invite
+	client request --cn operator --crt c.crt.pem --key c.key.pem --csr c.csr.pem --invite operator.invite >id
+	cauased manage invite --cn unused --out unused.invite
+	service invite void operator.invite
+	# Consents to web pages, of which one is taken back.
+	for origin in admin.example console.example; do
+		curl -fsk --cert admin.pem "https://127.0.0.1:$((port + 1))/cors" -o /dev/null \
+			-d "origin=https://$origin" -d "return_to=https://$origin/" -d grant=1
+	done
+	user cors withdraw https://console.example
+fi
 cauased manage backup backups
 halt
 cauased manage check || true
 
 # From SQLite's file to one without a log beside it.
-python3 - <<'PY'
-import sqlite3
-db = sqlite3.connect("cauase.sqlite")
+single() {
+	python3 - "$1" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 db.execute("PRAGMA journal_mode = DELETE")
 db.execute("VACUUM")
 PY
+}
+single cauase.sqlite
+if [ "$layout" -ge 3 ]; then
+	# One that nobody has used yet, with the first user's invitation.
+	mkdir -p new/backups
+	cd new
+	serve 93 31
+	halt
+	cd ..
+	single new/cauase.sqlite
+	gzip -9nc new/cauase.sqlite >"$here/layout$layout.new.sqlite.gz"
+	cp new/first-user.invite "$here/layout$layout.first-user.invite"
+fi
 gzip -9nc cauase.sqlite >"$here/layout$layout.sqlite.gz"
 [ "$layout" = 1 ] || admin=layout$layout.
 cp admin.pem "$here/${admin-}admin.pem"

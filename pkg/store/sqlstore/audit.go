@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
@@ -93,11 +94,52 @@ func scanRange(row scanner) (seqRange, error) {
 // auditQuery asks for one page. That nobody walks by time instead, and sorts what may be half of the
 // log, is what adding zero is for.
 func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []any) {
-	query = selectEntry + `WHERE seq >= ? AND seq <= ?`
-	args = []any{b.first, b.last}
+	if f.Lineage != "" {
+		return lineageQuery(f, b, limit)
+	}
+	return filtered(selectEntry, f, b, limit)
+}
+
+// ofLineage are the conditions by each of which an entry is about a lineage, and that an index covers: the actor's, that
+// of the object, and of what came before there was one: the request and the certificate that it began with, and
+// entries of before that name no lineage.
+var ofLineage = []string{
+	"lineage = ? AND lineage <> ''",
+	"object_lineage = ? AND object_lineage <> ''",
+	"object_id = ? AND object_id <> ''",
+}
+
+// lineageQuery asks for one page of what is about a lineage: the first of what meets each condition, each by its index, of which
+// the page is the beginning.
+func lineageQuery(f audit.Filter, b seqRange, limit int64) (query string, args []any) {
+	var parts []string
+	for _, condition := range ofLineage {
+		part, some := filtered("SELECT seq FROM audit_log ", f, b, limit, bound{condition, f.Lineage})
+		parts, args = append(parts, "SELECT seq FROM ("+part+") AS part"), append(args, some...)
+	}
+	order := " ORDER BY seq LIMIT ?"
+	if f.Newest {
+		order = " ORDER BY seq DESC LIMIT ?"
+	}
+	return selectEntry + "WHERE seq IN (" + strings.Join(parts, " UNION ") + ")" + order, append(args, limit)
+}
+
+// A bound is a condition on a value.
+type bound struct {
+	condition string
+	value     any
+}
+
+// filtered asks for a page of what meets conditions beside those of a filter.
+func filtered(query string, f audit.Filter, b seqRange, limit int64, also ...bound) (string, []any) {
+	query += `WHERE seq >= ? AND seq <= ?`
+	args := []any{b.first, b.last}
 	and := func(condition string, arg any) {
 		query += " AND " + condition
 		args = append(args, arg)
+	}
+	for _, b := range also {
+		and(b.condition, b.value)
 	}
 	if f.Authority != "" {
 		and("authority = ?", f.Authority)
@@ -115,7 +157,7 @@ func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []a
 		and("object_kind = ?", string(f.ObjectKind))
 	}
 	if f.ObjectID != "" {
-		and("object_id = ?", f.ObjectID)
+		and("object_id = ? AND object_id <> ''", f.ObjectID) // which is what the index covers
 	}
 	if f.ActorSerial != nil {
 		b, _ := serialBytes(f.ActorSerial)

@@ -186,7 +186,9 @@ func prepareLineages(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logg
 	}
 }
 
-func inTransaction[T any](ctx context.Context, db *sql.DB, fn func(*sql.Tx) (T, error)) (v T, err error) {
+func inTransaction[T any](ctx context.Context, db interface {
+	BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error)
+}, fn func(*sql.Tx) (T, error)) (v T, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return v, err
@@ -202,17 +204,10 @@ func inTransaction[T any](ctx context.Context, db *sql.DB, fn func(*sql.Tx) (T, 
 
 // addLineageColumn adds the column, unless it is there.
 func addLineageColumn(ctx context.Context, d *dialect, tx *sql.Tx) error {
-	if d.name == "postgres" {
-		_, err := tx.ExecContext(ctx, `ALTER TABLE certificate ADD COLUMN IF NOT EXISTS lineage BIGINT NOT NULL DEFAULT 0`)
-		return err
-	}
-	var there bool
-	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pragma_table_info('certificate') WHERE name = 'lineage')`).Scan(&there)
-	if err != nil || there {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `ALTER TABLE certificate ADD COLUMN lineage INTEGER NOT NULL DEFAULT 0`)
-	return err
+	return addColumn(ctx, d, tx, "certificate", "lineage", map[string]string{
+		"sqlite":   `INTEGER NOT NULL DEFAULT 0`,
+		"postgres": `BIGINT NOT NULL DEFAULT 0`,
+	})
 }
 
 // changeToLineages changes the layout to that of version 3. Certificates up to after have been told their lineages.

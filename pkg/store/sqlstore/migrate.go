@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -25,7 +26,7 @@ func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, er
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -39,9 +40,10 @@ func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, er
 
 // Versions of the layout.
 const (
-	layoutRows     = 2 // authorities are rows, audit entries have a column for each thing
-	layoutLineages = 3 // certificates belong to lineages, CA certificates below a parent have self-signed twins
-	layoutNow      = layoutLineages
+	layoutRows       = 2 // authorities are rows, audit entries have a column for each thing
+	layoutLineages   = 3 // certificates belong to lineages, CA certificates below a parent have self-signed twins
+	layoutRejections = 4 // rejected requests are remembered, the audit log is indexed by lineage
+	layoutNow        = layoutRejections
 )
 
 // toRows changes the layout to that of version 2, in one transaction.
@@ -85,6 +87,28 @@ func toLineages(d *dialect, done *prepared) *goose.Migration {
 	}}, nil)
 }
 
+// toRejections changes the layout to that of version 4, in one transaction.
+func toRejections(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutRejections, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		return changeToRejections(ctx, d, tx)
+	}}, nil)
+}
+
+// addColumn adds a column to a table, unless it is there; types has its type by dialect. Callers take turns.
+func addColumn(ctx context.Context, d *dialect, tx *sql.Tx, table, column string, types map[string]string) error {
+	look := `SELECT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = ?)`
+	if d.name == "postgres" { // whose IF NOT EXISTS waits for everybody who uses the table, to find that there is nothing to do
+		look = `SELECT EXISTS (SELECT 1 FROM pg_attribute WHERE attname = $2 AND NOT attisdropped
+			AND attrelid = to_regclass(quote_ident(current_schema()) || '.' || $1))`
+	}
+	var there bool
+	if err := tx.QueryRowContext(ctx, look, table, column).Scan(&there); err != nil || there {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "ALTER TABLE "+table+" ADD COLUMN "+column+" "+types[d.name])
+	return err
+}
+
 // holdUpdates keeps Updates of all daemons waiting until tx ends. SQLite's transactions do so by themselves.
 func holdUpdates(ctx context.Context, d *dialect, tx *sql.Tx) error {
 	if d.name != "postgres" {
@@ -116,8 +140,11 @@ func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *sl
 			return done, err
 		}
 	}
-	if current > 0 && current < layoutLineages {
+	switch {
+	case current > 0 && current < layoutLineages:
 		done.lineages, err = prepareLineages(ctx, d, db, log)
+	case current == layoutLineages:
+		err = prepareAuditLineage(ctx, d, db, log)
 	}
 	return done, err // if there is nothing yet, or it is done, there is nothing to do
 }
@@ -137,23 +164,25 @@ func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	for {
-		if *done, err = prepare(ctx, d, db, current, log); err == nil {
-			_, err = p.Up(ctx)
+	for current < target {
+		next := target
+		if current > 0 && current < layoutLineages {
+			next = layoutLineages // what the next one needs in advance can be made after that
 		}
-		if err == nil {
-			return nil
+		if *done, err = prepare(ctx, d, db, current, log); err == nil {
+			_, err = p.UpTo(ctx, next)
 		}
 		// Another process may be at it at the same time, and ahead.
 		reached, _, again := p.GetVersions(ctx)
 		switch {
-		case again != nil || reached == current:
+		case again != nil:
+			return errors.Join(err, again)
+		case reached == current:
 			return err
-		case reached == target:
-			return nil
 		}
 		current = reached
 	}
+	return nil
 }
 
 // migrate brings the database to the layout this version of cauase knows. A database that

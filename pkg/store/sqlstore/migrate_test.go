@@ -154,7 +154,7 @@ func expected(t *testing.T, old map[string][]record) map[string][]record {
 					}
 				}
 			case "request":
-				one["profile"] = ""
+				one["profile"], one["address"] = "", strings.TrimPrefix(row["submitter"].(string), "anonymous ")
 			case "certificate":
 				one["profile"], one["validity"] = "", int64(0)
 				one["lineage"] = firstOf(rows, row)
@@ -374,6 +374,159 @@ func TestMigrationFromLayout2(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// ofLayout3 are the tables of layout 3.
+func ofLayout3() map[string]string {
+	tables := tables()
+	tables["authority"], tables["signoff"] = "name", "authority, id"
+	tables["lineage"], tables["invitation"] = "authority, id", "authority, id"
+	return tables
+}
+
+// checkLayout3 looks whether everything is there that a database of layout 3 had, column by column.
+func (r released) checkLayout3(t *testing.T, old map[string][]record) {
+	t.Helper()
+	for table, order := range ofLayout3() {
+		now := r.records(t, table, order)
+		for _, row := range now {
+			if table == "request" {
+				if want := strings.TrimPrefix(row["submitter"].(string), "anonymous "); row["address"] != want {
+					t.Errorf("a request of %v has address %v", row["submitter"], row["address"])
+				}
+			}
+			maps.DeleteFunc(row, func(column string, _ any) bool { _, was := old[table][0][column]; return !was })
+		}
+		if diff := cmp.Diff(old[table], now); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", table, diff)
+		}
+	}
+}
+
+func (r released) allOfLayout3(t *testing.T) map[string][]record {
+	t.Helper()
+	old := map[string][]record{}
+	for table, order := range ofLayout3() {
+		if old[table] = r.records(t, table, order); len(old[table]) == 0 {
+			t.Errorf("there is nothing in %s to migrate", table)
+		}
+	}
+	return old
+}
+
+// indices are the valid ones of the audit log.
+func (r released) indices(t *testing.T) (names []string) {
+	t.Helper()
+	query := `SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'audit_log' ORDER BY name`
+	if r.dialect.name == "postgres" {
+		query = `SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+			WHERE i.indrelid = 'audit_log'::regclass AND i.indisvalid AND NOT i.indisunique ORDER BY 1`
+	}
+	rows, err := r.db.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// What layout 3 has kept is all there, whether the migration runs at once, by several at the same time, or after one
+// that was killed; and what its lineages have done is found in the log.
+func TestMigrationFromLayout3(t *testing.T) {
+	for name, before := range map[string]func(*testing.T, released){
+		"as it was": func(*testing.T, released) {},
+		"with the column there": func(t *testing.T, r released) {
+			r.in(t, true, func(ctx context.Context, tx *sql.Tx) error { return addObjectLineage(ctx, r.dialect, tx) })
+		},
+		"with everything prepared": func(t *testing.T, r released) {
+			if err := prepareAuditLineage(t.Context(), r.dialect, r.db, slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+			// A daemon of layout 3 goes on meanwhile, to which the column means nothing.
+			_, err := r.db.ExecContext(t.Context(), `INSERT INTO audit_log (time, authority, actor_kind, actor_role, address, lineage, action,
+				object_kind, object_id, result, detail, request_id) VALUES (1, 'cas', 'holder', '', '', '77', 'crt.renew', 'crt', '7', 'ok', '', '')`)
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"with an index that was not completed": func(t *testing.T, r released) {
+			if r.dialect.name == "postgres" {
+				_, err := r.db.ExecContext(t.Context(), `CREATE UNIQUE INDEX CONCURRENTLY audit_log_lineage ON audit_log (action)`)
+				if err == nil || slices.Contains(r.indices(t), "audit_log_lineage") {
+					t.Fatal("the index was completed", err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			migratedFrom(t, "layout3", func(t *testing.T, r released) {
+				before(t, r)
+				old := r.allOfLayout3(t)
+				if r.dialect.name == "sqlite" {
+					if err := useWAL(t.Context(), r.dialect, r.db); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var group sync.WaitGroup
+				for range 3 {
+					group.Go(func() {
+						db, err := Open(t.Context(), r.dsn, Options{})
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						_ = db.Close()
+					})
+				}
+				group.Wait()
+				r.checkLayout3(t, old)
+				if names := r.indices(t); !slices.Contains(names, "audit_log_lineage") || !slices.Contains(names, "audit_log_object_lineage") {
+					t.Errorf("indices: %q", names)
+				}
+				mustOpen(t, r.dsn).Close() // nothing is left to do
+				r.checkLayout3(t, old)
+				r.checkLogOfLineages(t, old)
+			})
+		})
+	}
+}
+
+// checkLogOfLineages looks whether the log is found of a lineage of services that has renewals and of one of users.
+func (r released) checkLogOfLineages(t *testing.T, old map[string][]record) {
+	t.Helper()
+	db := mustOpen(t, r.dsn)
+	defer db.Close()
+	err := db.View(t.Context(), func(s store.Reader) error {
+		found := map[audit.Action]int{}
+		for _, l := range old["lineage"] {
+			err := s.Audit(t.Context(), audit.Filter{Lineage: fmt.Sprint(l["id"])}, func(e audit.Entry) error {
+				found[e.Action]++
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		for _, action := range []audit.Action{audit.Submit, audit.Sign, audit.Renew, audit.Fork, audit.EndLineage, audit.Revoke} {
+			if found[action] == 0 {
+				t.Errorf("no entry of %s is found by its lineage: %v", action, found)
+			}
+		}
+		return s.LineageFaults(t.Context(), time.Now(), func(f store.LineageFault) error { t.Errorf("%+v", f); return nil })
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // A migration that is killed within a batch, between two, or during the change of the layout is continued by the next start.

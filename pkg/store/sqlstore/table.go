@@ -177,6 +177,7 @@ var (
 	signoffs     = newTableOf[store.Signoff]()
 	crls         = newTableOf[store.CRL]()
 	requests     = newTableOf[store.Request]()
+	rejections   = newTableOf[store.Rejection]()
 	lineages     = newTableOf[store.Lineage]()
 	certificates = newTableOf[store.Certificate]()
 	revocations  = newTableOf[store.Revocation]()
@@ -189,6 +190,7 @@ var (
 	insertCA           = cas.without("id") + " RETURNING id"
 	insertEntry        = auditLog.without("seq")
 	insertRequest      = requests.insert + " ON CONFLICT DO NOTHING"
+	insertRejection    = rejections.insert + " ON CONFLICT DO NOTHING"
 	insertCertificate  = certificates.insert + " ON CONFLICT DO NOTHING"
 	renewalByCSR       = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
 	updateSignoff      = signoffs.update("authority", "id")

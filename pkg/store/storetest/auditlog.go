@@ -108,6 +108,50 @@ func testAuditFilter(t *testing.T, d *db) {
 	}
 }
 
+// What is about a lineage: what its holders have done, what was done to its certificates, and the request and the
+// certificate that it began with.
+func testAuditLineage(t *testing.T, d *db) {
+	entries := make([]audit.Entry, 9)
+	for i := range entries {
+		entries[i] = newEntry(i)
+		entries[i].Actor.Lineage, entries[i].Object = "1", audit.CertificateObject(2, serial(2)).Of(2)
+	}
+	entries[0].Object = audit.RequestObject(7)
+	entries[1].Object = audit.CertificateObject(7, serial(3)) // as it was written before there was a column
+	entries[3].Object = audit.CertificateObject(8, serial(4)).Of(7)
+	entries[4].Actor.Lineage = "7"
+	entries[5].Actor.Lineage, entries[5].Object, entries[5].Action = "7", audit.CertificateObject(9, serial(5)).Of(7), audit.Renew
+	entries[6].Object = audit.LineageObject(7)
+	entries[7].Object = audit.LineageObject(77)
+	entries[8].Object = audit.SerialObject(serial(7))
+	entries = d.append(entries...)
+	pick := func(ns ...int) (picked []audit.Entry) {
+		for _, n := range ns {
+			picked = append(picked, entries[n])
+		}
+		return picked
+	}
+	for _, test := range []struct {
+		name   string
+		filter audit.Filter
+		want   []audit.Entry
+	}{
+		{"all", audit.Filter{}, pick(0, 1, 3, 4, 5, 6)},
+		{"newest first", audit.Filter{Newest: true}, pick(6, 5, 4, 3, 1, 0)},
+		{"the last two", audit.Filter{Newest: true, Limit: 2}, pick(6, 5)},
+		{"the first two", audit.Filter{Limit: 2}, pick(0, 1)},
+		{"after seq", audit.Filter{AfterSeq: entries[3].Seq}, pick(4, 5, 6)},
+		{"since and until", audit.Filter{Since: day(1), Until: day(5)}, pick(1, 3, 4)},
+		{"action", audit.Filter{Action: audit.Renew}, pick(5)},
+		{"object", audit.Filter{ObjectSerial: serial(4)}, pick(3)},
+		{"another authority", audit.Filter{Authority: string(store.Users)}, nil},
+	} {
+		test.filter.Lineage = "7"
+		same(t, test.name, d.audit(test.filter, false), test.want)
+	}
+	same(t, "none", d.audit(audit.Filter{Lineage: "5"}, false), []audit.Entry(nil))
+}
+
 // A log that is longer than what a store reads at once.
 func testAuditPages(t *testing.T, d *db) {
 	const count = 2500
@@ -127,13 +171,15 @@ func testAuditPages(t *testing.T, d *db) {
 		filter audit.Filter
 		want   int
 	}{
-		"all":            {audit.Filter{}, count},
-		"newest":         {audit.Filter{Newest: true}, count},
-		"limit":          {audit.Filter{Limit: 1234}, 1234},
-		"one page":       {audit.Filter{Limit: 500}, 500},
-		"action":         {audit.Filter{Action: audit.Renew, Newest: true}, count / 2},
-		"time":           {audit.Filter{Since: day(10), Until: day(2010)}, 2000},
-		"time and limit": {audit.Filter{Since: day(10), Newest: true, Limit: 1001}, 1001},
+		"all":                   {audit.Filter{}, count},
+		"newest":                {audit.Filter{Newest: true}, count},
+		"lineage":               {audit.Filter{Lineage: "l-1"}, count},
+		"lineage, newest first": {audit.Filter{Lineage: "l-1", Newest: true, Limit: 1234}, 1234},
+		"limit":                 {audit.Filter{Limit: 1234}, 1234},
+		"one page":              {audit.Filter{Limit: 500}, 500},
+		"action":                {audit.Filter{Action: audit.Renew, Newest: true}, count / 2},
+		"time":                  {audit.Filter{Since: day(10), Until: day(2010)}, 2000},
+		"time and limit":        {audit.Filter{Since: day(10), Newest: true, Limit: 1001}, 1001},
 	} {
 		var last int64
 		n := 0

@@ -70,6 +70,10 @@ func (d *db) fill() {
 			try(tx.AddRequest(ctx, newRequest(store.Services, n)))
 			try(tx.AddRequest(ctx, newRequest(store.HTTPS, n)))
 		}
+		for _, n := range []int{3, 1, 2} {
+			try(tx.PutRejection(ctx, newRejection(store.Users, n)))
+			try(tx.PutRejection(ctx, newRejection(store.Services, n)))
+		}
 		for _, n := range []int{2, 1} {
 			try(tx.AddLineage(ctx, newLineage(store.Users, n)))
 			try(tx.AddLineage(ctx, newLineage(store.Services, n)))
@@ -114,7 +118,7 @@ func kindsOf(rows []store.Row) (kinds []string) {
 func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
-	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Lineage", "store.Certificate",
+	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Rejection", "store.Lineage", "store.Certificate",
 		"store.Revocation", "store.Invitation", "store.Counter", "store.Setting", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
@@ -129,6 +133,8 @@ func testRows(t *testing.T, d *db) {
 			order = append(order, fmt.Sprintf("crl %s", v.Authority))
 		case store.Request:
 			order = append(order, fmt.Sprintf("csr %s %d", v.Authority, v.ID-1<<62))
+		case store.Rejection:
+			order = append(order, fmt.Sprintf("rejection %s %d", v.Authority, v.ID-1<<62))
 		case store.Lineage:
 			order = append(order, fmt.Sprintf("lineage %s %d", v.Authority, v.ID-1<<61))
 		case store.Certificate:
@@ -149,6 +155,7 @@ func testRows(t *testing.T, d *db) {
 		"authority a-01", "authority a-02",
 		"ca cas key=true", "ca cau key=true", "ca cas key=false", "signoff a-01", "signoff a-02", "crl cas", "crl cas",
 		"csr cas 1", "csr cas 2", "csr cas 3", "csr https 1", "csr https 2", "csr https 3",
+		"rejection cas 1", "rejection cas 2", "rejection cas 3", "rejection cau 1", "rejection cau 2", "rejection cau 3",
 		"lineage cas 1", "lineage cas 2", "lineage cau 1", "lineage cau 2",
 		"crt cau 6", "crt cas 6", "crt cau 4", "crt cas 4", "crt cau 5", "crt cas 5", "crt cas 7",
 		"revocation cas 1", "revocation cas 3", "revocation cau 1", "revocation cau 2", "revocation cau 3",
@@ -172,7 +179,7 @@ func testLoad(t *testing.T, d *db) {
 	same(t, "rows", other.rows(), rows)
 	other.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.CertificateBySerial(ctx, store.Services, serial(4))
-		same(t, "certificate", got, rows[22])
+		same(t, "certificate", got, rows[28])
 		_, missing := r.CertificateBySerial(ctx, store.HTTPS, serial(4))
 		is(t, "certificate of another authority", missing, store.ErrNotFound)
 		return err

@@ -29,6 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"requests", testRequests},
 		{"order of requests", testRequestOrder},
 		{"requests are unique", testRequestUnique},
+		{"rejections", testRejections},
+		{"pruning rejections", testPruneRejections},
 		{"certificates", testCertificates},
 		{"certificates are unique", testCertificateUnique},
 		{"newest certificate of a request", testCertificateByCSR},
@@ -56,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"settings", testSettings},
 		{"audit log", testAudit},
 		{"audit log by filter", testAuditFilter},
+		{"audit log of a lineage", testAuditLineage},
 		{"audit log in pages", testAuditPages},
 		{"times", testTimes},
 		{"serials", testSerials},
@@ -213,6 +216,19 @@ func newRequest(a store.AuthorityName, n int) store.Request {
 		Subject:    "CN=host",
 		SANs:       []string{"DNS:host.example", "URI:urn:x?<&>"},
 		Profile:    "server",
+		Address:    "192.0.2.1",
+	}
+}
+
+func newRejection(a store.AuthorityName, n int) store.Rejection {
+	return store.Rejection{
+		Authority:  a,
+		ID:         1<<62 + int64(n),
+		Digest:     id20('d', n),
+		KeyID:      id20('q', n),
+		RejectedAt: day(n),
+		RejectedBy: "user serial=1 key=02",
+		Reason:     "No löwe here",
 	}
 }
 
@@ -281,7 +297,7 @@ func newEntry(n int) audit.Entry {
 		Authority: string(store.Services),
 		Actor:     audit.Actor{Kind: audit.User, Serial: serial(1), KeyID: []byte{2}, Role: "issuer", Address: "2001:db8::1", Lineage: "l-1", RequestID: "r-1"},
 		Action:    audit.Sign,
-		Object:    audit.CertificateObject(123, serial(5)),
+		Object:    audit.CertificateObject(123, serial(5)).Of(122),
 		Result:    audit.OK,
 		Detail:    "because",
 	}

@@ -1,0 +1,18 @@
+-- Requests that were rejected, so that whoever submits one again hears why.
+CREATE TABLE rejection (
+    authority   TEXT    NOT NULL CHECK (authority <> ''),
+    id          INTEGER NOT NULL,  -- of the request
+    csr_digest  BLOB    NOT NULL,
+    key_id      BLOB    NOT NULL,
+    rejected_at INTEGER NOT NULL,
+    rejected_by TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    PRIMARY KEY (authority, id),
+    UNIQUE (authority, csr_digest)
+) STRICT;
+
+CREATE INDEX rejection_age ON rejection (authority, rejected_at, id);   -- PruneRejections
+
+-- From which address a request came, also where a user has submitted it. Those that are pending say it of strangers.
+ALTER TABLE request ADD COLUMN address TEXT NOT NULL DEFAULT '';
+UPDATE request SET address = substr(submitter, 11) WHERE submitter GLOB 'anonymous ?*';
