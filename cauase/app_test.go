@@ -25,7 +25,7 @@ func TestServiceJourney(t *testing.T) {
 	}
 	s.exits("crt get "+id+" elsewhere.pem", 2)
 	s.ok("csr list")
-	s.says(id + ` +as-requested +93d +ECDSA P-256 +CN=web\n +names: +DNS:web.example, email:a@b.example, IP:192.0.2.1, URI:spiffe://example/web\n +key id: +[0-9a-f]{40}\n +key hash: +sha256:[0-9a-f]{64}\n +usages: +server\n`)
+	s.says(id + ` +as-requested +93d +ECDSA P-256 +CN=web\n +names: +DNS:web.example, email:a@b.example, IP:192.0.2.1, URI:spiffe://example/web\n +key id: +[0-9a-f]{40}\n +key hash: +sha256:[0-9a-f]{64}\n +key usage: +digitalSignature\n +usages: +server\n`)
 	s.ok("csr show " + id)
 	s.says(`IP:192.0.2.1`)
 	s.ok("csr get " + id + " copy.csr.pem")

@@ -112,7 +112,7 @@ func TestShowRequestedUsages(t *testing.T) {
 	s.exits("request --cn web --eku server --eku code --eku 1.2.3.4", 2)
 	s.ok("csr show " + s.id())
 	s.says(`(?m)^usages: +server, code, 1\.2\.3\.4$`)
-	s.says(`(?m)^asks for: +ExtendedKeyUsage$`)
+	s.says(`(?m)^asks for: +ExtendedKeyUsage, KeyUsage$`)
 	s.ok("csr show --json web.csr.pem")
 	s.says(`"usages": \[\s+"server",\s+"code",\s+"1\.2\.3\.4"\s+\]`)
 }

@@ -151,7 +151,7 @@ func chooseKeyType(c *urfave.Context, template *pki.Request) (pki.KeyType, error
 		}
 		return keyType, nil
 	}
-	keyType, err := pki.KeyTypeOf(template.CSR.PublicKey)
+	keyType, err := pki.LikeKeyType(template.CSR.PublicKey)
 	return keyType, cli.WithHint(err, "choose the type of the new key with --%s", flagKeyType)
 }
 

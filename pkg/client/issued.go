@@ -30,6 +30,14 @@ func CheckIssued(crt *x509.Certificate, key crypto.PublicKey, trusted []*x509.Ce
 	return err
 }
 
+// CheckRenewed does what CheckIssued does for the successor of a certificate, which has to have the same names.
+func CheckRenewed(crt, old *x509.Certificate, key crypto.PublicKey, trusted []*x509.Certificate, now time.Time) error {
+	if err := CheckIssued(crt, key, trusted, now); err != nil {
+		return err
+	}
+	return checkSameNames(crt, old)
+}
+
 // checkSameNames compares subject and SANs by their bytes: a daemon copies them.
 func checkSameNames(crt, old *x509.Certificate) error {
 	if !bytes.Equal(crt.RawSubject, old.RawSubject) {

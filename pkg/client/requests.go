@@ -186,10 +186,7 @@ func (c *Client) renew(ctx context.Context, crt *x509.Certificate, old, key cryp
 	if err != nil {
 		return Issued{}, err
 	}
-	if err := CheckIssued(renewed.Certificate, key.Public(), trusted, c.options.Clock.Now()); err != nil {
-		return Issued{}, fmt.Errorf("%s: %w", op, err)
-	}
-	if err := checkSameNames(renewed.Certificate, crt); err != nil {
+	if err := CheckRenewed(renewed.Certificate, crt, key.Public(), trusted, c.options.Clock.Now()); err != nil {
 		return Issued{}, fmt.Errorf("%s: %w", op, err)
 	}
 	return renewed, nil

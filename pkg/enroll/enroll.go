@@ -104,6 +104,9 @@ func (e *Engine) Renew(ctx context.Context, from Files, trust Trust) (*Issue, er
 	if err != nil {
 		return nil, err
 	}
+	if issued, found := e.issuedBefore(ctx, key, old, trust); found {
+		return &Issue{Pair: pairOf(key, issued), Staged: true, Before: from}, nil
+	}
 	issued := client.Issued{}
 	if e.Chain || len(old.Chain) > 0 {
 		issued, err = e.Client.RenewChain(ctx, old.Crt, old.Key, key, trust.CAs)
@@ -119,7 +122,24 @@ func (e *Engine) Renew(ctx context.Context, from Files, trust Trust) (*Issue, er
 	if err := e.checkChain(ctx, issued, trust, old.Chain); err != nil {
 		return nil, err
 	}
-	return &Issue{Pair: pairOf(key, issued), Staged: true, Before: from}, nil
+	issue := &Issue{Pair: pairOf(key, issued), Staged: true, Before: from}
+	// If it cannot be installed, nobody has to issue another one. Where it cannot be kept either, that is said then.
+	_ = exclusively(e.Paths, func() error { return pemfile.StageCertificate(e.Paths, issue.Pair) })
+	return issue, nil
+}
+
+// issuedBefore returns what an attempt has got for the staged key that could not install it, if that can still be
+// used.
+func (e *Engine) issuedBefore(ctx context.Context, key crypto.Signer, old pemfile.Pair, trust Trust) (client.Issued, bool) {
+	crt, chain, err := pemfile.StagedCertificate(e.Paths)
+	if err != nil || crt.NotAfter.Before(old.Crt.NotAfter) || crt.Equal(old.Crt) {
+		return client.Issued{}, false
+	}
+	issued := client.Issued{Certificate: crt, Chain: chain}
+	if err := client.CheckRenewed(crt, old.Crt, key.Public(), trust.CAs, e.Clock.Now()); err != nil {
+		return client.Issued{}, false
+	}
+	return issued, e.checkChain(ctx, issued, trust, old.Chain) == nil
 }
 
 func pairOf(key crypto.Signer, issued client.Issued) pemfile.Pair {

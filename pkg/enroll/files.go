@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"cauase/pkg/client"
 	"cauase/pkg/folder"
@@ -66,8 +67,11 @@ func (e *Engine) Recover() (mended bool, err error) {
 // unstagePlaced removes a staged key that is in its place.
 func (e *Engine) unstagePlaced() error {
 	staged, err := pemfile.StagedKey(e.Paths)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pemfile.DropStagedKey(e.Paths) // of which the certificate may be left
+	}
 	if err != nil {
-		return nil //nolint:nilerr // none, or one that the next attempt replaces
+		return nil //nolint:nilerr // the next attempt replaces it
 	}
 	current, err := e.Paths.Attributes.ReadKey(e.Paths.KeyPath())
 	if err != nil || !pki.SameKey(staged.Public(), current.Public()) {

@@ -15,7 +15,7 @@ func (e *Engine) keyType(old crypto.PublicKey) (pki.KeyType, error) {
 	if e.KeyType != "" {
 		return e.KeyType, nil
 	}
-	keyType, err := pki.KeyTypeOf(old)
+	keyType, err := pki.LikeKeyType(old)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrKeyType, err)
 	}
@@ -30,7 +30,7 @@ var ErrKeyType = errors.New("the type of the new key has to be chosen")
 func (e *Engine) stage(keyType pki.KeyType, current crypto.Signer) (key crypto.Signer, err error) {
 	err = exclusively(e.Paths, func() (err error) {
 		if key, err = pemfile.StagedKey(e.Paths); err == nil {
-			found, typeErr := pki.KeyTypeOf(key.Public())
+			found, typeErr := pki.LikeKeyType(key.Public())
 			if typeErr == nil && found == keyType && (current == nil || !pki.SameKey(key.Public(), current.Public())) {
 				return nil
 			}

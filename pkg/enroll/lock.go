@@ -82,8 +82,12 @@ func (l *Lock) Held() bool {
 	return err == nil && is.Same(named)
 }
 
-// Release lets others have the file.
-func (l *Lock) Release() { _ = l.file.Close() }
+// Release lets others have the file, also while a process that was started just now has not closed its copy of the
+// descriptor yet.
+func (l *Lock) Release() {
+	_ = syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) //nolint:gosec // a descriptor fits
+	_ = l.file.Close()
+}
 
 // How long others are waited for, who need a moment for their step.
 const (

@@ -73,6 +73,10 @@ func CheckTemplate(template *x509.CertificateRequest) error {
 
 // sign makes a request and reads it as a daemon does.
 func sign(template *x509.CertificateRequest, key crypto.Signer) (*pki.Request, error) {
+	template, err := withKeyUsage(template, key.Public())
+	if err != nil {
+		return nil, err
+	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ func RecoverPair(paths PairPaths) (mended bool, err error) {
 	}
 	defer r.key.in.Close()
 	sweep(r.key.in, stagedName(r.key.name))
+	sweep(r.key.in, stagedCrtName(r.key.name))
 	if paths.Combined() {
 		sweep(r.key.in, r.key.name)
 		return false, nil

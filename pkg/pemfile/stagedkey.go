@@ -1,7 +1,9 @@
 package pemfile
 
 import (
+	"cmp"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +15,7 @@ import (
 )
 
 // suffixNextKey ends the name of a key that a certificate has been, or is about to be,
-// asked for.
+// asked for, and of that certificate.
 const suffixNextKey = ".next"
 
 // stagedName is the name of the key that is staged for a file.
@@ -70,14 +72,51 @@ func PlaceStagedKey(paths PairPaths) error {
 	return DropStagedKey(paths)
 }
 
-// DropStagedKey removes what StageKey stored, if anything.
-func DropStagedKey(paths PairPaths) error {
-	paths.Attributes.step("remove " + paths.nextKey())
-	err := paths.beside().remove(paths.nextKey())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+// stagedCrtName is the name of the certificate that was issued for the staged key of a file.
+func stagedCrtName(key string) string { return siblingPrefix(key) + "crt" + suffixNextKey }
+
+func (p PairPaths) nextCrt() string {
+	path := p.KeyPath()
+	return filepath.Join(filepath.Dir(path), stagedCrtName(filepath.Base(path)))
+}
+
+// StageCertificate keeps a certificate that was issued for the staged key, with its chain, beside that: if it cannot be
+// put in place now, it can later.
+func StageCertificate(paths PairPaths, pair Pair) error {
+	_, err := Write(File{Path: paths.nextCrt(), Content: pair.PEM(), Attributes: paths.beside()})
 	return err
+}
+
+// StagedCertificate returns what StageCertificate stored, or fs.ErrNotExist.
+func StagedCertificate(paths PairPaths) (crt *x509.Certificate, chain []*x509.Certificate, err error) {
+	content, err := paths.beside().Read(paths.nextCrt())
+	if err != nil {
+		return nil, nil, err
+	}
+	crts, err := certificatesOf(paths.nextCrt(), content.Data)
+	if err != nil || len(crts) == 0 {
+		return nil, nil, cmp.Or(err, fs.ErrNotExist)
+	}
+	return crts[0], crts[1:], nil
+}
+
+// DropStagedKey removes what StageKey and StageCertificate stored, if anything.
+func DropStagedKey(paths PairPaths) error {
+	for _, path := range []string{paths.nextCrt(), paths.nextKey()} {
+		in, name, err := paths.beside().Access().Parent(path)
+		if err != nil {
+			return err
+		}
+		if _, err = in.Stat(name); err == nil {
+			paths.Attributes.step("remove " + path)
+			err = in.Remove(name)
+		}
+		in.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Remove removes a file, or a link to one, as far as Guard and Follow let it.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -30,6 +31,11 @@ const (
 	KeyRSA2048   KeyType = "rsa-2048"
 	KeyRSA3072   KeyType = "rsa-3072"
 	KeyRSA4096   KeyType = "rsa-4096"
+
+	// Of keys that are not offered, but followed by others like them: see [LikeKeyType]. RSA keys may be
+	// of any size that is accepted.
+	keyECDSAP521 KeyType = "ecdsa-p521"
+	keyRSA               = "rsa-"
 
 	// DefaultKeyType is what is generated unless a type is chosen.
 	DefaultKeyType = KeyECDSAP256
@@ -72,13 +78,36 @@ func (t KeyType) Generate() (crypto.Signer, error) {
 	case KeyRSA4096:
 		return rsa.GenerateKey(rand.Reader, 4096)
 	}
+	if t == keyECDSAP521 {
+		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	}
+	if size, isRSA := strings.CutPrefix(string(t), keyRSA); isRSA {
+		if bits, err := strconv.Atoi(size); err == nil && bits >= minRSABits && bits <= maxRSABits {
+			return rsa.GenerateKey(rand.Reader, bits)
+		}
+	}
 	_, err := ParseKeyType(string(t))
 	return nil, err
 }
 
-// KeyTypeOf returns the type of key that succeeds pub. Keys that are accepted in a CSR but
-// never generated here (P-521, RSA of other sizes) have none and are an error: the caller
-// that renews such a key has to choose.
+// LikeKeyType returns the type of a key like pub, for whoever renews the certificate of a key that somebody else has
+// made. It is KeyTypeOf, and beyond that P-521 and RSA of all sizes that are accepted in a request.
+func LikeKeyType(pub crypto.PublicKey) (KeyType, error) {
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		if bits := pub.N.BitLen(); bits >= minRSABits && bits <= maxRSABits {
+			return KeyType(keyRSA + strconv.Itoa(bits)), nil
+		}
+	case *ecdsa.PublicKey:
+		if pub.Curve == elliptic.P521() {
+			return keyECDSAP521, nil
+		}
+	}
+	return KeyTypeOf(pub)
+}
+
+// KeyTypeOf returns the type of key that succeeds pub, of those that a CA may have. Others that are accepted in
+// a CSR (P-521, RSA of other sizes) have none and are an error, see [LikeKeyType].
 func KeyTypeOf(pub crypto.PublicKey) (KeyType, error) {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:

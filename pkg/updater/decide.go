@@ -57,9 +57,10 @@ const (
 	taskStores  Task = "stores"  // likewise
 	taskUrgent  Task = "urgent"  // a certificate about to expire
 	taskRequest Task = "request" // a CSR that cannot be used
+	taskTargets Task = "targets" // files that cannot be replaced
 )
 
-var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskPair, taskStores, taskUrgent, taskRequest}
+var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskPair, taskStores, taskUrgent, taskRequest, taskTargets}
 
 // A State is everything that decides what is to be done.
 type State struct {

@@ -175,6 +175,10 @@ func (x *exchange) enrol(ctx context.Context) error {
 	if h := x.submission; h != nil && h.Digest == digest {
 		s = *h
 	}
+	// What could not be stored is not asked for.
+	if err := x.engine.Paths.Check(); err != nil {
+		return err
+	}
 	r, err := x.request(&s, configured)
 	if err != nil {
 		return err
@@ -210,7 +214,7 @@ func (x *exchange) enrol(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	x.issue, x.submission = issue, nil
+	x.issue = issue // of the submission, which can be collected again until it is installed
 	return nil
 }
 
@@ -231,7 +235,7 @@ func (x *exchange) request(s *submission, configured *pki.Request) (*enroll.Requ
 	}
 	engine := *x.engine
 	if engine.KeyType == "" {
-		engine.KeyType, _ = pki.KeyTypeOf(configured.CSR.PublicKey) // or the usual one
+		engine.KeyType, _ = pki.LikeKeyType(configured.CSR.PublicKey) // or the usual one
 	}
 	template := &x509.CertificateRequest{RawSubject: configured.CSR.RawSubject, ExtraExtensions: configured.CSR.Extensions}
 	return engine.NewRequest(template, files, func(r *enroll.Request) error {

@@ -181,7 +181,7 @@ func word(st *Status, state State, now time.Time) string {
 	blocked, failing, enrolling := false, false, false
 	for _, p := range st.Problems {
 		classes[p.Class] = true
-		blocked = blocked || p.Task == taskPair || p.Task == taskStores || p.Task == taskRequest
+		blocked = blocked || p.Task == taskPair || p.Task == taskStores || p.Task == taskRequest || p.Task == taskTargets
 		failing = failing || p.Failures > 0
 		enrolling = enrolling || p.Task == TaskEnrol
 	}
@@ -226,6 +226,8 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 		class, message, hint = "partial list", s.partial.Error(), "remove that file: servers that read the folder may take it for a complete list"
 	}
 	w.condition(taskStores, class, message, hint)
+	class, message, hint = w.targetCondition(s, state)
+	w.condition(taskTargets, class, message, hint)
 	class, message = "", ""
 	if state.Request == RequestBroken && state.Pair != PairGood {
 		class, message = "unreadable", s.requestErr.Error()
@@ -289,6 +291,10 @@ func (w *worker) pairCondition(s *snapshot, state State, now time.Time) (class, 
 				return class, j.Crt + ": " + err.Error(), hint
 			}
 		}
+		if _, err := pki.LikeKeyType(s.files.Pair.Key.Public()); err != nil && j.KeyType == "" {
+			class, hint = w.explain(enroll.ErrKeyType)
+			return class, fmt.Sprintf("%s cannot be renewed: %v", j.Crt, err), hint
+		}
 	case PairNoKey:
 		if !state.Mendable && state.Request == RequestNone {
 			return "no key", "there is no private key in " + key, "restore it, or configure a CSR: then a new key is made and a certificate like that is asked for"
@@ -326,6 +332,8 @@ func taskVerb(task Task) string {
 		return "renew in time"
 	case taskRequest:
 		return "use the CSR"
+	case taskTargets:
+		return "replace files"
 	}
 	return string(task)
 }
