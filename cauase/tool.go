@@ -99,6 +99,8 @@ func (t *tool) hint(err error) string {
 		return "give a user's key and certificate with --user-key"
 	case client.IsStatus(err, http.StatusUnauthorized):
 		return "the certificate in --user-key is expired, revoked, or not one of a user of this CA"
+	case errors.Is(err, client.ErrUnfitForTLS):
+		return "request a new certificate, without those names, and have another user sign it, or the operator by cauased manage approve"
 	}
 	_, hint := enroll.Explain(err, enroll.Reader{CAFile: t.caStore.Path, CatchUp: t.catchUp})
 	return hint

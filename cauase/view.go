@@ -56,7 +56,7 @@ func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
 	if now := t.clock.Now(); now.Before(crt.NotBefore) {
 		view.Validity = "NOT VALID YET, for " + duration(crt.NotBefore.Sub(now))
 	}
-	if id, err := pki.KeyID(crt.PublicKey); err == nil {
+	if id, err := pki.KeyIDOf(crt); err == nil {
 		view.KeyID = fmt.Sprintf("%x", id)
 	}
 	return view

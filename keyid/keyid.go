@@ -122,7 +122,7 @@ func keyID(path string) (string, error) {
 			}
 			private = append(private, key.Public())
 		case block.Type == "CERTIFICATE":
-			crt, err := pki.ParseCertificateDER(block.Bytes)
+			crt, err := pki.ParseIssuedDER(block.Bytes)
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", path, err)
 			}

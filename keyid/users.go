@@ -92,7 +92,7 @@ func (u users) fromFiles(paths []string, now time.Time) error {
 		}
 	}
 	for _, crt := range leaves {
-		id, err := pki.KeyID(crt.PublicKey)
+		id, err := pki.KeyIDOf(crt)
 		if err != nil {
 			continue // no backup is made for such a key
 		}

@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -129,7 +128,7 @@ func newestOf(ctx context.Context, r store.Reader, l store.Lineage, now time.Tim
 
 // keyOf returns the key of a certificate if backups can be encrypted to it.
 func keyOf(c store.Certificate) (crypto.PublicKey, []byte, error) {
-	crt, err := x509.ParseCertificate(c.DER)
+	crt, err := pki.ParseIssuedDER(c.DER)
 	if err != nil {
 		return nil, nil, errors.New("the certificate on record cannot be read")
 	}

@@ -380,7 +380,7 @@ func (a *Authority) inviter(ctx context.Context, r store.Reader, now time.Time, 
 }
 
 func (a *Authority) invitingUser(ctx context.Context, r store.Reader, now time.Time, row store.Certificate) (inviter, error) {
-	crt, err := x509.ParseCertificate(row.DER)
+	crt, err := pki.ParseIssuedDER(row.DER)
 	if err != nil {
 		return inviter{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, row.ID, row.Authority, err)
 	}

@@ -3,6 +3,7 @@ package ca
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 	if err := a.lint(template, st, in); err != nil {
 		return store.Certificate{}, err
 	}
-	crt, err := create(template, st.signer.crt, draft.PublicKey, st.signer.key)
+	crt, err := in.create(template, st.signer, draft.PublicKey)
 	if err != nil {
 		return store.Certificate{}, fmt.Errorf("signing: %w", err)
 	}
@@ -78,6 +79,19 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 		row.CSR = nil // all that counts of it is the key, and a digest to know it again
 	}
 	return row, nil
+}
+
+// create signs template and parses the result, which proves that what goes out can be read. A renewal may have
+// what others have put into the first of its lineage.
+func (in issuance) create(template *x509.Certificate, by generation, pub crypto.PublicKey) (*x509.Certificate, error) {
+	der, err := signDER(template, by.crt, pub, by.key)
+	switch {
+	case err != nil:
+		return nil, err
+	case in.renews != nil:
+		return pki.ParseIssuedDER(der)
+	}
+	return pki.ParseCertificateDER(der)
 }
 
 // record stores a certificate that was signed with the state st, on behalf of actor, and begins its lineage.
@@ -240,7 +254,7 @@ func (a *Authority) knowIssuer(ctx context.Context, row store.Certificate) error
 
 // issued is the certificate that a row is about.
 func (a *Authority) issued(row store.Certificate) (Issued, error) {
-	crt, err := x509.ParseCertificate(row.DER)
+	crt, err := pki.ParseIssuedDER(row.DER)
 	if err != nil {
 		return Issued{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 	}

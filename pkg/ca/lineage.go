@@ -159,7 +159,7 @@ func (a *Authority) unrecorded(crt *x509.Certificate) (row store.Certificate, er
 		return row, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	row.CAID = known[slices.IndexFunc(known, func(g generation) bool { return g.crt.Equal(issuer) })].id
-	row.KeyID, err = pki.KeyID(crt.PublicKey)
+	row.KeyID, err = pki.KeyIDOf(crt)
 	return row, err
 }
 

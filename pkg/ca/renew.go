@@ -34,19 +34,35 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 	if err != nil {
 		return Holder{}, err
 	}
-	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
-		return Holder{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := issuedHere(now, st, crt); err != nil {
+		return Holder{}, err
 	}
 	if err := verify(crt.PublicKey); err != nil {
 		return Holder{}, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
-	keyID, err := pki.KeyID(crt.PublicKey)
+	keyID, err := pki.KeyIDOf(crt)
 	if err != nil {
 		return Holder{}, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	actor.Kind, actor.Serial, actor.KeyID = audit.Holder, crt.SerialNumber, keyID
 	return Holder{authority: a, actor: actor, crt: crt}, nil
 }
+
+// issuedHere refuses what this authority has not issued, or what is not valid. It has no serial number that cannot be
+// on record: others may have issued such with a key that was imported.
+func issuedHere(now time.Time, st state, crt *x509.Certificate) error {
+	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if serial := crt.SerialNumber; serial.Sign() <= 0 || serial.BitLen() > maxSerialBits {
+		return fmt.Errorf("%w: the serial number %s is not one of 1 to 20 bytes (RFC 5280 4.1.2.2): it can be neither on record nor on a revocation list; "+
+			"its holder has to request a new certificate", ErrInvalid, serial)
+	}
+	return nil
+}
+
+// maxSerialBits is the most a serial number may have: 20 bytes.
+const maxSerialBits = 160
 
 // Refused records that a front-end refuses an operation to a holder, and returns why. What is
 // refused to nobody, the zero Holder, is counted, but not recorded: strangers could fill the disk.

@@ -77,7 +77,7 @@ const keyPage = 500
 
 // revokeKey revokes crt, and what else is on record with its key.
 func (a *Authority) revokeKey(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, crt *x509.Certificate) error {
-	keyID, err := pki.KeyID(crt.PublicKey)
+	keyID, err := pki.KeyIDOf(crt)
 	if err != nil {
 		return err
 	}

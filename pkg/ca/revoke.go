@@ -61,14 +61,14 @@ func (a *Authority) revokeIssued(ctx context.Context, now time.Time, actor audit
 	if err != nil {
 		return err
 	}
-	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := issuedHere(now, st, crt); err != nil {
+		return err
 	}
 	return a.revoke(ctx, now, actor, crt, how)
 }
 
 func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor, crt *x509.Certificate, how Revoking) error {
-	keyID, err := pki.KeyID(crt.PublicKey)
+	keyID, err := pki.KeyIDOf(crt)
 	if err != nil {
 		return err
 	}

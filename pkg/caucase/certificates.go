@@ -150,12 +150,25 @@ func (a *authority) convertCertificates() {
 			a.skip("crt", i, what, err)
 		default:
 			serials[crt.Serial.String()] = true
+			a.warnUnfit(crt)
 			a.keys[crt.Serial.String()] = crt.KeyID
 			a.issued = append(a.issued, crt)
 		}
 	}
 	a.report.Pending, a.report.Issued = len(a.requests), len(a.issued)
 	a.inferRenewals()
+}
+
+// warnUnfit notes a user who is one no longer, as far as the daemon can tell: it is shown the certificate by TLS, which
+// refuses what crypto/x509 cannot read.
+func (a *authority) warnUnfit(crt store.Certificate) {
+	if a.row.Role != store.RoleUsers || a.now.After(crt.NotAfter) {
+		return
+	}
+	if _, err := pki.ParseCertificateDER(crt.DER); err != nil {
+		a.note("%s: the certificate of %s (serial %s) can be renewed and revoked, but not be used over HTTPS, where it cannot be read (%v): have its owner request a new one",
+			a.name, crt.Subject, crt.Serial, err)
+	}
 }
 
 // inferRenewals determines which certificates answer no request of their own. Caucase does not record it, but it has
@@ -218,7 +231,7 @@ func (a *authority) request(row crtRow) (store.Request, error) {
 var errForgotten = errors.New("expired together with its CA")
 
 func (a *authority) certificate(row crtRow) (store.Certificate, error) {
-	crt, err := pki.ParseCertificatePEM(row.crt)
+	crt, err := pki.ParseIssuedPEM(row.crt)
 	if err != nil {
 		return store.Certificate{}, err
 	}
@@ -229,10 +242,9 @@ func (a *authority) certificate(row crtRow) (store.Certificate, error) {
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	keyID, err := pki.KeyID(crt.PublicKey)
+	keyID, err := pki.KeyIDOf(crt) // caucase certifies kinds of keys that are not known here
 	if err != nil {
-		// Caucase certifies kinds of keys that we do not know. What identifies them is the same.
-		keyID = crt.SubjectKeyId
+		return store.Certificate{}, err
 	}
 	method, by := a.method(crt)
 	csr, sum := row.csr, digest(row.csr)

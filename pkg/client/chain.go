@@ -43,16 +43,14 @@ func parseLeaf(op string, body []byte) (Issued, error) {
 
 // parseIssued reads a certificate and its chain in PEM (RFC 8555 9.1).
 func parseIssued(op string, body []byte) (Issued, error) {
-	crts, err := pki.ParseCertificatesPEM(body)
+	crt, chain, err := pki.ParseIssuedChainPEM(body)
 	switch {
 	case err != nil:
 		return Issued{}, fmt.Errorf("%s: %w", op, err)
-	case len(crts) == 0:
-		return Issued{}, fmt.Errorf("%s: %w: there is no certificate in it", op, ErrNotCA)
-	case len(crts) > 1+maxChain:
-		return Issued{}, fmt.Errorf("%s: %w: a chain of %d certificates", op, ErrTooLong, len(crts))
+	case len(chain) > maxChain:
+		return Issued{}, fmt.Errorf("%s: %w: a chain of %d certificates", op, ErrTooLong, 1+len(chain))
 	}
-	return Issued{Certificate: crts[0], Chain: crts[1:]}, nil
+	return Issued{Certificate: crt, Chain: chain}, nil
 }
 
 // IsIntermediate reports whether a CA certificate is signed by another CA, and not by itself.

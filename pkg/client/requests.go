@@ -136,7 +136,7 @@ func parseCertificate(op string, body []byte, err error) (*x509.Certificate, err
 	if err != nil {
 		return nil, err
 	}
-	crt, err := pki.ParseCertificatePEM(body)
+	crt, err := pki.ParseIssuedPEM(body)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
@@ -161,7 +161,7 @@ func (c *Client) renew(ctx context.Context, crt *x509.Certificate, old, key cryp
 	accept string, parse func(op string, body []byte) (Issued, error),
 ) (Issued, error) {
 	const op = "renew certificate"
-	csr, err := renewalRequest(crt, key)
+	csr, err := renewalRequest(key)
 	if err != nil {
 		return Issued{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -192,13 +192,10 @@ func (c *Client) renew(ctx context.Context, crt *x509.Certificate, old, key cryp
 	return renewed, nil
 }
 
-// renewalRequest carries the new key. The daemon takes all else from the certificate;
-// the names are there because a request has to have some.
-func renewalRequest(crt *x509.Certificate, key crypto.Signer) ([]byte, error) {
-	template := &x509.CertificateRequest{RawSubject: crt.RawSubject}
-	if san := subjectAltName(crt.Extensions); san != nil {
-		template.ExtraExtensions = []pkix.Extension{*san}
-	}
+// renewalRequest carries the new key. The daemon takes all else from the certificate, of which a daemon may refuse
+// to be asked for the names anew; this one is there because a request has to have some.
+func renewalRequest(key crypto.Signer) ([]byte, error) {
+	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "renewal"}}
 	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
 	if err != nil {
 		return nil, err

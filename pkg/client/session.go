@@ -28,6 +28,10 @@ var (
 	// daemon, as these have RSA keys only.
 	ErrNoReference = fmt.Errorf("%w, and is no reference caucased, as its CA key is not RSA", ErrUnverifiedHTTPS)
 
+	// ErrUnfitForTLS says that a user's certificate cannot be shown to the daemon, although it is fine otherwise: the
+	// TLS of Go, which reads it, refuses what others have put into it.
+	ErrUnfitForTLS = errors.New("the daemon's TLS cannot read the user's certificate")
+
 	// ErrVoucher is a word of the daemon on its HTTPS CA that none of the trusted CAs
 	// has given.
 	ErrVoucher = errors.New("the daemon's HTTPS CA is not vouched for by a trusted CA")
@@ -88,6 +92,12 @@ func (c *Client) Connect(ctx context.Context, user tls.Certificate, trusted []*x
 		return nil, err
 	}
 	if verified {
+		// Not so with a reference daemon, which has another TLS.
+		for _, der := range user.Certificate {
+			if _, err := pki.ParseCertificateDER(der); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrUnfitForTLS, err)
+			}
+		}
 		config.RootCAs, config.ServerName = roots, c.host
 	} else {
 		config.InsecureSkipVerify = true //nolint:gosec // see above; the caller is told

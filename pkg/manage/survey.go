@@ -233,7 +233,7 @@ func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 	case newest == nil:
 		return nil, store.Certificate{}, ErrUserRevoked
 	}
-	crt, err := x509.ParseCertificate(newest.DER)
+	crt, err := pki.ParseIssuedDER(newest.DER)
 	if err != nil {
 		return nil, store.Certificate{}, fmt.Errorf("%w: certificate %d of a user cannot be parsed", ca.ErrDamaged, newest.ID)
 	}

@@ -174,7 +174,7 @@ func certificatesOf(path string, content []byte) ([]*x509.Certificate, error) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		crt, err := pki.ParseCertificateDER(block.Bytes)
+		crt, err := pki.ParseIssuedDER(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

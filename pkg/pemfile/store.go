@@ -279,7 +279,7 @@ func (s Store) checkReplaceable() error {
 		return fmt.Errorf("%s: %w", s.Path, err)
 	}
 	for _, block := range blocks {
-		if crt, err := pki.ParseCertificateDER(block.Bytes); err == nil && !crt.IsCA {
+		if crt, err := pki.ParseIssuedDER(block.Bytes); err == nil && !crt.IsCA {
 			return fmt.Errorf("%s %w: it holds a certificate that is not a CA's, and would lose it", s.Path, ErrUnusable)
 		}
 	}

@@ -171,6 +171,18 @@ func KeyID(pub crypto.PublicKey) ([]byte, error) {
 	return keyIDOfSPKI(der)
 }
 
+// KeyIDOf identifies the key of a certificate that exists, which may be of a kind that is not known here: then
+// it is the subject key identifier, or what KeyID computes.
+func KeyIDOf(crt *x509.Certificate) ([]byte, error) {
+	if id, err := KeyID(crt.PublicKey); err == nil {
+		return id, nil
+	}
+	if len(crt.SubjectKeyId) > 0 {
+		return crt.SubjectKeyId, nil
+	}
+	return keyIDOfSPKI(crt.RawSubjectPublicKeyInfo)
+}
+
 func keyIDOfSPKI(der []byte) ([]byte, error) {
 	var spki cryptobyte.String
 	var bits []byte

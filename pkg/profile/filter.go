@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -25,7 +26,10 @@ type filter struct {
 func (f filter) extensions(asked []pkix.Extension) ([]pkix.Extension, error) {
 	var kept []pkix.Extension
 	policies := false
-	for _, e := range asked {
+	for i, e := range asked {
+		if f.renewal && has(asked[:i], e.Id) {
+			continue // others have issued such; RFC 5280 4.2 has each once
+		}
 		value, err := f.value(e)
 		if err != nil {
 			return nil, fmt.Errorf("extension %v: %w", e.Id, err)
@@ -104,15 +108,22 @@ func filterKeyUsage(der []byte) ([]byte, error) {
 // filterExtKeyUsage removes OCSPSigning, unless the profile is the one for it: who holds it can say
 // "not revoked" in the CA's name. It returns nil when no usage is left.
 func filterExtKeyUsage(der []byte, keepOCSP bool) ([]byte, error) {
-	var usages []asn1.ObjectIdentifier
+	var usages []asn1.RawValue // identifiers may have more bits than asn1.ObjectIdentifier
 	if rest, err := asn1.Unmarshal(der, &usages); err != nil {
 		return nil, err
 	} else if len(rest) > 0 {
 		return nil, errors.New("data after the extended key usage")
 	}
+	ocsp, err := asn1.Marshal(oidOCSPSigning)
+	if err != nil {
+		return nil, err
+	}
 	kept := usages[:0]
 	for _, u := range usages {
-		if keepOCSP || !u.Equal(oidOCSPSigning) {
+		if u.Class != asn1.ClassUniversal || u.Tag != asn1.TagOID {
+			return nil, errors.New("a purpose is not an object identifier")
+		}
+		if keepOCSP || !bytes.Equal(u.FullBytes, ocsp) {
 			kept = append(kept, u)
 		}
 	}

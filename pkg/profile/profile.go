@@ -178,7 +178,8 @@ func (p *Profile) template(d Draft) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if emptyName(t.RawSubject) && !has(t.ExtraExtensions, oidSubjectAltName) {
+	// There are certificates by others that name nobody, and whose holders are known by their keys.
+	if !d.Renewal && emptyName(t.RawSubject) && !has(t.ExtraExtensions, oidSubjectAltName) {
 		return nil, ErrNothingNamed
 	}
 	return t, nil

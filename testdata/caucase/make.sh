@@ -1,9 +1,9 @@
 #!/bin/bash
 # Makes the files in this folder with an installed caucase, as a black box: see README.md.
 # usage: make.sh BIN DIRECTORY STORY, with the folder of caucase's programs, an empty directory to
-# work in, and one of plain, rolled.
+# work in, and one of plain, rolled, odd.
 set -eu
-bin=$1 dir=$2 story=$3
+bin=$1 dir=$2 story=$3 here=$(cd "$(dirname "$0")" && pwd)
 export PATH=$bin:$PATH
 cd "$dir"
 port=${PORT:-18509}
@@ -89,6 +89,20 @@ rolled) # two CAs for each authority, and spans of a minute
 	client --user-key alice.pem --revoke-other-crt late.pem
 	client --user-key alice.pem --revoke-serial 4711
 	curl -fs $url/cas/crl -o cas.crls.pem; curl -fs $url/cau/crl -o cau.crls.pem
+	halt
+	;;
+odd) # names and keys that others refuse to read
+	"$bin/python" "$here/odd.py"
+	serve --service-auto-approve-count 0
+	enrol user alice
+	for csr in *.csr.pem; do
+		name=${csr%.csr.pem} mode=service
+		case $name in alice) continue ;; netuser) mode=user ;; esac
+		id=$(client --mode $mode --send-csr "$csr" | cut -d' ' -f1)
+		client --mode $mode --user-key alice.pem --sign-csr "$id"
+		cp "$name.key" "$name.pem"
+		client --mode $mode --get-crt "$id" "$name.pem" >/dev/null
+	done
 	halt
 	;;
 *) echo "no such story" >&2; exit 1 ;;

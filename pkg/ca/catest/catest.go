@@ -117,7 +117,7 @@ func (w Wire) Renew(ctx context.Context, actor audit.Actor, e *envelope.Envelope
 	if err != nil {
 		return nil, err
 	}
-	req, err := pki.ParseRequest([]byte(renewal.RequestPEM))
+	req, err := pki.ParseRenewalRequest([]byte(renewal.RequestPEM))
 	if err != nil {
 		return nil, w.Authority.Refused(ctx, holder, audit.Renew, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
@@ -125,7 +125,7 @@ func (w Wire) Renew(ctx context.Context, actor audit.Actor, e *envelope.Envelope
 }
 
 func (w Wire) holder(ctx context.Context, actor audit.Actor, crtPEM string, e *envelope.Envelope) (ca.Holder, error) {
-	crt, err := pki.ParseCertificatePEM([]byte(crtPEM))
+	crt, err := pki.ParseIssuedPEM([]byte(crtPEM))
 	if err != nil {
 		return ca.Holder{}, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
 	}
@@ -153,7 +153,7 @@ func (w Wire) RevokeByUser(ctx context.Context, actor audit.Actor, rev envelope.
 	if rev.Serial != nil {
 		return w.Authority.RevokeSerial(ctx, actor, rev.Serial, ca.Revoking{Reason: rev.Reason, OnlyThis: rev.OnlyThis})
 	}
-	crt, err := pki.ParseCertificatePEM([]byte(rev.CertificatePEM))
+	crt, err := pki.ParseIssuedPEM([]byte(rev.CertificatePEM))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ca.ErrInvalid, err)
 	}

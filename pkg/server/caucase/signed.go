@@ -51,15 +51,17 @@ func renewal(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelop
 	if err != nil {
 		return h, nil, a.Refused(ctx, h, audit.Renew, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	old, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
+	old, err := pki.ParseIssuedPEM([]byte(payload.CertificatePEM))
 	if err != nil {
 		return h, nil, a.Refused(ctx, h, audit.Renew, fmt.Errorf("%w: crt_pem: %w", ca.ErrInvalid, err))
 	}
 	if h, err = holder(ctx, a, actor, old, e); err != nil {
 		return h, nil, a.Refused(ctx, ca.Holder{}, audit.Renew, err)
 	}
-	req, err = parseRequest(ctx, a, h, audit.Renew, "renew_csr_pem: ", []byte(payload.RequestPEM))
-	return h, req, err
+	if req, err = pki.ParseRenewalRequest([]byte(payload.RequestPEM)); err != nil {
+		return h, nil, a.Refused(ctx, h, audit.Renew, fmt.Errorf("%w: renew_csr_pem: %w", ca.ErrInvalid, err))
+	}
+	return h, req, nil
 }
 
 // putRevocation revokes for a holder, who has signed, or for a user, who has not.
@@ -104,7 +106,7 @@ func ownRevocation(ctx context.Context, a Core, actor audit.Actor, e *envelope.E
 	if payload.Serial != nil {
 		return h, how, fmt.Errorf("%w: revoking by serial takes an authenticated user", ca.ErrUnauthorized)
 	}
-	crt, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
+	crt, err := pki.ParseIssuedPEM([]byte(payload.CertificatePEM))
 	if err != nil {
 		return h, how, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err)
 	}
@@ -121,7 +123,7 @@ func revokeAny(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envel
 	if payload.Serial != nil {
 		return a.RevokeSerial(ctx, actor, payload.Serial, ca.Revoking{Reason: payload.Reason, OnlyThis: payload.OnlyThis})
 	}
-	crt, err := pki.ParseCertificatePEM([]byte(payload.CertificatePEM))
+	crt, err := pki.ParseIssuedPEM([]byte(payload.CertificatePEM))
 	if err != nil {
 		return a.Refused(ctx, ca.Holder{}, audit.Revoke, fmt.Errorf("%w: revoke_crt_pem: %w", ca.ErrInvalid, err))
 	}
