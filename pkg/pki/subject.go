@@ -88,20 +88,19 @@ func checkSubject(raw []byte) (int, error) {
 	return len(attrs), nil
 }
 
-// checkRDNs refuses attributes that stand in one RDN and are not sorted, as DER has sets, or of the same type
-// (X.501 9.3).
+// checkRDNs refuses attributes that stand in one RDN and are not sorted, as DER has sets, or twice the same. Two of one type
+// should not be there either (X.501 9.3), and are: Go makes them of several organizations.
 func checkRDNs(attrs []attribute) error {
-	types := map[string]bool{}
 	for i, attr := range attrs {
 		if !attr.joined {
-			clear(types)
-		} else if bytes.Compare(attrs[i-1].raw, attr.raw) > 0 {
-			return fmt.Errorf("%s+%s: the attributes of one RDN are a SET, which DER has sorted (X.690 11.6)", attrs[i-1].label(), attr.label())
+			continue
 		}
-		if id := attr.oid.String(); types[id] {
-			return fmt.Errorf("%s: twice in one RDN", attr.label())
-		} else {
-			types[id] = true
+		before := attrs[i-1]
+		switch bytes.Compare(before.raw, attr.raw) {
+		case 0:
+			return fmt.Errorf("%s: twice the same in one RDN", attr.label())
+		case 1:
+			return fmt.Errorf("%s+%s: the attributes of one RDN are a SET, which DER has sorted (X.690 11.6)", before.label(), attr.label())
 		}
 	}
 	return nil
