@@ -90,10 +90,12 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 			WriteRate:   r.count(flagWriteRate),
 
 			HandshakeRate: r.count(flagHandshakes),
+			Waiting:       r.atLeast(flagWaiting, 1),
 		},
 
 		Profiles:      r.file.profiles,
 		CORSWhitelist: c.StringSlice(flagCORSWhitelist),
+		NoPush:        !c.Bool(flagPush),
 		Version:       cli.Version(),
 	}}
 	cfg.FirstUser = r.firstUser(cfg.Config)

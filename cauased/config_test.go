@@ -24,7 +24,7 @@ func TestConfigDefaults(t *testing.T) {
 			!slices.Equal(c.Bind, []string{"ca.example"}) || c.Threshold != 31*day || c.Backdate != time.Minute || c.Retention != 30*day || c.ChainRetention != 3650*day || c.Metrics != "" ||
 			c.KeyType != pki.KeyECDSAP256 || c.Users.Validity != 93*day || c.Services.Validity != 93*day ||
 			c.Users.MaxPending != 50 || c.Services.MaxPending != 50 || c.Users.AutoApprove != 0 || c.Services.AutoApprove != 0 ||
-			c.Limits != (server.Limits{Connections: 512, WriteRate: 300, HandshakeRate: 600}) || c.PendingTTL != 7*day || c.PendingShare != 0 ||
+			c.Limits != (server.Limits{Connections: 512, WriteRate: 300, HandshakeRate: 600, Waiting: 1024}) || c.NoPush || c.PendingTTL != 7*day || c.PendingShare != 0 ||
 			c.LockAutoApprove || len(c.CORSWhitelist) != 0 || c.logJSON || c.logLevel != 0 {
 			t.Errorf("%v: %+v", args, c)
 		}
@@ -36,14 +36,14 @@ func TestConfigValues(t *testing.T) {
 		"--service-crt-validity", "0.001", "--user-crt-validity", "1.5", "--threshold", "0.5", "--retention", "0",
 		"--cors-whitelist", "http://a.example", "https://b.example:8443", "--log-format", "json", "--log-level", "warn", "--backdate", "0s",
 		"--lock-auto-approve-count", "--key-type", "rsa-3072", "--max-connections", "4", "--max-connections-per-address", "3", "--write-rate", "0",
-		"--handshake-rate", "0", "--pending-ttl", "0.5", "--pending-per-address", "9")
+		"--handshake-rate", "0", "--crl-push=false", "--max-waiting", "1", "--pending-ttl", "0.5", "--pending-per-address", "9")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Netloc.Host != "::1" || c.Netloc.Port != 80 || c.Port != 8080 || !slices.Equal(c.Bind, []string{"127.0.0.1", "::1"}) || c.KeyType != pki.KeyRSA3072 ||
 		c.Services.Validity != 86400*time.Millisecond || c.Users.Validity != 36*time.Hour || c.Threshold != 12*time.Hour || c.Retention != 0 ||
 		!slices.Equal(c.CORSWhitelist, []string{"http://a.example", "https://b.example:8443"}) || !c.logJSON || c.logLevel.String() != "WARN" ||
-		c.Limits != (server.Limits{Connections: 4, PerAddress: 3}) || c.PendingTTL != 12*time.Hour || c.PendingShare != 9 ||
+		c.Limits != (server.Limits{Connections: 4, PerAddress: 3, Waiting: 1}) || !c.NoPush || c.PendingTTL != 12*time.Hour || c.PendingShare != 9 ||
 		c.Backdate != 0 || !c.LockAutoApprove {
 		t.Errorf("%+v", c)
 	}
@@ -57,7 +57,7 @@ func TestConfigEnvironment(t *testing.T) {
 		"LOCK_AUTO_APPROVE_COUNT": "true", "SERVICE_CRT_VALIDITY": "1", "SERVICE_MAX_CSR": "2", "SERVICE_AUTO_APPROVE_COUNT": "3",
 		"USER_CRT_VALIDITY": "4", "USER_MAX_CSR": "5", "USER_AUTO_APPROVE_COUNT": "6", "BACKDATE": "2m", "RETENTION": "8",
 		"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "CHAIN_RETENTION": "9", "METRICS_BIND": "127.0.0.1:9100",
-		"MAX_CONNECTIONS": "10", "MAX_CONNECTIONS_PER_ADDRESS": "11", "WRITE_RATE": "12", "HANDSHAKE_RATE": "13", "PENDING_TTL": "14", "PENDING_PER_ADDRESS": "15",
+		"MAX_CONNECTIONS": "10", "MAX_CONNECTIONS_PER_ADDRESS": "11", "WRITE_RATE": "12", "HANDSHAKE_RATE": "13", "CRL_PUSH": "false", "MAX_WAITING": "16", "PENDING_TTL": "14", "PENDING_PER_ADDRESS": "15",
 	} {
 		t.Setenv("CAUASED_"+name, value)
 	}
@@ -69,7 +69,7 @@ func TestConfigEnvironment(t *testing.T) {
 		c.Port != 1000 || len(c.Bind) != 2 || c.Threshold != 7*day || c.KeyType != pki.KeyRSA4096 || !c.LockAutoApprove ||
 		c.Services.Validity != day || c.Services.MaxPending != 2 || c.Services.AutoApprove != 3 || c.Users.Validity != 4*day ||
 		c.Users.MaxPending != 5 || c.Users.AutoApprove != 6 || c.Backdate != 2*time.Minute || c.Retention != 8*day || !c.logJSON || c.logLevel != -4 ||
-		c.Limits != (server.Limits{Connections: 10, PerAddress: 11, WriteRate: 12, HandshakeRate: 13}) || c.PendingTTL != 14*day || c.PendingShare != 15 {
+		c.Limits != (server.Limits{Connections: 10, PerAddress: 11, WriteRate: 12, HandshakeRate: 13, Waiting: 16}) || !c.NoPush || c.PendingTTL != 14*day || c.PendingShare != 15 {
 		t.Errorf("%+v", c)
 	}
 	// A flag counts more than the environment.
@@ -106,6 +106,8 @@ func TestConfigErrors(t *testing.T) {
 		"max-connections-per-address": {"-1", "", "x", "25%", "2147483648"},
 		"write-rate":                  {"-1", "", "x", "5/s", "300/min", "0.5"},
 		"handshake-rate":              {"-1", "", "x", "10/s", "0.5"},
+		"max-waiting":                 {"0", "-1", "", "x", "1k", "2147483648"},
+		"crl-push":                    {"maybe", "2"},
 		"pending-per-address":         {"-1", "", "x", "0.25"},
 		"pending-ttl":                 {"-1", "", "NaN", "Inf", "36526", "x", "1e300"},
 	} {

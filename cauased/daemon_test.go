@@ -157,8 +157,10 @@ func TestSignals(t *testing.T) {
 			t.Errorf("%q not in %s", want, &stdout)
 		}
 	}
-	if status, _ := testkit.Get(t, base+"/healthz"); status != 200 {
-		t.Errorf("status %d", status)
+	for _, path := range []string{"/healthz", "/readyz", "/cas/crl"} {
+		if status, _ := testkit.Get(t, base+path); status != 200 {
+			t.Errorf("%s: status %d", path, status)
+		}
 	}
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -169,8 +171,8 @@ func TestSignals(t *testing.T) {
 	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "first-user.invite", "key"}) {
 		t.Errorf("files: %v", got)
 	}
-	if !strings.Contains(stderr.String(), "status=200") {
-		t.Errorf("no access log: %s", &stderr)
+	if log := stderr.String(); !strings.Contains(log, "target=/cas/crl") || strings.Contains(log, "target=/healthz") || strings.Contains(log, "target=/readyz") {
+		t.Errorf("the access log has not what it should, or health checks: %s", log)
 	}
 }
 

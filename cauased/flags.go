@@ -50,6 +50,8 @@ const (
 	flagPerAddress  = "max-connections-per-address"
 	flagWriteRate   = "write-rate"
 	flagHandshakes  = "handshake-rate"
+	flagPush        = "crl-push"
+	flagWaiting     = "max-waiting"
 	flagPendingTTL  = "pending-ttl"
 	flagShare       = "pending-per-address"
 )
@@ -129,6 +131,10 @@ func serveFlags() []urfave.Flag {
 			Usage: "`COUNT` of connections that one address may have at a time"}),
 		number(groupLimits, flagWriteRate, 300, "`COUNT` of requests a minute by which one address may submit, renew and revoke, all at once or not; then 429 with Retry-After; 0 means any number"),
 		number(groupLimits, flagHandshakes, 600, "`COUNT` of TLS handshakes a minute that one address may have, all at once or not; those above wait for two seconds at most, or are refused; all addresses together may have 20 times as many; 0 means any number"),
+
+		&urfave.BoolFlag{Category: groupLimits, Name: flagPush, Value: true, EnvVars: env(flagPush),
+			Usage: "have agents wait for newer revocation lists, so that they learn of a revocation at once; without it they are answered at once, and look once in a while"},
+		number(groupLimits, flagWaiting, server.DefaultWaiting, "`COUNT` of agents that may wait at a time, beside --max-connections, a quarter of them at one address; the others look once in a while"),
 
 		float(groupLimits, flagPendingTTL, 7, "`DAYS` for which a request waits for a user before it is removed; 0 means always"),
 		cli.Int(urfave.IntFlag{Category: groupLimits, Name: flagShare, EnvVars: env(flagShare), DefaultText: "a quarter of all that may be pending, at least 5",

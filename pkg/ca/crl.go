@@ -16,6 +16,7 @@ import (
 type crlCache struct {
 	serving atomic.Pointer[crlSet]
 
+	news    news
 	making  lock           // held while lists are put together or made
 	entries revokedEntries // guarded by making
 }
@@ -160,6 +161,7 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 	set, err := a.makeCRLs(ctx, now, ahead, st)
 	if err == nil {
 		a.crls.serving.Store(set)
+		a.crls.news.publish()
 		return set, nil
 	}
 	if last := a.crls.serving.Load(); last != nil && last.number != number {

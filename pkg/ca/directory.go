@@ -80,7 +80,7 @@ func (d *Directory) Refresh(ctx context.Context) (changed bool, err error) {
 	err = d.each(func(a *Authority) error {
 		if a.external() {
 			before := a.cas.Load().version
-			err := a.reload(ctx)
+			err := errors.Join(a.reload(ctx), a.lookForLists(ctx))
 			changed = changed || a.cas.Load().version != before
 			return err
 		}
@@ -190,6 +190,11 @@ func (d *Directory) refreshRows(ctx context.Context) (changed bool, err error) {
 	}
 	changed = changed || len(next.open) != len(before.open)
 	d.current.Store(next)
+	for name, old := range before.open {
+		if next.open[name] != old {
+			old.crls.news.publish() // whoever waits for it is to wait for the one in its place
+		}
+	}
 	return changed, nil
 }
 

@@ -65,6 +65,7 @@ func (a *Authority) suppliedLists(ctx context.Context) (lists []List, err error)
 	})
 	if err == nil {
 		a.supplied.Store(read)
+		a.crls.news.publish()
 	}
 	return lists, err
 }
@@ -188,4 +189,13 @@ func (a *Authority) externalTimeline(ctx context.Context, now time.Time) (Timeli
 		})
 	}
 	return t, nil
+}
+
+// lookForLists takes over lists that were imported since, if anybody has asked for any.
+func (a *Authority) lookForLists(ctx context.Context) error {
+	if a.supplied.Load() == nil {
+		return nil
+	}
+	_, err := a.suppliedLists(ctx)
+	return err
 }

@@ -62,6 +62,8 @@ type Config struct {
 
 	CORSWhitelist []string // origins that users need not be asked about
 
+	NoPush bool // who asks to wait for newer revocation lists is answered at once
+
 	Version string // of this program
 }
 

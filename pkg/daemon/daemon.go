@@ -128,6 +128,7 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		ServerCAs:     serverIssuer{d}.CACertificates,
 		CORSKeys:      corsKeys,
 		CORSWhitelist: d.cfg.CORSWhitelist,
+		NoPush:        d.cfg.NoPush,
 	})
 	if err != nil {
 		return err

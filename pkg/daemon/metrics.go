@@ -55,6 +55,7 @@ func (m *metricsServer) serve(d *Daemon) {
 	}
 	m.daemon = d
 	m.metrics.Connections(d.server.Connections)
+	m.metrics.Waiting(d.server.Waiting)
 	if d.archive != nil {
 		m.metrics.Backups(d.backupMetrics)
 	}

@@ -132,6 +132,14 @@ func (m *Metrics) Connections(count func() int) {
 	}, func() float64 { return float64(count()) }))
 }
 
+// Waiting asks, at each scrape, how many wait for news of revocations.
+func (m *Metrics) Waiting(count func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cauase_waiting",
+		Help: "Requests that wait for newer revocation lists, beside cauase_connections.",
+	}, func() float64 { return float64(count()) }))
+}
+
 // Limited counts what a limit has refused or ended.
 func (m *Metrics) Limited(limit string) { m.limited.WithLabelValues(limit).Inc() }
 

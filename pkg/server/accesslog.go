@@ -47,25 +47,37 @@ func Loggable(s string) string {
 // observe reports an answer, to the access log and to whoever counts. Methods without a route
 // are not named to the latter: a stranger can invent any number of them.
 func (s *Server) observe(x *Exchange, start time.Time) {
-	took := s.cfg.Clock.Now().Sub(start)
+	took := s.cfg.Clock.Now().Sub(start) - x.waited // what was waited for on purpose is no time to answer
 	method, pattern := "other", ""
 	if x.route != nil {
 		method, pattern = x.route.Method, x.route.label(x.params)
 	}
 	s.cfg.Observe(method, pattern, x.w.status, took)
+	if s.routine(x) {
+		if s.log.Enabled(x.Request.Context(), slog.LevelDebug) {
+			s.logAccess(x, slog.LevelDebug, took)
+		}
+		return
+	}
 	if x.actor.Kind == audit.User || s.sampler.shows(peerOf(x.actor.Address), omission{"request", peerOf(x.actor.Address).String(), method, pattern, x.w.status}) {
-		s.logAccess(x, took)
+		s.logAccess(x, slog.LevelInfo, took)
 	}
 }
 
+// routine reports whether the answer is one of those that come all the time and say nothing: that we are well, and that
+// there is nothing new for somebody who has waited for it.
+func (s *Server) routine(x *Exchange) bool {
+	return x.route != nil && x.route.routine && x.w.status < http.StatusBadRequest || x.waited > 0 && x.w.status == http.StatusNotModified
+}
+
 // logAccess writes the request's line of the access log.
-func (s *Server) logAccess(x *Exchange, took time.Duration) {
+func (s *Server) logAccess(x *Exchange, level slog.Level, took time.Duration) {
 	protocol := x.Request.Proto
 	if x.Secure() {
 		protocol += " " + tls.VersionName(x.Request.TLS.Version)
 	}
 	// The target is what the peer wrote, before any decoding.
-	s.log.LogAttrs(x.Request.Context(), slog.LevelInfo, "request",
+	s.log.LogAttrs(x.Request.Context(), level, "request",
 		slog.String("request_id", x.requestID),
 		slog.String("address", x.actor.Address),
 		slog.String("actor", x.actor.String()),

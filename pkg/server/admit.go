@@ -22,6 +22,7 @@ func (s *Server) admit(x *Exchange) bool {
 	}
 	s.judge(x)
 	if s.ledger.take(x.conn, ofHandlers, 1) {
+		x.handlers = 1
 		return true
 	}
 	if x.Request.ProtoMajor == 1 {
@@ -43,7 +44,8 @@ func (s *Server) admit(x *Exchange) bool {
 // dismiss gives back what the request has taken.
 func (s *Server) dismiss(x *Exchange) {
 	s.ledger.give(x.conn, ofBodies, x.holds)
-	s.ledger.give(x.conn, ofHandlers, 1)
+	s.ledger.give(x.conn, ofHandlers, x.handlers)
+	s.ledger.settle(x)
 }
 
 // judge finds out, once for each connection, whether it is a user's, for whom there is room that strangers

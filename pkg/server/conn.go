@@ -21,6 +21,7 @@ type conn struct {
 	account   *account
 	has       usage
 	user      bool
+	aside     bool        // does nothing but wait for news, and counts as that
 	idleSince time.Time   // when it last had nothing to do
 	exchanges []*Exchange // that are being answered
 

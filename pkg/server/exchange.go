@@ -42,6 +42,11 @@ type Exchange struct {
 	conn       *conn     // nil in tests without a network
 	waitsSince time.Time // since when it waits for its peer, zero while it does not; the ledger's lock guards it
 	holds      int64     // bytes of its body that the ledger knows
+	handlers   int64     // places among the requests that it has
+
+	parked bool          // waits for news; the ledger's lock guards it
+	shed   chan struct{} // closed when it may no longer; nil if it never has
+	waited time.Duration // for that, altogether
 }
 
 // anonymous is the sender before it has shown who it is.

@@ -51,8 +51,8 @@ const (
 func (s *Server) ownRoutes() []Route {
 	aside := func(*Exchange) error { return nil }
 	return []Route{
-		{Method: http.MethodGet, Path: "healthz", Access: Anyone, Origin: aside, Handler: s.getHealth},
-		{Method: http.MethodGet, Path: "readyz", Access: Anyone, Origin: aside, Handler: s.getReady},
+		{Method: http.MethodGet, Path: "healthz", Access: Anyone, Origin: aside, Handler: s.getHealth, routine: true},
+		{Method: http.MethodGet, Path: "readyz", Access: Anyone, Origin: aside, Handler: s.getReady, routine: true},
 	}
 }
 

@@ -14,12 +14,15 @@ const (
 	ofConnections resource = iota
 	ofHandlers             // requests being answered
 	ofBodies               // bytes of bodies being received
+	ofWaiting              // requests that wait for news, or connections that do nothing else
 
 	resources // how many there are
 )
 
 // String is how metrics name a resource.
-func (r resource) String() string { return [...]string{"connections", "handlers", "bodies"}[r] }
+func (r resource) String() string {
+	return [...]string{"connections", "handlers", "bodies", "waiting"}[r]
+}
 
 type usage [resources]int64
 
@@ -37,6 +40,8 @@ type ledger struct {
 	peers map[peer]*account
 	total usage // of strangers; the connections are everybody's
 	users usage
+
+	strained time.Time // when somebody last had to give way to others, or found no room
 }
 
 // An account is what one address has.
@@ -202,6 +207,10 @@ func (l *ledger) evict(c *conn, r resource, n int64, of *account, reason string)
 		if has := other.account.usage[r]; has > most || has == most && from.Before(since) {
 			victim, since = other, from
 		}
+	}
+	if of == nil {
+		l.strained = now()
+		l.shed() // who only waits goes first
 	}
 	if victim == nil {
 		l.refused(reason + "_refused")

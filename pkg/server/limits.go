@@ -22,6 +22,9 @@ type Limits struct {
 	// HandshakeRate is how many TLS handshakes one address may have in a minute, all at once or not. Some more wait
 	// in line. 0: any number.
 	HandshakeRate int
+	// Waiting is how many requests may wait for news at a time, beside all others; their connections do not
+	// count as such. 0: DefaultWaiting.
+	Waiting int
 }
 
 // DefaultConnections is how many connections there may be unless a Limits says otherwise.
@@ -71,6 +74,11 @@ func (l Limits) ceilings(files uint64) [resources]ceiling {
 		connections = DefaultConnections
 	}
 	connections = max(min(connections, int64(min(files, 1<<30))-reservedFiles), minConnections)
+	waiting := int64(l.Waiting)
+	if waiting <= 0 {
+		waiting = DefaultWaiting
+	}
+	waiting = max(min(waiting, int64(min(files, 1<<30))-reservedFiles-connections), 0)
 	perAddress := int64(l.PerAddress)
 	if perAddress <= 0 {
 		perAddress = max(connections/addressPart, 1)
@@ -78,6 +86,7 @@ func (l Limits) ceilings(files uint64) [resources]ceiling {
 	perAddress = min(perAddress, connections)
 	part := func(of, least int64) ceiling { return ceiling{of, max(of*perAddress/connections, least)} }
 	return [resources]ceiling{
+		ofWaiting:     {waiting, max(waiting/addressPart, 1)},
 		ofConnections: {connections, perAddress}, ofHandlers: part(maxHandlers, maxStreams), ofBodies: part(maxBodies, 2<<20),
 	}
 }

@@ -51,6 +51,7 @@ type Route struct {
 	// Head has HEAD answered as well, where programs that look before they fetch know nothing of the protocol.
 	Head bool
 
+	routine  bool      // asked for all the time, by what looks whether we are well
 	front    FrontEnd  // nil: the engine's own
 	trailing []pattern // parameters at the end of Path that are no places of their own
 }

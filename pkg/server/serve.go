@@ -21,6 +21,13 @@ func baseContext(ctx context.Context) func(net.Listener) context.Context {
 // Connections is how many connections there are.
 func (s *Server) Connections() int { return s.ledger.connections() }
 
+// Waiting is how many requests wait for news, or have done so over connections that do nothing else.
+func (s *Server) Waiting() int {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	return int(s.ledger.waiting())
+}
+
 // Serve answers on all listeners, which it closes, until ctx ends or one of them fails. It
 // then accepts nothing new, lets the requests under way finish, for a bounded time, and
 // returns; the end of force ends them at once.
@@ -49,6 +56,7 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 	case <-force.Done():
 	case cause = <-failed:
 	}
+	s.stop()
 	drain, cancel := context.WithTimeout(force, drainTimeout)
 	defer cancel()
 	err := srv.Shutdown(drain)

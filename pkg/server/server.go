@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"cauase/pkg/clock"
@@ -51,6 +52,9 @@ type Server struct {
 	writes  *buckets // of who may write how often, nil for any number
 
 	handshakes *handshakeRate // nil for any number
+
+	stopping chan struct{} // closed when nothing new is accepted
+	stop     func()
 }
 
 // New returns a Server. An error is a mistake of the caller's.
@@ -72,6 +76,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, limited: cfg.Limited, sampler: newSampler(cfg.Log), writes: newWriteBuckets(cfg.Limits),
 		handshakes: newHandshakeRate(cfg.Limits)}
+	s.stopping = make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	s.ledger = newLedger(cfg.Limits.ceilings(openFiles()), s.limited)
 	routes := s.ownRoutes()
 	for _, front := range cfg.FrontEnds {

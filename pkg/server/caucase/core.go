@@ -51,6 +51,7 @@ type Core interface {
 
 	CRLs(ctx context.Context) ([]ca.List, error)
 	CRL(ctx context.Context, keyID *big.Int) (ca.List, error)
+	ListsChanged() <-chan struct{}
 	Timeline(ctx context.Context) (ca.Timeline, error)
 	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
 	Intermediates(ctx context.Context) ([]*x509.Certificate, error)

@@ -31,6 +31,8 @@ type Config struct {
 
 	CORSKeys      *CORSKeys
 	CORSWhitelist []string // origins, as browsers write them
+
+	NoPush bool // nobody is made to wait for newer revocation lists
 }
 
 // A Directory is the authorities there are now. It is asked at each request.
