@@ -49,12 +49,12 @@ With --ca-crt or --db, the users follow to whom a key belongs: subject, serial n
 validity of each certificate for it that is found there. A backup's list of keys is a claim
 that nothing protects; only decrypting proves that a key is among them.`
 	app.Flags = []urfave.Flag{
-		&urfave.StringSliceFlag{Name: flagKey, TakesFile: true,
-			Usage: "identify the key in `FILE`: a private key, also with its certificate, or else one certificate or signing request (several may follow)"},
-		&urfave.StringSliceFlag{Name: flagBackup, TakesFile: true,
-			Usage: "list the keys that can decrypt the backup in `FILE` (several may follow)"},
-		&urfave.StringSliceFlag{Name: flagCA, TakesFile: true,
-			Usage: "name users by the certificates in `PATH`, a file or directory; of CA certificates among them, one must have issued each (several may follow)"},
+		cli.Several(urfave.StringSliceFlag{Name: flagKey, TakesFile: true,
+			Usage: "identify the key in `FILE`: a private key, also with its certificate, or else one certificate or signing request (several may follow)"}),
+		cli.Several(urfave.StringSliceFlag{Name: flagBackup, TakesFile: true,
+			Usage: "list the keys that can decrypt the backup in `FILE` (several may follow)"}),
+		cli.Several(urfave.StringSliceFlag{Name: flagCA, TakesFile: true,
+			Usage: "name users by the certificates in `PATH`, a file or directory; of CA certificates among them, one must have issued each (several may follow)"}),
 		&urfave.StringFlag{Name: flagDB, TakesFile: true,
 			Usage: "name users by the certificates in the daemon's database `DB`, which also knows who is revoked"},
 		&urfave.BoolFlag{Name: flagPlain, Usage: "print identifiers as hexadecimal digits alone"},

@@ -60,8 +60,7 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 }
 
 // Arrange brings the arguments of a tool without commands into the form that the parser
-// takes: flags first, then what are none. A flag that may be repeated may also be followed by
-// several values, as with the reference's tools.
+// takes: flags first, then what are none. A flag made by [Several] may be followed by several values.
 func Arrange(args []string, flags []urfave.Flag) []string {
 	if len(args) == 0 || args[len(args)-1] == askCompletion {
 		return args
@@ -100,6 +99,13 @@ func Arrange(args []string, flags []urfave.Flag) []string {
 	return front
 }
 
+// A SeveralFlag is one that takes all the values behind it, as flags of the reference's tools do. It is for those only: where
+// arguments may follow, they would be taken for values.
+type SeveralFlag struct{ urfave.StringSliceFlag }
+
+// Several returns f as a SeveralFlag.
+func Several(f urfave.StringSliceFlag) urfave.Flag { return &SeveralFlag{f} }
+
 func isFlag(token string) bool { return len(token) > 1 && token[0] == '-' }
 
 func find(flags []urfave.Flag, name string) urfave.Flag {
@@ -118,7 +124,7 @@ func needsValue(flag urfave.Flag) bool {
 
 // valuesOf counts the tokens in rest that belong to flag.
 func valuesOf(flag urfave.Flag, rest []string) int {
-	_, many := flag.(*urfave.StringSliceFlag)
+	_, many := flag.(*SeveralFlag)
 	switch {
 	case !needsValue(flag):
 		return 0

@@ -12,13 +12,15 @@ import (
 
 func TestArrange(t *testing.T) {
 	flags := []urfave.Flag{
-		&urfave.StringSliceFlag{Name: "file"},
+		Several(urfave.StringSliceFlag{Name: "file"}),
+		&urfave.StringSliceFlag{Name: "only"},
 		&urfave.StringFlag{Name: "one"},
 		&urfave.BoolFlag{Name: "json"},
 	}
 	for _, c := range []struct{ name, in, want string }{
 		{"nothing", "t", "t"},
 		{"flags after arguments", "t url --json --one x", "t --json --one x -- url"},
+		{"one value each time", "t --only a b --only c", "t --only a --only c -- b"},
 		{"several values", "t --file a b --json --file c", "t --file a --file b --json --file c"},
 		{"equals sign", "t --file=a b --one=x", "t --file=a --one=x -- b"},
 		{"value that is missing", "t url --one", "t --one"},

@@ -1,0 +1,222 @@
+package deployment
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cauase/pkg/testkit"
+)
+
+// An office is a daemon, its operator and its users, who work by docs/operations.md, all in one folder.
+type office struct {
+	t      *testing.T
+	dir    string
+	port   int
+	daemon *exec.Cmd
+	log    *testkit.Buffer
+}
+
+// open starts the daemon in the folder.
+func (o *office) open() {
+	o.t.Helper()
+	o.log = &testkit.Buffer{}
+	o.daemon = exec.Command("cauased", "--netloc", fmt.Sprintf("127.0.0.1:%d", o.port))
+	o.daemon.Dir, o.daemon.Stdout, o.daemon.Stderr = o.dir, o.log, o.log
+	if err := o.daemon.Start(); err != nil {
+		o.t.Fatal(err)
+	}
+	select {
+	case <-o.log.Contains("service CA:"):
+	case <-time.After(2 * time.Minute):
+		o.t.Fatalf("the daemon has not started:\n%s", o.log)
+	}
+}
+
+// close ends it.
+func (o *office) close() {
+	if o.daemon != nil {
+		_ = o.daemon.Process.Signal(syscall.SIGTERM)
+		_ = o.daemon.Wait()
+		o.daemon = nil
+	}
+}
+
+// shell runs a script and returns what it prints and its exit code.
+func (o *office) shell(script string) (string, int) {
+	o.t.Helper()
+	cmd := exec.Command("bash")
+	cmd.Dir, cmd.Stdin = o.dir, strings.NewReader(script)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("CAUASE_CA_URL=http://127.0.0.1:%d", o.port), "CAUASE_USER_KEY="+filepath.Join(o.dir, "user.pem"), "XDG_CONFIG_HOME="+o.dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState.ExitCode() < 0 {
+		o.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// does runs a script that has to succeed.
+func (o *office) does(script string) string {
+	o.t.Helper()
+	out, code := o.shell(script)
+	if code != 0 {
+		o.t.Fatalf("%s: exit code %d\n%s", script, code, out)
+	}
+	return out
+}
+
+// page runs the commands of a block of the page, with what stands there replaced by what is here. Each has to succeed,
+// but those whose numbers are pending.
+func (o *office) page(name string, pending []int, replace ...string) (outputs []string) {
+	o.t.Helper()
+	for _, block := range fences(o.t, "docs/operations.md") {
+		if block.info != "sh "+name {
+			continue
+		}
+		for i, command := range commands(strings.NewReplacer(replace...).Replace(block.text)) {
+			for len(pending) > 0 && pending[0] < i {
+				pending = pending[1:]
+			}
+			want := 0
+			if len(pending) > 0 && pending[0] == i {
+				want = 2
+			}
+			out, code := o.shell(command)
+			if code != want {
+				o.t.Fatalf("docs/operations.md:%d: %s: exit code %d, want %d\n%s", block.line+i, command, code, want, out)
+			}
+			outputs = append(outputs, out)
+		}
+		return outputs
+	}
+	o.t.Fatalf("docs/operations.md has no block sh %s", name)
+	return nil
+}
+
+// number returns the first match of a pattern.
+func (o *office) find(pattern, text string) string {
+	o.t.Helper()
+	found := regexp.MustCompile(pattern).FindString(text)
+	if found == "" {
+		o.t.Fatalf("no %s in:\n%s", pattern, text)
+	}
+	return found
+}
+
+const (
+	anID          = `\b\d{10,}\b`
+	aFingerprint  = `sha256:[0-9a-f]{64}`
+	fingerprintOf = "sha256:…"
+)
+
+// TestPageOperations does what docs/operations.md says, in the order of a CA's life.
+func TestPageOperations(t *testing.T) {
+	need(t, "bash", "bash")
+	need(t, "openssl", "openssl")
+	o := &office{t: t, dir: t.TempDir(), port: testkit.FreePorts(t, 2)}
+	t.Cleanup(o.close)
+	o.open()
+	o.does("cauase request --cn alice --invite first-user.invite --crt user.pem")
+
+	o.page("invite", nil)
+	// Carol comes without an invitation.
+	id := "ID"
+	o.does("cauase --mode user request --cn carol || [ $? = 2 ]")
+	id = o.find(anID, o.does("cauase --mode user csr list"))
+	carol := o.page("sign", []int{0}, "bob", "carol", "ID", id)
+	if !strings.Contains(strings.Join(carol, ""), "threshold is not reached") {
+		t.Errorf("a certificate that has just been made is renewed: %s", carol)
+	}
+	o.page("revoke", nil, "0x5d04…", o.find(`0x[0-9a-f]+`, o.does("cauase crt show carol.pem")))
+
+	// Operators help where nobody can log in.
+	o.does("cauase --mode user request --cn dave --crt dave.pem || [ $? = 2 ]")
+	id = o.find(anID, o.does("cauase --mode user csr list"))
+	o.page("nobody-left", nil, " ID", " "+id)
+	o.does("cauase --mode user request --cn dave --crt dave.pem")
+
+	// Hosts.
+	must(t, o.dir, "mkdir", "web")
+	write(t, filepath.Join(o.dir, "reload"), "#!/bin/sh\necho \"$CAUASE_CHANGED\" >>reloaded\n", 0o755)
+	o.does("cauase request --dns web.example --eku server --crt web/web.crt --key web/web.key || [ $? = 2 ]")
+	id = o.find(anID, o.does("cauase csr list"))
+	digest := o.find(aFingerprint, o.does("cauase csr show "+id+" | grep digest"))
+	o.does("cp web/web.csr.pem web.csr.pem")
+	outputs := o.pageUntil("digest", 2, "3872013", id, fingerprintOf, digest)
+	if !strings.Contains(outputs[0], digest) {
+		t.Errorf("no digest: %s", outputs[0])
+	}
+	o.does("cauase request --dns web.example --eku server --crt web/web.crt --key web/web.key")
+	o.page("cron", nil, "/usr/local/bin/reload", "./reload", "/etc/web/", "web/")
+	if reloaded, err := os.ReadFile(filepath.Join(o.dir, "reloaded")); err != nil || strings.Count(string(reloaded), "\n") != 1 {
+		t.Errorf("the program was to hear of the list only: %s %v", reloaded, err)
+	}
+	ca := o.find(aFingerprint, strings.Join(o.page("fingerprints", nil), ""))
+	o.does("mkdir away")
+	o.page("first-contact", nil, "http://ca.example.org:8009", fmt.Sprintf("http://127.0.0.1:%d --ca-crt away/ca.pem", o.port), fingerprintOf, ca)
+	o.page("anchor-anew", []int{2}, "cauase ", "cauase --ca-crt away/ca.pem ", fingerprintOf, ca, "web.example.org", "host.example", "web.key", "away/web.key", "web.crt", "away/web.crt")
+
+	// Records and backups.
+	o.page("audit", nil, "0x1234", o.find(`0x[0-9a-f]+`, o.does("cauase crt show web/web.crt")))
+	o.page("inspect", nil)
+	o.does("mkdir usb")
+	o.page("backup", nil, "/var/lib/cauase/", "", "/media/usb", "usb")
+	backup := o.find(`\S+\.rows\.caucased`, o.does("ls usb"))
+	drill := o.page("drill", nil, "/backup/20260501033000.rows.caucased", "usb/"+backup)
+	if !strings.Contains(drill[0], "The backup can be restored with this key") {
+		t.Errorf("drill: %s", drill[0])
+	}
+	o.does("rm -f cas.pem; printf 'a long passphrase\n' >pass")
+	o.pageUntil("export", 1, "cas.pem", "cas.pem --passphrase-file pass")
+	o.does("openssl pkey -in cas.pem -passin file:pass -noout -text")
+	o.close()
+
+	// The database is lost, the backup is there.
+	o.does("mkdir lost; mv cauase.sqlite* server.key.pem lost/; rm new.*")
+	o.page("restore", nil, "BACKUP", "usb/"+backup, fingerprintOf, ca)
+	o.open()
+	o.does("CAUASE_USER_KEY=new.pem cauase csr list")
+	if out, code := o.shell("cauase csr list"); code == 0 {
+		t.Errorf("the key that opened the backup still opens doors: %s", out)
+	}
+	o.close()
+	o.pageUntil("move", 3, "systemctl stop cauased", "true", "postgres://cauase@db.example/cauase", "elsewhere.sqlite")
+
+	// Another CA begins with what openssl has made.
+	o.does("mkdir other; mv elsewhere.sqlite cauase.sqlite* server.key.pem other/")
+	o.does(`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key.pem -out ca.crt.pem -days 900 -subj "/CN=Existing CA" \
+ -addext keyUsage=critical,keyCertSign,cRLSign && touch index && printf 01 >crlnumber &&
+ printf '[ca]\ndefault_ca=a\n[a]\ndatabase=index\ncrlnumber=crlnumber\ndefault_md=sha256\n' >ca.conf &&
+ openssl ca -config ca.conf -gencrl -crldays 30 -keyfile ca.key.pem -cert ca.crt.pem -out ca.crl.pem`)
+	o.pageUntil("import", 2)
+	o.open()
+	if out := o.does("cauase --ca-crt existing.pem ca update && openssl x509 -noout -subject -in existing.pem"); !strings.Contains(out, "Existing CA") {
+		t.Errorf("the imported CA is not served: %s", out)
+	}
+}
+
+// pageUntil runs the first commands of a block only: others would wait for somebody, or are alternatives.
+func (o *office) pageUntil(name string, count int, replace ...string) []string {
+	o.t.Helper()
+	var outputs []string
+	for _, block := range fences(o.t, "docs/operations.md") {
+		if block.info != "sh "+name {
+			continue
+		}
+		for i, command := range commands(strings.NewReplacer(replace...).Replace(block.text)) {
+			if i == count {
+				break
+			}
+			outputs = append(outputs, o.does(command))
+		}
+		return outputs
+	}
+	o.t.Fatalf("docs/operations.md has no block sh %s", name)
+	return nil
+}
