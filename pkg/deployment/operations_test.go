@@ -14,13 +14,26 @@ import (
 	"cauase/pkg/testkit"
 )
 
-// An office is a daemon, its operator and its users, who work by docs/operations.md, all in one folder.
+// An office is a daemon, its operator and its users, who work by a page of the manual, all in one folder.
 type office struct {
 	t      *testing.T
+	manual string
 	dir    string
 	port   int
 	daemon *exec.Cmd
 	log    *testkit.Buffer
+}
+
+// newOffice is one with a daemon and a user.
+func newOffice(t *testing.T, manual string) *office {
+	t.Helper()
+	need(t, "bash", "bash")
+	need(t, "openssl", "openssl")
+	o := &office{t: t, manual: manual, dir: t.TempDir(), port: testkit.FreePorts(t, 2)}
+	t.Cleanup(o.close)
+	o.open()
+	o.does("cauase request --cn alice --invite first-user.invite --crt user.pem")
+	return o
 }
 
 // open starts the daemon in the folder.
@@ -75,7 +88,7 @@ func (o *office) does(script string) string {
 // but those whose numbers are pending.
 func (o *office) page(name string, pending []int, replace ...string) (outputs []string) {
 	o.t.Helper()
-	for _, block := range fences(o.t, "docs/operations.md") {
+	for _, block := range fences(o.t, o.manual) {
 		if block.info != "sh "+name {
 			continue
 		}
@@ -89,13 +102,13 @@ func (o *office) page(name string, pending []int, replace ...string) (outputs []
 			}
 			out, code := o.shell(command)
 			if code != want {
-				o.t.Fatalf("docs/operations.md:%d: %s: exit code %d, want %d\n%s", block.line+i, command, code, want, out)
+				o.t.Fatalf("%s:%d: %s: exit code %d, want %d\n%s", o.manual, block.line+i, command, code, want, out)
 			}
 			outputs = append(outputs, out)
 		}
 		return outputs
 	}
-	o.t.Fatalf("docs/operations.md has no block sh %s", name)
+	o.t.Fatalf("%s has no block sh %s", o.manual, name)
 	return nil
 }
 
@@ -117,12 +130,7 @@ const (
 
 // TestPageOperations does what docs/operations.md says, in the order of a CA's life.
 func TestPageOperations(t *testing.T) {
-	need(t, "bash", "bash")
-	need(t, "openssl", "openssl")
-	o := &office{t: t, dir: t.TempDir(), port: testkit.FreePorts(t, 2)}
-	t.Cleanup(o.close)
-	o.open()
-	o.does("cauase request --cn alice --invite first-user.invite --crt user.pem")
+	o := newOffice(t, "docs/operations.md")
 
 	o.page("invite", nil)
 	// Carol comes without an invitation.
@@ -201,11 +209,68 @@ func TestPageOperations(t *testing.T) {
 	}
 }
 
+// signed has a host's request signed by the user, and fetched.
+func (o *office) signed(authority, request string) {
+	o.t.Helper()
+	o.does(request + " || [ $? = 2 ]")
+	o.does("cauase --authority " + authority + " csr sign " + o.find(anID, o.does("cauase --authority "+authority+" csr list")))
+	o.does(request)
+}
+
+// served waits until the daemon has noticed an authority that was added, which it does within a second.
+func (o *office) served(authority string) {
+	o.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		out, code := o.shell("cauase --authority " + authority + " ca update")
+		if code == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			o.t.Fatalf("%s is not served: %s", authority, out)
+		}
+	}
+}
+
+// TestPageAuthorities does what docs/authorities.md says.
+func TestPageAuthorities(t *testing.T) {
+	need(t, "jq", "jq")
+	need(t, "curl", "curl")
+	o := newOffice(t, "docs/authorities.md")
+	o.pageUntil("add", 1)
+	o.served("lab")
+	o.does("cauase --authority lab request --cn web --dns www.lab.example --crt web.pem --key web.key || [ $? = 2 ]")
+	o.does("cauase --authority lab csr sign " + o.find(anID, o.does("cauase --authority lab csr list")))
+	o.does("cauase --authority lab request --cn web --dns www.lab.example --crt web.pem --key web.key")
+	if out := o.page("list", nil); strings.TrimSpace(out[2]) != o.find(aFingerprint, out[1]) {
+		t.Errorf("the fingerprint of lab is %s, and %s", out[1], out[2])
+	}
+
+	// A root, and what is below it verifies by it.
+	o.page("root", nil, "lab", "below")
+	o.served("below")
+	o.does(fmt.Sprintf("curl -sSf -o root.pem http://127.0.0.1:%d/below/crt/root.pem", o.port))
+	o.signed("below", "cauase --authority below request --chain --cn web --dns www.below.example --crt below.pem --key below.key")
+	o.page("verify", nil, "web.pem", "below.pem")
+	o.page("set-parent", nil)
+	o.page("revoke", nil, "lab", "below", "--reason", "--yes --reason", "5260eeab21fb2e4ae8d097966778a4baa7e66846",
+		o.find(`key[- ]id:? *[0-9a-f]{40}`, o.does("cauased manage authority show below"))[len("key id "):])
+	o.page("retire", nil, "retire", "retire --yes")
+
+	// The root's key is elsewhere. Both databases are in one folder here.
+	o.page("offline-root", nil, "home-root", "far-root", "root.pem", "far.pem")
+	o.page("offline-here", nil, "home-root", "far-root", "root.pem", "far.pem", "lab", "far")
+	o.does("cauased manage authority request far --out far.request --ahead 3")
+	o.does("cauased manage authority sign --db root.sqlite far.request --out far.signed --yes")
+	o.does("cauased manage authority install far.signed")
+	serial := o.find(`[0-9]{12,}`, o.does("cauased manage authority show far --json | jq '.generations[0].serial'"))
+	o.page("revoke-offline", nil, "home-root", "far-root", "1367020295460724", serial, "lab.request", "next.request", "lab", "far", "--out root.crl.pem", "--out root.crl.pem --force --yes")
+}
+
 // pageUntil runs the first commands of a block only: others would wait for somebody, or are alternatives.
 func (o *office) pageUntil(name string, count int, replace ...string) []string {
 	o.t.Helper()
 	var outputs []string
-	for _, block := range fences(o.t, "docs/operations.md") {
+	for _, block := range fences(o.t, o.manual) {
 		if block.info != "sh "+name {
 			continue
 		}
@@ -217,6 +282,6 @@ func (o *office) pageUntil(name string, count int, replace ...string) []string {
 		}
 		return outputs
 	}
-	o.t.Fatalf("docs/operations.md has no block sh %s", name)
+	o.t.Fatalf("%s has no block sh %s", o.manual, name)
 	return nil
 }
