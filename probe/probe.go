@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ import (
 )
 
 const tool = "cauase-probe"
+
+// envURL is the variable of the address, as for all tools.
+const envURL = "CAUASE_CA_URL"
 
 const (
 	flagWarning   = "warning"
@@ -57,7 +61,8 @@ func newApp(clk clock.Clock, status *probe.Status, stdout, stderr io.Writer) *ur
 in time and a revocation list that is valid and fresh, that those under a root lead to it, that the HTTPS certificate verifies and lasts, and that
 the daemon's clock is right. Prints one line, with measures after a bar, and exits with 0 if all
 is well, 1 for a warning, 2 if something is critical, and 3 if the command line is wrong. It writes nothing, needs no
-certificate, and takes for granted that whoever answers is the CA, unless --ca-fingerprint says which it is.`
+certificate, and takes for granted that whoever answers is the CA, unless --ca-fingerprint says which it is.
+Without an address it is that of CAUASE_CA_URL.`
 	app.Flags = []urfave.Flag{
 		cli.Days(urfave.Float64Flag{Name: flagWarning, Aliases: []string{"w"}, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
@@ -69,7 +74,7 @@ certificate, and takes for granted that whoever answers is the CA, unless --ca-f
 		&urfave.GenericFlag{Name: flagFingerprint, Value: &pins{}, EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
 			Usage: "`SHA256:HEX` of a CA that the daemon has to have, or a successor of it (repeatable, or separated by commas): anything else is critical"},
 		&urfave.GenericFlag{Name: flagAuthority, Value: &names{}, Usage: "check this `NAME` only (repeatable; cas is that of services, cau that of users)", DefaultText: "all that the daemon says it has"},
-		&urfave.BoolFlag{Name: flagCaucase, Usage: "it is a reference caucased, whose HTTPS certificate nobody can verify: otherwise that is critical"},
+		&urfave.BoolFlag{Name: flagCaucase, EnvVars: []string{"CAUASE_CAUCASE"}, Usage: "it is a reference caucased, whose HTTPS certificate nobody can verify: otherwise that is critical"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},
 	}
 	app.Action = func(c *urfave.Context) error {
@@ -84,8 +89,14 @@ certificate, and takes for granted that whoever answers is the CA, unless --ca-f
 }
 
 func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
-	if c.NArg() != 1 {
-		return nil, cli.WithHint(errors.New("one address is needed"), "usage: %s", c.App.UsageText)
+	address := os.Getenv(envURL)
+	switch {
+	case c.NArg() == 1:
+		address = c.Args().First()
+	case c.NArg() > 1:
+		return nil, cli.WithHint(fmt.Errorf("%q: one address is enough", c.Args().Get(1)), "usage: %s", c.App.UsageText)
+	case address == "":
+		return nil, cli.WithHint(errors.New("one address is needed"), "usage: %s, or set %s", c.App.UsageText, envURL)
 	}
 	limits, err := readLimits(c)
 	if err != nil {
@@ -96,7 +107,7 @@ func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 		return nil, err
 	}
 	return probe.Run(c.Context, probe.Options{
-		URL: c.Args().First(), Clock: clk, Limits: limits, Timeout: timeout,
+		URL: address, Clock: clk, Limits: limits, Timeout: timeout,
 		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"), Authorities: *c.Generic(flagAuthority).(*names),
 		Pins:    *c.Generic(flagFingerprint).(*pins),
 		Caucase: c.Bool(flagCaucase),

@@ -70,7 +70,12 @@ func TestCommandLine(t *testing.T) {
 			}
 		})
 	}
+	t.Setenv("CAUASE_CA_URL", d.URL)
 	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{tool}, fake, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), "OK: "+d.URL) {
+		t.Errorf("the address of the environment: exit code %d, %s%s", code, stdout.String(), stderr.String())
+	}
+	stdout.Reset()
 	if code := run(t.Context(), []string{tool, "--json", d.URL}, fake, &stdout, &stderr); code != 0 {
 		t.Fatal(code, stderr.String())
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,9 @@ const tool = "cauase-updater"
 // SIGTERM.
 func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
 	app := newApp(clk, stdout, stderr)
+	if hasConfig(args) {
+		leaveShared(app.Flags)
+	}
 	return cli.Report(stderr, tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
 }
 
@@ -47,7 +52,8 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 --csr it gets the first one; without --crt only CA certificates and revocation lists are kept. --once does
 what is due and exits with 0, 1 for an error, 2 while a request is pending, 3 if only the hook failed;
 --status says how things are and exits likewise. Every option can also be given as an environment
-variable: --ca-url as CAUASE_UPDATER_CA_URL.`
+variable: --on-renew as CAUASE_UPDATER_ON_RENEW. CAUASE_CA_URL and others that mean the same for cauase are
+read, too, unless there is a configuration file.`
 	app.Flags = flags()
 	app.Action = func(c *urfave.Context) error {
 		if err := cli.NoArguments(c); err != nil {
@@ -58,8 +64,47 @@ variable: --ca-url as CAUASE_UPDATER_CA_URL.`
 	return app
 }
 
+// shared are the options that mean the same for all our tools, and may be given to all in one variable: --ca-url as
+// CAUASE_CA_URL.
+var shared = []string{"ca-url", "ca-fingerprint", "mode", "authority", "key-type", "threshold", "catch-up", "on-renew"}
+
+// env are the variables of an option. CAUASE_UPDATER_… is for the agent alone, and comes first.
 func env(name string) []string {
-	return []string{"CAUASE_UPDATER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+	variable := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	names := []string{"CAUASE_UPDATER_" + variable}
+	if slices.Contains(shared, name) {
+		names = append(names, "CAUASE_"+variable)
+	}
+	return names
+}
+
+// leaveShared has the options that are about a job not be taken from variables that all tools share: where a
+// configuration file lists the jobs, what a user has set for the client is not meant.
+func leaveShared(flags []urfave.Flag) {
+	for _, flag := range flags {
+		var variables *[]string
+		switch f := flag.(type) {
+		case *urfave.StringFlag:
+			variables = &f.EnvVars
+		case *urfave.StringSliceFlag:
+			variables = &f.EnvVars
+		case *cli.DaysFlag:
+			variables = &f.EnvVars
+		case *cli.Float64Flag:
+			variables = &f.EnvVars
+		default:
+			continue
+		}
+		*variables = slices.DeleteFunc(*variables, func(name string) bool { return !strings.HasPrefix(name, "CAUASE_UPDATER_") })
+	}
+}
+
+// hasConfig reports whether a command line, or the environment, names a configuration file.
+func hasConfig(args []string) bool {
+	return os.Getenv(env(flagConfig)[0]) != "" || slices.ContainsFunc(args, func(arg string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		return strings.HasPrefix(arg, "-") && name == flagConfig
+	})
 }
 
 func text(name, usage string) urfave.Flag {
