@@ -23,7 +23,8 @@ type environment struct {
 	stdout io.Writer
 	stderr io.Writer
 	clock  clock.Clock
-	width  int // of the terminal at stdout, in columns; 0 if that is none
+	prompt func(text string) ([]byte, error) // asks at the terminal, nil if there is none
+	width  int                               // of the terminal at stdout, in columns; 0 if that is none
 }
 
 // run executes one command line and returns the code to exit with.

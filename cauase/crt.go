@@ -43,7 +43,11 @@ and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
 			if err != nil {
 				return err
 			}
-			engine := t.engine(pemfile.PairPaths{Crt: c.Args().Get(1), Key: c.String("key")})
+			paths, err := t.unlock(pemfile.PairPaths{Crt: c.Args().Get(1), Key: c.String("key")})
+			if err != nil {
+				return err
+			}
+			engine := t.engine(paths)
 			engine.Client, engine.Chain = service, c.Bool("chain")
 			issued, err := engine.Fetch(c.Context, id, t.verification())
 			if errors.Is(err, client.ErrPending) {
@@ -170,6 +174,9 @@ func (t *tool) renew(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if paths, err = t.unlock(paths); err != nil {
+		return err
+	}
 	engine := t.engine(paths)
 	if err := t.recoverPair(engine); err != nil && !nothingToRecover(err) {
 		return err
@@ -286,7 +293,11 @@ func (t *tool) revoke(c *cli.Context) error {
 		results = append(results, r)
 	}
 	for _, path := range own {
-		from, failed := t.readPair(pemfile.PairPaths{Crt: path, Key: c.String("key")})
+		paths, failed := t.unlock(pemfile.PairPaths{Crt: path, Key: c.String("key")})
+		var from enroll.Files
+		if failed == nil {
+			from, failed = t.readPair(paths)
+		}
 		if failed == nil {
 			failed = service.Revoke(c.Context, from.Pair.Crt, from.Pair.Key, how)
 		}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"cauase/pkg/clock"
+
+	manners "cauase/pkg/cli"
 )
 
 func main() {
@@ -21,6 +23,7 @@ func main() {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		clock:  clock.System(),
+		prompt: manners.Terminal(os.Stderr),
 		width:  terminalWidth(os.Stdout),
 	}))
 }

@@ -40,6 +40,7 @@ the request is pending. With --wait it stays until there is a decision. With
 			&cli.StringFlag{Name: "profile", Usage: "ask for a certificate of this `PROFILE` (default: the authority's)"},
 			chainFlag(),
 			inviteFlag(),
+			encryptFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "make a new key where one exists, which it replaces together with the certificate"},
 			&cli.BoolFlag{Name: "wait", Usage: "wait until the request is signed or rejected"},
 		),
@@ -127,6 +128,13 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 		if path != "" && (sameFile(path, t.caStore.Path) || sameFile(path, t.crlStore.Path) || sameFile(path, t.rootStore.Path)) {
 			return nil, manners.WithHint(fmt.Errorf("%s is for what comes from the CA", path), "choose another file")
 		}
+	}
+	pair, err := t.unlock(pair)
+	if err == nil && c.Bool("encrypt") {
+		pair, err = t.lockNew(pair, c.Bool("force"))
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.engine = t.engine(pair)
 	r.engine.CSR, r.engine.Profile, r.engine.Chain = r.csr, c.String("profile"), c.Bool("chain")

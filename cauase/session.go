@@ -51,7 +51,11 @@ func (t *tool) user() (pemfile.Pair, error) {
 	if t.userKey == "" {
 		return pemfile.Pair{}, manners.WithHint(errors.New("only users may do this"), "give a user's key and certificate with --user-key FILE")
 	}
-	user, err := pemfile.ReadPair(pemfile.PairPaths{Crt: t.userKey})
+	paths, err := t.unlock(pemfile.PairPaths{Crt: t.userKey})
+	if err != nil {
+		return pemfile.Pair{}, fmt.Errorf("--user-key: %w", err)
+	}
+	user, err := pemfile.ReadPair(paths)
 	if err == nil && user.Crt == nil {
 		err = fmt.Errorf("%s holds no certificate", t.userKey)
 	}

@@ -33,16 +33,17 @@ type settings struct {
 	origins map[string]origin  // of the settings that are given
 	places
 
-	keepRoots bool // --root-ca is given: roots that are learnt are stored
-	userKey   string
-	threshold time.Duration
-	keyType   pki.KeyType // "" if not given
-	onRenew   string
-	json      bool
-	quiet     bool
-	pins      []client.Pin
-	caucase   bool    // the daemon is a reference caucased
-	catchUp   float64 // spans
+	keepRoots      bool // --root-ca is given: roots that are learnt are stored
+	userKey        string
+	passphraseFile string // "" to ask
+	threshold      time.Duration
+	keyType        pki.KeyType // "" if not given
+	onRenew        string
+	json           bool
+	quiet          bool
+	pins           []client.Pin
+	caucase        bool    // the daemon is a reference caucased
+	catchUp        float64 // spans
 
 	// builtIn are the locations of the CA certificates of the authorities that every daemon has.
 	builtIn []string
@@ -67,6 +68,8 @@ func globalFlags() []cli.Flag {
 			Usage: "revocation lists of users, `PATH` like --ca-crt"},
 		&cli.StringFlag{Name: "user-key", EnvVars: []string{"CAUASE_USER_KEY"}, TakesFile: true,
 			Usage: "the user to act as: `FILE` with private key and certificate"},
+		&cli.StringFlag{Name: manners.FlagPassphraseFile, TakesFile: true,
+			Usage: "`FILE` with the passphrase of an encrypted key in its first line, - for standard input (default: ask at the terminal)"},
 		&cli.StringFlag{Name: "mode", EnvVars: []string{"CAUASE_MODE"}, Value: "service",
 			Usage: "kind of certificates at work: `service` or user, which are the authorities cas and cau"},
 		&cli.StringFlag{Name: "authority", EnvVars: []string{"CAUASE_AUTHORITY"},
@@ -111,10 +114,12 @@ func (t *tool) readSettings(c *cli.Context) error {
 		context: s.context, files: s.files, origins: s.origins, places: s.places,
 		caURL:   c.String("ca-url"),
 		userKey: c.String("user-key"),
-		onRenew: c.String("on-renew"),
-		json:    c.Bool("json"),
-		caucase: c.Bool("caucase"),
-		quiet:   c.Bool("quiet"),
+
+		passphraseFile: c.String(manners.FlagPassphraseFile),
+		onRenew:        c.String("on-renew"),
+		json:           c.Bool("json"),
+		caucase:        c.Bool("caucase"),
+		quiet:          c.Bool("quiet"),
 	}
 	if s.caucase && c.Bool("strict-https") {
 		return errors.New("--caucase and --strict-https exclude each other")

@@ -20,8 +20,9 @@ import (
 type shell struct {
 	*testing.T
 	daemon *clienttest.Daemon
-	width  int    // of the terminal
-	out    string // of the last command
+	width  int                               // of the terminal
+	prompt func(text string) ([]byte, error) // what is typed there, nil for nobody
+	out    string                            // of the last command
 	err    string
 }
 
@@ -51,7 +52,7 @@ func (s *shell) runContext(ctx context.Context, line string) int {
 	s.Helper()
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, environment{
-		args: strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width,
+		args: strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width, prompt: s.prompt,
 	})
 	s.out, s.err = stdout.String(), stderr.String()
 	return code

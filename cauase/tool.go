@@ -36,6 +36,8 @@ type tool struct {
 	roots    []*x509.Certificate // what the store of roots is to hold, if anything
 
 	rootsFirst bool     // nothing but the network vouches for roots
+	known      [][]byte // passphrases that were given in this run
+	warned     []string // files with keys that others can read
 	changed    []string // kinds of files that changed, for the hook
 }
 

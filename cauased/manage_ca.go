@@ -46,7 +46,7 @@ func readKeyPairs(c *urfave.Context, stderr io.Writer, paths []string) ([]manage
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := manage.ReadKeyPairs(files, passphraseSource{c.String(flagPassphraseFile), stderr}.ask)
+	pairs, err := manage.ReadKeyPairs(files, passphrases(c, stderr).Ask)
 	if errors.Is(err, manage.ErrUnpaired) {
 		return nil, cli.WithHint(err, "give all files at once, each key with its certificate, and each of them once")
 	}
@@ -237,7 +237,7 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 }
 
 func exportCA(c *urfave.Context, db store.Store, clk clock.Clock, stderr io.Writer, name store.AuthorityName) (manage.ExportedCAs, error) {
-	passphrase, err := passphraseSource{c.String(flagPassphraseFile), stderr}.choose(c.Args().First())
+	passphrase, err := passphrases(c, stderr).Choose(c.Args().First())
 	if err != nil {
 		return manage.ExportedCAs{}, err
 	}

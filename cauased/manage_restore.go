@@ -104,7 +104,7 @@ func openSealed(c *urfave.Context, stderr io.Writer) (manage.Sealed, error) {
 	if err != nil {
 		return manage.Sealed{}, err
 	}
-	ask := passphraseSource{file: c.String(flagPassphraseFile), stderr: stderr}.ask
+	ask := passphrases(c, stderr).Ask
 	key, err := manage.ReadHolderKey(manage.File{Name: c.Args().Get(1), Data: data}, ask)
 	if err != nil {
 		return manage.Sealed{}, err

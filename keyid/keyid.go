@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +58,8 @@ that nothing protects; only decrypting proves that a key is among them.`
 			Usage: "name users by the certificates in `PATH`, a file or directory; of CA certificates among them, one must have issued each (several may follow)"}),
 		&urfave.StringFlag{Name: flagDB, TakesFile: true,
 			Usage: "name users by the certificates in the daemon's database `DB`, which also knows who is revoked"},
+		&urfave.StringFlag{Name: cli.FlagPassphraseFile, TakesFile: true,
+			Usage: "`FILE` with the passphrase of encrypted keys in its first line (default: ask at the terminal)"},
 		&urfave.BoolFlag{Name: flagPlain, Usage: "print identifiers as hexadecimal digits alone"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
 	}
@@ -79,8 +82,9 @@ func identify(c *urfave.Context, clk clock.Clock) error {
 	}
 	var all []error
 	found := report{Keys: []keyReport{}, Backups: []backupReport{}}
+	passphrases := cli.Passphrases{File: c.String(cli.FlagPassphraseFile), Prompt: cli.Terminal(c.App.ErrWriter)}
 	for _, path := range keys {
-		id, err := keyID(path)
+		id, err := keyID(path, passphrases)
 		if err == nil {
 			found.Keys = append(found.Keys, keyReport{path, id, known.of(id)})
 		}
@@ -103,7 +107,7 @@ func identify(c *urfave.Context, clk clock.Clock) error {
 
 // keyID identifies the key of a file: its private key, or else that of the one certificate or
 // request in it.
-func keyID(path string) (string, error) {
+func keyID(path string, passphrases cli.Passphrases) (string, error) {
 	content, err := pemfile.Read(path)
 	if err != nil {
 		return "", err
@@ -116,7 +120,7 @@ func keyID(path string) (string, error) {
 	for _, block := range blocks {
 		switch {
 		case pki.IsPrivateKeyBlock(block):
-			key, err := pki.ParsePrivateKeyBlock(block)
+			key, err := readKey(path, block, passphrases)
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", path, err)
 			}
@@ -147,6 +151,21 @@ func keyID(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return hex.EncodeToString(id), nil
+}
+
+// readKey reads a private key, with its passphrase if it has one.
+func readKey(path string, block *pem.Block, passphrases cli.Passphrases) (crypto.Signer, error) {
+	if !pki.IsEncryptedBlock(block) {
+		return pki.ParsePrivateKeyBlock(block)
+	}
+	if _, err := pki.DecryptPrivateKeyBlock(block, nil); !errors.Is(err, pki.ErrPassphrase) {
+		return nil, err // no passphrase opens it
+	}
+	passphrase, err := passphrases.Ask(path)
+	if err != nil {
+		return nil, err
+	}
+	return pki.DecryptPrivateKeyBlock(block, passphrase)
 }
 
 func readHeader(path string) (backup.Header, error) {

@@ -93,3 +93,27 @@ func TestKeyID(t *testing.T) {
 		})
 	}
 }
+
+// The key of a user may have a passphrase.
+func TestEncryptedKey(t *testing.T) {
+	t.Chdir(t.TempDir())
+	key := pkitest.Key(t)
+	encrypted, err := pki.EncryptPrivateKeyPEM(key, []byte("correct horse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := pki.KeyID(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "key", encrypted)
+	put(t, "good", []byte("correct horse\n"))
+	put(t, "bad", []byte("battery\n"))
+	for file, want := range map[string]string{"good": hex.EncodeToString(id), "bad": "key: wrong passphrase", "nowhere": "--passphrase-file: open nowhere"} {
+		var out bytes.Buffer
+		code := run(t.Context(), []string{tool, "--private-key", "key", "--plain", "--passphrase-file", file}, clock.System(), &out, &out)
+		if (code == 0) != (file == "good") || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit code %d: %s", file, code, out.String())
+		}
+	}
+}

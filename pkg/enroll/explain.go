@@ -83,6 +83,7 @@ var explanations = []struct {
 	{syscall.EBUSY, "busy", "a file that is mounted by itself, as containers do it, cannot be replaced: mount the folder that it is in"},
 	{fs.ErrPermission, "permission", "is this the right user to run it?"},
 	{fs.ErrNotExist, "missing", ""},
+	{pki.ErrEncrypted, "encrypted key", "a program that nobody sits in front of needs a key without a passphrase, in a file that only its user can read"},
 	{pki.ErrInvalid, "invalid", ""},
 	{context.DeadlineExceeded, ClassNetwork, ""},
 	{io.ErrUnexpectedEOF, ClassNetwork, ""},

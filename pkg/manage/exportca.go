@@ -5,22 +5,15 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/youmark/pkcs8"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
-
-// exportIterations is how often PBKDF2 is repeated for a new passphrase: OWASP's advice of 2023 for
-// HMAC-SHA-256. Unlike scrypt, every openssl since 1.0.2 reads it without being asked to.
-const exportIterations = 600_000
 
 // A CAExport says what is written where.
 type CAExport struct {
@@ -90,10 +83,11 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be read", row.ID)
 		}
-		encrypted, err := pkcs8.MarshalPrivateKey(key, out.Passphrase, &pkcs8.Opts{
-			Cipher:  pkcs8.AES256CBC,
-			KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: exportIterations, HMACHash: crypto.SHA256},
-		})
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot sign", row.ID)
+		}
+		encrypted, err := pki.EncryptPrivateKeyPEM(signer, out.Passphrase)
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be encrypted", row.ID)
 		}
@@ -101,9 +95,7 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		if row.Anchor != nil {
 			buf.Write(pki.EncodeCertificatePEM(row.Certificate)) // by its parent, for where that is known
 		}
-		if err := pem.Encode(&buf, &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}); err != nil {
-			return nil, nil, err
-		}
+		buf.Write(encrypted)
 		done.Certificates = append(done.Certificates, crt)
 		e := audit.NewEntry(now, string(out.Authority), audit.Actor{Kind: audit.Operator}, audit.ExportCA, audit.CAObject(row.KeyID))
 		e.Detail = "to " + pki.EscapeText(out.Path)

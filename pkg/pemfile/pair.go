@@ -95,7 +95,7 @@ func assemble(paths PairPaths, keyFile Content, keyErr error, crtFile Content, c
 	if keyErr != nil {
 		return Pair{}, keyErr
 	}
-	key, err := keyOf(paths.KeyPath(), keyFile.Data)
+	key, err := paths.Attributes.keyOf(paths.KeyPath(), keyFile.Data)
 	switch {
 	case err != nil:
 		return Pair{}, err
@@ -129,10 +129,10 @@ func (a Attributes) ReadKey(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keyOf(path, content.Data)
+	return a.keyOf(path, content.Data)
 }
 
-func keyOf(path string, content []byte) (crypto.Signer, error) {
+func (a Attributes) keyOf(path string, content []byte) (crypto.Signer, error) {
 	blocks, err := pki.SplitPEM(content)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -145,7 +145,7 @@ func keyOf(path string, content []byte) (crypto.Signer, error) {
 		if key != nil {
 			return nil, fmt.Errorf("%s holds several private keys", path)
 		}
-		if key, err = pki.ParsePrivateKeyBlock(block); err != nil {
+		if key, err = a.Lock.key(block); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -189,7 +189,7 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if pair.Crt == nil || !pki.SameKey(pair.Key.Public(), pair.Crt.PublicKey) {
 		return false, ErrMismatch
 	}
-	key, err := pki.EncodePrivateKeyPEM(pair.Key)
+	key, err := paths.Attributes.encodeKey(pair.Key)
 	if err != nil {
 		return false, err
 	}
@@ -223,7 +223,7 @@ func (p PairPaths) current() (c current, err error) {
 		return c, err
 	}
 	c.key = key
-	if c.signer, err = keyOf(p.KeyPath(), key); err != nil {
+	if c.signer, err = p.Attributes.keyOf(p.KeyPath(), key); err != nil {
 		c.signer = nil
 	}
 	if !p.Combined() {

@@ -84,7 +84,7 @@ func (r *recovery) run() (mended bool, err error) {
 func (r *recovery) read(key, crt string) (Pair, error) {
 	keyFile, keyErr := r.paths.Attributes.readIn(r.key.in, key)
 	crtFile, crtErr := r.paths.Attributes.readIn(r.crt.in, crt)
-	return assemble(PairPaths{Key: r.key.in.Join(key), Crt: r.crt.in.Join(crt)}, keyFile, keyErr, crtFile, crtErr)
+	return assemble(PairPaths{Key: r.key.in.Join(key), Crt: r.crt.in.Join(crt), Attributes: r.paths.Attributes}, keyFile, keyErr, crtFile, crtErr)
 }
 
 // matches reads a pair that has to be whole.

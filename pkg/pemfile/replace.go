@@ -72,6 +72,9 @@ type Attributes struct {
 	// kind files get, whatever is in its place by now. Owner, Group and Mode go before it.
 	Like *folder.Info
 
+	// Lock is for keys that are encrypted, nil to refuse them.
+	Lock *Lock
+
 	// Step, if set, is told before each step that changes what is on disk. Tests
 	// end the process there.
 	Step func(name string)

@@ -29,7 +29,7 @@ func (p PairPaths) nextKey() string {
 // StageKey puts a new key on disk, beside the pair it will be part of. It is kept there
 // until [DropStagedKey]: a certificate is asked for only with a key that no crash can lose.
 func StageKey(paths PairPaths, key crypto.Signer) error {
-	content, err := pki.EncodePrivateKeyPEM(key)
+	content, err := paths.Attributes.encodeKey(key)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func StageKey(paths PairPaths, key crypto.Signer) error {
 
 // beside are the attributes of what is kept beside a pair: it is nobody else's, and never a link.
 func (p PairPaths) beside() Attributes {
-	return Attributes{Mode: 0o600, Follow: p.Attributes.Follow, Guard: p.Attributes.Guard, Own: p.Attributes.Own, Step: p.Attributes.Step}
+	return Attributes{Mode: 0o600, Lock: p.Attributes.Lock, Follow: p.Attributes.Follow, Guard: p.Attributes.Guard, Own: p.Attributes.Own, Step: p.Attributes.Step}
 }
 
 // StagedKey returns the key that StageKey stored, or fs.ErrNotExist.
@@ -62,7 +62,7 @@ func PlaceStagedKey(paths PairPaths) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	content, err := pki.EncodePrivateKeyPEM(key)
+	content, err := paths.Attributes.encodeKey(key)
 	if err != nil {
 		return err
 	}

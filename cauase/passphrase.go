@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
+)
+
+// tries is how often somebody at a terminal may mistype a passphrase.
+const tries = 3
+
+func encryptFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "encrypt", Usage: "keep the new key encrypted with a passphrase, which is asked for, or read from --" + manners.FlagPassphraseFile + "; renewals keep it"}
+}
+
+func (t *tool) passphrases() manners.Passphrases {
+	return manners.Passphrases{File: t.passphraseFile, Stdin: t.stdin, Prompt: t.prompt}
+}
+
+// unlock returns paths with what it takes to read the keys there, asking for passphrases if need be. Keys that are
+// written keep the passphrase of the one before.
+func (t *tool) unlock(paths pemfile.PairPaths) (pemfile.PairPaths, error) {
+	t.warnOpen(paths.KeyPath())
+	locked := paths.LockedKeys()
+	if len(locked) == 0 {
+		return paths, nil
+	}
+	lock := &pemfile.Lock{}
+	for _, key := range locked {
+		passphrase, err := t.passphraseOf(key)
+		if err != nil {
+			return paths, err
+		}
+		lock.Open, lock.Seal = append(lock.Open, passphrase), passphrase
+	}
+	paths.Attributes.Lock = lock
+	return paths, nil
+}
+
+// passphraseOf finds the passphrase of a key: one that was given in this run before, or the one that is asked for.
+func (t *tool) passphraseOf(key pemfile.LockedKey) ([]byte, error) {
+	if err := key.Try(nil); err != nil && !errors.Is(err, pki.ErrPassphrase) {
+		return nil, err // no passphrase opens it
+	}
+	for _, known := range t.known {
+		if key.Try(known) == nil {
+			return known, nil
+		}
+	}
+	for n := 1; ; n++ {
+		passphrase, err := t.passphrases().Ask(key.Path)
+		if err != nil {
+			return nil, err
+		}
+		err = key.Try(passphrase)
+		switch {
+		case err == nil:
+			t.known = append(t.known, passphrase)
+			return passphrase, nil
+		case t.passphraseFile != "":
+			return nil, manners.WithHint(err, "the first line of %s does not open it", t.passphraseFile)
+		case !errors.Is(err, pki.ErrPassphrase) || n == tries:
+			return nil, err
+		}
+		t.warn("wrong passphrase, try again")
+	}
+}
+
+// lockNew has a key that is about to be made be encrypted. One that is there in the clear stays as it is, so it must not be
+// taken for encrypted.
+func (t *tool) lockNew(paths pemfile.PairPaths, replaced bool) (pemfile.PairPaths, error) {
+	if paths.Attributes.Lock != nil {
+		return paths, nil // it has a passphrase, which is kept
+	}
+	if key, err := pemfile.ReadKey(paths.KeyPath()); err == nil && key != nil && !replaced {
+		return paths, manners.WithHint(fmt.Errorf("--encrypt: %s holds a key that is not encrypted", paths.KeyPath()),
+			"--force makes a new one; openssl pkcs8 -topk8 -in FILE -out NEW encrypts the one that is there into another file")
+	}
+	passphrase, err := t.passphrases().Choose(paths.KeyPath())
+	if err != nil {
+		return paths, err
+	}
+	t.known = append(t.known, passphrase)
+	paths.Attributes.Lock = &pemfile.Lock{Open: [][]byte{passphrase}, Seal: passphrase}
+	return paths, nil
+}
+
+// warnOpen tells of a key that every user of the machine can read, once for each file.
+func (t *tool) warnOpen(path string) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o004 == 0 || slices.Contains(t.warned, path) {
+		return
+	}
+	if _, err := pemfile.ReadKey(path); err != nil && !errors.Is(err, pki.ErrEncrypted) {
+		return // there is none in it
+	}
+	t.warned = append(t.warned, path)
+	t.warn("%s holds a private key that every user of this machine can read: chmod 600 %s, and if others have been here, have a new key", path, path)
+}
