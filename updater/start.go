@@ -20,11 +20,20 @@ import (
 	"cauase/pkg/updater"
 )
 
+// survive keeps signals from ending this process. What it starts gets them as usual, unlike if they were ignored.
+func survive(signals ...os.Signal) {
+	signal.Notify(make(chan os.Signal, 1), signals...)
+}
+
 // start does what a checked command line asks for.
 func start(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	once, status := c.Bool(flagOnce), c.Bool(flagStatus)
 	if once && status {
 		return errors.New("--once and --status exclude each other")
+	}
+	if !status {
+		// Neither a terminal that was closed nor a log that nobody reads any more ends work on the files.
+		survive(syscall.SIGHUP, syscall.SIGPIPE)
 	}
 	log, err := newLogger(c.String(flagLog), stderr)
 	if err != nil {

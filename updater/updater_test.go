@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -238,6 +239,9 @@ func TestMain(m *testing.M) {
 	if updater.Separated(os.Args) {
 		os.Exit(updater.ServeSeparated(clock.System()))
 	}
+	if os.Getenv("UPDATER_TEST_MAIN") != "" {
+		main()
+	}
 	os.Exit(m.Run())
 }
 
@@ -295,5 +299,57 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSignals: an agent whose log nobody reads any more goes on, and so it does when its terminal is closed.
+func TestSignals(t *testing.T) {
+	for name, args := range map[string][]string{"an agent": nil, "with a configuration": {"--config", "updater.toml"}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			settings := "ca-url = \"http://127.0.0.1:1\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\n"
+			must(t, os.WriteFile(filepath.Join(dir, "updater.toml"), []byte(settings+"[[job]]\nname = \"a\"\n"), 0o600))
+			if args == nil {
+				args = []string{"--ca-url", "http://127.0.0.1:1", "--ca", "ca.pem", "--crl", "crl.pem"}
+			}
+			socket := filepath.Join(dir, "notify")
+			conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+			must(t, err)
+			defer conn.Close()
+			_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+			hears := func(what string) {
+				t.Helper()
+				buffer := make([]byte, 1000)
+				for text := ""; !strings.Contains(text, what); {
+					n, err := conn.Read(buffer)
+					if err != nil {
+						t.Fatalf("%v, waiting for %s", err, what)
+					}
+					text = string(buffer[:n])
+				}
+			}
+			nobody, end, err := os.Pipe()
+			must(t, err)
+			must(t, nobody.Close())
+			cmd := exec.Command(os.Args[0], args...)
+			cmd.Dir, cmd.Stdout, cmd.Stderr = dir, end, end
+			cmd.Env = append(os.Environ(), "UPDATER_TEST_MAIN=1", "NOTIFY_SOCKET="+socket)
+			must(t, cmd.Start())
+			_ = end.Close()
+			hears("READY=1")
+			hears("failing") // of which it has written a line by now
+			must(t, cmd.Process.Signal(syscall.SIGHUP))
+			if len(args) == 2 {
+				hears("RELOADING=1")
+				hears("READY=1")
+			}
+			must(t, cmd.Process.Signal(syscall.SIGPIPE))
+			must(t, os.WriteFile(filepath.Join(dir, "ca.pem"), []byte("x"), 0o600)) // which it has a word about
+			hears("blocked")
+			must(t, cmd.Process.Signal(syscall.SIGTERM))
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

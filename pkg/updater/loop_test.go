@@ -211,6 +211,42 @@ func TestHookUntilItSucceeds(t *testing.T) {
 	})
 }
 
+// TestHookWaitsForCertificate: before there is a certificate there is nothing that a service could load.
+func TestHookWaitsForCertificate(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.daemon.CAS.AutoApprove = 0
+		for range 2 {
+			a, stop := h.start()
+			time.Sleep(day)
+			if s := h.status(a); len(h.hooks) > 0 || s.State != StatePending || s.Hook.Failures > 0 || len(s.Hook.Pending) == 0 {
+				t.Errorf("%+v after the hooks %q", s, h.hooks)
+			}
+			stop()
+			if all, err := Once(t.Context(), h.o, []Job{h.job}); err != nil || len(h.hooks) > 0 || all[0].State != StatePending {
+				t.Errorf("once: %+v, %v after the hooks %q", all, err, h.hooks)
+			}
+		}
+		h.daemon.CAS.Approve(1000)
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(10 * time.Minute)
+		if len(h.hooks) == 0 || h.hooks[len(h.hooks)-1] != "ca,crl,crt" && h.hooks[0] != "ca,crl,crt" {
+			t.Errorf("the hook heard of %q", h.hooks)
+		}
+		// From then on it hears of lists, whatever becomes of the certificate.
+		heard := len(h.hooks)
+		must(t, os.Remove(h.path("web.key")))
+		h.write("web.crt", []byte("-----BEGIN CERTIFICATE-----\n"))
+		h.daemon.CAS.Rollover()
+		time.Sleep(35 * day)
+		if len(h.hooks) == heard {
+			t.Errorf("the hook has not heard of new lists: %+v", h.status(a))
+		}
+	})
+}
+
 // TestRevoked: a revoked certificate is not renewed.
 func TestRevoked(t *testing.T) {
 	dir := t.TempDir()

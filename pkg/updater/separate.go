@@ -61,7 +61,8 @@ func serveSeparated(clk clock.Clock) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	signal.Ignore(syscall.SIGHUP)
+	// Not ignored, as hooks would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
 		_, _ = io.Copy(io.Discard, in) // until the agent says so, or is no more
 		stop()

@@ -100,13 +100,19 @@ func (w *worker) state(s *snapshot, now time.Time) State {
 		}
 	}
 	state.Retry[TaskRefresh] = later(state.Retry[TaskRefresh], state.Retry[taskCRL])
-	if len(w.memory.Changed) > 0 && w.job.OnRenew != "" {
+	if len(w.memory.Changed) > 0 && w.job.OnRenew != "" && w.hasSomethingToServe(s) {
 		state.HookDue = w.memory.HookNext
 		if state.HookDue.IsZero() || state.HookDue.After(now.Add(farthestTry)) {
 			state.HookDue = now
 		}
 	}
 	return state
+}
+
+// hasSomethingToServe reports whether there is, or has been, the certificate that is wanted. A service that is told to use
+// its files before that fails.
+func (w *worker) hasSomethingToServe(s *snapshot) bool {
+	return w.job.Crt == "" || s.pairState == PairGood || w.known.crt != nil
 }
 
 func (w *worker) mendable(s *snapshot) bool {
