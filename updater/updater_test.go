@@ -75,7 +75,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		"days":              {good + "[[job]]\nname = \"a\"\nthreshold = -1\n", "threshold -1 is not a number of days"},
 		"nan":               {good + "[[job]]\nname = \"a\"\nmax-sleep = nan\n", "is not a number of days"},
 		"mode":              {good + "[[job]]\nname = \"a\"\nmode = \"root\"\n", "neither service nor user"},
-		"authority's name":  {good + "[[job]]\nname = \"a\"\nauthority = \"Web\"\n", `line 6, column 13: toml: "Web" is not the name of an authority`},
+		"authority's name":  {good + "[[job]]\nname = \"a\"\nauthority = \"Web\"\n", `line 6, column 13: "Web" is not the name of an authority`},
 		"authority above":   {"authority = \"../cas\"\n" + good, "line 1, column 13"},
 		"authority, mode":   {good + "[[job]]\nname = \"a\"\nmode = \"user\"\nauthority = \"web\"\n", "authority and mode say the same"},
 		"chain alone":       {good + "[[job]]\nname = \"a\"\nchain = true\n", "a chain without a certificate"},

@@ -57,7 +57,11 @@ func DecodeTables(content []byte, v any) error {
 }
 
 func decode(content []byte, v any, ignored func(key string) bool) error {
-	err := toml.NewDecoder(bytes.NewReader(content)).DisallowUnknownFields().Decode(v)
+	content, err := plain(content)
+	if err != nil {
+		return err
+	}
+	err = toml.NewDecoder(bytes.NewReader(content)).DisallowUnknownFields().Decode(v)
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) {
 		var all error
@@ -103,16 +107,6 @@ func names(t reflect.Type, depth int) (all []string) {
 	return all
 }
 
-// located says where in the file an error of the parser's is.
-func located(err error) error {
-	var syntax *toml.DecodeError
-	if errors.As(err, &syntax) {
-		line, column := syntax.Position()
-		return fmt.Errorf("%v: %w", Position{line, column}, err)
-	}
-	return err
-}
-
 // A Setting is a key at the top of a file, outside of all tables, and its value.
 type Setting struct {
 	Position
@@ -121,6 +115,10 @@ type Setting struct {
 
 // Settings returns the keys at the top of a file. Tables, and keys that make some, are left out.
 func Settings(content []byte) (map[string]Setting, error) {
+	content, err := plain(content)
+	if err != nil {
+		return nil, err
+	}
 	var values map[string]any
 	if err := toml.Unmarshal(content, &values); err != nil {
 		return nil, located(err)
@@ -166,6 +164,10 @@ func Find(content []byte, path ...string) (found Position) {
 // eachKey calls fn with each key and the table that it is in; where a table begins,
 // its name is the key.
 func eachKey(content []byte, fn func(table, key []string, begins bool, at Position)) error {
+	content, err := plain(content)
+	if err != nil {
+		return err
+	}
 	var p unstable.Parser
 	p.Reset(content)
 	var table []string

@@ -50,7 +50,7 @@ func segments(content []byte) ([]segment, error) {
 }
 
 // errNotText is a file that can be read, but is no text that others could have written into.
-var errNotText = errors.New("is not a PEM file")
+var errNotText = errors.New("is not PEM")
 
 // What is of a pair in a file.
 type part int

@@ -1,6 +1,7 @@
 package pemfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,6 +49,18 @@ func (s Store) Replaceable() error {
 	return s.Attributes.Replaceable(s.Path)
 }
 
+// CheckForm reports whether a file with a key or a certificate that is replaced would become another kind of file: what is
+// written is PEM, and what reads the file may take nothing else than what it is now.
+func CheckForm(path string, content []byte) error {
+	if _, err := segments(content); !errors.Is(err, errNotText) {
+		return nil
+	}
+	if bytes.HasPrefix(content, []byte{0xff, 0xfe}) || bytes.HasPrefix(content, []byte{0xfe, 0xff}) {
+		return fmt.Errorf("%s %w, but UTF-16: save it as UTF-8", path, errNotText)
+	}
+	return fmt.Errorf("%s %w, but DER, and would become PEM: convert it with the -inform DER of openssl pkey or openssl x509", path, errNotText)
+}
+
 // Check reports why the files could not be replaced. It is to be asked before a certificate is asked for,
 // which could not be stored, and goes as far as can be gone without replacing them: a file beside each is given the
 // owner, the mode and everything else that the new one is to have, and is removed.
@@ -74,9 +87,14 @@ func (a Attributes) rehearse(file File) error {
 		return err
 	}
 	if info != nil {
-		if info, err = in.WithExtended(name, info); err != nil {
+		content, read, err := in.ReadFile(name, maxFileSize)
+		if err != nil {
 			return err
 		}
+		if err := CheckForm(file.Path, content); err != nil {
+			return err
+		}
+		info = read
 	}
 	temp, err := siblingName(name, suffixNew)
 	if err != nil {

@@ -68,7 +68,12 @@ func readRequest(j *Job) (*pki.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, err := pki.ParseRequest(bytes.TrimSpace(content.Data))
+	// Text around it, DER and the encodings of editors make no other request of it.
+	der, err := pki.RequestOfFile(content.Data)
+	var request *pki.Request
+	if err == nil {
+		request, err = pki.ParseRequest(pki.EncodeCSRPEM(der))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", j.CSR, discreet(err))
 	}

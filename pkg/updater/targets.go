@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"cauase/pkg/pemfile"
 )
 
 // targetCondition is what keeps files from being replaced that will have to be: it is said at once, not when
@@ -15,6 +17,8 @@ func (w *worker) targetCondition(s *snapshot, state State) (class, message, hint
 		for _, path := range []string{w.paths.KeyPath(), w.job.Crt} {
 			targets = append(targets, func() error { return w.paths.Attributes.Replaceable(path) })
 		}
+		targets = append(targets, func() error { return pemfile.CheckForm(w.paths.KeyPath(), s.files.RawKey) },
+			func() error { return pemfile.CheckForm(w.job.Crt, s.files.RawCrt) })
 	}
 	if s.crl.state != StoreBroken {
 		targets = append(targets, w.job.crlStore().Replaceable)
