@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"strconv"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -28,12 +30,15 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
 			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours, 7d for the last week"},
+			&urfave.StringFlag{Name: "subject", Usage: "only about certificates and requests on record whose subject or names contain `TEXT`, and what their holders did"},
+			&urfave.StringFlag{Name: "lineage", Usage: "only about the lineage with this `ID`, a certificate and its renewals, and what its holders did"},
+			&urfave.StringFlag{Name: "serial", Usage: "only about the certificate with serial `NUMBER`, decimal or 0x and hexadecimal, and what its holder did with it"},
 			&urfave.StringFlag{Name: flagAuthority, Usage: "only of the authority `NAME`"},
 			&urfave.StringFlag{Name: "action", Usage: "only `ACTION`, such as crt.sign"},
-			&urfave.StringFlag{Name: "actor-kind", Usage: "only of actors of this `KIND`: anonymous, user, holder, daemon or operator"},
+			&urfave.StringFlag{Name: "actor-kind", Usage: "only of actors of this `KIND`: " + strings.Join(names(audit.Kinds()), ", ")},
 			&urfave.StringFlag{Name: "actor-serial", Usage: "only of whoever has shown the certificate with serial `NUMBER`, decimal or 0x and hexadecimal"},
 			&urfave.StringFlag{Name: "address", Usage: "only from the network `ADDRESS`"},
-			&urfave.StringFlag{Name: "object-kind", Usage: "only about this `KIND` of things: csr, crt, ca, crl, setting, backup, database or authority"},
+			&urfave.StringFlag{Name: "object-kind", Usage: "only about this `KIND` of things: " + strings.Join(names(audit.ObjectKinds()), ", ")},
 			&urfave.StringFlag{Name: "object-id", Usage: "only about the thing with this `ID`, such as that of a request or certificate"},
 			&urfave.StringFlag{Name: "object-serial", Usage: "only about the certificate with serial `NUMBER`, decimal or 0x and hexadecimal"},
 			cli.Int(urfave.IntFlag{Name: "limit", Usage: "at most `COUNT` entries, 0 for all of them"}),
@@ -44,51 +49,90 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased manage audit --help")
 			}
 			filter, err := readFilter(c, clk.Now())
+			if advised := (*cli.Error)(nil); err != nil && !errors.As(err, &advised) {
+				err = cli.WithHint(err, "see cauased manage audit --help")
+			}
 			if err != nil {
-				return cli.WithHint(err, "see cauased manage audit --help")
+				return err
 			}
-			print := printEntry
-			if c.Bool("json") {
-				print = printEntryJSON
-			}
-			return listAudit(c, filter, func(e audit.Entry) error { return print(stdout, e) })
+			return listAudit(c, filter, stdout)
 		},
 	}
 }
 
-func readFilter(c *urfave.Context, now time.Time) (audit.Filter, error) {
-	f := audit.Filter{
-		Authority:  c.String(flagAuthority),
-		Action:     audit.Action(c.String("action")),
-		ActorKind:  audit.Kind(c.String("actor-kind")),
-		Address:    c.String("address"),
-		ObjectKind: audit.ObjectKind(c.String("object-kind")),
-		ObjectID:   c.String("object-id"),
-		Limit:      c.Int("limit"),
-		Newest:     c.Bool("newest"),
+// names are values as texts.
+func names[T ~string](values []T) (list []string) {
+	for _, v := range values {
+		list = append(list, string(v))
 	}
-	for name, to := range map[string]**big.Int{"actor-serial": &f.ActorSerial, "object-serial": &f.ObjectSerial} {
+	return list
+}
+
+// choice reads the value of a flag, one of those that are known, if it is given.
+func choice[T ~string](c *urfave.Context, flag string, known []T, to *T) error {
+	if c.String(flag) == "" {
+		return nil
+	}
+	name, err := cli.Choice("--"+flag+":", c.String(flag), names(known))
+	*to = T(name)
+	return err
+}
+
+// A logQuery is what is asked for: of the entries that the filter selects, those about one thing.
+type logQuery struct {
+	audit.Filter
+	serial  *big.Int
+	subject string
+}
+
+func readFilter(c *urfave.Context, now time.Time) (logQuery, error) {
+	q := logQuery{subject: c.String("subject"), Filter: audit.Filter{
+		Authority: c.String(flagAuthority),
+		Address:   c.String("address"),
+		ObjectID:  c.String("object-id"),
+		Limit:     c.Int("limit"),
+		Newest:    c.Bool("newest"),
+	}}
+	err := errors.Join(choice(c, "action", audit.Actions(), &q.Action), choice(c, "actor-kind", audit.Kinds(), &q.ActorKind),
+		choice(c, "object-kind", audit.ObjectKinds(), &q.ObjectKind))
+	if err != nil {
+		return q, err
+	}
+	for name, to := range map[string]**big.Int{"actor-serial": &q.ActorSerial, "object-serial": &q.ObjectSerial, "serial": &q.serial} {
 		text := c.String(name)
 		if text == "" {
 			continue
 		}
-		serial, err := pki.ParseSerial(text)
-		if err != nil {
-			return f, fmt.Errorf("--%s: %w", name, err)
+		if *to, err = pki.ParseSerial(text); err != nil {
+			return q, fmt.Errorf("--%s: %w", name, err)
 		}
-		*to = serial
 	}
-	if f.Authority != "" && !store.AuthorityName(f.Authority).Valid() {
-		return f, fmt.Errorf("--authority: %q is not the name of an authority", f.Authority)
+	if text := c.String("lineage"); text != "" {
+		id, err := parseLineage(text)
+		if err != nil {
+			return q, fmt.Errorf("--lineage: %w", err)
+		}
+		q.Lineage = strconv.FormatInt(id, 10)
 	}
-	if f.Limit < 0 {
-		return f, fmt.Errorf("--limit: %d is negative", f.Limit)
+	about := 0
+	for _, given := range []bool{q.serial != nil, q.subject != "", q.Lineage != ""} {
+		if given {
+			about++
+		}
 	}
-	var err error
+	if about > 1 {
+		return q, errors.New("--subject, --lineage and --serial: one of them at a time")
+	}
+	if q.Authority != "" && !store.AuthorityName(q.Authority).Valid() {
+		return q, fmt.Errorf("--authority: %q is not the name of an authority", q.Authority)
+	}
+	if q.Limit < 0 {
+		return q, fmt.Errorf("--limit: %d is negative", q.Limit)
+	}
 	if since := c.String("since"); since != "" {
-		f.Since, err = parseSince(since, now)
+		q.Since, err = parseSince(since, now)
 	}
-	return f, err
+	return q, err
 }
 
 func parseSince(s string, now time.Time) (time.Time, error) {
@@ -103,20 +147,41 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("--since: %q is neither a date, a time nor a duration", s)
 }
 
-func listAudit(c *urfave.Context, filter audit.Filter, print func(audit.Entry) error) error {
+func listAudit(c *urfave.Context, q logQuery, stdout io.Writer) error {
 	list := func(db store.Store) error {
-		return db.View(c.Context, func(r store.Reader) error { return r.Audit(c.Context, filter, print) })
+		return db.View(c.Context, func(r store.Reader) error {
+			named := &subjects{r: r, known: map[string]string{}}
+			print := printEntry
+			if c.Bool("json") {
+				print = printEntryJSON
+			}
+			return q.each(c.Context, r, func(e audit.Entry) error {
+				by, of, err := named.of(c.Context, e)
+				if err != nil {
+					return err
+				}
+				return print(stdout, e, by, of)
+			})
+		})
 	}
-	if filter.Authority == "" {
+	if q.Authority == "" {
 		return withDatabase(c, list)
 	}
-	return withAuthority(c, store.Standards(filter.Since), func(db store.Store, _ store.AuthorityName) error { return list(db) })
+	return withAuthority(c, store.Standards(q.Since), func(db store.Store, _ store.AuthorityName) error { return list(db) })
 }
 
-// printEntry writes an entry as a line for people. What others have put into it cannot
-// break the line or fool the terminal.
-func printEntry(w io.Writer, e audit.Entry) error {
-	line := fmt.Sprintf("%s  %-5s  %-18s  %-7s  %s  by %s", e.Time.UTC().Format(time.RFC3339), e.Authority, e.Action, e.Result, e.Object, e.Actor)
+// printEntry writes an entry as a line for people: by and of are the subjects of the actor's certificate and of the object.
+// What others have put into it cannot break the line or fool the terminal.
+func printEntry(w io.Writer, e audit.Entry, by, of string) error {
+	line := fmt.Sprintf("%s  %-5s  %-18s  %-7s  %s", e.Time.UTC().Format(time.RFC3339), e.Authority, e.Action, e.Result, e.Object)
+	if of != "" && !strings.Contains(e.Detail, of) {
+		line += " " + of
+	}
+	line += "  by "
+	if by != "" {
+		line += by + ", "
+	}
+	line += e.Actor.String()
 	if e.Detail != "" {
 		line += "  (" + e.Detail + ")"
 	}
@@ -138,14 +203,17 @@ type entryJSON struct {
 	RequestID string    `json:"request_id,omitempty"`
 
 	// The same, value by value.
-	ActorKind    string `json:"actor_kind"`
-	ActorRole    string `json:"actor_role,omitempty"`
-	ActorSerial  string `json:"actor_serial,omitempty"` // decimal, as JSON's numbers are too short
-	ActorKeyID   string `json:"actor_key_id,omitempty"` // hex
-	Lineage      string `json:"lineage,omitempty"`
-	ObjectKind   string `json:"object_kind"`
-	ObjectID     string `json:"object_id,omitempty"`
-	ObjectSerial string `json:"object_serial,omitempty"`
+	ActorKind     string `json:"actor_kind"`
+	ActorRole     string `json:"actor_role,omitempty"`
+	ActorSerial   string `json:"actor_serial,omitempty"` // decimal, as JSON's numbers are too short
+	ActorKeyID    string `json:"actor_key_id,omitempty"` // hex
+	ActorSubject  string `json:"actor_subject,omitempty"`
+	Lineage       string `json:"lineage,omitempty"`
+	ObjectKind    string `json:"object_kind"`
+	ObjectID      string `json:"object_id,omitempty"`
+	ObjectSerial  string `json:"object_serial,omitempty"`
+	ObjectSubject string `json:"object_subject,omitempty"`
+	ObjectLineage string `json:"object_lineage,omitempty"`
 }
 
 // decimal returns "" for nil.
@@ -156,13 +224,14 @@ func decimal(serial *big.Int) string {
 	return serial.String()
 }
 
-func printEntryJSON(w io.Writer, e audit.Entry) error {
+func printEntryJSON(w io.Writer, e audit.Entry, by, of string) error {
 	line, err := json.Marshal(entryJSON{
 		Seq: e.Seq, Time: e.Time.UTC(), Authority: e.Authority, Actor: e.Actor.String(), Address: e.Actor.Address,
 		Action: string(e.Action), Object: e.Object.String(), Result: string(e.Result), Detail: e.Detail, RequestID: e.Actor.RequestID,
 		ActorKind: string(e.Actor.Kind), ActorRole: e.Actor.Role, ActorSerial: decimal(e.Actor.Serial),
-		ActorKeyID: hex.EncodeToString(e.Actor.KeyID), Lineage: e.Actor.Lineage,
-		ObjectKind: string(e.Object.Kind), ObjectID: e.Object.ID, ObjectSerial: decimal(e.Object.Serial),
+		ActorKeyID: hex.EncodeToString(e.Actor.KeyID), ActorSubject: by, Lineage: e.Actor.Lineage,
+		ObjectKind: string(e.Object.Kind), ObjectID: e.Object.ID, ObjectSerial: decimal(e.Object.Serial), ObjectSubject: of,
+		ObjectLineage: e.Object.Lineage,
 	})
 	if err != nil {
 		return err

@@ -224,7 +224,7 @@ func TestAudit(t *testing.T) {
 // TestPrintEntry: what others have put into the log cannot fool a terminal.
 func TestPrintEntry(t *testing.T) {
 	var out bytes.Buffer
-	if err := printEntry(&out, audit.Entry{Detail: "a\nb\x1b[31m\u202e"}); err != nil {
+	if err := printEntry(&out, audit.Entry{Detail: "a\nb\x1b[31m\u202e"}, "by\n\x1b", "of\n\x1b"); err != nil {
 		t.Fatal(err)
 	}
 	if got := out.String(); strings.ContainsAny(strings.TrimSuffix(got, "\n"), "\n\x1b\u202e") {

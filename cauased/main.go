@@ -64,6 +64,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					inviteCommand(clk, stdout, stderr),
 					approveCommand(clk, stdout),
 					auditCommand(clk, stdout),
+					lineageCommand(clk, stdout),
 					keyTypeCommand(clk, stdout),
 					importCaucaseCommand(clk, stdout, stderr),
 					importCACommand(clk, stdout, stderr),

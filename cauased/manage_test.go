@@ -38,6 +38,16 @@ func manages(t *testing.T, args ...string) string {
 	return stdout
 }
 
+// managesNot fails the test unless the command is refused, and returns what it says.
+func managesNot(t *testing.T, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := manageCommand(t.Context(), args...)
+	if code == 0 || stdout != "" {
+		t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
+	}
+	return stderr
+}
+
 // lived is the database of a daemon that has run for a moment and had its first user.
 func lived(t *testing.T) string {
 	t.Helper()

@@ -25,6 +25,9 @@ const (
 	Operator Kind = "operator"
 )
 
+// Kinds returns all kinds of actors.
+func Kinds() []Kind { return []Kind{Anonymous, User, Holder, Inviter, Daemon, Operator} }
+
 // An Actor is whoever asks for an operation. Every operation of an authority takes one.
 type Actor struct {
 	Kind      Kind

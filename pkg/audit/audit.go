@@ -52,6 +52,15 @@ const (
 	WithdrawOrigin Action = "cors.withdraw"
 )
 
+// Actions returns all actions that are recorded.
+func Actions() []Action {
+	return []Action{
+		CreateCA, ExpireCA, Submit, Reject, Expire, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, CopyDB, TakeBackup, Restore, ImportCA,
+		ExportCA, ImportCRL, ImportAll, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
+		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
+	}
+}
+
 // Result says how it ended.
 type Result string
 

@@ -25,6 +25,12 @@ const (
 	KindInvitation  ObjectKind = "invitation"
 )
 
+// ObjectKinds returns all kinds of objects.
+func ObjectKinds() []ObjectKind {
+	return []ObjectKind{KindRequest, KindCertificate, KindCA, KindCRL, KindSetting, KindBackup, KindDatabase, KindAuthority, KindLineage,
+		KindOrigin, KindInvitation}
+}
+
 // An Object is what something was done to.
 type Object struct {
 	Kind   ObjectKind

@@ -121,7 +121,7 @@ func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st stat
 	if err := tx.AddCertificate(ctx, crt); err != nil {
 		return err
 	}
-	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial))
+	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial).Of(crt.Lineage))
 	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + crt.Renews.String()

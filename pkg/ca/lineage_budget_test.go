@@ -181,6 +181,44 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	_ = nextKey
 }
 
+// A daemon that is stopped loses no count.
+func TestRefusalsAreRecordedBeforeTheEnd(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(config(store.Services))
+	crt, key := w.enrol(a, "host")
+	h, err := a.Holder(w.ctx, anonymous, crt, func(crypto.PublicKey) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := func() {
+		t.Helper()
+		wantError(t, a.Refused(w.ctx, h, audit.Renew, fmt.Errorf("%w: nonsense", ErrInvalid)), ErrInvalid)
+	}
+	for range 7 {
+		refuse()
+	}
+	refused := func() (details []string) {
+		for _, e := range w.audit(audit.Filter{Action: audit.Renew}) {
+			if e.Result == audit.Refused {
+				details = append(details, e.Detail)
+			}
+		}
+		return details
+	}
+	if got := refused(); len(got) != 1 {
+		t.Errorf("before the end: %q", got)
+	}
+	a.Finish(w.ctx)
+	if got := refused(); len(got) != 2 || !strings.HasPrefix(got[1], "6 more since ") {
+		t.Errorf("at the end: %q", got)
+	}
+	a.Finish(w.ctx)
+	if got := refused(); len(got) != 2 {
+		t.Errorf("after the end: %q", got)
+	}
+	_ = key
+}
+
 // What is counted is bounded, however many are refused.
 func TestRefusalsAreBounded(t *testing.T) {
 	var r refusals

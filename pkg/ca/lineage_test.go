@@ -331,12 +331,13 @@ func TestEntriesNameTheLineage(t *testing.T) {
 	w.successor(services, crt, key)
 	w.revoke(services, actor, crt, Revoking{})
 	mine, theirs := lineageText(w.lineage(users, admin).ID), lineageText(w.lineage(services, crt).ID)
+	seen := map[audit.Action]int{}
 	for _, e := range w.audit(audit.Filter{Authority: "cas"}) {
+		if e.Object.Kind == audit.KindCertificate && (e.Object.Lineage != theirs || !strings.Contains(e.Detail, " lineage="+theirs)) {
+			t.Errorf("%s names no lineage of the certificate: %+v", e.Action, e)
+		}
+		seen[e.Action]++
 		switch e.Action {
-		case audit.Sign:
-			if !strings.Contains(e.Detail, " lineage="+theirs) {
-				t.Errorf("%+v", e)
-			}
 		case audit.Renew:
 			if e.Actor.Lineage != theirs {
 				t.Errorf("%+v", e)
@@ -346,6 +347,14 @@ func TestEntriesNameTheLineage(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 		}
+	}
+	for _, action := range []audit.Action{audit.Sign, audit.Renew, audit.Revoke, audit.EndLineage} {
+		if seen[action] == 0 {
+			t.Errorf("there is no entry of %s", action)
+		}
+	}
+	if found := w.audit(audit.Filter{Lineage: theirs}); len(found) != 5 { // with the request
+		t.Errorf("of the lineage: %+v", found)
 	}
 	if id, err := services.LineageOf(w.ctx, crt.SerialNumber); err != nil || lineageText(id) != theirs {
 		t.Errorf("%d, %v", id, err)

@@ -111,7 +111,7 @@ func (a *Authority) revokeKey(ctx context.Context, tx store.Tx, now time.Time, a
 			RevokedAt: now.Add(-a.crlBackdate()),
 			KeepUntil: later(row.NotAfter, now).Add(a.CRLLife()), // one that has expired shows in a list, too
 			Reason:    superseded,
-		})
+		}, row.Lineage)
 		if err != nil {
 			return err
 		}

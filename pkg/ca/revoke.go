@@ -132,7 +132,7 @@ func (a *Authority) withdraw(ctx context.Context, tx store.Tx, now time.Time, ac
 	}
 	alone := !belongs || l.State == store.LineageEnded || a.goesAlone(actor, l, rev.Serial, how)
 	listed := 1
-	err = a.addRevocation(ctx, tx, now, actor, subject, rev)
+	err = a.addRevocation(ctx, tx, now, actor, subject, rev, l.ID)
 	// A user goes on with all of what was revoked by itself. Its holder is none any more, and has no say in the others.
 	if errors.Is(err, errRevokedBefore) && !alone && actor.Kind != audit.Holder {
 		listed, err = 0, nil
@@ -173,8 +173,9 @@ func (a *Authority) keepUntil(notAfter time.Time) time.Time {
 // errRevokedBefore means that there is nothing left to do.
 var errRevokedBefore = fmt.Errorf("%w: the certificate is revoked already", ErrConflict)
 
-// addRevocation stores rev and makes the revocation lists out of date.
-func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, subject string, rev store.Revocation) error {
+// addRevocation stores rev and makes the revocation lists out of date. The certificate is one of the lineage with the given
+// id, 0 if that is not known.
+func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, subject string, rev store.Revocation, lineage int64) error {
 	switch _, err := tx.AddRevocation(ctx, rev); {
 	case errors.Is(err, store.ErrExists):
 		return fmt.Errorf("%w: %s", errRevokedBefore, rev.Serial)
@@ -184,10 +185,13 @@ func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Tim
 	if _, err := tx.AddCounter(ctx, a.name, store.CounterCRLNumber, 1); err != nil {
 		return err
 	}
-	e := a.entry(now, actor, audit.Revoke, audit.SerialObject(rev.Serial))
+	e := a.entry(now, actor, audit.Revoke, audit.SerialObject(rev.Serial).Of(lineage))
 	e.Detail = subject
 	if rev.Reason != 0 {
 		e.Detail += fmt.Sprintf(" reason=%d", rev.Reason)
+	}
+	if lineage != 0 {
+		e.Detail += " lineage=" + lineageText(lineage)
 	}
 	return tx.AppendAudit(ctx, e)
 }

@@ -67,14 +67,18 @@ func (a *Authority) revokeCA(ctx context.Context, tx store.Tx, now time.Time, ac
 		return err
 	}
 	if !parent.external() {
-		err := parent.addRevocation(ctx, tx, now, actor, g.crt.Subject.String(), store.Revocation{
+		l, err := parent.lineageOf(ctx, tx, g.crt.SerialNumber)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		err = parent.addRevocation(ctx, tx, now, actor, g.crt.Subject.String(), store.Revocation{
 			Authority: parent.name,
 			Serial:    g.crt.SerialNumber,
 			KeyID:     g.crt.SubjectKeyId,
 			RevokedAt: now.Add(-parent.crlBackdate()),
 			KeepUntil: parent.keepUntil(g.crt.NotAfter),
 			Reason:    reason,
-		})
+		}, l.ID)
 		// The parent may have revoked it before, by itself.
 		if err != nil && !errors.Is(err, ErrConflict) {
 			return err

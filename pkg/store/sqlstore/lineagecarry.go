@@ -143,7 +143,8 @@ func (c carrier) all(ctx context.Context, after int64) error {
 	}
 }
 
-// collect makes the rows of lineages from what their certificates say. Where the newest certificate was
+// collect makes the rows of lineages from what their certificates say. The newest certificate is the last one issued of those that
+// were not renewed themselves: there are several where a lineage has forked, and rows need not come in the order of issuance. Where the newest certificate was
 // revoked, but not as superseded, its holder was not to go on, and has ended; authorities see to the rest of it.
 const collect = `
 	INSERT INTO lineage (authority, id, created_at, subject, role, profile, state, ended_at, reason, newest, not_after,
@@ -153,10 +154,14 @@ const collect = `
 			THEN 'administrator' ELSE '' END,
 		n.profile, CASE WHEN r.serial IS NULL THEN 'active' ELSE 'ending' END, r.revoked_at, coalesce(r.reason, 0),
 		n.serial, g.not_after, g.count - 1, CASE WHEN g.count > 1 THEN n.issued_at END, '', 0, NULL, '', '', NULL, 0, 0, 0
-	FROM (SELECT authority, lineage, min(seq) AS first, max(seq) AS newest, count(*) AS count, max(not_after) AS not_after
+	FROM (SELECT authority, lineage, count(*) AS count, max(not_after) AS not_after
 		FROM certificate GROUP BY authority, lineage) g
-	JOIN certificate f ON f.seq = g.first
-	JOIN certificate n ON n.seq = g.newest
+	JOIN certificate f ON f.authority = g.authority AND f.id = g.lineage
+	JOIN (SELECT c.authority, c.lineage, c.seq, row_number() OVER (PARTITION BY c.authority, c.lineage ORDER BY
+			CASE WHEN s.renews IS NULL THEN 0 ELSE 1 END, c.issued_at DESC, c.seq DESC) AS age
+		FROM certificate c LEFT JOIN (SELECT DISTINCT authority, renews FROM certificate WHERE renews IS NOT NULL) s
+			ON s.authority = c.authority AND s.renews = c.serial) a ON a.authority = g.authority AND a.lineage = g.lineage AND a.age = 1
+	JOIN certificate n ON n.seq = a.seq
 	LEFT JOIN revocation r ON r.authority = g.authority AND r.serial = n.serial AND r.reason <> 4
 	WHERE NOT EXISTS (SELECT 1 FROM lineage l WHERE l.authority = g.authority AND l.id = g.lineage)`
 

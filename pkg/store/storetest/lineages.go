@@ -369,6 +369,11 @@ func testLoadWithoutLineages(t *testing.T, d *db) {
 	add(store.Users, 9020, nil, id(9020))
 	add(store.Users, 9021, nil, id(9021))
 	add(store.Services, 9030, serial(9030), id(9030)) // renews itself, which is nonsense
+	// A tree: of those that were not renewed the one that was issued last counts, wherever it stands.
+	add(store.Services, 9040, nil, id(9040))
+	add(store.Services, 9043, serial(9040), id(9040))
+	add(store.Services, 9042, serial(9043), id(9040)) // by a clock that was set back
+	add(store.Services, 9041, serial(9040), id(9040))
 	superseded := newRevocation(store.Users, 9021)
 	revoked := newRevocation(store.Users, 9020)
 	revoked.Seq, superseded.Seq, revoked.Reason = 1, 2, 1
@@ -399,16 +404,13 @@ func testLoadWithoutLineages(t *testing.T, d *db) {
 		}
 		return l
 	}
-	chain, users, lost := want(store.Services, 0, 9001, links), want(store.Users, 1, 2*links-1, links-1), want(store.Services, 9012, 9010, 2)
-	chain.NotAfter, users.NotAfter, lost.ID, lost.NotAfter = day(7), day(7), id(9010), day(9012%7+1)
-	for n := 9010; n <= 9012; n++ {
-		if end := day(n%7 + 1); end.After(lost.NotAfter) {
-			lost.NotAfter = end
-		}
-	}
+	chain, users, lost := want(store.Services, 0, 9001, links), want(store.Users, 1, 2*links-1, links-1), want(store.Services, 9010, 9012, 2)
+	chain.NotAfter, users.NotAfter = day(7), day(7)
+	tree := want(store.Services, 9040, 9042, 3)
+	tree.NotAfter = day(9043%7 + 1)
 	ended, withdrawn := want(store.Users, 9020, 9020, 0), want(store.Users, 9021, 9021, 0)
 	ended.State, ended.EndedAt, ended.Reason, ended.Role = store.LineageEnding, revoked.RevokedAt, 1, ""
 	same(t, "lineages", lineages, map[int64]store.Lineage{
-		chain.ID: chain, users.ID: users, lost.ID: lost, ended.ID: ended, withdrawn.ID: withdrawn, id(9030): want(store.Services, 9030, 9030, 0),
+		tree.ID: tree, chain.ID: chain, users.ID: users, lost.ID: lost, ended.ID: ended, withdrawn.ID: withdrawn, id(9030): want(store.Services, 9030, 9030, 0),
 	})
 }
