@@ -171,7 +171,7 @@ func TestPageOperations(t *testing.T) {
 	o.page("anchor-anew", []int{2}, "cauase ", "cauase --ca-crt away/ca.pem ", fingerprintOf, ca, "web.example.org", "host.example", "web.key", "away/web.key", "web.crt", "away/web.crt")
 
 	// Records and backups.
-	o.page("audit", nil, "0x1234", o.find(`0x[0-9a-f]+`, o.does("cauase crt show web/web.crt")))
+	o.page("audit", nil, " ID", " "+id, "0x1234", o.find(`0x[0-9a-f]+`, o.does("cauase crt show web/web.crt")))
 	o.page("inspect", nil)
 	o.does("mkdir usb")
 	o.page("backup", nil, "/var/lib/cauase/", "", "/media/usb", "usb")
