@@ -55,6 +55,7 @@ func newApp(env environment) *cli.App {
 		Commands: []*cli.Command{
 			t.initCommand(),
 			t.requestCommand(),
+			t.signCommand(),
 			t.inviteCommand(),
 			group("csr", "certificate signing requests",
 				t.csrSend(), t.csrList(), t.csrShow(), t.csrGet(), t.csrSign(), t.csrReject()),
@@ -190,6 +191,6 @@ func findFlag(flags []cli.Flag, name string) cli.Flag {
 }
 
 func takesValue(flag cli.Flag) bool {
-	_, isBool := flag.(*cli.BoolFlag)
-	return !isBool
+	documented, ok := flag.(cli.DocGenerationFlag)
+	return !ok || documented.TakesValue()
 }

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 func (t *tool) csrSend() *cli.Command {
@@ -16,8 +20,11 @@ func (t *tool) csrSend() *cli.Command {
 		Name:      "send",
 		Usage:     "submit requests made elsewhere",
 		ArgsUsage: "FILE…",
+		Description: `A file may be PEM, also with text or a key in it, or DER; - is standard input. The request is
+sent, and nothing else of the file.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "profile", Usage: "ask for certificates of this `PROFILE` (default: the authority's)"},
+			&cli.BoolFlag{Name: "again", Usage: "submit requests once more that a user has rejected"},
 		},
 		Action: t.action(func(c *cli.Context) error {
 			if c.NArg() == 0 {
@@ -27,19 +34,23 @@ func (t *tool) csrSend() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := onceFromInput(paths); err != nil {
+				return err
+			}
 			service, err := t.connect()
 			if err != nil {
 				return err
 			}
-			var sent []sentView
+			sent := []sentView{}
 			for _, path := range paths {
-				data, failed := pemfile.Read(path)
+				data, failed := t.readRequest(path)
 				var id client.ID
 				if failed == nil {
-					id, failed = service.SubmitFor(c.Context, data, c.String("profile"))
+					id, failed = service.SubmitFor(c.Context, data, client.Submission{Profile: c.String("profile"), Once: !c.Bool("again")})
+					failed = onPath(path, failed)
 				}
 				if failed != nil {
-					err = join(err, fmt.Errorf("%s: %w", path, failed))
+					err = join(err, failed)
 					continue
 				}
 				sent = append(sent, sentView{ID: id.String(), File: path})
@@ -51,6 +62,17 @@ func (t *tool) csrSend() *cli.Command {
 			}))
 		}),
 	}
+}
+
+// onPath says which file an error is about, and what can be done about a rejection.
+func onPath(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if why := (*client.Rejection)(nil); errors.As(err, &why) {
+		return &manners.Error{Err: fmt.Errorf("%s: %s", path, why), Hint: "--again submits it once more", Code: manners.ExitRejected}
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 type sentView struct {
@@ -88,7 +110,8 @@ func (t *tool) csrShow() *cli.Command {
 		Name:      "show",
 		Usage:     "describe a request, by its id or in a file",
 		ArgsUsage: "ID|FILE",
-		Description: `What is all digits is an id: a file of such a name is ./123.
+		Description: `What is all digits is an id: a file of such a name is ./123. A file may be PEM, also with
+text in it, or DER; - is standard input.
 
 Of a pending request it says what would be in the certificate. With --user-key, it is
 fetched over HTTPS from the daemon that will be told to sign it. Without, over HTTP,
@@ -109,13 +132,9 @@ whoever is in between may show another.`,
 // described shows the request with an id, or in a file.
 func (t *tool) described(ctx context.Context, name string) (requestView, error) {
 	if !isID(name) {
-		data, err := pemfile.Read(name)
+		req, err := t.parseRequest(name)
 		if err != nil {
 			return requestView{}, err
-		}
-		req, err := pki.ParseRequest(data)
-		if err != nil {
-			return requestView{}, fmt.Errorf("%s: %w", name, err)
 		}
 		return viewRequest(req), nil
 	}
@@ -212,6 +231,9 @@ type resultView struct {
 	File   string `json:"file,omitempty"`
 	Serial string `json:"serial,omitempty"`
 	Result string `json:"result"`
+
+	RejectedAt *time.Time `json:"rejected_at,omitempty"`
+	Reason     string     `json:"reason,omitempty"` // of a rejection
 
 	Request *requestView `json:"request,omitempty"` // that was shown
 }

@@ -74,7 +74,7 @@ func TestDigestsAreAboutOneRequest(t *testing.T) {
 		"csr sign --digest= " + id:                                                "is not a digest",
 		"csr sign --digest sha256:00 " + id:                                       "is not a digest",
 		"csr sign --csr= " + id:                                                   "no such file",
-		"csr sign --csr admin.pem " + id:                                          "no PEM block of a certificate request|more than one",
+		"csr sign --csr admin.pem " + id:                                          "a private key, and no certificate signing request",
 		"csr sign --csr web.csr.pem --digest " + digest[:71] + " " + id:           "give one of them",
 		"csr sign --digest sha256:" + strings.Repeat("0", 64) + " " + id:          "another than the one that was shown",
 		"csr reject --digest sha256:" + strings.Repeat("0", 64) + " " + id:        "another than the one that was shown",

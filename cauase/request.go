@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
 
 	manners "cauase/pkg/cli"
 )
@@ -29,20 +31,32 @@ func (t *tool) requestCommand() *cli.Command {
 With --invite the request is signed at once, if the invitation is for its names; without names,
 the one that the invitation is for is asked for.
 
+With --sign, a user signs it at once with the key of --user-key.
+
 While the request awaits a decision, key and request are kept, and the same
 command again asks for the certificate again: it exits with 2 for as long as
 the request is pending. With --wait it stays until there is a decision. With
---force, key and certificate that are there stay in use until then.`,
+--force, key and certificate that are there stay in use until then.
+
+Once a user has rejected the request, the same command says so and why, and exits
+with 4, until --again submits it once more, or --force makes a new one.
+
+A common name that is a host's is asked for as a DNS name, too, if no other name
+is given, as verifiers look for hosts there only; --no-san leaves it out.`,
 		Flags: append(nameFlags(),
 			&cli.StringFlag{Name: "crt", TakesFile: true, Usage: "store the certificate in `FILE` (default: the common name and .pem), with the key unless --key is given"},
 			&cli.StringFlag{Name: "key", TakesFile: true, Usage: "store the key in `FILE` of its own"},
 			&cli.StringFlag{Name: "csr", TakesFile: true, Usage: "keep the request in `FILE` (default: that of the certificate, with .csr.pem)"},
 			&cli.StringFlag{Name: "profile", Usage: "ask for a certificate of this `PROFILE` (default: the authority's)"},
+			noSANFlag(),
 			chainFlag(),
 			inviteFlag(),
 			encryptFlag(),
+			&cli.BoolFlag{Name: "sign", Usage: "sign the request at once, as the user of --user-key"},
+			validityFlag("with --sign, "),
 			&cli.BoolFlag{Name: "force", Usage: "make a new key where one exists, which it replaces together with the certificate"},
-			&cli.BoolFlag{Name: "wait", Usage: "wait until the request is signed or rejected"},
+			&cli.BoolFlag{Name: "again", Usage: "submit the request once more that a user has rejected"},
+			waitFlag("until the request is signed or rejected"),
 		),
 		Action: t.action(t.request),
 	}
@@ -57,12 +71,22 @@ type enrolment struct {
 }
 
 func (t *tool) request(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return errUsage(c, fmt.Sprintf("%q: names are given with flags, such as --cn or --dns", c.Args().First()))
+	if first := c.Args().First(); c.NArg() > 0 {
+		if _, err := pki.ParseDuration(first); err == nil && c.IsSet("wait") {
+			return errUsage(c, fmt.Sprintf("%q: a duration follows --wait without a space: --wait=%s", first, first))
+		}
+		return errUsage(c, fmt.Sprintf("%q: names are given with flags, such as --cn or --dns", first))
+	}
+	how, err := signing(c)
+	if err != nil {
+		return err
 	}
 	invitation, err := t.accept(c)
 	if err != nil {
 		return err
+	}
+	if invitation != nil && how != nil {
+		return errUsage(c, "--sign and --invite exclude each other: either signs at once")
 	}
 	r, err := t.requestPaths(c)
 	if err != nil {
@@ -76,26 +100,49 @@ func (t *tool) request(c *cli.Context) error {
 	if err != nil || done {
 		return err
 	}
-	switch r.engine.Invitation = invitation; {
-	case invitation == nil:
-		r.engine.Client, err = t.trust(c.Context)
-	case !t.clock.Now().Before(invitation.Until):
-		err = manners.WithHint(fmt.Errorf("the invitation has ended %s", invitation.Until.Format(time.RFC3339)), "ask whoever has invited you for another one")
-	default:
-		r.engine.Client, r.engine.InvitedCAs, err = t.trustInvited(c.Context, invitation)
+	if r.Request == nil {
+		if added := t.addHost(c, wanted, invitation); added != "" {
+			t.note("asking for %s, too, as verifiers do not look for hosts in the common name; --no-san leaves it out", added)
+		}
 	}
-	if err != nil {
+	r.engine.Invitation = invitation
+	if err := t.meet(c.Context, r, how != nil); err != nil {
 		return err
 	}
-	if err := t.submit(c.Context, r, wanted, from, c.Bool("force")); err != nil {
+	ctx, wait, cancel := patience(c)
+	defer cancel()
+	if err := t.submit(ctx, r, wanted, from, c.Bool("force"), wait); err != nil {
 		return err
 	}
 	if !t.json {
 		fmt.Fprintf(t.stdout, "%s %s\n", r.ID, r.csr)
 	}
-	err = t.collect(c.Context, r, c.Bool("wait"))
+	if how != nil {
+		if err := t.signOwn(ctx, r, *how); err != nil {
+			return err
+		}
+	}
+	err = t.collect(ctx, r, wait)
 	if err == nil && invitation != nil {
 		t.trustOthers(c.Context, invitation)
+	}
+	return err
+}
+
+// meet brings trust up to date, and opens a session where the request is to be signed by the user who makes it.
+func (t *tool) meet(ctx context.Context, r *enrolment, sign bool) (err error) {
+	switch invitation := r.engine.Invitation; {
+	case sign:
+		if r.engine.User, err = t.session(ctx); err == nil {
+			// The user decides, whoever has decided before.
+			r.engine.Client, r.engine.Again = t.client, true
+		}
+	case invitation == nil:
+		r.engine.Client, err = t.trust(ctx)
+	case !t.clock.Now().Before(invitation.Until):
+		err = manners.WithHint(fmt.Errorf("the invitation has ended %s", invitation.Until.Format(time.RFC3339)), "ask whoever has invited you for another one")
+	default:
+		r.engine.Client, r.engine.InvitedCAs, err = t.trustInvited(ctx, invitation)
 	}
 	return err
 }
@@ -137,7 +184,7 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 		return nil, err
 	}
 	r.engine = t.engine(pair)
-	r.engine.CSR, r.engine.Profile, r.engine.Chain = r.csr, c.String("profile"), c.Bool("chain")
+	r.engine.CSR, r.engine.Profile, r.engine.Chain, r.engine.Again = r.csr, c.String("profile"), c.Bool("chain"), c.Bool("again")
 	return r, nil
 }
 
@@ -163,16 +210,18 @@ func firstOf(list []string) string {
 
 // submit makes what the daemon is asked with durable, key and request, and hands the request in:
 // it may be signed at once, and only once.
-func (t *tool) submit(ctx context.Context, r *enrolment, wanted *x509.CertificateRequest, from enroll.Files, force bool) error {
+func (t *tool) submit(ctx context.Context, r *enrolment, wanted *x509.CertificateRequest, from enroll.Files, force, wait bool) error {
 	if err := r.write(wanted, from, force); err != nil {
 		r.rollBack()
 		return err
 	}
-	err := r.engine.Submit(ctx, r.Request)
+	err := t.persist(ctx, wait, func() error { return r.engine.Submit(ctx, r.Request) }, enroll.Busy)
 	switch {
 	case err == nil:
 		t.vouched = t.vouched || r.engine.Invitation != nil
 		return nil
+	case errors.Is(err, enroll.ErrRejected):
+		return t.rejected(r, err)
 	case enroll.Refused(err):
 		r.rollBack()
 		return err
@@ -248,8 +297,7 @@ func (t *tool) collect(ctx context.Context, r *enrolment, wait bool) error {
 		}
 		return t.install(r.engine, issue, r.ID)
 	case errors.Is(err, enroll.ErrRejected):
-		r.rollBack()
-		return manners.WithHint(fmt.Errorf("request %s was rejected", r.ID), "ask the CA's administrators why")
+		return t.rejected(r, err)
 	case ctx.Err() != nil:
 		return t.pending(r, "was left pending")
 	case errors.Is(err, client.ErrPending):
@@ -266,6 +314,34 @@ func (t *tool) pending(r *enrolment, how string) error {
 	}
 	err := fmt.Errorf("request %s %s", r.ID, how)
 	return manners.WithCode(manners.WithHint(err, "a user of the CA signs it with %s csr sign %s%s --user-key FILE; then the same command again stores the certificate", toolName, r.ID, t.authorityFlag()), manners.ExitPending)
+}
+
+// rejected says that a user has decided against a request. Where the daemon remembers that, key and request stay, so that the
+// same command again is answered with it; otherwise nothing of this run does.
+func (t *tool) rejected(r *enrolment, err error) error {
+	view := resultView{File: r.csr, Result: "rejected"}
+	if r.ID != 0 {
+		view.ID = r.ID.String()
+	}
+	what := cmp.Or(view.ID, "in "+r.csr)
+	var why *client.Rejection
+	if errors.As(err, &why) {
+		view.RejectedAt, view.Reason = &why.At, why.Reason
+		err = fmt.Errorf("request %s was rejected on %s", what, timeText(why.At))
+		if why.Reason != "" {
+			err = fmt.Errorf("%w: %s", err, why.Reason)
+		}
+		err = manners.WithHint(err, "--again submits it once more; --force makes a new key and request")
+	} else {
+		r.rollBack()
+		err = manners.WithHint(fmt.Errorf("request %s was rejected, or is long forgotten", what), "ask the CA's administrators why")
+	}
+	if t.json {
+		if err := t.print(view, nil); err != nil {
+			return err
+		}
+	}
+	return manners.WithCode(err, manners.ExitRejected)
 }
 
 // authorityFlag is what a command about the same authority needs.

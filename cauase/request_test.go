@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"slices"
@@ -127,6 +128,107 @@ func TestReject(t *testing.T) {
 	s.says("rejected")
 }
 
+// After a rejection the same command says so, as often as it is repeated, and submits nothing. Whoever wants it nevertheless
+// says so.
+func TestRejectedRequestIsNotSubmittedAgain(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	s.exits("request --cn web --dns web.example", 2)
+	id := s.id()
+	for line, says := range map[string]string{
+		"csr reject " + id + " --reason=":                            "--reason needs a text",
+		"csr reject " + id + " --reason=" + strings.Repeat("x", 501): "at most 500 are accepted",
+		"csr reject " + id + " --reason=\x1b[2J":                     "not one line of text",
+		"csr reject " + id + " --reason=" + strings.Repeat("‮", 10):  "not one line of text",
+	} {
+		s.exits(line, 1)
+		s.says(says)
+	}
+	s.ok("csr reject " + id + " --reason=no-such-host")
+	for range 2 {
+		s.exits("request --cn web --dns web.example", 4)
+		s.says(`error: request in web.csr.pem was rejected on 2026-01-02 03:04:05 UTC: no-such-host\n.*hint: --again submits it once more`)
+	}
+	s.exits("request --cn web --json", 4)
+	var view resultView
+	if err := json.Unmarshal([]byte(s.out), &view); err != nil || view.Result != "rejected" || view.Reason != "no-such-host" || view.RejectedAt == nil || view.File != "web.csr.pem" {
+		t.Errorf("%s: %v", s.out, err)
+	}
+	s.exits("csr send web.csr.pem", 4)
+	s.says("no-such-host\n.*hint: --again")
+	if got := s.daemon.CAS.Profiles; len(got) != 1 {
+		t.Errorf("submitted %d times", len(got))
+	}
+	s.exits("request --cn web --again", 2)
+	again := s.id()
+	if again == id {
+		t.Error("the id of what was rejected")
+	}
+	s.exits("request --cn web", 2)
+	if s.id() != again {
+		t.Error("submitted once more, although it is pending")
+	}
+	// While somebody waits.
+	s.daemon.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/cas/crt/1") {
+			s.daemon.CAS.RejectFor(mustID(t, again), "still no\x1b[2J")
+		}
+		return false
+	})
+	s.exits("request --cn web --wait", 4)
+	s.says(`request ` + again + ` was rejected on .*: still no\\x1b\[2J`)
+	s.daemon.Intercept(nil)
+	s.exits("request --cn web --wait", 4)
+	// A user who signs decides anew, and a new key is another request.
+	s.ok("request --cn web --sign")
+	s.exits("request --cn other", 2)
+	s.ok("csr reject " + s.id())
+	s.exits("request --cn other", 4)
+	s.says(`was rejected on 2026-01-02 03:04:05 UTC\n`)
+	s.exits("request --cn other --force", 2)
+}
+
+func mustID(t *testing.T, text string) uint64 {
+	t.Helper()
+	id, err := client.ParseID(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint64(id)
+}
+
+// Waiting may end without a decision: the request stays pending, and can be resumed.
+func TestWaitForALimitedTime(t *testing.T) {
+	s := newShell(t)
+	asked := 0
+	s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut {
+			return false
+		}
+		if asked++; asked > 1 {
+			return false
+		}
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	s.exits("request --cn web --wait=2500ms", 2)
+	s.says("trying again in 1s")
+	s.says("is pending|was left pending")
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+	id := s.id()
+	s.exits("request --cn web --wait=1ms", 2)
+	if s.id() != id {
+		t.Error("another request")
+	}
+	s.exits("request --cn web --wait=soon", 1)
+	s.says("is not a duration such as")
+	s.exits("request --cn web --wait 5m", 1)
+	s.says("--wait=5m")
+}
+
 func TestWait(t *testing.T) {
 	s := newShell(t)
 	asked := 0
@@ -142,10 +244,10 @@ func TestWait(t *testing.T) {
 		}
 		return false
 	})
-	s.exits("request --cn web --wait", 1)
+	s.exits("request --cn web --wait", 4)
 	s.says("trying again")
-	s.says("was rejected")
-	if got := s.files(); len(got) != 0 {
+	s.says("was rejected, or is long forgotten")
+	if got := s.files(); !slices.Equal(got, []string{"cas.crt.pem"}) {
 		t.Errorf("left %v", got)
 	}
 

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
-	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 
 	manners "cauase/pkg/cli"
@@ -26,10 +26,14 @@ show, give its digest, or the file in which it is.`,
 		Flags: append(shownFlags(),
 			&cli.StringFlag{Name: "with", TakesFile: true, Usage: "take subject and extensions from the request in `FILE`, and only the key from the submitted one"},
 			&cli.StringFlag{Name: "profile", Usage: "sign as a certificate of this `PROFILE` (default: what the request asks for)"},
-			&cli.StringFlag{Name: "validity", Usage: "for how long: a `DURATION` such as 36h, 1d or 90d, a number alone means days (default: the profile's)"},
+			validityFlag(""),
 		),
 		Action: t.action(t.sign),
 	}
+}
+
+func validityFlag(when string) cli.Flag {
+	return &cli.StringFlag{Name: "validity", Usage: when + "for how long: a `DURATION` such as 36h, 1d or 90d, a number alone means days (default: the profile's)"}
 }
 
 // shownFlags say which request a decision is about.
@@ -41,7 +45,7 @@ func shownFlags() []cli.Flag {
 }
 
 // shown reads the flags that say which request a decision is about, nil for none.
-func shown(c *cli.Context) (*pki.Digest, error) {
+func (t *tool) shown(c *cli.Context) (*pki.Digest, error) {
 	if !c.IsSet("digest") && !c.IsSet("csr") {
 		return nil, nil
 	}
@@ -62,7 +66,7 @@ func shown(c *cli.Context) (*pki.Digest, error) {
 	if err := fileArgument("--csr", path); err != nil {
 		return nil, err
 	}
-	data, err := pemfile.Read(path)
+	data, err := t.readRequest(path)
 	if err != nil {
 		return nil, err
 	}
@@ -74,14 +78,12 @@ func shown(c *cli.Context) (*pki.Digest, error) {
 }
 
 // approval reads the flags that say how a request is to be signed.
-func approval(c *cli.Context) (how client.Approval, template *pki.Request, err error) {
+func (t *tool) approval(c *cli.Context) (how client.Approval, template *pki.Request, err error) {
 	how.Profile = c.String("profile")
-	if text := c.String("validity"); c.IsSet("validity") {
-		if how.Validity, err = parseValidity(text); err != nil {
-			return how, nil, fmt.Errorf("--validity %w", err)
-		}
+	if how.Validity, err = givenValidity(c); err != nil {
+		return how, nil, err
 	}
-	if how.Shown, err = shown(c); err != nil || !c.IsSet("with") {
+	if how.Shown, err = t.shown(c); err != nil || !c.IsSet("with") {
 		return how, nil, err
 	}
 	path := c.String("with")
@@ -94,17 +96,27 @@ func approval(c *cli.Context) (how client.Approval, template *pki.Request, err e
 	if err := fileArgument("--with", path); err != nil {
 		return how, nil, err
 	}
-	if how.Template, err = pemfile.Read(path); err != nil {
+	if template, err = t.parseRequest(path); err != nil {
 		return how, nil, err
 	}
-	if template, err = pki.ParseRequest(how.Template); err != nil {
-		return how, nil, fmt.Errorf("%s: %w", path, err)
-	}
+	how.Template = template.PEM
 	return how, template, nil
 }
 
+// givenValidity reads --validity, 0 if it is not given.
+func givenValidity(c *cli.Context) (time.Duration, error) {
+	if !c.IsSet("validity") {
+		return 0, nil
+	}
+	validity, err := parseValidity(c.String("validity"))
+	if err != nil {
+		return 0, fmt.Errorf("--validity %w", err)
+	}
+	return validity, nil
+}
+
 func (t *tool) sign(c *cli.Context) error {
-	how, template, err := approval(c)
+	how, template, err := t.approval(c)
 	if err != nil {
 		return err
 	}
@@ -167,18 +179,40 @@ func (t *tool) csrReject() *cli.Command {
 	return &cli.Command{
 		Name:      "reject",
 		Usage:     "reject pending requests (users only)",
-		ArgsUsage: "[--digest sha256:…|--csr FILE] ID…",
-		Flags:     shownFlags(),
+		ArgsUsage: "[--reason TEXT] [--digest sha256:…|--csr FILE] ID…",
+		Description: `The reason is told to whoever has the request: cauase request says it, and so does the status
+of an agent.`,
+		Flags: append(shownFlags(), &cli.StringFlag{Name: "reason", Usage: "why, for whoever has made the request: a `TEXT` of a line"}),
 		Action: t.action(func(c *cli.Context) error {
-			shown, err := shown(c)
+			shown, err := t.shown(c)
+			if err != nil {
+				return err
+			}
+			reason, err := rejectionReason(c)
 			if err != nil {
 				return err
 			}
 			return t.decide(c, "rejected", func(s *client.Session, id client.ID) (*requestView, error) {
-				return nil, s.Reject(c.Context, id, shown)
+				return nil, s.Reject(c.Context, id, shown, reason)
 			})
 		}),
 	}
+}
+
+// maxRejection bounds the reason of a rejection, in bytes.
+const maxRejection = 500
+
+func rejectionReason(c *cli.Context) (string, error) {
+	reason := strings.TrimSpace(c.String("reason"))
+	switch {
+	case c.IsSet("reason") && reason == "":
+		return "", errUsage(c, "--reason needs a text")
+	case len(reason) > maxRejection:
+		return "", fmt.Errorf("--reason has %d bytes, at most %d are accepted", len(reason), maxRejection)
+	case pki.EscapeText(reason) != reason:
+		return "", errors.New("--reason is not one line of text that can be printed")
+	}
+	return reason, nil
 }
 
 // decide does the same to several requests. One that fails does not keep the others

@@ -18,6 +18,9 @@ const (
 	ExitError   = 1
 	ExitPending = 2 // nothing failed, but what was asked for is not there yet
 	ExitHook    = 3 // everything worked except the command that should hear about it
+
+	// ExitRejected is for a request that a user has decided against. The reference's tools do not have it.
+	ExitRejected = 4
 )
 
 // An Error adds to an error what its reader can do about it and what the tool exits
@@ -53,7 +56,7 @@ func WithCode(err error, code int) error {
 }
 
 // Code returns what a tool exits with for err: of errors joined by [errors.Join] the
-// most serious, which is ExitError, then ExitHook, then ExitPending.
+// most serious, which is ExitError, then ExitRejected, ExitHook and ExitPending.
 func Code(err error) int {
 	if err == nil {
 		return ExitOK
@@ -127,8 +130,10 @@ func graver(a, b int) int {
 			return 1
 		case ExitHook:
 			return 2
+		case ExitRejected:
+			return 3
 		}
-		return 3
+		return 4
 	}
 	if rank(b) > rank(a) {
 		return b

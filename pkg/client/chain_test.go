@@ -359,7 +359,7 @@ func TestFetchChain(t *testing.T) {
 	x := newTree(t)
 	x.web.AutoApprove = 1
 	key := pkitest.Key(t)
-	id, err := x.client.SubmitFor(ctx, pkitest.NamedRequest(t, key, "web", "web.example"), "server")
+	id, err := x.client.SubmitFor(ctx, pkitest.NamedRequest(t, key, "web", "web.example"), client.Submission{Profile: "server"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,7 +139,7 @@ func TestJourney(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Reject(ctx, other, nil); err != nil {
+	if err := session.Reject(ctx, other, nil, ""); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Certificate(ctx, other); !errors.Is(err, client.ErrUnknown) {

@@ -212,16 +212,30 @@ func (a Approval) query() url.Values {
 func (s *Session) Approve(ctx context.Context, id ID, how Approval) error {
 	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), query: how.query(), want: http.StatusNoContent}
 	if len(how.Template) > 0 {
-		c.body, c.typ = how.Template, typePKCS10
+		template, err := pki.CanonicalRequest(how.Template)
+		if err != nil {
+			return err
+		}
+		c.body, c.typ = template, typePKCS10
 	}
 	return s.decide(ctx, c, how.Shown)
 }
 
-// Reject removes a pending request, see [Approval] for what was shown.
-func (s *Session) Reject(ctx context.Context, id ID, shown *pki.Digest) error {
+// Reject removes a pending request, see [Approval] for what was shown. The reason, "" for none, is told to whoever has
+// the request.
+func (s *Session) Reject(ctx context.Context, id ID, shown *pki.Digest, reason string) error {
+	var query url.Values
+	if reason != "" {
+		query = url.Values{"reason": {reason}}
+	}
 	return s.decide(ctx, call{
-		op: "reject request " + id.String(), method: http.MethodDelete, path: "/csr/" + id.String(), want: http.StatusNoContent,
+		op: "reject request " + id.String(), method: http.MethodDelete, path: "/csr/" + id.String(), query: query, want: http.StatusNoContent,
 	}, shown)
+}
+
+// Submit is [Client.SubmitFor] over HTTPS, in the user's name.
+func (s *Session) Submit(ctx context.Context, csrPEM []byte, how Submission) (ID, error) {
+	return submit(ctx, s.https, csrPEM, how)
 }
 
 func (s *Session) decide(ctx context.Context, c call, shown *pki.Digest) error {

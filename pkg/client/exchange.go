@@ -35,6 +35,12 @@ type StatusError struct {
 	Op     string // what was asked for, as "sign request 123"
 	Status int
 	Reason string // the daemon's words, if any, printable
+
+	// RetryAfter is how long the daemon asks to wait before the next try, 0 if it does not.
+	RetryAfter time.Duration
+
+	// Rejection is what a user has decided about the request, nil if that is not the reason.
+	Rejection *Rejection
 }
 
 func (e *StatusError) Error() string {
@@ -42,6 +48,23 @@ func (e *StatusError) Error() string {
 		return fmt.Sprintf("%s: the daemon answered %d %s", e.Op, e.Status, http.StatusText(e.Status))
 	}
 	return fmt.Sprintf("%s: the daemon answered %d: %s", e.Op, e.Status, e.Reason)
+}
+
+// Unwrap returns the Rejection, if there is one.
+func (e *StatusError) Unwrap() error {
+	if e.Rejection == nil {
+		return nil
+	}
+	return e.Rejection
+}
+
+// RetryAfter returns how long a daemon's answer asks to wait before the next try, 0 if err is none that does.
+func RetryAfter(err error) time.Duration {
+	var refused *StatusError
+	if !errors.As(err, &refused) {
+		return 0
+	}
+	return refused.RetryAfter
 }
 
 // IsStatus reports whether err is a daemon's answer with one of these statuses.
@@ -155,7 +178,7 @@ func checkAnswer(resp *http.Response, body []byte, want int, limit int64) error 
 	case isHTML(resp.Header.Get("Content-Type"), body):
 		return fmt.Errorf("%w: it is a web page, with status %d", ErrNotCA, resp.StatusCode)
 	case resp.StatusCode != want:
-		return &StatusError{Status: resp.StatusCode, Reason: reason(body)}
+		return statusError(resp, body)
 	case int64(len(body)) > limit:
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLong, limit)
 	}

@@ -83,7 +83,11 @@ func IsUninvited(err error) bool {
 // daemon for which one of the given CAs vouches, and to no other.
 func (c *Client) SubmitInvited(ctx context.Context, csrPEM []byte, profile string, inv *invite.Signed, vouched []*x509.Certificate) (ID, error) {
 	const op = opPresent
-	body, err := invite.Presentation{Invitation: inv.Text(), RequestPEM: string(csrPEM)}.Encode()
+	request, err := pki.CanonicalRequest(csrPEM)
+	if err != nil {
+		return 0, err
+	}
+	body, err := invite.Presentation{Invitation: inv.Text(), RequestPEM: string(request)}.Encode()
 	if err != nil {
 		return 0, err
 	}

@@ -38,18 +38,45 @@ func ParseID(s string) (ID, error) {
 	return ID(n), nil
 }
 
+// A Submission says how a request is handed in. A reference daemon takes no notice of it.
+type Submission struct {
+	Profile string // "" for the authority's default
+
+	// Once has a request that a user has rejected before be refused with a [Rejection], instead of waiting for a
+	// decision once more.
+	Once bool
+}
+
+func (s Submission) query() url.Values {
+	query := profileQuery(s.Profile)
+	if s.Once {
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("once", "true")
+	}
+	return query
+}
+
 // Submit hands in a certificate signing request and returns its ID. The same request
 // again has the same ID for as long as the daemon remembers it.
 func (c *Client) Submit(ctx context.Context, csrPEM []byte) (ID, error) {
-	return c.SubmitFor(ctx, csrPEM, "")
+	return c.SubmitFor(ctx, csrPEM, Submission{})
 }
 
-// SubmitFor is Submit for a certificate of a named profile, "" for the authority's default. A
-// daemon that knows no profiles takes no notice.
-func (c *Client) SubmitFor(ctx context.Context, csrPEM []byte, profile string) (ID, error) {
+// SubmitFor is Submit in a certain way. Whatever is not a request stays here.
+func (c *Client) SubmitFor(ctx context.Context, csrPEM []byte, how Submission) (ID, error) {
+	return submit(ctx, c.http, csrPEM, how)
+}
+
+func submit(ctx context.Context, e *endpoint, csrPEM []byte, how Submission) (ID, error) {
 	const op = "submit request"
-	_, header, err := c.http.do(ctx, call{
-		op: op, method: http.MethodPut, path: "/csr", query: profileQuery(profile), body: csrPEM, typ: typePKCS10, want: http.StatusCreated,
+	body, err := pki.CanonicalRequest(csrPEM)
+	if err != nil {
+		return 0, err
+	}
+	_, header, err := e.do(ctx, call{
+		op: op, method: http.MethodPut, path: "/csr", query: how.query(), accept: acceptProblem, body: body, typ: typePKCS10, want: http.StatusCreated,
 	})
 	if err != nil {
 		return 0, err

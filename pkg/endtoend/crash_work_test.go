@@ -139,7 +139,7 @@ func (c *crashTest) work(ctx context.Context, name string, n int, acknowledged c
 			c.mu.Lock()
 			c.rejecting[id] = true
 			c.mu.Unlock()
-			if !done(session.Reject(ctx, id, nil), func() { c.rejected[id] = true }) {
+			if !done(session.Reject(ctx, id, nil, ""), func() { c.rejected[id] = true }) {
 				return
 			}
 			continue

@@ -27,8 +27,9 @@ var (
 	// an attempt began. What is there stays, and so does the staged key.
 	ErrOvertaken = errors.New("key or certificate were changed meanwhile by somebody else")
 
-	// ErrRejected says that somebody has decided against a request.
-	ErrRejected = errors.New("the request was rejected, or is long forgotten")
+	// ErrRejected says that somebody has decided against a request. The error may be a [client.Rejection], which
+	// says why.
+	ErrRejected = client.ErrRejected
 
 	// ErrOtherKey is a request whose key is neither in place nor staged.
 	ErrOtherKey = errors.New("the request is for a key that is not here")
@@ -47,6 +48,10 @@ type Engine struct {
 
 	KeyType pki.KeyType // of new keys, "" for that of the key replaced
 	Profile string      // of requests, "" for the authority's default
+	Again   bool        // submits what was rejected before once more
+
+	// User, if it is not nil, is in whose name requests are submitted.
+	User *client.Session
 
 	// Invitation, if it is not nil, goes with requests, to a daemon for which one of InvitedCAs vouches.
 	Invitation *invite.Signed

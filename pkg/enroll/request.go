@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"time"
 
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
@@ -124,14 +123,18 @@ func (e *Engine) Place(r *Request) error {
 }
 
 // Submit hands in a request, with the invitation if there is one, and sets its ID. The same request again gets the
-// same one.
+// same one. One that was rejected before is [ErrRejected], unless it is to be submitted again.
 func (e *Engine) Submit(ctx context.Context, r *Request) error {
 	var id client.ID
 	var err error
-	if e.Invitation != nil {
+	how := client.Submission{Profile: e.Profile, Once: !e.Again}
+	switch {
+	case e.Invitation != nil:
 		id, err = e.Client.SubmitInvited(ctx, r.PEM, e.Profile, e.Invitation, e.InvitedCAs)
-	} else {
-		id, err = e.Client.SubmitFor(ctx, r.PEM, e.Profile)
+	case e.User != nil:
+		id, err = e.User.Submit(ctx, r.PEM, how)
+	default:
+		id, err = e.Client.SubmitFor(ctx, r.PEM, how)
 	}
 	if err == nil {
 		r.ID = id
@@ -159,7 +162,7 @@ func (e *Engine) Withdraw(r *Request) error {
 func (e *Engine) Collect(ctx context.Context, r *Request, trust Trust) (*Issue, error) {
 	issued, err := e.Fetch(ctx, r.ID, trust)
 	if errors.Is(err, client.ErrUnknown) {
-		return nil, fmt.Errorf("request %s: %w", r.ID, ErrRejected)
+		return nil, e.rejected(ctx, r)
 	}
 	if err != nil {
 		return nil, err
@@ -171,6 +174,17 @@ func (e *Engine) Collect(ctx context.Context, r *Request, trust Trust) (*Issue, 
 		Pair: pairOf(r.Key, issued), Staged: r.Staged, Before: r.From,
 		Differences: client.Differences(issued.Certificate, r.Request),
 	}, nil
+}
+
+// rejected is the error for a request that the daemon does not have any more.
+func (e *Engine) rejected(ctx context.Context, r *Request) error {
+	switch rejection, err := e.Client.Rejection(ctx, r.ID, r.Digest); {
+	case err != nil:
+		return err
+	case rejection != nil:
+		return fmt.Errorf("request %s: %w", r.ID, rejection)
+	}
+	return fmt.Errorf("request %s: %w", r.ID, ErrRejected)
 }
 
 // Fetch fetches a certificate, with its chain if Chain says so, and verifies it, but for its key,
@@ -192,42 +206,4 @@ func (e *Engine) Fetch(ctx context.Context, id client.ID, trust Trust) (issued c
 		return client.Issued{}, fmt.Errorf("certificate %s: %w", id, err)
 	}
 	return issued, nil
-}
-
-// Polling for a decision made by a person.
-const (
-	firstPoll = time.Second
-	lastPoll  = 30 * time.Second
-)
-
-// Await collects until there is a decision or ctx ends, and then returns what the last try came
-// to. It tells wait of each try that came to nothing, the first being number 0: a daemon that is
-// away for a while is no reason to give up.
-func (e *Engine) Await(ctx context.Context, r *Request, trust Trust, wait func(try int, err error)) (*Issue, error) {
-	delay := firstPoll
-	for try := 0; ; try++ {
-		issue, err := e.Collect(ctx, r, trust)
-		if err == nil || errors.Is(err, ErrRejected) || ctx.Err() != nil || unacceptable(err) {
-			return issue, err
-		}
-		wait(try, err)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, err
-		case <-timer.C:
-		}
-		delay = min(delay*3/2, lastPoll)
-	}
-}
-
-// unacceptable reports whether a certificate has come, and is not taken.
-func unacceptable(err error) bool {
-	for _, why := range []error{client.ErrWrongKey, client.ErrIncompleteChain, pki.ErrUnknownIssuer, pki.ErrExpired, pki.ErrNotYetValid, pki.ErrInvalid} {
-		if errors.Is(err, why) {
-			return true
-		}
-	}
-	return false
 }

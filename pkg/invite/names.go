@@ -182,13 +182,13 @@ func (n Names) Covers(req *pki.Request) error {
 	for _, attr := range req.CSR.Subject.Names {
 		value, _ := attr.Value.(string)
 		kind, known := subjectKinds[attr.Type.String()]
-		if !known || !n.allows(kind, value) {
+		if !known || !n.Allows(kind, value) {
 			return n.notAllowed("the subject " + req.Subject)
 		}
 	}
 	for _, san := range req.SANs {
 		kind, value, _ := strings.Cut(san, ":")
-		if !n.allows(strings.ToLower(kind), value) {
+		if !n.Allows(strings.ToLower(kind), value) {
 			return n.notAllowed("the name " + san)
 		}
 	}
@@ -207,7 +207,8 @@ var subjectKinds = map[string]string{
 	asn1.ObjectIdentifier{2, 5, 4, 11}.String(): "ou",
 }
 
-func (n Names) allows(kind, value string) bool {
+// Allows reports whether a name of a kind, as in a pattern, is allowed.
+func (n Names) Allows(kind, value string) bool {
 	return slices.ContainsFunc(n.list, func(p pattern) bool {
 		return p.kind == kind && p.matches(value) || p.kind == "dns" && kind == "cn" && p.matches(value)
 	})

@@ -190,6 +190,7 @@ func (x *exchange) enrol(ctx context.Context) error {
 			return err
 		}
 		if err := engine.Submit(ctx, r); err != nil {
+			s.Rejected = errors.Is(err, enroll.ErrRejected)
 			return err
 		}
 		s.ID = r.ID

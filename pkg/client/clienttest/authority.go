@@ -68,6 +68,7 @@ type Authority struct {
 	cas     []CA
 	nextID  uint64
 	csrs    map[uint64][]byte
+	refused map[uint64]rejection
 	issued  map[uint64][]byte
 	revoked []x509.RevocationListEntry
 	lists   []byte // the last CRLs, and of what they were
@@ -88,7 +89,7 @@ func NewAuthorityUnder(t testing.TB, clock clock.Clock, name string, parent *Aut
 
 func newAuthority(t testing.TB, clock clock.Clock, name string, parent *Authority, keyType pki.KeyType) *Authority {
 	t.Helper()
-	a := &Authority{t: t, clock: clock, name: name, Parent: parent, KeyType: keyType, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, issued: map[uint64][]byte{}}
+	a := &Authority{t: t, clock: clock, name: name, Parent: parent, KeyType: keyType, nextID: 1000, Number: 1, csrs: map[uint64][]byte{}, refused: map[uint64]rejection{}, issued: map[uint64][]byte{}}
 	a.Rollover()
 	return a
 }
@@ -415,6 +416,12 @@ func (a *Authority) submit(w http.ResponseWriter, r *http.Request, body []byte) 
 		return
 	}
 	a.mu.Lock()
+	query := r.URL.Query()
+	if query.Get("once") != "" && a.rejectedBefore(w, body) {
+		a.mu.Unlock()
+		return
+	}
+	query.Del("once")
 	id := a.nextID
 	known := false
 	for old, csr := range a.csrs {
@@ -426,7 +433,7 @@ func (a *Authority) submit(w http.ResponseWriter, r *http.Request, body []byte) 
 	if !known {
 		a.nextID++
 		a.csrs[id] = body
-		a.Profiles = append(a.Profiles, r.URL.RawQuery)
+		a.Profiles = append(a.Profiles, query.Encode())
 	}
 	if approve {
 		a.AutoApprove--
@@ -477,13 +484,14 @@ func (a *Authority) sign(w http.ResponseWriter, r *http.Request, id uint64, temp
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (a *Authority) reject(w http.ResponseWriter, id uint64) {
+func (a *Authority) reject(w http.ResponseWriter, r *http.Request, id uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.csrs[id] == nil || a.issued[id] != nil {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
+	a.refused[id] = rejection{csr: a.csrs[id], at: a.clock.Now(), reason: r.URL.Query().Get("reason")}
 	delete(a.csrs, id)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -216,6 +216,9 @@ func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authori
 			authority.describe(w, r, id)
 			return
 		}
+		if !d.Reference && authority.tellRejection(w, r, id) {
+			return
+		}
 		answer(w, authority.request(id))
 	case "GET crt":
 		answer(w, authority.chained(r, authority.certificate(id)))
@@ -225,7 +228,7 @@ func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authori
 		}
 	case "DELETE csr":
 		if requireUser(w, user) && (d.Reference || authority.matches(w, r, id)) {
-			authority.reject(w, id)
+			authority.reject(w, r, id)
 		}
 	default:
 		w.WriteHeader(http.StatusMethodNotAllowed)

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync/atomic"
 	"testing"
 
@@ -67,7 +68,13 @@ func (cutError) Temporary() bool { return true }
 var errCut error = cutError{}
 
 // Reject removes a pending request.
-func (a *Authority) Reject(id uint64) { a.reject(httptest.NewRecorder(), id) }
+func (a *Authority) Reject(id uint64) { a.RejectFor(id, "") }
+
+// RejectFor is Reject with a reason.
+func (a *Authority) RejectFor(id uint64, reason string) {
+	r := httptest.NewRequest(http.MethodDelete, "/?reason="+url.QueryEscape(reason), http.NoBody)
+	a.reject(httptest.NewRecorder(), r, id)
+}
 
 // Approve signs a pending request, as an administrator would.
 func (a *Authority) Approve(id uint64) {

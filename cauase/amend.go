@@ -1,0 +1,98 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"cauase/pkg/pki"
+)
+
+// subjectTypes are the attributes of a subject that flags give (RFC 5280 appendix A.1).
+var subjectTypes = map[string]asn1.ObjectIdentifier{
+	"cn": {2, 5, 4, 3}, "country": {2, 5, 4, 6}, "org": {2, 5, 4, 10}, "ou": {2, 5, 4, 11},
+}
+
+// amended returns what is to be signed instead of the names and extensions of a request, as the flags say: a request
+// with a key of its own, which counts for nothing. Nil: the request is to be signed as it is.
+func (t *tool) amended(c *cli.Context, req *pki.Request) (*pki.Request, error) {
+	given, err := template(c)
+	if err != nil {
+		return nil, err
+	}
+	made := &x509.CertificateRequest{
+		RawSubject: req.CSR.RawSubject, Subject: req.CSR.Subject,
+		DNSNames: req.CSR.DNSNames, IPAddresses: req.CSR.IPAddresses, EmailAddresses: req.CSR.EmailAddresses, URIs: req.CSR.URIs,
+	}
+	changed := false
+	for name := range subjectTypes {
+		changed = changed || c.IsSet(name)
+	}
+	if changed {
+		if made.RawSubject, err = amendedSubject(c, req.CSR.RawSubject, given.Subject); err != nil {
+			return nil, err
+		}
+		made.Subject = given.Subject
+	}
+	for flag, replace := range map[string]func(){
+		"dns":   func() { made.DNSNames = given.DNSNames },
+		"ip":    func() { made.IPAddresses = given.IPAddresses },
+		"email": func() { made.EmailAddresses = given.EmailAddresses },
+		"uri":   func() { made.URIs = given.URIs },
+	} {
+		if c.IsSet(flag) {
+			replace()
+			changed = true
+		}
+	}
+	if made.Subject.CommonName == "" {
+		made.Subject.CommonName = req.CSR.Subject.CommonName
+	}
+	if added := t.addHost(c, made, nil); added != "" {
+		t.note("signing for %s, too, as verifiers do not look for hosts in the common name; --no-san leaves it out", added)
+		changed = true
+	}
+	for _, ext := range req.CSR.Extensions {
+		if oid := ext.Id.String(); oid != oidSubjectAltName && (oid != oidExtKeyUsage || !c.IsSet("eku")) {
+			made.ExtraExtensions = append(made.ExtraExtensions, ext)
+		}
+	}
+	if c.IsSet("eku") {
+		made.ExtraExtensions = append(made.ExtraExtensions, given.ExtraExtensions...)
+		changed = true
+	}
+	if !changed {
+		return nil, nil
+	}
+	key, err := pki.DefaultKeyType.Generate()
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, made, key)
+	if err != nil {
+		return nil, err
+	}
+	return pki.ParseRequest(pki.EncodeCSRPEM(der))
+}
+
+// amendedSubject replaces those attributes of a subject that flags give, and leaves the others as and where they are.
+func amendedSubject(c *cli.Context, raw []byte, given pkix.Name) ([]byte, error) {
+	var old pkix.RDNSequence
+	if _, err := asn1.Unmarshal(raw, &old); err != nil {
+		return nil, err
+	}
+	var subject pkix.RDNSequence
+	for _, rdn := range old {
+		rdn = slices.DeleteFunc(slices.Clone(rdn), func(attr pkix.AttributeTypeAndValue) bool {
+			return slices.ContainsFunc([]string{"cn", "country", "org", "ou"}, func(flag string) bool { return c.IsSet(flag) && subjectTypes[flag].Equal(attr.Type) })
+		})
+		if len(rdn) > 0 {
+			subject = append(subject, rdn)
+		}
+	}
+	return asn1.Marshal(append(subject, given.ToRDNSequence()...))
+}

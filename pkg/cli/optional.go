@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"cauase/pkg/pki"
+)
+
+// Unlimited is the value of an [OptionalDurationFlag] that is given without one.
+const Unlimited = time.Duration(math.MaxInt64)
+
+// An OptionalDurationFlag is a flag of a duration that may be left out: --wait, or --wait=5m.
+type OptionalDurationFlag struct{ urfave.DurationFlag }
+
+// OptionalDuration returns f as an OptionalDurationFlag.
+func OptionalDuration(f urfave.DurationFlag) urfave.Flag { return &OptionalDurationFlag{f} }
+
+// TakesValue implements urfave.DocGenerationFlag: what follows the flag is not its value.
+func (f *OptionalDurationFlag) TakesValue() bool { return false }
+
+// String implements urfave.Flag.
+func (f *OptionalDurationFlag) String() string {
+	bare := urfave.FlagStringer(&urfave.BoolFlag{Name: f.Name, Usage: strings.ReplaceAll(f.Usage, "`", "")})
+	names, usage, _ := strings.Cut(bare, "\t")
+	return names + "[=DURATION]\t" + usage
+}
+
+// Apply implements urfave.Flag.
+func (f *OptionalDurationFlag) Apply(set *flag.FlagSet) error {
+	for _, name := range f.Names() {
+		set.Var(&optionalDuration{}, name, "")
+	}
+	return nil
+}
+
+// An optionalDuration is the value of such a flag.
+type optionalDuration struct{ value time.Duration }
+
+// Set implements flag.Value. Package flag sets what is given without a value to true.
+func (o *optionalDuration) Set(text string) error {
+	switch text {
+	case "true":
+		o.value = Unlimited
+		return nil
+	case "false":
+		o.value = 0
+		return nil
+	}
+	d, err := pki.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%.40q is not a duration such as 90s, 15m or 2h", text)
+	}
+	o.value = d
+	return nil
+}
+
+func (o *optionalDuration) String() string { return o.value.String() }
+
+// IsBoolFlag has package flag take the flag without a value.
+func (o *optionalDuration) IsBoolFlag() bool { return true }
