@@ -94,5 +94,5 @@ func amendedSubject(c *cli.Context, raw []byte, given pkix.Name) ([]byte, error)
 			subject = append(subject, rdn)
 		}
 	}
-	return asn1.Marshal(append(subject, given.ToRDNSequence()...))
+	return asn1.Marshal(append(subject, rdns(given)...))
 }

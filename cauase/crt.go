@@ -30,7 +30,7 @@ func (t *tool) crtGet() *cli.Command {
 		ArgsUsage: "ID [FILE]",
 		Description: `The certificate is checked before it is stored: it has to be from a trusted CA
 and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
-		Flags: []cli.Flag{keyFlag(), chainFlag()},
+		Flags: []cli.Flag{keyFlag(), chainFlag(), waitFlag("until it is issued")},
 		Action: t.action(func(c *cli.Context) error {
 			if c.NArg() < 1 || c.NArg() > 2 {
 				return errUsage(c, "which certificate, and where to?")
@@ -49,8 +49,14 @@ and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
 			}
 			engine := t.engine(paths)
 			engine.Client, engine.Chain = service, c.Bool("chain")
-			issued, err := engine.Fetch(c.Context, id, t.verification())
-			if errors.Is(err, client.ErrPending) {
+			ctx, wait, cancel := patience(c)
+			defer cancel()
+			var issued client.Issued
+			err = t.persist(ctx, wait, func() (err error) {
+				issued, err = engine.Fetch(ctx, id, t.verification())
+				return err
+			}, func(err error) bool { return errors.Is(err, client.ErrPending) || enroll.Busy(err) })
+			if errors.Is(err, client.ErrPending) || err != nil && ctx.Err() != nil {
 				return manners.WithCode(err, manners.ExitPending)
 			}
 			if err != nil {
@@ -163,6 +169,7 @@ func (t *tool) crtRenew() *cli.Command {
 		Flags: []cli.Flag{
 			keyFlag(),
 			chainFlag(),
+			waitFlag("for a daemon that has no time now, or allows no more renewals yet"),
 			&cli.BoolFlag{Name: "force", Usage: "renew also what is valid for long"},
 		},
 		Action: t.action(t.renew),
@@ -202,7 +209,13 @@ func (t *tool) renew(c *cli.Context) error {
 		return err
 	}
 	engine.Chain = c.Bool("chain")
-	issue, err := engine.Renew(c.Context, from, t.verification())
+	ctx, wait, cancel := patience(c)
+	defer cancel()
+	var issue *enroll.Issue
+	err = t.persist(ctx, wait, func() (err error) {
+		issue, err = engine.Renew(ctx, from, t.verification())
+		return err
+	}, enroll.Busy)
 	if errors.Is(err, enroll.ErrKeyType) {
 		return manners.WithHint(err, "choose the type of the new key with --key-type")
 	}

@@ -81,6 +81,10 @@ func template(c *cli.Context) (*x509.CertificateRequest, error) {
 			return nil, fmt.Errorf("--country %q is not a code of two capital letters", country)
 		}
 	}
+	var err error
+	if req.RawSubject, err = asn1.Marshal(rdns(req.Subject)); err != nil {
+		return nil, err
+	}
 	for _, s := range c.StringSlice("ip") {
 		ip := net.ParseIP(s)
 		if ip == nil {
@@ -103,6 +107,17 @@ func template(c *cli.Context) (*x509.CertificateRequest, error) {
 		req.ExtraExtensions = append(req.ExtraExtensions, ext)
 	}
 	return req, nil
+}
+
+// rdns is a name of which each value has an RDN of its own: Go has those of one type share one, which is a name that hardly
+// anybody can compare.
+func rdns(name pkix.Name) (all pkix.RDNSequence) {
+	for _, rdn := range name.ToRDNSequence() {
+		for _, attr := range rdn {
+			all = append(all, pkix.RelativeDistinguishedNameSET{attr})
+		}
+	}
+	return all
 }
 
 // extKeyUsage makes the extension of RFC 5280 4.2.1.12.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -274,4 +275,27 @@ func (s *shell) pendingID() string {
 		s.Fatalf("%s: %v", s.out, err)
 	}
 	return views[0].ID
+}
+
+// What certtool, certutil, certreq and editors have written is taken from a file as it is.
+func TestRequestsOfOtherTools(t *testing.T) {
+	folder, err := filepath.Abs("testdata/requests")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newShell(t)
+	s.admin()
+	names := map[string]string{
+		"certutil.txt": "CN=nss host", "certreq.txt": "CN=host.corp.example", "utf16.bin": "CN=", "utf8-mark.pem": "CN=bom.example", "request.der": "CN=bom.example",
+	}
+	for name, subject := range names {
+		path := filepath.Join(folder, name)
+		s.ok("csr show " + path)
+		s.says("subject: .*" + subject)
+		s.ok("sign " + path + " --yes --crt " + name + ".crt")
+		s.ok("csr send " + path)
+	}
+	// A name that no certificate of ours has is the daemon's to refuse: another one may take it.
+	s.exits("csr send "+filepath.Join(folder, "certtool.txt"), 1)
+	s.says("the daemon answered 400")
 }

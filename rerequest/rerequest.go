@@ -106,28 +106,17 @@ func write(template *pki.Request, keyType pki.KeyType, keyPath, csrPath string) 
 	return err
 }
 
-// readTemplate reads the one request of a file, which may have other text around it.
+// readTemplate reads the one request of a file, however another tool has written it.
 func readTemplate(path string) (*pki.Request, error) {
 	content, err := pemfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := pki.SplitPEM(content)
+	found, err := pki.ReadLocalRequest(content)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	var found []byte
-	n := 0
-	for _, block := range blocks {
-		if strings.HasSuffix(block.Type, "CERTIFICATE REQUEST") {
-			found = pki.EncodeCSRPEM(block.Bytes)
-			n++
-		}
-	}
-	if n != 1 {
-		return nil, fmt.Errorf("%s holds %d signing requests where one is expected", path, n)
-	}
-	req, err := pki.ParseRequest(found)
+	req, err := pki.ParseRequest(found.PEM)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

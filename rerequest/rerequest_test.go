@@ -190,7 +190,7 @@ func TestRerequestRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "--template old.csr --csr new.csr --key new.key --force", "not a regular file"},
-		{"template is no request", put("junk", "junk"), "--template junk --csr new.csr --key new.key", "0 signing requests"},
+		{"template is no request", put("junk", "junk"), "--template junk --csr new.csr --key new.key", "neither PEM nor DER of a certificate signing request"},
 		{"template is cut short", put("junk", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA"), "--template junk --csr new.csr --key new.key", "no end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -201,7 +201,7 @@ func TestRogueAnswers(t *testing.T) {
 	}
 	t.Run("a submission", func(t *testing.T) {
 		d.Intercept(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(http.StatusCreated); return true })
-		if _, err := c.Submit(context.Background(), []byte("x")); !errors.Is(err, client.ErrNotCA) {
+		if _, err := c.Submit(context.Background(), pkitest.NamedRequest(t, pkitest.Key(t), "x")); !errors.Is(err, client.ErrNotCA) {
 			t.Errorf("without an id: %v", err)
 		}
 	})

@@ -2,13 +2,11 @@ package pki
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf16"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -17,7 +15,7 @@ import (
 // A LocalRequest is the request in a file on this host, which other tools may have written in many ways.
 type LocalRequest struct {
 	PEM  []byte // the request alone, as it goes over the wire
-	Note string // what else was in the file, or how it was written, "" for a plain PEM file
+	Note string // what else was in the file that matters, "" for nothing
 }
 
 // ReadLocalRequest finds the one certificate signing request in the content of a file: PEM with text or other
@@ -33,36 +31,19 @@ func ReadLocalRequest(data []byte) (LocalRequest, error) {
 }
 
 func readLocalRequest(data []byte) (r LocalRequest, err error) {
-	if len(data) > MaxBundleSize {
-		return r, fmt.Errorf("longer than %d bytes", MaxBundleSize)
-	}
-	if isDERSequence(data) {
-		return localDER(data)
-	}
-	text, form, err := localText(data)
+	blocks, err := SplitPEM(data)
 	if err != nil {
 		return r, err
 	}
-	blocks, err := SplitPEM(text)
-	if err != nil {
-		return r, err
-	}
-	var notes []string
-	if form != "" {
-		notes = append(notes, "it is in "+form)
-	}
-	found, err := onlyRequest(blocks, text)
+	found, err := onlyRequest(blocks, data)
 	if err != nil {
 		return r, err
 	}
 	if hasPrivateKey(blocks) {
-		notes = append(notes, "it holds a private key, too, which stays here")
+		r.Note = "it holds a private key, too, which stays here"
 	}
-	if r.PEM, err = requestPEM(found); err != nil {
-		return r, err
-	}
-	r.Note = strings.Join(notes, "; ")
-	return r, nil
+	r.PEM, err = requestPEM(found)
+	return r, err
 }
 
 // onlyRequest returns the DER of the one request among the blocks of a text.
@@ -84,34 +65,16 @@ func onlyRequest(blocks []*pem.Block, text []byte) ([]byte, error) {
 		return nil, errors.New("a certificate, and no certificate signing request")
 	case len(blocks) > 0:
 		return nil, fmt.Errorf("PEM block %s where %s is expected", quote(blocks[0].Type), quote(typeCSR))
-	case len(bytes.TrimSpace(text)) == 0:
+	case len(trimSpace(text)) == 0:
 		return nil, errors.New("empty")
+	case bytes.IndexByte(text, 0) >= 0:
+		return nil, errors.New("neither PEM nor DER of a certificate signing request")
 	}
 	return nil, errors.New("neither PEM nor DER of a certificate signing request; base64 alone needs the lines -----BEGIN CERTIFICATE REQUEST----- and -----END CERTIFICATE REQUEST----- around it")
 }
 
 func hasPrivateKey(blocks []*pem.Block) bool {
 	return slices.ContainsFunc(blocks, func(b *pem.Block) bool { return strings.HasSuffix(b.Type, typePrivateKey) })
-}
-
-func localDER(der []byte) (r LocalRequest, err error) {
-	var one cryptobyte.String
-	input := cryptobyte.String(der)
-	if !input.ReadASN1Element(&one, cbasn1.SEQUENCE) {
-		return r, errors.New("DER that is cut off")
-	}
-	if len(trimSpace(input)) > 0 {
-		return r, errors.New("DER with something behind it")
-	}
-	if r.PEM, err = requestPEM(one); err == nil {
-		r.Note = "it is in DER"
-	}
-	return r, err
-}
-
-// isDERSequence reports whether data begins as a SEQUENCE of at least 128 bytes does, which no text does.
-func isDERSequence(data []byte) bool {
-	return len(data) > 4 && data[0] == 0x30 && data[1]&0x80 != 0 && data[1] != 0x80 && data[1] <= 0x84
 }
 
 // requestPEM encodes what has the form of a request (RFC 2986), and nothing else.
@@ -151,36 +114,4 @@ func CanonicalRequest(pemData []byte) ([]byte, error) {
 		return nil, refuse("CSR", err)
 	}
 	return text, nil
-}
-
-// localText returns a text in UTF-8 without a byte order mark, and how it was encoded if that was worth a word.
-func localText(data []byte) (text []byte, form string, err error) {
-	switch {
-	case bytes.HasPrefix(data, []byte{0xef, 0xbb, 0xbf}):
-		return data[3:], "UTF-8 with a byte order mark", nil
-	case bytes.HasPrefix(data, []byte{0xff, 0xfe}):
-		text, err = fromUTF16(data[2:], binary.LittleEndian)
-	case bytes.HasPrefix(data, []byte{0xfe, 0xff}):
-		text, err = fromUTF16(data[2:], binary.BigEndian)
-	case len(data) > 3 && data[0] != 0 && data[1] == 0 && data[3] == 0:
-		text, err = fromUTF16(data, binary.LittleEndian)
-	case len(data) > 3 && data[0] == 0 && data[1] != 0 && data[2] == 0:
-		text, err = fromUTF16(data, binary.BigEndian)
-	case bytes.IndexByte(data, 0) >= 0:
-		return nil, "", errors.New("contains a NUL byte: neither PEM nor DER")
-	default:
-		return data, "", nil
-	}
-	return text, "UTF-16", err
-}
-
-func fromUTF16(data []byte, order binary.ByteOrder) ([]byte, error) {
-	if len(data)%2 != 0 {
-		return nil, errors.New("UTF-16 that is cut off")
-	}
-	units := make([]uint16, len(data)/2)
-	for i := range units {
-		units[i] = order.Uint16(data[2*i:])
-	}
-	return []byte(string(utf16.Decode(units))), nil
 }
