@@ -29,6 +29,9 @@ type requestView struct {
 	KeyFingerprint string   `json:"key_fingerprint,omitempty"`
 	contentView
 
+	ReceivedAt *time.Time     `json:"received_at,omitempty"`
+	Submitter  *submitterView `json:"submitter,omitempty"`
+
 	// Extensions are the kinds of all that the request asks for, Dropped those that it does not get.
 	Extensions []string `json:"extensions,omitempty"`
 	Dropped    []string `json:"dropped,omitempty"`
@@ -39,6 +42,40 @@ type requestView struct {
 
 	// Unverified says why somebody else may have written all this, "" if only the daemon can.
 	Unverified string `json:"unverified,omitempty"`
+}
+
+// A submitterView is who has sent a request: a user by name, anybody else by address.
+type submitterView struct {
+	Kind    string `json:"kind"`
+	Subject string `json:"subject,omitempty"`
+	Serial  string `json:"serial,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+func viewSubmitter(s *client.Submitter) *submitterView {
+	if s == nil {
+		return nil
+	}
+	v := &submitterView{Kind: pki.EscapeText(s.Kind), Subject: pki.EscapeText(s.Subject), Address: pki.EscapeText(s.Address)}
+	if serial, err := pki.ParseSerial(s.Serial); err == nil {
+		v.Serial = serialText(serial)
+	}
+	return v
+}
+
+// text names the submitter, and the name of users first.
+func (s *submitterView) text() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Subject != "":
+		return safe(s.Kind + " " + s.Subject)
+	case s.Serial != "":
+		return safe(s.Kind + " with serial " + s.Serial)
+	case s.Address != "":
+		return safe(s.Address)
+	}
+	return safe(s.Kind)
 }
 
 func viewRequest(req *pki.Request) requestView {
@@ -72,9 +109,11 @@ func viewSubmitted(s client.Submitted) requestView {
 		if digest, err := s.Digest(); err == nil {
 			view.Digest = digest.String()
 		}
+		view.came(s)
 		return view
 	}
 	view := viewRequest(req)
+	view.came(s)
 	view.ID, view.Profile, view.Problem = s.ID.String(), pki.EscapeText(s.Profile), pki.EscapeText(s.Problem)
 	if p := s.Preview; p != nil {
 		view.Profile, view.Validity, view.Previewed = pki.EscapeText(p.Profile), int64(p.Validity/time.Second), true
@@ -86,6 +125,15 @@ func viewSubmitted(s client.Submitted) requestView {
 		}
 	}
 	return view
+}
+
+// came has the view show when and from whom the request came.
+func (v *requestView) came(s client.Submitted) {
+	if !s.Received.IsZero() {
+		at := s.Received.UTC()
+		v.ReceivedAt = &at
+	}
+	v.Submitter = viewSubmitter(s.Submitter)
 }
 
 // validity is how long the certificate would be valid, "" where the daemon does not say.
@@ -102,6 +150,10 @@ func (p *printer) request(v requestView) {
 }
 
 func (p *printer) requestDetails(v requestView, subject, key, profile, validity string) {
+	if v.ReceivedAt != nil {
+		p.field("received", timeText(*v.ReceivedAt))
+	}
+	p.field("from", v.Submitter.text())
 	p.field("profile", safe(profile))
 	p.field("validity", validity)
 	p.field("subject", safe(subject))

@@ -54,7 +54,7 @@ func TestObjectsOfAnotherAuthority(t *testing.T) {
 			_, err := a.Approve(w.ctx, alice, choose(theirs, pending, nowhere), Approval{})
 			return err
 		}},
-		{"Reject", ErrNotFound, func(theirs bool) error { return a.Reject(w.ctx, alice, choose(theirs, pending, nowhere), nil) }},
+		{"Reject", ErrNotFound, func(theirs bool) error { return a.Reject(w.ctx, alice, choose(theirs, pending, nowhere), nil, "") }},
 		{"Certificate", ErrNotFound, func(theirs bool) error { _, err := a.Certificate(w.ctx, choose(theirs, signed, nowhere)); return err }},
 		{"Holder", ErrInvalid, func(theirs bool) error {
 			_, err := a.Holder(w.ctx, anonymous, choose(theirs, crt, stranger), func(crypto.PublicKey) error {
@@ -150,7 +150,7 @@ func TestRetired(t *testing.T) {
 	if err := a.RevokeCertificate(w.ctx, alice, young, Revoking{}); err != nil {
 		t.Error(err)
 	}
-	if err := a.Reject(w.ctx, alice, waiting.ID, nil); err != nil {
+	if err := a.Reject(w.ctx, alice, waiting.ID, nil, ""); err != nil {
 		t.Error(err)
 	}
 	w.clock.Advance(60 * day)
@@ -198,7 +198,7 @@ func TestApprovalsChooseProfiles(t *testing.T) {
 			if c.err != nil {
 				wantError(t, err, c.err)
 				wantError(t, err, ErrInvalid)
-				if err := a.Reject(w.ctx, alice, made.ID, nil); err != nil {
+				if err := a.Reject(w.ctx, alice, made.ID, nil, ""); err != nil {
 					t.Error(err)
 				}
 				return

@@ -26,7 +26,7 @@ func TestPendingLimitsComeBeforeAnyApproval(t *testing.T) {
 	if err != nil || len(pending) != 2 {
 		t.Fatalf("%v %v", pending, err)
 	}
-	if err := a.Reject(w.ctx, alice, pending[0].ID, nil); err != nil {
+	if err := a.Reject(w.ctx, alice, pending[0].ID, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	id, err := wired(a).Submit(w.ctx, anonymous, csrNamed(t, newKey(t), "bob"))

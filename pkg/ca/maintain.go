@@ -50,7 +50,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	if err == nil && now.Sub(lists.from) >= a.CRLLife()/pruneAfter {
-		errs = append(errs, a.pruneCertificates(ctx, now), a.pruneRevocations(ctx, now, lists), a.pruneInvitations(ctx, now))
+		errs = append(errs, a.pruneCertificates(ctx, now), a.pruneRevocations(ctx, now, lists), a.pruneInvitations(ctx, now), a.pruneRejections(ctx, now))
 	}
 	return errors.Join(errs...)
 }

@@ -310,8 +310,8 @@ func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
 	err := a.store.View(ctx, func(r store.Reader) error {
 		pending, err := r.Request(ctx, a.name, id)
 		if !errors.Is(err, store.ErrNotFound) {
-			found.Text, found.Pending, found.Profile = pending.PEM, err == nil, pending.Profile
-			copy(found.Digest[:], pending.Digest)
+			found = SubmittedOf(pending)
+			found.ID, found.Pending = id, err == nil
 			return err
 		}
 		crt, err := r.Certificate(ctx, a.name, id)
@@ -331,6 +331,13 @@ func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
 	return found, nil
 }
 
+// SubmittedOf is a pending request as it was received.
+func SubmittedOf(r store.Request) Submitted {
+	s := Submitted{ID: r.ID, Text: r.PEM, Pending: true, Profile: r.Profile, ReceivedAt: r.ReceivedAt, Submitter: r.Submitter}
+	copy(s.Digest[:], r.Digest)
+	return s
+}
+
 // pending returns a request that waits for a decision, if it is one of those shown.
 func (a *Authority) pending(ctx context.Context, r store.Reader, id int64, shown Shown) (store.Request, error) {
 	req, err := r.Request(ctx, a.name, id)
@@ -340,27 +347,6 @@ func (a *Authority) pending(ctx context.Context, r store.Reader, id int64, shown
 	var digest pki.Digest
 	copy(digest[:], req.Digest)
 	return req, shown.check(digest)
-}
-
-// Reject removes a pending request, if it is one of those shown.
-func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64, shown Shown) (err error) {
-	defer a.observe(audit.Reject, &err)
-	now := a.clock.Now()
-	object := audit.RequestObject(id)
-	err = a.store.Update(ctx, func(tx store.Tx) error {
-		req, err := a.pending(ctx, tx, id, shown)
-		if err != nil {
-			return err
-		}
-		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
-			return err
-		}
-		return tx.AppendAudit(ctx, a.detailed(a.entry(now, actor, audit.Reject, object), req.Subject, req.SANs))
-	})
-	if err != nil {
-		return a.refused(ctx, now, actor, audit.Reject, object, err)
-	}
-	return nil
 }
 
 // detailed says in e whom it is about.

@@ -44,7 +44,7 @@ func TestLifeOfACertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, wired(a).Sign(w.ctx, alice, id), ErrNotFound)
-	wantError(t, a.Reject(w.ctx, alice, id, nil), ErrNotFound)
+	wantError(t, a.Reject(w.ctx, alice, id, nil, ""), ErrNotFound)
 	if got, err := a.Request(w.ctx, id); err != nil || string(got.Text) != string(csr) {
 		t.Errorf("request is gone once signed: %q, %v", got.Text, err)
 	}
@@ -170,7 +170,7 @@ func TestPendingLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Reject(w.ctx, alice, pending[0].ID, nil); err != nil {
+	if err := a.Reject(w.ctx, alice, pending[0].ID, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err = a.Request(w.ctx, pending[0].ID)

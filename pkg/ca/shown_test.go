@@ -21,7 +21,7 @@ func TestDecisionsAreAboutWhatWasShown(t *testing.T) {
 		wantError(t, err, ErrOther)
 		_, err = a.Approve(w.ctx, alice, id, Approval{Shown: shown, Template: honest, Profile: "server", Validity: day})
 		wantError(t, err, ErrOther)
-		wantError(t, a.Reject(w.ctx, alice, id, shown), ErrOther)
+		wantError(t, a.Reject(w.ctx, alice, id, shown, ""), ErrOther)
 		if pending, err := a.Pending(w.ctx); err != nil || len(pending) != 1 {
 			t.Fatalf("%s: %d requests are pending, error %v", how, len(pending), err)
 		}
@@ -30,7 +30,7 @@ func TestDecisionsAreAboutWhatWasShown(t *testing.T) {
 	if n := len(refused); n < 4 || refused[n-1].Result != audit.Refused || refused[n-1].Object != audit.RequestObject(id) {
 		t.Errorf("the last of %d entries is %+v", n, refused[n-1])
 	}
-	wantError(t, a.Reject(w.ctx, alice, id+1, Shown{honest.Digest}), ErrNotFound)
+	wantError(t, a.Reject(w.ctx, alice, id+1, Shown{honest.Digest}, ""), ErrNotFound)
 
 	if got, err := a.Request(w.ctx, id); err != nil || got.Digest != request(t, theirs).Digest {
 		t.Errorf("the request has the digest %s, error %v", got.Digest, err)
@@ -42,7 +42,7 @@ func TestDecisionsAreAboutWhatWasShown(t *testing.T) {
 		t.Errorf("when it is signed it has the digest %s, error %v", got.Digest, err)
 	}
 	other := w.submitted(a, pki.EncodeCSRPEM(honest.CSR.Raw), "").ID
-	if err := a.Reject(w.ctx, alice, other, Shown{honest.Digest}); err != nil {
+	if err := a.Reject(w.ctx, alice, other, Shown{honest.Digest}, ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -176,7 +176,7 @@ func TestSlowSignerDelaysItsCallerOnly(t *testing.T) {
 					_, err := s.services.Approve(s.ctx, alice, s.pending[1], Approval{})
 					return err
 				},
-				"rejection":  func() error { return s.services.Reject(s.ctx, alice, s.pending[2], nil) },
+				"rejection":  func() error { return s.services.Reject(s.ctx, alice, s.pending[2], nil, "") },
 				"submission": func() error { submit(s, "late"); return nil },
 				"revocation": func() error { return s.services.RevokeSerial(s.ctx, alice, big.NewInt(2), Revoking{}) },
 				"reads": func() error {

@@ -36,6 +36,9 @@ type Submitted struct {
 
 	Pending bool
 	Profile string // that it asks for, while it is pending; empty: the authority's default
+
+	ReceivedAt time.Time // while it is pending
+	Submitter  string    // audit.Actor in text form, while it is pending
 }
 
 // An Approval says how a request is to be signed. With the zero Approval it is signed as it is.

@@ -31,6 +31,18 @@ type Submitted struct {
 	// Preview is what would be signed, nil from a daemon that does not say, and if nothing is pending.
 	Preview *Preview
 	Problem string // why nothing would be signed, "" if it would
+
+	// Received and Submitter say when and from whom it came, to users. A reference daemon does not say.
+	Received  time.Time
+	Submitter *Submitter
+}
+
+// A Submitter is who has sent a request.
+type Submitter struct {
+	Kind    string `json:"kind"`    // anonymous, user, holder …
+	Subject string `json:"subject"` // of a user, "" if that is not known
+	Serial  string `json:"serial"`  // of a user's certificate, decimal
+	Address string `json:"address"` // of whoever is not known
 }
 
 // A Preview is a certificate before it is signed, without what all those of the authority have.
@@ -57,6 +69,8 @@ type submittedWire struct {
 	Profile     string       `json:"profile"`
 	Certificate *previewWire `json:"certificate"`
 	Problem     string       `json:"problem"`
+	Received    time.Time    `json:"received_at"`
+	Submitter   *Submitter   `json:"submitter"`
 }
 
 type previewWire struct {
@@ -75,7 +89,7 @@ func (w submittedWire) read() (Submitted, error) {
 	if err != nil {
 		return Submitted{}, fmt.Errorf("%w: %w", ErrNotCA, err)
 	}
-	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem}
+	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter}
 	if w.Certificate == nil {
 		return s, nil
 	}

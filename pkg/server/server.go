@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/clock"
 )
 
@@ -195,6 +196,22 @@ func (x *Exchange) authorize(ctx context.Context) error {
 	}
 	return errCredentials
 }
+
+// Recognise returns the user who shows a certificate where anyone may call, and whether there is one. An answer that says more
+// for that is [Exchange.ForCaller].
+func (x *Exchange) Recognise(ctx context.Context) (audit.Actor, bool) {
+	if !x.Secure() || len(x.Request.TLS.PeerCertificates) == 0 {
+		return x.actor, false
+	}
+	actor, err := x.front.Identify(ctx, x.actor, x.Request.TLS.PeerCertificates[0])
+	if err != nil {
+		return x.actor, false
+	}
+	return actor, true
+}
+
+// ForCaller has an answer be for whoever has asked, and for no cache on the way.
+func (x *Exchange) ForCaller() { x.Header().Set("Cache-Control", onlyCaller) }
 
 // httpServer returns the standard library's half of a Server.
 func (s *Server) httpServer(ctx context.Context) *http.Server {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
@@ -21,6 +23,31 @@ type described struct {
 
 	Certificate *previewed `json:"certificate,omitempty"`
 	Problem     string     `json:"problem,omitempty"` // why there would be none
+
+	// For users only.
+	Received  *time.Time `json:"received_at,omitempty"`
+	Submitter *submitter `json:"submitter,omitempty"`
+}
+
+// A submitter is who has sent a request, as far as that is known.
+type submitter struct {
+	Kind    string `json:"kind"`
+	Subject string `json:"subject,omitempty"` // of a user
+	Serial  string `json:"serial,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+func wireSubmitter(ctx context.Context, a Core, text string) *submitter {
+	actor := audit.ParseActor(text, "")
+	s := &submitter{Kind: string(actor.Kind)}
+	switch kind, address, _ := strings.Cut(text, " "); {
+	case actor.Serial != nil:
+		s.Serial, s.Subject = actor.Serial.String(), a.SubjectOf(ctx, actor)
+	case audit.Network(address).IsValid():
+		s.Kind, s.Address = kind, address
+	}
+	s.Kind = pki.EscapeText(s.Kind)
+	return s
 }
 
 // A previewed certificate is one that has not been signed.
@@ -37,7 +64,7 @@ type extension struct {
 	Value    []byte `json:"value"`
 }
 
-func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []ca.Submitted) ([]described, error) {
+func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []ca.Submitted, toUser bool) ([]described, error) {
 	list := make([]described, len(requests))
 	previews, err := a.Preview(ctx, how, requests...)
 	switch {
@@ -52,6 +79,9 @@ func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []c
 	}
 	for i, r := range requests {
 		list[i] = described{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.Text), Profile: r.Profile}
+		if toUser && r.Pending {
+			list[i].Received, list[i].Submitter = moment(r.ReceivedAt.UTC()), wireSubmitter(ctx, a, r.Submitter)
+		}
 		switch p := previews[i]; {
 		case !r.Pending:
 		case p.Problem != nil:
@@ -67,7 +97,11 @@ func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []c
 }
 
 func replyDescribed(ctx context.Context, x *server.Exchange, a Core, how ca.Approval, req ca.Submitted) error {
-	list, err := describeRequests(ctx, a, how, []ca.Submitted{req})
+	_, isUser := x.Recognise(ctx)
+	if isUser {
+		x.ForCaller()
+	}
+	list, err := describeRequests(ctx, a, how, []ca.Submitted{req}, isUser)
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,8 @@ const maxValidity = 100 * 366 * 24 * 3600
 type choice struct {
 	profile  string
 	validity time.Duration
+	once     bool        // refuse a request that was rejected before
+	digest   *pki.Digest // of the request that is asked about
 }
 
 // choose reads the parameters of these names from the query; others do not count, as everywhere. One
@@ -92,6 +94,16 @@ func choose(x *server.Exchange, names ...string) (c choice, err error) {
 		switch name {
 		case "profile":
 			c.profile = values[0]
+		case "once":
+			if c.once = values[0] == "true"; !c.once {
+				return c, server.Refuse(http.StatusBadRequest, "once must be true")
+			}
+		case "digest":
+			digest, err := pki.ParseDigest(values[0])
+			if err != nil {
+				return c, server.Refuse(http.StatusBadRequest, "digest must be sha256: and 64 hexadecimal digits")
+			}
+			c.digest = &digest
 		case "validity":
 			seconds, err := strconv.ParseInt(values[0], 10, 64)
 			if err != nil || !isDecimal(values[0]) || seconds < 1 || seconds > maxValidity {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -35,9 +36,9 @@ func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
 		}
 		requests := make([]ca.Submitted, len(pending))
 		for i, r := range pending {
-			requests[i] = ca.Submitted{ID: r.ID, Text: r.PEM, Pending: true, Profile: r.Profile}
+			requests[i] = ca.SubmittedOf(r)
 		}
-		list, err := describeRequests(ctx, a, ca.Approval{}, requests)
+		list, err := describeRequests(ctx, a, ca.Approval{}, requests, true)
 		if err != nil {
 			return err
 		}
@@ -59,7 +60,7 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := choose(x, "profile")
+	chosen, err := choose(x, "profile", "once")
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,13 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		submission, err := submit(ctx, a, actor, body, chosen.profile)
+		if user, known := x.Recognise(ctx); known {
+			actor = user
+		}
+		submission, err := submit(ctx, a, actor, body, chosen)
+		if rejected := (*ca.Rejected)(nil); errors.As(err, &rejected) && x.Accepts(typeProblem) {
+			return replyRejected(x, http.StatusConflict, rejected)
+		}
 		if err != nil {
 			return err
 		}
@@ -79,12 +86,20 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 
 // submit submits a request of anybody's. Whether there is room for it, and whether it is there already, comes
 // before what costs something.
-func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, profile string) (ca.Submission, error) {
+func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen choice) (ca.Submission, error) {
 	outline, err := pki.ParseOutline(text)
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	switch done, err := a.Foresee(ctx, actor, outline, profile); {
+	if chosen.once {
+		switch rejected, err := a.Rejection(ctx, 0, pki.Digest(outline.Digest())); {
+		case err == nil:
+			return ca.Submission{}, rejected
+		case !errors.Is(err, ca.ErrNotFound):
+			return ca.Submission{}, err
+		}
+	}
+	switch done, err := a.Foresee(ctx, actor, outline, chosen.profile); {
 	case err != nil:
 		return ca.Submission{}, err
 	case done != nil:
@@ -94,7 +109,7 @@ func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, profile
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	return a.Submit(ctx, actor, req, profile)
+	return a.Submit(ctx, actor, req, chosen.profile)
 }
 
 func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
@@ -103,20 +118,29 @@ func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
 		return nil, err
 	}
 	var how ca.Approval
+	var chosen choice
 	describe := x.Accepts(server.TypeJSON)
 	if describe {
-		chosen, err := choose(x, "profile", "validity")
-		if err != nil {
+		if chosen, err = choose(x, "profile", "validity"); err != nil {
 			return nil, err
 		}
 		how.Profile, how.Validity = chosen.profile, chosen.validity
 	}
+	tell := x.Accepts(typeProblem)
+	if tell {
+		if chosen, err = choose(x, "digest"); err != nil {
+			return nil, err
+		}
+	}
 	return func(ctx context.Context, _ audit.Actor) error {
+		x.Vary("Accept")
 		req, err := a.Request(ctx, id)
+		if errors.Is(err, ca.ErrNotFound) && tell && chosen.digest != nil {
+			return tellRejection(ctx, x, a, id, *chosen.digest, err)
+		}
 		if err != nil {
 			return err
 		}
-		x.Vary("Accept")
 		if describe {
 			return replyDescribed(ctx, x, a, how, req)
 		}
@@ -136,8 +160,12 @@ func (f *FrontEnd) deleteRequest(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
+	reason, err := parameter(x, "reason")
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		if err := a.Reject(ctx, actor, id, shown); err != nil {
+		if err := a.Reject(ctx, actor, id, shown, reason); err != nil {
 			return err
 		}
 		return x.Empty(http.StatusNoContent)

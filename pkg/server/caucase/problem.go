@@ -28,6 +28,7 @@ var classes = [...]class{
 	{ca.ErrUninvited, http.StatusForbidden, true, ""}, // likewise
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrBudget, http.StatusTooManyRequests, true, ""},
+	{ca.ErrRejected, http.StatusConflict, true, ""},
 	{ca.ErrConflict, http.StatusConflict, true, ""},
 	{ca.ErrOther, http.StatusPreconditionFailed, true, ""},
 	{ca.ErrUnauthorized, http.StatusUnauthorized, true, ""},
