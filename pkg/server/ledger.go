@@ -238,9 +238,9 @@ func (l *ledger) closeAll() {
 	}
 }
 
-// connections is how many there are, for display.
+// connections is how many there are, but for those that do nothing but wait for news, for display.
 func (l *ledger) connections() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.conns)
+	return int(l.total[ofConnections])
 }

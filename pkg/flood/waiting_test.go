@@ -1,0 +1,135 @@
+package flood
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"cauase/pkg/store"
+	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
+)
+
+// waitingCost is what a thousand agents that wait may take, in bytes.
+const waitingCost = 30 << 20
+
+var (
+	crlNumber   = regexp.MustCompile(`(?m)^cauase_crl_number\{authority="cas"\} (\S+)$`)
+	waitingNow  = regexp.MustCompile(`(?m)^cauase_waiting (\S+)$`)
+	connections = regexp.MustCompile(`(?m)^cauase_connections (\S+)$`)
+)
+
+// metric is the value of a metric of the daemon.
+func metric(t *testing.T, address string, which *regexp.Regexp) int64 {
+	t.Helper()
+	_, page := testkit.Get(t, "http://"+address+"/metrics")
+	found := which.FindStringSubmatch(page)
+	if found == nil {
+		t.Fatalf("%v is not in %s", which, page)
+	}
+	value, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(value)
+}
+
+// TestThousandAgentsWait: they cost little, keep nobody from being served, and all learn of a revocation that somebody
+// else has put into the database.
+func TestThousandAgentsWait(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			const agents = 1000
+			p := newPast(t, 10)
+			port := testkit.FreePorts(t, 1)
+			d := start(t, p.dir, 4096, "--metrics-bind", address(port))
+			number := metric(t, address(port), crlNumber)
+			for range 200 { // whatever the first requests need is there
+				if _, err := d.get("127.0.0.9", "/cas/crl"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before, _ := d.memory()
+
+			var running sync.WaitGroup
+			answers := make(chan string, agents)
+			each(agents, func(n int) {
+				c, err := d.connect(scheme, crowd(n%100))
+				if err != nil {
+					answers <- err.Error()
+					return
+				}
+				_, _ = fmt.Fprintf(c, "GET /cas/crl?after=%d&wait=60s HTTP/1.1\r\nHost: ca.example.org\r\n\r\n", number)
+				running.Go(func() { answers <- outcome(c) })
+			})
+			for metric(t, address(port), waitingNow) < agents {
+				select {
+				case answer := <-answers:
+					t.Fatalf("answered before there was anything to answer: %s", answer)
+				case <-time.After(50 * time.Millisecond): // nothing tells of it but asking
+				}
+			}
+			d.settle()
+			after, _ := d.memory()
+			t.Logf("%d agents: %.1f MiB, from %.1f to %.1f", agents, mib(after-before), mib(before), mib(after))
+			if after-before > waitingCost {
+				t.Errorf("%d agents take %.1f MiB", agents, mib(after-before))
+			}
+			if n := metric(t, address(port), connections); n > 5 {
+				t.Errorf("they count as %d connections", n)
+			}
+			honest := d.stranger()
+
+			db, err := sqlstore.Open(t.Context(), filepath.Join(p.dir, "cauase.sqlite"), sqlstore.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			began := time.Now()
+			if err := db.Update(t.Context(), func(tx store.Tx) error { return revokeSome(t.Context(), tx, 1000, 1) }); err != nil {
+				t.Fatal(err)
+			}
+			running.Wait()
+			t.Logf("all were answered after %v", time.Since(began))
+			counts := map[string]int{}
+			for range agents {
+				counts[<-answers]++
+			}
+			if counts["200"] != agents {
+				t.Errorf("answers: %v", counts)
+			}
+			honest.served(t, "a stranger")
+		})
+	}
+}
+
+// connect opens a connection for HTTP/1.
+func (d *target) connect(scheme, ip string) (net.Conn, error) {
+	if scheme == "http" {
+		return from(ip).Dial("tcp", d.http)
+	}
+	return tls.DialWithDialer(from(ip), "tcp", d.https, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // whose it is does not matter here
+}
+
+// outcome reads an answer, and returns its status or what is wrong with it.
+func outcome(c net.Conn) string {
+	defer c.Close()
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err.Error()
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err.Error()
+	}
+	return strconv.Itoa(response.StatusCode)
+}
