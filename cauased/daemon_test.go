@@ -171,8 +171,55 @@ func TestSignals(t *testing.T) {
 	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "first-user.invite", "key"}) {
 		t.Errorf("files: %v", got)
 	}
+	for _, want := range []string{`msg="told to stop: nothing new is accepted, and requests under way are finished" signal=terminated`, "msg=stopped"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s is not in the log: %s", want, &stderr)
+		}
+	}
 	if log := stderr.String(); !strings.Contains(log, "target=/cas/crl") || strings.Contains(log, "target=/healthz") || strings.Contains(log, "target=/readyz") {
 		t.Errorf("the access log has not what it should, or health checks: %s", log)
+	}
+}
+
+// TestAllIsInALogOfJSON: nothing is printed beside it, and each line of it can be read.
+func TestAllIsInALogOfJSON(t *testing.T) {
+	dir, port := t.TempDir(), testkit.FreePorts(t, 2)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var stdout, stderr testkit.Buffer
+	code := make(chan int)
+	go func() {
+		code <- run(ctx, []string{
+			tool, "serve", fmt.Sprintf("--netloc=127.0.0.1:%d", port), "--log-format", "json",
+			"--db", filepath.Join(dir, "db"), "--server-key", filepath.Join(dir, "key"), "--cors-key-store", filepath.Join(dir, "cors"),
+		}, &stdout, &stderr)
+	}()
+	select {
+	case <-stderr.Contains("--invite"):
+	case got := <-code:
+		t.Fatalf("exit code %d: %s", got, &stderr)
+	}
+	stop()
+	if got := <-code; got != 0 {
+		t.Errorf("exit code %d", got)
+	}
+	if got := stdout.String(); got != "" {
+		t.Errorf("printed: %s", got)
+	}
+	serving := map[string]any{}
+	for line := range strings.Lines(stderr.String()) {
+		entry := map[string]any{}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("%v: %s", err, line)
+		}
+		if entry["msg"] == "serving" {
+			serving = entry
+		}
+	}
+	addresses, _ := serving["listening"].([]any)
+	userCA, _ := serving["user_ca"].(string)
+	if serving["http"] != fmt.Sprintf("http://127.0.0.1:%d", port) || len(addresses) != 2 || !strings.HasPrefix(userCA, "sha256:") {
+		t.Errorf("%v", serving)
 	}
 }
 

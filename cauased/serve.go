@@ -32,17 +32,18 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 		return err
 	}
 	cfg.Lists = limitMemory(os.Getenv)
-	ctx, force, release := withSignals(c.Context)
+	log := newLogger(cfg, stderr)
+	ctx, force, release := withSignals(c.Context, log)
 	defer release()
 
-	d, err := daemon.Start(ctx, cfg.Config, clk, newLogger(cfg, stderr))
+	d, err := daemon.Start(ctx, cfg.Config, clk, log)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end before it had begun
 		}
 		return explainStart(err)
 	}
-	err = announce(ctx, d, cfg.Config, stdout)
+	err = announce(ctx, d, cfg, log, stdout)
 	if err == nil {
 		err = d.Run(ctx, force)
 	}
@@ -52,23 +53,49 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	if err == nil && force.Err() != nil {
 		err = fmt.Errorf("ended by a second signal: requests under way were cut off")
 	}
+	if err == nil {
+		log.Info("stopped")
+	} else {
+		log.Error("stopped", "error", err)
+	}
 	return err
 }
 
 // withSignals returns two contexts that end with parent: the first at the first SIGTERM
-// or SIGINT too, the second at the second.
-func withSignals(parent context.Context) (first, second context.Context, release func()) {
+// or SIGINT too, the second at the second. SIGHUP ends nothing, nor does SIGPIPE: a terminal that was closed and a reader
+// of the log that has died are no reason to issue no certificates.
+func withSignals(parent context.Context, log *slog.Logger) (first, second context.Context, release func()) {
 	first, endFirst := context.WithCancel(parent)
 	// A parent that ends asks for a gentle end.
 	second, endSecond := context.WithCancel(context.WithoutCancel(parent))
-	signals := make(chan os.Signal, 2)
+	signals, hangups, pipes := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Notify(pipes, syscall.SIGPIPE) // which would otherwise come of writing to a closed stderr, and end us
 	done := make(chan struct{})
 	go func() {
-		for _, end := range []func(){endFirst, endSecond} {
+		for _, step := range []struct {
+			end  func()
+			says string
+		}{
+			{endFirst, "told to stop: nothing new is accepted, and requests under way are finished"},
+			{endSecond, "told to stop again: requests under way are cut off"},
+		} {
 			select {
-			case <-signals:
-				end()
+			case signal := <-signals:
+				log.Info(step.says, "signal", signal.String())
+				step.end()
+			case <-done:
+				return
+			}
+		}
+	}()
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				log.Warn("SIGHUP has no effect: options are read at the start only, what is in the database is followed as it changes; " +
+					"restart the daemon to have it read its options")
 			case <-done:
 				return
 			}
@@ -76,6 +103,8 @@ func withSignals(parent context.Context) (first, second context.Context, release
 	}()
 	return first, second, func() {
 		signal.Stop(signals)
+		signal.Stop(hangups)
+		signal.Stop(pipes)
 		close(done)
 		endFirst()
 		endSecond()
@@ -123,8 +152,8 @@ func isElsewhere(err error) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &dns)
 }
 
-// announce says, once everything is open, what is served and what to do next.
-func announce(ctx context.Context, d *daemon.Daemon, cfg daemon.Config, w io.Writer) error {
+// announce says, once everything is open, what is served and what to do next: on w, or in a log that machines read.
+func announce(ctx context.Context, d *daemon.Daemon, cfg serveOptions, log *slog.Logger, w io.Writer) error {
 	users, err := fingerprint(ctx, d, store.Users)
 	if err != nil {
 		return err
@@ -137,32 +166,54 @@ func announce(ctx context.Context, d *daemon.Daemon, cfg daemon.Config, w io.Wri
 	for _, a := range d.Listening() {
 		addresses = append(addresses, a.String())
 	}
+	next, err := nextStep(ctx, d, cfg.Config, users, services)
+	if err != nil {
+		return err
+	}
+	if cfg.logJSON {
+		log.InfoContext(ctx, "serving", "version", cli.Version(), "http", cfg.Netloc.HTTP(), "https", cfg.Netloc.HTTPS(),
+			"listening", addresses, "user_ca", users, "service_ca", services)
+		if next != "" {
+			log.InfoContext(ctx, next)
+		}
+		return nil
+	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "cauased %s serves %s and %s\n", cli.Version(), cfg.Netloc.HTTP(), cfg.Netloc.HTTPS())
 	fmt.Fprintf(&out, "  listening:     %s\n", strings.Join(addresses, ", "))
 	fmt.Fprintf(&out, "  user CA:       %s\n", users)
 	fmt.Fprintf(&out, "  service CA:    %s\n", services)
+	if next != "" {
+		fmt.Fprintf(&out, "%s\n", next)
+	}
+	if _, err := io.WriteString(w, out.String()); err != nil {
+		log.WarnContext(ctx, "what is served could not be printed", "error", err) // nobody may be there to read it
+	}
+	return nil
+}
+
+// nextStep says what is to be done while there is no user yet, and nothing later.
+func nextStep(ctx context.Context, d *daemon.Daemon, cfg daemon.Config, users, services string) (string, error) {
 	first, err := d.NoUserYet(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	host, invitation, until := d.FirstUser()
 	switch {
 	case !first:
 	case cfg.Users.AutoApprove > 0:
-		fmt.Fprintf(&out, "Next, become the first user, before others do: the request is approved without asking, whoever sends it:\n"+
-			"  %s --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$(id -un)\" --crt user.pem\n",
-			clientCommand(), cfg.Netloc.HTTP(), users, services)
+		return fmt.Sprintf("Next, become the first user, before others do: the request is approved without asking, whoever sends it:\n"+
+			"  %s --ca-url %s --ca-fingerprint %s --ca-fingerprint %s --mode user request --cn \"$(id -un)\" --crt user.pem",
+			clientCommand(), cfg.Netloc.HTTP(), users, services), nil
 	case until.IsZero():
 	case host != "":
-		fmt.Fprintf(&out, "Next, become the first user, by the invitation that is in %s on %s until %s.\n", invitation, host, until.Format(time.RFC3339))
+		return fmt.Sprintf("Next, become the first user, by the invitation that is in %s on %s until %s.", invitation, host, until.Format(time.RFC3339)), nil
 	default:
-		fmt.Fprintf(&out, "Next, become the first user, by an invitation that is good once, until %s:\n"+
-			"  %s --ca-url %s request --cn \"$(id -un)\" --invite %s --crt user.pem\n",
-			until.Format(time.RFC3339), clientCommand(), cfg.Netloc.HTTP(), shellWord(invitation))
+		return fmt.Sprintf("Next, become the first user, by an invitation that is good once, until %s:\n"+
+			"  %s --ca-url %s request --cn \"$(id -un)\" --invite %s --crt user.pem",
+			until.Format(time.RFC3339), clientCommand(), cfg.Netloc.HTTP(), shellWord(invitation)), nil
 	}
-	_, err = io.WriteString(w, out.String())
-	return err
+	return "", nil
 }
 
 // shellWord is how a shell is told a word.

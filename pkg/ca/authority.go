@@ -279,6 +279,13 @@ func (a *Authority) autoApprovals(ctx context.Context, r store.Reader) (count in
 // observe reports the end of an operation, from a deferred call: err points to its result.
 func (a *Authority) observe(action audit.Action, err *error) { a.cfg.Observe(a.name, action, *err) }
 
+// observeOnce does so unless nothing was done, as the answer is that of an earlier operation.
+func (a *Authority) observeOnce(action audit.Action, err *error, again *bool) {
+	if *err != nil || !*again {
+		a.observe(action, err)
+	}
+}
+
 // entry starts an audit entry about this authority.
 func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object audit.Object) audit.Entry {
 	return audit.NewEntry(now, string(a.name), actor, action, object)

@@ -47,8 +47,8 @@ type Invitation struct {
 // SubmitInvited takes a request together with an invitation, and signs it at once. The use is counted in the transaction
 // that records the certificate. The same request again gets the same certificate, and is no second use. The
 // profile may be empty, or the one that the invitation is for.
-func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv Invitation, profileName string) (_ Submission, err error) {
-	defer a.observe(audit.UseInvitation, &err)
+func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv Invitation, profileName string) (done Submission, err error) {
+	defer a.observeOnce(audit.UseInvitation, &err, &done.again)
 	if err := a.issuesLeaves(); err != nil {
 		return Submission{}, err
 	}
@@ -56,7 +56,6 @@ func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *p
 	if a.retired(now) {
 		return Submission{}, ErrRetired
 	}
-	var done Submission
 	var by inviter
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)

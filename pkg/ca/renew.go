@@ -80,13 +80,13 @@ func (a *Authority) Refused(ctx context.Context, h Holder, action audit.Action, 
 // The same request again, within an hour, gets the same certificate: an answer that was lost
 // can be asked for again. After that, and once that certificate is revoked, it gets none: a repeated or
 // intercepted message produces nothing new, ever.
-func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (_ Issued, err error) {
-	defer a.observe(audit.Renew, &err)
+func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (issued Issued, err error) {
+	defer a.observeOnce(audit.Renew, &err, &issued.again)
 	if h.authority != a {
 		return Issued{}, errNoHolder
 	}
 	now := a.clock.Now()
-	issued, err := a.renew(ctx, now, h.actor, h.crt, req)
+	issued, err = a.renew(ctx, now, h.actor, h.crt, req)
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, h.actor, audit.Renew, audit.SerialObject(h.crt.SerialNumber), err)
 	}
@@ -98,16 +98,16 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 		return Issued{}, fmt.Errorf("%w: the request of this renewal has at most %d bytes, and not %d", ErrInvalid, limit, len(req.PEM))
 	}
 	var done store.Certificate
-	forked := false
+	forked, again := false, false
 	err := a.retryStale(ctx, func() error {
-		forked = false
+		forked, again = false, false
 		// Who gets none is told so before anything is signed.
 		seen, kept, err := a.lookAt(ctx, now, old, req)
 		if err != nil {
 			return err
 		}
 		if seen.made != nil {
-			done = *seen.made
+			done, again = *seen.made, true
 			return nil
 		}
 		st, err := a.current(ctx, now)
@@ -138,7 +138,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 				return err
 			}
 			if at.made != nil {
-				done = *at.made
+				done, again = *at.made, true
 				return nil
 			}
 			if err := a.checkRenewalKey(ctx, tx, old, req); err != nil {
@@ -160,7 +160,9 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 	if forked {
 		a.observe(audit.Fork, &err)
 	}
-	return a.issued(done)
+	issued, err := a.issued(done)
+	issued.again = again
+	return issued, err
 }
 
 // budget is that of the lineage of old, which was issued as the row kept says.

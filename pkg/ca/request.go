@@ -19,8 +19,8 @@ import (
 // answered with the id it already has, and changes nothing. The first AutoApprove requests ever are signed
 // at once, unless their profile is one that needs a user; others wait for one. The profile is the one to sign
 // with; empty: the authority's default. A request that does not fit the profile is refused.
-func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profileName string) (_ Submission, err error) {
-	defer a.observe(audit.Submit, &err)
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profileName string) (done Submission, err error) {
+	defer a.observeOnce(audit.Submit, &err, &done.again)
 	if err := a.issuesLeaves(); err != nil {
 		return Submission{}, err
 	}
@@ -29,7 +29,6 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 	if err != nil {
 		return Submission{}, err
 	}
-	var done Submission
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
@@ -218,14 +217,14 @@ func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor 
 func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.Time, digest []byte) (Submission, error) {
 	pending, err := r.RequestByDigest(ctx, a.name, digest)
 	if !errors.Is(err, store.ErrNotFound) {
-		return Submission{ID: pending.ID}, err
+		return Submission{ID: pending.ID, again: true}, err
 	}
 	row, err := a.usableByCSR(ctx, r, now, digest)
 	if err != nil {
 		return Submission{}, err
 	}
 	issued, err := a.issued(row)
-	return Submission{ID: row.ID, Issued: &issued}, err
+	return Submission{ID: row.ID, Issued: &issued, again: true}, err
 }
 
 // usableByCSR finds the newest certificate issued for the request with this digest, if it has neither expired nor been revoked.

@@ -20,12 +20,16 @@ type Issued struct {
 	// Chain is the certificates of its issuers, nearest first, without the self-signed one at the
 	// end: what must be shown beside Certificate to those who trust only that.
 	Chain []*x509.Certificate
+
+	again bool // of an earlier operation, whose answer was asked for once more
 }
 
 // A Submission is what became of a request.
 type Submission struct {
 	ID     int64
 	Issued *Issued // nil while the request waits for a user
+
+	again bool // it was submitted before, and is fetched once more
 }
 
 // Submitted is a request as it was received.
