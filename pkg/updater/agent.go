@@ -64,16 +64,15 @@ func (r *running) keeper() keeper {
 	return r.by
 }
 
-// handOver gives the job to who has the right rights by now, and reports whether that is another one.
-func (r *running) handOver(o Options) bool {
+// handOver gives the job to who has the right rights by now, which may be nobody.
+func (r *running) handOver(o Options) {
 	k, err := newKeeper(&r.job, o)
 	if err != nil {
-		return false
+		k = newRefused(&r.job, o, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.by = k
-	return true
 }
 
 // New returns an agent that has nothing to do yet.
@@ -170,9 +169,10 @@ func (a *Agent) begin(k keeper, job Job) {
 			k := r.keeper()
 			k.do(ctx)
 			k.close()
-			if ctx.Err() != nil || !r.handOver(a.o) {
+			if ctx.Err() != nil {
 				return
 			}
+			r.handOver(a.o)
 		}
 	})
 }
@@ -185,8 +185,8 @@ func (w *worker) openPatiently(ctx context.Context) bool {
 		if err == nil {
 			return true
 		}
-		if separate, _ := w.job.separate(); separate {
-			return false // a folder has come that is the owner's
+		if w.job.inOtherHands(false) {
+			return false // a folder has come that is the owner's, or somebody else's
 		}
 		w.beat.Store(w.o.Clock.Now().Unix())
 		if text := err.Error(); text != said {

@@ -26,19 +26,35 @@ func (j *Job) separate() (bool, error) {
 // checkFolders reports why folders of a job are not safe to work in. What is not there yet is looked at
 // when it is.
 func (j *Job) checkFolders() error {
+	if err := j.checkPlaces(); err != nil || j.OnRenew == "" {
+		return err
+	}
+	if err := checkHook(j.OnRenew); unsafe(err) {
+		return err
+	}
+	return nil
+}
+
+// checkPlaces does so for those that are worked in.
+func (j *Job) checkPlaces() error {
 	access := j.attributes(nil).Access()
 	for _, path := range append(j.paths(), j.statePath()) {
 		if err := checkFolder(access, path); err != nil {
 			return err
 		}
 	}
-	if j.OnRenew == "" {
-		return nil
-	}
-	if err := checkHook(j.OnRenew); unsafe(err) {
-		return err
-	}
 	return nil
+}
+
+// inOtherHands reports whether a job that is being done would be refused by now, or given to somebody else: folders can
+// change hands at any time. A hook that others can change keeps only itself from being run.
+func (j *Job) inOtherHands(isSeparate bool) bool {
+	err := j.checkPlaces()
+	ofOwner := errors.Is(err, pemfile.ErrExposed) && j.Owner != nil && *j.Owner != 0 && os.Geteuid() == 0
+	if isSeparate {
+		return !ofOwner
+	}
+	return err != nil
 }
 
 // Hint is what can be done about files that are refused, "" for other errors.

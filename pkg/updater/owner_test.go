@@ -104,7 +104,7 @@ func TestOwnersProcess(t *testing.T) {
 	f.owned()
 	f.give(f.dir)
 	f.job.OnRenew = filepath.Join(filepath.Dir(f.dir), "hook")
-	must(t, os.WriteFile(f.job.OnRenew, []byte("#!/bin/sh\n(id -u; id -G; env; ls -l /proc/$$/fd) > "+f.path("hears")+"\nmv "+f.path("hears")+" "+f.path("heard")+"\n"), 0o755))
+	must(t, os.WriteFile(f.job.OnRenew, []byte("#!/bin/sh\n(id -u; id -G; env; ls -l /proc/$$/fd; ulimit -d; ulimit -c; cat /proc/self/oom_score_adj) > "+f.path("hears")+"\nmv "+f.path("hears")+" "+f.path("heard")+"\n"), 0o755))
 	must(t, f.serve(func(a *Agent) {
 		f.within("ok", f.isOK(a))
 		f.within("hook", func() bool { s := a.Statuses()[0]; return s.Counts.Hooks > 0 && len(s.Hook.Pending) == 0 })
@@ -122,6 +122,9 @@ func TestOwnersProcess(t *testing.T) {
 	heard := string(f.read("heard"))
 	if !strings.HasPrefix(heard, "54321\n54321\n") || strings.Contains(heard, "hunter2") || strings.Contains(heard, leak) {
 		t.Errorf("the hook has\n%s", heard)
+	}
+	if !strings.HasSuffix(heard, "\n2097152\n0\n1000\n") {
+		t.Errorf("the hook has the bounds\n%s", heard)
 	}
 	if !strings.Contains(f.log.String(), "certificate issued") || !strings.Contains(f.log.String(), "user=54321") {
 		t.Errorf("log:\n%s", f.log)
@@ -402,3 +405,72 @@ func TestServeSeparated(t *testing.T) {
 type h0 struct{}
 
 func (h0) Now() time.Time { return time.Time{} }
+
+// TestFolderChangesHands: a running agent whose folders become those of others stops touching them, says so, and goes on by
+// itself when they are safe again or, with an owner, as that user.
+func TestFolderChangesHands(t *testing.T) {
+	f := newForeign(t)
+	must(t, os.Chown(f.dir, 0, 0))
+	for _, name := range []string{"web.key", "web.csr"} {
+		must(t, os.Chown(f.path(name), 0, 0))
+	}
+	f.o.poll = 100 * time.Millisecond
+	says := func(a *Agent, text string) func() bool {
+		return func() bool {
+			all := a.Statuses()
+			return len(all) == 1 && all[0].State == StateBlocked && strings.Contains(all[0].Problems[0].Message, text) && all[0].Problems[0].Hint != ""
+		}
+	}
+	must(t, f.serve(func(a *Agent) {
+		f.within("ok", f.isOK(a))
+		for says1, change := range map[string]func(undo bool){
+			"belongs to user 54321": func(undo bool) {
+				if undo {
+					must(t, os.Chown(f.dir, 0, 0))
+				} else {
+					must(t, os.Chown(f.dir, someone, 0))
+				}
+			},
+			"can be written by everybody": func(undo bool) {
+				if undo {
+					must(t, os.Chmod(f.dir, 0o755))
+				} else {
+					must(t, os.Chmod(f.dir, 0o777|fs.ModeSticky))
+				}
+			},
+		} {
+			change(false)
+			f.within(says1, says(a, says1))
+			before := f.read("crl.pem")
+			must(t, os.Remove(f.path("crl.pem")))
+			time.Sleep(300 * time.Millisecond)
+			if exists(f.path("crl.pem")) {
+				t.Error("root writes in the folder of another user")
+			}
+			f.write("crl.pem", before)
+			change(true)
+			f.within("ok again", f.isOK(a))
+		}
+	}))
+	f.owned()
+	must(t, f.serve(func(a *Agent) {
+		f.within("ok", f.isOK(a))
+		children := func() int {
+			n := 0
+			for _, line := range strings.Split(f.log.String(), "\n") {
+				if strings.Contains(line, "user=54321") {
+					n++
+				}
+			}
+			return n
+		}
+		before := children()
+		f.give(f.dir)
+		must(t, os.Remove(f.path("web.crt")))
+		f.within("the owner takes over", func() bool { return exists(f.path("web.crt")) && children() > before })
+		if uid, _ := f.stat("web.crt"); uid != someone {
+			t.Errorf("the certificate belongs to %d", uid)
+		}
+		f.within("ok as the owner", f.isOK(a))
+	}))
+}

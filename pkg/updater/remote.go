@@ -80,8 +80,11 @@ const (
 	lastWords = 10 * time.Second
 )
 
-// do has the job done, and begins anew if its process ends.
+// do has the job done, and begins anew if its process ends, until that is no longer for the owner to do.
 func (r *remote) do(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go r.watchHands(ctx, cancel)
 	delay := firstRestart
 	for {
 		began := r.o.Clock.Now()
@@ -95,10 +98,7 @@ func (r *remote) do(ctx context.Context) {
 		r.beat.Store(r.o.Clock.Now().Unix())
 		text := r.says(err.Error())
 		r.log.Error("cannot keep the files of the job's owner", "error", text)
-		r.publish(&Status{
-			Name: r.job.Name, CAURL: r.job.CAURL, Authority: string(r.job.Authority), Mode: r.job.mode(), State: StateBlocked, CAs: []EndStatus{}, CRLs: []EndStatus{},
-			Problems: []Problem{{Task: TaskFiles, Class: "process", Message: text, Since: began, Failures: 1}}, Looked: r.o.Clock.Now(),
-		})
+		r.publish(blocked(r.job, r.o.Clock, Problem{Task: TaskFiles, Class: "process", Message: text, Since: began, Failures: 1}))
 		if r.o.Clock.Now().Sub(began) > lastRestart {
 			delay = firstRestart
 		}
@@ -106,6 +106,21 @@ func (r *remote) do(ctx context.Context) {
 			return
 		}
 		delay = min(2*delay, lastRestart)
+	}
+}
+
+// handsEvery is how often it is looked whether the folders of a job still are in the hands of its owner.
+const handsEvery = 10 * time.Second
+
+// watchHands ends the work for the owner when nobody but root can write to the folders of the job any more: there the owner
+// could not do it.
+func (r *remote) watchHands(ctx context.Context, end func()) {
+	for sleep(ctx, handsEvery) {
+		if r.job.inOtherHands(true) {
+			r.log.Info("the folders of the job are not its owner's any more")
+			end()
+			return
+		}
 	}
 }
 

@@ -51,6 +51,7 @@ func serveSeparated(clk clock.Clock) error {
 	if info, err := out.Stat(); err != nil || info.Mode().Type() != os.ModeNamedPipe {
 		return errors.New("this is for the agent to call, not for people")
 	}
+	bound()
 	in := os.NewFile(ordersFD, "orders")
 	var o order
 	if err := json.NewDecoder(io.LimitReader(in, maxOrder)).Decode(&o); err != nil {

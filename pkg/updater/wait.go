@@ -43,7 +43,7 @@ func (w *worker) wait(ctx context.Context, wake time.Time) bool {
 		case <-timer.C:
 		}
 		now = w.o.Clock.Now()
-		if !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.fingerprint || !w.holdsLocks() {
+		if !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.fingerprint || !w.holdsLocks() || w.job.inOtherHands(false) {
 			return true
 		}
 	}

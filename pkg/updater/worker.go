@@ -180,9 +180,9 @@ func (w *worker) save() {
 	}
 }
 
-// run keeps the files true until ctx ends.
+// run keeps the files true until ctx ends, or it is no longer for this process to do so.
 func (w *worker) run(ctx context.Context) {
-	for {
+	for !w.job.inOtherHands(false) {
 		if !w.keepLocks() && !w.giveWay(ctx) {
 			break
 		}
