@@ -156,6 +156,7 @@ type Authority struct {
 	refusals refusals
 
 	strangers strangers // whose invitations were refused
+	followers followers // who follow only to CA certificates of the same subject
 }
 
 // Open loads the authority that row describes from st, making its first CA certificate when there is none.
@@ -205,6 +206,9 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 		return nil, err
 	}
 	if err := a.reload(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.expectFollowers(ctx, clk.Now()); err != nil {
 		return nil, err
 	}
 	// One whose keys, or whose parent's, are elsewhere serves what there is, and waits.
@@ -289,26 +293,6 @@ func (a *Authority) observeOnce(action audit.Action, err *error, again *bool) {
 // entry starts an audit entry about this authority.
 func (a *Authority) entry(now time.Time, actor audit.Actor, action audit.Action, object audit.Object) audit.Entry {
 	return audit.NewEntry(now, string(a.name), actor, action, object)
-}
-
-// subject is the name of the authority's first CA certificate. Later ones copy it.
-func (a *Authority) subject() ([]byte, error) {
-	if a.row.Subject != nil {
-		return a.row.Subject, nil
-	}
-	return profile.CommonName(shorten(a.row.Title + " at " + a.cfg.Netloc))
-}
-
-// shorten keeps a common name within ub-common-name, 64 characters (RFC 5280 appendix A.1).
-// The end of a host name is what the organisation's hosts share, so that the middle goes.
-func shorten(cn string) string {
-	const limit = 64
-	if len(cn) <= limit {
-		return cn
-	}
-	const gap = "..."
-	head := (limit - len(gap)) / 2
-	return cn[:head] + gap + cn[len(cn)-(limit-len(gap)-head):]
 }
 
 // crlURL is where verifiers find the revocation list of the CA with this key identifier: one list, in DER, as RFC 5280

@@ -39,7 +39,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, a.endLineages(ctx, now), a.recordRefusals(ctx, now, false))
+	errs = append(errs, a.endLineages(ctx, now), a.recordRefusals(ctx, now, false), a.recordFollower(ctx))
 	errs = append(errs, a.prepareSignoff(ctx, now))
 	if err := a.rollOver(ctx, now, false); !errors.Is(err, ErrSignoff) {
 		errs = append(errs, err)

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
@@ -15,8 +16,8 @@ import (
 )
 
 // newGeneration makes a CA certificate for key, the successor of the newest of older.
-func (a *Authority) newGeneration(now time.Time, key crypto.Signer, older *generations, by issuer) (generation, error) {
-	draft, err := a.draftCA(now, key.Public(), older.last())
+func (a *Authority) newGeneration(ctx context.Context, now time.Time, key crypto.Signer, older *generations, by issuer) (generation, error) {
+	draft, err := a.draftCA(ctx, now, key.Public(), older.last())
 	if err != nil {
 		return generation{}, err
 	}
@@ -90,7 +91,7 @@ func (g *generations) last() *generation {
 }
 
 // draftCA describes a CA certificate of this authority for pub that is to be used from now on.
-func (a *Authority) draftCA(now time.Time, pub crypto.PublicKey, predecessor *generation) (profile.CA, error) {
+func (a *Authority) draftCA(ctx context.Context, now time.Time, pub crypto.PublicKey, predecessor *generation) (profile.CA, error) {
 	permitted, err := profile.ParsePermitted(a.row.Permitted)
 	if err != nil {
 		return profile.CA{}, fmt.Errorf("%w: authority %s: %w", ErrDamaged, a.name, err)
@@ -103,15 +104,13 @@ func (a *Authority) draftCA(now time.Time, pub crypto.PublicKey, predecessor *ge
 		Root:       a.row.Role == store.RoleRoot,
 		Permitted:  permitted,
 	}
-	if draft.Subject, err = a.subject(); err != nil {
-		return profile.CA{}, err
-	}
 	if predecessor != nil {
 		draft.Predecessor = predecessor.crt
 		// Spans, and with them the backdating, may have grown since it was made; age must show.
 		draft.NotBefore = later(draft.NotBefore, predecessor.times.NotBefore)
 	}
-	return draft, nil
+	draft.Subject, err = a.nextSubject(ctx, now, draft.NotBefore, pub, predecessor)
+	return draft, err
 }
 
 // base is the address at which verifiers find what authorities publish.

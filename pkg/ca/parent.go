@@ -227,7 +227,7 @@ func signCA(draft profile.CA, by issuer, base string) (*x509.Certificate, error)
 	signer := draft.Issuer
 	if signer == nil {
 		signer = template
-	} else if pki.SameName(template.RawSubject, signer.RawSubject) {
+	} else if pki.ClaimsAuthority(template.RawSubject, signer.RawSubject) {
 		return nil, fmt.Errorf("%w: the subject %s is that of the CA that would sign it", ErrInvalid, pki.SubjectString(template.RawSubject))
 	}
 	crt, err := create(template, signer, draft.PublicKey, by.key)

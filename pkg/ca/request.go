@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -277,10 +278,10 @@ func (a *Authority) checkKey(ctx context.Context, r store.Reader, keyID []byte) 
 }
 
 // acceptable refuses the subject of a certificate that a verifier could mistake for the authority itself,
-// or for its parent, however it is spelt.
+// or for its parent, however it is spelt: for any generation, those to come included.
 func (s state) acceptable(subject []byte) error {
-	for _, g := range s.list {
-		if pki.SameName(subject, g.crt.RawSubject) || pki.SameName(subject, g.crt.RawIssuer) {
+	for _, g := range slices.Concat(s.list, s.revoked) {
+		if pki.ClaimsAuthority(subject, g.crt.RawSubject) || pki.ClaimsAuthority(subject, g.crt.RawIssuer) {
 			return fmt.Errorf("%w: the subject %s is that of the certificate authority", ErrInvalid, pki.SubjectString(subject))
 		}
 	}

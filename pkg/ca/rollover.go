@@ -153,6 +153,11 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 		if err := by.recordIn(ctx, tx, now, audit.Actor{Kind: audit.Daemon}, made.crt, nil); err != nil {
 			return err
 		}
+		if len(next.list)+len(next.revoked)+len(fromFuture) == 0 {
+			if err := WithoutFollowers(ctx, tx, a.name); err != nil {
+				return err
+			}
+		}
 		made.id, next.version, err = a.addGeneration(ctx, tx, now, made, by)
 		return err
 	})
@@ -196,7 +201,7 @@ func (a *Authority) nextGeneration(ctx context.Context, now time.Time, next *gen
 	}
 	by, err = a.issuerOf(ctx, now, key)
 	if err == nil {
-		made, err = a.newGeneration(now, key, next, by)
+		made, err = a.newGeneration(ctx, now, key, next, by)
 	}
 	if err != nil {
 		a.erase(ctx, ref)

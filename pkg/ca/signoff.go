@@ -229,7 +229,7 @@ func (a *Authority) addSignoff(ctx context.Context, now time.Time, actor audit.A
 		NotBefore: from.Add(-a.cfg.Backdate).Truncate(time.Second),
 		NotAfter:  from.Add(a.spans.CAValidity()).Truncate(time.Second),
 	}
-	err = a.fillSignoff(&row, key)
+	err = a.fillSignoff(ctx, now, &row, key)
 	if err == nil {
 		err = a.store.Update(ctx, func(tx store.Tx) error {
 			switch rows, err := tx.Signoffs(ctx, a.name); {
@@ -256,8 +256,8 @@ func (a *Authority) addSignoff(ctx context.Context, now time.Time, actor audit.A
 	return err
 }
 
-func (a *Authority) fillSignoff(row *store.Signoff, key crypto.Signer) error {
-	subject, err := a.nextSubject()
+func (a *Authority) fillSignoff(ctx context.Context, now time.Time, row *store.Signoff, key crypto.Signer) error {
+	subject, err := a.nextSubject(ctx, now, row.NotBefore, key.Public(), a.cas.Load().last())
 	if err != nil {
 		return err
 	}
@@ -266,14 +266,6 @@ func (a *Authority) fillSignoff(row *store.Signoff, key crypto.Signer) error {
 	}
 	row.Request, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{RawSubject: subject}, key)
 	return err
-}
-
-// nextSubject is the name of the next CA certificate.
-func (a *Authority) nextSubject() ([]byte, error) {
-	if newest := a.cas.Load().last(); newest != nil {
-		return newest.crt.RawSubject, nil
-	}
-	return a.subject()
 }
 
 // InstallSignoff stores a CA certificate that the parent has signed off, until its time has come. It
@@ -305,6 +297,10 @@ func (a *Authority) InstallSignoff(ctx context.Context, actor audit.Actor, crt *
 			if err != nil || !pki.SameKey(csr.PublicKey, crt.PublicKey) {
 				continue
 			}
+			if string(crt.RawSubject) != string(csr.RawSubject) {
+				return fmt.Errorf("%w: the CA certificate is for %s, and was asked for for %s", ErrInvalid,
+					pki.SubjectString(crt.RawSubject), pki.SubjectString(csr.RawSubject))
+			}
 			if row.Certificate != nil {
 				return fmt.Errorf("%w: this CA certificate, or another one for its key, is installed already", ErrConflict)
 			}
@@ -322,17 +318,11 @@ func (a *Authority) InstallSignoff(ctx context.Context, actor audit.Actor, crt *
 
 // signoffFits checks that crt is a CA certificate as this authority would have it, by its parent.
 func (a *Authority) signoffFits(now time.Time, crt *x509.Certificate, parent *Authority) error {
-	subject, err := a.nextSubject()
-	if err != nil {
-		return err
-	}
 	permitted, err := profile.ParsePermitted(a.row.Permitted)
 	if err != nil {
 		return err
 	}
 	switch {
-	case string(crt.RawSubject) != string(subject):
-		return fmt.Errorf("the CA certificate is for %s", pki.SubjectString(crt.RawSubject))
 	case !crt.BasicConstraintsValid || !crt.IsCA || crt.KeyUsage&x509.KeyUsageCertSign == 0 || crt.KeyUsage&x509.KeyUsageCRLSign == 0:
 		return errors.New("it is no certificate of a CA that may sign certificates and revocation lists")
 	case crt.MaxPathLen > 0 || crt.MaxPathLen == 0 && !crt.MaxPathLenZero:

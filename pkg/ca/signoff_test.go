@@ -203,7 +203,7 @@ func TestSignoffsThatAreRefused(t *testing.T) {
 		}
 	}
 	key := newKey(t)
-	subject, err := c.lab.nextSubject()
+	subject, err := c.lab.subject()
 	if err != nil {
 		t.Fatal(err)
 	}

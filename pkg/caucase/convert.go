@@ -275,6 +275,10 @@ func (a *authority) convertSettings() error {
 			a.settings = append(a.settings, store.Setting{Authority: a.name, Name: store.SettingNextKeyType, Value: string(next)})
 		}
 	}
+	if len(a.cas) > 0 {
+		// The clients of caucase do not compare subjects, and those that do cannot know this authority yet.
+		a.settings = append(a.settings, store.Setting{Authority: a.name, Name: store.SettingStrictFollower, Value: store.NoStrictFollower})
+	}
 	slices.SortFunc(a.settings, func(x, y store.Setting) int { return cmp.Compare(x.Name, y.Name) })
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"cauase/pkg/clock"
+	"cauase/pkg/envelope"
 )
 
 // An AuthorityName is the name of an authority that a daemon serves, as spelled in its URLs.
@@ -67,7 +68,8 @@ type Options struct {
 	// valid is stored. Fractions are fine; 0, the safe choice, is not at all.
 	CatchUp float64
 
-	// UserAgent is sent with each request, such as "cauase/1.2".
+	// UserAgent is sent with each request, such as "cauase/1.2". What follows it there says which successions are
+	// understood.
 	UserAgent string
 
 	// Timeout of one exchange, DefaultTimeout if 0; ten times that for revocation lists.
@@ -156,7 +158,7 @@ func (c *Client) endpoint(base string, config *tls.Config) *endpoint {
 	return &endpoint{
 		base:      base,
 		authority: c.options.Authority,
-		userAgent: c.options.UserAgent,
+		userAgent: strings.TrimSpace(c.options.UserAgent + " " + envelope.FollowsGenerations),
 		timeout:   c.options.Timeout,
 		http: &http.Client{
 			Transport: c.transport(config),

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -104,7 +103,7 @@ func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certi
 // from older to newer ones only, so nothing vouches for it to a newcomer, who then does without.
 func predates(crt *x509.Certificate, trusted []*x509.Certificate) bool {
 	return len(trusted) > 0 && !slices.ContainsFunc(trusted, func(root *x509.Certificate) bool {
-		return !bytes.Equal(crt.RawSubject, root.RawSubject) || !crt.NotBefore.Before(root.NotBefore)
+		return !pki.SameAuthority(crt.RawSubject, root.RawSubject) || !crt.NotBefore.Before(root.NotBefore)
 	})
 }
 
@@ -201,10 +200,10 @@ func (l link) checkParent(ca *x509.Certificate) error {
 }
 
 // withoutOwn returns what a store of roots holds beside CA certificates of the authority
-// itself, those that have expired included: all of these have one subject.
+// itself, those that have expired included: all of these have the names of one authority.
 func withoutOwn(local, cas []*x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(local), func(crt *x509.Certificate) bool {
-		return slices.ContainsFunc(cas, func(ca *x509.Certificate) bool { return string(ca.RawSubject) == string(crt.RawSubject) })
+		return slices.ContainsFunc(cas, func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crt.RawSubject) })
 	})
 }
 

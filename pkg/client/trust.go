@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -287,7 +286,7 @@ func (l link) check(last *x509.Certificate) error {
 	switch {
 	case sameCA(l.new, last):
 		return errors.New("a CA does not succeed itself")
-	case !bytes.Equal(l.new.RawSubject, last.RawSubject):
+	case !pki.SameAuthority(l.new.RawSubject, last.RawSubject):
 		return fmt.Errorf("subject changes from %s to %s", pki.SubjectString(last.RawSubject), pki.SubjectString(l.new.RawSubject))
 	case l.new.NotBefore.Before(last.NotBefore):
 		return errors.New("the successor is older than its predecessor")

@@ -255,7 +255,7 @@ func checkBelow(ctx context.Context, r store.Reader, now time.Time, row store.Au
 	cas, err := r.CAs(ctx, parent.Name)
 	for _, one := range cas {
 		crt, e := x509.ParseCertificate(one.Certificate)
-		if e == nil && row.Subject != nil && pki.SameName(crt.RawSubject, row.Subject) {
+		if e == nil && row.Subject != nil && pki.ClaimsAuthority(row.Subject, crt.RawSubject) {
 			return fmt.Errorf("%w: %s has the same subject", ErrParent, parent.Name)
 		}
 	}

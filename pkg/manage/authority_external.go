@@ -53,7 +53,7 @@ func (in NewAuthority) fillExternal(row *store.Authority, now time.Time) error {
 		if err := checkRoot(crt, now); err != nil {
 			return fmt.Errorf("certificate %s: %w", fingerprint(crt.Raw), err)
 		}
-		if !bytes.Equal(crt.RawSubject, newest.RawSubject) {
+		if !pki.SameAuthority(crt.RawSubject, newest.RawSubject) {
 			return fmt.Errorf("the certificates are of two CAs: %s and %s", pki.SubjectString(crt.RawSubject), pki.SubjectString(newest.RawSubject))
 		}
 		if i > 0 && crt.Equal(in.External[i-1]) {

@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -61,7 +60,7 @@ func CheckSignoff(ctx context.Context, st store.Store, clk clock.Clock, req sign
 		if err := checkWanted(now, row, signer, g); err != nil {
 			return fmt.Errorf("%w: CA certificate %d: %w", ErrCeremony, i+1, err)
 		}
-		if !bytes.Equal(g.CSR.CSR.RawSubject, req.Generations[0].CSR.CSR.RawSubject) {
+		if !pki.SameAuthority(g.CSR.CSR.RawSubject, req.Generations[0].CSR.CSR.RawSubject) {
 			return fmt.Errorf("%w: CA certificate %d has another subject than the first", ErrCeremony, i+1)
 		}
 	}
@@ -96,7 +95,7 @@ func checkWanted(now time.Time, root store.Authority, signer *x509.Certificate, 
 		return fmt.Errorf("it would end at %s, after that of %s which signs it, at %s; what ends later has to be asked for later", utc(g.NotAfter), root.Name, utc(signer.NotAfter))
 	case validity > limit:
 		return fmt.Errorf("it would be valid for %s, and %s certifies for at most %s", pki.FormatDuration(validity), root.Name, pki.FormatDuration(root.Span))
-	case pki.SameName(g.CSR.CSR.RawSubject, signer.RawSubject):
+	case pki.ClaimsAuthority(g.CSR.CSR.RawSubject, signer.RawSubject):
 		return fmt.Errorf("it has the subject of %s itself", root.Name)
 	case len(g.CSR.CSR.Subject.ToRDNSequence()) == 0:
 		return errors.New("it has no subject")

@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/x509"
 	"errors"
@@ -101,7 +100,7 @@ func (w *trustWalk) follow(statement []byte) error {
 		return err
 	}
 	switch {
-	case !bytes.Equal(from.RawSubject, to.RawSubject):
+	case !pki.SameAuthority(from.RawSubject, to.RawSubject):
 		return fmt.Errorf("the subject changes from %s to %s", pki.SubjectString(from.RawSubject), pki.SubjectString(to.RawSubject))
 	case to.NotBefore.Before(from.NotBefore):
 		return errors.New("the successor is older than its predecessor")
@@ -125,7 +124,7 @@ func (w *trustWalk) trusts(crt *x509.Certificate) bool {
 func (w *trustWalk) check(crt *x509.Certificate) error {
 	newest := w.known[len(w.known)-1]
 	switch {
-	case !bytes.Equal(crt.RawSubject, newest.RawSubject):
+	case !pki.SameAuthority(crt.RawSubject, newest.RawSubject):
 		return fmt.Errorf("its subject is %s, not %s", pki.SubjectString(crt.RawSubject), pki.SubjectString(newest.RawSubject))
 	case crt.NotBefore.Before(newest.NotBefore):
 		return errors.New("it is older than the newest one known here")

@@ -53,6 +53,10 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
 			return []problem{errorf("%.40q is not a type of key", v.Value)}
 		}
+	case store.SettingStrictFollower:
+		if _, err := ca.ParseStrictFollower(v.Value); err != nil {
+			return []problem{errorf("%v: no new CA certificate can be made", err)}
+		}
 	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingInvitationsSince:

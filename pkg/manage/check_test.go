@@ -260,11 +260,12 @@ func TestCheckFinds(t *testing.T) {
 			return v.Authority == store.Services && v.Name == store.CounterReceivedCSR
 		}), "warning: authority cas: counter received_csr is 31, and there are 32 requests"},
 
-		{"setting that is no number", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingAutoApprove, "many"; return true }), `error: setting cau auto_approve_count: "many" is not`},
-		{"setting that is negative", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingAutoApprove, "-1"; return true }), "is not a number of requests"},
-		{"setting that is no type of key", change(func(v *store.Setting) bool { v.Value = "dsa"; return true }), "is not a type of key"},
-		{"setting that is no revocation list", change(func(v *store.Setting) bool { v.Name, v.Value = store.SettingExternalCRL+"aa", "MAA="; return true }), "error: setting cau external_crl/aa: it is not a revocation list: "},
-		{"unknown setting", change(func(v *store.Setting) bool { v.Name = "x"; return true }), "warning: setting cau x: this version does not know it"},
+		{"setting that is no number", setting(store.SettingAutoApprove, "many"), `error: setting cau auto_approve_count: "many" is not`},
+		{"setting that is negative", setting(store.SettingAutoApprove, "-1"), "is not a number of requests"},
+		{"setting that is no type of key", setting(store.SettingNextKeyType, "dsa"), "is not a type of key"},
+		{"setting that is no revocation list", setting(store.SettingExternalCRL+"aa", "MAA="), "error: setting cau external_crl/aa: it is not a revocation list: "},
+		{"setting that is no time", change(func(v *store.Setting) bool { v.Value = "now"; return v.Name == store.SettingStrictFollower && v.Authority == store.Users }), `error: setting cau strict_follower: "now" is not a time: no new CA certificate can be made`},
+		{"unknown setting", setting("x", "y"), "warning: setting cau x: this version does not know it"},
 
 		{"entry from the future", change(func(v *store.AuditEntry) bool { v.Time = now.Add(2 * day); return v.Seq == 5 }), "warning: audit 5: its time lies in the future"},
 		{"entry of no authority", change(func(v *store.AuditEntry) bool { v.Authority = "nsa"; return v.Seq == 5 }), `error: audit 5: there is no authority "nsa"`},
@@ -318,4 +319,15 @@ func TestCheckEnds(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// setting gives the key type that is set of users another name and value.
+func setting(name, value string) func([]store.Row) []store.Row {
+	return change(func(v *store.Setting) bool {
+		if v.Authority != store.Users || v.Name != store.SettingNextKeyType {
+			return false
+		}
+		v.Name, v.Value = name, value
+		return true
+	})
 }

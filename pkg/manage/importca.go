@@ -77,6 +77,9 @@ func (in CAImport) fill(ctx context.Context, tx store.Tx, now time.Time, row sto
 			return done, err
 		}
 	}
+	if err := ca.WithoutFollowers(ctx, tx, row.Name); err != nil {
+		return done, err
+	}
 	newest := done.Certificates[len(done.Certificates)-1].PublicKey
 	if _, err := pki.KeyTypeOf(newest); err == nil {
 		return done, nil
@@ -167,7 +170,7 @@ func (in CAImport) generations(now time.Time, of store.Authority, above issuers)
 			continue
 		}
 		older := all[i-1]
-		if from, to := older.Certificate, one.Certificate; !bytes.Equal(from.RawSubject, to.RawSubject) {
+		if from, to := older.Certificate, one.Certificate; !pki.SameAuthority(from.RawSubject, to.RawSubject) {
 			problem := fmt.Sprintf("its subject is not that of the older one, %s: hosts with cauase do not follow", pki.SubjectString(from.RawSubject))
 			if !in.AllowUnfit {
 				return done, nil, fmt.Errorf("%s: %w: %s", one.from, ErrUnfit, problem)

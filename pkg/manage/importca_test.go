@@ -323,7 +323,7 @@ func TestImportedCAGoesOn(t *testing.T) {
 	}
 	crts := must[[]*x509.Certificate](t)(a.CACertificates(ctx))
 	next := crts[len(crts)-1]
-	if string(next.RawSubject) != string(younger.Crt.RawSubject) || next.MaxPathLen != 2 || len(next.PermittedDNSDomains) != 1 ||
+	if string(next.RawSubject) == string(younger.Crt.RawSubject) || !pki.SameAuthority(next.RawSubject, younger.Crt.RawSubject) || next.MaxPathLen != 2 || len(next.PermittedDNSDomains) != 1 ||
 		pki.DescribeKey(next.PublicKey) != "RSA 2048" || next.NotAfter.Sub(clk.Now()) < 371*day {
 		t.Errorf("the next CA: %s, path length %d, %s until %s", next.Subject, next.MaxPathLen, pki.DescribeKey(next.PublicKey), next.NotAfter)
 	}

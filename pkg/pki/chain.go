@@ -65,8 +65,8 @@ func AsCA(crt *x509.Certificate, keyID []byte) {
 	}
 }
 
-// findIssuer returns the CA certificate whose key signed crt, or nil. All CA
-// certificates of an authority share one subject, so the key identifier decides which
+// findIssuer returns the CA certificate whose key signed crt, or nil. Several CA
+// certificates of an authority may share one subject, so the key identifier decides which
 // to try. What is issued carries its CA's own authority key identifier, which other
 // implementations may have computed differently from the subject key identifier. A CA made by
 // others may have no identifier at all.

@@ -20,8 +20,7 @@ type CA struct {
 	NotBefore  time.Time
 	NotAfter   time.Time
 	Constraint Constraint
-	// Predecessor, when set, gives the subject and, to a self-signed one, all extensions but the key
-	// identifiers.
+	// Predecessor, when set, gives all extensions but the key identifiers to one that is self-signed.
 	Predecessor *x509.Certificate
 
 	// Root says that it certifies CAs, of which each may certify no further ones. Others certify no CAs at all.
@@ -53,9 +52,6 @@ func (c CA) Template() (*x509.Certificate, error) {
 		SubjectKeyId: keyID,
 		// x509.CreateCertificate takes it from the template only when a certificate is self-signed.
 		AuthorityKeyId: keyID,
-	}
-	if p := c.Predecessor; p != nil {
-		t.RawSubject = p.RawSubject
 	}
 	if p := c.Predecessor; p != nil && c.Issuer == nil && selfIssued(p) {
 		for _, e := range p.Extensions {

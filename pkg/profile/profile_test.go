@@ -263,8 +263,12 @@ func TestCA(t *testing.T) {
 	if string(first.SubjectKeyId) != string(first.AuthorityKeyId) || len(first.SubjectKeyId) != 20 {
 		t.Errorf("SKI %x, AKI %x", first.SubjectKeyId, first.AuthorityKeyId)
 	}
-	second, _ := caWith(t, CA{Predecessor: first})
-	if string(second.RawSubject) != string(first.RawSubject) {
+	next, err := CommonName("Caucase CAS at ca.example:8009, again")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _ := caWith(t, CA{Subject: next, Predecessor: first})
+	if string(second.RawSubject) != string(next) || string(second.RawIssuer) != string(next) {
 		t.Error("the successor has another subject")
 	}
 	if string(second.SubjectKeyId) == string(first.SubjectKeyId) || string(second.SubjectKeyId) != string(second.AuthorityKeyId) {

@@ -243,8 +243,13 @@ const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
 	SettingConsents    = "cors/"              // and a lineage of users: what that user lets web pages of other origins do
-	SettingExternalCRL = "external_crl/"      // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
+	// SettingStrictFollower is when a client was last seen that follows only to CA certificates of the same subject (RFC 3339), or "none".
+	SettingStrictFollower = "strict_follower"
+	SettingExternalCRL    = "external_crl/" // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
 )
+
+// NoStrictFollower is the value of SettingStrictFollower where there was never one.
+const NoStrictFollower = "none"
 
 // SettingFirstUser describes, in JSON, the invitation that a daemon has made for the first user, and where it is.
 const SettingFirstUser = "first_user"

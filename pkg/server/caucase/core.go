@@ -60,5 +60,6 @@ type Core interface {
 	ParentStatements(ctx context.Context) ([][]byte, error)
 	Roots(ctx context.Context) ([]*x509.Certificate, error)
 	Succession(ctx context.Context) ([][]byte, error)
+	NoteStrictFollower()
 	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/x509"
 	"math/big"
+	"slices"
+	"strings"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/envelope"
@@ -49,7 +51,11 @@ func (f *FrontEnd) getCACertificate(x *server.Exchange) (server.Perform, error) 
 // getChain answers with the signed succession of the authority's CA certificates: a JSON list of
 // envelopes, oldest first, in each of which a CA vouches for its successor.
 func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
+	strict := strictFollower(x.Request.UserAgent())
 	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Core) ([]byte, error) {
+		if strict {
+			a.NoteStrictFollower()
+		}
 		statements, err := a.Succession(ctx)
 		if err != nil {
 			return nil, err
@@ -60,6 +66,14 @@ func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
 		}
 		return jsonList(statements), nil
 	})
+}
+
+// strictFollower reports whether a client is one of ours, and of a version that follows only to CA certificates of
+// the same subject. Those of caucase compare no subjects, and what else there is cannot be known.
+func strictFollower(userAgent string) bool {
+	product, _, _ := strings.Cut(userAgent, "/")
+	return slices.Contains([]string{"cauase", "cauase-updater", "cauase-probe"}, product) &&
+		!strings.Contains(userAgent, envelope.FollowsGenerations)
 }
 
 // getParentStatements answers with the signed statements of the authority's CA certificates about those for the
