@@ -55,7 +55,9 @@ func TestSubjectOfGenerations(t *testing.T) {
 	for name, row := range map[string]func(*setup){
 		"as the daemon calls it": func(*setup) {},
 		"of a long name":         func(s *setup) { s.Netloc = strings.Repeat("x", 200) + ".example.org:8009" },
-		"with a serial number":   func(s *setup) { s.row.Subject = mustSubject(t, "O=Example,CN=CA,SERIALNUMBER="+strings.Repeat("9", 64)) },
+		"with a serial number": func(s *setup) {
+			s.row.Subject = mustSubject(t, "O=Example,CN=CA,SERIALNUMBER="+strings.Repeat("9", 64))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

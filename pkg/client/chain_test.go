@@ -295,6 +295,8 @@ func TestCheckChain(t *testing.T) {
 		return client.Issued{Certificate: crt, Chain: chain}
 	}
 	other := holderOnly(t, x.CAS)
+	namesake := clienttest.NewAuthority(t, x.Clock, "Web")
+	namesake.Adopt(namesake.NewCA("Web", func(c *x509.Certificate) { c.RawSubject = x.web.Newest().Crt.RawSubject }))
 	for _, tt := range []struct {
 		name    string
 		issued  client.Issued
@@ -312,7 +314,7 @@ func TestCheckChain(t *testing.T) {
 		{name: "one twice", issued: client.Issued{Certificate: good.Certificate, Chain: append(slices.Clone(good.Chain), good.Chain...)}, says: "certificate 2 of it"},
 		{name: "the root in it", issued: client.Issued{Certificate: good.Certificate, Chain: append(slices.Clone(good.Chain), roots[0])}, says: "certificate 2 of it, CN=Root, is self-signed"},
 		{name: "junk behind it", issued: client.Issued{Certificate: good.Certificate, Chain: append(slices.Clone(good.Chain), other)}, says: "certificate 2 of it"},
-		{name: "a leaf of another key", issued: client.Issued{Certificate: holderOnly(t, clienttest.NewAuthority(t, x.Clock, "Web")), Chain: good.Chain}, says: "it has not signed the one before"},
+		{name: "a leaf of another key", issued: client.Issued{Certificate: holderOnly(t, namesake), Chain: good.Chain}, says: "it has not signed the one before"},
 		{name: "another root", issued: good, roots: stranger.Roots(), says: "it has not signed the one before"},
 		{name: "no root", issued: good, roots: []*x509.Certificate{}, says: "no root has signed"},
 		{name: "an intermediate for a root", issued: client.Issued{Certificate: good.Certificate}, roots: good.Chain, says: "no root has signed"},

@@ -38,7 +38,7 @@ func TestUpdateCRLs(t *testing.T) {
 	rogue := clienttest.NewAuthority(t, d.Clock, "CAS").Newest()
 	delta := func(ca clienttest.CA, number int64) []byte { return d.CAS.PartialCRL(ca, number, now) }
 	// forgedCA pretends to be young, with another key.
-	forgedCA := d.CAS.NewCA("CAS", func(c *x509.Certificate) { c.SubjectKeyId = young.Crt.SubjectKeyId })
+	forgedCA := d.CAS.NewCA("CAS", func(c *x509.Certificate) { c.RawSubject, c.SubjectKeyId = young.Crt.RawSubject, young.Crt.SubjectKeyId })
 
 	type numbers map[string]int64 // by the CA's key id
 	tests := []struct {

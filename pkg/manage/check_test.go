@@ -264,7 +264,10 @@ func TestCheckFinds(t *testing.T) {
 		{"setting that is negative", setting(store.SettingAutoApprove, "-1"), "is not a number of requests"},
 		{"setting that is no type of key", setting(store.SettingNextKeyType, "dsa"), "is not a type of key"},
 		{"setting that is no revocation list", setting(store.SettingExternalCRL+"aa", "MAA="), "error: setting cau external_crl/aa: it is not a revocation list: "},
-		{"setting that is no time", change(func(v *store.Setting) bool { v.Value = "now"; return v.Name == store.SettingStrictFollower && v.Authority == store.Users }), `error: setting cau strict_follower: "now" is not a time: no new CA certificate can be made`},
+		{"setting that is no time", change(func(v *store.Setting) bool {
+			v.Value = "now"
+			return v.Name == store.SettingStrictFollower && v.Authority == store.Users
+		}), `error: setting cau strict_follower: "now" is not a time: no new CA certificate can be made`},
 		{"unknown setting", setting("x", "y"), "warning: setting cau x: this version does not know it"},
 
 		{"entry from the future", change(func(v *store.AuditEntry) bool { v.Time = now.Add(2 * day); return v.Seq == 5 }), "warning: audit 5: its time lies in the future"},

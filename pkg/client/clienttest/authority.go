@@ -60,6 +60,9 @@ type Authority struct {
 	// Profiles those of requests, as in "profile=server&validity=3600".
 	Approvals, Profiles []string
 
+	// OneSubject gives all generations the same subject, as caucase does, and cauase once did.
+	OneSubject bool
+
 	t     testing.TB
 	clock clock.Clock
 	name  string
@@ -105,9 +108,9 @@ func (a *Authority) must(err error) {
 func (a *Authority) Rollover() CA {
 	var ca CA
 	if a.Parent == nil {
-		ca = a.NewCA(a.name)
+		ca = a.NewCA(a.name, a.generation)
 	} else {
-		if ca = a.Parent.NewCABelow(a.name); !a.Bare {
+		if ca = a.Parent.NewCABelow(a.name, a.generation); !a.Bare {
 			ca = a.Anchored(ca)
 		}
 	}
@@ -115,6 +118,14 @@ func (a *Authority) Rollover() CA {
 	defer a.mu.Unlock()
 	a.cas = append(a.cas, ca)
 	return ca
+}
+
+// generation gives a CA certificate the subject of the authority's next one.
+func (a *Authority) generation(template *x509.Certificate) {
+	if a.OneSubject || len(a.Generations()) == 0 {
+		return
+	}
+	template.Subject.SerialNumber = fmt.Sprintf("%s-%x", template.NotBefore.UTC().Format("20060102"), template.SubjectKeyId[:8])
 }
 
 // Adopt makes a CA the one that signs from now on.
