@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 )
 
@@ -19,7 +20,7 @@ const (
 
 // overview prints the timeline as a drawing, followed by details of each generation.
 func (p *printer) overview(o *overview, width int, verbose bool) {
-	p.field("authority", o.Authority+", "+ellipsis(o.Generations[len(o.Generations)-1].Subject, width-20-len(o.Authority)))
+	p.field("authority", o.Authority+", "+ellipsis(pki.SubjectString(pki.TrimGeneration(o.Generations[len(o.Generations)-1].crt.RawSubject)), width-20-len(o.Authority)))
 	p.field("now", timeText(o.Now))
 	p.field("span", o.spanText())
 	if o.Daemon != "" {

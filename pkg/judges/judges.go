@@ -50,6 +50,11 @@ func (j *Judges) Without(names ...string) *Judges {
 	return &fewer
 }
 
+// Only returns one of the judges.
+func (j *Judges) Only(name string) *Judges {
+	return j.Without(slices.DeleteFunc([]string{"Go", "OpenSSL", "GnuTLS", "NSS", "Java"}, func(n string) bool { return n == name })...)
+}
+
 //go:embed PathValidator.java
 var pathValidator []byte
 
@@ -122,7 +127,7 @@ func (j *Judges) Ask(t testing.TB, q Question) map[string]error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := caseFiles{dir: dir, at: q.At, revocation: len(q.CRLs) > 0}
+	files := caseFiles{dir: dir, at: q.At, revocation: len(q.CRLs) > 0, intermediates: len(q.Intermediates) > 0}
 	files.roots = files.write(t, "roots.pem", "CERTIFICATE", raw(q.Roots...)...)
 	files.untrusted = files.write(t, "untrusted.pem", "CERTIFICATE", raw(q.Intermediates...)...)
 	files.leaf = files.write(t, "leaf.pem", "CERTIFICATE", q.Leaf.Raw)
@@ -221,7 +226,7 @@ type caseFiles struct {
 	dir                                  string
 	roots, untrusted, leaf, chain, lists string
 	at                                   time.Time
-	revocation                           bool
+	revocation, intermediates            bool
 }
 
 func (f *caseFiles) write(t testing.TB, name, label string, blocks ...[]byte) string {
@@ -238,7 +243,10 @@ func (f *caseFiles) write(t testing.TB, name, label string, blocks ...[]byte) st
 }
 
 func (f *caseFiles) askOpenSSL(t testing.TB) error {
-	args := []string{"verify", "-x509_strict", "-attime", strconv.FormatInt(f.at.Unix(), 10), "-no-CApath", "-no-CAstore", "-CAfile", f.roots, "-untrusted", f.untrusted}
+	args := []string{"verify", "-x509_strict", "-attime", strconv.FormatInt(f.at.Unix(), 10), "-no-CApath", "-no-CAstore", "-CAfile", f.roots}
+	if f.intermediates {
+		args = append(args, "-untrusted", f.untrusted) // it does not take an empty file
+	}
 	if f.revocation {
 		args = append(args, "-crl_check_all", "-CRLfile", f.lists)
 	}
