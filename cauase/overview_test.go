@@ -21,17 +21,17 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 var (
-	longHex = regexp.MustCompile(`[0-9a-f]{40,64}`)
-	port    = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
-	number  = regexp.MustCompile(`serialNumber=[0-9]{8}-[0-9a-f]{16}`)
-	serial  = regexp.MustCompile(`(serial: +0x|in decimal: +)[0-9a-f]+`)
+	longHex          = regexp.MustCompile(`[0-9a-f]{40,64}`)
+	port             = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
+	generationNumber = regexp.MustCompile(`serialNumber=[0-9]{8}-[0-9a-f]{16}`)
+	serial           = regexp.MustCompile(`(serial: +0x|in decimal: +)[0-9a-f]+`)
 )
 
 // golden compares what the last command printed with a file, but for what is random.
 func (s *shell) golden(name string) {
 	s.Helper()
 	text := longHex.ReplaceAllStringFunc(s.out+s.err, func(h string) string { return strings.Repeat("f", len(h)) })
-	text = number.ReplaceAllString(text, "serialNumber=20260102-ffffffffffffffff")
+	text = generationNumber.ReplaceAllString(text, "serialNumber=20260102-ffffffffffffffff")
 	text = serial.ReplaceAllString(port.ReplaceAllString(text, "127.0.0.1:8009"), "${1}123")
 	path := filepath.Join(testFolder, name+".golden")
 	if *update {
