@@ -107,6 +107,9 @@ func (a *Authority) continuing(ctx context.Context, r store.Reader, old *x509.Ce
 	l, err := a.lineageOf(ctx, r, old.SerialNumber)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		if err := a.notOfEnded(ctx, r, old); err != nil {
+			return continuation{}, err
+		}
 		first, err := a.unrecorded(old)
 		return continuation{Lineage: store.FirstOf(first, a.row.Role), begins: &first}, err
 	case err != nil:
@@ -115,6 +118,20 @@ func (a *Authority) continuing(ctx context.Context, r store.Reader, old *x509.Ce
 		return continuation{}, errEnded
 	}
 	return continuation{Lineage: l, fork: l.Newest.Cmp(old.SerialNumber) != 0}, nil
+}
+
+// notOfEnded refuses a certificate that is not on record, as it was issued after the backup that was restored, and that may
+// have renewed one of a lineage that has ended since: of that subject, begun before it and ended after it. Which certificate
+// it renewed is lost with its record; whoever ends a lineage has to be sure that nobody goes on with what is left of it.
+func (a *Authority) notOfEnded(ctx context.Context, r store.Reader, crt *x509.Certificate) error {
+	l, err := r.EndedLineage(ctx, a.name, pki.SubjectString(crt.RawSubject), crt.NotBefore)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%w: certificate %s is not on record and may be of lineage %d of the same subject", errEnded, crt.SerialNumber, l.ID)
 }
 
 // carryOn adds a renewal to its lineage, and records a fork.

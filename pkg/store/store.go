@@ -341,6 +341,9 @@ type Reader interface {
 	LineageOf(ctx context.Context, a AuthorityName, serial *big.Int) (Lineage, error)
 	// Lineages returns at most limit lineages (0: all) that follow after, oldest first.
 	Lineages(ctx context.Context, a AuthorityName, after LineagePage, limit int) ([]Lineage, error)
+	// EndedLineage returns the lineage with this subject that had begun at t and has ended since, or is ending; of several the
+	// one that ended last.
+	EndedLineage(ctx context.Context, a AuthorityName, subject string, t time.Time) (Lineage, error)
 	// EndingLineages returns at most limit lineages that are LineageEnding.
 	EndingLineages(ctx context.Context, a AuthorityName, limit int) ([]Lineage, error)
 	// CountLineages counts the active ones of which a certificate is valid at t.

@@ -38,6 +38,12 @@ func (r reader) Lineages(ctx context.Context, a store.AuthorityName, after store
 		string(a), micros(after.CreatedAt), after.ID, orAll(limit))
 }
 
+func (r reader) EndedLineage(ctx context.Context, a store.AuthorityName, subject string, t time.Time) (store.Lineage, error) {
+	return one(ctx, r.handle, lineages.scan, lineages.query+`
+		WHERE authority = ? AND subject = ? AND state <> 'active' AND ended_at >= ? AND created_at <= ? ORDER BY ended_at DESC LIMIT 1`,
+		string(a), subject, micros(t), micros(t))
+}
+
 func (r reader) EndingLineages(ctx context.Context, a store.AuthorityName, limit int) ([]store.Lineage, error) {
 	// The state is written out, as the index covers no other: store.LineageEnding.
 	return list(ctx, r.handle, lineages.scan, lineages.query+`

@@ -414,3 +414,38 @@ func testLoadWithoutLineages(t *testing.T, d *db) {
 		tree.ID: tree, chain.ID: chain, users.ID: users, lost.ID: lost, ended.ID: ended, withdrawn.ID: withdrawn, id(9030): want(store.Services, 9030, 9030, 0),
 	})
 }
+
+func testEndedLineage(t *testing.T, d *db) {
+	add := func(a store.AuthorityName, n, from, until int, state store.LineageState) store.Lineage {
+		l := newLineage(a, n)
+		l.CreatedAt, l.State, l.EndedAt = day(from), state, day(until)
+		if state == store.LineageActive {
+			l.EndedAt = time.Time{}
+		}
+		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, l) })
+		return l
+	}
+	add(store.Services, 1, 0, 0, store.LineageActive)
+	early := add(store.Services, 2, 1, 4, store.LineageEnded)
+	late := add(store.Services, 3, 2, 7, store.LineageEnding)
+	add(store.Users, 4, 1, 9, store.LineageEnded)
+	for _, test := range []struct {
+		at   int
+		want store.Lineage
+	}{{1, early}, {2, late}, {4, late}, {7, late}, {0, store.Lineage{}}, {8, store.Lineage{}}} {
+		d.view(func(ctx context.Context, r store.Reader) error {
+			got, err := r.EndedLineage(ctx, store.Services, early.Subject, day(test.at))
+			same(t, "EndedLineage", got, test.want)
+			if test.want.ID == 0 {
+				is(t, "none", err, store.ErrNotFound)
+				return nil
+			}
+			return err
+		})
+	}
+	d.view(func(ctx context.Context, r store.Reader) error {
+		_, err := r.EndedLineage(ctx, store.Services, "CN=other", day(3))
+		is(t, "of another subject", err, store.ErrNotFound)
+		return nil
+	})
+}

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"what a request has made of a certificate", testRenewalByCSR},
 		{"revoking a lineage", testRevokeLineage},
 		{"counting lineages", testCountLineages},
+		{"lineages that have ended since", testEndedLineage},
 		{"pruning lineages", testPruneLineages},
 		{"lineages that contradict themselves", testLineageFaults},
 		{"loading certificates without lineages", testLoadWithoutLineages},

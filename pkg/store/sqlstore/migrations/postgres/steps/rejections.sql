@@ -16,3 +16,6 @@ CREATE INDEX rejection_age ON rejection (authority, rejected_at, id);   -- Prune
 
 ALTER TABLE request ADD COLUMN address TEXT COLLATE "C" NOT NULL DEFAULT '';
 UPDATE request SET address = substr(submitter, 11) WHERE submitter LIKE 'anonymous _%';
+
+-- What a certificate that is not on record may have renewed.
+CREATE INDEX lineage_ended ON lineage (authority, subject, ended_at) WHERE state <> 'active';   -- EndedLineage

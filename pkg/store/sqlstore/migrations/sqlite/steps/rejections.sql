@@ -16,3 +16,6 @@ CREATE INDEX rejection_age ON rejection (authority, rejected_at, id);   -- Prune
 -- From which address a request came, also where a user has submitted it. Those that are pending say it of strangers.
 ALTER TABLE request ADD COLUMN address TEXT NOT NULL DEFAULT '';
 UPDATE request SET address = substr(submitter, 11) WHERE submitter GLOB 'anonymous ?*';
+
+-- What a certificate that is not on record may have renewed.
+CREATE INDEX lineage_ended ON lineage (authority, subject, ended_at) WHERE state <> 'active';   -- EndedLineage
