@@ -211,15 +211,18 @@ func (l *ledger) takeQuietly(x *Exchange) bool {
 
 func ceilingOf(n int64) ceiling { return ceiling{n, n} }
 
-// settle takes the connection of a request that has not waited, but others before it, back among those that count.
+// settle takes the connection of a request that has not waited, but others before it, back among those that count, and so
+// that of one that was told to wait no more.
 func (l *ledger) settle(x *Exchange) {
 	c := x.conn
-	if c == nil || x.shed != nil {
+	if c == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.comeBack(c)
+	if x.shed == nil || x.ended {
+		l.comeBack(c)
+	}
 }
 
 func (l *ledger) comeBack(c *conn) {
@@ -243,7 +246,7 @@ func (l *ledger) vacate(moreThan int64) bool {
 	return true
 }
 
-// shed ends a wait. The place is not free before the peer has been told, and has done something else.
+// shed ends a wait. Its connection counts as any other when the peer has been told, and can be made to give way.
 func (l *ledger) shed() {
 	if c := l.oldestWaiting(func(c *conn) bool { return c.parked() != nil }); c != nil {
 		l.end(c)
@@ -254,6 +257,7 @@ func (l *ledger) end(c *conn) {
 	l.refused("waiting_shed")
 	if x := c.parked(); x != nil {
 		l.wake(x)
+		x.ended = true
 		close(x.shed)
 	}
 }

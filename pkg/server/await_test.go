@@ -166,6 +166,10 @@ func TestWhoWaitsGivesWayFirst(t *testing.T) {
 	if c.park(c.asks(t, newcomer)) {
 		t.Error("somebody may begin to wait")
 	}
+	// When its peer has been told, it is a connection as any other.
+	if c.done(waits); c.waiting() != 0 || c.total[ofConnections] != 2 {
+		t.Errorf("%+v", c.total)
+	}
 	c.strained = now().Add(-strainLasts)
 	if !c.park(c.asks(t, newcomer)) {
 		t.Error("nobody may when it is over")

@@ -46,6 +46,7 @@ type Exchange struct {
 
 	parked bool          // waits for news; the ledger's lock guards it
 	shed   chan struct{} // closed when it may no longer; nil if it never has
+	ended  bool          // it was closed
 	waited time.Duration // for that, altogether
 }
 
