@@ -29,6 +29,7 @@ type environment struct {
 
 // run executes one command line and returns the code to exit with.
 func run(ctx context.Context, env environment) int {
+	env.stderr = manners.Messages(env.stderr, env.args, "CAUASE_JSON")
 	app := newApp(env)
 	return manners.Report(env.stderr, toolName, manners.Run(ctx, app, reorderArgs(env.args, app.Flags, app.Commands)))
 }

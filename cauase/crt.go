@@ -324,7 +324,7 @@ func (t *tool) revoke(c *cli.Context) error {
 		report(resultView{File: path}, failed)
 	}
 	for _, serial := range numbers {
-		report(resultView{Serial: serial.String()}, session.RevokeSerial(c.Context, serial, how))
+		report(resultView{Serial: serialText(serial)}, session.RevokeSerial(c.Context, serial, how))
 	}
 	return join(err, t.printResults(results))
 }

@@ -65,17 +65,20 @@ func viewSubmitter(s *client.Submitter) *submitterView {
 
 // text names the submitter, and the name of users first.
 func (s *submitterView) text() string {
-	switch {
-	case s == nil:
+	if s == nil {
 		return ""
-	case s.Subject != "":
-		return safe(s.Kind + " " + s.Subject)
-	case s.Serial != "":
-		return safe(s.Kind + " with serial " + s.Serial)
-	case s.Address != "":
-		return safe(s.Address)
 	}
-	return safe(s.Kind)
+	text := s.Kind
+	switch {
+	case s.Subject != "":
+		text += " " + s.Subject
+	case s.Serial != "":
+		text += " with serial " + s.Serial
+	}
+	if s.Address != "" {
+		text += ", " + s.Address
+	}
+	return safe(text)
 }
 
 func viewRequest(req *pki.Request) requestView {

@@ -112,11 +112,19 @@ func (t *tool) note(format string, args ...any) {
 	if t.quiet {
 		return
 	}
-	fmt.Fprintf(t.stderr, "%s: note: %s\n", toolName, pki.EscapeText(fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	if manners.Say(t.stderr, manners.Message{Tool: toolName, Level: "note", Text: text}) {
+		return
+	}
+	fmt.Fprintf(t.stderr, "%s: note: %s\n", toolName, pki.EscapeText(text))
 }
 
 func (t *tool) warn(format string, args ...any) {
-	fmt.Fprintf(t.stderr, "%s: warning: %s\n", toolName, pki.EscapeText(fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	if manners.Say(t.stderr, manners.Message{Tool: toolName, Level: "warning", Text: text}) {
+		return
+	}
+	fmt.Fprintf(t.stderr, "%s: warning: %s\n", toolName, pki.EscapeText(text))
 }
 
 // connect makes the client of the authority at work.

@@ -24,7 +24,7 @@ func main() {
 // SIGTERM.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(clock.System(), stdout, stderr)
-	return cli.Report(stderr, tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
+	return cli.Report(cli.Messages(stderr, args, ""), tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
 }
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {

@@ -35,7 +35,7 @@ const (
 
 func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.Writer) int {
 	app := newApp(clk, stdout, stderr)
-	return cli.Report(stderr, tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
+	return cli.Report(cli.Messages(stderr, args, ""), tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
 }
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {

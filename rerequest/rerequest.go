@@ -30,7 +30,7 @@ const (
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	return cli.Report(stderr, tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
+	return cli.Report(cli.Messages(stderr, args, ""), tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
 }
 
 func newApp(stdout, stderr io.Writer) *urfave.App {

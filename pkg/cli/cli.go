@@ -95,6 +95,9 @@ func Report(w io.Writer, tool string, err error) int {
 	if code == ExitPending && !failed {
 		label = "warning"
 	}
+	if Say(w, Message{Tool: tool, Level: label, Text: err.Error(), Hint: hint, Code: code}) {
+		return code
+	}
 	fmt.Fprintf(w, "%s: %s: %s\n", tool, label, pki.EscapeText(err.Error()))
 	if hint != "" {
 		fmt.Fprintf(w, "%s: hint: %s\n", tool, pki.EscapeText(hint))

@@ -42,7 +42,7 @@ type Submitter struct {
 	Kind    string `json:"kind"`    // anonymous, user, holder …
 	Subject string `json:"subject"` // of a user, "" if that is not known
 	Serial  string `json:"serial"`  // of a user's certificate, decimal
-	Address string `json:"address"` // of whoever is not known
+	Address string `json:"address"` // from which it came, "" if that is not known
 }
 
 // A Preview is a certificate before it is signed, without what all those of the authority have.

@@ -37,16 +37,13 @@ type submitter struct {
 	Address string `json:"address,omitempty"`
 }
 
-func wireSubmitter(ctx context.Context, a Core, text string) *submitter {
-	actor := audit.ParseActor(text, "")
-	s := &submitter{Kind: string(actor.Kind)}
-	switch kind, address, _ := strings.Cut(text, " "); {
-	case actor.Serial != nil:
+func wireSubmitter(ctx context.Context, a Core, r ca.Submitted) *submitter {
+	actor := audit.ParseActor(r.Submitter, "")
+	kind, _, _ := strings.Cut(r.Submitter, " ")
+	s := &submitter{Kind: pki.EscapeText(kind), Address: pki.EscapeText(r.Address)}
+	if actor.Serial != nil {
 		s.Serial, s.Subject = actor.Serial.String(), a.SubjectOf(ctx, actor)
-	case audit.Network(address).IsValid():
-		s.Kind, s.Address = kind, address
 	}
-	s.Kind = pki.EscapeText(s.Kind)
 	return s
 }
 
@@ -80,7 +77,7 @@ func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []c
 	for i, r := range requests {
 		list[i] = described{ID: strconv.FormatInt(r.ID, 10), CSR: string(r.Text), Profile: r.Profile}
 		if toUser && r.Pending {
-			list[i].Received, list[i].Submitter = moment(r.ReceivedAt.UTC()), wireSubmitter(ctx, a, r.Submitter)
+			list[i].Received, list[i].Submitter = moment(r.ReceivedAt.UTC()), wireSubmitter(ctx, a, r)
 		}
 		switch p := previews[i]; {
 		case !r.Pending:

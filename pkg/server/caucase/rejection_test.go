@@ -121,7 +121,7 @@ func TestWhoHasSentARequestIsForUsers(t *testing.T) {
 	}
 	wants := map[string]submitter{
 		stranger: {Kind: "anonymous", Address: "127.0.0.1"},
-		own:      {Kind: "user", Serial: user.Leaf.SerialNumber.String(), Subject: pki.SubjectString(user.Leaf.RawSubject)},
+		own:      {Kind: "user", Serial: user.Leaf.SerialNumber.String(), Subject: pki.SubjectString(user.Leaf.RawSubject), Address: "127.0.0.1"},
 	}
 	var list []described
 	if got := s.do(c, "GET", "https:/cas/csr", ""); json.Unmarshal([]byte(got.body), &list) != nil || len(list) != 3 {

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cauase/pkg/testkit/pkitest"
+)
+
+// A documentedMember is a row of a table in docs/json.md.
+type documentedMember struct {
+	typ    string
+	always bool
+}
+
+// documentedJSON reads docs/json.md: the members of each object, and what each command prints.
+func documentedJSON(t *testing.T) (objects map[string]map[string]documentedMember, commands map[string]string) {
+	t.Helper()
+	page, err := os.ReadFile("../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, commands = map[string]map[string]documentedMember{}, map[string]string{}
+	section := ""
+	row := regexp.MustCompile("^\\| `([^`]+)` \\| ([^|]+) \\|(?: ([^|]+) \\|)?")
+	for line := range strings.Lines(string(page)) {
+		if heading, found := strings.CutPrefix(line, "## "); found {
+			section = strings.ToLower(strings.TrimSpace(heading))
+			continue
+		}
+		cells := row.FindStringSubmatch(line)
+		switch {
+		case cells == nil:
+		case strings.HasPrefix(section, "what the commands"):
+			commands[cells[1]] = strings.TrimSpace(cells[2])
+		default:
+			if objects[section] == nil {
+				objects[section] = map[string]documentedMember{}
+			}
+			objects[section][cells[1]] = documentedMember{strings.TrimSpace(cells[2]), strings.TrimSpace(cells[3]) == "always"}
+		}
+	}
+	return objects, commands
+}
+
+// isOfType reports whether a value is of a documented type.
+func isOfType(value any, typ string) bool {
+	switch v := value.(type) {
+	case string:
+		if typ == "time" {
+			at, err := time.Parse(time.RFC3339, v)
+			return err == nil && strings.HasSuffix(v, "Z") && !at.IsZero()
+		}
+		return typ == "string"
+	case bool:
+		return typ == "boolean"
+	case float64:
+		return typ == "number"
+	case map[string]any:
+		return typ == "object"
+	case []any:
+		element, isList := strings.CutPrefix(typ, "list of ")
+		return isList && !slices.ContainsFunc(v, func(e any) bool { return !isOfType(e, element) })
+	}
+	return false
+}
+
+// conforms checks an object against its documentation, and all objects in it.
+func conforms(value map[string]any, prefix string, members map[string]documentedMember) error {
+	for name, v := range value {
+		member, known := members[prefix+name]
+		switch {
+		case !known:
+			return fmt.Errorf("%s%s is not documented", prefix, name)
+		case !isOfType(v, member.typ):
+			return fmt.Errorf("%s%s is %v, and not a %s", prefix, name, v, member.typ)
+		}
+		inner := []any{v}
+		below := prefix + name + "."
+		if list, isList := v.([]any); isList {
+			inner, below = list, prefix+name+"[]."
+		}
+		for _, one := range inner {
+			if object, is := one.(map[string]any); is && prefix+name != "request" {
+				if err := conforms(object, below, members); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for name, member := range members {
+		rest, found := strings.CutPrefix(name, prefix)
+		if found && member.always && !strings.ContainsAny(rest, ".[") {
+			if _, there := value[rest]; !there {
+				return fmt.Errorf("%s is missing", name)
+			}
+		}
+	}
+	return nil
+}
+
+// What commands print with --json, and what they say beside it, is as docs/json.md has it.
+func TestJSONIsAsDocumented(t *testing.T) {
+	objects, commands := documentedJSON(t)
+	s := newShell(t)
+	s.admin()
+	tried := map[string]bool{}
+	check := func(command, args, object string, code int) {
+		t.Helper()
+		s.exits("--json "+command+" "+args, code)
+		tried[command] = true
+		kind, isList := strings.CutPrefix(object, "list of ")
+		if !strings.Contains(commands[command], object) && !strings.Contains(commands[command], kind) {
+			t.Errorf("%s is documented to print %q, and not %s", command, commands[command], object)
+		}
+		var list []map[string]any
+		var err error
+		if isList {
+			err = json.Unmarshal([]byte(s.out), &list)
+		} else {
+			list = make([]map[string]any, 1)
+			err = json.Unmarshal([]byte(s.out), &list[0])
+		}
+		if err != nil || isList && len(list) == 0 {
+			t.Errorf("%s %s: %v: %s", command, args, err, s.out)
+		}
+		for _, one := range list {
+			if err := conforms(one, "", objects[strings.ToLower(kind)]); err != nil {
+				t.Errorf("%s %s: %v", command, args, err)
+			}
+			if request, is := one["request"].(map[string]any); is {
+				if err := conforms(request, "", objects["request"]); err != nil {
+					t.Errorf("%s %s: request: %v", command, args, err)
+				}
+			}
+		}
+		s.checkMessages(objects["message"])
+	}
+	check("request", "--cn web --dns web.example --eku server --eku 1.2.3", "result", 2)
+	var pending resultView
+	if err := json.Unmarshal([]byte(s.out), &pending); err != nil {
+		t.Fatal(err)
+	}
+	check("csr list", "", "list of request", 0)
+	check("csr show", pending.ID, "request", 0)
+	check("csr show", pending.ID+" --user-key=", "request", 0)
+	check("csr show", "web.csr.pem", "request", 0)
+	check("csr get", pending.ID, "PEM", 0)
+	check("csr get", pending.ID+" got.csr.pem", "result", 0)
+	check("csr reject", "--reason no "+pending.ID, "list of result", 0)
+	check("request", "--cn web", "result", 4)
+	check("request", "--cn web --sign", "certificate", 0)
+	check("request", "--cn web", "certificate", 0)
+	s.write("other.csr.pem", pkitest.NamedRequest(t, pkitest.Key(t), "other.example"))
+	check("csr send", "other.csr.pem", "list of sent", 0)
+	var sent []sentView
+	if err := json.Unmarshal([]byte(s.out), &sent); err != nil || len(sent) != 1 {
+		t.Fatalf("%v: %s", err, s.out)
+	}
+	check("csr sign", sent[0].ID, "list of result", 0)
+	check("crt get", sent[0].ID, "PEM", 0)
+	check("crt get", sent[0].ID+" other.pem", "certificate", 0)
+	s.write("third.csr.pem", pkitest.NamedRequest(t, pkitest.Key(t), "third.example"))
+	check("sign", "third.csr.pem --yes", "certificate", 0)
+	check("crt show", "web.pem cas.crt.pem", "list of certificate", 0)
+	check("crt renew", "web.pem --force", "certificate", 0)
+	check("crt revoke", "web.pem", "list of result", 0)
+	for command := range commands {
+		if !tried[command] {
+			t.Errorf("%s is documented, and not tried", command)
+		}
+	}
+	for _, line := range []string{"csr list --frobnicate --json", "--json frobnicate", "csr send nowhere.csr --json", "--json request"} {
+		s.exits(line, 1)
+		if s.out != "" && !json.Valid([]byte(s.out)) {
+			t.Errorf("%s: prints %q", line, s.out)
+		}
+		if s.checkMessages(objects["message"]) == 0 {
+			t.Errorf("%s: says nothing", line)
+		}
+	}
+}
+
+// checkMessages checks what was said beside the result, and returns how many messages there were.
+func (s *shell) checkMessages(members map[string]documentedMember) (n int) {
+	s.Helper()
+	for line := range strings.Lines(s.err) {
+		var message map[string]any
+		if err := json.Unmarshal([]byte(line), &message); err != nil {
+			s.Errorf("%q: %v", line, err)
+			continue
+		}
+		if err := conforms(message, "", members); err != nil {
+			s.Errorf("%s: %v", line, err)
+		}
+		n++
+	}
+	return n
+}
