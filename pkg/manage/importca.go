@@ -250,8 +250,8 @@ func (in CAImport) accept(now time.Time, of store.Authority, above issuers, p Ke
 		}
 		notes = append(notes, unfit)
 	}
-	if len(crt.SubjectKeyId) == 0 {
-		notes = append(notes, "it has no subject key identifier; what it signs names it by the hash of its key")
+	if crt.KeyUsage == 0 {
+		notes = append(notes, "it has no key usage: its key may be used for everything (RFC 5280 4.2.1.3), and some verifiers want one")
 	}
 	if err := pki.CheckCA(one.trusted()); err != nil {
 		notes = append(notes, fmt.Sprintf("cauase and its agent will not trust it: %v", err))
@@ -271,12 +271,17 @@ func unfitness(of store.Authority, crt *x509.Certificate, below bool) string {
 	})
 	const usage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	switch {
+	case crt.Version < 3:
+		return fmt.Sprintf("it is of version %d, which has no extensions to say that it is one of a CA", crt.Version)
 	case !crt.BasicConstraintsValid || !crt.IsCA:
 		return "its basic constraints do not say that it is one of a CA"
 	case !critical:
 		return "its basic constraints are not critical"
-	case crt.KeyUsage&usage != usage:
+	case hasExtension(crt, asn1.ObjectIdentifier{2, 5, 29, 15}) && crt.KeyUsage&usage != usage:
 		return "its key usage does not include signing certificates and revocation lists"
+	case len(crt.SubjectKeyId) == 0:
+		return "it has no subject key identifier, by which clients of cauase find its revocation lists: they take no CA without; " +
+			"let it certify its own key and name anew, with one, if its hosts can be given the new certificate"
 	case !below && !selfIssued(crt):
 		return "it is not self-signed, and clients trust no other"
 	case below && !crt.MaxPathLenZero:
@@ -289,6 +294,10 @@ func unfitness(of store.Authority, crt *x509.Certificate, below bool) string {
 		return fmt.Sprintf("it has a critical extension that verifiers do not know: %s", crt.UnhandledCriticalExtensions[0])
 	}
 	return ""
+}
+
+func hasExtension(crt *x509.Certificate, id asn1.ObjectIdentifier) bool {
+	return slices.ContainsFunc(crt.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(id) })
 }
 
 // badlySelfSigned reports whether a certificate claims to be self-signed and is not.

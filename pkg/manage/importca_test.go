@@ -168,6 +168,35 @@ func TestEncryptedKeys(t *testing.T) {
 	}
 }
 
+// withoutKeyIdentifier has crypto/x509 add none to a CA's certificate.
+func withoutKeyIdentifier(c *x509.Certificate) {
+	c.IsCA, c.BasicConstraintsValid = false, false
+	c.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}}
+}
+
+// version1 is a CA as openssl has made them without a configuration.
+func version1(t testing.TB, key crypto.Signer) pkitest.CA {
+	t.Helper()
+	made := makeCA(t, key, nil)
+	crt := *made.Crt
+	crt.Version, crt.Extensions, crt.BasicConstraintsValid, crt.IsCA = 1, nil, false, false
+	return pkitest.CA{Crt: &crt, Key: key}
+}
+
+// TestNotesOnImportedCAs has what is unusual be said, and truly.
+func TestNotesOnImportedCAs(t *testing.T) {
+	made := makeCA(t, pkitest.Key(t), func(c *x509.Certificate) { c.KeyUsage = 0 })
+	done := must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{pairOf(made)}}))
+	if len(done.Notes) != 1 || !strings.Contains(done.Notes[0], "it has no key usage: its key may be used for everything") {
+		t.Errorf("%q", done.Notes)
+	}
+	without := makeCA(t, pkitest.Key(t), withoutKeyIdentifier)
+	done = must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{pairOf(without)}, AllowUnfit: true}))
+	if len(done.Notes) != 2 || !strings.Contains(done.Notes[0], "no subject key identifier") || !strings.Contains(done.Notes[1], "will not trust it") {
+		t.Errorf("%q", done.Notes)
+	}
+}
+
 func TestWhatMayBeACA(t *testing.T) {
 	key := pkitest.Key(t)
 	other := pkitest.Key(t)
@@ -203,14 +232,16 @@ func TestWhatMayBeACA(t *testing.T) {
 		"constraints not critical": {makeCA(t, key, func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Value: []byte{0x30, 3, 1, 1, 0xff}}}
 		}), "not critical", ""},
-		"no key usage":    {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = 0 }), "key usage", ""},
-		"signs no CRLs":   {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), "key usage", ""},
-		"signs only CRLs": {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), "key usage", ""},
-		"not valid yet":   {makeCA(t, key, func(c *x509.Certificate) { c.NotBefore = importTime.Add(day) }), "not valid yet", "not valid yet"},
-		"bad signature":   {badlySigned(), "not that of its own key", ""},
-		"expired":         {makeCA(t, key, func(c *x509.Certificate) { c.NotAfter = importTime.Add(-day) }), "valid any more", "valid any more"},
-		"RSA 1024":        {makeCA(t, weak, nil), "1024 bits", "1024 bits"},
-		"P-521":           {makeCA(t, p521, nil), "P-521", "P-521"},
+		"no key usage":      {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = 0 }), "", ""},
+		"no key identifier": {makeCA(t, key, withoutKeyIdentifier), "no subject key identifier", ""},
+		"version 1":         {version1(t, key), "version 1, which has no extensions", ""},
+		"signs no CRLs":     {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), "key usage", ""},
+		"signs only CRLs":   {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), "key usage", ""},
+		"not valid yet":     {makeCA(t, key, func(c *x509.Certificate) { c.NotBefore = importTime.Add(day) }), "not valid yet", "not valid yet"},
+		"bad signature":     {badlySigned(), "not that of its own key", ""},
+		"expired":           {makeCA(t, key, func(c *x509.Certificate) { c.NotAfter = importTime.Add(-day) }), "valid any more", "valid any more"},
+		"RSA 1024":          {makeCA(t, weak, nil), "1024 bits", "1024 bits"},
+		"P-521":             {makeCA(t, p521, nil), "P-521", "P-521"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, allow := range []bool{false, true} {
@@ -400,11 +431,8 @@ func TestUnusualCAsGoOn(t *testing.T) {
 		change func(*x509.Certificate)
 	}{
 		"identifier of its own": {pkitest.Key(t), func(c *x509.Certificate) { c.SubjectKeyId = []byte{1, 2, 3} }},
-		"no identifier": {pkitest.Key(t), func(c *x509.Certificate) {
-			c.IsCA, c.BasicConstraintsValid = false, false
-			c.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}}
-		}},
-		"RSA of an odd size": {must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2560)), nil},
+		"no identifier":         {pkitest.Key(t), withoutKeyIdentifier},
+		"RSA of an odd size":    {must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2560)), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			made := makeCA(t, tc.key, tc.change)
@@ -412,7 +440,7 @@ func TestUnusualCAsGoOn(t *testing.T) {
 				t.Fatal("it has one")
 			}
 			st, clk := newStore(t), clock.NewFake(importTime)
-			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(made)}}))
+			must[ImportedCAs](t)(ImportCAs(ctx, st, importTime, CAImport{Authority: store.Services, Pairs: []KeyPair{pairOf(made)}, AllowUnfit: name == "no identifier"}))
 			a := openAuthority(t, st, clk, store.Services)
 			crt, _ := catest.Issue(t, a, pkitest.HostRequest(t, "www.example.org").PEM)
 			if _, err := pki.VerifyIssued(crt, []*x509.Certificate{made.Crt}, clk.Now()); err != nil {
