@@ -18,6 +18,7 @@ type basis struct {
 	version int64 // of the CA certificates
 	rows    map[int64]store.CRL
 	entries revokedEntries
+	listed  time.Time // the latest ThisUpdate of lists that others have made, before the CAs were imported
 }
 
 // basisOf reads the basis of lists of these generations. The caller holds crls.making.
@@ -47,7 +48,11 @@ func (a *Authority) countersOf(ctx context.Context, r store.Reader) (b basis, er
 	if b.version, err = r.Counter(ctx, a.name, store.CounterCA); err != nil {
 		return b, err
 	}
-	b.entries.pruned, err = r.Counter(ctx, a.name, store.CounterPruned)
+	if b.entries.pruned, err = r.Counter(ctx, a.name, store.CounterPruned); err != nil {
+		return b, err
+	}
+	listed, err := r.Counter(ctx, a.name, store.CounterListed)
+	b.listed = time.Unix(listed, 0)
 	return b, err
 }
 
@@ -176,7 +181,7 @@ type madeCRLs struct {
 func (a *Authority) signCRLs(now time.Time, st state, listed []generation, b basis) (madeCRLs, error) {
 	number := b.number
 	outdated := number == 0
-	var last time.Time
+	last := b.listed
 	for _, row := range b.rows {
 		outdated = outdated || row.Number >= number
 		last = later(last, row.ThisUpdate)

@@ -308,21 +308,21 @@ func digest(csr []byte) []byte {
 	return sum[:]
 }
 
-// listNumber is the number of a revocation list, 0 when it has none.
-func listNumber(pem []byte) (int64, error) {
+// listNumber is the number of a revocation list, 0 when it has none, and its date in seconds since 1970.
+func listNumber(pem []byte) (number, thisUpdate int64, err error) {
 	if len(pem) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
 	crl, err := pki.ParseCRLPEM(pem)
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, 0, err
 	case crl.Number == nil:
-		return 0, nil
+		return 0, max(crl.ThisUpdate.Unix(), 0), nil
 	case !crl.Number.IsInt64():
-		return 0, errors.New("its number is too large")
+		return 0, 0, errors.New("its number is too large")
 	}
-	return crl.Number.Int64(), nil
+	return crl.Number.Int64(), max(crl.ThisUpdate.Unix(), 0), nil
 }
 
 // describeCAs finds out with which options caucase was run, from what it has made with them.

@@ -301,8 +301,10 @@ func (a *authority) convertCounters() error {
 	if a.received > 0 {
 		counters[store.CounterReceivedCSR] = a.received
 	}
+	listed := a.lastUpdate()
 	for i, row := range a.crl {
-		number, err := listNumber(row.crl)
+		number, at, err := listNumber(row.crl)
+		listed = max(listed, at)
 		if err == nil && number > most {
 			err = fmt.Errorf("its number is %d", number)
 		}
@@ -315,6 +317,7 @@ func (a *authority) convertCounters() error {
 	if counters[store.CounterCRLNumber] > 0 {
 		counters[store.CounterCRLNumber]++
 	}
+	counters[store.CounterListed] = listed
 	a.report.CRLNumber = counters[store.CounterCRLNumber]
 	for name, value := range counters {
 		if value > 0 {
@@ -323,6 +326,15 @@ func (a *authority) convertCounters() error {
 	}
 	slices.SortFunc(a.counters, func(x, y store.Counter) int { return cmp.Compare(x.Name, y.Name) })
 	return nil
+}
+
+// lastUpdate is when caucase has last dated its lists, 0 if it does not say. What it has never written is not looked at.
+func (a *authority) lastUpdate() int64 {
+	n, err := strconv.ParseInt(a.tables.config["crl_last_update"], 10, 64)
+	if err != nil || n < 0 || n > lastSecond {
+		return 0
+	}
+	return n
 }
 
 func clip(s string, n int) string {

@@ -13,7 +13,7 @@ import (
 
 // counters are those that authorities keep.
 func counters() []string {
-	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA, store.CounterImportedCRL}
+	return []string{store.CounterCRLNumber, store.CounterReceivedCSR, store.CounterPruned, store.CounterRefusedAuto, store.CounterCA, store.CounterImportedCRL, store.CounterListed}
 }
 
 func counter(v store.Counter) []problem {

@@ -122,6 +122,7 @@ type crlImport struct {
 	// external says that the keys of the authority are kept elsewhere: its lists are served as they were imported.
 	external bool
 	number   int64 // the largest of the lists
+	listed   int64 // the latest of their dates, in seconds since 1970
 	done     ImportedCRLs
 }
 
@@ -140,6 +141,7 @@ func (in *crlImport) take(ctx context.Context, tx store.Tx, crl foundCRL) error 
 		}
 	}
 	in.done.Lists++
+	in.listed = max(in.listed, crl.ThisUpdate.Unix())
 	object := audit.Object{Kind: audit.KindCRL, ID: "of ca " + hex.EncodeToString(issuer.SubjectKeyId)}
 	if crl.Number != nil {
 		in.number = max(in.number, crl.Number.Int64())
@@ -242,9 +244,18 @@ func (in *crlImport) leaveOut(crl foundCRL, serial *big.Int, why string) {
 	in.done.LeftOut = append(in.done.LeftOut, fmt.Sprintf("%s: serial %s: %s", crl.from, serial, why))
 }
 
-// renumber makes sure that the next list is numbered above those that were imported, and that it
+// renumber makes sure that the next list is numbered above those that were imported, and dated after them, and that it
 // is made at once when something is new.
 func (in *crlImport) renumber(ctx context.Context, tx store.Tx) (int64, error) {
+	listed, err := tx.Counter(ctx, in.name, store.CounterListed)
+	if err != nil {
+		return 0, err
+	}
+	if in.listed > listed {
+		if _, err := tx.AddCounter(ctx, in.name, store.CounterListed, in.listed-listed); err != nil {
+			return 0, err
+		}
+	}
 	number, err := tx.Counter(ctx, in.name, store.CounterCRLNumber)
 	if err != nil {
 		return 0, err

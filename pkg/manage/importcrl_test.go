@@ -258,3 +258,45 @@ func TestExportRefusals(t *testing.T) {
 		t.Error("exported from a store that is closed")
 	}
 }
+
+// TestListsAreDatedAfterThoseOfBefore has a verifier that compares dates never meet an older list: those of before were not
+// backdated, or less.
+func TestListsAreDatedAfterThoseOfBefore(t *testing.T) {
+	t.Run("import-crl", func(t *testing.T) {
+		made := makeCA(t, pkitest.Key(t), nil)
+		st := importedCA(t, made)
+		before := makeCRL(t, made, 41, func(l *x509.RevocationList) { l.ThisUpdate = importTime.Add(-10 * time.Second) }, 5)
+		older := makeCRL(t, made, 40, func(l *x509.RevocationList) { l.ThisUpdate = importTime.Add(-day) }, 6)
+		must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", append(before, older...)}}))
+		list := parseList(t, openAuthority(t, st, clock.NewFake(importTime), store.Services))
+		if !list.ThisUpdate.After(importTime.Add(-10*time.Second)) || list.ThisUpdate.After(importTime) {
+			t.Errorf("dated %v, after a list of %v", list.ThisUpdate, importTime.Add(-10*time.Second))
+		}
+		// Not for ever: the next ones are backdated as usual.
+		clk := clock.NewFake(importTime.Add(20 * day))
+		a := openAuthority(t, st, clk, store.Services)
+		if next := parseList(t, a); !next.ThisUpdate.Equal(clk.Now().Add(-time.Minute)) {
+			t.Errorf("later dated %v", next.ThisUpdate)
+		}
+		if findings, _ := check(t, st, clk.Now()); len(findings) > 0 {
+			t.Errorf("%s", strings.Join(findings, "\n"))
+		}
+	})
+	for _, folder := range []string{"0.9.17", "0.9.8"} {
+		t.Run(folder, func(t *testing.T) {
+			l := caucaseOf(t, folder)
+			st := l.imported()
+			for name, file := range map[store.AuthorityName]string{store.Services: "cas", store.Users: "cau"} {
+				before := must[*x509.RevocationList](t)(pki.ParseCRLPEM(l.read(file + ".crl.pem")))
+				now := before.ThisUpdate.Add(5 * time.Second)
+				if now.Before(l.now) {
+					now = l.now // as soon as the import is there
+				}
+				list := parseList(t, openAuthority(t, st, clock.NewFake(now), name))
+				if !list.ThisUpdate.After(before.ThisUpdate) {
+					t.Errorf("%s: dated %v, after a list of %v", name, list.ThisUpdate, before.ThisUpdate)
+				}
+			}
+		})
+	}
+}

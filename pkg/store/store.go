@@ -227,12 +227,13 @@ const CounterAuthorities = "authorities"
 
 // Counters that authorities keep. Each starts at zero.
 const (
-	CounterCRLNumber   = "crl_number"   // number of the newest CRL made or due
-	CounterReceivedCSR = "received_csr" // requests ever accepted, for auto-approval
-	CounterPruned      = "pruned"       // revocations dropped from the lists, in batches
-	CounterRefusedAuto = "refused_auto" // automatic approvals refused and on record
-	CounterImportedCRL = "brought_crl"  // lists imported of CAs whose keys are elsewhere, so that a stale copy is noticed
-	CounterCA          = "ca"           // changes to the authority's CA certificates, so that a stale copy is noticed
+	CounterCRLNumber   = "crl_number"      // number of the newest CRL made or due
+	CounterReceivedCSR = "received_csr"    // requests ever accepted, for auto-approval
+	CounterPruned      = "pruned"          // revocations dropped from the lists, in batches
+	CounterRefusedAuto = "refused_auto"    // automatic approvals refused and on record
+	CounterImportedCRL = "brought_crl"     // lists imported of CAs whose keys are elsewhere, so that a stale copy is noticed
+	CounterListed      = "crl_this_update" // not a count: the latest thisUpdate of lists that others have made for its CAs, in seconds since 1970
+	CounterCA          = "ca"              // changes to the authority's CA certificates, so that a stale copy is noticed
 )
 
 // KeyCompromise is the reason that bars a key from ever being certified again (RFC 5280 5.3.1).
