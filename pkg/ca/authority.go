@@ -255,14 +255,19 @@ func (a *Authority) lockAutoApprove(ctx context.Context) error {
 		if _, locked, err := a.autoApprovals(ctx, tx); err != nil || locked {
 			return err
 		}
-		value := fmt.Sprint(a.row.AutoApprove)
-		if err := tx.PutSetting(ctx, a.name, store.SettingAutoApprove, value); err != nil {
-			return err
-		}
-		e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.LockAuto, audit.Object{Kind: audit.KindSetting, ID: store.SettingAutoApprove})
-		e.Detail = "count " + value
-		return tx.AppendAudit(ctx, e)
+		return LockAutoApproval(ctx, tx, now, a.row)
 	})
+}
+
+// LockAutoApproval keeps the number of automatic approvals in an authority's row for good, whatever the row says later.
+func LockAutoApproval(ctx context.Context, tx store.Tx, now time.Time, row store.Authority) error {
+	value := fmt.Sprint(row.AutoApprove)
+	if err := tx.PutSetting(ctx, row.Name, store.SettingAutoApprove, value); err != nil {
+		return err
+	}
+	e := audit.NewEntry(now, string(row.Name), audit.Actor{Kind: audit.Daemon}, audit.LockAuto, audit.Object{Kind: audit.KindSetting, ID: store.SettingAutoApprove})
+	e.Detail = "count " + value
+	return tx.AppendAudit(ctx, e)
 }
 
 // autoApprovals is how many requests are approved without a user: the number locked in the store

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -16,6 +17,10 @@ import (
 type configured struct {
 	changes []configuredRow
 	netloc  string // empty: it is the one in the store
+	// locks are the authorities whose automatic approvals have to be locked: all in one transaction, so that no crash leaves
+	// one with a number that the next start can change.
+	locks []store.Authority
+	now   time.Time
 }
 
 // A configuredRow is an authority as it has to be, and the record of its change.
@@ -24,7 +29,7 @@ type configuredRow struct {
 	entry audit.Entry
 }
 
-func (c configured) empty() bool { return len(c.changes) == 0 && c.netloc == "" }
+func (c configured) empty() bool { return len(c.changes) == 0 && c.netloc == "" && len(c.locks) == 0 }
 
 // configureAuthorities makes the rows of the authorities that every daemon has, or changes them to what the
 // options say, and stores the address at which daemons are reached, for commands that run without
@@ -59,8 +64,16 @@ func (d *Daemon) configureAuthorities(ctx context.Context) error {
 
 // compare finds out what has to change.
 func (c Config) compare(ctx context.Context, r store.Reader, now time.Time) (configured, error) {
-	var due configured
+	due := configured{now: now}
 	for _, wanted := range c.rows() {
+		if c.LockAutoApprove && wanted.Role != store.RoleDaemon {
+			switch _, err := r.Setting(ctx, wanted.Name, store.SettingAutoApprove); {
+			case errors.Is(err, store.ErrNotFound):
+				due.locks = append(due.locks, wanted)
+			case err != nil:
+				return due, err
+			}
+		}
 		entry := func(action audit.Action, detail string) audit.Entry {
 			e := audit.NewEntry(now, string(wanted.Name), audit.Actor{Kind: audit.Daemon}, action, audit.AuthorityObject(string(wanted.Name)))
 			e.Detail = detail
@@ -97,6 +110,11 @@ func (c configured) write(ctx context.Context, tx store.Tx) error {
 			return err
 		}
 		if err := tx.AppendAudit(ctx, change.entry); err != nil {
+			return err
+		}
+	}
+	for _, row := range c.locks {
+		if err := ca.LockAutoApproval(ctx, tx, c.now, row); err != nil {
 			return err
 		}
 	}

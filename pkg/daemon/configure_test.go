@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -194,5 +196,73 @@ func TestLastOptionsPrevail(t *testing.T) {
 	}
 	if got := openOffice(t, dsn).decisions(); len(got) != 6 {
 		t.Errorf("%q", got)
+	}
+}
+
+// A torn is a transaction that fails at a setting of one authority.
+type torn struct {
+	store.Tx
+	at store.AuthorityName
+}
+
+func (t torn) PutSetting(ctx context.Context, name store.AuthorityName, setting, value string) error {
+	if name == t.at {
+		return store.ErrUnavailable
+	}
+	return t.Tx.PutSetting(ctx, name, setting, value)
+}
+
+// TestBothLocksAreOne has no crash leave one authority locked and the other one open to what the next start says.
+func TestBothLocksAreOne(t *testing.T) {
+	cfg := testConfig(t, t.TempDir(), func(c *Config) { c.LockAutoApprove, c.Services.AutoApprove = true, 7 })
+	o := openOffice(t, cfg.Database)
+	locked := func() (values []string) {
+		o.view(func(r store.Reader) error {
+			for _, name := range []store.AuthorityName{store.Users, store.Services, store.HTTPS} {
+				if value, err := r.Setting(t.Context(), name, store.SettingAutoApprove); err == nil {
+					values = append(values, string(name)+"="+value)
+				}
+			}
+			return nil
+		})
+		return values
+	}
+	due, err := func() (due configured, err error) {
+		o.view(func(r store.Reader) error { due, err = cfg.compare(t.Context(), r, testTime()); return nil })
+		return due, err
+	}()
+	if err != nil || len(due.locks) != 2 {
+		t.Fatalf("%d locks, %v", len(due.locks), err)
+	}
+	for _, at := range []store.AuthorityName{store.Users, store.Services} {
+		if err := o.Update(t.Context(), func(tx store.Tx) error { return due.write(t.Context(), torn{tx, at}) }); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("torn at %s: %v", at, err)
+		}
+		if values := locked(); values != nil {
+			t.Errorf("torn at %s: %v", at, values)
+		}
+	}
+	if err := launch(t, cfg, testTime()).stop(); err != nil {
+		t.Fatal(err)
+	}
+	want := "[cau=1 cas=7]"
+	if values := fmt.Sprint(locked()); values != want {
+		t.Errorf("locked %s, want %s", values, want)
+	}
+	// For good, and once.
+	cfg.Services.AutoApprove = 9
+	if err := launch(t, cfg, testTime()).stop(); err != nil {
+		t.Fatal(err)
+	}
+	if values := fmt.Sprint(locked()); values != want {
+		t.Errorf("locked %s, want %s", values, want)
+	}
+	n := 0
+	o.view(func(r store.Reader) error {
+		n = 0
+		return r.Audit(t.Context(), audit.Filter{Action: audit.LockAuto}, func(audit.Entry) error { n++; return nil })
+	})
+	if n != 2 {
+		t.Errorf("%d locks on record", n)
 	}
 }
