@@ -245,13 +245,16 @@ func (t *tool) crtRevoke() *cli.Command {
 		Flags: []cli.Flag{
 			keyFlag(),
 			&cli.StringSliceFlag{Name: "other", TakesFile: true, Usage: "as a user, revoke the certificate in `CRT` without its key (repeatable)"},
-			&cli.StringSliceFlag{Name: "serial", Usage: "as a user, revoke serial `NUMBER`, decimal or 0x and hexadecimal (repeatable); a wrong one goes unnoticed and stays in the revocation list for years"},
+			&cli.StringSliceFlag{Name: "serial", Usage: "as a user, revoke serial `NUMBER`, decimal or 0x and hexadecimal (repeatable), of a certificate that the daemon has on record"},
+			&cli.BoolFlag{Name: "unknown", Usage: "with --serial, revoke also what the daemon has no record of; a wrong number stays in the revocation list for years"},
 			&cli.BoolFlag{Name: "only-this", Usage: "withdraw just these, and not what has renewed them or what they have renewed; --reason superseded does so, too"},
 			&cli.StringFlag{Name: "reason", Usage: "one of " + strings.Join(pki.ReasonNames(), ", ")},
 		},
 		Description: "As a user, what is revoked is the lineage: the certificate and all its renewals, so that nobody goes on with another one of\n" +
 			"them. As its holder, the newest certificate takes the others with it, and so does a key that is compromised; an older one\n" +
-			"goes alone. cauase lineage show tells what belongs to a lineage.",
+			"goes alone. cauase lineage show tells what belongs to a lineage.\n\n" +
+			"A daemon has no record of what was issued after the backup that it was restored from, by an imported CA elsewhere, or so\n" +
+			"long ago that it has expired. A reference daemon does not tell what it has on record: there every number is revoked.",
 		Action: t.action(t.revoke),
 	}
 }
@@ -314,17 +317,29 @@ func (t *tool) revoke(c *cli.Context) error {
 		if failed == nil {
 			failed = service.Revoke(c.Context, from.Pair.Crt, from.Pair.Key, how)
 		}
-		report(resultView{File: path}, failed)
+		r := resultView{File: path}
+		if failed == nil {
+			r.Certificate = revokedFile(from.Pair.Crt)
+		}
+		report(r, failed)
 	}
 	for _, path := range others {
 		crt, failed := onlyCertificate(path)
 		if failed == nil {
 			failed = session.Revoke(c.Context, crt, how)
 		}
-		report(resultView{File: path}, failed)
+		r := resultView{File: path}
+		if failed == nil {
+			r.Certificate = revokedFile(crt)
+		}
+		report(r, failed)
 	}
 	for _, serial := range numbers {
-		report(resultView{Serial: serialText(serial)}, session.RevokeSerial(c.Context, serial, how))
+		hit, failed := t.onRecord(c.Context, session, serial, c.Bool("unknown"))
+		if failed == nil {
+			failed = session.RevokeSerial(c.Context, serial, how)
+		}
+		report(resultView{Serial: serialText(serial), Certificate: hit}, failed)
 	}
 	return join(err, t.printResults(results))
 }

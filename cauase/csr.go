@@ -235,6 +235,8 @@ type resultView struct {
 	RejectedAt *time.Time `json:"rejected_at,omitempty"`
 	Reason     string     `json:"reason,omitempty"` // of a rejection
 
+	Certificate *hitView `json:"certificate,omitempty"` // that was revoked
+
 	Request *requestView `json:"request,omitempty"` // that was shown
 }
 
@@ -246,6 +248,10 @@ func (t *tool) printResults(results []resultView) error {
 			}
 			if r.Serial != "" {
 				r.Serial = "serial " + r.Serial
+			}
+			if r.Certificate != nil {
+				p.line("%s %s: %s", r.Result, r.ID+r.File+r.Serial, r.Certificate)
+				continue
 			}
 			p.line("%s %s", r.Result, r.ID+r.File+r.Serial)
 		}

@@ -93,6 +93,27 @@ func (s *Session) LineageOf(ctx context.Context, serial *big.Int) (Lineage, erro
 	return page[0], nil
 }
 
+// OnRecord finds the certificate with a serial, and its lineage. The former is empty if the lineage has had too many
+// since. What the daemon has no record of is a 404, see [IsStatus].
+func (s *Session) OnRecord(ctx context.Context, serial *big.Int) (crt LineageCertificate, l Lineage, err error) {
+	if l, err = s.LineageOf(ctx, serial); err != nil {
+		return crt, l, err
+	}
+	id, err := ParseID(l.ID)
+	if err != nil {
+		return crt, l, fmt.Errorf("find lineage: %w: %w", ErrNotCA, err)
+	}
+	if l, err = s.Lineage(ctx, id); err != nil {
+		return crt, l, err
+	}
+	for _, c := range l.Certificates {
+		if c.Serial == serial.String() {
+			return c, l, nil
+		}
+	}
+	return crt, l, nil
+}
+
 func (s *Session) lineages(ctx context.Context, query url.Values) (page []Lineage, next string, err error) {
 	var answer struct {
 		Lineages []Lineage `json:"lineages"`

@@ -176,7 +176,7 @@ func TestDaemonsListAlike(t *testing.T) {
 			}
 			return ""
 		})
-		d.cauase("--user-key", "alice.pem", "crt", "revoke", "--serial", "4711", "--serial", "4712").ok()
+		d.cauase("--user-key", "alice.pem", "crt", "revoke", "--unknown", "--serial", "4711", "--serial", "4712").ok()
 		d.cauase("crl", "update").ok()
 		after := d.crls(services.crl)[0]
 

@@ -73,6 +73,7 @@ type Authority struct {
 	csrs    map[uint64][]byte
 	refused map[uint64]rejection
 	issued  map[uint64][]byte
+	record  []*x509.Certificate // all of them, renewals included
 	revoked []x509.RevocationListEntry
 	lists   []byte // the last CRLs, and of what they were
 	listsOf string
@@ -389,7 +390,11 @@ func (a *Authority) Issue(csr *x509.CertificateRequest, pub crypto.PublicKey, ch
 	for _, c := range change {
 		c(template)
 	}
-	return a.create(template, ca.Crt, pub, ca.Key)
+	crt := a.create(template, ca.Crt, pub, ca.Key)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.record = append(a.record, crt)
+	return crt
 }
 
 // IssueServer makes a certificate for an HTTPS server.

@@ -191,6 +191,13 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		authority.renew(w, r, body)
 	case "PUT crt/revoke":
 		authority.revoke(w, body, user)
+	case "GET lineage":
+		switch {
+		case d.Reference:
+			http.NotFound(w, r)
+		case requireUser(w, user):
+			authority.lineages(w, r)
+		}
 	case "GET csr":
 		if requireUser(w, user) {
 			_ = json.NewEncoder(w).Encode(authority.pendingList(!d.Reference))
@@ -220,6 +227,10 @@ func (d *Daemon) byID(w http.ResponseWriter, r *http.Request, authority *Authori
 			return
 		}
 		answer(w, authority.request(id))
+	case "GET lineage":
+		if !d.Reference && requireUser(w, user) {
+			authority.lineage(w, id)
+		}
 	case "GET crt":
 		answer(w, authority.chained(r, authority.certificate(id)))
 	case "PUT crt":

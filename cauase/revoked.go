@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strings"
+	"time"
+
+	manners "cauase/pkg/cli"
+	"cauase/pkg/client"
+	"cauase/pkg/pki"
+)
+
+// A hitView says whom a revocation hits.
+type hitView struct {
+	Subject  string    `json:"subject"`
+	SANs     []string  `json:"sans"`
+	Serial   string    `json:"serial"`
+	NotAfter time.Time `json:"not_after"`
+	Lineage  string    `json:"lineage,omitempty"`
+	Renewals int64     `json:"renewals,omitempty"` // that the lineage has had
+}
+
+func (v *hitView) String() string {
+	text := v.Subject
+	if len(v.SANs) > 0 {
+		text = strings.TrimSpace(text + " [" + strings.Join(v.SANs, ", ") + "]")
+	}
+	if text == "" {
+		text = "a certificate without a name"
+	}
+	text += fmt.Sprintf(", serial %s, valid until %s", v.Serial, v.NotAfter.UTC().Format(time.DateTime)+" UTC")
+	if v.Lineage != "" {
+		text += ", lineage " + v.Lineage
+	}
+	if v.Renewals > 0 {
+		text += fmt.Sprintf(" (%d renewals)", v.Renewals)
+	}
+	return text
+}
+
+// revokedFile describes a certificate that was in a file.
+func revokedFile(crt *x509.Certificate) *hitView {
+	return &hitView{
+		Subject: pki.SubjectString(crt.RawSubject), SANs: append([]string{}, pki.SANStrings(crt.Extensions)...),
+		Serial: serialText(crt.SerialNumber), NotAfter: crt.NotAfter,
+	}
+}
+
+// onRecord tells whom the revocation of a serial is going to hit, and refuses a serial that is nobody's unless that is
+// insisted on: a wrong one would go unnoticed, and the right certificate stay good. A daemon whose answers are not
+// authenticated is a reference daemon, which does not tell.
+func (t *tool) onRecord(ctx context.Context, session *client.Session, serial *big.Int, unknown bool) (*hitView, error) {
+	if !session.Verified() {
+		return nil, nil
+	}
+	crt, l, err := session.OnRecord(ctx, serial)
+	switch {
+	case client.IsStatus(err, http.StatusNotFound) && unknown:
+		t.note("serial %s: the daemon has no record of such a certificate", serialText(serial))
+		return nil, nil
+	case client.IsStatus(err, http.StatusNotFound):
+		return nil, manners.WithHint(fmt.Errorf("%w: the daemon has no record of a certificate with this serial", err),
+			"check the number, and the authority (--mode, --authority); --unknown revokes it all the same")
+	case err != nil:
+		return nil, err
+	}
+	v := &hitView{
+		Subject: l.Subject, SANs: []string{}, Serial: serialText(serial), NotAfter: l.NotAfter, Lineage: l.ID, Renewals: l.Renewals,
+	}
+	if crt.Serial != "" {
+		v.Subject, v.SANs, v.NotAfter = crt.Subject, append(v.SANs, crt.SANs...), crt.NotAfter
+	}
+	return v, nil
+}
