@@ -33,42 +33,40 @@ func (t *tool) unlock(paths pemfile.PairPaths) (pemfile.PairPaths, error) {
 	if len(locked) == 0 {
 		return paths, nil
 	}
-	lock := &pemfile.Lock{}
+	lock := pemfile.NewLock(nil)
 	for _, key := range locked {
-		passphrase, err := t.passphraseOf(key)
-		if err != nil {
+		if err := t.open(lock, key); err != nil {
 			return paths, err
 		}
-		lock.Open, lock.Seal = append(lock.Open, passphrase), passphrase
 	}
 	paths.Attributes.Lock = lock
 	return paths, nil
 }
 
-// passphraseOf finds the passphrase of a key: one that was given in this run before, or the one that is asked for.
-func (t *tool) passphraseOf(key pemfile.LockedKey) ([]byte, error) {
-	if err := key.Try(nil); err != nil && !errors.Is(err, pki.ErrPassphrase) {
-		return nil, err // no passphrase opens it
+// open has a lock open a key: by a passphrase that was given in this run before, or by the one that is asked for.
+func (t *tool) open(lock *pemfile.Lock, key pemfile.LockedKey) error {
+	if err := key.Check(); err != nil {
+		return err
 	}
 	for _, known := range t.known {
-		if key.Try(known) == nil {
-			return known, nil
+		if lock.Add(key, known) == nil {
+			return nil
 		}
 	}
 	for n := 1; ; n++ {
 		passphrase, err := t.passphrases().Ask(key.Path)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		err = key.Try(passphrase)
+		err = lock.Add(key, passphrase)
 		switch {
 		case err == nil:
 			t.known = append(t.known, passphrase)
-			return passphrase, nil
+			return nil
 		case t.passphraseFile != "":
-			return nil, manners.WithHint(err, "the first line of %s does not open it", t.passphraseFile)
+			return manners.WithHint(err, "the first line of %s does not open it", t.passphraseFile)
 		case !errors.Is(err, pki.ErrPassphrase) || n == tries:
-			return nil, err
+			return err
 		}
 		t.warn("wrong passphrase, try again")
 	}
@@ -89,7 +87,7 @@ func (t *tool) lockNew(paths pemfile.PairPaths, replaced bool) (pemfile.PairPath
 		return paths, err
 	}
 	t.known = append(t.known, passphrase)
-	paths.Attributes.Lock = &pemfile.Lock{Open: [][]byte{passphrase}, Seal: passphrase}
+	paths.Attributes.Lock = pemfile.NewLock(passphrase)
 	return paths, nil
 }
 

@@ -54,13 +54,10 @@ func TestEncryptedKey(t *testing.T) {
 	if len(*asked) != 1 || (*asked)[0] != "Passphrase for admin.pem: " {
 		t.Errorf("asked %q", *asked)
 	}
-	s.typing("a", "b", "correct horse")
-	s.ok("csr list")
-	s.says("wrong passphrase, try again")
 	before := len(s.daemon.Seen())
 	s.typing("a", "b", "c")
 	s.exits("csr list", 1)
-	s.says("error: --user-key: admin.pem: wrong passphrase")
+	s.says("(?s)wrong passphrase, try again.*error: --user-key: admin.pem: wrong passphrase")
 	if len(s.daemon.Seen()) != before {
 		t.Error("the daemon was asked with a key that could not be read")
 	}
@@ -68,12 +65,11 @@ func TestEncryptedKey(t *testing.T) {
 	s.exits("csr list", 1)
 	s.says("no terminal to ask for it\n.*hint: put it into a file that only you can read, and give that with --passphrase-file")
 
-	for name, content := range map[string]string{"good": "correct horse\nmore\n", "dos": "correct horse\r\n", "bad": "battery\n", "blank": "\n"} {
+	for name, content := range map[string]string{"dos": "correct horse\r\nmore\n", "bad": "battery\n", "blank": "\n"} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.ok("csr list --passphrase-file good")
 	s.ok("csr list --passphrase-file dos")
 	s.exits("csr list --passphrase-file bad", 1)
 	s.says("wrong passphrase\n.*hint: the first line of bad does not open it")
@@ -99,7 +95,6 @@ func TestEncryptedKey(t *testing.T) {
 			t.Errorf("%s: %v, asked %q", line, err, *asked)
 		}
 	}
-	s.ok("csr list --passphrase-file good")
 	s.typing("staple")
 	s.ok("crt revoke web.crt --key web.key")
 
@@ -123,14 +118,12 @@ func TestEncryptedRequestIsResumed(t *testing.T) {
 	if !s.encrypted("web.pem") {
 		t.Error("the key of a pending request is in the clear")
 	}
-	s.typing("correct horse")
+	s.typing("battery", "correct horse")
 	s.exits("request --cn web --encrypt", 2)
 	if s.id() != id {
 		t.Errorf("another request: %s", s.out)
 	}
 	s.ok("csr sign " + id)
-	s.typing("wrong", "wrong", "wrong")
-	s.exits("request --cn web", 1)
 	s.typing("correct horse")
 	s.ok("request --cn web")
 	if !s.encrypted("web.pem") {

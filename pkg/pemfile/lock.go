@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"cauase/pkg/pki"
@@ -12,10 +13,29 @@ import (
 // A Lock is what it takes to read private keys that are encrypted, and to keep their successors encrypted. It is for the
 // files of one pair.
 type Lock struct {
-	Open [][]byte // passphrases of the keys there
-	Seal []byte   // of keys that are written, nil to write them in the clear
+	seal  []byte                              // passphrase of keys that are written
+	opens [][]byte                            // passphrases of the keys there
+	read  map[[sha256.Size]byte]crypto.Signer // stretching a passphrase takes long
+}
 
-	read map[[sha256.Size]byte]crypto.Signer // stretching a passphrase takes long
+// NewLock returns a lock for keys that are going to be made.
+func NewLock(passphrase []byte) *Lock {
+	l := &Lock{seal: passphrase, read: map[[sha256.Size]byte]crypto.Signer{}}
+	if passphrase != nil {
+		l.opens = [][]byte{passphrase}
+	}
+	return l
+}
+
+// Add has the lock open a key, too. The keys that are written from now on have its passphrase.
+func (l *Lock) Add(key LockedKey, passphrase []byte) error {
+	signer, err := pki.DecryptPrivateKeyBlock(key.block, passphrase)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key.Path, err)
+	}
+	l.seal, l.opens = passphrase, append(l.opens, passphrase)
+	l.read[sha256.Sum256(key.block.Bytes)] = signer
+	return nil
 }
 
 // key reads a private key, which may be encrypted.
@@ -28,12 +48,9 @@ func (l *Lock) key(block *pem.Block) (crypto.Signer, error) {
 		return key, nil
 	}
 	err := pki.ErrPassphrase
-	for _, passphrase := range l.Open {
+	for _, passphrase := range l.opens {
 		var key crypto.Signer
 		if key, err = pki.DecryptPrivateKeyBlock(block, passphrase); err == nil {
-			if l.read == nil {
-				l.read = map[[sha256.Size]byte]crypto.Signer{}
-			}
 			l.read[sum] = key
 			return key, nil
 		}
@@ -43,10 +60,14 @@ func (l *Lock) key(block *pem.Block) (crypto.Signer, error) {
 
 // encodeKey writes a private key as its file has it.
 func (a Attributes) encodeKey(key crypto.Signer) ([]byte, error) {
-	if a.Lock != nil && a.Lock.Seal != nil {
-		return pki.EncryptPrivateKeyPEM(key, a.Lock.Seal)
+	if a.Lock == nil {
+		return pki.EncodePrivateKeyPEM(key)
 	}
-	return pki.EncodePrivateKeyPEM(key)
+	content, err := pki.EncryptPrivateKeyPEM(key, a.Lock.seal)
+	if block, _ := pem.Decode(content); block != nil {
+		a.Lock.read[sha256.Sum256(block.Bytes)] = key
+	}
+	return content, err
 }
 
 // A LockedKey is an encrypted private key in a file.
@@ -55,10 +76,9 @@ type LockedKey struct {
 	block *pem.Block
 }
 
-// Try reports why a passphrase does not open the key: [pki.ErrPassphrase], or that none could.
-func (k LockedKey) Try(passphrase []byte) error {
-	_, err := pki.DecryptPrivateKeyBlock(k.block, passphrase)
-	if err != nil {
+// Check reports that no passphrase could open the key.
+func (k LockedKey) Check() error {
+	if _, err := pki.DecryptPrivateKeyBlock(k.block, nil); !errors.Is(err, pki.ErrPassphrase) {
 		return fmt.Errorf("%s: %w", k.Path, err)
 	}
 	return nil
