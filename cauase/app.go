@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -49,8 +48,7 @@ func newApp(env environment) *cli.App {
 		ErrWriter:                 env.stderr,
 		Flags:                     globalFlags(),
 		Before:                    t.readSettings,
-		Action:                    noCommand,
-		OnUsageError:              usageError,
+		Action:                    manners.Group,
 		// The default one exits the process.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
@@ -70,47 +68,11 @@ func newApp(env environment) *cli.App {
 			completionCommand(),
 		},
 	}
-	for _, command := range app.Commands {
-		finishCommand(command)
-	}
 	return app
 }
 
-// finishCommand sets what all commands have in common.
-func finishCommand(command *cli.Command) {
-	command.OnUsageError = usageError
-	command.HideHelpCommand = true
-	for _, sub := range command.Subcommands {
-		finishCommand(sub)
-	}
-}
-
 func group(name, usage string, commands ...*cli.Command) *cli.Command {
-	return &cli.Command{Name: name, Usage: usage, Subcommands: commands, Action: noCommand}
-}
-
-// noCommand runs where a command was expected and none, or an unknown one, is found.
-func noCommand(c *cli.Context) error {
-	if name := c.Args().First(); name != "" {
-		return manners.WithHint(fmt.Errorf("there is no command %q", strings.TrimSpace(commandPath(c)+" "+name)),
-			"%s --help lists the commands", toolName)
-	}
-	if c.Command != nil && len(c.Command.Subcommands) > 0 && commandPath(c) != "" {
-		return cli.ShowSubcommandHelp(c)
-	}
-	return cli.ShowAppHelp(c)
-}
-
-// commandPath is the command as typed, without the program's name.
-func commandPath(c *cli.Context) string {
-	if c.Command == nil {
-		return ""
-	}
-	return strings.TrimSpace(strings.TrimPrefix(c.Command.HelpName, toolName))
-}
-
-func usageError(c *cli.Context, err error, _ bool) error {
-	return manners.WithHint(err, "%s", strings.TrimSpace(toolName+" "+commandPath(c))+" --help shows what there is")
+	return &cli.Command{Name: name, Usage: usage, Subcommands: commands, Action: manners.Group}
 }
 
 // errUsage says how a command is used.

@@ -350,11 +350,11 @@ func reasonFlag(c *cli.Context) (int, error) {
 	if name == "" {
 		return 0, nil
 	}
-	reason, err := pki.ParseReason(name)
+	name, err := manners.Choice("--reason", name, pki.ReasonNames())
 	if err != nil {
-		return 0, fmt.Errorf("--reason: %w", err)
+		return 0, err
 	}
-	return reason, nil
+	return pki.ParseReason(name)
 }
 
 // onlyCertificate reads the one certificate of a file, behind which its chain may stand; of

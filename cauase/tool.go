@@ -116,15 +116,15 @@ func (t *tool) note(format string, args ...any) {
 	if manners.Say(t.stderr, manners.Message{Tool: toolName, Level: "note", Text: text}) {
 		return
 	}
-	fmt.Fprintf(t.stderr, "%s: note: %s\n", toolName, pki.EscapeText(text))
+	fmt.Fprintf(t.stderr, "%s: %s %s\n", toolName, manners.Label(t.stderr, "note"), pki.EscapeText(text))
 }
 
 func (t *tool) warn(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := manners.Plain(fmt.Sprintf(format, args...))
 	if manners.Say(t.stderr, manners.Message{Tool: toolName, Level: "warning", Text: text}) {
 		return
 	}
-	fmt.Fprintf(t.stderr, "%s: warning: %s\n", toolName, pki.EscapeText(text))
+	fmt.Fprintf(t.stderr, "%s: %s %s\n", toolName, manners.Label(t.stderr, "warning"), pki.EscapeText(text))
 }
 
 // connect makes the client of the authority at work.

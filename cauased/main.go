@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 
@@ -43,7 +42,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 		Before:                 func(c *urfave.Context) error { return checkEnvironment(c.App, environmentNames()) },
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
-				return cli.WithHint(errors.New("unexpected argument: "+c.Args().First()), "see cauased --help")
+				return cli.Group(c)
 			}
 			return serve(c, clk, stdout, stderr)
 		},
@@ -79,16 +78,11 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					statusCommand(clk, stdout),
 					migrateCommand(stdout),
 				}, stderr),
-				Action: func(c *urfave.Context) error {
-					return cli.WithHint(errors.New("manage needs a command"), "see cauased manage --help")
-				},
+				Action: cli.NeedsCommand,
 			},
 		},
 		// Errors are ours to print, once and in one place.
 		ExitErrHandler: func(*urfave.Context, error) {},
-		OnUsageError: func(_ *urfave.Context, err error, _ bool) error {
-			return cli.WithHint(err, "see cauased --help")
-		},
 	}
 }
 

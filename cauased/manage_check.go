@@ -42,7 +42,7 @@ func checkCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print rows and findings as a JSON object"},
 		},
-		OnUsageError: func(_ *urfave.Context, err error, _ bool) error { return unchecked(err) },
+		OnUsageError: func(c *urfave.Context, err error, sub bool) error { return unchecked(cli.UsageError(c, err, sub)) },
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
 				return unchecked(errors.New("unexpected argument: " + c.Args().First()))

@@ -168,7 +168,7 @@ func TestRerequestRefuses(t *testing.T) {
 		{"nothing given", nil, "", "--template is missing"},
 		{"no key", nil, "--template old.csr --csr new.csr", "--key is missing"},
 		{"an argument", nil, "--template old.csr --csr new.csr --key new.key more", "unexpected argument"},
-		{"an unknown flag", nil, "--tmpl old.csr", "see cauase-rerequest --help"},
+		{"an unknown flag", nil, "--tmpl old.csr", "there is no option --tmpl"},
 		{"no template", nil, "--template nope --csr new.csr --key new.key", "no such file"},
 		{"one file for both", nil, "--template old.csr --csr new.pem --key ./new.pem", "same file"},
 		{"key exists", put("new.key", "precious"), "--template old.csr --csr new.csr --key new.key", "new.key exists"},

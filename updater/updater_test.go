@@ -151,7 +151,7 @@ func TestCommandLine(t *testing.T) {
 		"nothing":        {nil, 1, "--ca-url is not given"},
 		"no ca":          {job[:4], 1, "--ca is not given"},
 		"argument":       {with("extra"), 1, `unexpected argument "extra"`},
-		"unknown flag":   {with("--colour"), 1, "not defined: -colour"},
+		"unknown flag":   {with("--colour"), 1, "there is no option --colour"},
 		"no config":      {[]string{"--config", "nowhere.toml"}, 1, "no such file"},
 		"both":           {with("--once", "--status"), 1, "exclude each other"},
 		"log":            {with("--log-format", "xml"), 1, "neither text nor json"},

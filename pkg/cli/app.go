@@ -24,9 +24,6 @@ func NewApp(name, usage string, stdout, stderr io.Writer) *urfave.App {
 		DisableSliceFlagSeparator: true, // file names may have commas
 		// Errors are ours to print, once and in one place.
 		ExitErrHandler: func(*urfave.Context, error) {},
-		OnUsageError: func(_ *urfave.Context, err error, _ bool) error {
-			return WithHint(err, "see %s --help", name)
-		},
 	}
 }
 
@@ -39,6 +36,8 @@ const (
 
 // Run executes a command line, unless it asks for the manual page or a completion script.
 func Run(ctx context.Context, app *urfave.App, args []string) error {
+	prepare(app)
+	args = asOptions(app, args)
 	if len(args) != 2 {
 		return app.RunContext(ctx, args)
 	}

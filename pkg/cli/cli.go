@@ -95,12 +95,13 @@ func Report(w io.Writer, tool string, err error) int {
 	if code == ExitPending && !failed {
 		label = "warning"
 	}
-	if Say(w, Message{Tool: tool, Level: label, Text: err.Error(), Hint: hint, Code: code}) {
+	text := Plain(err.Error())
+	if Say(w, Message{Tool: tool, Level: label, Text: text, Hint: hint, Code: code}) {
 		return code
 	}
-	fmt.Fprintf(w, "%s: %s: %s\n", tool, label, pki.EscapeText(err.Error()))
+	fmt.Fprintf(w, "%s: %s %s\n", tool, Label(w, label), pki.EscapeText(text))
 	if hint != "" {
-		fmt.Fprintf(w, "%s: hint: %s\n", tool, pki.EscapeText(hint))
+		fmt.Fprintf(w, "%s: %s %s\n", tool, Label(w, "hint"), pki.EscapeText(hint))
 	}
 	return code
 }

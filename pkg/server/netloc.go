@@ -35,6 +35,10 @@ func HTTPSPort(port int) int {
 // ParseNetloc reads HOST[:PORT]. Text that differs from what a client's URL would say is
 // refused: it ends up in certificates.
 func ParseNetloc(s string) (Netloc, error) {
+	if scheme, rest, found := strings.Cut(s, "://"); found && (scheme == "http" || scheme == "https") {
+		meant, _, _ := strings.Cut(rest, "/")
+		return Netloc{}, fmt.Errorf("%q is a URL: HOST[:PORT] is needed, without %s://, such as %s", s, scheme, meant)
+	}
 	host, port, err := splitNetloc(s)
 	if err != nil {
 		return Netloc{}, err
