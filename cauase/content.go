@@ -130,9 +130,9 @@ func extendedKeyUsages(value []byte) (names []string, ok bool) {
 }
 
 func usageName(oid string) string {
-	for name, arc := range usageArcs {
-		if oid == append(slices.Clone(keyPurposes), arc).String() {
-			return name
+	for _, u := range knownUsages {
+		if oid == append(slices.Clone(keyPurposes), u.arc).String() {
+			return u.short
 		}
 	}
 	switch oid {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -292,4 +293,27 @@ func TestTrustIsSaidWhenStored(t *testing.T) {
 	if strings.Contains(s.err, "first contact") {
 		t.Errorf("says %s", s.err)
 	}
+}
+
+// Names of usages and reasons are taken in any case, and with either spelling.
+func TestSpellings(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	for _, eku := range []string{"serverAuth", "serverauth", "server-auth", "SERVER"} {
+		s.exits("request --cn web --force --eku "+eku, 2)
+	}
+	s.exits("request --cn web --eku servr", 1)
+	s.says(`--eku "servr" is not one of .*\n.*hint: did you mean server\?`)
+	for i, reason := range []string{"keycompromise", "key-compromise", "KeyCompromise", "key_compromise"} {
+		s.ok(fmt.Sprintf("crt revoke --serial %d --reason %s", i+1, reason))
+	}
+	s.exits("crt revoke --serial 5 --reason keykompromise", 1)
+	s.says(`hint: did you mean keyCompromise\?`)
+	for _, threshold := range []string{"31", "31d", "12h", "0.5", "1d12h"} {
+		s.ok("crt renew admin.pem --mode user --threshold " + threshold)
+	}
+	s.daemon.CAU.AutoApprove = 2
+	s.ok("request --mode user --cn admin --crt apart.crt --key apart.key --force")
+	s.exits("crt renew apart.crt", 1)
+	s.says(`error: apart.crt holds no private key\n.*hint: .*--key apart.key`)
 }

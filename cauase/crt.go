@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -141,9 +143,25 @@ func (t *tool) readPair(paths pemfile.PairPaths) (enroll.Files, error) {
 		err = fmt.Errorf("%s holds no certificate", paths.Crt)
 	}
 	if errors.Is(err, fs.ErrNotExist) && paths.Combined() {
-		err = manners.WithHint(err, "if the key is in a file of its own, name it with --key")
+		hint := "if the key is in a file of its own, name it with --key"
+		if key := keyBeside(paths.Crt); key != "" {
+			hint += fmt.Sprintf(": --key %s", key)
+		}
+		err = manners.WithHint(err, "%s", hint)
 	}
 	return from, err
+}
+
+// keyBeside is a file beside a certificate's that is named like its key's, "" for none.
+func keyBeside(crt string) string {
+	stem := strings.TrimSuffix(crt, filepath.Ext(crt))
+	stem = strings.TrimSuffix(stem, ".crt")
+	for _, key := range []string{stem + ".key", stem + ".key.pem", filepath.Join(filepath.Dir(crt), "privkey.pem")} {
+		if info, err := os.Stat(key); err == nil && info.Mode().IsRegular() && !sameFile(key, crt) {
+			return key
+		}
+	}
+	return ""
 }
 
 // recoverPair completes or rolls back a renewal that was interrupted.

@@ -43,7 +43,7 @@ func forHosts(c *cli.Context) bool {
 	usages := c.StringSlice("eku")
 	return len(usages) == 0 || slices.ContainsFunc(usages, func(name string) bool {
 		oid, err := usageOID(name)
-		return err == nil && slices.Contains([]int{usageArcs["server"], usageArcs["client"]}, oid[len(oid)-1]) && oid[:len(oid)-1].Equal(keyPurposes)
+		return err == nil && slices.Contains([]int{arcServer, arcClient}, oid[len(oid)-1]) && oid[:len(oid)-1].Equal(keyPurposes)
 	})
 }
 

@@ -29,7 +29,7 @@ func nameFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "ip", Usage: "IP `ADDRESS` to be reachable under"},
 		&cli.StringSliceFlag{Name: "email", Usage: "mail `ADDRESS`"},
 		&cli.StringSliceFlag{Name: "uri", Usage: "`URI`, such as spiffe://example.org/web"},
-		&cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: server, client, code, email, time, or an OID"},
+		&cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: server, client, code, email, time (also as serverAuth, clientAuth and so on), or an OID"},
 	}
 }
 
@@ -140,16 +140,42 @@ func extKeyUsage(names []string) (pkix.Extension, error) {
 // keyPurposes is the arc of the usages that have a name here, each with its last number.
 var (
 	keyPurposes = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3}
-	usageArcs   = map[string]int{"server": 1, "client": 2, "code": 3, "email": 4, "time": 8}
 )
 
+// A usage is a purpose of a key (RFC 5280 4.2.1.12), by its name there and by a short one.
+type usage struct {
+	short, name string
+	arc         int
+}
+
+// Arcs of purposes that others ask for.
+const arcServer, arcClient = 1, 2
+
+var knownUsages = []usage{
+	{"server", "serverAuth", arcServer}, {"client", "clientAuth", arcClient}, {"code", "codeSigning", 3}, {"email", "emailProtection", 4}, {"time", "timeStamping", 8},
+}
+
+// is reports whether a word names the usage, in whatever case and with whatever dashes.
+func (u usage) is(word string) bool {
+	name, err := manners.Choice("", word, []string{u.short, u.name})
+	return err == nil && name != ""
+}
+
 func usageOID(name string) (asn1.ObjectIdentifier, error) {
-	if arc, ok := usageArcs[name]; ok {
-		return append(slices.Clone(keyPurposes), arc), nil
+	if i := slices.IndexFunc(knownUsages, func(u usage) bool { return u.is(name) }); i >= 0 {
+		return append(slices.Clone(keyPurposes), knownUsages[i].arc), nil
 	}
 	oid, err := x509.ParseOID(name)
 	if err != nil {
-		return nil, fmt.Errorf("--eku %q is not one of server, client, code, email, time, nor an OID", name)
+		var known []string
+		for _, u := range knownUsages {
+			known = append(known, u.short, u.name)
+		}
+		err := fmt.Errorf("--eku %q is not one of server, client, code, email, time, nor an OID", name)
+		if meant := manners.Closest(name, known); meant != "" {
+			return nil, manners.WithHint(err, "did you mean %s?", meant)
+		}
+		return nil, err
 	}
 	var arcs asn1.ObjectIdentifier
 	for _, arc := range strings.Split(oid.String(), ".") {

@@ -31,11 +31,11 @@ func reasonFlag() urfave.Flag {
 }
 
 func readReason(c *urfave.Context) (int, error) {
-	reason, err := pki.ParseReason(c.String(flagReason))
+	name, err := cli.Choice("--"+flagReason, c.String(flagReason), pki.ReasonNames())
 	if err != nil {
-		return 0, cli.WithHint(fmt.Errorf("--%s: %w", flagReason, err), "%s", authorityHint(c))
+		return 0, err
 	}
-	return reason, nil
+	return pki.ParseReason(name)
 }
 
 func authorityRevokeCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {

@@ -53,7 +53,7 @@ var (
 	notDefined  = regexp.MustCompile(`^flag provided but not defined: -(.+)$`)
 	needsMore   = regexp.MustCompile(`^flag needs an argument: -(.+)$`)
 	badValue    = regexp.MustCompile(`(?s)^invalid value ("(?:[^"\\]|\\.)*") for flag -([^:]+): (.*)$`)
-	badBoolean  = regexp.MustCompile(`^invalid boolean value ("(?:[^"\\]|\\.)*") for -([^:]+): .*$`)
+	badBoolean  = regexp.MustCompile(`^invalid boolean value ("(?:[^"\\]|\\.)*") for -([^:]+): (.*)$`)
 	badSyntax   = regexp.MustCompile(`^bad flag syntax: (.*)$`)
 	environment = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as (\w+) value from environment variable ("[^"]*") for flag ([^:]+): .*$`)
 )
@@ -77,6 +77,9 @@ func UsageError(c *urfave.Context, err error, _ bool) error {
 		return WithHint(plainError{err, dashed(needsMore.FindStringSubmatch(text)[1]) + " needs a value"}, "%s", help)
 	case badBoolean.MatchString(text):
 		m := badBoolean.FindStringSubmatch(text)
+		if !strings.Contains(m[3], "parse error") && !strings.Contains(m[3], "strconv.") {
+			return WithHint(plainError{err, dashed(m[2]) + ": " + Plain(m[3])}, "%s", help)
+		}
 		return WithHint(plainError{err, dashed(m[2]) + " " + m[1] + ": it is on or off, and takes true or false at most"}, "leave out the value; %s", help)
 	case badValue.MatchString(text):
 		m := badValue.FindStringSubmatch(text)

@@ -58,5 +58,9 @@ func Choice(what, word string, known []string) (string, error) {
 	if i := slices.IndexFunc(known, func(name string) bool { return plainName(name) == plainName(word) }); i >= 0 {
 		return known[i], nil
 	}
-	return "", DidYouMean(fmt.Errorf("%s %q is not one of %s", what, word, strings.Join(known, ", ")), word, known)
+	err := fmt.Errorf("%s: %q is not one of %s", what, word, strings.Join(known, ", "))
+	if meant := Closest(word, known); meant != "" {
+		return "", WithHint(err, "did you mean %s?", meant)
+	}
+	return "", err
 }

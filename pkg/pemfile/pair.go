@@ -150,10 +150,18 @@ func (a Attributes) keyOf(path string, content []byte) (crypto.Signer, error) {
 		}
 	}
 	if key == nil {
-		return nil, fmt.Errorf("%s holds no private key: %w", path, fs.ErrNotExist)
+		return nil, noKeyError(path)
 	}
 	return key, nil
 }
+
+// A noKeyError is a file without a private key. For those who look for one it is as good as none.
+type noKeyError string
+
+func (e noKeyError) Error() string { return string(e) + " holds no private key" }
+
+// Is makes it one of fs.ErrNotExist.
+func (e noKeyError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // ReadCertificates reads the certificates of one file, which may hold keys too.
 func ReadCertificates(path string) ([]*x509.Certificate, error) {
