@@ -73,7 +73,7 @@ func choice[T ~string](c *urfave.Context, flag string, known []T, to *T) error {
 	if c.String(flag) == "" {
 		return nil
 	}
-	name, err := cli.Choice("--"+flag+":", c.String(flag), names(known))
+	name, err := cli.Choice("--"+flag, c.String(flag), names(known))
 	*to = T(name)
 	return err
 }
