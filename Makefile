@@ -33,15 +33,28 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz flood soak docs-test interop install uninstall clean
+.PHONY: help build cross run test lint bench fuzz flood soak docs-test interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build all tools into bin/
+# Without a C compiler, whether there is one or not: what is shipped is the same everywhere, and needs no libraries.
+build: ## build all tools into bin/, statically
 	@mkdir -p $(BIN)
 	@for tool in $(TOOLS); do \
-		$(GO) build -trimpath -o $(BIN)/$${tool#*:} ./$${tool%:*} || exit 1; \
+		CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/$${tool#*:} ./$${tool%:*} || exit 1; \
+	done
+
+# What runs on hosts. The daemon is for Linux.
+CROSS := darwin/amd64 darwin/arm64 windows/amd64
+HOSTS := cauase updater probe rerequest keyid
+
+cross: ## build the tools of hosts for other systems, without keeping them
+	@for target in $(CROSS); do \
+		for tool in $(HOSTS); do \
+			echo "$$target $$tool"; \
+			CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -trimpath -o /dev/null ./$$tool || exit 1; \
+		done; \
 	done
 
 run: build ## start a CA on loopback with its data in ./var

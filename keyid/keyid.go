@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -169,8 +168,7 @@ func readKey(path string, block *pem.Block, passphrases cli.Passphrases) (crypto
 }
 
 func readHeader(path string) (backup.Header, error) {
-	// O_NONBLOCK: opening a FIFO must not wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|withoutWaiting, 0)
 	if err != nil {
 		return backup.Header{}, err
 	}

@@ -32,14 +32,7 @@ func SyncFolder(path string) error {
 }
 
 // SyncOpenFolder does so for a folder that is open.
-func SyncOpenFolder(folder *os.File) error {
-	err := folder.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		// Some network file systems cannot; their renames are as durable as they get.
-		return nil
-	}
-	return err
-}
+func SyncOpenFolder(folder *os.File) error { return syncFolder(folder) }
 
 // Rename gives a file, whose content is on disk, a name in the same folder, and takes that name
 // from whatever file had it.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"syscall"
 )
 
 // Options say how [WriteNew] makes a file. The zero value makes one for its owner alone.
@@ -61,7 +60,7 @@ func (o Options) fill(f *os.File, path string, content []byte) error {
 
 // create never opens what is there, nor what a link points to.
 func create(at Place, path string, mode fs.FileMode) (*os.File, error) {
-	return at.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, mode)
+	return at.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, mode)
 }
 
 // A File is one that is written before it is known whether it will be wanted, and then gets a name

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 
 	"cauase/pkg/folder"
@@ -35,9 +34,9 @@ func Acquire(path string, access folder.Access) (*Lock, error) {
 	if l.file, err = open(in, name); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+	if taken, err := tryLock(l.file); !taken {
 		_ = l.file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if err == nil {
 			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -85,7 +84,7 @@ func (l *Lock) Held() bool {
 // Release lets others have the file, also while a process that was started just now has not closed its copy of the
 // descriptor yet.
 func (l *Lock) Release() {
-	_ = syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) //nolint:gosec // a descriptor fits
+	unlock(l.file)
 	_ = l.file.Close()
 }
 
@@ -115,8 +114,7 @@ func exclusively(paths pemfile.PairPaths, step func() error) error {
 	}
 	defer listed.Close() // and with it the lock
 	for range stepTries {
-		err := syscall.Flock(int(listed.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+		if taken, err := tryLock(listed); taken || err != nil {
 			break
 		}
 		time.Sleep(stepPause)

@@ -1,27 +1,16 @@
-// Package folder works on files by way of open folders. Whoever holds one works in that folder, whatever
-// becomes of its path meanwhile, so that nobody can exchange it between a check and what depends on it.
-//
-// Names are those of one folder and are never followed where they are symbolic links. How a path
-// leads to a folder is up to [Access].
+//go:build unix
+
 package folder
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
-
-// Why something is not opened.
-var (
-	ErrSymlink    = errors.New("is a symbolic link")
-	ErrNotRegular = errors.New("is not a regular file")
-	ErrTooLong    = errors.New("is too long")
 )
 
 // A Folder is one that is open.
@@ -84,41 +73,6 @@ func (f *Folder) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, er
 		return nil, f.fail("open", name, err)
 	}
 	return os.NewFile(uintptr(fd), f.Join(name)), nil //nolint:gosec // a descriptor fits
-}
-
-// ReadFile reads a regular file of at most so many bytes. Anything else, such as a FIFO or a device, is not even
-// opened.
-func (f *Folder) ReadFile(name string, longest int) ([]byte, *Info, error) {
-	info, err := f.Stat(name)
-	if err == nil {
-		err = info.regular(f.Join(name))
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	file, err := f.OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer file.Close()
-	// It may be another one than a moment ago.
-	if info, err = InfoOf(file); err == nil {
-		err = info.regular(f.Join(name))
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	content, err := io.ReadAll(io.LimitReader(file, int64(longest)+1))
-	if err == nil {
-		info.extended, err = extendedOf(file)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(content) > longest {
-		return nil, nil, fmt.Errorf("%s %w: more than %d bytes", f.Join(name), ErrTooLong, longest)
-	}
-	return content, info, nil
 }
 
 // Stat describes what a name stands for, which may be a symbolic link.
@@ -234,30 +188,4 @@ func (f *Folder) Listed() (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: f.path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), f.path), nil //nolint:gosec // a descriptor fits
-}
-
-// Names lists what is in the folder and wanted, nil for all, unless that is more than so many.
-func (f *Folder) Names(most int, wanted func(name string) bool) ([]string, error) {
-	listed, err := f.Listed()
-	if err != nil {
-		return nil, err
-	}
-	defer listed.Close()
-	var names []string
-	for {
-		some, err := listed.Readdirnames(1000)
-		for _, name := range some {
-			if wanted == nil || wanted(name) {
-				names = append(names, name)
-			}
-		}
-		switch {
-		case len(names) > most:
-			return nil, fmt.Errorf("%s holds more than %d files", f.path, most)
-		case errors.Is(err, io.EOF):
-			return names, nil
-		case err != nil:
-			return nil, err
-		}
-	}
 }

@@ -1,7 +1,8 @@
+//go:build unix
+
 package folder
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"time"
@@ -74,14 +75,4 @@ func (i *Info) Mode() fs.FileMode {
 		mode |= fs.ModeSticky
 	}
 	return mode
-}
-
-func (i *Info) regular(path string) error {
-	switch {
-	case i.Mode().IsRegular():
-		return nil
-	case i.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s %w", path, ErrSymlink)
-	}
-	return fmt.Errorf("%s %w", path, ErrNotRegular)
 }

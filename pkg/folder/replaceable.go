@@ -1,16 +1,14 @@
+//go:build unix
+
 package folder
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
-
-// ErrIrreplaceable is a file that no rename can replace.
-var ErrIrreplaceable = errors.New("cannot be replaced")
 
 // Replaceable reports why a rename could not put a file in the place of what has a name in the folder: is describes
 // that, and is nil for nothing. It changes nothing.

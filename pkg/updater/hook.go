@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"cauase/pkg/pki"
@@ -53,7 +52,7 @@ func runHook(ctx context.Context, h HookRun) error {
 	cmd := exec.Command(h.Path)
 	cmd.Env = append(hookEnvironment(), h.Env...)
 	cmd.Stdout, cmd.Stderr = writer, writer
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	inGroup(cmd)
 	err = cmd.Start()
 	_ = writer.Close() // the child has its own
 	if err != nil {
@@ -123,15 +122,14 @@ func explainStart(path string, err error) error {
 }
 
 func endGroup(cmd *exec.Cmd, ended <-chan error, why error) error {
-	group := -cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM)
+	askToEnd(cmd)
 	timer := time.NewTimer(hookGrace)
 	defer timer.Stop()
 	select {
 	case <-ended:
-		_ = syscall.Kill(group, syscall.SIGKILL) // whoever is left of it
+		kill(cmd) // whoever is left of it
 	case <-timer.C:
-		_ = syscall.Kill(group, syscall.SIGKILL)
+		kill(cmd)
 		<-ended
 	}
 	return fmt.Errorf("ended by the agent: %w", why)

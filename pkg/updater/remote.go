@@ -7,16 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
 	"os/exec"
 	"os/user"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A remote has a job done by a process with the rights of the owner of its files: this program, started anew,
@@ -277,24 +273,10 @@ func (r *remote) command() (*exec.Cmd, error) {
 	cmd.Args = []string{"cauase-updater", separateArg}
 	cmd.Dir = "/"
 	cmd.Env = who.env
-	// A session of its own has no terminal, into which it could type for root.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &who.credential, Setsid: true}
+	if err := runAs(cmd, &who.credential); err != nil {
+		return nil, err
+	}
 	return cmd, nil
-}
-
-// closeToChildren keeps files that this process was started with from its children; those that it has opened
-// itself are so anyway.
-func closeToChildren() {
-	err := unix.CloseRange(reportsFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
-	if err == nil {
-		return
-	}
-	fds, _ := os.ReadDir("/proc/self/fd")
-	for _, fd := range fds {
-		if number, err := strconv.Atoi(fd.Name()); err == nil && number >= reportsFD {
-			unix.CloseOnExec(number)
-		}
-	}
 }
 
 // self is this very program, also when another version has been installed meanwhile or its folder is closed to
@@ -313,7 +295,7 @@ func self() string {
 
 // An identity is what a process of a user has.
 type identity struct {
-	credential syscall.Credential
+	credential credential
 	env        []string
 }
 
@@ -321,7 +303,7 @@ type identity struct {
 // owner either.
 func (j *Job) identity() (*identity, error) {
 	number := strconv.Itoa(*j.Owner)
-	i := &identity{credential: syscall.Credential{Uid: uint32(*j.Owner)}, env: []string{"PATH=" + safePath}} //nolint:gosec // it was read as 31 bits
+	i := &identity{credential: credential{Uid: uint32(*j.Owner)}, env: []string{"PATH=" + safePath}} //nolint:gosec // it was read as 31 bits
 	account, err := user.LookupId(number)
 	if err != nil {
 		return i, i.withoutAccount(j)

@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"cauase/pkg/clock"
 )
 
@@ -46,7 +44,7 @@ func ServeSeparated(clk clock.Clock) int {
 }
 
 func serveSeparated(clk clock.Clock) error {
-	unix.CloseOnExec(reportsFD)
+	closeOnExec(reportsFD)
 	out := os.NewFile(reportsFD, "reports")
 	if info, err := out.Stat(); err != nil || info.Mode().Type() != os.ModeNamedPipe {
 		return errors.New("this is for the agent to call, not for people")
@@ -74,7 +72,7 @@ func serveSeparated(clk clock.Clock) error {
 
 // onlyOwner makes sure that this process can do no more than the owner.
 func onlyOwner(j *Job) error {
-	real, effective, saved := unix.Getresuid()
+	real, effective, saved := userIDs()
 	if j.Owner == nil || *j.Owner == 0 || real != *j.Owner || effective != *j.Owner || saved != *j.Owner {
 		return errors.New("this process has other rights than those of the job's owner")
 	}

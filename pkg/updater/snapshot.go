@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"cauase/pkg/client"
@@ -243,11 +242,7 @@ func stat(b *strings.Builder, path string) (folder bool) {
 		fmt.Fprintf(b, "%s: gone\n", path)
 		return false
 	}
-	ino := uint64(0)
-	ctime := int64(0)
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		ino, ctime = sys.Ino, sys.Ctim.Nano()
-	}
+	ino, ctime := identityOf(info)
 	fmt.Fprintf(b, "%s: %d %d %d %d %v\n", path, ino, ctime, info.Size(), info.ModTime().UnixNano(), info.IsDir())
 	return info.IsDir()
 }

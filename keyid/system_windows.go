@@ -1,0 +1,4 @@
+package main
+
+// withoutWaiting: there are no FIFOs among the files.
+const withoutWaiting = 0
