@@ -46,7 +46,7 @@ func (v *hitView) String() string {
 func revokedFile(crt *x509.Certificate) *hitView {
 	return &hitView{
 		Subject: pki.SubjectString(crt.RawSubject), SANs: append([]string{}, pki.SANStrings(crt.Extensions)...),
-		Serial: serialText(crt.SerialNumber), NotAfter: crt.NotAfter,
+		Serial: serialText(crt.SerialNumber), NotAfter: crt.NotAfter.UTC(),
 	}
 }
 
@@ -69,10 +69,10 @@ func (t *tool) onRecord(ctx context.Context, session *client.Session, serial *bi
 		return nil, err
 	}
 	v := &hitView{
-		Subject: l.Subject, SANs: []string{}, Serial: serialText(serial), NotAfter: l.NotAfter, Lineage: l.ID, Renewals: l.Renewals,
+		Subject: l.Subject, SANs: []string{}, Serial: serialText(serial), NotAfter: l.NotAfter.UTC(), Lineage: l.ID, Renewals: l.Renewals,
 	}
 	if crt.Serial != "" {
-		v.Subject, v.SANs, v.NotAfter = crt.Subject, append(v.SANs, crt.SANs...), crt.NotAfter
+		v.Subject, v.SANs, v.NotAfter = crt.Subject, append(v.SANs, crt.SANs...), crt.NotAfter.UTC()
 	}
 	return v, nil
 }
