@@ -65,6 +65,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					auditCommand(clk, stdout),
 					lineageCommand(clk, stdout),
 					keyTypeCommand(clk, stdout),
+					ownSubjectsCommand(clk, stdout),
 					importCaucaseCommand(clk, stdout, stderr),
 					importCACommand(clk, stdout, stderr),
 					importIdentityCommand(clk, stdout, stderr),

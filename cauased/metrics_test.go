@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/pki"
@@ -28,6 +29,42 @@ func TestMetricsPortInUse(t *testing.T) {
 	}
 	if got := testkit.Files(t, dir); len(got) != 0 {
 		t.Errorf("left behind: %v", got)
+	}
+}
+
+// An operator knows that all hosts are updated, while the daemon runs; it follows at the next rollover.
+func TestOwnSubjects(t *testing.T) {
+	cfg := testConfig(t, t.TempDir())
+	d := launch(t, cfg, testTime())
+	command := func(args ...string) (int, string) {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{tool, "manage", "own-subjects", "--db", cfg.Database}, args...), &stdout, &stderr)
+		return code, stdout.String() + stderr.String()
+	}
+	for _, wrong := range [][]string{{"--authority", "ca"}, {}, {"--authority", "cas", "now"}} {
+		if code, out := command(wrong...); code != 1 || !strings.Contains(out, "cauased: error: ") {
+			t.Errorf("%v: exit code %d: %s", wrong, code, out)
+		}
+	}
+	d.clk.Advance(2*93*day - time.Hour)
+	for _, name := range []store.AuthorityName{store.Services, store.Users} {
+		catest.Named(t, d, name).NoteStrictFollower(true)
+	}
+	// The daemon writes down what it has seen before an operator says otherwise.
+	for _, name := range []store.AuthorityName{store.Services, store.Users} {
+		if err := catest.Named(t, d, name).Maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out := command("--authority", "cas"); code != 0 || !strings.Contains(out, "of its own") {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	d.clk.Advance(time.Hour)
+	for name, own := range map[store.AuthorityName]bool{store.Services: true, store.Users: false} {
+		crts, err := catest.Named(t, d, name).CACertificates(t.Context())
+		if err != nil || len(crts) != 2 || pki.SameName(crts[0].RawSubject, crts[1].RawSubject) == own {
+			t.Errorf("%s: %d CA certificates, %v", name, len(crts), err)
+		}
 	}
 }
 

@@ -13,24 +13,25 @@ type Action string
 
 // The actions that are recorded.
 const (
-	CreateCA   Action = "ca.create"
-	ExpireCA   Action = "ca.expire"
-	Submit     Action = "csr.submit"
-	Reject     Action = "csr.reject"
-	Expire     Action = "csr.expire" // it was pending for too long
-	Sign       Action = "crt.sign"
-	Renew      Action = "crt.renew"
-	Revoke     Action = "crt.revoke"
-	LockAuto   Action = "auto-approve.lock"
-	MakeCRL    Action = "crl.generate"
-	SetKeyType Action = "ca.next-key-type"
-	CopyDB     Action = "database.copy"
-	TakeBackup Action = "backup.take"
-	Restore    Action = "backup.restore"
-	ImportCA   Action = "ca.import"
-	ExportCA   Action = "ca.export"
-	ImportCRL  Action = "crl.import"
-	ImportAll  Action = "database.import"
+	CreateCA    Action = "ca.create"
+	ExpireCA    Action = "ca.expire"
+	Submit      Action = "csr.submit"
+	Reject      Action = "csr.reject"
+	Expire      Action = "csr.expire" // it was pending for too long
+	Sign        Action = "crt.sign"
+	Renew       Action = "crt.renew"
+	Revoke      Action = "crt.revoke"
+	LockAuto    Action = "auto-approve.lock"
+	MakeCRL     Action = "crl.generate"
+	SetKeyType  Action = "ca.next-key-type"
+	OwnSubjects Action = "ca.own-subjects"
+	CopyDB      Action = "database.copy"
+	TakeBackup  Action = "backup.take"
+	Restore     Action = "backup.restore"
+	ImportCA    Action = "ca.import"
+	ExportCA    Action = "ca.export"
+	ImportCRL   Action = "crl.import"
+	ImportAll   Action = "database.import"
 
 	MakeInvitation Action = "invitation.make"
 	UseInvitation  Action = "invitation.use"
@@ -55,7 +56,7 @@ const (
 // Actions returns all actions that are recorded.
 func Actions() []Action {
 	return []Action{
-		CreateCA, ExpireCA, Submit, Reject, Expire, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, CopyDB, TakeBackup, Restore, ImportCA,
+		CreateCA, ExpireCA, Submit, Reject, Expire, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
 		ExportCA, ImportCRL, ImportAll, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
 		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cauase/pkg/audit"
+	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
@@ -59,19 +61,39 @@ func (a *Authority) nextSubject(ctx context.Context, now, from time.Time, pub cr
 }
 
 // followers are clients that refuse a successor whose subject is not, byte for byte, that of its predecessor.
-// Those of cauase did before generations had subjects of their own. As they fetch the succession again
+// Those of cauase did before generations had subjects of their own. As they renew, and fetch the succession again
 // and again, they are seen; when none was for a span, in which everybody has renewed, there are none any more.
+//
+// Anybody can pass for one that fetches the succession. That counts only where there are such clients in any case, or may be:
+// otherwise strangers could have verifiers that find issuers by name fail at the next rollover.
 type followers struct {
-	seen atomic.Pointer[time.Time] // by this daemon; nil: none
+	// When this daemon has last seen one; nil: never.
+	holders  atomic.Pointer[time.Time] // that has a certificate
+	visitors atomic.Pointer[time.Time] // that may be anybody
 }
 
 // followersEvery is how much later, as a part of a span, one has to be seen for that to be recorded again.
 const followersEvery = 100
 
-// NoteStrictFollower says that a client was seen which follows only to CA certificates of the same subject.
-func (a *Authority) NoteStrictFollower() {
+// NoteStrictFollower says that a client was seen which follows only to CA certificates of the same subject, and whether it is known to hold a
+// certificate of this authority.
+func (a *Authority) NoteStrictFollower(holder bool) {
 	now := a.clock.Now()
-	a.followers.seen.Store(&now)
+	if holder {
+		a.followers.holders.Store(&now)
+	}
+	a.followers.visitors.Store(&now)
+}
+
+// since is when one was last seen, of which this was recorded before.
+func (f *followers) since(recorded time.Time) time.Time {
+	if at := f.holders.Load(); at != nil {
+		recorded = later(recorded, *at)
+	}
+	if at := f.visitors.Load(); at != nil && !recorded.IsZero() {
+		recorded = later(recorded, *at)
+	}
+	return recorded
 }
 
 // WithoutFollowers records that no client which is strict about subjects can know the authority, as it is
@@ -111,10 +133,7 @@ func (a *Authority) strictFollower(ctx context.Context) (seen time.Time, err err
 		seen, err = a.recordedFollower(ctx, r)
 		return err
 	})
-	if at := a.followers.seen.Load(); at != nil {
-		seen = later(seen, *at)
-	}
-	return seen, err
+	return a.followers.since(seen), err
 }
 
 func (a *Authority) recordedFollower(ctx context.Context, r store.Reader) (time.Time, error) {
@@ -146,21 +165,46 @@ func ParseStrictFollower(text string) (time.Time, error) {
 
 // recordFollower records that such a client was seen here, for the other daemons and for later.
 func (a *Authority) recordFollower(ctx context.Context) error {
-	at := a.followers.seen.Load()
-	if at == nil {
+	holder, visitor := a.followers.holders.Load(), a.followers.visitors.Load()
+	if visitor == nil {
 		return nil
 	}
-	enough := at.Add(-a.spans.Leaf / followersEvery)
-	known := false
-	err := a.store.View(ctx, func(r store.Reader) error {
+	stale := func(r store.Reader) (seen time.Time, stale bool, err error) {
 		recorded, err := a.recordedFollower(ctx, r)
-		known = recorded.After(enough)
+		seen = a.followers.since(recorded)
+		return seen, seen.Sub(recorded) >= a.spans.Leaf/followersEvery, err
+	}
+	due := false
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		_, due, err = stale(r)
 		return err
 	})
-	if err != nil || known {
-		return err
+	if err == nil && due {
+		err = a.store.Update(ctx, func(tx store.Tx) error {
+			seen, due, err := stale(tx)
+			if err != nil || !due {
+				return err
+			}
+			return tx.PutSetting(ctx, a.name, store.SettingStrictFollower, seen.UTC().Format(time.RFC3339))
+		})
 	}
-	return a.store.Update(ctx, func(tx store.Tx) error {
-		return tx.PutSetting(ctx, a.name, store.SettingStrictFollower, at.UTC().Format(time.RFC3339))
+	if err == nil {
+		// From now on the record counts, which an operator may change.
+		a.followers.holders.CompareAndSwap(holder, nil)
+		a.followers.visitors.CompareAndSwap(visitor, nil)
+	}
+	return err
+}
+
+// GiveOwnSubjects says, on an operator's behalf, that there are no clients any more that follow only to CA certificates of the same
+// subject, until one is seen that holds a certificate. It takes no Authority: no daemon need run.
+func GiveOwnSubjects(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName) error {
+	e := audit.NewEntry(clk.Now(), string(name), audit.Actor{Kind: audit.Operator}, audit.OwnSubjects, audit.Object{Kind: audit.KindSetting, ID: store.SettingStrictFollower})
+	e.Detail = "no client of an earlier version is left"
+	return st.Update(ctx, func(tx store.Tx) error {
+		if err := WithoutFollowers(ctx, tx, name); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, e)
 	})
 }

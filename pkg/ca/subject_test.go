@@ -186,9 +186,9 @@ func TestStrictFollowers(t *testing.T) {
 		all := w.subjects(store.Services)
 		return string(all[len(all)-1]) != string(all[len(all)-2])
 	}
-	a.NoteStrictFollower()
+	a.NoteStrictFollower(true)
 	w.clock.Advance(2*span - day)
-	a.NoteStrictFollower()
+	a.NoteStrictFollower(true)
 	if err := a.Maintain(w.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -203,11 +203,43 @@ func TestStrictFollowers(t *testing.T) {
 	if !distinct() {
 		t.Error("nobody was seen for a span who would refuse another subject")
 	}
-	a.NoteStrictFollower()
+	a.NoteStrictFollower(true)
 	w.clock.Advance(span + 1)
 	w.rollOver(a, 1)
 	if !distinct() {
 		t.Error("the last one was seen a span ago")
+	}
+	// An operator knows better. Strangers do not change that, and holders do.
+	visited := func(holder bool) {
+		t.Helper()
+		want := len(w.subjects(store.Services)) + 1
+		for len(w.subjects(store.Services)) < want {
+			w.clock.Advance(span / 4)
+			a.NoteStrictFollower(holder)
+			if err := a.Maintain(w.ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	visited(true)
+	if distinct() {
+		t.Error("a holder is left behind")
+	}
+	visited(false)
+	if distinct() {
+		t.Error("where there are such clients, one that only follows is left behind")
+	}
+	if err := GiveOwnSubjects(w.ctx, w.store, w.clock, store.Services); err != nil {
+		t.Fatal(err)
+	}
+	a = w.open(config(store.Services))
+	visited(false)
+	if !distinct() {
+		t.Error("a stranger keeps a CA certificate from having a subject of its own")
+	}
+	visited(true)
+	if distinct() {
+		t.Error("a holder is left behind, as an operator did not know of it")
 	}
 }
 

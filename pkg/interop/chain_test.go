@@ -80,6 +80,13 @@ func TestOurDaemonRollsOver(t *testing.T) {
 		if newest := known[len(known)-1]; string(newest.Raw) != string(third) {
 			t.Errorf("%s did not get to the third CA certificate", who)
 		}
+		subjects := map[string]bool{}
+		for _, ca := range known {
+			subjects[ca.Subject.String()] = true
+		}
+		if len(subjects) != len(known) {
+			t.Errorf("%s has %d CA certificates of %d subjects", who, len(known), len(subjects))
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func newScene(t *testing.T, named subjects) *scene {
 	}
 	clk.Set(now.Add(-3 * span / 2)) // the successor is made
 	if named == shared {
-		a.NoteStrictFollower()
+		a.NoteStrictFollower(true)
 	}
 	if err := a.Maintain(ctx); err != nil {
 		t.Fatal(err)

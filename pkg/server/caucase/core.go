@@ -60,6 +60,6 @@ type Core interface {
 	ParentStatements(ctx context.Context) ([][]byte, error)
 	Roots(ctx context.Context) ([]*x509.Certificate, error)
 	Succession(ctx context.Context) ([][]byte, error)
-	NoteStrictFollower()
+	NoteStrictFollower(holder bool)
 	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)
 }

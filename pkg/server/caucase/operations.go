@@ -182,13 +182,16 @@ func (f *FrontEnd) getCertificate(x *server.Exchange) (server.Perform, error) {
 		if err != nil {
 			return err
 		}
-		return replyIssued(x, issued)
+		return replyIssued(x, a, issued)
 	}, nil
 }
 
 // replyIssued answers with a certificate: alone, as the reference does, or followed by those of its
 // issuers for whoever asks for that.
-func replyIssued(x *server.Exchange, issued ca.Issued) error {
+func replyIssued(x *server.Exchange, a Core, issued ca.Issued) error {
+	if strictFollower(x.Request.UserAgent()) {
+		a.NoteStrictFollower(true) // or a user, who has fetched it for a holder
+	}
 	x.Vary("Accept")
 	body := pki.EncodeCertificatePEM(issued.Certificate.Raw)
 	if !x.Accepts(typeChain) {

@@ -41,7 +41,7 @@ func (f *FrontEnd) putRenewal(x *server.Exchange) (server.Perform, error) {
 		if err != nil {
 			return err
 		}
-		return replyIssued(x, issued)
+		return replyIssued(x, a, issued)
 	}, nil
 }
 

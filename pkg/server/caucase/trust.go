@@ -54,7 +54,7 @@ func (f *FrontEnd) getChain(x *server.Exchange) (server.Perform, error) {
 	strict := strictFollower(x.Request.UserAgent())
 	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Core) ([]byte, error) {
 		if strict {
-			a.NoteStrictFollower()
+			a.NoteStrictFollower(false)
 		}
 		statements, err := a.Succession(ctx)
 		if err != nil {
