@@ -3,6 +3,7 @@ package updater
 import (
 	"errors"
 	"os"
+	"slices"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -160,7 +161,7 @@ func TestPending(t *testing.T) {
 		}
 		// Across a restart it is the same request.
 		stop()
-		h.daemon.CAS.Reject(1000)
+		h.daemon.CAS.RejectFor(1000, "no such host")
 		a, stop = h.start()
 		defer func() { stop() }()
 		time.Sleep(day)
@@ -173,10 +174,24 @@ func TestPending(t *testing.T) {
 		if s := h.status(a); s.State != StateRejected || puts() != 1 {
 			t.Errorf("after a restart: %+v after %d requests", s, puts())
 		}
+		tells := func() bool {
+			return slices.ContainsFunc(h.status(a).Problems, func(p Problem) bool { return strings.Contains(p.Message, "no such host") })
+		}
+		if !tells() {
+			t.Errorf("does not say why: %+v", h.status(a).Problems)
+		}
+		// An agent that has forgotten all of it is told by the daemon, which takes nothing in.
+		stop()
+		must(t, os.Remove(h.job.statePath()))
+		a, stop = h.start()
+		time.Sleep(day)
+		if s := h.status(a); s.State != StateRejected || !tells() || puts() != 2 || len(h.daemon.CAS.Profiles) != 1 {
+			t.Errorf("without its memory: %+v after %d requests", s, puts())
+		}
 		h.daemon.CAS.AutoApprove = 1
 		h.request("web2", pkitest.Key(t))
 		time.Sleep(2 * time.Minute)
-		if s := h.status(a); s.State != StateOK || puts() != 2 {
+		if s := h.status(a); s.State != StateOK || puts() != 3 {
 			t.Errorf("with another request: %+v after %d requests\n%s", s, puts(), h.log)
 		}
 	})
