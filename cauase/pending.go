@@ -32,6 +32,8 @@ type requestView struct {
 	ReceivedAt *time.Time     `json:"received_at,omitempty"`
 	Submitter  *submitterView `json:"submitter,omitempty"`
 
+	Namesakes []namesakeView `json:"namesakes,omitempty"` // who has a name of it already
+
 	// Extensions are the kinds of all that the request asks for, Dropped those that it does not get.
 	Extensions []string `json:"extensions,omitempty"`
 	Dropped    []string `json:"dropped,omitempty"`
@@ -42,6 +44,13 @@ type requestView struct {
 
 	// Unverified says why somebody else may have written all this, "" if only the daemon can.
 	Unverified string `json:"unverified,omitempty"`
+}
+
+// A namesakeView is a lineage with a valid certificate that has a name of the request already.
+type namesakeView struct {
+	Lineage  string    `json:"lineage"`
+	Subject  string    `json:"subject"`
+	NotAfter time.Time `json:"not_after"`
 }
 
 // A submitterView is who has sent a request: a user by name, anybody else by address.
@@ -137,6 +146,9 @@ func (v *requestView) came(s client.Submitted) {
 		v.ReceivedAt = &at
 	}
 	v.Submitter = viewSubmitter(s.Submitter)
+	for _, n := range s.Namesakes {
+		v.Namesakes = append(v.Namesakes, namesakeView{pki.EscapeText(n.Lineage), pki.EscapeText(n.Subject), n.NotAfter.UTC()})
+	}
 }
 
 // validity is how long the certificate would be valid, "" where the daemon does not say.
@@ -167,6 +179,9 @@ func (p *printer) requestDetails(v requestView, subject, key, profile, validity 
 	p.content(v.contentView)
 	p.field("asks for", strings.Join(v.Extensions, ", "))
 	p.field("not granted", strings.Join(v.Dropped, ", "))
+	for _, n := range v.Namesakes {
+		p.field("WARNING", safe(fmt.Sprintf("%s has a valid certificate until %s, lineage %s", n.Subject, timeText(n.NotAfter), n.Lineage)))
+	}
 	p.field("problem", safe(v.Problem))
 	p.field("unverified", v.Unverified)
 	p.field("digest", v.Digest)

@@ -43,6 +43,7 @@ type Submitted struct {
 
 	ReceivedAt time.Time // while it is pending
 	Submitter  string    // audit.Actor in text form, while it is pending
+	Names      []string  // subjects under which its names may be known, while it is pending
 	Address    string    // from which it was submitted, while it is pending; empty: not known
 }
 

@@ -35,6 +35,16 @@ type Submitted struct {
 	// Received and Submitter say when and from whom it came, to users. A reference daemon does not say.
 	Received  time.Time
 	Submitter *Submitter
+
+	// Namesakes are lineages with a valid certificate that has a name of the request already, a few of them, to users.
+	Namesakes []Namesake
+}
+
+// A Namesake is a lineage that has a name already.
+type Namesake struct {
+	Lineage  string    `json:"lineage"`
+	Subject  string    `json:"subject"`
+	NotAfter time.Time `json:"not_after"`
 }
 
 // A Submitter is who has sent a request.
@@ -71,6 +81,7 @@ type submittedWire struct {
 	Problem     string       `json:"problem"`
 	Received    time.Time    `json:"received_at"`
 	Submitter   *Submitter   `json:"submitter"`
+	Namesakes   []Namesake   `json:"namesakes"`
 }
 
 type previewWire struct {
@@ -89,7 +100,7 @@ func (w submittedWire) read() (Submitted, error) {
 	if err != nil {
 		return Submitted{}, fmt.Errorf("%w: %w", ErrNotCA, err)
 	}
-	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter}
+	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter, Namesakes: w.Namesakes}
 	if w.Certificate == nil {
 		return s, nil
 	}

@@ -136,6 +136,9 @@ func (e *Engine) Submit(ctx context.Context, r *Request) error {
 	default:
 		id, err = e.Client.SubmitFor(ctx, r.PEM, how)
 	}
+	if why := (*client.Rejection)(nil); errors.As(err, &why) {
+		return fmt.Errorf("submit request: %w", why)
+	}
 	if err == nil {
 		r.ID = id
 	}

@@ -345,6 +345,9 @@ type Reader interface {
 	// EndedLineage returns the lineage with this subject that had begun at t and has ended since, or is ending; of several the
 	// one that ended last.
 	EndedLineage(ctx context.Context, a AuthorityName, subject string, t time.Time) (Lineage, error)
+	// LineagesNamed returns at most limit active lineages with this subject of which a certificate is valid at t, those that are valid
+	// longest first.
+	LineagesNamed(ctx context.Context, a AuthorityName, subject string, t time.Time, limit int) ([]Lineage, error)
 	// EndingLineages returns at most limit lineages that are LineageEnding.
 	EndingLineages(ctx context.Context, a AuthorityName, limit int) ([]Lineage, error)
 	// CountLineages counts the active ones of which a certificate is valid at t.

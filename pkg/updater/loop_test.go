@@ -3,9 +3,9 @@ package updater
 import (
 	"errors"
 	"os"
-	"slices"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"

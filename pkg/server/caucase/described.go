@@ -27,6 +27,32 @@ type described struct {
 	// For users only.
 	Received  *time.Time `json:"received_at,omitempty"`
 	Submitter *submitter `json:"submitter,omitempty"`
+	Namesakes []namesake `json:"namesakes,omitempty"`
+}
+
+// A namesake is a lineage with a valid certificate for a name that the request asks for.
+type namesake struct {
+	Lineage  string    `json:"lineage"`
+	Subject  string    `json:"subject"`
+	NotAfter time.Time `json:"not_after"`
+}
+
+// addNamesakes says who has the names of requests that wait already.
+func addNamesakes(ctx context.Context, a Core, list []described, requests []ca.Submitted) error {
+	names := make([][]string, len(requests))
+	for i, r := range requests {
+		names[i] = r.Names
+	}
+	found, err := a.Namesakes(ctx, names)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		for _, n := range found[i] {
+			list[i].Namesakes = append(list[i].Namesakes, namesake{strconv.FormatInt(n.Lineage, 10), n.Subject, n.NotAfter.UTC()})
+		}
+	}
+	return nil
 }
 
 // A submitter is who has sent a request, as far as that is known.
@@ -88,6 +114,11 @@ func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []c
 			for _, e := range p.Extensions {
 				list[i].Certificate.Extensions = append(list[i].Certificate.Extensions, extension{e.Id.String(), e.Critical, e.Value})
 			}
+		}
+	}
+	if toUser {
+		if err := addNamesakes(ctx, a, list, requests); err != nil {
+			return nil, err
 		}
 	}
 	return list, nil

@@ -148,3 +148,50 @@ func TestWhoHasSentARequestIsForUsers(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is about to sign a request is told who has its names already, as long as that certificate counts.
+func TestNamesThatExistAreToldToUsers(t *testing.T) {
+	s := newSite(t)
+	user, _ := s.issue(s.Users)
+	c := s.client(user)
+	submit := func(csr string) string {
+		t.Helper()
+		got := s.do(c, "PUT", "https:/cas/csr", csr)
+		if got.StatusCode != 201 {
+			t.Fatalf("%d %s", got.StatusCode, got.body)
+		}
+		return got.Header.Get("Location")
+	}
+	first := submit(newCSR(t, pkitest.Key(t), "web.example"))
+	namesakes := func(id string) []namesake {
+		t.Helper()
+		var one described
+		if got := s.do(c, "GET", "https:/cas/csr/"+id, "", "Accept", "application/json"); json.Unmarshal([]byte(got.body), &one) != nil {
+			t.Fatalf("%s", got.body)
+		}
+		return one.Namesakes
+	}
+	if got := namesakes(first); len(got) != 0 {
+		t.Errorf("before anything is signed: %v", got)
+	}
+	if got := s.do(c, "PUT", "https:/cas/crt/"+first, ""); got.StatusCode != 204 {
+		t.Fatal(got.body)
+	}
+	bySubject := submit(newCSR(t, pkitest.Key(t), "web.example"))
+	bySAN := submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "other", "a.example", "web.example")))
+	neither := submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "other", "xweb.example")))
+	for id, want := range map[string]int{bySubject: 1, bySAN: 1, neither: 0} {
+		if got := namesakes(id); len(got) != want || want > 0 && (got[0].Lineage != first || got[0].Subject != "CN=web.example" || got[0].NotAfter.IsZero()) {
+			t.Errorf("%s: %+v, want %d", id, got, want)
+		}
+	}
+	if got := s.do(s.client(nil), "GET", "http:/cas/csr/"+bySubject, "", "Accept", "application/json"); strings.Contains(got.body, "namesakes") {
+		t.Errorf("a stranger is told %s", got.body)
+	}
+	if got := s.do(c, "DELETE", "https:/cas/lineage/"+first, ""); got.StatusCode != 204 {
+		t.Fatal(got.body)
+	}
+	if got := namesakes(bySubject); len(got) != 0 {
+		t.Errorf("after it was revoked: %v", got)
+	}
+}

@@ -44,6 +44,12 @@ func (r reader) EndedLineage(ctx context.Context, a store.AuthorityName, subject
 		string(a), subject, micros(t), micros(t))
 }
 
+func (r reader) LineagesNamed(ctx context.Context, a store.AuthorityName, subject string, t time.Time, limit int) ([]store.Lineage, error) {
+	return list(ctx, r.handle, lineages.scan, lineages.query+`
+		WHERE authority = ? AND subject = ? AND state = 'active' AND not_after >= ? ORDER BY not_after DESC LIMIT ?`,
+		string(a), subject, micros(t), limit)
+}
+
 func (r reader) EndingLineages(ctx context.Context, a store.AuthorityName, limit int) ([]store.Lineage, error) {
 	// The state is written out, as the index covers no other: store.LineageEnding.
 	return list(ctx, r.handle, lineages.scan, lineages.query+`

@@ -54,6 +54,7 @@ func calls() map[string]func(context.Context, store.Tx) error {
 			return errors.Join(first, next)
 		},
 		"EndedLineage":        func(c ctx, t tx) error { _, err := t.EndedLineage(c, a, "CN=x", when); return err },
+		"LineagesNamed":       func(c ctx, t tx) error { _, err := t.LineagesNamed(c, a, "CN=x", when, 1); return err },
 		"EndingLineages":      func(c ctx, t tx) error { _, err := t.EndingLineages(c, a, 1); return err },
 		"CountLineages":       func(c ctx, t tx) error { _, err := t.CountLineages(c, a, when); return err },
 		"CountForked":         func(c ctx, t tx) error { _, err := t.CountForked(c, a, when); return err },

@@ -443,6 +443,22 @@ func testEndedLineage(t *testing.T, d *db) {
 			return err
 		})
 	}
+	active := newLineage(store.Services, 1)
+	for _, test := range []struct {
+		subject string
+		at      time.Time
+		limit   int
+		want    int
+	}{
+		{active.Subject, active.NotAfter, 10, 1}, {active.Subject, active.NotAfter.Add(time.Second), 10, 0},
+		{active.Subject, active.NotAfter, 0, 0}, {"CN=other", active.NotAfter, 10, 0},
+	} {
+		d.view(func(ctx context.Context, r store.Reader) error {
+			got, err := r.LineagesNamed(ctx, store.Services, test.subject, test.at, test.limit)
+			same(t, "active ones of a subject", len(got), test.want)
+			return err
+		})
+	}
 	d.view(func(ctx context.Context, r store.Reader) error {
 		_, err := r.EndedLineage(ctx, store.Services, "CN=other", day(3))
 		is(t, "of another subject", err, store.ErrNotFound)

@@ -19,3 +19,6 @@ UPDATE request SET address = substr(submitter, 11) WHERE submitter GLOB 'anonymo
 
 -- What a certificate that is not on record may have renewed.
 CREATE INDEX lineage_ended ON lineage (authority, subject, ended_at) WHERE state <> 'active';   -- EndedLineage
+
+-- Who has a name already that a request asks for.
+CREATE INDEX lineage_active_subject ON lineage (authority, subject, not_after) WHERE state = 'active';   -- LineagesNamed
