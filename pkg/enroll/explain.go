@@ -124,6 +124,8 @@ func explainAnswer(err error) (class, hint string) {
 	var status *client.StatusError
 	if errors.As(err, &status) {
 		switch {
+		case strings.Contains(status.Error(), "HTTP request to an HTTPS server"):
+			return ClassNotCA, "that is the port of HTTPS; --ca-url takes the one of HTTP: one less, or 80 for 443"
 		case client.IsUninvited(err):
 			return "invitation", "ask whoever has invited you for another invitation"
 		case status.Status == http.StatusInsufficientStorage:
