@@ -73,7 +73,7 @@ var explanations = []struct {
 	{pki.ErrNotYetValid, "not yet valid", "compare the clocks of this machine and of the CA's"},
 	{pki.ErrExpired, ClassExpired, ""},
 	{ErrRejected, ClassRejected, "ask the CA's administrators why"},
-	{pemfile.ErrExposed, "not safe", "take the right to write from others (chmod, chown), choose another place, or, for an agent, say with --owner USER whose files they are: that user does the job then"},
+	{pemfile.ErrExposed, "not safe", "take the right to write from others (chmod, chown, setfacl), choose another place, or, for an agent, say with --owner USER whose files they are: that user does the job then"},
 	{pemfile.ErrNotRegular, "not a file", ""},
 	{pemfile.ErrIrreplaceable, "not replaceable", "until it can be, no certificate is asked for"},
 	{pemfile.ErrMismatch, "mismatch", ""},

@@ -175,9 +175,11 @@ func (x *exchange) enrol(ctx context.Context) error {
 	if h := x.submission; h != nil && h.Digest == digest {
 		s = *h
 	}
-	// What could not be stored is not asked for.
-	if err := x.engine.Paths.Check(); err != nil {
-		return err
+	if s.ID == 0 {
+		// What could not be stored is not asked for.
+		if err := x.engine.Paths.Check(); err != nil {
+			return err
+		}
 	}
 	r, err := x.request(&s, configured)
 	if err != nil {

@@ -23,6 +23,7 @@ type watcher struct {
 
 	mu      sync.Mutex
 	current map[string]bool
+	closed  bool
 }
 
 func newWatcher(notify func(), log *slog.Logger) *watcher {
@@ -86,6 +87,9 @@ func (w *watcher) set(paths []string) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
 	wanted := map[string]bool{}
 	for _, path := range paths {
 		for _, folder := range folders(path) {
@@ -145,6 +149,9 @@ func existing(folder string) string {
 }
 
 func (w *watcher) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
 	if w.events != nil {
 		_ = w.events.Close()
 	}
