@@ -75,6 +75,8 @@ func (r raw) over(defaults raw) raw {
 	set(&r.CASCA, defaults.CASCA)
 	set(&r.Threshold, defaults.Threshold)
 	set(&r.CRLThreshold, defaults.CRLThreshold)
+	set(&r.CRLRefresh, defaults.CRLRefresh)
+	set(&r.CRLPush, defaults.CRLPush)
 	if r.KeyType == nil && r.KeyLen == nil {
 		r.KeyType, r.KeyLen = defaults.KeyType, defaults.KeyLen
 	}

@@ -39,6 +39,7 @@ const (
 	flagConfig  = "config"
 	flagOnce    = "once"
 	flagStatus  = "status"
+	flagRefresh = "refresh"
 	flagJSON    = "json"
 	flagMetrics = "metrics-bind"
 	flagLog     = "log-format"
@@ -51,7 +52,8 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 	app.Description = `Runs until it is told to end, and no error ends it. With --crt it renews that certificate, and with
 --csr it gets the first one; without --crt only CA certificates and revocation lists are kept. --once does
 what is due and exits with 0, 1 for an error, 2 while a request is pending, 3 if only the hook failed;
---status says how things are and exits likewise. Every option can also be given as an environment
+--status says how things are and exits likewise; --refresh has the running agent look for newer
+lists now, waits for that, and exits likewise. Every option can also be given as an environment
 variable: --on-renew as CAUASE_UPDATER_ON_RENEW. CAUASE_CA_URL and others that mean the same for cauase are
 read, too, unless there is a configuration file.`
 	app.Flags = flags()
@@ -124,7 +126,9 @@ func flags() []urfave.Flag {
 		text("ca-url", "the CA's address, as `http://HOST[:PORT]`"),
 		file("cas-ca", "CA certificates of services: a file or directory at `PATH`; what does not exist becomes a file if its name has an extension (default: that of --ca, in service mode)"),
 		number("threshold", updater.DefaultThreshold.Hours()/24, "renew the certificate when fewer than `DAYS` are left"),
-		number("crl-threshold", updater.DefaultCRLThreshold.Hours()/24, "fetch revocation lists when fewer than `DAYS` are left of one"),
+		number("crl-threshold", updater.DefaultCRLThreshold.Hours()/24, "it is an emergency that there is no newer revocation list when fewer than `DAYS` are left of one"),
+		text("crl-refresh", "look for newer revocation lists every `DURATION`, such as 10m or 1d (default: 1h, or a 200th of their life if that is shorter)"),
+		&urfave.BoolFlag{Name: "crl-push", EnvVars: env("crl-push"), Value: true, Usage: "hear of newer revocation lists at once, by a connection on which the daemon says so"},
 		cli.Int(urfave.IntFlag{Name: "key-len", EnvVars: env("key-len"), DefaultText: "that of the old key", Usage: "make RSA keys of so many `BITS`: 2048, 3072 or 4096"}),
 		text("key-type", "`TYPE` of new keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072, rsa-4096 (default: that of the old key)"),
 		file("on-renew", "run `EXECUTABLE` after any file has changed, until it succeeds"),
@@ -152,6 +156,7 @@ func flags() []urfave.Flag {
 		file("state", "what is remembered across restarts is in `FILE` (default: beside the certificate, or the revocation lists)"),
 		file(flagConfig, "keep what the TOML file `FILE` lists, instead of what options say; read again when it changes and on SIGHUP"),
 		&urfave.BoolFlag{Name: flagOnce, Usage: "do what is due, then exit"},
+		&urfave.BoolFlag{Name: flagRefresh, Usage: "have the running agent look for newer CA certificates and revocation lists now"},
 		&urfave.BoolFlag{Name: flagStatus, Usage: "print how things are, changing nothing, then exit"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
 		text(flagMetrics, "serve metrics for Prometheus at `HOST:PORT`"),
@@ -166,6 +171,8 @@ type raw struct {
 	CASCA          *string    `toml:"cas-ca"`
 	Threshold      *float64   `toml:"threshold"`
 	CRLThreshold   *float64   `toml:"crl-threshold"`
+	CRLRefresh     *string    `toml:"crl-refresh"`
+	CRLPush        *bool      `toml:"crl-push"`
 	KeyLen         *int       `toml:"key-len"`
 	KeyType        *string    `toml:"key-type"`
 	OnRenew        *string    `toml:"on-renew"`
@@ -217,7 +224,7 @@ func fromFlags(c *urfave.Context) raw {
 		return &v
 	}
 	r := raw{
-		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: num("threshold"), CRLThreshold: num("crl-threshold"),
+		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: num("threshold"), CRLThreshold: num("crl-threshold"), CRLRefresh: str("crl-refresh"),
 		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: num("max-sleep"), Mode: str("mode"),
 		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
@@ -226,6 +233,10 @@ func fromFlags(c *urfave.Context) raw {
 	}
 	if name := str("authority"); name != nil {
 		r.Authority = &authority{client.AuthorityName(*name)}
+	}
+	if c.IsSet("crl-push") {
+		v := c.Bool("crl-push")
+		r.CRLPush = &v
 	}
 	if c.IsSet("chain") {
 		v := c.Bool("chain")
@@ -252,7 +263,7 @@ func jobFlagsGiven(c *urfave.Context) []string {
 	for _, flag := range c.App.Flags {
 		name := flag.Names()[0]
 		switch name {
-		case flagConfig, flagOnce, flagStatus, flagJSON, flagMetrics, flagLog, "help", "version", "generate-bash-completion":
+		case flagConfig, flagOnce, flagStatus, flagRefresh, flagJSON, flagMetrics, flagLog, "help", "version", "generate-bash-completion":
 			continue
 		}
 		if c.IsSet(name) {
@@ -276,7 +287,7 @@ func (r raw) job(prefix string) (updater.Job, error) {
 		Name: r.Name, CAURL: or(r.CAURL, ""), Crt: or(r.Crt, ""), Key: or(r.Key, ""), CSR: or(r.CSR, ""),
 		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Invite: or(r.Invite, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
 		OnRenew: or(r.OnRenew, ""), CatchUp: or(r.CatchUp, 0), Follow: or(r.FollowSymlinks, false),
-		HookTimeout: updater.DefaultHookTimeout,
+		HookTimeout: updater.DefaultHookTimeout, NoPush: !or(r.CRLPush, true),
 	}
 	err := errors.Join(
 		r.durations(&j, prefix), r.chooseAuthority(&j, prefix), r.keyType(&j, prefix), r.pins(&j, prefix), r.ownership(&j, prefix),
@@ -304,6 +315,13 @@ func (r raw) durations(j *updater.Job, prefix string) error {
 	j.Threshold = days("threshold", r.Threshold, updater.DefaultThreshold.Hours()/24)
 	j.CRLThreshold = days("crl-threshold", r.CRLThreshold, updater.DefaultCRLThreshold.Hours()/24)
 	j.MaxSleep = days("max-sleep", r.MaxSleep, updater.DefaultMaxSleep.Hours()/24)
+	if r.CRLRefresh != nil {
+		every, wrong := updater.ParseTimeout(*r.CRLRefresh)
+		if wrong != nil {
+			err = errors.Join(err, fmt.Errorf("%scrl-refresh: %w", prefix, wrong))
+		}
+		j.CRLRefresh = every
+	}
 	if r.HookTimeout != nil {
 		timeout, wrong := updater.ParseTimeout(*r.HookTimeout)
 		if wrong != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +16,27 @@ import (
 	"cauase/pkg/updater"
 )
 
-// report prints how jobs do, and returns what the tool exits with for that.
+// report prints how jobs do, and returns what the tool exits with for that: the report has said why.
 func report(w io.Writer, all []updater.Status, now time.Time, asJSON bool) error {
+	return printed(w, all, now, asJSON, describe, summary)
+}
+
+// reportOutcome prints how jobs do after something was done, and returns what is wrong with them. Unlike JSON, which is
+// for programs, the text does not say that, too.
+func reportOutcome(w io.Writer, all []updater.Status, now time.Time, asJSON bool) error {
+	return printed(w, all, now, asJSON, func(s updater.Status, now time.Time) string {
+		switch {
+		case s.State == updater.StateHook:
+			s.Hook.Error = ""
+		case len(s.Problems) > 0 && verdict(s) != nil:
+			told := s.Problems[0].Message
+			s.Problems = slices.DeleteFunc(slices.Clone(s.Problems), func(p updater.Problem) bool { return p.Message == told })
+		}
+		return describe(s, now)
+	}, verdict)
+}
+
+func printed(w io.Writer, all []updater.Status, now time.Time, asJSON bool, describe func(updater.Status, time.Time) string, verdict func(updater.Status) error) error {
 	if asJSON {
 		if err := json.MarshalWrite(w, all, jsontext.WithIndent("  "), json.FormatNilSliceAsNull(false)); err != nil {
 			return err
@@ -37,6 +57,20 @@ func report(w io.Writer, all []updater.Status, now time.Time, asJSON bool) error
 		result = errors.Join(result, verdict(s))
 	}
 	return result
+}
+
+// summary is the verdict in a word, where the rest was printed.
+func summary(s updater.Status) error {
+	full := verdict(s)
+	var coded *cli.Error
+	if !errors.As(full, &coded) || len(s.Problems) == 0 || s.State == updater.StatePending {
+		return full
+	}
+	word := s.State
+	if s.Name != "" {
+		word = s.Name + ": " + word
+	}
+	return &cli.Error{Err: errors.New(word), Code: coded.Code}
 }
 
 // verdict is nil for a job that does well.
@@ -90,6 +124,9 @@ func describe(s updater.Status, now time.Time) string {
 	for _, e := range s.CRLs {
 		field("revocations", "of %s, until %s", e.KeyID, when(e.End, now))
 	}
+	if s.CRLPush != "" && s.CRLPush != updater.PushOff {
+		field("newer lists", "%s", s.CRLPush)
+	}
 	if s.Budget > 0 {
 		field("outage budget", "%s, then the %s ends", span(time.Duration(s.Budget*float64(time.Second))), s.Limit)
 	} else {
@@ -107,7 +144,10 @@ func describe(s updater.Status, now time.Time) string {
 	if !s.Contact.IsZero() {
 		field("last contact", "%s", when(s.Contact, now))
 	}
-	for _, p := range s.Problems {
+	for i, p := range s.Problems {
+		if slices.ContainsFunc(s.Problems[:i], func(q updater.Problem) bool { return q.Message == p.Message }) {
+			continue // several things fail for one reason
+		}
 		field("problem", "%s (since %s)", p.Message, p.Since.UTC().Format(time.RFC3339))
 		if p.Hint != "" {
 			field("  hint", "%s", p.Hint)

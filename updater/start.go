@@ -27,9 +27,9 @@ func survive(signals ...os.Signal) {
 
 // start does what a checked command line asks for.
 func start(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
-	once, status := c.Bool(flagOnce), c.Bool(flagStatus)
-	if once && status {
-		return errors.New("--once and --status exclude each other")
+	once, status, refresh := c.Bool(flagOnce), c.Bool(flagStatus), c.Bool(flagRefresh)
+	if once && status || once && refresh || status && refresh {
+		return fmt.Errorf("--%s, --%s and --%s exclude each other", flagOnce, flagStatus, flagRefresh)
 	}
 	if !status {
 		// Neither a terminal that was closed nor a log that nobody reads any more ends work on the files.
@@ -56,7 +56,9 @@ func start(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 		}
 		return report(stdout, all, clk.Now(), c.Bool(flagJSON))
 	case once:
-		return runOnce(c, options, jobs, stdout, clk)
+		return runToEnd(c, updater.Once, options, jobs, stdout, clk)
+	case refresh:
+		return runToEnd(c, updater.Refresh, options, jobs, stdout, clk)
 	}
 	s := &service{load: load, config: c.String(flagConfig), jobs: jobs, options: options, log: log, clock: clk}
 	return s.run(c.Context, c.String(flagMetrics))
@@ -89,20 +91,27 @@ func newLogger(format string, w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--%s %q is neither text nor json", flagLog, format)
 }
 
-func runOnce(c *urfave.Context, options updater.Options, jobs []updater.Job, stdout io.Writer, clk clock.Clock) error {
+// runToEnd has jobs do something that ends, and reports how they do then. What it returns says what is wrong with a job,
+// so that the report and the log need not.
+func runToEnd(c *urfave.Context, do func(context.Context, updater.Options, []updater.Job) ([]updater.Status, error),
+	options updater.Options, jobs []updater.Job, stdout io.Writer, clk clock.Clock) error {
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	all, err := updater.Once(ctx, options, jobs)
+	options.Reported = true
+	all, err := do(ctx, options, jobs)
 	if len(all) == 0 && err != nil {
 		return advise(err)
 	}
-	return errors.Join(report(stdout, all, clk.Now(), c.Bool(flagJSON)), advise(err))
+	return errors.Join(reportOutcome(stdout, all, clk.Now(), c.Bool(flagJSON)), advise(err))
 }
 
 // advise adds what the reader of an error can do about it.
 func advise(err error) error {
 	if errors.Is(err, updater.ErrLocked) {
 		return cli.WithHint(err, "is %s running already? --status works beside it", tool)
+	}
+	if errors.Is(err, updater.ErrNoAgent) {
+		return cli.WithHint(err, "start one, or use --%s", flagOnce)
 	}
 	if hint := updater.Hint(err); hint != "" {
 		return cli.WithHint(err, "%s", hint)
@@ -169,6 +178,8 @@ func (s *service) run(ctx context.Context, metrics string) error {
 			}
 			s.reload("SIGHUP")
 			print = s.printed()
+			s.log.Info("looking for newer CA certificates and revocation lists", "signal", got.String())
+			s.agent.Refresh()
 		case <-events:
 			if now := s.printed(); now != print {
 				print = now
@@ -218,7 +229,6 @@ func (s *service) notify(state string) {
 // is not usable.
 func (s *service) reload(why string) {
 	if s.config == "" {
-		s.log.Info("there is no configuration file to read again", "signal", why)
 		return
 	}
 	s.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())

@@ -50,18 +50,42 @@ func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate
 		crls, _, err = selectCRLs(trusted, local, nil, now)
 		return crls, tag, err
 	}
-	served, err := pki.ParseCRLsPEM(body)
+	served, err := parseServed(body, header)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", op, err)
 	}
-	crls, fresh, err := selectCRLs(trusted, local, served, now)
+	crls, newTag, err = c.TakeCRLs(trusted, local, served)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", op, err)
+	}
+	return crls, newTag, nil
+}
+
+// ServedCRLs are revocation lists as a daemon has sent them. Whether any of them is to be believed is for
+// [Client.TakeCRLs] to say.
+type ServedCRLs struct {
+	crls []*x509.RevocationList
+	tag  string
+}
+
+func parseServed(body []byte, header http.Header) (*ServedCRLs, error) {
+	crls, err := pki.ParseCRLsPEM(body)
+	if err != nil {
+		return nil, err
+	}
+	return &ServedCRLs{crls: crls, tag: header.Get("ETag")}, nil
+}
+
+// TakeCRLs is [Client.RevalidateCRLs] with lists that were sent already.
+func (c *Client) TakeCRLs(trusted []*x509.Certificate, local []*x509.RevocationList, served *ServedCRLs) (crls []*x509.RevocationList, tag string, err error) {
+	crls, fresh, err := selectCRLs(trusted, local, served.crls, c.options.Clock.Now())
+	if err != nil {
+		return nil, "", err
 	}
 	if fresh == 0 {
-		return nil, "", fmt.Errorf("%s: %w: none is of a CA trusted here", op, ErrCRL)
+		return nil, "", fmt.Errorf("%w: none is of a CA trusted here", ErrCRL)
 	}
-	return crls, header.Get("ETag"), nil
+	return crls, served.tag, nil
 }
 
 // complete reports whether there is a good list of every trusted CA.

@@ -104,6 +104,8 @@ type call struct {
 	large  bool   // the answer may take a while to come
 	tag    string // of the answer known already (RFC 9110 13.1.2), "" for none
 	match  string // tag of what the request is about (RFC 9110 13.1.1), "" for whatever is there
+
+	wait time.Duration // how long the daemon is asked to hold the answer back, which may be that there is none
 }
 
 // largeTimeoutFactor is how many times the timeout of others a large answer has.
@@ -116,6 +118,7 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 	if c.large {
 		timeout *= largeTimeoutFactor
 	}
+	timeout += c.wait
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// A reader of length zero makes net/http send "Content-Length: 0", without which
@@ -149,7 +152,10 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 		return nil, nil, fmt.Errorf("%s: %w", c.op, err)
 	}
 	defer resp.Body.Close()
-	if c.tag != "" && resp.StatusCode == http.StatusNotModified {
+	if (c.tag != "" || c.wait > 0) && resp.StatusCode == http.StatusNotModified {
+		if resp.Close {
+			resp.Header.Set("Connection", "close")
+		}
 		return nil, resp.Header, nil
 	}
 	limit := c.limit

@@ -24,6 +24,9 @@ type Options struct {
 	UserAgent string
 	Timeout   time.Duration // see client.Options
 
+	// Reported says that whoever calls [Once] tells people of the problems in its result: the log does not.
+	Reported bool
+
 	// OnStatus is called, from any goroutine, when some job does differently.
 	OnStatus func()
 
@@ -31,10 +34,12 @@ type Options struct {
 	Hook      func(context.Context, HookRun) error
 	Transport func(*tls.Config) http.RoundTripper
 	NoWatch   bool // no events of files, looks are a poll's
+	NoControl bool // no socket at which to ask for a refresh
 	Step      func(string)
 
 	poll    time.Duration
 	onLook  func()      // like OnStatus, after every look
+	onLists func()      // from any goroutine, when some job has other revocation lists
 	watched func() bool // whether events of files come
 }
 
@@ -47,6 +52,9 @@ type Agent struct {
 	running []*running
 	ctx     context.Context
 	done    sync.WaitGroup
+
+	pushing sync.Mutex // taken after mu, if both
+	pushes  map[source]*push
 }
 
 type running struct {
@@ -80,7 +88,8 @@ func New(o Options) *Agent {
 	if o.Hook == nil {
 		o.Hook = runHook
 	}
-	a := &Agent{o: o}
+	a := &Agent{o: o, pushes: map[source]*push{}}
+	a.o.onLists = a.stirPushes
 	if !o.NoWatch {
 		a.watch = newWatcher(a.kick, o.Log)
 		a.o.watched = a.watch.works
@@ -155,6 +164,7 @@ func (a *Agent) Start(ctx context.Context, jobs []Job) error {
 		a.begin(k, jobs[i])
 	}
 	a.watchAll()
+	a.arrangePushes()
 	return nil
 }
 
@@ -233,7 +243,17 @@ func (a *Agent) Replace(jobs []Job) error {
 		}
 	}
 	a.watchAll()
+	a.arrangePushes()
 	return nil
+}
+
+// Refresh has every job look for new CA certificates and revocation lists now.
+func (a *Agent) Refresh() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.running {
+		r.keeper().refresh()
+	}
 }
 
 // Wait waits until all has ended.
@@ -324,7 +344,7 @@ func lookFor(o Options, job *Job) (Status, error) {
 	w.silent = true
 	now := o.Clock.Now()
 	s := look(job, now)
-	w.refreshed, w.recovered = w.memory.Contact, true
+	w.refreshed, w.checked, w.recovered = w.memory.Contact, w.memory.Contact, true
 	w.pairState, w.pairSince = s.pairState, now
 	state := w.state(s, now)
 	w.conditions(s, state, now)
@@ -339,9 +359,15 @@ func (a *Agent) Statuses() []Status {
 	defer a.mu.Unlock()
 	var all []Status
 	for _, r := range a.running {
-		if s := r.keeper().latest(); s != nil {
-			all = append(all, *s)
+		s := r.keeper().latest()
+		if s == nil {
+			continue
 		}
+		one := *s
+		if _, here := r.keeper().(*worker); here {
+			one.CRLPush = a.pushWord(&r.job)
+		}
+		all = append(all, one)
 	}
 	return all
 }

@@ -52,7 +52,8 @@ const (
 	TaskRenew   Task = "renew"
 	TaskEnrol   Task = "enrol"
 	TaskFiles   Task = "files"   // to mend or to write them
-	taskCRL     Task = "crl"     // part of a refresh
+	taskCRL     Task = "crl"     // of revocation lists, alone or as part of a refresh
+	taskOldCRL  Task = "old crl" // no newer list than one that is about to end
 	taskPair    Task = "pair"    // what only somebody can mend
 	taskStores  Task = "stores"  // likewise
 	taskUrgent  Task = "urgent"  // a certificate about to expire
@@ -60,7 +61,7 @@ const (
 	taskTargets Task = "targets" // files that cannot be replaced
 )
 
-var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskPair, taskStores, taskUrgent, taskRequest, taskTargets}
+var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, taskPair, taskStores, taskUrgent, taskRequest, taskTargets}
 
 // A State is everything that decides what is to be done.
 type State struct {
@@ -78,7 +79,10 @@ type State struct {
 	CRLs                    Life      // of the list that ends first
 	CRLJitter               float64   // like Jitter
 	Refreshed               time.Time // when that last succeeded, zero for never since the start
+	Checked                 time.Time // when the lists were last found to be the newest, like Refreshed
 	Touched                 bool      // somebody else has changed CA certificates or lists since
+	Asked                   bool      // somebody wants everything looked at now
+	Pushed                  bool      // the daemon has sent newer lists by itself
 
 	Retry   map[Task]time.Time // tasks that failed, and when they may be tried again
 	HookDue time.Time          // zero if no hook is to be run
@@ -90,7 +94,10 @@ type State struct {
 type Timing struct {
 	Threshold, CRLThreshold, MaxSleep time.Duration
 
-	// Eager leaves out the jitter: what is due for some of a fleet is due.
+	CRLRefresh time.Duration // see Job
+
+	// Eager leaves out the jitter, and the time that others are given to complete what they do: what is due for some of
+	// a fleet is due.
 	Eager bool
 }
 
@@ -104,6 +111,7 @@ const (
 	ActMendCA  Action = "mend CA"
 	ActMendCRL Action = "mend CRL"
 	ActRefresh Action = "refresh"
+	ActLists   Action = "refresh lists" // the revocation lists alone
 	ActEnrol   Action = "enrol"
 	ActRenew   Action = "renew"
 	ActHook    Action = "hook"
@@ -134,8 +142,21 @@ func (t Timing) RenewAt(l Life, jitter float64) time.Time {
 	return t.due(l, min(t.Threshold, l.length()/2), jitter)
 }
 
-// FetchAt returns when the successor of a revocation list is fetched. Daemons make it
-// halfway through its life.
+// listLives is how many times in the life of a revocation list the next one is looked for at least.
+const listLives = 200
+
+// CheckAt returns when to look whether revocation lists, found to be the newest at a time, still are. A daemon makes new
+// ones whenever something is revoked, and asking it costs next to nothing. Hosts do so at a period of their own, so that
+// they do not all come at once.
+func (t Timing) CheckAt(l Life, checked time.Time, jitter float64) time.Time {
+	every := t.CRLRefresh
+	if every == 0 {
+		every = clamp(l.length()/listLives, minRefresh, DefaultCRLRefresh)
+	}
+	return checked.Add(every - time.Duration(jitter*2*spread*float64(every)))
+}
+
+// FetchAt returns when it is high time for the successor of a revocation list. Daemons make it halfway through its life.
 func (t Timing) FetchAt(l Life, jitter float64) time.Time {
 	return t.due(l, min(t.CRLThreshold, l.length()*2/5), jitter)
 }
@@ -153,6 +174,7 @@ func Decide(t Timing, s State, now time.Time) Plan {
 	p.files()
 	p.refresh(t)
 	p.certificate(t)
+	p.lists(t) // last: what comes before may look at everything
 	if !s.HookDue.IsZero() && !s.HookBusy {
 		p.at(s.HookDue, ActHook)
 	}
@@ -228,11 +250,32 @@ func (p *planner) refresh(t Timing) {
 	if s.Refreshed.IsZero() || s.Refreshed.After(p.now) {
 		due = p.now
 	}
+	if s.Asked {
+		p.plan.Actions = append(p.plan.Actions, ActRefresh)
+		return
+	}
 	// What has failed is tried again, whenever it would be due.
 	if retry := s.Retry[TaskRefresh]; !retry.IsZero() {
 		due = earlier(due, retry)
 	}
 	p.task(TaskRefresh, due, ActRefresh)
+}
+
+// lists looks for newer revocation lists, unless everything is looked at anyway.
+func (p *planner) lists(t Timing) {
+	s := p.state
+	if s.NetworkBusy || s.CA != StoreGood || s.CRL != StoreGood || s.CRLs.To.IsZero() || p.has(ActRefresh) {
+		return
+	}
+	if s.Pushed {
+		p.plan.Actions = append(p.plan.Actions, ActLists)
+		return
+	}
+	due := t.CheckAt(s.CRLs, later(s.Checked, s.Refreshed), s.CRLJitter)
+	if s.Checked.After(p.now) {
+		due = p.now
+	}
+	p.task(taskCRL, later(due, s.Retry[TaskRefresh]), ActLists)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -266,7 +309,12 @@ func (p *planner) certificate(t Timing) {
 		}
 	case PairNoKey:
 		if !s.Mendable && s.Request == RequestReady {
-			p.task(TaskEnrol, s.Since.Add(settle), ActEnrol)
+			// Who looks once only cannot leave others that time: it would begin anew with each look.
+			when := s.Since.Add(settle)
+			if t.Eager {
+				when = p.now
+			}
+			p.task(TaskEnrol, when, ActEnrol)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // has all it needs, but for what a case changes.
 func TestDecide(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	timing := Timing{Threshold: 31 * day, CRLThreshold: 7 * day, MaxSleep: 31 * day}
+	timing := Timing{Threshold: 31 * day, CRLThreshold: 7 * day, CRLRefresh: 31 * day, MaxSleep: 31 * day}
 	good := func() State {
 		return State{
 			Pair: PairGood, Since: now.Add(-day), Recovered: true,
@@ -88,6 +88,50 @@ func TestDecide(t *testing.T) {
 				t.Errorf("wakes %s ago", now.Sub(plan.Wake))
 			}
 			if got := plan.Wake.Sub(now); c.wake != 0 && got != c.wake {
+				t.Errorf("wakes in %s, want %s", got, c.wake)
+			}
+		})
+	}
+}
+
+// TestDecideLists: newer revocation lists are looked for far more often than everything else, whenever the daemon has sent
+// some, and never later than everything.
+func TestDecideLists(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	in := func(d time.Duration) time.Time { return now.Add(d) }
+	for name, c := range map[string]struct {
+		change func(*State, *Timing)
+		do     []Action
+		wake   time.Duration // 0: not looked at
+	}{
+		"looked just now":       {func(*State, *Timing) {}, nil, time.Hour},
+		"an hour later":         {func(s *State, _ *Timing) { s.Checked = in(-time.Hour) }, []Action{ActLists}, 0},
+		"spread":                {func(s *State, _ *Timing) { s.CRLJitter = .5 }, nil, 54 * time.Minute},
+		"short life":            {func(s *State, _ *Timing) { s.CRLs = Life{in(-time.Hour), in(9 * time.Hour)} }, nil, 3 * time.Minute},
+		"shortest life":         {func(s *State, _ *Timing) { s.CRLs = Life{in(-time.Second), in(9 * time.Second)} }, nil, time.Second},
+		"every minute":          {func(_ *State, t *Timing) { t.CRLRefresh = time.Minute }, nil, time.Minute},
+		"every year":            {func(_ *State, t *Timing) { t.CRLRefresh, t.MaxSleep = 365*day, 2*day }, nil, 46 * time.Hour},
+		"everything looked at":  {func(s *State, _ *Timing) { s.Checked, s.Refreshed = in(-2*time.Hour), now }, nil, time.Hour},
+		"in the future":         {func(s *State, _ *Timing) { s.Checked = in(time.Minute) }, []Action{ActLists}, 0},
+		"failed":                {func(s *State, _ *Timing) { s.Checked, s.Retry[taskCRL] = in(-time.Hour), in(time.Minute) }, nil, time.Minute},
+		"sent":                  {func(s *State, _ *Timing) { s.Pushed = true }, []Action{ActLists}, 0},
+		"sent, busy":            {func(s *State, _ *Timing) { s.Pushed, s.NetworkBusy = true, true }, nil, 31 * day},
+		"sent, failed before":   {func(s *State, _ *Timing) { s.Pushed, s.Retry[taskCRL] = true, in(time.Minute) }, []Action{ActLists}, 0},
+		"asked":                 {func(s *State, _ *Timing) { s.Asked = true }, []Action{ActRefresh}, 0},
+		"asked, failed before":  {func(s *State, _ *Timing) { s.Asked, s.Retry[TaskRefresh] = true, in(time.Minute) }, []Action{ActRefresh}, 0},
+		"asked, busy":           {func(s *State, _ *Timing) { s.Asked, s.NetworkBusy = true, true }, nil, 31 * day},
+		"asked, nothing usable": {func(s *State, _ *Timing) { s.Asked, s.CA = true, StoreBroken }, nil, 0},
+		"sent, no lists":        {func(s *State, _ *Timing) { s.Pushed, s.CRL = true, StoreMissing }, []Action{ActRefresh}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := State{Pair: PairUnmanaged, CRLs: Life{in(-day), in(30 * day)}, Refreshed: in(-2 * time.Hour), Checked: now, Retry: map[Task]time.Time{}}
+			timing := Timing{CRLThreshold: 7 * day, MaxSleep: 31 * day}
+			c.change(&s, &timing)
+			plan := Decide(timing, s, now)
+			if !slices.Equal(plan.Actions, c.do) {
+				t.Errorf("does %v, want %v", plan.Actions, c.do)
+			}
+			if got := plan.Wake.Sub(now); c.wake != 0 && got.Round(time.Second) != c.wake {
 				t.Errorf("wakes in %s, want %s", got, c.wake)
 			}
 		})

@@ -26,6 +26,7 @@ type exchange struct {
 	snapshot   *snapshot
 	known      known
 	submission *submission
+	pushed     *client.ServedCRLs // lists that the daemon has sent by itself, nil if there are none
 
 	// keep makes a submission durable.
 	keep func(submission) error
@@ -34,7 +35,8 @@ type exchange struct {
 	trust, casTrust, rootTrust client.Trust
 	crls                       []*x509.RevocationList
 	tag                        string
-	refreshTried               bool
+	refreshTried               bool // which includes the lists
+	listsTried                 bool
 	caErr, crlErr              error
 	enrolTried                 bool
 	enrolErr                   error
@@ -49,9 +51,13 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 		switch action {
 		case ActRefresh:
 			x.refresh(ctx)
+		case ActLists:
+			x.refreshLists(ctx)
 		case ActEnrol:
 			x.enrolTried = true
-			x.enrolErr = x.enrol(ctx)
+			if x.enrolErr = x.caErr; !unreachable(x.caErr) {
+				x.enrolErr = x.enrol(ctx)
+			}
 		case ActRenew:
 			x.renewTried = true
 			if x.renewErr = x.caErr; !unreachable(x.caErr) {
@@ -117,11 +123,23 @@ func (x *exchange) refresh(ctx context.Context) {
 	}
 	x.refreshServices(ctx)
 	x.refreshRoots(ctx)
+	x.refreshLists(ctx)
+}
+
+// refreshLists gets the newest revocation lists.
+func (x *exchange) refreshLists(ctx context.Context) {
+	x.listsTried, x.crlErr = true, nil
 	trusted := x.trusted()
 	if len(trusted) == 0 {
 		return
 	}
 	have := slices.Concat(x.snapshot.crls, x.known.crls)
+	if x.pushed != nil {
+		x.crls, x.tag, x.crlErr = x.service.TakeCRLs(trusted, have, x.pushed)
+		if x.crlErr == nil {
+			return
+		}
+	}
 	tag := x.known.tag
 	if x.snapshot.crl.state != StoreGood || !sameCRLs(x.snapshot.crls, x.known.crls) {
 		tag = ""

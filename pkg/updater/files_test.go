@@ -26,6 +26,7 @@ func newRealHost(t *testing.T) *host {
 	h.daemon = clienttest.Start(t, clock.NewFake(time.Now()))
 	h.daemon.CAS.AutoApprove = 100
 	h.job.CAURL, h.o.Transport, h.o.NoWatch, h.job.OnRenew = h.daemon.URL, nil, false, ""
+	h.o.NoControl = false
 	return h
 }
 

@@ -36,8 +36,11 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 		return // cut off: no news
 	}
 	now := w.o.Clock.Now()
-	if x.refreshTried {
+	switch {
+	case x.refreshTried:
 		w.finishRefresh(x, now)
+	case x.listsTried:
+		w.finishLists(x, now)
 	}
 	if x.submission != nil || w.memory.Request != nil {
 		if !sameRequest(w.memory.Request, x.submission) && x.enrolTried {
@@ -57,7 +60,7 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 				w.tried(TaskRenew, err, left)
 				return
 			}
-			w.counts.Renewals++
+			w.memory.Counts.Renewals++
 		}
 		w.tried(TaskRenew, x.renewErr, left)
 	}
@@ -91,12 +94,32 @@ func (w *worker) finishRefresh(x *exchange, now time.Time) {
 		w.memory.Contact = now
 		w.touched = false
 		if err == nil {
-			w.refreshed = now
+			w.refreshed, w.checked = now, now
 		} else {
 			// Fetched again when writing may be tried again.
 			w.retryAt(TaskRefresh, w.retries[TaskFiles].next)
 		}
 		w.save()
+	}
+}
+
+// finishLists is finishRefresh where revocation lists alone were looked for. That happens so often that what it found is
+// written down only if it is news.
+func (w *worker) finishLists(x *exchange, now time.Time) {
+	life, _ := x.snapshot.crlLife(now)
+	err := w.storeAuthority(x)
+	w.tried(taskCRL, x.crlErr, life.To.Sub(now))
+	if err != nil || w.memory.problem(TaskFiles) != nil {
+		w.tried(TaskFiles, err, time.Minute)
+	}
+	if x.crlErr != nil {
+		return
+	}
+	w.memory.Contact = now
+	if err == nil {
+		w.checked = now
+	} else {
+		w.retryAt(taskCRL, w.retries[TaskFiles].next)
 	}
 }
 
@@ -130,7 +153,7 @@ func (w *worker) storeAuthority(x *exchange) error {
 		failed = errors.Join(failed, err)
 		w.wroteStore(changed, "revocation lists", w.job.CRL, len(x.crls))
 		if err == nil {
-			w.known.crls, w.known.tag = x.crls, x.tag
+			w.rememberLists(x.crls, x.tag)
 		}
 	}
 	return failed
@@ -156,7 +179,7 @@ func (w *worker) finishEnrol(x *exchange) {
 			w.tried(TaskFiles, err, 0)
 			break
 		}
-		w.counts.Enrolments++
+		w.memory.Counts.Enrolments++
 		w.memory.Request = nil
 		w.save()
 	}
@@ -220,7 +243,7 @@ func (w *worker) mend(what string, write func(attributes pemfile.Attributes) err
 	if err != nil {
 		return false
 	}
-	w.counts.Mended++
+	w.memory.Counts.Mended++
 	w.log.Warn("files were missing or damaged, and are back", "what", what)
 	return true
 }

@@ -41,11 +41,12 @@ func newHost(t testing.TB, dir string) *host {
 		Name: "web", CAURL: h.daemon.URL, Authority: client.CAS,
 		Crt: h.path("web.crt"), Key: h.path("web.key"), CSR: h.path("web.csr"), CA: h.path("ca.pem"), CRL: h.path("crl.pem"),
 		Threshold: DefaultThreshold, CRLThreshold: DefaultCRLThreshold, MaxSleep: DefaultMaxSleep, HookTimeout: DefaultHookTimeout,
+		CRLRefresh: DefaultMaxSleep, NoPush: true,
 		OnRenew: "/hook",
 	}
 	h.o = Options{
 		Clock: clock.System(), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		UserAgent: "test/1", Transport: h.wire.Transport, NoWatch: true,
+		UserAgent: "test/1", Transport: h.wire.Transport, NoWatch: true, NoControl: true,
 		Hook: func(_ context.Context, run HookRun) error {
 			h.hooks = append(h.hooks, strings.TrimPrefix(run.Env[0], "CAUASE_CHANGED="))
 			if h.hook != nil {

@@ -24,6 +24,8 @@ const (
 	DefaultCRLThreshold = 7 * day
 	DefaultMaxSleep     = 31 * day
 	DefaultHookTimeout  = 5 * time.Minute
+	// DefaultCRLRefresh is the longest time between two looks for new revocation lists; shorter for lists of a short life.
+	DefaultCRLRefresh = time.Hour
 
 	day = 24 * time.Hour
 )
@@ -46,7 +48,9 @@ type Job struct {
 	State  string // what is remembered across restarts, "" for a name beside Crt or CRL
 
 	Threshold    time.Duration // of the certificate's validity, under which it is renewed
-	CRLThreshold time.Duration
+	CRLThreshold time.Duration // of a revocation list's validity, under which it is an emergency that there is no newer one
+	CRLRefresh   time.Duration // between two looks for newer lists, 0 for DefaultCRLRefresh or what suits their life
+	NoPush       bool          // do not wait for the daemon to tell of newer lists
 	MaxSleep     time.Duration
 	KeyType      pki.KeyType // of new keys, "" for that of the old one
 	Profile      string      // of the first certificate, "" for the authority's default
@@ -87,6 +91,8 @@ func (j *Job) Validate() error {
 		return errors.New("the longest sleep is not positive")
 	case j.Threshold < 0 || j.CRLThreshold < 0:
 		return errors.New("a threshold is negative")
+	case j.CRLRefresh < 0 || j.CRLRefresh > 0 && j.CRLRefresh < minRefresh:
+		return fmt.Errorf("revocation lists cannot be looked for more often than every %v", minRefresh)
 	case j.OnRenew != "" && !filepath.IsAbs(j.OnRenew) && filepath.Base(j.OnRenew) == j.OnRenew:
 		return fmt.Errorf("the hook %q is not the path of an executable: write ./%s if it is in the working directory", j.OnRenew, j.OnRenew)
 	}

@@ -15,6 +15,7 @@ type keeper interface {
 
 	close()
 	wake()             // somebody should look; from any goroutine
+	refresh()          // and fetch what can be fetched; from any goroutine
 	latest() *Status   // nil if nothing is known yet; from any goroutine
 	lastSign() int64   // of life, in Unix seconds, 0 for none yet; from any goroutine
 	watches() []string // what to look for events of

@@ -36,6 +36,24 @@ type memory struct {
 
 	Contact  time.Time  `json:"last_contact,omitzero"`
 	Problems []*Problem `json:"problems,omitempty"`
+
+	// Lists are the revocation lists that were last fetched: those need not come again after a restart.
+	Lists *fetchedLists `json:"lists,omitempty"`
+
+	Counts Counts `json:"counts,omitzero"`
+}
+
+type fetchedLists struct {
+	Tag    string `json:"tag"`    // see client.RevalidateCRLs
+	Digest string `json:"digest"` // of all of them
+}
+
+// maxTag is the longest tag that is kept.
+const maxTag = 200
+
+func (l *fetchedLists) plausible() bool {
+	printable := func(c rune) bool { return c > ' ' && c < 0x7f }
+	return len(l.Tag) <= maxTag && strings.TrimFunc(l.Tag, printable) == "" && len(l.Digest) == 2*sha256.Size && showable(l.Digest)
 }
 
 type submission struct {
@@ -104,6 +122,9 @@ func (m *memory) plausible() bool {
 		if _, err := pki.ParseRequest([]byte(r.PEM)); r.PEM != "" && err != nil {
 			return false
 		}
+	}
+	if m.Lists != nil && !m.Lists.plausible() || !m.Counts.plausible() {
+		return false
 	}
 	return m.HookFailures >= 0 && showable(m.HookError, m.Invited)
 }

@@ -29,7 +29,7 @@ func (w *worker) hookEnded(ctx context.Context, err error) {
 	m := &w.memory
 	switch {
 	case err == nil:
-		w.counts.Hooks++
+		w.memory.Counts.Hooks++
 		w.log.Info("hook has run", "hook", w.job.OnRenew, "changed", m.Changed, "after_failures", m.HookFailures-1)
 		m.Changed, m.HookFailures, m.HookError, m.HookNext = nil, 0, "", time.Time{}
 		m.changed(w.during...)
@@ -38,10 +38,13 @@ func (w *worker) hookEnded(ctx context.Context, err error) {
 		m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
 		w.log.Warn("the hook was ended with the agent, and will be run again", "hook", w.job.OnRenew)
 	default:
-		w.counts.HookFailures++
+		w.memory.Counts.HookFailures++
 		m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
 		if text := shown(err.Error()); m.HookError != text {
 			m.HookError = text
+			if w.o.Reported {
+				break
+			}
 			w.log.Error("the hook failed, and is tried again until it succeeds", "hook", w.job.OnRenew, "error", text, "next", stamp(m.HookNext))
 		}
 	}

@@ -31,6 +31,8 @@ func (r *refused) latest() *Status   { return r.status.Load() }
 func (r *refused) lastSign() int64   { return r.beat.Load() }
 func (r *refused) watches() []string { return r.job.paths() }
 
+func (r *refused) refresh() { r.wake() }
+
 func (r *refused) wake() {
 	select {
 	case r.kick <- struct{}{}:

@@ -28,6 +28,8 @@ type remote struct {
 	status atomic.Pointer[Status]
 	beat   atomic.Int64
 	wrong  atomic.Pointer[error] // what the process says of itself
+
+	process atomic.Pointer[os.Process] // nil if none runs
 }
 
 func newRemote(job *Job, o Options) *remote {
@@ -42,6 +44,13 @@ func (r *remote) open() error       { return nil }
 func (r *remote) close()            {}
 func (r *remote) wake()             {} // it watches by itself
 func (r *remote) watches() []string { return nil }
+
+// refresh passes on what the agent is told in the same way.
+func (r *remote) refresh() {
+	if p := r.process.Load(); p != nil {
+		_ = p.Signal(syscall.SIGHUP)
+	}
+}
 
 // lastSign is none: who stops the process of an owner, as that owner can, must not have the agent be taken for
 // dead.
@@ -167,10 +176,17 @@ func (r *remote) run(ctx context.Context, p purpose) error {
 	}
 	go logOutput(output, r.log)
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	if p == toKeep {
+		r.process.Store(cmd.Process)
+	}
+	go func() {
+		err := cmd.Wait()
+		r.process.CompareAndSwap(cmd.Process, nil)
+		ended <- err
+	}()
 	heard := make(chan error, 1)
 	go func() {
-		err := json.NewEncoder(orders).Encode(order{Purpose: p, Job: job, UserAgent: r.o.UserAgent, Timeout: r.o.Timeout})
+		err := json.NewEncoder(orders).Encode(order{Purpose: p, Job: job, UserAgent: r.o.UserAgent, Timeout: r.o.Timeout, Reported: r.o.Reported})
 		if read := readReports(reports, r.take); read != nil {
 			err = read
 		}
@@ -226,6 +242,9 @@ func (r *remote) take(said report) {
 		wrong := errors.New(clipped(said.Error))
 		if said.Locked {
 			wrong = fmt.Errorf("%s: %w", r.job.locked()[0], ErrLocked)
+		}
+		if said.NoAgent {
+			wrong = ErrNoAgent
 		}
 		r.wrong.Store(&wrong)
 	case said.Log != nil:

@@ -90,7 +90,7 @@ func (w *worker) problem(task Task, class, message, hint string, next time.Time)
 	news := p.Class != class
 	if !next.IsZero() {
 		p.Failures++
-		w.counts.failed(task)
+		w.memory.Counts.failed(task)
 	}
 	if news {
 		attrs := []any{"task", task, "error", message}
@@ -100,7 +100,9 @@ func (w *worker) problem(task Task, class, message, hint string, next time.Time)
 		if !next.IsZero() {
 			attrs = append(attrs, "next_try", stamp(next))
 		}
-		w.log.Error("cannot "+taskVerb(task), attrs...)
+		if !w.o.Reported {
+			w.log.Error("cannot "+taskVerb(task), attrs...)
+		}
 		p.Since = w.o.Clock.Now()
 	}
 	p.Class, p.Message, p.Hint, p.Next = class, shown(message), shown(hint), next

@@ -24,13 +24,25 @@ func (w *worker) round(ctx context.Context) time.Time {
 		mended := w.act(ctx, s, plan)
 		w.publish(s, state, plan, now)
 		if !mended || i == maxMends {
+			w.unask(state)
 			return plan.Wake
 		}
 	}
 }
 
+// unask forgets what was asked for and cannot be done now, and answers those whose wish was fulfilled.
+func (w *worker) unask(state State) {
+	if !w.netBusy && state.Asked {
+		w.asked.Store(false)
+	}
+	if !w.netBusy && state.Pushed {
+		w.pushed.Store(nil)
+	}
+	w.answerAskers()
+}
+
 func (w *worker) timing() Timing {
-	return Timing{Threshold: w.job.Threshold, CRLThreshold: w.job.CRLThreshold, MaxSleep: w.job.MaxSleep, Eager: w.eager}
+	return Timing{Threshold: w.job.Threshold, CRLThreshold: w.job.CRLThreshold, CRLRefresh: w.job.CRLRefresh, MaxSleep: w.job.MaxSleep, Eager: w.eager}
 }
 
 // mends reports whether an action replaces files that were found damaged.
@@ -46,7 +58,8 @@ func (w *worker) untouched(ctx context.Context) bool {
 // act does what is planned. It reports whether files were mended, after which it is time to
 // look again.
 func (w *worker) act(ctx context.Context, s *snapshot, plan Plan) (mended bool) {
-	if slices.ContainsFunc(plan.Actions, mends) && !w.untouched(ctx) {
+	damaged := slices.ContainsFunc(plan.Actions, mends) || s.pairState == PairNoKey && slices.Contains(plan.Actions, ActEnrol)
+	if damaged && !w.untouched(ctx) {
 		return true
 	}
 	var network []Action
@@ -83,6 +96,12 @@ func (w *worker) startExchange(ctx context.Context, s *snapshot, actions []Actio
 	if h := w.memory.Request; h != nil {
 		copied := *h
 		x.submission = &copied
+	}
+	if slices.Contains(actions, ActRefresh) {
+		w.asked.Store(false)
+	}
+	if slices.Contains(actions, ActRefresh) || slices.Contains(actions, ActLists) {
+		x.pushed = w.pushed.Swap(nil)
 	}
 	w.netBusy = true
 	go func() {

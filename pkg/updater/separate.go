@@ -60,13 +60,15 @@ func serveSeparated(clk clock.Clock) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGHUP) // by the agent, to look now; it ends nothing
 	// Not ignored, as hooks would inherit that.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		_, _ = io.Copy(io.Discard, in) // until the agent says so, or is no more
 		stop()
 	}()
-	s := &separated{order: o, out: json.NewEncoder(out), clock: clk}
+	s := &separated{order: o, out: json.NewEncoder(out), clock: clk, asked: asked}
 	return s.serve(ctx)
 }
 
@@ -83,6 +85,7 @@ func onlyOwner(j *Job) error {
 type separated struct {
 	order order
 	clock clock.Clock
+	asked <-chan os.Signal
 
 	mu  sync.Mutex
 	out *json.Encoder
@@ -95,7 +98,7 @@ func (s *separated) say(r report) {
 }
 
 func (s *separated) serve(ctx context.Context) error {
-	o := Options{Clock: s.clock, Log: slog.New(reporter{say: s.say}), UserAgent: s.order.UserAgent, Timeout: s.order.Timeout}
+	o := Options{Clock: s.clock, Log: slog.New(reporter{say: s.say}), UserAgent: s.order.UserAgent, Timeout: s.order.Timeout, Reported: s.order.Reported}
 	jobs := []Job{s.order.Job}
 	var all []Status
 	var err error
@@ -104,6 +107,8 @@ func (s *separated) serve(ctx context.Context) error {
 		err = s.keep(ctx, o, jobs)
 	case toOnce:
 		all, err = Once(ctx, o, jobs)
+	case toRefresh:
+		all, err = Refresh(ctx, o, jobs)
 	case toLook:
 		all, err = Look(o, jobs)
 	default:
@@ -113,7 +118,7 @@ func (s *separated) serve(ctx context.Context) error {
 		s.say(report{Status: &all[i]})
 	}
 	if err != nil {
-		s.say(report{Error: err.Error(), Locked: errors.Is(err, ErrLocked)})
+		s.say(report{Error: err.Error(), Locked: errors.Is(err, ErrLocked), NoAgent: errors.Is(err, ErrNoAgent)})
 	}
 	return nil
 }
@@ -143,6 +148,8 @@ func (s *separated) keep(ctx context.Context, o Options, jobs []Job) error {
 			a.Wait()
 			tell()
 			return nil
+		case <-s.asked:
+			a.Refresh()
 		case <-changed:
 			tell()
 		case <-ticks.C:

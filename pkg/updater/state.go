@@ -35,8 +35,12 @@ func (w *worker) notice(s *snapshot, now time.Time) {
 	}
 	// Those known are kept, too, to notice lists that are older. A partial one beside them changes nothing in them.
 	if (s.crl.state == StoreGood || errors.Is(s.crl.err, pki.ErrPartialCRL)) && len(s.crls) > 0 && (w.known.crls == nil || newerCRLs(s.crls, w.known.crls)) {
+		if w.known.crls == nil && w.memory.Lists != nil && w.memory.Lists.Digest == digestOfCRLs(s.crls) {
+			w.known.tag = w.memory.Lists.Tag // as before the restart
+		}
 		w.known.crls = s.crls
 	}
+	w.announceLists(s)
 	w.wrote = false
 }
 
@@ -71,7 +75,7 @@ func (w *worker) state(s *snapshot, now time.Time) State {
 		Mendable: w.mendable(s),
 		CA:       max(s.ca.state, s.casca.state, s.root.state), CAMendable: w.caMendable(s),
 		CRL: s.crl.state, CRLMendable: w.crlMendable(s, now),
-		Refreshed: w.refreshed, Touched: w.touched,
+		Refreshed: w.refreshed, Checked: w.checked, Touched: w.touched, Asked: w.asked.Load(), Pushed: w.pushed.Load() != nil,
 		Retry:       map[Task]time.Time{},
 		NetworkBusy: w.netBusy, HookBusy: w.hookBusy,
 	}

@@ -11,7 +11,7 @@ import (
 	"cauase/pkg/pki"
 )
 
-// Counts are what has happened since the start.
+// Counts are what has happened since the state was first kept.
 type Counts struct {
 	Renewals     int          `json:"renewals"`
 	Enrolments   int          `json:"enrolments"`
@@ -19,6 +19,16 @@ type Counts struct {
 	Hooks        int          `json:"hooks"`
 	HookFailures int          `json:"hook_failures"`
 	Failures     map[Task]int `json:"failures,omitempty"`
+}
+
+// plausible reports whether an agent can have counted so.
+func (c *Counts) plausible() bool {
+	for task, n := range c.Failures {
+		if !slices.Contains(allTasks, task) || n < 0 {
+			return false
+		}
+	}
+	return min(c.Renewals, c.Enrolments, c.Mended, c.Hooks, c.HookFailures) >= 0
 }
 
 func (c *Counts) failed(task Task) {
@@ -55,6 +65,7 @@ type Status struct {
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	CAs         []EndStatus        `json:"ca_certificates"`
 	CRLs        []EndStatus        `json:"revocation_lists"`
+	CRLPush     string             `json:"crl_push,omitempty"` // how a running agent hears of newer ones
 
 	// Budget is for how long the daemon may be out of reach before something here
 	// expires, in seconds, and Limit what that would be.
@@ -103,6 +114,7 @@ type HookStatus struct {
 // publish tells the outside how things are.
 func (w *worker) publish(s *snapshot, state State, plan Plan, now time.Time) {
 	w.conditions(s, state, now)
+	w.saveCounts(now)
 	status := w.describe(s, state, now)
 	status.Wake = plan.Wake
 	old := w.status.Swap(status)
@@ -126,7 +138,7 @@ func (w *worker) describe(s *snapshot, state State, now time.Time) *Status {
 	m := &w.memory
 	st := &Status{
 		Name: w.job.Name, CAURL: w.job.CAURL, Mode: w.job.mode(), Authority: string(w.job.Authority), CAs: []EndStatus{}, CRLs: []EndStatus{},
-		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: w.counts,
+		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: m.Counts,
 		Hook: HookStatus{Pending: slices.Clone(m.Changed), Failures: m.HookFailures, Error: m.HookError, Next: m.HookNext},
 	}
 	for _, p := range m.Problems {
@@ -143,7 +155,8 @@ func (w *worker) describe(s *snapshot, state State, now time.Time) *Status {
 			st.Certificate = &CertificateStatus{
 				File: w.job.Crt, Subject: pki.SubjectString(s.files.Pair.Crt.RawSubject), SANs: pki.SANStrings(s.files.Pair.Crt.Extensions),
 				Serial: "0x" + s.files.Pair.Crt.SerialNumber.Text(16), NotAfter: e.at.UTC(),
-				RenewAt: w.timing().RenewAt(state.Certificate, state.Jitter).UTC(),
+				// From then on it is due. An agent waits a little longer, so that not all of a fleet come at once.
+				RenewAt: w.timing().RenewAt(state.Certificate, 0).UTC(),
 			}
 		}
 		ends = append(ends, e)
@@ -182,7 +195,7 @@ func word(st *Status, state State, now time.Time) string {
 	for _, p := range st.Problems {
 		classes[p.Class] = true
 		blocked = blocked || p.Task == taskPair || p.Task == taskStores || p.Task == taskRequest || p.Task == taskTargets
-		failing = failing || p.Failures > 0
+		failing = failing || p.Failures > 0 || p.Task == taskOldCRL
 		enrolling = enrolling || p.Task == TaskEnrol
 	}
 	switch {
@@ -228,6 +241,8 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 	w.condition(taskStores, class, message, hint)
 	class, message, hint = w.targetCondition(s, state)
 	w.condition(taskTargets, class, message, hint)
+	class, message = w.oldList(state, now)
+	w.condition(taskOldCRL, class, message, "see what the daemon says of it: it makes new lists long before they end")
 	class, message = "", ""
 	if state.Request == RequestBroken && state.Pair != PairGood {
 		class, message = "unreadable", s.requestErr.Error()
@@ -239,6 +254,19 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 		class, message = "last tenth", fmt.Sprintf("%s expires on %s, and its renewal keeps failing: %s", w.job.Crt, stamp(state.Certificate.To), p.Message)
 	}
 	w.condition(taskUrgent, class, message, "")
+}
+
+// oldList says so if a revocation list is about to end, and the next one was looked for in vain.
+func (w *worker) oldList(state State, now time.Time) (class, message string) {
+	if state.CRL != StoreGood || state.CRLs.To.IsZero() {
+		return "", ""
+	}
+	urgent := w.timing().FetchAt(state.CRLs, state.CRLJitter)
+	failing := w.memory.problem(TaskRefresh) != nil || w.memory.problem(taskCRL) != nil
+	if now.Before(urgent) || !failing && later(state.Checked, state.Refreshed).Before(urgent) {
+		return "", ""
+	}
+	return "old list", fmt.Sprintf("a revocation list in %s ends on %s, and there is no newer one yet", w.job.CRL, stamp(state.CRLs.To))
 }
 
 // settled forgets what failed and is no longer wanted, because somebody else has put a good
@@ -324,6 +352,8 @@ func taskVerb(task Task) string {
 		return "get a certificate"
 	case TaskFiles:
 		return "write files"
+	case taskOldCRL:
+		return "get newer revocation lists"
 	case taskPair:
 		return "use key and certificate"
 	case taskStores:

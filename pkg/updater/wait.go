@@ -43,11 +43,14 @@ func (w *worker) wait(ctx context.Context, wake time.Time) bool {
 		case <-timer.C:
 		}
 		now = w.o.Clock.Now()
-		if !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.fingerprint || !w.holdsLocks() || w.job.inOtherHands(false) {
+		if w.called() || !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.fingerprint || !w.holdsLocks() || w.job.inOtherHands(false) {
 			return true
 		}
 	}
 }
+
+// called reports whether somebody wants the worker to act, and it can.
+func (w *worker) called() bool { return !w.netBusy && (w.asked.Load() || w.pushed.Load() != nil) }
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)

@@ -27,6 +27,8 @@ const (
 	toKeep purpose = "keep" // the files up to date, until told to end
 	toOnce purpose = "once" // do what is due
 	toLook purpose = "look" // say how things are
+
+	toRefresh purpose = "refresh" // have the agent that keeps the files look now
 )
 
 // An order is a job and what it needs that is not in it.
@@ -35,6 +37,7 @@ type order struct {
 	Job       Job
 	UserAgent string
 	Timeout   time.Duration
+	Reported  bool
 }
 
 // A report is one thing that has happened. One without any is a sign of life.
@@ -43,6 +46,8 @@ type report struct {
 	Status *Status  `json:",omitempty"`
 	Error  string   `json:",omitempty"` // why the work could not be done
 	Locked bool     `json:",omitempty"` // because of another agent
+
+	NoAgent bool `json:",omitempty"` // because there is none to ask
 }
 
 type logLine struct {
@@ -94,6 +99,9 @@ var states = []string{StateOK, StateHook, StatePending, StateFailing, StateRejec
 // other jobs, or reports that it makes no sense.
 func (s *Status) admit(j *Job) bool {
 	lists := [][]EndStatus{s.CAs, s.CRLs}
+	if s.CRLPush != "" && !slices.Contains(pushWords, s.CRLPush) || !s.Counts.plausible() {
+		return false
+	}
 	if !slices.Contains(states, s.State) || len(s.Problems) > maxList || len(s.Hook.Pending) > len(changeable) || !(s.Budget >= 0) {
 		return false
 	}
@@ -131,11 +139,6 @@ func (s *Status) admit(j *Job) bool {
 			return false
 		}
 		p.Class, p.Message, p.Hint = clipped(p.Class), clipped(p.Message), clipped(p.Hint)
-	}
-	for task := range s.Counts.Failures {
-		if !slices.Contains(allTasks, task) {
-			return false
-		}
 	}
 	s.Limit, s.Request, s.Hook.Error = clipped(s.Limit), clipped(s.Request), clipped(s.Hook.Error)
 	return true

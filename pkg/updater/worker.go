@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type worker struct {
 	pairSince time.Time
 	recovered bool
 	refreshed time.Time
+	checked   time.Time
 	touched   bool
 	pending   bool
 	eager     bool
@@ -58,11 +60,18 @@ type worker struct {
 	netBusy, hookBusy bool
 	during            []string // changed while the hook runs
 	results           chan func()
-	kick              chan struct{} // somebody should look; from any goroutine
+	askers            []chan<- *Status // who wait for what comes of a refresh
+	kick              chan struct{}    // somebody should look; from any goroutine
+
+	// From any goroutine:
+	asked  atomic.Bool                       // everything is to be looked at
+	pushed atomic.Pointer[client.ServedCRLs] // what the daemon has sent by itself
+	lists  atomic.Pointer[heldLists]         // what to wait for newer ones of, nil if there are none
 
 	looked      time.Time // when, and what the files looked like from outside
 	fingerprint string
-	counts      Counts
+	saved       Counts       // those of memory as they were last written
+	savedAt     time.Time    // because of them
 	rounds      atomic.Int64 // for tests
 	beat        atomic.Int64 // Unix seconds of the last sign of life
 	status      atomic.Pointer[Status]
@@ -106,6 +115,7 @@ func (w *worker) open() error {
 	if w.memory, err = loadMemory(w.job); err != nil {
 		w.log.Warn("what was remembered cannot be read, and is forgotten", "file", w.job.statePath(), "error", err.Error())
 	}
+	w.saved = w.memory.Counts
 	w.sweep()
 	return nil
 }
@@ -170,7 +180,25 @@ func (w *worker) persist() error {
 	if w.silent {
 		return nil
 	}
+	w.saved = w.memory.Counts
 	return w.memory.save(w.job.statePath(), w.job.beside(w.o.Step))
+}
+
+// saveEvery is how often counts of failures are written, which may be many.
+const saveEvery = 10 * time.Minute
+
+// saveCounts has --status know of what was counted since.
+func (w *worker) saveCounts(now time.Time) {
+	saved, counts := w.saved, w.memory.Counts
+	if reflect.DeepEqual(saved, counts) {
+		return
+	}
+	saved.Failures, counts.Failures = nil, nil
+	if reflect.DeepEqual(saved, counts) && now.Sub(w.savedAt).Abs() < saveEvery {
+		return
+	}
+	w.savedAt = now
+	w.save()
 }
 
 // save is persist where nothing depends on it.
@@ -182,6 +210,14 @@ func (w *worker) save() {
 
 // run keeps the files true until ctx ends, or it is no longer for this process to do so.
 func (w *worker) run(ctx context.Context) {
+	if !w.o.NoControl {
+		stop, err := w.listen()
+		if err != nil {
+			w.log.Warn("this agent cannot be asked to refresh, other than by SIGHUP", "error", unwrapped(err).Error())
+		} else {
+			defer stop()
+		}
+	}
 	for !w.job.inOtherHands(false) {
 		if !w.keepLocks() && !w.giveWay(ctx) {
 			break
@@ -199,6 +235,8 @@ func (w *worker) drain() {
 	for w.netBusy || w.hookBusy {
 		(<-w.results)()
 	}
+	w.savedAt = time.Time{}
+	w.saveCounts(w.o.Clock.Now())
 }
 
 // giveWay leaves the files to another agent until that one ends.
@@ -215,6 +253,7 @@ func (w *worker) once(ctx context.Context) {
 	for {
 		w.round(ctx)
 		if !w.netBusy && !w.hookBusy {
+			w.drain()
 			return
 		}
 		(<-w.results)()

@@ -75,8 +75,11 @@ type Authority struct {
 	issued  map[uint64][]byte
 	record  []*x509.Certificate // all of them, renewals included
 	revoked []x509.RevocationListEntry
-	lists   []byte // the last CRLs, and of what they were
+
+	serving sync.Mutex // guards what follows
+	lists   []byte     // the last CRLs, of what they were, and when they were made
 	listsOf string
+	listsAt time.Time
 }
 
 // NewAuthority makes an authority with one CA certificate, self-signed.
@@ -339,20 +342,28 @@ func (a *Authority) Sign(payload []byte) []byte {
 	return data
 }
 
-// CRLs returns a revocation list of each valid generation, the same as long as neither
-// time nor Number change.
+// CRLs returns a revocation list of each valid generation, the same as long as Number does not change and less than half
+// of their life has passed.
 func (a *Authority) CRLs() []byte {
-	key := fmt.Sprint(a.Number, a.clock.Now(), len(a.Generations()))
-	if key == a.listsOf {
+	a.serving.Lock()
+	defer a.serving.Unlock()
+	now, number := a.clock.Now(), a.number()
+	var valid []CA
+	key := fmt.Sprint(number)
+	for _, ca := range a.Generations() {
+		if pki.CheckValidity(ca.Crt, now) == nil {
+			valid = append(valid, ca)
+			key += fmt.Sprintf(" %x", ca.Crt.SubjectKeyId)
+		}
+	}
+	if key == a.listsOf && now.Sub(a.listsAt).Abs() < CRLLife/2 {
 		return a.lists
 	}
 	var all [][]byte
-	for _, ca := range a.Generations() {
-		if pki.CheckValidity(ca.Crt, a.clock.Now()) == nil {
-			all = append(all, a.CRL(ca, a.Number, a.clock.Now()))
-		}
+	for _, ca := range valid {
+		all = append(all, a.CRL(ca, number, now))
 	}
-	a.lists, a.listsOf = bytes.Join(all, []byte("\n")), key
+	a.lists, a.listsOf, a.listsAt = bytes.Join(all, []byte("\n")), key, now
 	return a.lists
 }
 

@@ -32,6 +32,9 @@ type Daemon struct {
 	// Others are further authorities, by their names. No reference daemon has any.
 	Others map[string]*Authority
 
+	// Push has those who wait for new revocation lists hear of them. Otherwise the daemon is one of an earlier version.
+	Push bool
+
 	// Reference leaves out what a reference daemon does not have.
 	Reference bool
 
@@ -172,7 +175,7 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 	name := strings.Join(parts[1:], "/")
 	switch r.Method + " " + name {
 	case "GET crl":
-		_, _ = w.Write(authority.CRLs())
+		d.lists(w, r, authority)
 	case "GET crt/ca.crt.pem":
 		_, _ = w.Write(pki.EncodeCertificatePEM(authority.Oldest().Raw))
 	case "GET crt/ca.crt.json":

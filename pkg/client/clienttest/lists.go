@@ -1,0 +1,47 @@
+package clienttest
+
+import (
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// lists answers with the revocation lists of an authority, at once or, where the daemon pushes and somebody waits, when
+// there are newer ones.
+func (d *Daemon) lists(w http.ResponseWriter, r *http.Request, a *Authority) {
+	if d.Reference {
+		_, _ = w.Write(a.CRLs())
+		return
+	}
+	after, err := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
+	if d.Push && err == nil {
+		for until := time.Now().Add(wait); a.number() <= after; {
+			if r.Context().Err() != nil {
+				return
+			}
+			if !time.Now().Before(until) {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	body := a.CRLs()
+	tag := fmt.Sprintf(`"%d-%x"`, len(body), crc32.ChecksumIEEE(body))
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	_, _ = w.Write(body)
+}
+
+// number is that of the lists.
+func (a *Authority) number() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.Number
+}
