@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit/pkitest"
 	"cauase/pkg/updater"
 )
 
@@ -154,6 +155,11 @@ func TestCommandLine(t *testing.T) {
 		"unknown flag":   {with("--colour"), 1, "there is no option --colour"},
 		"no config":      {[]string{"--config", "nowhere.toml"}, 1, "no such file"},
 		"both":           {with("--once", "--status"), 1, "exclude each other"},
+		"refresh, once":  {with("--refresh", "--once"), 1, "exclude each other"},
+		"refresh, alone": {with("--refresh"), 1, "no running agent keeps these files"},
+		"crl-refresh":    {with("--crl-refresh", "soon"), 1, "--crl-refresh"},
+		"too often":      {with("--crl-refresh", "10ms"), 1, "more often than"},
+		"no push":        {with("--crl-push=false", "--crl-refresh", "10m", "--status"), 2, "pending"},
 		"log":            {with("--log-format", "xml"), 1, "neither text nor json"},
 		"fractions":      {with("--threshold", "0.5", "--crl-threshold", "0.1", "--max-sleep", "1.5", "--key-len", "2048", "--status"), 2, "pending"},
 		"status":         {with("--status"), 2, ""},
@@ -351,5 +357,26 @@ func TestSignals(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestOneFailureIsToldOnce: what --once prints, on both streams together, names a failure once, however much fails for it.
+func TestOneFailureIsToldOnce(t *testing.T) {
+	t.Chdir(t.TempDir())
+	key := pkitest.Key(t)
+	must(t, os.WriteFile("web.key", pkitest.KeyPEM(t, key), 0o600))
+	must(t, os.WriteFile("web.csr", pkitest.NamedRequest(t, key, "web", "web.example"), 0o644))
+	code, stdout, stderr := execute(t.Context(), "--ca-url", "http://127.0.0.1:1", "--ca", "ca.pem", "--crl", "crl.pem",
+		"--crt", "web.crt", "--key", "web.key", "--csr", "web.csr", "--once")
+	if all := stdout + stderr; code != 1 || strings.Count(all, "connection refused") != 1 || strings.Count(all, "is the daemon running") != 1 {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if !strings.Contains(stderr, "error: ") || !strings.Contains(stderr, "connection refused") {
+		t.Errorf("not on the stream for errors: %s", stderr)
+	}
+	// JSON is for programs, which get all of it.
+	_, stdout, _ = execute(t.Context(), "--ca-url", "http://127.0.0.1:1", "--ca", "ca.pem", "--crl", "crl.pem", "--once", "--json")
+	if !strings.Contains(stdout, "connection refused") {
+		t.Errorf("JSON:\n%s", stdout)
 	}
 }

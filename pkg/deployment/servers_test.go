@@ -93,7 +93,7 @@ func TestPostgreSQL(t *testing.T) {
 	cmd := s.backgroundAs(who, ".", filepath.Join(programs, "postgres"), "-D", data)
 	s.reloads("postgresql", "kill -HUP "+strconv.Itoa(cmd.Process.Pid))
 	s.until("the database is up", func() error {
-		_, err := try(s.dir, psql, "-h", data, "-p", strconv.Itoa(s.port), "-U", "alice", "-c", "create role bob login; create role mallory login; create role eve login", "postgres")
+		_, err := try(s.dir, psql, "-h", data, "-p", strconv.Itoa(s.port), "-U", "alice", "-c", "create role bob login; create role mallory login; create role eve login; create role dave login; create role zoe login", "postgres")
 		if err != nil && strings.Contains(err.Error(), "already exists") {
 			err = nil
 		}

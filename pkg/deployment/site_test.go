@@ -365,6 +365,34 @@ func (s *site) story(ask ask) {
 	}
 	revoked("alice", alice, s.renew) // of the old CA
 	revoked("eve", eve, s.agent)
+	s.hears(ask)
+}
+
+// hears has the agent that the page starts, on default options, run for as long as the test does, and looks how long it
+// takes from the command that revokes a client until the server refuses it.
+func (s *site) hears(ask ask) {
+	s.t.Helper()
+	t, agent := s.t, strings.TrimSpace(s.block("updater"))
+	dave, zoe := s.config(s.client("dave")), s.config(s.client("zoe"))
+	s.background("clients", "env", "PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"), "sh", "-euc", agent)
+	s.until("the agent answers", func() error { return s.shell(agent + " --refresh\n") })
+	for name, config := range map[string]*tls.Config{"dave": dave, "zoe": zoe} {
+		if _, err := ask(config); err != nil {
+			t.Fatalf("%s, before the revocation: %v", name, err)
+		}
+	}
+	began := time.Now()
+	s.cauase("crt", "revoke", "dave.crt.pem", "--key", "dave.key.pem")
+	s.until("dave is refused", func() error {
+		if _, err := ask(dave); err == nil {
+			return errors.New("still served")
+		}
+		return nil
+	})
+	t.Logf("a revoked client was refused %.1f seconds after the command began; 10 are promised", time.Since(began).Seconds())
+	if _, err := ask(zoe); err != nil {
+		t.Errorf("zoe, not revoked: %v", err)
+	}
 }
 
 // shortLife leaves the agent half of it to renew in, on a busy machine.
