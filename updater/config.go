@@ -95,6 +95,7 @@ func (r raw) over(defaults raw) raw {
 	set(&r.Crt, defaults.Crt)
 	set(&r.CA, defaults.CA)
 	set(&r.CRL, defaults.CRL)
+	set(&r.Store, defaults.Store)
 	if r.CAFingerprint == nil {
 		r.CAFingerprint = defaults.CAFingerprint
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ const (
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 	app := cli.NewApp(tool, "keep a host's certificate, CA certificates and revocation lists up to date", stdout, stderr)
-	app.UsageText = tool + " --ca-url URL --cas-ca PATH --ca PATH --crl PATH [--crt FILE [--key FILE] [--csr FILE]] [options]\n" +
+	app.UsageText = tool + " --ca-url URL --store FOLDER [--crt FILE [--key FILE] [--csr FILE]] [options]\n" +
 		tool + " --config FILE [options]"
 	app.Description = `Runs until it is told to end, and no error ends it. With --crt it renews that certificate, and with
 --csr it gets the first one; without --crt only CA certificates and revocation lists are kept. --once does
@@ -68,7 +69,7 @@ read, too, unless there is a configuration file.`
 
 // shared are the options that mean the same for all our tools, and may be given to all in one variable: --ca-url as
 // CAUASE_CA_URL.
-var shared = []string{"ca-url", "ca-fingerprint", "mode", "authority", "key-type", "threshold", "catch-up", "on-renew"}
+var shared = []string{"ca-url", "store", "ca-fingerprint", "mode", "authority", "key-type", "threshold", "catch-up", "on-renew"}
 
 // env are the variables of an option. CAUASE_UPDATER_… is for the agent alone, and comes first.
 func env(name string) []string {
@@ -143,6 +144,7 @@ func flags() []urfave.Flag {
 		file("invite-file", "invitation in `FILE`, by which the request is signed at once, and which says which CA to trust; erased after use"),
 		file("key", "private key in `FILE` (default: with the certificate)"),
 		file("crt", "certificate in `FILE`"),
+		file("store", "CA certificates and revocation lists are in `FOLDER` where --ca, --crl and --cas-ca do not say otherwise, as cas.crt.pem and cas.crl.pem: where cauase --store has them"),
 		file("ca", "CA certificates of the mode, `PATH` like --cas-ca"),
 		file("crl", "revocation lists of the mode, `PATH` like --cas-ca"),
 		&urfave.StringSliceFlag{Name: "ca-fingerprint", EnvVars: env("ca-fingerprint"),
@@ -184,6 +186,7 @@ type raw struct {
 	Crt            *string    `toml:"crt"`
 	CA             *string    `toml:"ca"`
 	CRL            *string    `toml:"crl"`
+	Store          *string    `toml:"store"`
 	CAFingerprint  []string   `toml:"ca-fingerprint"`
 	CatchUp        *float64   `toml:"catch-up"`
 	Owner          *string    `toml:"owner"`
@@ -226,7 +229,7 @@ func fromFlags(c *urfave.Context) raw {
 	r := raw{
 		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: num("threshold"), CRLThreshold: num("crl-threshold"), CRLRefresh: str("crl-refresh"),
 		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: num("max-sleep"), Mode: str("mode"),
-		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"),
+		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"), Store: str("store"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
 		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
 		Profile: str("profile"), Root: str("root"), Invite: str("invite-file"),
@@ -295,12 +298,31 @@ func (r raw) job(prefix string) (updater.Job, error) {
 	if err != nil {
 		return j, err
 	}
+	r.inStore(&j)
 	for _, need := range []struct{ name, value string }{{"ca-url", j.CAURL}, {"ca", j.CA}, {"crl", j.CRL}} {
 		if need.value == "" {
 			return j, fmt.Errorf("%s%s is not given", prefix, need.name)
 		}
 	}
 	return j, j.Validate()
+}
+
+// inStore has CA certificates and lists where the client has them: what it has come to trust there need not be trusted
+// anew, on first use.
+func (r raw) inStore(j *updater.Job) {
+	if r.Store == nil || *r.Store == "" {
+		return
+	}
+	otherwise := func(path *string, authority client.AuthorityName, suffix string) {
+		if *path == "" {
+			*path = filepath.Join(*r.Store, string(authority)+suffix)
+		}
+	}
+	otherwise(&j.CA, j.Authority, ".crt.pem")
+	otherwise(&j.CRL, j.Authority, ".crl.pem")
+	if j.Authority != client.CAS {
+		otherwise(&j.CASCA, client.CAS, ".crt.pem")
+	}
 }
 
 func (r raw) durations(j *updater.Job, prefix string) error {

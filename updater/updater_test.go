@@ -380,3 +380,29 @@ func TestOneFailureIsToldOnce(t *testing.T) {
 		t.Errorf("JSON:\n%s", stdout)
 	}
 }
+
+// TestOnePlaceForTrust: with the folder of the client's, the agent trusts what that trusts, and nobody else at its own first contact.
+func TestOnePlaceForTrust(t *testing.T) {
+	folder := t.TempDir()
+	for _, c := range []struct{ config, ca, crl, casca string }{
+		{`store = "trust"`, "trust/cas.crt.pem", "trust/cas.crl.pem", ""},
+		{"store = \"/trust\"\nmode = \"user\"", "/trust/cau.crt.pem", "/trust/cau.crl.pem", "/trust/cas.crt.pem"},
+		{"store = \"trust\"\nauthority = \"lab\"\ncrl = \"lists.pem\"", "trust/lab.crt.pem", "lists.pem", "trust/cas.crt.pem"},
+	} {
+		jobs, err := parseConfig([]byte("ca-url = \"http://127.0.0.1:1\"\n"+c.config+"\n[[job]]\nname = \"a\"\n"), folder)
+		if err != nil || len(jobs) != 1 {
+			t.Fatalf("%s: %v", c.config, err)
+		}
+		for got, want := range map[string]string{jobs[0].CA: c.ca, jobs[0].CRL: c.crl, jobs[0].CASCA: c.casca} {
+			if want != "" && !filepath.IsAbs(want) {
+				want = filepath.Join(folder, want)
+			}
+			if got != want {
+				t.Errorf("%s: %s, want %s", c.config, got, want)
+			}
+		}
+	}
+	if _, err := parseConfig([]byte("ca-url = \"http://127.0.0.1:1\"\n[[job]]\nname = \"a\"\n"), folder); err == nil {
+		t.Error("nowhere is fine, too")
+	}
+}
