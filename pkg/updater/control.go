@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/sys/unix"
 
 	"cauase/pkg/folder"
 )
@@ -62,8 +61,15 @@ func (j *Job) controlPlace() (in *folder.Folder, name string, address *net.UnixA
 		in.Close()
 		return nil, "", nil, nil, err
 	}
-	address = &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/%s", listed.Fd(), name), Net: "unix"}
-	return in, name, address, func() { _ = listed.Close(); in.Close() }, nil
+	done = func() {
+		_ = listed.Close()
+		in.Close()
+	}
+	if address, err = addressIn(listed, name); err != nil {
+		done()
+		return nil, "", nil, nil, err
+	}
+	return in, name, address, done, nil
 }
 
 // listen takes requests until the returned function is called. It holds the locks of the job, so that whatever is in the
@@ -170,25 +176,6 @@ func (w *worker) answerAskers() {
 		asked <- w.status.Load()
 	}
 	w.askers = nil
-}
-
-// checkPeer refuses all but root and the own user at the other end.
-func checkPeer(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var credential *unix.Ucred
-	controlErr := raw.Control(func(fd uintptr) {
-		credential, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // a descriptor fits
-	})
-	if err := errors.Join(err, controlErr); err != nil {
-		return err
-	}
-	if uid := int(credential.Uid); uid != 0 && uid != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d", uid)
-	}
-	return nil
 }
 
 // Refresh has the agents that keep the files of jobs look for new CA certificates and revocation lists now, and returns

@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
