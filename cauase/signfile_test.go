@@ -43,15 +43,6 @@ func (s *shell) write(name string, content []byte) {
 	}
 }
 
-func (s *shell) read(name string) string {
-	s.Helper()
-	content, err := os.ReadFile(name)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return string(content)
-}
-
 // sansOf are the names in the one certificate of a file.
 func (s *shell) sansOf(path string) []string {
 	s.Helper()
