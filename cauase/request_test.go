@@ -136,10 +136,10 @@ func TestRejectedRequestIsNotSubmittedAgain(t *testing.T) {
 	s.exits("request --cn web --dns web.example", 2)
 	id := s.id()
 	for line, says := range map[string]string{
-		"csr reject " + id + " --reason=":                            "--reason needs a text",
-		"csr reject " + id + " --reason=" + strings.Repeat("x", 501): "at most 500 are accepted",
-		"csr reject " + id + " --reason=\x1b[2J":                     "not one line of text",
-		"csr reject " + id + " --reason=" + strings.Repeat("\u202e", 10):  "not one line of text",
+		"csr reject " + id + " --reason=":                                "--reason needs a text",
+		"csr reject " + id + " --reason=" + strings.Repeat("x", 501):     "at most 500 are accepted",
+		"csr reject " + id + " --reason=\x1b[2J":                         "not one line of text",
+		"csr reject " + id + " --reason=" + strings.Repeat("\u202e", 10): "not one line of text",
 	} {
 		s.exits(line, 1)
 		s.says(says)
