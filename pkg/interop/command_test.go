@@ -50,7 +50,8 @@ func run(t *testing.T, dir string, argv ...string) outcome {
 	return o
 }
 
-// environment returns ours without the variables that configure the programs under test.
+// environment returns ours without the variables that configure the programs under test, but for where our client
+// keeps what it trusts: where it runs, as the reference does.
 func environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -58,7 +59,7 @@ func environment() []string {
 			env = append(env, v)
 		}
 	}
-	return append(env, "PYTHONUNBUFFERED=1", "TZ=UTC", "LC_ALL=C.UTF-8")
+	return append(env, "CAUASE_STORE=.", "PYTHONUNBUFFERED=1", "TZ=UTC", "LC_ALL=C.UTF-8")
 }
 
 // withoutFrames reduces a Python traceback to the error, without the places: the frames quote

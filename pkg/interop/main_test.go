@@ -63,8 +63,7 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	programs.ours = bin
-	// As the reference does, and out of the way of who runs the tests.
-	os.Setenv("CAUASE_STORE", ".")
+	// Out of the way of who runs the tests.
 	os.Setenv("XDG_CONFIG_HOME", filepath.Join(bin, "config"))
 	return m.Run()
 }
