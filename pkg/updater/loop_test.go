@@ -232,6 +232,7 @@ func TestHookWaitsForCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
 		h.daemon.CAS.AutoApprove = 0
+		h.o.poll = time.Hour
 		for range 2 {
 			a, stop := h.start()
 			time.Sleep(day)
@@ -246,7 +247,8 @@ func TestHookWaitsForCertificate(t *testing.T) {
 		h.daemon.CAS.Approve(1000)
 		a, stop := h.start()
 		defer stop()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
 		if len(h.hooks) == 0 || h.hooks[len(h.hooks)-1] != "ca,crl,crt" && h.hooks[0] != "ca,crl,crt" {
 			t.Errorf("the hook heard of %q", h.hooks)
 		}
@@ -256,6 +258,7 @@ func TestHookWaitsForCertificate(t *testing.T) {
 		h.write("web.crt", []byte("-----BEGIN CERTIFICATE-----\n"))
 		h.daemon.CAS.Rollover()
 		time.Sleep(35 * day)
+		synctest.Wait()
 		if len(h.hooks) == heard {
 			t.Errorf("the hook has not heard of new lists: %+v", h.status(a))
 		}
