@@ -235,7 +235,7 @@ func TestHookWaitsForCertificate(t *testing.T) {
 		h.o.poll = time.Hour
 		for range 2 {
 			a, stop := h.start()
-			time.Sleep(day)
+			time.Sleep(3 * time.Hour)
 			if s := h.status(a); len(h.hooks) > 0 || s.State != StatePending || s.Hook.Failures > 0 || len(s.Hook.Pending) == 0 {
 				t.Errorf("%+v after the hooks %q", s, h.hooks)
 			}
@@ -257,7 +257,7 @@ func TestHookWaitsForCertificate(t *testing.T) {
 		must(t, os.Remove(h.path("web.key")))
 		h.write("web.crt", []byte("-----BEGIN CERTIFICATE-----\n"))
 		h.daemon.CAS.Rollover()
-		time.Sleep(35 * day)
+		time.Sleep(2 * day)
 		synctest.Wait()
 		if len(h.hooks) == heard {
 			t.Errorf("the hook has not heard of new lists: %+v", h.status(a))
