@@ -18,15 +18,18 @@ func (d *Daemon) lists(w http.ResponseWriter, r *http.Request, a *Authority) {
 	after, err := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
 	if d.Push && err == nil {
-		for until := time.Now().Add(wait); a.number() <= after; {
-			if r.Context().Err() != nil {
+		over, look := time.NewTimer(wait), time.NewTicker(10*time.Millisecond)
+		defer over.Stop()
+		defer look.Stop()
+		for a.number() <= after {
+			select {
+			case <-r.Context().Done():
 				return
-			}
-			if !time.Now().Before(until) {
+			case <-over.C:
 				w.WriteHeader(http.StatusNotModified)
 				return
+			case <-look.C:
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	body := a.CRLs()
