@@ -155,7 +155,6 @@ type Authority struct {
 	voucher  voucherCache
 	refusals refusals
 
-	strangers strangers // whose invitations were refused
 	followers followers // who follow only to CA certificates of the same subject
 }
 

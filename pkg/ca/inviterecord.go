@@ -5,11 +5,9 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -133,9 +131,6 @@ func (a *Authority) pruneInvitations(ctx context.Context, now time.Time) error {
 	})
 }
 
-// refusalsOnRecord is how many refusals of one invitation are recorded.
-const refusalsOnRecord = 10
-
 // RefusedInvitation records that a front-end could not read what somebody has presented as an invitation, and returns
 // why.
 func (a *Authority) RefusedInvitation(ctx context.Context, actor audit.Actor, why error) (err error) {
@@ -143,93 +138,37 @@ func (a *Authority) RefusedInvitation(ctx context.Context, actor audit.Actor, wh
 	return a.refusedInvitation(ctx, a.clock.Now(), actor, inviter{}, Invitation{}, why)
 }
 
-// refusedInvitation records that somebody was refused who has presented an invitation, and returns why. Of an
-// invitation that counts, the first few are: it is known whose it is, and worth knowing. Of
-// others, which strangers can make up, only so many are that they fill nothing.
+// refusedInvitation records that somebody was refused who has presented an invitation, and returns why. Those of an
+// invitation that counts are counted by it: it is known whose it is, and worth knowing. Others, which strangers can
+// make up, are counted together.
 func (a *Authority) refusedInvitation(ctx context.Context, now time.Time, actor audit.Actor, by inviter, inv Invitation, why error) error {
-	e := a.entry(now, actor, audit.UseInvitation, audit.InvitationObject(inv.ID))
-	e.Result, e.Detail = audit.Refused, pki.EscapeText(why.Error())
-	record := func(tx store.Tx) error { return tx.AppendAudit(ctx, e) }
+	r := refusal{entry: a.entry(now, actor, audit.UseInvitation, audit.InvitationObject(inv.ID)), atOnce: invitationsAtOnce}
+	r.entry.Detail = why.Error()
 	if by.verified && by.ended == nil && inv.check(now, time.Time{}) == nil {
-		e.Detail += ", signed by " + by.actor.String()
-		room, err := a.roomForRefusal(ctx, inv)
-		if err != nil || !room {
-			return why
-		}
-		record = func(tx store.Tx) error {
-			row, err := tx.Invitation(ctx, a.name, inv.ID)
-			if err != nil && !errors.Is(err, store.ErrNotFound) || row.Refused >= refusalsOnRecord {
-				return err
-			}
-			if inv.Authority == a.name {
-				row = inv.row(row, by.actor)
-				row.Refused++
-				if err := tx.PutInvitation(ctx, row); err != nil {
-					return err
-				}
-			}
-			return tx.AppendAudit(ctx, e)
-		}
-	} else {
-		missed, ok := a.strangers.take(now)
-		if !ok {
-			return why
-		}
-		if missed > 0 {
-			e.Detail += fmt.Sprintf("; %d more like this were not recorded", missed)
-		}
+		r.who = "invitation " + inv.ID
+		r.entry.Detail += ", signed by " + by.actor.String()
+		r.invitation = inv.row(store.Invitation{}, by.actor)
 	}
-	if err := a.store.Update(ctx, record); err != nil {
-		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(e.Action), "object", e.Object.String(), "error", err)
-	}
+	a.recordRefusal(ctx, now, r)
 	return why
 }
 
-// roomForRefusal looks, without writing, whether a refusal is to be recorded.
-func (a *Authority) roomForRefusal(ctx context.Context, inv Invitation) (room bool, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		row, err := r.Invitation(ctx, a.name, inv.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			err = a.roomForInvitation(ctx, r, ErrUninvited)
+// refuseInvitation counts refusals in what is remembered of an invitation.
+func (a *Authority) refuseInvitation(ctx context.Context, tx store.Tx, inv store.Invitation, count int) error {
+	row, err := tx.Invitation(ctx, a.name, inv.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		err = a.roomForInvitation(ctx, tx, ErrUninvited)
+		if errors.Is(err, ErrUninvited) || err == nil && inv.Uses == 0 {
+			return nil // the audit log has it
 		}
-		room = row.Refused < refusalsOnRecord
+	}
+	if err != nil {
 		return err
-	})
-	return room, err
-}
-
-// strangers bounds how many refusals are recorded of which nobody is known to have caused them: a few at once, and
-// then one now and then.
-type strangers struct {
-	mu     sync.Mutex
-	begun  bool
-	left   int
-	at     time.Time // when left was last added to
-	missed int
-}
-
-const (
-	strangersBurst = 20
-	strangersEvery = 10 * time.Minute
-)
-
-// take reports whether one may be recorded, and how many were not since the last.
-func (s *strangers) take(now time.Time) (missed int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.begun || now.Before(s.at) { // the clock was set back
-		s.begun, s.at = true, now
-		s.left = max(s.left, strangersBurst)
 	}
-	if n := now.Sub(s.at) / strangersEvery; n > 0 {
-		s.left = min(s.left+int(min(n, strangersBurst)), strangersBurst)
-		s.at = s.at.Add(n * strangersEvery)
+	if inv.Uses > 0 {
+		inv.Used, inv.Refused, inv.VoidedAt = row.Used, row.Refused, row.VoidedAt
+		row = inv
 	}
-	if s.left == 0 {
-		s.missed++
-		return 0, false
-	}
-	s.left--
-	missed, s.missed = s.missed, 0
-	return missed, true
+	row.Refused += count
+	return tx.PutInvitation(ctx, row)
 }

@@ -224,18 +224,51 @@ func TestRefusalsAreBounded(t *testing.T) {
 	var r refusals
 	recorded := 0
 	for n := range 3 * maxRefusals {
-		if r.first(epoch, fmt.Sprint(n), audit.Entry{Action: audit.Renew}) {
+		if r.atOnce(epoch, refusal{who: fmt.Sprint(n), entry: audit.Entry{Action: audit.Renew}, atOnce: 1}) {
 			recorded++
 		}
 	}
 	if len(r.since) > maxRefusals+1 || recorded > maxRefusals+1 {
 		t.Errorf("%d are counted, %d recorded", len(r.since), recorded)
 	}
-	if due := r.due(epoch.Add(refusalPeriod), false); len(due) != 1 || !strings.HasPrefix(due[0].Detail, fmt.Sprint(2*maxRefusals-1, " more")) {
+	if due := r.due(epoch.Add(refusalPeriod), false); len(due) != 1 || !strings.HasPrefix(due[0].entry.Detail, fmt.Sprint(2*maxRefusals-1, " more")) {
 		t.Errorf("%+v", due)
 	}
-	if due := r.due(epoch.Add(2*refusalPeriod), true); len(due) != 0 {
-		t.Errorf("%+v", due)
+	if due := r.due(epoch.Add(2*refusalPeriod), true); len(due) != 0 || len(r.since) != 0 {
+		t.Errorf("%+v, %d left", due, len(r.since))
+	}
+}
+
+// Whoever goes on has one entry in an hour, and is recorded at once again after an hour of quiet.
+func TestRefusalsThatGoOn(t *testing.T) {
+	var r refusals
+	now := epoch
+	refuse := func(times int) (recorded int) {
+		for range times {
+			if r.atOnce(now, refusal{who: "somebody", entry: audit.Entry{Action: audit.Renew}, atOnce: 3}) {
+				recorded++
+			}
+		}
+		return recorded
+	}
+	if n := refuse(10); n != 3 {
+		t.Errorf("%d of ten", n)
+	}
+	for range 3 {
+		now = now.Add(refusalPeriod)
+		if due := r.due(now, false); len(due) != 1 || due[0].count != 7 {
+			t.Fatalf("%+v", due)
+		}
+		if n := refuse(7); n != 0 {
+			t.Errorf("%d were recorded at once", n)
+		}
+	}
+	for range 2 {
+		now = now.Add(refusalPeriod)
+		r.due(now, false)
+	}
+	if n := refuse(10); n != 3 {
+		t.Errorf("%d of ten, after an hour without any", n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,12 +13,24 @@ import (
 	"cauase/pkg/store"
 )
 
-// Refusals are for people to look into, and anybody can provoke them: the first of each action of a lineage is recorded
-// at once, the number of those that follow once an hour.
+// Refusals are for people to look into, and anybody can provoke them: the first of each action of a lineage are
+// recorded at once, the number of those that follow once an hour.
 const (
 	refusalPeriod = time.Hour
-	maxRefusals   = 4096 // lineages and actions of which there are refusals at a time; what is beyond that is counted together
+	maxRefusals   = 4096 // lineages, invitations and actions of which there are refusals at a time; what is beyond that is counted together
+	maxDetail     = 1024 // bytes that are recorded of why
+
+	lineagesAtOnce    = 1
+	invitationsAtOnce = 20 // of one, and of all together that strangers have made up
 )
+
+// A refusal is what is to be recorded, at once or by a number.
+type refusal struct {
+	who        string // was refused; empty: strangers, who are counted together
+	entry      audit.Entry
+	atOnce     int              // so many are recorded one by one
+	invitation store.Invitation // in which it is counted, too; without ID: in none, without more than that: in what is known
+}
 
 // A refusalKey is what refusals are counted by.
 type refusalKey struct {
@@ -32,52 +45,70 @@ type refusals struct {
 }
 
 type refusalCount struct {
-	at    time.Time // when the first was recorded
-	count int       // of those since
-	last  audit.Entry
+	at     time.Time // since when there are those counted
+	atOnce int       // were recorded one by one
+	count  int       // were not
+	last   refusal
 }
 
-// first reports whether a refusal is to be recorded itself, and counts it otherwise.
-func (r *refusals) first(now time.Time, who string, e audit.Entry) bool {
+// atOnce reports whether a refusal is to be recorded itself, and counts it otherwise.
+func (r *refusals) atOnce(now time.Time, one refusal) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.since == nil {
 		r.since = make(map[refusalKey]*refusalCount)
 	}
-	key := refusalKey{who, e.Action}
-	if c := r.since[key]; c == nil && len(r.since) >= maxRefusals {
-		key.who = ""
+	key := refusalKey{one.who, one.entry.Action}
+	if r.since[key] == nil && len(r.since) >= maxRefusals {
+		key.who, one.invitation.ID = "", ""
 	}
-	if c := r.since[key]; c != nil {
-		c.count++
-		c.last = e
-		return false
+	c := r.since[key]
+	if c == nil {
+		c = &refusalCount{at: now}
+		r.since[key] = c
 	}
-	r.since[key] = &refusalCount{at: now}
-	return true
+	if c.atOnce < one.atOnce {
+		c.atOnce++
+		return true
+	}
+	c.count++
+	one.invitation = store.Invitation{ID: one.invitation.ID} // the first of them has made it known
+	c.last = one
+	return false
 }
 
-// due takes out what was counted for an hour, all of it if all is true, and returns entries that say so.
-func (r *refusals) due(now time.Time, all bool) (entries []audit.Entry) {
+// A counted is how many refusals there were, with an entry that says so.
+type counted struct {
+	refusal
+	count int
+}
+
+// due takes out what was counted for an hour, all of it if all is true. Whoever was refused nothing in an hour begins
+// anew: who goes on being refused does not have the next ones recorded at once again.
+func (r *refusals) due(now time.Time, all bool) (list []counted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, c := range r.since {
 		if ago := now.Sub(c.at); !all && ago >= 0 && ago < refusalPeriod {
 			continue
 		}
-		delete(r.since, key)
+		if c.count == 0 || all {
+			delete(r.since, key)
+		}
 		if c.count == 0 {
 			continue
 		}
-		e := c.last
+		due := counted{c.last, c.count}
+		e := &due.entry
 		e.Time = now
 		e.Detail = fmt.Sprintf("%d more since %s, the last: %s", c.count, c.at.UTC().Format(time.RFC3339), e.Detail)
 		if key.who == "" {
 			e.Actor, e.Object = audit.Actor{Kind: e.Actor.Kind}, audit.Object{Kind: e.Object.Kind}
 		}
-		entries = append(entries, e)
+		list = append(list, due)
+		c.at, c.count, c.last = now, 0, refusal{}
 	}
-	return entries
+	return list
 }
 
 // refused records that an operation was refused to someone who has shown who they are, and
@@ -92,20 +123,44 @@ func (a *Authority) refused(ctx context.Context, now time.Time, actor audit.Acto
 			return why
 		}
 	}
-	e := a.entry(now, actor, action, object)
-	e.Result, e.Detail = audit.Refused, pki.EscapeText(why.Error())
 	who := string(actor.Kind) + " " + actor.Lineage
 	if actor.Lineage == "" {
 		who += actor.Serial.String()
 	}
-	if !a.refusals.first(now, who, e) {
-		return why
-	}
-	err := a.store.Update(ctx, func(tx store.Tx) error { return tx.AppendAudit(ctx, e) })
-	if err != nil {
-		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(action), "object", object.String(), "error", err)
-	}
+	r := refusal{who: who, entry: a.entry(now, actor, action, object), atOnce: lineagesAtOnce}
+	r.entry.Detail = why.Error()
+	a.recordRefusal(ctx, now, r)
 	return why
+}
+
+// recordRefusal records a refusal at once, or that there was one more later. It is in the log if that fails.
+func (a *Authority) recordRefusal(ctx context.Context, now time.Time, r refusal) {
+	r.entry.Result, r.entry.Detail = audit.Refused, clipDetail(pki.EscapeText(r.entry.Detail))
+	if !a.refusals.atOnce(now, r) {
+		return
+	}
+	if err := a.store.Update(ctx, func(tx store.Tx) error { return a.putRefusal(ctx, tx, r, 1) }); err != nil {
+		e := r.entry
+		a.log.ErrorContext(ctx, "refusal not recorded", "actor", e.Actor.String(), "action", string(e.Action), "object", e.Object.String(), "error", err)
+	}
+}
+
+func (a *Authority) putRefusal(ctx context.Context, tx store.Tx, r refusal, count int) error {
+	if r.invitation.ID != "" {
+		if err := a.refuseInvitation(ctx, tx, r.invitation, count); err != nil {
+			return err
+		}
+	}
+	return tx.AppendAudit(ctx, r.entry)
+}
+
+// clipDetail shortens what somebody has made long, but for how it begins and ends.
+func clipDetail(text string) string {
+	if len(text) <= maxDetail {
+		return text
+	}
+	const end = maxDetail / 4
+	return strings.ToValidUTF8(text[:maxDetail-end], "") + "…" + strings.ToValidUTF8(text[len(text)-end:], "")
 }
 
 // holderNow returns an actor with the lineage, and whether they are no holder any more: what a message says that was
@@ -141,13 +196,13 @@ func notRefused(why error) bool {
 
 // recordRefusals records how many refusals there were that were only counted; all of them before the end.
 func (a *Authority) recordRefusals(ctx context.Context, now time.Time, all bool) error {
-	entries := a.refusals.due(now, all)
-	if len(entries) == 0 {
+	list := a.refusals.due(now, all)
+	if len(list) == 0 {
 		return nil
 	}
 	return a.store.Update(ctx, func(tx store.Tx) error {
-		for _, e := range entries {
-			if err := tx.AppendAudit(ctx, e); err != nil {
+		for _, due := range list {
+			if err := a.putRefusal(ctx, tx, due.refusal, due.count); err != nil {
 				return err
 			}
 		}

@@ -437,49 +437,6 @@ func TestOfManyAtOnceOnlySoManyAreSigned(t *testing.T) {
 	}
 }
 
-func TestRefusalsFillNoDisk(t *testing.T) {
-	s := newSite(t)
-	count := func() int { return len(s.audit(audit.Filter{Action: audit.UseInvitation})) }
-	before := count()
-	signed := sign(t, s.aliceKey, s.invitation("dns:*.web.example"))
-	wrong := request(t, pkitest.Key(t), "x")
-	for range 100 {
-		_, _ = s.use(s.cas, signed, wrong)
-	}
-	if n := count() - before; n != 10 {
-		t.Errorf("%d entries for one invitation", n)
-	}
-	// Whoever was a user can make as many as he likes.
-	if err := s.cau.RevokeSerial(s.ctx, operator, s.alice.SerialNumber, ca.Revoking{}); err != nil {
-		t.Fatal(err)
-	}
-	before = count()
-	for n := range 100 {
-		if n%2 == 0 {
-			_, _ = s.use(s.cas, sign(t, s.aliceKey, s.invitation("dns:*.web.example")), wrong)
-		} else {
-			_, _ = s.use(s.cas, sign(t, pkitest.Key(t), withSerial(s.invitation("cn:x"), big.NewInt(7))), wrong)
-		}
-	}
-	if n := count() - before; n != 20 {
-		t.Errorf("%d entries for those of strangers", n)
-	}
-	s.clock.Advance(10 * time.Minute)
-	_, err := s.use(s.cas, sign(t, pkitest.Key(t), s.invitation("cn:x")), wrong)
-	s.refused(err, "not signed by whom it names")
-	if last := s.audit(audit.Filter{Newest: true, Limit: 1}); !strings.Contains(last[0].Detail, "80 more like this were not recorded") {
-		t.Errorf("%+v", last)
-	}
-	var rows int
-	err = s.store.View(s.ctx, func(r store.Reader) (err error) {
-		rows, err = r.CountInvitations(s.ctx, store.Services)
-		return err
-	})
-	if err != nil || rows > 1 {
-		t.Errorf("%d rows of invitations, %v", rows, err)
-	}
-}
-
 // A backup does not know how often an invitation was used after it.
 func TestARestoreEndsInvitations(t *testing.T) {
 	s := newSite(t)
