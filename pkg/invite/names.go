@@ -13,7 +13,7 @@ import (
 
 // Names are those that an invitation allows. Each is written KIND:PATTERN:
 //
-//	cn:NAME          a common name, exactly; cn:* is any; cn:*.DOMAIN is like dns:*.DOMAIN
+//	cn:NAME          a common name, exactly; cn:* is any without a *; cn:*.DOMAIN is like dns:*.DOMAIN
 //	dns:NAME         a DNS name, in any case; in dns:*.DOMAIN the * is exactly one label
 //	ip:ADDRESS       an IP address, or any in a network such as ip:10.0.0.0/8
 //	email:ADDRESS    a mail address; in email:*@HOST the * is any mailbox there
@@ -74,13 +74,13 @@ func parsePattern(kind, value string) (p pattern, err error) {
 	}
 	switch kind {
 	case "dns":
-		p.value = strings.ToLower(value)
+		p.value = lower(value)
 		err = checkDomain(p.value)
 	case "cn":
 		switch {
 		case value == "*":
 		case strings.HasPrefix(value, "*."):
-			p.value = strings.ToLower(value)
+			p.value = lower(value)
 			err = checkDomain(p.value)
 		default:
 			err = checkPlain(value, maxCommonName)
@@ -93,10 +93,10 @@ func parsePattern(kind, value string) (p pattern, err error) {
 		}
 	case "email":
 		mailbox, host, found := cutLast(value)
-		if !found || mailbox == "" || mailbox != "*" && strings.ContainsAny(mailbox, " *@<>\"\\,;:()[]") {
+		if !found || mailbox != "*" && !isMailbox(mailbox) {
 			return p, fmt.Errorf("is neither a mail address nor *@HOST")
 		}
-		p.value = mailbox + "@" + strings.ToLower(host)
+		p.value = mailbox + "@" + lower(host)
 		err = checkHostName(host)
 	case "uri":
 		if !strings.Contains(value, ":") || strings.ContainsAny(value, " *") {
@@ -222,7 +222,7 @@ func (p pattern) matches(value string) bool {
 	case "cn":
 		switch {
 		case p.value == "*":
-			return value != ""
+			return value != "" && !strings.Contains(value, "*")
 		case strings.HasPrefix(p.value, "*."):
 			return matchDomain(p.value, value)
 		}
@@ -232,14 +232,14 @@ func (p pattern) matches(value string) bool {
 	case "email":
 		mailbox, host, found := cutLast(value)
 		allowed, at, _ := cutLast(p.value)
-		return found && mailbox != "" && strings.ToLower(host) == at && (allowed == "*" || mailbox == allowed)
+		return found && isMailbox(mailbox) && lower(host) == at && (allowed == "*" || mailbox == allowed)
 	}
 	return value == p.value
 }
 
 // matchDomain compares label by label. A * in the pattern is one label; one in the name matches nothing.
 func matchDomain(pattern, name string) bool {
-	name = strings.ToLower(name)
+	name = lower(name)
 	if strings.Contains(name, "*") {
 		return false
 	}
@@ -249,6 +249,22 @@ func matchDomain(pattern, name string) bool {
 	}
 	label, domain, found := strings.Cut(name, ".")
 	return found && domain == rest && pki.CheckHost(label+".x") == nil
+}
+
+// lower maps the letters of DNS names, and no others: there are signs that Unicode has as another case of one of them.
+func lower(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
+// isMailbox reports whether text can stand before the @ of a mail address, without quotes: some software takes what is
+// quoted there for an address of its own.
+func isMailbox(text string) bool {
+	return text != "" && !strings.ContainsAny(text, " *@<>\"\\,;:()[]")
 }
 
 // cutLast splits a mail address.
