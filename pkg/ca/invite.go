@@ -138,6 +138,7 @@ type inviter struct {
 	keys     []crypto.PublicKey // one of them has to have signed
 	users    store.AuthorityName
 	lineage  int64
+	ca       int64             // that has issued crt
 	crt      *x509.Certificate // nil: an operator, with the key of a CA
 	ended    error             // why nothing that was signed counts any more; nil: it does
 	verified bool              // it has signed
@@ -385,18 +386,10 @@ func (a *Authority) invitingUser(ctx context.Context, r store.Reader, now time.T
 	}
 	by := inviter{
 		actor: audit.Actor{Kind: audit.Inviter, Serial: row.Serial, KeyID: row.KeyID, Lineage: lineageText(row.Lineage)},
-		keys:  []crypto.PublicKey{crt.PublicKey}, users: row.Authority, crt: crt, lineage: row.Lineage,
+		keys:  []crypto.PublicKey{crt.PublicKey}, users: row.Authority, crt: crt, lineage: row.Lineage, ca: row.CAID,
 	}
 	if err := pki.CheckValidity(crt, now); err != nil {
 		by.ended = fmt.Errorf("%w: the certificate of the user who has signed it: %w", ErrUninvited, err)
-	}
-	cas, err := r.CAs(ctx, row.Authority)
-	if err != nil {
-		return by, err
-	}
-	i := slices.IndexFunc(cas, func(c store.CA) bool { return c.ID == row.CAID })
-	if i < 0 || cas[i].State == store.CARevoked || cas[i].State == store.CADisowned {
-		by.ended = fmt.Errorf("%w: the CA of the user who has signed it does not count any more", ErrUninvited)
 	}
 	switch err := a.stillUser(ctx, r, by); {
 	case errors.Is(err, ErrUninvited):
@@ -420,6 +413,14 @@ func (a *Authority) stillUser(ctx context.Context, r store.Reader, by inviter) e
 		return err
 	case l.State != store.LineageActive:
 		return fmt.Errorf("%w: the lineage of the user who has signed it has ended", ErrUninvited)
+	}
+	cas, err := r.CAs(ctx, by.users)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(cas, func(c store.CA) bool { return c.ID == by.ca })
+	if i < 0 || cas[i].State == store.CARevoked || cas[i].State == store.CADisowned {
+		return fmt.Errorf("%w: the CA of the user who has signed it does not count any more", ErrUninvited)
 	}
 	return nil
 }

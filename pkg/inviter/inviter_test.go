@@ -10,7 +10,6 @@ import (
 	"math/big"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -57,8 +56,10 @@ func names(texts ...string) invite.Names {
 	return n
 }
 
-func newSite(t *testing.T) *site {
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "db.sqlite"), sqlstore.Options{})
+func newSite(t *testing.T) *site { return newSiteIn(t, filepath.Join(t.TempDir(), "db.sqlite")) }
+
+func newSiteIn(t *testing.T, database string) *site {
+	db, err := sqlstore.Open(t.Context(), database, sqlstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,44 +398,6 @@ func TestInvitedThoughThePendingListIsFull(t *testing.T) {
 		}
 	}
 	s.mustUse(s.cas, sign(t, s.aliceKey, s.invitation("cn:x")), request(t, pkitest.Key(t), "x"))
-}
-
-func TestOfManyAtOnceOnlySoManyAreSigned(t *testing.T) {
-	s := newSite(t)
-	i := s.invitation("dns:*.web.example")
-	i.Uses = 3
-	signed := sign(t, s.aliceKey, i)
-	daemons := []*ca.Authority{s.cas, s.open(store.Services)}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	serials := map[string]string{}
-	for n := range 8 {
-		name := fmt.Sprintf("h%d.web.example", n)
-		req := request(t, pkitest.Key(t), name, name)
-		for _, a := range daemons { // each twice, at both
-			wg.Go(func() {
-				got, err := s.use(a, signed, req)
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case errors.Is(err, ca.ErrUninvited):
-				case err != nil:
-					t.Errorf("%s: %v", name, err)
-				case serials[name] != "" && serials[name] != got.Issued.Serial.String():
-					t.Errorf("%s has two certificates", name)
-				default:
-					serials[name] = got.Issued.Serial.String()
-				}
-			})
-		}
-	}
-	wg.Wait()
-	if len(serials) != 3 || s.row(signed).Used != 3 {
-		t.Errorf("%d signed, %d uses", len(serials), s.row(signed).Used)
-	}
-	if n := len(s.audit(audit.Filter{Authority: "cas", Action: audit.Sign})); n != 3 {
-		t.Errorf("%d certificates", n)
-	}
 }
 
 // A backup does not know how often an invitation was used after it.
