@@ -78,7 +78,7 @@ func TestInit(t *testing.T) {
 	s.ok("crl update")
 	s.ok("crt show web.pem")
 	s.says("trusted: +yes, by " + folder + "/default/cas.crt.pem")
-	if got := s.files(); !slices.Equal(got, []string{"admin.csr.pem", "admin.pem", "web.csr.pem", "web.pem"}) {
+	if got := s.files(); !slices.Equal(got, []string{".web.csr.pem", "admin.csr.pem", "admin.pem", "web.pem"}) {
 		t.Errorf("in the current folder there are %v", got)
 	}
 	if got := tree(t, folder); !slices.Contains(got, "default/cas.crt.pem.vouched -rw-------") || !slices.Contains(got, "default/cas.crl.pem -rw-------") {
@@ -305,7 +305,7 @@ func TestSpellings(t *testing.T) {
 	s.exits("request --cn web --eku servr", 1)
 	s.says(`--eku "servr" is not one of .*\n.*hint: did you mean server\?`)
 	for i, reason := range []string{"keycompromise", "key-compromise", "KeyCompromise", "key_compromise"} {
-		s.ok(fmt.Sprintf("crt revoke --serial %d --reason %s", i+1, reason))
+		s.ok(fmt.Sprintf("crt revoke --unknown --serial %d --reason %s", i+1, reason))
 	}
 	s.exits("crt revoke --serial 5 --reason keykompromise", 1)
 	s.says(`hint: did you mean keyCompromise\?`)

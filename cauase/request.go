@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/durable"
 	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
@@ -46,7 +48,7 @@ is given, as verifiers look for hosts there only; --no-san leaves it out.`,
 		Flags: append(nameFlags(),
 			&cli.StringFlag{Name: "crt", TakesFile: true, Usage: "store the certificate in `FILE` (default: the common name and .pem), with the key unless --key is given"},
 			&cli.StringFlag{Name: "key", TakesFile: true, Usage: "store the key in `FILE` of its own"},
-			&cli.StringFlag{Name: "csr", TakesFile: true, Usage: "keep the request in `FILE` (default: that of the certificate, with .csr.pem)"},
+			&cli.StringFlag{Name: "csr", TakesFile: true, Usage: "keep the request in `FILE` (default: that of the certificate, with .csr.pem; with a dot in front in the end where one file holds a service's key and certificate)"},
 			&cli.StringFlag{Name: "profile", Usage: "ask for a certificate of this `PROFILE` (default: the authority's)"},
 			noSANFlag(),
 			chainFlag(),
@@ -66,6 +68,7 @@ is given, as verifiers look for hosts there only; --no-san leaves it out.`,
 type enrolment struct {
 	engine *enroll.Engine
 	csr    string // the request's file
+	hidden string // what the request's file is called once there is a certificate, if not the same
 	*enroll.Request
 	undo []func() // what takes back the files this run has written
 }
@@ -126,6 +129,9 @@ func (t *tool) request(c *cli.Context) error {
 	if err == nil && invitation != nil {
 		t.trustOthers(c.Context, invitation)
 	}
+	if err == nil && r.hidden != "" && r.hidden != r.csr {
+		return durable.Rename(r.csr, r.hidden)
+	}
 	return err
 }
 
@@ -147,6 +153,18 @@ func (t *tool) meet(ctx context.Context, r *enrolment, sign bool) (err error) {
 	return err
 }
 
+// hide has the request's file get a name with a dot in front in the end. Files with the key and certificate of a service are what
+// servers such as HAProxy load by the folder, and they do not start with a request among them. It stays for
+// the same command to find.
+func (r *enrolment) hide() {
+	r.hidden = filepath.Join(filepath.Dir(r.csr), "."+filepath.Base(r.csr))
+	if _, err := os.Lstat(r.csr); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(r.hidden); err == nil {
+			r.csr = r.hidden
+		}
+	}
+}
+
 func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 	crt := c.String("crt")
 	if crt == "" {
@@ -164,6 +182,9 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 	if r.csr == "" {
 		stem := strings.TrimSuffix(strings.TrimSuffix(crt, ".pem"), ".crt")
 		r.csr = stem + ".csr.pem"
+		if pair.Key == "" && t.authority != client.CAU {
+			r.hide()
+		}
 	}
 	if pair.Key != "" && sameFile(pair.Key, crt) {
 		pair.Key = "" // one file, spelt in two ways
