@@ -36,8 +36,11 @@ func run(ctx context.Context, env environment) int {
 func newApp(env environment) *cli.App {
 	t := &tool{environment: env}
 	app := &cli.App{
-		Name:                   toolName,
-		Usage:                  "request, renew and administer certificates of a private CA",
+		Name:  toolName,
+		Usage: "request, renew and administer certificates of a private CA",
+		Description: `Requests are made here, with keys that stay here, and signed by a user of the CA, or at once if the daemon or an
+invitation says so. What is done as a user, which --user-key names, goes over HTTPS. Most options can also be given as
+environment variables or in the configuration that cauase init makes; the command line comes first.`,
 		Version:                manners.Version(),
 		HideHelpCommand:        true,
 		EnableBashCompletion:   true,
@@ -68,6 +71,7 @@ func newApp(env environment) *cli.App {
 			completionCommand(),
 		},
 	}
+	manners.Describe(app, manual())
 	return app
 }
 

@@ -71,7 +71,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: manners.FlagPassphraseFile, TakesFile: true,
 			Usage: "`FILE` with the passphrase of an encrypted key in its first line, - for standard input (default: ask at the terminal)"},
 		&cli.StringFlag{Name: "mode", EnvVars: []string{"CAUASE_MODE"}, Value: "service",
-			Usage: "kind of certificates at work: `service` or user, which are the authorities cas and cau"},
+			Usage: "kind of certificates at work, a `MODE`: service or user, which are the authorities cas and cau"},
 		&cli.StringFlag{Name: "authority", EnvVars: []string{"CAUASE_AUTHORITY"},
 			Usage: "the authority at work, by its `NAME`, instead of --mode; files are named NAME.crt.pem, NAME.crl.pem, NAME.root.pem if --ca-crt, --crl, --root-ca do not say otherwise"},
 		&cli.StringFlag{Name: "root-ca", EnvVars: []string{"CAUASE_ROOT_CA"}, DefaultText: "cas.root.pem in --store", TakesFile: true,

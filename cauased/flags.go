@@ -168,10 +168,11 @@ func float(category, name string, value float64, usage string) urfave.Flag {
 	return cli.Days(urfave.Float64Flag{Category: category, Name: name, Value: value, Usage: usage, EnvVars: env(name)})
 }
 
-func keyTypes() string {
-	var names []string
+func keyTypes() string { return strings.Join(keyTypeNames(), ", ") }
+
+func keyTypeNames() (names []string) {
 	for _, t := range pki.KeyTypes() {
 		names = append(names, string(t))
 	}
-	return strings.Join(names, ", ")
+	return names
 }

@@ -27,7 +27,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
-	return &urfave.App{
+	app := &urfave.App{
 		Name:                   tool,
 		Usage:                  "serve a certificate authority that renews itself",
 		UsageText:              "cauased [serve] --netloc HOST[:PORT] [options]\ncauased manage COMMAND [options]",
@@ -85,6 +85,8 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 		// Errors are ours to print, once and in one place.
 		ExitErrHandler: func(*urfave.Context, error) {},
 	}
+	cli.Describe(app, manual())
+	return app
 }
 
 // canonicalArgs brings a command line into the form that the flag parser takes.

@@ -63,6 +63,14 @@ that nothing protects; only decrypting proves that a key is among them.`
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
 	}
 	app.Action = func(c *urfave.Context) error { return identify(c, clk) }
+	cli.Describe(app, cli.Manual{
+		Codes: []cli.ExitCode{{Code: cli.ExitOK, Text: "every file was identified"}, {Code: cli.ExitError, Text: "one was not, or the command line is wrong; the others are printed"}},
+		Examples: []cli.Example{
+			{Line: tool + " --backup 20260501030000.rows.caucased --ca-crt cau.crt.pem", Text: "find out who can decrypt a backup"},
+			{Line: tool + " --private-key alice.pem --plain", Text: "print the identifier of a key"},
+		},
+		SeeAlso: []string{"cauase(1)", "cauased(8)", "openssl-pkey(1)"},
+	})
 	return app
 }
 

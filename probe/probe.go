@@ -85,6 +85,7 @@ Without an address it is that of CAUASE_CA_URL.`
 		*status = report.Status
 		return show(c, report)
 	}
+	cli.Describe(app, manual())
 	return app
 }
 

@@ -49,6 +49,14 @@ byte. If anything fails, no file is left behind that was not there before.`
 		&urfave.BoolFlag{Name: flagForce, Usage: "overwrite files that exist"},
 	}
 	app.Action = rerequest
+	cli.Describe(app, cli.Manual{
+		Codes:  []cli.ExitCode{{Code: cli.ExitOK, Text: "both files are written"}, {Code: cli.ExitError, Text: "an error, and no file was changed"}},
+		Values: map[string][]string{flagKeyType: keyTypes()},
+		Examples: []cli.Example{
+			{Line: tool + " --template www.csr.pem --csr new.csr.pem --key new.key.pem", Text: "request again what was requested, with a new key"},
+		},
+		SeeAlso: []string{"cauase(1)", "cauase-key-id(1)", "openssl-req(1)"},
+	})
 	return app
 }
 

@@ -64,6 +64,7 @@ read, too, unless there is a configuration file.`
 		}
 		return start(c, clk, stdout, stderr)
 	}
+	cli.Describe(app, manual())
 	return app
 }
 
@@ -135,7 +136,7 @@ func flags() []urfave.Flag {
 		file("on-renew", "run `EXECUTABLE` after any file has changed, until it succeeds"),
 		cli.Duration(urfave.DurationFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: updater.DefaultHookTimeout, Usage: "end the executable after `DURATION`"}),
 		number("max-sleep", updater.DefaultMaxSleep.Hours()/24, "fetch CA certificates and revocation lists at least every so many `DAYS`"),
-		&urfave.StringFlag{Name: "mode", EnvVars: env("mode"), Value: "service", Usage: "kind of certificate: `service` or user"},
+		&urfave.StringFlag{Name: "mode", EnvVars: env("mode"), Value: "service", Usage: "kind of certificate, a `MODE`: service or user"},
 		text("authority", "the authority by its `NAME`, instead of --mode: service is cas, user is cau"),
 		text("profile", "ask for a first certificate of this `PROFILE` (default: the authority's)"),
 		&urfave.BoolFlag{Name: "chain", EnvVars: env("chain"), Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"},

@@ -31,12 +31,15 @@ func NewApp(name, usage string, stdout, stderr io.Writer) *urfave.App {
 const (
 	generateMan        = "--generate-man"
 	generateCompletion = "--generate-completion="     // and a shell
-	askCompletion      = "--generate-bash-completion" // of urfave/cli itself
+	askCompletion      = "--generate-bash-completion" // behind the words of a command line, the last being at work
 )
 
 // Run executes a command line, unless it asks for the manual page or a completion script.
 func Run(ctx context.Context, app *urfave.App, args []string) error {
 	prepare(app)
+	if last := len(args) - 1; last > 0 && args[last] == askCompletion {
+		return complete(app, args[1:last])
+	}
 	args = asOptions(app, args)
 	if len(args) != 2 {
 		return app.RunContext(ctx, args)
@@ -46,7 +49,7 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 	shell, isCompletion := strings.CutPrefix(args[1], generateCompletion)
 	switch {
 	case args[1] == generateMan:
-		document, err = manPage(app)
+		document = manPage(app)
 	case isCompletion:
 		document, err = Completion(app, shell)
 	default:

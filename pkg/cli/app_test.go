@@ -51,7 +51,7 @@ func TestDocuments(t *testing.T) {
 		return out.String()
 	}
 	man := document(t, "--generate-man")
-	if !strings.Contains(man, ".TH cauase-thing 1") || !strings.Contains(man, "--one") {
+	if !strings.Contains(man, `.TH CAUASE\-THING 1 `) || !strings.Contains(man, `\-\-one`) {
 		t.Errorf("manual page:\n%s", man)
 	}
 	if again := document(t, "--generate-man"); again != man {

@@ -31,6 +31,7 @@ func prepare(app *urfave.App) {
 		}
 	}
 	each(app.Commands)
+	explain(app)
 }
 
 // elsewhere are commands of one tool that people look for in another.

@@ -60,7 +60,7 @@ func TestInstall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(page), ".TH "+tool+" "+section) || strings.Contains(string(page), dir) || strings.Contains(string(page), bin) {
+		if !strings.Contains(string(page), ".TH "+strings.ReplaceAll(strings.ToUpper(tool), "-", `\-`)+" "+section) || strings.Contains(string(page), dir) || strings.Contains(string(page), bin) {
 			t.Errorf("manual page of %s:\n%s", tool, page)
 		}
 	}
