@@ -1,6 +1,9 @@
 package main
 
-import "cauase/pkg/cli"
+import (
+	"cauase/pkg/cli"
+	"cauase/pkg/client"
+)
 
 // manual is what help, manual page and completions say beside the options.
 func manual() cli.Manual {
@@ -11,7 +14,7 @@ func manual() cli.Manual {
 			{Code: 2, Text: "CRITICAL"},
 			{Code: 3, Text: "UNKNOWN: the command line is wrong, and nothing was checked"},
 		},
-		Values: map[string][]string{flagAuthority: {"cas", "cau"}},
+		Values: map[string][]string{flagAuthority: {string(client.CAS), string(client.CAU)}},
 		Environment: []cli.Fact{
 			{Name: envURL, Text: "the address, if there is none on the command line"},
 		},
