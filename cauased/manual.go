@@ -19,7 +19,7 @@ func manual() cli.Manual {
 		Values: map[string][]string{
 			flagKeyType: keyTypeNames(), flagFork: {string(ca.ForkFlag), string(ca.ForkRefuse), string(ca.ForkAllow)},
 			flagRevocation: {revokeLineage, revokeCertificate}, flagLogFormat: logFormats, flagLogLevel: logLevels,
-			flagRole: roles, flagReason: pki.ReasonNames(), flagAuthority: {string(store.Services), string(store.Users)},
+			flagRole: roles, flagReason: pki.ReasonNames(),
 		},
 		Environment: []cli.Fact{
 			{Name: "PGPASSFILE, PGSSLROOTCERT …", Text: "what libpq reads to connect to PostgreSQL"},
