@@ -32,6 +32,7 @@ func Kinds() []Kind { return []Kind{Anonymous, User, Holder, Inviter, Daemon, Op
 type Actor struct {
 	Kind      Kind
 	Role      string   // of a user, as far as it is known; empty for everybody else
+	Authority string   // by which a user was authenticated; empty for everybody else
 	Serial    *big.Int // of the certificate shown; nil when there is none
 	KeyID     []byte   // of the certificate shown; nil when there is none
 	Lineage   string   // of the certificate shown: id of itself and its renewals; empty when there is none

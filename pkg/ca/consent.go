@@ -126,7 +126,7 @@ func (a *Authority) WithdrawConsents(ctx context.Context, user audit.Actor, orig
 }
 
 func (a *Authority) changeConsents(ctx context.Context, now time.Time, user audit.Actor, change func([]Consent) ([]Consent, []audit.Entry)) error {
-	return a.store.Update(ctx, func(tx store.Tx) error {
+	return a.updateFor(ctx, user, func(tx store.Tx) error {
 		old, err := a.consents(ctx, tx, now, user)
 		if err != nil {
 			return err

@@ -86,7 +86,7 @@ func (a *Authority) Void(ctx context.Context, actor audit.Actor, id string) (err
 	defer a.observe(audit.VoidInvitation, &err)
 	now := a.clock.Now()
 	object := audit.InvitationObject(id)
-	err = a.store.Update(ctx, func(tx store.Tx) error {
+	err = a.updateFor(ctx, actor, func(tx store.Tx) error {
 		row, err := tx.Invitation(ctx, a.name, id)
 		switch {
 		case errors.Is(err, store.ErrNotFound):

@@ -212,7 +212,7 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return store.Certificate{}, err
 	}
-	return crt, a.store.Update(ctx, func(tx store.Tx) error {
+	return crt, a.updateFor(ctx, actor, func(tx store.Tx) error {
 		if _, err := a.pending(ctx, tx, id, Shown{req.Digest}); err != nil {
 			return err
 		}

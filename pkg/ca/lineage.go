@@ -220,7 +220,7 @@ func (a *Authority) listRest(ctx context.Context, tx store.Tx, now time.Time, id
 func (a *Authority) EndLineage(ctx context.Context, actor audit.Actor, id int64, reason int) (err error) {
 	defer a.observe(audit.EndLineage, &err)
 	now := a.clock.Now()
-	err = a.store.Update(ctx, func(tx store.Tx) error {
+	err = a.updateFor(ctx, actor, func(tx store.Tx) error {
 		l, err := tx.Lineage(ctx, a.name, id)
 		switch {
 		case err != nil:

@@ -51,7 +51,7 @@ func (a *Authority) Reject(ctx context.Context, actor audit.Actor, id int64, sho
 	if err != nil {
 		return err
 	}
-	err = a.store.Update(ctx, func(tx store.Tx) error {
+	err = a.updateFor(ctx, actor, func(tx store.Tx) error {
 		req, err := a.pending(ctx, tx, id, shown)
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor
 		Reason:    how.Reason,
 	}
 	limits := a.budget(crt, store.Certificate{})
-	return a.store.Update(ctx, func(tx store.Tx) error {
+	return a.updateFor(ctx, actor, func(tx store.Tx) error {
 		return a.withdraw(ctx, tx, now, actor, pki.SubjectString(crt.RawSubject), rev, how, limits)
 	})
 }
@@ -98,7 +98,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 			return fmt.Errorf("%w: %s is the serial of a CA certificate", ErrInvalid, serial)
 		}
 	}
-	return a.store.Update(ctx, func(tx store.Tx) error {
+	return a.updateFor(ctx, actor, func(tx store.Tx) error {
 		rev := store.Revocation{
 			Authority: a.name,
 			Serial:    serial,

@@ -104,7 +104,7 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 	user := actor
 	err = a.store.View(ctx, func(r store.Reader) error {
 		user = actor
-		user.Kind, user.Serial, user.KeyID = audit.User, crt.SerialNumber, keyID
+		user.Kind, user.Serial, user.KeyID, user.Authority = audit.User, crt.SerialNumber, keyID, string(a.name)
 		if err := a.notRevoked(ctx, r, crt, ErrUnauthorized); err != nil {
 			return err
 		}
