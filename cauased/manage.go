@@ -18,12 +18,26 @@ import (
 
 // openExisting opens the daemon's database for a manage command, which may run beside it.
 func openExisting(c *urfave.Context) (store.Store, error) {
+	return openWith(c, sqlstore.Options{})
+}
+
+// openToInspect does so for a command that only looks: it changes no layout under a daemon of an earlier version, nor takes the way back
+// from whoever wants to know whether a database is sound before it is brought up to date.
+func openToInspect(c *urfave.Context) (store.Store, error) {
+	db, err := openWith(c, sqlstore.Options{AsIs: true})
+	if errors.Is(err, store.ErrOlderSchema) {
+		return nil, cli.WithHint(err, "use the version of cauased that made it, or bring it up to date with cauased manage migrate, after which no earlier version can use it")
+	}
+	return db, err
+}
+
+func openWith(c *urfave.Context, options sqlstore.Options) (store.Store, error) {
 	path := c.String(flagDB)
 	// Opening would make a file.
 	if _, err := os.Stat(path); err != nil && !sqlstore.IsURL(path) {
 		return nil, cli.WithHint(fmt.Errorf("--%s: %w", flagDB, err), "give the database of the daemon, with --%s or CAUASED_DB", flagDB)
 	}
-	db, err := sqlstore.Open(c.Context, path, sqlstore.Options{})
+	db, err := sqlstore.Open(c.Context, path, options)
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flagDB, err)
 	}

@@ -30,8 +30,8 @@ func checkCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 		Description: "Reads one snapshot of the whole database and checks, beside the file itself, that every row can be\n" +
 			"parsed; that certificates are signed by their CA and recorded as what they are; that each CA has its\n" +
 			"own key and is vouched for by the one before; that revocation lists verify; that counters and settings\n" +
-			"make sense. It may run beside the daemon, and changes nothing, except that a database of an older\n" +
-			"version of cauase is brought up to date.\n\n" +
+			"make sense. It may run beside the daemon, and changes nothing: a database of an earlier\n" +
+			"version of cauase, which migrate brings up to date, is refused.\n\n" +
 			"Exit code 0: no errors, though there may be warnings. 1: errors were found. 2: the check is incomplete.\n" +
 			fmt.Sprintf("The first %d findings are listed, all are counted.\n\n", maxFindings) +
 			"Examples:\n" +
@@ -56,6 +56,15 @@ func unchecked(err error) error {
 	return cli.WithHint(&cli.Error{Err: err, Code: exitUnchecked, Failed: true}, "see cauased manage check --help")
 }
 
+// uncheckable is err, with its hint, as the outcome of a check.
+func uncheckable(err error) error {
+	e := &cli.Error{Err: err, Code: exitUnchecked, Failed: true}
+	if hinted := (*cli.Error)(nil); errors.As(err, &hinted) {
+		e.Hint = hinted.Hint
+	}
+	return e
+}
+
 type checkJSON struct {
 	Database string           `json:"database"`
 	Complete bool             `json:"complete"` // everything was looked at
@@ -66,9 +75,9 @@ type checkJSON struct {
 }
 
 func check(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
-	db, err := openExisting(c)
+	db, err := openToInspect(c)
 	if err != nil {
-		return &cli.Error{Err: err, Code: exitUnchecked, Failed: true}
+		return uncheckable(err)
 	}
 	ctx, done := untilSignal(c.Context)
 	defer done()

@@ -11,7 +11,7 @@ import (
 	"cauase/pkg/store/sqlstore"
 )
 
-// migrateCommand brings the layout up to date. Every command does so that opens the database; this
+// migrateCommand brings the layout up to date. Every command does so that changes the database; this
 // one does nothing else.
 func migrateCommand(stdout io.Writer) *urfave.Command {
 	return &urfave.Command{

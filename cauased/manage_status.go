@@ -21,9 +21,9 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:  "status",
 		Usage: "show what is in the database: CAs and their phases, certificates, lists, the last backup",
-		Description: "May run beside the daemon, and changes nothing, except that a database of an older version of\n" +
-			"cauase is brought up to date. In which phase a CA is depends on how long certificates are valid, which\n" +
-			"is in the database since the daemon was last started; the options say what if it were otherwise.\n\n" +
+		Description: "May run beside the daemon, and changes nothing: a database of an earlier version of cauase, which\n" +
+			"migrate brings up to date, is refused. In which phase a CA is depends on how long certificates are\n" +
+			"valid, which is in the database since the daemon was last started; the options say what if it were otherwise.\n\n" +
 			"Examples:\n" +
 			"  cauased manage status --db cauase.sqlite\n" +
 			"  cauased manage status --service-crt-validity 30 --json | jq '.authorities[].next_ca'",
@@ -68,7 +68,7 @@ func statusCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 }
 
 func readStatus(c *urfave.Context, now time.Time, spans func(store.Authority) rollover.Spans) (status manage.Status, err error) {
-	db, err := openExisting(c)
+	db, err := openToInspect(c)
 	if err != nil {
 		return status, err
 	}

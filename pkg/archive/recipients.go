@@ -106,17 +106,30 @@ func eachUserOf(ctx context.Context, r store.Reader, name store.AuthorityName, n
 	}
 }
 
-// newestOf returns the newest certificate of a lineage that is good at now; store.ErrNotFound if there is none.
+// newestOf returns the newest certificate of a lineage that is good at now; store.ErrNotFound if there is none. It is
+// among the newest unless those were withdrawn one by one, or were made with a shorter validity: then all are looked at, as
+// nobody is left out who can log in.
 func newestOf(ctx context.Context, r store.Reader, l store.Lineage, now time.Time) (store.Certificate, error) {
-	crts, err := r.LineageCertificates(ctx, l.Authority, l.ID, newestPage)
-	if err != nil {
-		return store.Certificate{}, err
+	for _, limit := range []int{newestPage, 0} {
+		crts, err := r.LineageCertificates(ctx, l.Authority, l.ID, limit)
+		if err != nil {
+			return store.Certificate{}, err
+		}
+		c, err := goodOf(ctx, r, crts, now)
+		if !errors.Is(err, store.ErrNotFound) || len(crts) < newestPage {
+			return c, err
+		}
 	}
+	return store.Certificate{}, store.ErrNotFound
+}
+
+// goodOf returns the first of some certificates that is good at now.
+func goodOf(ctx context.Context, r store.Reader, crts []store.Certificate, now time.Time) (store.Certificate, error) {
 	for _, c := range crts {
 		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
 			continue
 		}
-		switch _, err := r.Revocation(ctx, l.Authority, c.Serial); {
+		switch _, err := r.Revocation(ctx, c.Authority, c.Serial); {
 		case errors.Is(err, store.ErrNotFound):
 			return c, nil
 		case err != nil:

@@ -444,6 +444,23 @@ func TestAUserWhoRenewsWithoutEndKeepsNobodyOut(t *testing.T) {
 	if got := found(); len(got) != 3 || got[1] != "CN=mallory "+before.String() {
 		t.Errorf("%q", got)
 	}
+	// And so on, however many are: whoever can log in can restore.
+	err = w.store.Update(ctx, func(tx store.Tx) error {
+		for range 2 * newestPage {
+			rev := store.Revocation{Authority: store.Users, Serial: before, RevokedAt: w.clock.Now(), KeepUntil: newest.NotAfter}
+			if _, err := tx.AddRevocation(ctx, rev); err != nil {
+				return err
+			}
+			before = new(big.Int).Sub(before, big.NewInt(1))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := found(); len(got) != 3 || got[1] != "CN=mallory "+before.String() {
+		t.Errorf("%q", got)
+	}
 }
 
 // Whoever is left out makes readiness warn.

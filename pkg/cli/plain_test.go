@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/asn1"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -53,15 +54,16 @@ func TestLibrariesAreTranslated(t *testing.T) {
 		"http://" + nobody + ": nothing listens at " + nobody + " (connection refused)": get("http://" + nobody),
 		"it is from a CA that is not trusted here":                                      get(secure.URL),
 		"what answers there speaks no TLS: is it the port of HTTP?":                     get("https://" + plain.Listener.Addr().String()),
-		`"x1" is not a number`:                          atoi,
-		`"99999999999999999999" is out of range`:        wide,
-		`"soon" is not a duration such as`:              duration,
-		"not valid DER: ":                               der,
-		"not valid JSON (unexpected end of JSON input)": json.Unmarshal([]byte("{"), &number),
-		"not valid JSON (invalid character":             json.Unmarshal([]byte("x"), &number),
-		"JSON has a string where something else":        json.Unmarshal([]byte(`{"N": "x"}`), &number),
-		"no-such-host.invalid":                          lookup,
-		"in time":                                       late,
+		`"x1" is not a number`:                                 atoi,
+		`"99999999999999999999" is out of range`:               wide,
+		`"soon" is not a duration such as`:                     duration,
+		"not valid DER: ":                                      der,
+		"not valid JSON (unexpected end of JSON input)":        json.Unmarshal([]byte("{"), &number),
+		"not valid JSON (invalid character":                    json.Unmarshal([]byte("x"), &number),
+		"JSON has a string where something else":               json.Unmarshal([]byte(`{"N": "x"}`), &number),
+		"JSON has an array where something else is expected\n": errors.New("json: unable to unmarshal JSON array into Go envelope.wire"), // or: cannot
+		"no-such-host.invalid":                                 lookup,
+		"in time":                                              late,
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", want)

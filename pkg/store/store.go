@@ -38,6 +38,8 @@ var (
 	ErrExists = errors.New("store: exists already")
 	// ErrNewerSchema means that a later version of cauase has changed the database's layout.
 	ErrNewerSchema = errors.New("store: the database is of a newer version of cauase")
+	// ErrOlderSchema means that an earlier version of cauase has made the database's layout, and that it was to be left as it is.
+	ErrOlderSchema = errors.New("store: the database is of an earlier version of cauase")
 	// ErrUnavailable means that the database cannot be used now: busy, full, read-only, gone.
 	// The operation has not happened.
 	ErrUnavailable = errors.New("store: the database is not available")

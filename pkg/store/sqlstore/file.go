@@ -149,7 +149,7 @@ func fillFile(ctx context.Context, d *dialect, path string, opt Options) (err er
 	if _, err := db.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID)); err != nil {
 		return d.wrap(err)
 	}
-	if err := migrate(ctx, d, db, opt.Log); err != nil {
+	if err := migrate(ctx, d, db, opt); err != nil {
 		return err
 	}
 	return useWAL(ctx, d, db)

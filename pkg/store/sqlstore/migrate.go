@@ -153,6 +153,10 @@ func newerSchema(current, known int64) error {
 	return fmt.Errorf("%w (its layout is %d, this version knows %d)", store.ErrNewerSchema, current, known)
 }
 
+func olderSchema(current, needed int64) error {
+	return fmt.Errorf("%w (its layout is %d, this version needs %d)", store.ErrOlderSchema, current, needed)
+}
+
 // upgrade makes what changes to the layout are missing.
 func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) error {
 	done := new(prepared)
@@ -187,7 +191,7 @@ func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 
 // migrate brings the database to the layout this version of cauase knows. A database that
 // is ahead of it is left alone: writing to a layout one does not know loses data.
-func migrate(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) error {
+func migrate(ctx context.Context, d *dialect, db *sql.DB, opt Options) error {
 	p, err := migrations(d, db, new(prepared))
 	if err != nil {
 		return err
@@ -200,6 +204,8 @@ func migrate(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 		return newerSchema(current, target)
 	case current == target:
 		return nil
+	case opt.AsIs && current > 0:
+		return olderSchema(current, target)
 	}
-	return d.wrap(upgrade(ctx, d, db, log))
+	return d.wrap(upgrade(ctx, d, db, opt.Log))
 }

@@ -28,6 +28,8 @@ type Options struct {
 	Log *slog.Logger
 	// BusyTimeout is how long to wait for another process's write lock. 0: 5 seconds.
 	BusyTimeout time.Duration
+	// AsIs leaves the layout as it is: a database of an earlier version is refused, with store.ErrOlderSchema.
+	AsIs bool
 }
 
 // How many Views may run at once; others wait. Each holds a connection and its cache.

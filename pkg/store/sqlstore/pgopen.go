@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
@@ -38,7 +37,7 @@ func openPostgres(ctx context.Context, dsn string, opt Options) (_ *DB, err erro
 		err = checkPooler(ctx, conn, cfg.dialer(d, target{}))
 	}
 	if err == nil {
-		err = migratePostgres(ctx, d, cfg, conn, opt.Log)
+		err = migratePostgres(ctx, d, cfg, conn, opt)
 	}
 	if err == nil {
 		_, err = conn.Exec(ctx, `DELETE FROM commit_mark WHERE made_at < now() - interval '7 days'`) // of processes that were killed
@@ -185,7 +184,7 @@ func warnOf(ctx context.Context, cfg *pgConfig, info serverInfo, opt Options) {
 }
 
 // migratePostgres brings the layout up to date. A layout that is needs no privilege to be changed.
-func migratePostgres(ctx context.Context, d *dialect, cfg *pgConfig, conn *pgx.Conn, log *slog.Logger) error {
+func migratePostgres(ctx context.Context, d *dialect, cfg *pgConfig, conn *pgx.Conn, opt Options) error {
 	current, err := pgVersion(ctx, conn)
 	if err != nil {
 		return err
@@ -196,12 +195,14 @@ func migratePostgres(ctx context.Context, d *dialect, cfg *pgConfig, conn *pgx.C
 		return newerSchema(current, known)
 	case current == known:
 		return nil
+	case opt.AsIs && current > 0:
+		return olderSchema(current, known)
 	}
 	may := false
 	err = conn.QueryRow(ctx, `SELECT has_schema_privilege(current_schema(), 'CREATE')`, pgx.QueryExecModeSimpleProtocol).Scan(&may)
 	if err == nil && may {
 		db := stdlib.OpenDB(*cfg.config(target{patient: true}))
-		err = d.wrap(upgrade(ctx, d, db, log))
+		err = d.wrap(upgrade(ctx, d, db, opt.Log))
 		if e := db.Close(); err == nil {
 			err = e
 		}

@@ -42,7 +42,7 @@ func connectSQLite(ctx context.Context, d *dialect, path string, opt Options) (_
 			_ = wdb.Close() // err says why
 		}
 	}()
-	if err := migrate(ctx, d, wdb, opt.Log); err != nil {
+	if err := migrate(ctx, d, wdb, opt); err != nil {
 		return nil, err
 	}
 	if err := useWAL(ctx, d, wdb); err != nil {
