@@ -252,7 +252,7 @@ func TestStrictFollowersOfEarlierVersions(t *testing.T) {
 	}{"which rolls over at once": {2, false}, "which has time": {1, true}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			a := w.open(config(store.Services))
+			w.open(config(store.Services))
 			if tt.known > 1 {
 				w.clock.Advance(2*span - day)
 			}
@@ -260,7 +260,7 @@ func TestStrictFollowersOfEarlierVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a = w.open(config(store.Services))
+			a := w.open(config(store.Services))
 			w.rollOver(a, 1)
 			all := w.subjects(store.Services)
 			if got := string(all[0]) != string(all[1]); got != tt.distinct {

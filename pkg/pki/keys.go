@@ -32,14 +32,15 @@ const (
 	KeyRSA3072   KeyType = "rsa-3072"
 	KeyRSA4096   KeyType = "rsa-4096"
 
-	// Of keys that are not offered, but followed by others like them: see [LikeKeyType]. RSA keys may be
-	// of any size that is accepted.
+	// Of keys that are not offered, but followed by others like them: see [LikeKeyType].
 	keyECDSAP521 KeyType = "ecdsa-p521"
-	keyRSA               = "rsa-"
 
 	// DefaultKeyType is what is generated unless a type is chosen.
 	DefaultKeyType = KeyECDSAP256
 )
+
+// keyRSA is what the types of RSA keys begin with, which may be of any size that is accepted.
+const keyRSA = "rsa-"
 
 // KeyTypes lists the key types, the default first.
 func KeyTypes() []KeyType {
