@@ -90,12 +90,7 @@ func TestThousandAgentsWait(t *testing.T) {
 			answers := make(chan string, agents)
 			each(agents, func(n int) {
 				c, err := d.connect(scheme, crowd(n%100))
-				if err != nil {
-					answers <- err.Error()
-					return
-				}
-				_, _ = fmt.Fprintf(c, "GET /cas/crl?after=%d&wait=60s HTTP/1.1\r\nHost: ca.example.org\r\n\r\n", number)
-				running.Go(func() { answers <- outcome(c) })
+				running.Go(func() { answers <- d.wait(c, err, scheme, crowd(n%100), number) })
 			})
 			for metric(t, address(port), waitingNow) < agents {
 				select {
@@ -136,6 +131,23 @@ func TestThousandAgentsWait(t *testing.T) {
 			honest.served(t, "a stranger")
 		})
 	}
+}
+
+// wait has an agent on a connection wait for a newer list. All come at once: some may be cut off before they wait, to make
+// room for others, and come again, as agents do.
+func (d *target) wait(c net.Conn, err error, scheme, ip string, after int64) (answer string) {
+	for range 20 {
+		if err == nil {
+			_, _ = fmt.Fprintf(c, "GET /cas/crl?after=%d&wait=60s HTTP/1.1\r\nHost: ca.example.org\r\n\r\n", after)
+			if answer = outcome(c); len(answer) == len("200") {
+				return answer
+			}
+		} else {
+			answer = err.Error()
+		}
+		c, err = d.connect(scheme, ip)
+	}
+	return answer
 }
 
 // connect opens a connection for HTTP/1.
