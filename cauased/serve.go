@@ -207,7 +207,8 @@ func nextStep(ctx context.Context, d *daemon.Daemon, cfg daemon.Config, users, s
 			clientCommand(), cfg.Netloc.HTTP(), users, services), nil
 	case until.IsZero():
 	case host != "":
-		return fmt.Sprintf("Next, become the first user, by the invitation that is in %s on %s until %s.", invitation, host, until.Format(time.RFC3339)), nil
+		return fmt.Sprintf("Next, become the first user, by the invitation that is in %s on %s until %s.\n"+
+			"If it is lost, \"%s manage invite --authority cau\" makes another.", invitation, host, until.Format(time.RFC3339), tool), nil
 	default:
 		return fmt.Sprintf("Next, become the first user, by an invitation that is good once, until %s:\n"+
 			"  %s --ca-url %s request --cn \"$(id -un)\" --invite %s --crt user.pem",

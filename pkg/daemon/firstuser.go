@@ -76,7 +76,7 @@ func (d *Daemon) inviteFirstUser(ctx context.Context) error {
 	if f.known || d.cfg.FirstUser == "" || len(users) == 0 || d.retired(users[0]) {
 		return nil
 	}
-	note, err := d.firstUserNote(ctx, users[0])
+	note, good, err := d.firstUserNote(ctx, users[0])
 	if err != nil {
 		return err
 	}
@@ -91,20 +91,35 @@ func (d *Daemon) inviteFirstUser(ctx context.Context) error {
 	if d.cfg.Users.AutoApprove > 0 {
 		return nil // the first who asks becomes one
 	}
-	if d.clock.Now().Before(note.Until) && (!note.here(d.cfg.FirstUser) || isInvitation(d.cfg.FirstUser, note.ID)) {
-		f.made = note
+	found := isInvitation(d.cfg.FirstUser, note.ID)
+	if good && (found || !note.here(d.cfg.FirstUser)) {
+		if f.made = note; found { // also if this host, a container, had another name
+			f.made.Host, f.made.File = placeOf(d.cfg.FirstUser)
+		}
 		return nil
 	}
 	return d.makeFirstUser(ctx, users[0], note)
 }
 
-// firstUserNote reads what was made, the zero note if nothing was.
-func (d *Daemon) firstUserNote(ctx context.Context, users *ca.Authority) (note firstUserNote, err error) {
-	err = d.store.View(ctx, func(r store.Reader) (err error) {
-		note, err = readFirstUserNote(ctx, r, users.Name())
+// firstUserNote reads what was made, the zero note if nothing was, and whether that still counts: operators may have
+// withdrawn it, or restored the database.
+func (d *Daemon) firstUserNote(ctx context.Context, users *ca.Authority) (note firstUserNote, good bool, err error) {
+	since, err := users.InvitationsSince(ctx)
+	if err != nil {
+		return note, false, err
+	}
+	err = d.store.View(ctx, func(r store.Reader) error {
+		if note, err = readFirstUserNote(ctx, r, users.Name()); err != nil {
+			return err
+		}
+		row, err := r.Invitation(ctx, users.Name(), note.ID)
+		good = err == nil && row.VoidedAt.IsZero() && row.Used < row.Uses && !row.MadeAt.Before(since) && d.clock.Now().Before(note.Until)
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
 		return err
 	})
-	return note, err
+	return note, good, err
 }
 
 func readFirstUserNote(ctx context.Context, r store.Reader, users store.AuthorityName) (note firstUserNote, err error) {
@@ -126,7 +141,7 @@ var errOvertaken = errors.New("made meanwhile by another daemon")
 // makeFirstUser makes the invitation, in place of one that has ended or was lost.
 func (d *Daemon) makeFirstUser(ctx context.Context, users *ca.Authority, old firstUserNote) error {
 	path := d.cfg.FirstUser
-	if err := replaceable(path); err != nil {
+	if err := errors.Join(replaceable(path), writable(path)); err != nil {
 		return err
 	}
 	names, err := invite.ParseNames([]string{"cn:*"})
@@ -155,7 +170,7 @@ func (d *Daemon) makeFirstUser(ctx context.Context, users *ca.Authority, old fir
 	signed, err := inviter.Make(ctx, d.store, d.clock, users, audit.Actor{Kind: audit.Daemon},
 		inviter.Order{Names: names, Uses: 1, TTL: firstUserTTL}, record)
 	if errors.Is(err, errOvertaken) {
-		d.first.made, err = d.firstUserNote(ctx, users)
+		d.first.made, _, err = d.firstUserNote(ctx, users)
 		return err
 	}
 	if err != nil {
@@ -163,7 +178,8 @@ func (d *Daemon) makeFirstUser(ctx context.Context, users *ca.Authority, old fir
 	}
 	// If this is never done, the invitation is found to be lost, and another one made.
 	if err := writeInvitation(path, signed); err != nil {
-		return err
+		// Other daemons would say for days that it is here.
+		return errors.Join(err, d.endFirstUser(ctx, users, note))
 	}
 	d.first.made = note
 	d.log.InfoContext(ctx, "an invitation for the first user was made", "file", path, "until", note.Until, "id", note.ID)
@@ -187,18 +203,24 @@ func (d *Daemon) voidFirstUser(ctx context.Context, tx store.Tx, users store.Aut
 
 // forgetFirstUser removes the file of this daemon's, and the note about it.
 func (d *Daemon) forgetFirstUser(ctx context.Context, users *ca.Authority, note firstUserNote) error {
-	if note.ID == "" || !note.here(d.cfg.FirstUser) {
+	found := isInvitation(d.cfg.FirstUser, note.ID)
+	if note.ID == "" || !found && !note.here(d.cfg.FirstUser) {
 		return nil
 	}
-	if isInvitation(d.cfg.FirstUser, note.ID) {
+	if found {
 		if err := os.Remove(d.cfg.FirstUser); err != nil {
 			return err
 		}
 		d.log.InfoContext(ctx, "there is a user: the invitation for the first one was removed", "file", d.cfg.FirstUser)
 	}
+	return d.endFirstUser(ctx, users, note)
+}
+
+// endFirstUser withdraws an invitation and removes the note about it.
+func (d *Daemon) endFirstUser(ctx context.Context, users *ca.Authority, note firstUserNote) error {
 	return d.store.Update(ctx, func(tx store.Tx) error {
 		now, err := readFirstUserNote(ctx, tx, users.Name())
-		if err != nil || now != note {
+		if err != nil || now.ID != note.ID {
 			return err
 		}
 		return errors.Join(d.voidFirstUser(ctx, tx, users.Name(), note), tx.DeleteSetting(ctx, users.Name(), store.SettingFirstUser))
@@ -241,6 +263,20 @@ func replaceable(path string) error {
 		return err
 	}
 	return nil
+}
+
+// writable reports whether a file can be made at path, before there is an invitation on record that is to be in it.
+func writable(path string) error {
+	temp := durable.TempName(path)
+	err := durable.WriteNew(temp, nil, durable.Options{})
+	if err == nil {
+		return os.Remove(temp)
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		err = &fs.PathError{Op: "create", Path: path, Err: file.Err} // the name of the temporary one says nothing
+	}
+	return err
 }
 
 // writeInvitation puts an invitation where only the daemon's own user can read it.

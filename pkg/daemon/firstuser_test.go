@@ -1,16 +1,23 @@
 package daemon
 
 import (
+	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca/catest"
+	"cauase/pkg/clock"
 	"cauase/pkg/invite"
 	"cauase/pkg/inviter"
 	"cauase/pkg/store"
@@ -118,31 +125,59 @@ func TestAnInvitationThatWasLostOrHasEndedIsReplaced(t *testing.T) {
 	}
 }
 
-// Of several daemons one makes the invitation, and the others say where it is.
+// Of several daemons that start at once on an empty database one makes the invitation, and the others say where it is.
 func TestSeveralDaemonsMakeOneInvitation(t *testing.T) {
 	dsn := postgres(t).NewDatabase(t)
-	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
-	var all []running
-	for _, dir := range dirs {
-		all = append(all, startOf(t, dir, time.Now(), on(dsn)))
+	now := time.Now()
+	var files []string
+	var cfgs []Config
+	for range 3 {
+		dir := t.TempDir()
+		files = append(files, filepath.Join(dir, "first-user.invite"))
+		cfgs = append(cfgs, testConfig(t, dir, inviting(dir), on(dsn)))
 	}
+	all := launchTogether(t, cfgs, now)
 	var found []string
-	for _, dir := range dirs {
-		path := filepath.Join(dir, "first-user.invite")
+	owner := 0
+	for n, path := range files {
 		if _, err := os.Stat(path); err == nil {
-			found = append(found, path)
+			found, owner = append(found, path), n
 		}
 	}
 	if len(found) != 1 {
 		t.Fatalf("invitations: %v", found)
 	}
-	for _, r := range all {
-		if _, where, _ := r.FirstUser(); where != found[0] {
-			t.Errorf("one says %s", where)
+	first := mustRead(t, found[0])
+	other := (owner + 1) % len(all)
+	says := func() {
+		t.Helper()
+		for n, r := range all {
+			r.welcome(t.Context())
+			if _, where, until := r.FirstUser(); where != found[0] || !until.Equal(first.Until) {
+				t.Errorf("daemon %d says %s until %s", n, where, until)
+			}
+			if _, err := os.Stat(files[n]); (err == nil) != (n == owner) {
+				t.Errorf("the file of daemon %d: %v", n, err)
+			}
+		}
+		if again := mustRead(t, found[0]); again.ID != first.ID {
+			t.Fatal("it is another one")
 		}
 	}
+	says()
+	// Whichever of them is started anew, it stays as it is.
+	for _, n := range []int{owner, other} {
+		if err := all[n].stop(); err != nil {
+			t.Fatal(err)
+		}
+		all[n] = launch(t, cfgs[n], now.Add(time.Hour))
+		says()
+	}
+	if n := len(invitations(t, all[0])); n != 1 {
+		t.Errorf("%d invitations are on record", n)
+	}
 	// It is used at another daemon, and removed where it is.
-	if err := all[2].accept(t, mustRead(t, found[0]), "alice"); err != nil {
+	if err := all[other].accept(t, first, "alice"); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range all {
@@ -150,6 +185,185 @@ func TestSeveralDaemonsMakeOneInvitation(t *testing.T) {
 	}
 	if _, err := os.Stat(found[0]); !os.IsNotExist(err) {
 		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// launchTogether starts daemons at once.
+func launchTogether(t *testing.T, cfgs []Config, now time.Time) []running {
+	t.Helper()
+	all := make([]running, len(cfgs))
+	errs := make([]error, len(cfgs))
+	var wg sync.WaitGroup
+	for n, cfg := range cfgs {
+		wg.Go(func() {
+			all[n].clk = clock.NewFake(now)
+			all[n].Daemon, errs[n] = Start(t.Context(), cfg, all[n].clk, discard())
+		})
+	}
+	wg.Wait()
+	for n, d := range all {
+		if errs[n] == nil {
+			all[n].stop = testkit.Background(t, func(ctx context.Context) error {
+				return errors.Join(d.Run(ctx, context.Background()), d.Close())
+			})
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func invitations(t *testing.T, r running) []store.Invitation {
+	t.Helper()
+	list, err := catest.Named(t, r, store.Users).Invitations(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// A container has another name at each start, and finds on its volume what it has made.
+func TestTheInvitationIsFoundUnderAnotherNameOfTheHost(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "first-user.invite")
+	r := startOf(t, dir, testTime())
+	first := mustRead(t, path)
+	noted := func(note firstUserNote) {
+		t.Helper()
+		text, err := json.Marshal(note)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.store.Update(t.Context(), func(tx store.Tx) error {
+			return tx.PutSetting(t.Context(), store.Users, store.SettingFirstUser, string(text))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	noted(firstUserNote{ID: first.ID.String(), Until: first.Until, Host: "0123456789ab", File: "/data/first-user.invite"})
+	r.welcome(t.Context())
+	if host, where, until := r.FirstUser(); host != "" || where != path || !until.Equal(first.Until) {
+		t.Errorf("%q %s %s", host, where, until)
+	}
+	if err := r.accept(t, first, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the file is removed", func() bool { _, err := os.Stat(path); return os.IsNotExist(err) })
+}
+
+// Where the invitation cannot be put none is made: no other daemon says that there is one, and the next start makes it.
+func TestAnInvitationThatCannotBeWrittenIsNotMade(t *testing.T) {
+	for name, place := range map[string]func(dir string) string{
+		"a folder that is missing": func(dir string) string { return filepath.Join(dir, "missing", "first-user.invite") },
+		"a file for a folder":      func(dir string) string { return filepath.Join(dir, "letter", "first-user.invite") },
+		"a folder for a file":      func(dir string) string { return filepath.Join(dir, "folder") },
+		"nothing can be written":   func(string) string { return "/proc/first-user.invite" }, // not even by root
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, err := range []error{os.Mkdir(filepath.Join(dir, "folder"), 0o700), os.WriteFile(filepath.Join(dir, "letter"), nil, 0o600)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			dsn := postgres(t).NewDatabase(t)
+			path := place(dir)
+			_, err := Start(t.Context(), testConfig(t, dir, on(dsn), func(c *Config) { c.Users.AutoApprove, c.FirstUser = 0, path }), fixed{}, discard())
+			var setting *SettingError
+			if !errors.As(err, &setting) || setting.Setting != FirstUser || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), ".new-") {
+				t.Fatal(err)
+			}
+			if names := testkit.Files(t, dir); !slices.Equal(names, []string{"folder", "letter"}) {
+				t.Errorf("left: %v", names)
+			}
+			// Elsewhere the next one is made at once.
+			other := t.TempDir()
+			r := startOf(t, other, testTime(), on(dsn))
+			signed := mustRead(t, filepath.Join(other, "first-user.invite"))
+			if list := invitations(t, r); len(list) != 1 || list[0].ID != signed.ID.String() || !list[0].VoidedAt.IsZero() {
+				t.Errorf("on record: %+v", list)
+			}
+			if host, where, _ := r.FirstUser(); host != "" || where != filepath.Join(other, "first-user.invite") {
+				t.Errorf("%q %s", host, where)
+			}
+		})
+	}
+}
+
+// watched has something done whenever something is read.
+type watched struct {
+	store.Store
+	reading func()
+}
+
+func (w watched) View(ctx context.Context, fn func(store.Reader) error) error {
+	w.reading()
+	return w.Store.View(ctx, fn)
+}
+
+// What cannot be written after all is withdrawn.
+func TestAnInvitationThatIsNotWrittenIsWithdrawn(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sub", "first-user.invite")
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Start(t.Context(), testConfig(t, dir, func(c *Config) { c.Users.AutoApprove = 1 }), fixed{}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	r := running{Daemon: d}
+	users := catest.Named(t, d, store.Users)
+	d.cfg.FirstUser = path
+	d.store = watched{d.store, func() { _ = os.RemoveAll(filepath.Dir(path)) }}
+	if err := d.makeFirstUser(t.Context(), users, firstUserNote{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if list := invitations(t, r); len(list) != 1 || list[0].VoidedAt.IsZero() {
+		t.Errorf("%+v", list)
+	}
+	note, good, err := d.firstUserNote(t.Context(), users)
+	if err != nil || good || note.ID != "" {
+		t.Errorf("%+v %v %v", note, good, err)
+	}
+}
+
+// Whoever withdraws the invitation, as it was seen by others, or restores the database gets another one.
+func TestAnInvitationThatDoesNotCountIsReplaced(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, r running, signed *invite.Signed) error{
+		"withdrawn": func(t *testing.T, r running, signed *invite.Signed) error {
+			return catest.Named(t, r, store.Users).Void(t.Context(), audit.Actor{Kind: audit.Operator}, signed.ID.String())
+		},
+		"restored": func(t *testing.T, r running, _ *invite.Signed) error {
+			return r.store.Update(t.Context(), func(tx store.Tx) error {
+				return tx.PutSetting(t.Context(), "", store.SettingInvitationsSince, testTime().Add(time.Second).UTC().Format(time.RFC3339))
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "first-user.invite")
+			r := startOf(t, dir, testTime())
+			first := mustRead(t, path)
+			if err := end(t, r, first); err != nil {
+				t.Fatal(err)
+			}
+			r.clk.Advance(time.Minute)
+			r.welcome(t.Context())
+			second := mustRead(t, path)
+			if second.ID == first.ID {
+				t.Fatal("it is the same")
+			}
+			if err := r.accept(t, first, "mallory"); err == nil {
+				t.Error("the old one is good")
+			}
+			if err := r.accept(t, second, "alice"); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
