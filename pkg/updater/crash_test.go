@@ -47,8 +47,11 @@ func crashingJob(dir, url, variant string) Job {
 		CA: in("ca.d/ca"), CRL: in("crl.pem"), OnRenew: "/hook",
 		Threshold: DefaultThreshold, CRLThreshold: DefaultCRLThreshold, MaxSleep: DefaultMaxSleep, HookTimeout: DefaultHookTimeout,
 	}
-	if variant == "combined" {
+	switch variant {
+	case "combined":
 		j.Crt, j.Key = in("web.pem"), ""
+	case "invited":
+		j.Invite = in("invitation")
 	}
 	return j
 }

@@ -42,13 +42,8 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 	case x.listsTried:
 		w.finishLists(x, now)
 	}
-	if x.submission != nil || w.memory.Request != nil {
-		if !sameRequest(w.memory.Request, x.submission) && x.enrolTried {
-			w.memory.Request = x.submission
-			w.save()
-		}
-	}
-	w.finishInvited(x.used)
+	w.finishSubmission(x)
+	w.finishInvited()
 	if x.enrolTried {
 		w.finishEnrol(x)
 	}
@@ -63,6 +58,21 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 			w.memory.Counts.Renewals++
 		}
 		w.tried(TaskRenew, x.renewErr, left)
+	}
+}
+
+// finishSubmission remembers what was handed in together with the invitation that went with it: what was handed in is not
+// again, and so is the only chance to learn that the invitation was used.
+func (w *worker) finishSubmission(x *exchange) {
+	news := x.enrolTried && !sameRequest(w.memory.Request, x.submission)
+	if news {
+		w.memory.Request = x.submission
+	}
+	if x.used != "" && w.memory.Invited != x.used {
+		w.memory.Invited, news = x.used, true
+	}
+	if news {
+		w.save()
 	}
 }
 

@@ -70,11 +70,7 @@ func (x *exchange) invited(ctx context.Context) (*enroll.Engine, error) {
 
 // finishInvited erases the invitation of a request that was submitted with it, as soon as what it says of the CA is
 // stored. It is called again after a crash.
-func (w *worker) finishInvited(used string) {
-	if used != "" && w.memory.Invited != used {
-		w.memory.Invited = used
-		w.save()
-	}
+func (w *worker) finishInvited() {
 	if w.memory.Invited == "" || w.job.Invite == "" {
 		return
 	}
