@@ -156,6 +156,9 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 		if since, err = a.invitationsSince(ctx, r); err != nil {
 			return err
 		}
+		if use.invitation.By == nil {
+			since = operatorsSince(now, since)
+		}
 		at, err = a.placeOf(ctx, r, now, use)
 		return err
 	})
@@ -308,6 +311,8 @@ func (a *Authority) placeOf(ctx context.Context, r store.Reader, now time.Time, 
 // usable reports whether the invitation has a use left and was not withdrawn.
 func (p place) usable(inv Invitation) error {
 	switch {
+	case !p.known && inv.By == nil:
+		return fmt.Errorf("%w: it is not on record here: was the CA's database restored?", ErrUninvited)
 	case !p.known:
 	case !p.row.VoidedAt.IsZero():
 		return fmt.Errorf("%w: it was withdrawn", ErrUninvited)

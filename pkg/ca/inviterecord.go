@@ -57,14 +57,24 @@ func (a *Authority) Invite(ctx context.Context, actor audit.Actor, sign func(cry
 	})
 }
 
-// InvitationsSince returns the time of which older invitations do not count, as the database was restored; the zero time:
-// it was not.
+// InvitationsSince returns the time of which older invitations of operators do not count, as the database was restored; the
+// zero time: it was not.
 func (a *Authority) InvitationsSince(ctx context.Context) (since time.Time, err error) {
+	now := a.clock.Now()
 	err = a.store.View(ctx, func(r store.Reader) error {
 		since, err = a.invitationsSince(ctx, r)
 		return err
 	})
-	return since, err
+	return operatorsSince(now, since), err
+}
+
+// operatorsSince is since which invitations of operators count. If a clock was ahead when the database was restored, that
+// is no reason to let nobody in until then: those are on record here, and a restore withdraws what is.
+func operatorsSince(now, since time.Time) time.Time {
+	if since.After(now.Add(invitationSkew)) {
+		return time.Time{}
+	}
+	return since
 }
 
 // Invitations returns what is on record of invitations that have not ended, in the order of their ends.

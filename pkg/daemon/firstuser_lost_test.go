@@ -162,3 +162,27 @@ func TestAnInvitationThatDoesNotCountIsReplaced(t *testing.T) {
 		})
 	}
 }
+
+// A clock that was ahead at a restore does not have it made anew at each look.
+func TestTheInvitationStaysThoughAClockWasAhead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "first-user.invite")
+	r := startOf(t, dir, testTime())
+	err := r.store.Update(t.Context(), func(tx store.Tx) error {
+		return tx.PutSetting(t.Context(), "", store.SettingInvitationsSince, testTime().Add(30*24*time.Hour).UTC().Format(time.RFC3339))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := mustRead(t, path)
+	for range 3 {
+		r.clk.Advance(time.Minute)
+		r.welcome(t.Context())
+	}
+	if again := mustRead(t, path); again.ID != first.ID || len(invitations(t, r)) != 1 {
+		t.Error("it was made anew")
+	}
+	if err := r.accept(t, first, "alice"); err != nil {
+		t.Error(err)
+	}
+}

@@ -281,3 +281,42 @@ func TestARefusalLeavesAnInvitationWithdrawn(t *testing.T) {
 	}
 	s.refused(use(), "withdrawn")
 }
+
+// restored says when the database was restored, by the clock there was then.
+func (s *site) restored(at time.Time) {
+	s.t.Helper()
+	err := s.store.Update(s.ctx, func(tx store.Tx) error {
+		return tx.PutSetting(s.ctx, "", store.SettingInvitationsSince, at.UTC().Format(time.RFC3339))
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// If the clock was ahead when the database was restored, operators can invite all the same; of what users have signed
+// nobody knows whether that was before.
+func TestAClockThatWasAheadAtARestore(t *testing.T) {
+	s := newSite(t)
+	s.restored(s.clock.Now().Add(30 * day))
+	s.mustUse(s.cau, s.make(s.cau, inviter.Order{Names: users, Uses: 1, TTL: time.Hour}), request(t, pkitest.Key(t), "root"))
+	signed, use := s.host("a")
+	s.refused(use(), "before the CA's database was restored")
+	if s.row(signed).Used != 0 {
+		t.Error("used")
+	}
+}
+
+// What operators make is on record. If it is not, it was made in a history that a restore has ended, whatever clocks say.
+func TestAnOperatorsInvitationThatIsNotOnRecord(t *testing.T) {
+	s := newSite(t)
+	signed := s.make(s.cas, inviter.Order{Names: names("cn:x"), Uses: 1, TTL: time.Hour})
+	err := s.store.Update(s.ctx, func(tx store.Tx) error {
+		_, err := tx.PruneInvitations(s.ctx, store.Services, s.clock.Now().Add(day), 10)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.use(s.cas, signed, request(t, pkitest.Key(t), "x"))
+	s.refused(err, "is not on record here")
+}

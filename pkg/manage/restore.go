@@ -111,9 +111,7 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 	if err := archive.Forget(ctx, tx); err != nil {
 		return done, err
 	}
-	// The backup does not know how often invitations were used since.
-	since := now.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339)
-	if err := tx.PutSetting(ctx, "", store.SettingInvitationsSince, since); err != nil {
+	if err := endInvitations(ctx, tx, now, contents.Created); err != nil {
 		return done, err
 	}
 	crt, row, err := s.user()
@@ -203,6 +201,37 @@ func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 		numbers = append(numbers, Number{name, number})
 	}
 	return numbers, nil
+}
+
+// endInvitations ends all that were made before, as the backup does not know how often they were used since. Those on
+// record are withdrawn; of others, which users have signed, their time decides: if the clock is behind, that of the
+// backup at least.
+func endInvitations(ctx context.Context, tx store.Tx, now time.Time, backup *time.Time) error {
+	rows, err := tx.Authorities(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range rows {
+		list, err := tx.Invitations(ctx, a.Name, 0)
+		if err != nil {
+			return err
+		}
+		for _, i := range list {
+			if !i.VoidedAt.IsZero() {
+				continue
+			}
+			i.VoidedAt = now
+			if err := tx.PutInvitation(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	since := now
+	if backup != nil && backup.After(now) {
+		since = *backup
+	}
+	text := since.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339)
+	return tx.PutSetting(ctx, "", store.SettingInvitationsSince, text)
 }
 
 // lockApproval ends the automatic approval of all authorities, by locking it at a count that has been reached. The counter
