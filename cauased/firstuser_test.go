@@ -89,3 +89,20 @@ func TestAStrangerWhoPollsGetsTheRecoverysApproval(t *testing.T) {
 		t.Error("the operator's own is not signed")
 	}
 }
+
+// The operator's approval counts like a user's: it leaves nobody without a place in the backups either.
+func TestManageApproveKeepsToTheNumberOfUsers(t *testing.T) {
+	dir := t.TempDir()
+	db := filepath.Join(dir, "db.sqlite")
+	r := launch(t, testConfig(t, dir, "--user-max", "1"), time.Now())
+	users := catest.Named(t, r, store.Users)
+	first, _ := poll(t, users, userRequest(t, "alice"))
+	second, _ := poll(t, users, userRequest(t, "bob"))
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	manages(t, "approve", "--db", db, fmt.Sprint(first))
+	if stdout, stderr, code := manageCommand(t.Context(), "approve", "--db", db, fmt.Sprint(second)); code != 1 || !strings.Contains(stderr, "as many users as may be") {
+		t.Error(code, stdout, stderr)
+	}
+}

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"cauase/pkg/audit"
@@ -17,6 +19,7 @@ import (
 type configured struct {
 	changes []configuredRow
 	netloc  string // empty: it is the one in the store
+	users   string // how many there may be; empty: as the store says
 	// locks are the authorities whose automatic approvals have to be locked: all in one transaction, so that no crash leaves
 	// one with a number that the next start can change.
 	locks []store.Authority
@@ -29,11 +32,13 @@ type configuredRow struct {
 	entry audit.Entry
 }
 
-func (c configured) empty() bool { return len(c.changes) == 0 && c.netloc == "" && len(c.locks) == 0 }
+func (c configured) empty() bool {
+	return len(c.changes) == 0 && c.netloc == "" && c.users == "" && len(c.locks) == 0
+}
 
 // configureAuthorities makes the rows of the authorities that every daemon has, or changes them to what the
-// options say, and stores the address at which daemons are reached, for commands that run without
-// one. The daemon that was started last prevails; the others follow it. Nothing is written when nothing
+// options say, and stores the address at which daemons are reached and how many users there may be, for commands that
+// run without one. The daemon that was started last prevails; the others follow it. Nothing is written when nothing
 // changes.
 func (d *Daemon) configureAuthorities(ctx context.Context) error {
 	now := d.clock.Now()
@@ -101,6 +106,13 @@ func (c Config) compare(ctx context.Context, r store.Reader, now time.Time) (con
 	case known != c.Netloc.String():
 		due.netloc = c.Netloc.String()
 	}
+	users := strconv.Itoa(cmp.Or(c.Lineages.MaxUsers, ca.DefaultMaxUsers))
+	switch known, err := r.Setting(ctx, "", store.SettingMaxUsers); {
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return due, err
+	case known != users:
+		due.users = users
+	}
 	return due, nil
 }
 
@@ -118,10 +130,15 @@ func (c configured) write(ctx context.Context, tx store.Tx) error {
 			return err
 		}
 	}
-	if c.netloc == "" {
-		return nil
+	for name, value := range map[string]string{store.SettingNetloc: c.netloc, store.SettingMaxUsers: c.users} {
+		if value == "" {
+			continue
+		}
+		if err := tx.PutSetting(ctx, "", name, value); err != nil {
+			return err
+		}
 	}
-	return tx.PutSetting(ctx, "", store.SettingNetloc, c.netloc)
+	return nil
 }
 
 // withLimits returns row with what the options decide about it. Everything else stays.

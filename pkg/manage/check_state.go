@@ -49,6 +49,10 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := store.ParseCount(v.Value); err != nil {
 			return []problem{errorf("%.40q is not a number of requests", v.Value)}
 		}
+	case store.SettingMaxUsers:
+		if _, err := store.ParseCount(v.Value); err != nil {
+			return []problem{errorf("%.40q is not a number of users", v.Value)}
+		}
 	case store.SettingNextKeyType:
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
 			return []problem{errorf("%.40q is not a type of key", v.Value)}

@@ -45,11 +45,34 @@ func openWith(ctx context.Context, st store.Store, clk clock.Clock, name store.A
 	if err != nil {
 		return nil, err
 	}
+	users, err := maxUsers(ctx, st)
+	if err != nil {
+		return nil, err
+	}
 	return ca.OpenOne(ctx, st, clk, name, func(row store.Authority) ca.Config {
 		cfg := config(row)
-		cfg.Profiles = profiles
+		cfg.Profiles, cfg.MaxUsers = profiles, users
 		return cfg
 	})
+}
+
+// maxUsers is how many users there may be, as the daemon that was started last was told; 0 if none has said.
+func maxUsers(ctx context.Context, st store.Store) (count int, err error) {
+	err = st.View(ctx, func(r store.Reader) error {
+		text, err := r.Setting(ctx, "", store.SettingMaxUsers)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		n, err := store.ParseCount(text)
+		if err != nil {
+			return fmt.Errorf("%w: setting %s: %w", ca.ErrDamaged, store.SettingMaxUsers, err)
+		}
+		count = int(n)
+		return nil
+	})
+	return count, err
 }
 
 // Void withdraws invitations to an authority.

@@ -264,7 +264,9 @@ const (
 	SettingBackupLast  = "backup_last"  // the last backup that was taken, by whichever daemon
 	// SettingInvitationsSince is when the database was last restored (RFC 3339): older invitations do not count.
 	SettingInvitationsSince = "invitations_since"
-	SettingNetloc           = "netloc" // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
+	// SettingMaxUsers is how many lineages of users there may be at once, as the last daemon to start was told.
+	SettingMaxUsers = "max_users"
+	SettingNetloc   = "netloc" // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
 )
 
 // A Store keeps the rows of all authorities.
