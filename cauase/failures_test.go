@@ -31,7 +31,7 @@ func TestFailures(t *testing.T) {
 		{"--ca-url https://127.0.0.1 ca update", `give the http:// address`},
 		{"--ca-url 127.0.0.1 ca update", `not of the form|not a URL`},
 		{"--ca-url http://127.0.0.1:1 ca update", `connection refused`},
-		{"--mode both ca update", `neither service nor user`},
+		{"--mode both ca update", `"both" is not one of service, user`},
 		{"--threshold -1 ca update", `not a number of days`},
 		{"--threshold NaN ca update", `is not a time such as 31 \(days\), 31d or 12h`}, {"--threshold 0x1p4 ca update", `is not a time such as 31 \(days\), 31d or 12h`},
 		{"--threshold soon ca update", `--threshold: "soon" is not a time`},

@@ -140,9 +140,9 @@ func (t *tool) readSettings(c *cli.Context) error {
 		return fmt.Errorf("--catch-up %v is not a number of spans", s.catchUp)
 	}
 	if name := c.String("key-type"); name != "" {
-		keyType, err := pki.ParseKeyType(name)
+		keyType, err := manners.ChooseKeyType("--key-type", name)
 		if err != nil {
-			return fmt.Errorf("--key-type: %w", err)
+			return err
 		}
 		s.keyType = keyType
 	}
@@ -174,19 +174,18 @@ func needsNoSettings(c *cli.Context) bool {
 
 // choose finds out which authority is at work.
 func (s *settings) choose(c *cli.Context) error {
-	switch mode := c.String("mode"); mode {
-	case "service":
-		s.authority = client.CAS
-	case "user":
+	mode, err := manners.Choice("--mode", c.String("mode"), modes)
+	if err != nil {
+		return err
+	}
+	s.authority = client.CAS
+	if mode == "user" {
 		s.authority = client.CAU
-	default:
-		return fmt.Errorf("--mode %q is neither service nor user", mode)
 	}
 	if c.String("authority") != "" {
 		if c.IsSet("mode") {
 			return manners.WithHint(errors.New("--mode and --authority exclude each other"), "--mode service is --authority cas, --mode user is --authority cau")
 		}
-		var err error
 		if s.authority, err = client.ParseAuthority(c.String("authority")); err != nil {
 			return fmt.Errorf("--authority %w", err)
 		}

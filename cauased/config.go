@@ -223,20 +223,25 @@ func (r *reader) spans(flag string, life int) rollover.Spans {
 	return spans
 }
 
+// choice is which of few values an option has, in any case.
+func (r *reader) choice(flag string, known []string) string {
+	name, err := cli.Choose(r.c.String(flag), known)
+	if err != nil {
+		r.fail(flag, err)
+	}
+	return name
+}
+
 func (r *reader) keyType() pki.KeyType {
 	if !r.c.IsSet(flagKeyLen) {
-		t, err := pki.ParseKeyType(r.c.String(flagKeyType))
-		if err != nil {
-			r.fail(flagKeyType, err)
-		}
-		return t
+		return pki.KeyType(r.choice(flagKeyType, keyTypeNames()))
 	}
 	name := fmt.Sprintf("rsa-%d", r.c.Int(flagKeyLen))
 	t, err := pki.ParseKeyType(name)
 	if err != nil {
 		r.fail(flagKeyLen, errors.New("RSA keys have 2048, 3072 or 4096 bits"))
 	}
-	if r.c.IsSet(flagKeyType) && r.c.String(flagKeyType) != name {
+	if r.c.IsSet(flagKeyType) && r.choice(flagKeyType, keyTypeNames()) != name {
 		r.fail(flagKeyLen, fmt.Errorf("contradicts --%s %s", flagKeyType, r.c.String(flagKeyType)))
 	}
 	return t
@@ -253,17 +258,8 @@ func (r *reader) backdate() time.Duration {
 }
 
 func (r *reader) lineages() (l daemon.Lineages) {
-	var err error
-	if l.Fork, err = ca.ParseForkPolicy(r.text(flagFork)); err != nil {
-		r.fail(flagFork, err)
-	}
-	switch what := r.c.String(flagRevocation); what {
-	case revokeLineage:
-	case revokeCertificate:
-		l.RevokeOne = true
-	default:
-		r.fail(flagRevocation, fmt.Errorf("%q is neither %s nor %s", what, revokeLineage, revokeCertificate))
-	}
+	l.Fork = ca.ForkPolicy(r.choice(flagFork, forkPolicies))
+	l.RevokeOne = r.choice(flagRevocation, revocations) == revokeCertificate
 	l.Renewals = r.count(flagRenewals)
 	if l.MaxUsers = r.atLeast(flagUserMax, 1); l.MaxUsers > ca.MaxUsers {
 		r.fail(flagUserMax, fmt.Errorf("backups have no room for more than %d users", ca.MaxUsers))
@@ -272,18 +268,7 @@ func (r *reader) lineages() (l daemon.Lineages) {
 }
 
 func (r *reader) log() (level slog.Level, json bool) {
-	switch format := r.c.String(flagLogFormat); format {
-	case "json":
-		json = true
-	case "text":
-	default:
-		r.fail(flagLogFormat, fmt.Errorf("%q is neither text nor json", format))
-	}
-	switch name := r.c.String(flagLogLevel); name {
-	case "debug", "info", "warn", "error":
-		_ = level.UnmarshalText([]byte(name)) // knows these
-	default:
-		r.fail(flagLogLevel, fmt.Errorf("%q is not one of debug, info, warn, error", name))
-	}
+	json = r.choice(flagLogFormat, logFormats) == "json"
+	_ = level.UnmarshalText([]byte(r.choice(flagLogLevel, logLevels))) // knows these
 	return level, json
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
 )
@@ -94,11 +96,11 @@ func TestConfigErrors(t *testing.T) {
 		"user-max-csr":               {"-1"},
 		"service-auto-approve-count": {"-1"},
 		"user-auto-approve-count":    {"-1"},
-		"key-type":                   {"", "dsa", "rsa-1024", "RSA-2048"},
+		"key-type":                   {"", "dsa", "rsa-1024", "rsa"},
 		"key-len":                    {"1024", "0", "-2048", "x"},
 		"backdate":                   {"", "-1m", "1", "x"},
 		"log-format":                 {"xml", ""},
-		"log-level":                  {"loud", "INFO", ""},
+		"log-level":                  {"loud", "inf", ""},
 		"cors-whitelist":             {"*", "null", "ca.example", "http://ca.example/", "HTTP://ca.example"},
 		"no-such-flag":               {"1"},
 
@@ -129,5 +131,16 @@ func TestConfigErrors(t *testing.T) {
 	}
 	if _, err := parse(t, "--netloc", "ca.example", "surplus"); err == nil {
 		t.Error("surplus argument accepted")
+	}
+}
+
+// What has few values is taken in any case, and with dashes or without them.
+func TestChoicesInAnyCase(t *testing.T) {
+	c, err := parse(t, "--netloc", "ca.example", "--key-type", "RSA-2048", "--log-level", "WARN", "--log-format", "JSON", "--fork", "Refuse", "--revocation", "Certificate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.KeyType != pki.KeyRSA2048 || c.logLevel != slog.LevelWarn || !c.logJSON || c.Lineages.Fork != ca.ForkRefuse || !c.Lineages.RevokeOne {
+		t.Errorf("%+v", c)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -33,7 +32,7 @@ func keyTypeCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			if c.NArg() != 1 {
 				return cli.WithHint(errors.New("one key type is needed, after the options"), hint)
 			}
-			keyType, err := pki.ParseKeyType(c.Args().First())
+			keyType, err := cli.ChooseKeyType("TYPE", c.Args().First())
 			if err != nil {
 				return cli.WithHint(err, hint)
 			}

@@ -118,16 +118,27 @@ func addAuthority(call *authorityCall) error {
 func readNewAuthority(call *authorityCall) (manage.NewAuthority, error) {
 	c := call.c
 	in := manage.NewAuthority{Netloc: call.netloc}
+	role, err := cli.Choice("--"+flagRole, c.String(flagRole), roles)
+	if err != nil {
+		return in, err
+	}
+	keyType := c.String(flagKeyType)
+	if keyType != "" {
+		chosen, err := cli.ChooseKeyType("--"+flagKeyType, keyType)
+		if err != nil {
+			return in, err
+		}
+		keyType = string(chosen)
+	}
 	row := store.Authority{
-		Name: call.name, Role: store.Role(c.String(flagRole)), Title: c.String(flagTitle), Parent: store.AuthorityName(c.String(flagParent)),
-		Permitted: c.StringSlice(flagPermit), Life: c.Int(flagLife), KeyType: c.String(flagKeyType),
+		Name: call.name, Role: store.Role(role), Title: c.String(flagTitle), Parent: store.AuthorityName(c.String(flagParent)),
+		Permitted: c.StringSlice(flagPermit), Life: c.Int(flagLife), KeyType: keyType,
 		Profile: c.String(flagProfile), Profiles: splitList(c.String(flagProfiles)),
 		MaxPending: c.Int(flagMaxPending), AutoApprove: c.Int(flagAutoApprove),
 	}
 	if row.Title == "" {
 		row.Title = string(call.name)
 	}
-	var err error
 	if text := c.String(flagSubject); text != "" {
 		if row.Subject, err = pki.ParseSubject(text); err != nil {
 			return in, fmt.Errorf("--%s: %w", flagSubject, err)

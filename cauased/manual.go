@@ -17,8 +17,8 @@ func manual() cli.Manual {
 			{Code: 2, Text: "the backup can be restored, but the check has found errors", Of: []string{"manage drill"}},
 		},
 		Values: map[string][]string{
-			flagKeyType: keyTypeNames(), flagFork: {string(ca.ForkFlag), string(ca.ForkRefuse), string(ca.ForkAllow)},
-			flagRevocation: {revokeLineage, revokeCertificate}, flagLogFormat: logFormats, flagLogLevel: logLevels,
+			flagKeyType: keyTypeNames(), flagFork: forkPolicies,
+			flagRevocation: revocations, flagLogFormat: logFormats, flagLogLevel: logLevels,
 			flagRole: roles, flagReason: pki.ReasonNames(),
 		},
 		Environment: []cli.Fact{
@@ -51,7 +51,9 @@ func manual() cli.Manual {
 
 // What options with few values take.
 var (
-	logFormats = []string{"text", "json"}
-	logLevels  = []string{"debug", "info", "warn", "error"}
-	roles      = []string{string(store.RoleServices), string(store.RoleRoot)}
+	forkPolicies = []string{string(ca.ForkFlag), string(ca.ForkRefuse), string(ca.ForkAllow)}
+	revocations  = []string{revokeLineage, revokeCertificate}
+	logFormats   = []string{"text", "json"}
+	logLevels    = []string{"debug", "info", "warn", "error"}
+	roles        = []string{string(store.RoleServices), string(store.RoleRoot)}
 )

@@ -136,11 +136,7 @@ func chooseKeyType(c *urfave.Context, template *pki.Request) (pki.KeyType, error
 	case c.IsSet(flagKeyType) && c.IsSet(flagKeyLen):
 		return "", fmt.Errorf("--%s and --%s are two ways to say the same: give one", flagKeyType, flagKeyLen)
 	case c.IsSet(flagKeyType):
-		keyType, err := pki.ParseKeyType(c.String(flagKeyType))
-		if err != nil {
-			return "", fmt.Errorf("--%s: %w", flagKeyType, err)
-		}
-		return keyType, nil
+		return cli.ChooseKeyType("--"+flagKeyType, c.String(flagKeyType))
 	case c.IsSet(flagKeyLen):
 		keyType, err := pki.ParseKeyType(fmt.Sprintf("rsa-%d", c.Int(flagKeyLen)))
 		if err != nil {

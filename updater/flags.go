@@ -172,15 +172,15 @@ type raw struct {
 	Name           string     `toml:"name"`
 	CAURL          *string    `toml:"ca-url"`
 	CASCA          *string    `toml:"cas-ca"`
-	Threshold      *float64   `toml:"threshold"`
-	CRLThreshold   *float64   `toml:"crl-threshold"`
+	Threshold      *days      `toml:"threshold"`
+	CRLThreshold   *days      `toml:"crl-threshold"`
 	CRLRefresh     *string    `toml:"crl-refresh"`
 	CRLPush        *bool      `toml:"crl-push"`
 	KeyLen         *int       `toml:"key-len"`
 	KeyType        *string    `toml:"key-type"`
 	OnRenew        *string    `toml:"on-renew"`
 	HookTimeout    *string    `toml:"hook-timeout"`
-	MaxSleep       *float64   `toml:"max-sleep"`
+	MaxSleep       *days      `toml:"max-sleep"`
 	Mode           *string    `toml:"mode"`
 	CSR            *string    `toml:"csr"`
 	Key            *string    `toml:"key"`
@@ -200,6 +200,17 @@ type raw struct {
 	Chain          *bool      `toml:"chain"`
 	Root           *string    `toml:"root"`
 	Invite         *string    `toml:"invite-file"`
+}
+
+// A days is a number of them, in a file also a text with a unit: 31, "31d" or "12h".
+type days float64
+
+// UnmarshalText reads numbers as they stand in a file, too.
+func (d *days) UnmarshalText(text []byte) error {
+	// TOML may part digits.
+	x, err := cli.ParseDays(strings.ReplaceAll(string(text), "_", ""))
+	*d = days(x)
+	return err
 }
 
 // An authority is the name of one, read so that an error in a file says which line is wrong.
@@ -227,9 +238,10 @@ func fromFlags(c *urfave.Context) raw {
 		v := c.Float64(name)
 		return &v
 	}
+	inDays := func(name string) *days { return (*days)(num(name)) }
 	r := raw{
-		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: num("threshold"), CRLThreshold: num("crl-threshold"), CRLRefresh: str("crl-refresh"),
-		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: num("max-sleep"), Mode: str("mode"),
+		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: inDays("threshold"), CRLThreshold: inDays("crl-threshold"), CRLRefresh: str("crl-refresh"),
+		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: inDays("max-sleep"), Mode: str("mode"),
 		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"), Store: str("store"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
 		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
@@ -328,16 +340,16 @@ func (r raw) inStore(j *updater.Job) {
 
 func (r raw) durations(j *updater.Job, prefix string) error {
 	var err error
-	days := func(name string, value *float64, otherwise float64) time.Duration {
-		d, wrong := updater.Days(or(value, otherwise))
+	inDays := func(name string, value *days, otherwise float64) time.Duration {
+		d, wrong := updater.Days(float64(or(value, days(otherwise))))
 		if wrong != nil {
 			err = errors.Join(err, fmt.Errorf("%s%s %w", prefix, name, wrong))
 		}
 		return d
 	}
-	j.Threshold = days("threshold", r.Threshold, updater.DefaultThreshold.Hours()/24)
-	j.CRLThreshold = days("crl-threshold", r.CRLThreshold, updater.DefaultCRLThreshold.Hours()/24)
-	j.MaxSleep = days("max-sleep", r.MaxSleep, updater.DefaultMaxSleep.Hours()/24)
+	j.Threshold = inDays("threshold", r.Threshold, updater.DefaultThreshold.Hours()/24)
+	j.CRLThreshold = inDays("crl-threshold", r.CRLThreshold, updater.DefaultCRLThreshold.Hours()/24)
+	j.MaxSleep = inDays("max-sleep", r.MaxSleep, updater.DefaultMaxSleep.Hours()/24)
 	if r.CRLRefresh != nil {
 		every, wrong := updater.ParseTimeout(*r.CRLRefresh)
 		if wrong != nil {
@@ -356,13 +368,13 @@ func (r raw) durations(j *updater.Job, prefix string) error {
 }
 
 func (r raw) chooseAuthority(j *updater.Job, prefix string) error {
-	switch mode := or(r.Mode, "service"); mode {
-	case "service":
-		j.Authority = client.CAS
-	case "user":
+	mode, err := cli.Choice(prefix+"mode", or(r.Mode, modes[0]), modes)
+	if err != nil {
+		return err
+	}
+	j.Authority = client.CAS
+	if mode == "user" {
 		j.Authority = client.CAU
-	default:
-		return fmt.Errorf("%smode %q is neither service nor user", prefix, mode)
 	}
 	if r.Authority == nil {
 		return nil
@@ -370,7 +382,6 @@ func (r raw) chooseAuthority(j *updater.Job, prefix string) error {
 	if r.Mode != nil {
 		return fmt.Errorf("%sauthority and %smode say the same: give one", prefix, prefix)
 	}
-	var err error
 	if j.Authority, err = client.ParseAuthority(string(r.Authority.AuthorityName)); err != nil {
 		return fmt.Errorf("%sauthority %w", prefix, err)
 	}
@@ -388,9 +399,9 @@ func (r raw) keyType(j *updater.Job, prefix string) error {
 		}
 		j.KeyType = keyType
 	case r.KeyType != nil:
-		keyType, err := pki.ParseKeyType(*r.KeyType)
+		keyType, err := cli.ChooseKeyType(prefix+"key-type", *r.KeyType)
 		if err != nil {
-			return fmt.Errorf("%skey-type: %w", prefix, err)
+			return err
 		}
 		j.KeyType = keyType
 	}

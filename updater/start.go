@@ -82,13 +82,14 @@ func loader(c *urfave.Context) (func() ([]updater.Job, error), error) {
 
 func newLogger(format string, w io.Writer) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	switch format {
-	case "json":
+	format, err := cli.Choice("--"+flagLog, format, logFormats)
+	switch {
+	case err != nil:
+		return nil, err
+	case format == "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
 	}
-	return nil, fmt.Errorf("--%s %q is neither text nor json", flagLog, format)
+	return slog.New(slog.NewTextHandler(w, options)), nil
 }
 
 // runToEnd has jobs do something that ends, and reports how they do then. What it returns says what is wrong with a job,
@@ -238,7 +239,7 @@ func (s *service) reload(why string) {
 		err = s.agent.Replace(jobs)
 	}
 	if err != nil {
-		s.log.Error("the new configuration is not usable, the old one stays in force", "why_read", why, "error", err.Error())
+		s.log.Error("the new configuration is not usable, the old one stays in force", "why_read", why, "error", cli.Plain(err.Error()))
 		s.notify("STATUS=the new configuration is not usable, the old one stays in force")
 		return
 	}

@@ -242,7 +242,7 @@ func TestProbeGivesUp(t *testing.T) {
 	report, err := Run(t.Context(), Options{
 		URL: "http://" + silent.Addr().String(), Clock: clock.System(), Timeout: 50 * time.Millisecond,
 	})
-	if err != nil || report.Status != Critical || !strings.Contains(report.Line(), "deadline exceeded") {
+	if err != nil || report.Status != Critical || !strings.Contains(report.Line(), "no answer in time") {
 		t.Errorf("%+v, %v", report, err)
 	}
 }

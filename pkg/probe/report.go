@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/pki"
 )
 
@@ -47,7 +48,7 @@ type Report struct {
 }
 
 func (r *Report) add(check string, status Status, format string, args ...any) *Finding {
-	r.Findings = append(r.Findings, Finding{Check: check, Status: status, Text: pki.EscapeText(fmt.Sprintf(format, args...))})
+	r.Findings = append(r.Findings, Finding{Check: check, Status: status, Text: pki.EscapeText(cli.Plain(fmt.Sprintf(format, args...)))})
 	return &r.Findings[len(r.Findings)-1]
 }
 

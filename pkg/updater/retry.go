@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/client"
 	"cauase/pkg/enroll"
 	"cauase/pkg/pki"
@@ -77,7 +78,7 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 		err = discreet(err)
 	}
 	// Errors that were joined come one a line.
-	w.problem(task, class, pki.EscapeText(strings.ReplaceAll(err.Error(), "\n", "; ")), hint, t.next)
+	w.problem(task, class, pki.EscapeText(cli.Plain(strings.ReplaceAll(err.Error(), "\n", "; "))), hint, t.next)
 }
 
 // problem notes that something is wrong. Only the first of a kind is news.
