@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"cauase/pkg/ca"
@@ -71,6 +72,24 @@ func parseWait(text string) (time.Duration, error) {
 
 var errCrowded = server.Refuse(http.StatusServiceUnavailable, "there are newer revocation lists, and too many who ask for them at once: try again")
 
+// apart reads on a goroutine of its own for who may wait afterwards: a database takes a deep stack, which a thousand that wait
+// would keep.
+func (p longPoll) apart(ctx context.Context, a Core, read func(context.Context, Core) ([]ca.List, sequence, error)) (lists []ca.List, body sequence, err error) {
+	if p.wait <= 0 {
+		return read(ctx, a)
+	}
+	var done sync.WaitGroup
+	var panicked any
+	done.Go(func() {
+		defer func() { panicked = recover() }()
+		lists, body, err = read(ctx, a)
+	})
+	if done.Wait(); panicked != nil {
+		panic(panicked) // where the server expects it
+	}
+	return lists, body, err
+}
+
 // serveLists answers with what read returns, as soon as that is newer than what the poll has, or that it is not.
 func (f *FrontEnd) serveLists(ctx context.Context, x *server.Exchange, p longPoll, read func(context.Context, Core) ([]ca.List, sequence, error)) error {
 	for rest := p.wait; ; {
@@ -79,7 +98,7 @@ func (f *FrontEnd) serveLists(ctx context.Context, x *server.Exchange, p longPol
 			return err
 		}
 		changed := a.ListsChanged()
-		lists, body, err := read(ctx, a)
+		lists, body, err := p.apart(ctx, a, read)
 		if err != nil {
 			return err
 		}
