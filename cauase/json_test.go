@@ -2,112 +2,18 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 )
 
-// A documentedMember is a row of a table in docs/json.md.
-type documentedMember struct {
-	typ    string
-	always bool
-}
-
-// documentedJSON reads docs/json.md: the members of each object, and what each command prints.
-func documentedJSON(t *testing.T) (objects map[string]map[string]documentedMember, commands map[string]string) {
-	t.Helper()
-	page, err := os.ReadFile("../docs/json.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, commands = map[string]map[string]documentedMember{}, map[string]string{}
-	section := ""
-	row := regexp.MustCompile("^\\| `([^`]+)` \\| ([^|]+) \\|(?: ([^|]+) \\|)?")
-	for line := range strings.Lines(string(page)) {
-		if heading, found := strings.CutPrefix(line, "## "); found {
-			section = strings.ToLower(strings.TrimSpace(heading))
-			continue
-		}
-		cells := row.FindStringSubmatch(line)
-		switch {
-		case cells == nil:
-		case strings.HasPrefix(section, "what the commands"):
-			commands[cells[1]] = strings.TrimSpace(cells[2])
-		default:
-			if objects[section] == nil {
-				objects[section] = map[string]documentedMember{}
-			}
-			objects[section][cells[1]] = documentedMember{strings.TrimSpace(cells[2]), strings.TrimSpace(cells[3]) == "always"}
-		}
-	}
-	return objects, commands
-}
-
-// isOfType reports whether a value is of a documented type.
-func isOfType(value any, typ string) bool {
-	switch v := value.(type) {
-	case string:
-		if typ == "time" {
-			at, err := time.Parse(time.RFC3339, v)
-			return err == nil && strings.HasSuffix(v, "Z") && !at.IsZero()
-		}
-		return typ == "string"
-	case bool:
-		return typ == "boolean"
-	case float64:
-		return typ == "number"
-	case map[string]any:
-		return typ == "object"
-	case []any:
-		element, isList := strings.CutPrefix(typ, "list of ")
-		return isList && !slices.ContainsFunc(v, func(e any) bool { return !isOfType(e, element) })
-	}
-	return false
-}
-
-// conforms checks an object against its documentation, and all objects in it.
-func conforms(value map[string]any, prefix string, members map[string]documentedMember) error {
-	for name, v := range value {
-		member, known := members[prefix+name]
-		switch {
-		case !known:
-			return fmt.Errorf("%s%s is not documented", prefix, name)
-		case !isOfType(v, member.typ):
-			return fmt.Errorf("%s%s is %v, and not a %s", prefix, name, v, member.typ)
-		}
-		inner := []any{v}
-		below := prefix + name + "."
-		if list, isList := v.([]any); isList {
-			inner, below = list, prefix+name+"[]."
-		}
-		for _, one := range inner {
-			if object, is := one.(map[string]any); is && prefix+name != "request" {
-				if err := conforms(object, below, members); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	for name, member := range members {
-		rest, found := strings.CutPrefix(name, prefix)
-		if found && member.always && !strings.ContainsAny(rest, ".[") {
-			if _, there := value[rest]; !there {
-				return fmt.Errorf("%s is missing", name)
-			}
-		}
-	}
-	return nil
-}
+const jsonPage = "../docs/json.md"
 
 // What commands print with --json, and what they say beside it, is as docs/json.md has it.
 func TestJSONIsAsDocumented(t *testing.T) {
-	objects, commands := documentedJSON(t)
+	objects, commands := testkit.DocumentedJSON(t, jsonPage)
 	s := newShell(t)
 	s.admin()
 	tried := map[string]bool{}
@@ -131,11 +37,11 @@ func TestJSONIsAsDocumented(t *testing.T) {
 			t.Errorf("%s %s: %v: %s", command, args, err, s.out)
 		}
 		for _, one := range list {
-			if err := conforms(one, "", objects[strings.ToLower(kind)]); err != nil {
+			if err := testkit.ConformsTo(one, "", objects[strings.ToLower(kind)]); err != nil {
 				t.Errorf("%s %s: %v", command, args, err)
 			}
 			if request, is := one["request"].(map[string]any); is {
-				if err := conforms(request, "", objects["request"]); err != nil {
+				if err := testkit.ConformsTo(request, "", objects["request"]); err != nil {
 					t.Errorf("%s %s: request: %v", command, args, err)
 				}
 			}
@@ -171,6 +77,12 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	check("crt show", "web.pem cas.crt.pem", "list of certificate", 0)
 	check("crt renew", "web.pem --force", "certificate", 0)
 	check("crt revoke", "web.pem", "list of result", 0)
+	check("ca update", "", "updated", 0)
+	check("ca root", "--root-ca root.pem", "updated", 0)
+	check("crl update", "", "updated", 0)
+	check("crl show", "", "list of revocation list", 0)
+	check("config show", "", "settings", 0)
+	check("init", "--config own.toml", "initialised", 0)
 	for command := range commands {
 		if !tried[command] {
 			t.Errorf("%s is documented, and not tried", command)
@@ -188,7 +100,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 }
 
 // checkMessages checks what was said beside the result, and returns how many messages there were.
-func (s *shell) checkMessages(members map[string]documentedMember) (n int) {
+func (s *shell) checkMessages(members map[string]testkit.JSONMember) (n int) {
 	s.Helper()
 	for line := range strings.Lines(s.err) {
 		var message map[string]any
@@ -196,7 +108,7 @@ func (s *shell) checkMessages(members map[string]documentedMember) (n int) {
 			s.Errorf("%q: %v", line, err)
 			continue
 		}
-		if err := conforms(message, "", members); err != nil {
+		if err := testkit.ConformsTo(message, "", members); err != nil {
 			s.Errorf("%s: %v", line, err)
 		}
 		n++

@@ -11,6 +11,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
 )
 
 func TestManageAuditFilters(t *testing.T) {
@@ -57,6 +58,7 @@ func TestManageAuditFilters(t *testing.T) {
 			var seqs []string
 			out := manages(t, append([]string{"audit", "--db", path, "--json"}, test.args...)...)
 			for line := range strings.Lines(out) {
+				testkit.CheckJSON(t, jsonPage, "audit entry", line)
 				var e struct {
 					Seq json.Number `json:"seq"`
 				}

@@ -20,6 +20,9 @@ import (
 	"cauase/pkg/testkit"
 )
 
+// jsonPage documents what commands print as JSON.
+const jsonPage = "../docs/json.md"
+
 var postgres = pgtest.Shared(pgtest.Options{})
 
 // parse reads a command line, and nothing else.

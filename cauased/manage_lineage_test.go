@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cauase/pkg/testkit"
 )
 
 // layout3 copies the database of a released version, with content: see testdata/migration.
@@ -37,6 +39,7 @@ func layout3(t *testing.T) (path string) {
 func lineagesOf(t *testing.T, args ...string) (list []lineageJSON) {
 	t.Helper()
 	for line := range strings.Lines(manages(t, append([]string{"lineage", "list", "--json"}, args...)...)) {
+		testkit.CheckJSON(t, jsonPage, "record of a lineage", line)
 		var l lineageJSON
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatal(err)
@@ -77,7 +80,9 @@ func TestManageLineages(t *testing.T) {
 	show := func(args ...string) lineageJSON {
 		t.Helper()
 		shown = lineageJSON{}
-		if err := json.Unmarshal([]byte(manages(t, append([]string{"lineage", "show", "--db", db, "--json"}, args...)...)), &shown); err != nil {
+		asJSON := manages(t, append([]string{"lineage", "show", "--db", db, "--json"}, args...)...)
+		testkit.CheckJSON(t, jsonPage, "record of a lineage", asJSON)
+		if err := json.Unmarshal([]byte(asJSON), &shown); err != nil {
 			t.Fatal(err)
 		}
 		return shown

@@ -39,7 +39,7 @@ func newDesk(t *testing.T) desk {
 		t.Fatal(err)
 	}
 	d.db = d.path("db.sqlite")
-	manages(t, "backup", "--db", d.db, d.path("backup"))
+	testkit.CheckJSON(t, jsonPage, "backup", manages(t, "backup", "--json", "--db", d.db, d.path("backup")))
 	return d
 }
 

@@ -261,6 +261,7 @@ func TestManageCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 {
 		t.Fatal(code, err)
 	}
+	testkit.CheckJSON(t, jsonPage, "check", stdout)
 	if !got.Complete || got.Errors != 1 || got.Warnings != 1 || len(got.Findings) != 2 || got.Rows.Rows() == 0 {
 		t.Errorf("%+v", got)
 	}
@@ -304,7 +305,9 @@ func TestManageStatus(t *testing.T) {
 		}
 	}
 	var got statusJSON
-	if err := json.Unmarshal([]byte(manages(t, "status", "--db", db, "--json", "--user-crt-validity", "186")), &got); err != nil {
+	asJSON := manages(t, "status", "--db", db, "--json", "--user-crt-validity", "186")
+	testkit.CheckJSON(t, jsonPage, "database", asJSON)
+	if err := json.Unmarshal([]byte(asJSON), &got); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Authorities) != 3 || got.Place != db || got.Database.Layout == 0 || got.Authorities[0].Total != 1 || *got.Authorities[0].Locked != 3 {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -133,6 +135,10 @@ func TestUsersOfCertificates(t *testing.T) {
 }
 
 func TestUsersOfDatabase(t *testing.T) {
+	page, err := filepath.Abs("../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cau, alice, bob, ids := scene(t)
 	db, err := sqlstore.Open(t.Context(), "cauase.sqlite", sqlstore.Options{})
 	if err != nil {
@@ -175,6 +181,7 @@ func TestUsersOfDatabase(t *testing.T) {
 	// What the database says of a certificate comes before what a file says.
 	put(t, "bob.pem", pkitest.PEM(cau.issues("bob", 12, 3, bob)))
 	code, stdout, stderr := output(t, "--json", "--backup", "backup", "huge", "--db", "cauase.sqlite", "--ca-crt", "bob.pem")
+	testkit.CheckJSON(t, page, "identified", stdout)
 	var got report
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 || !strings.Contains(stderr, "huge") {
 		t.Fatalf("exit code %d, %v, stdout %s, stderr %s", code, err, stdout, stderr)

@@ -11,6 +11,7 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
+	"cauase/pkg/testkit"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -79,6 +80,7 @@ func TestCommandLine(t *testing.T) {
 	if code := run(t.Context(), []string{tool, "--json", d.URL}, fake, &stdout, &stderr); code != 0 {
 		t.Fatal(code, stderr.String())
 	}
+	testkit.CheckJSON(t, "../docs/json.md", "report", stdout.String())
 	var report struct {
 		Status   string
 		Findings []struct{ Check, Status string }

@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 	"cauase/pkg/updater"
 )
@@ -362,6 +363,8 @@ func TestSignals(t *testing.T) {
 
 // TestOneFailureIsToldOnce: what --once prints, on both streams together, names a failure once, however much fails for it.
 func TestOneFailureIsToldOnce(t *testing.T) {
+	page, err := filepath.Abs("../docs/json.md")
+	must(t, err)
 	t.Chdir(t.TempDir())
 	key := pkitest.Key(t)
 	must(t, os.WriteFile("web.key", pkitest.KeyPEM(t, key), 0o600))
@@ -376,6 +379,7 @@ func TestOneFailureIsToldOnce(t *testing.T) {
 	}
 	// JSON is for programs, which get all of it.
 	_, stdout, _ = execute(t.Context(), "--ca-url", "http://127.0.0.1:1", "--ca", "ca.pem", "--crl", "crl.pem", "--once", "--json")
+	testkit.CheckJSON(t, page, "list of job", stdout)
 	if !strings.Contains(stdout, "connection refused") {
 		t.Errorf("JSON:\n%s", stdout)
 	}
