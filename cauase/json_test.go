@@ -82,6 +82,10 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	check("crl update", "", "updated", 0)
 	check("crl show", "", "list of revocation list", 0)
 	check("config show", "", "settings", 0)
+	check("ca show", "", "timeline", 0)
+	check("invite", "--dns x.example --out x.invite", "invitation", 0)
+	check("invite", "--dns x.example", "invitation", 0)
+	check("invite show", "x.invite", "invitation", 0)
 	check("init", "--config own.toml", "initialised", 0)
 	for command := range commands {
 		if !tried[command] {

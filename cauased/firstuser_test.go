@@ -78,6 +78,7 @@ func TestAStrangerWhoPollsGetsTheRecoverysApproval(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
+	testkit.CheckJSON(t, jsonPage, "list of request for operators", manages(t, "approve", "--json", "--db", db))
 	if out := manages(t, "approve", "--db", db, fmt.Sprint(id)); !strings.Contains(out, "cau: signed") || !strings.Contains(out, "CN=bob") {
 		t.Error(out)
 	}
@@ -101,7 +102,7 @@ func TestManageApproveKeepsToTheNumberOfUsers(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	manages(t, "approve", "--db", db, fmt.Sprint(first))
+	testkit.CheckJSON(t, jsonPage, "request for operators", manages(t, "approve", "--json", "--db", db, fmt.Sprint(first)))
 	if stdout, stderr, code := manageCommand(t.Context(), "approve", "--db", db, fmt.Sprint(second)); code != 1 || !strings.Contains(stderr, "as many users as may be") {
 		t.Error(code, stdout, stderr)
 	}

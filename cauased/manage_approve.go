@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ func approveCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: flagAuthority, Usage: "of the authority `NAME` (default: whichever has the request)"},
 			&urfave.StringFlag{Name: flagProfile, Usage: "sign as a certificate of this `PROFILE` (default: what the request asks for)"},
 			&urfave.StringFlag{Name: flagValidity, Usage: "for how long: a `DURATION` such as 36h or 90d (default: the profile's)"},
+			&urfave.BoolFlag{Name: "json", Usage: "print JSON: what was signed, or a list of what is pending"},
 		},
 		Action: func(c *urfave.Context) error {
 			return withAuthorityHint(withDatabase(c, func(db store.Store) error { return approve(c, clk, stdout, db) }))
@@ -75,6 +77,11 @@ func approve(c *urfave.Context, clk clock.Clock, stdout io.Writer, db store.Stor
 	if err != nil {
 		return err
 	}
+	if c.Bool("json") {
+		view := viewPending(done.Request)
+		view.Serial = done.Issued.Serial.String()
+		return cli.WriteJSON(stdout, view)
+	}
 	p := printer{w: stdout}
 	p.line("%s: signed %d, %s, key %x, serial %s", done.Request.Authority, id, requested(done.Request), done.Request.KeyID, done.Issued.Serial)
 	return p.err
@@ -85,6 +92,13 @@ func listPending(c *urfave.Context, stdout io.Writer, db store.Store) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("json") {
+		views := []pendingJSON{}
+		for _, req := range list {
+			views = append(views, viewPending(req))
+		}
+		return cli.WriteJSON(stdout, views)
+	}
 	p := printer{w: stdout}
 	if len(list) == 0 {
 		p.line("no request is pending")
@@ -93,6 +107,26 @@ func listPending(c *urfave.Context, stdout io.Writer, db store.Store) error {
 		p.line("%s  %d  %s  %s, key %x, from %s", req.Authority, req.ID, stamp(req.ReceivedAt), requested(req), req.KeyID, req.Submitter)
 	}
 	return p.err
+}
+
+// pendingJSON is a request as scripts read it, and once it is signed the certificate's serial.
+type pendingJSON struct {
+	Authority  string    `json:"authority"`
+	ID         string    `json:"id"` // as JSON's numbers are too short
+	ReceivedAt time.Time `json:"received_at"`
+	Subject    string    `json:"subject"`
+	SANs       []string  `json:"sans"`
+	Profile    string    `json:"profile,omitempty"`
+	KeyID      string    `json:"key_id"` // hex
+	Submitter  string    `json:"submitter"`
+	Serial     string    `json:"serial_decimal,omitempty"`
+}
+
+func viewPending(req store.Request) pendingJSON {
+	return pendingJSON{
+		Authority: string(req.Authority), ID: strconv.FormatInt(req.ID, 10), ReceivedAt: req.ReceivedAt.UTC(), Subject: req.Subject,
+		SANs: append([]string{}, req.SANs...), Profile: req.Profile, KeyID: hex.EncodeToString(req.KeyID), Submitter: fmt.Sprint(req.Submitter),
+	}
 }
 
 // requested says what a request asks for.

@@ -89,7 +89,7 @@ func ConformsTo(value map[string]any, prefix string, members map[string]JSONMemb
 			inner, below = list, prefix+name+"[]."
 		}
 		for _, one := range inner {
-			if object, is := one.(map[string]any); is && prefix+name != "request" && member.Type != "any" {
+			if object, is := one.(map[string]any); is && prefix+name != "request" && !strings.HasSuffix(member.Type, "any") {
 				if err := ConformsTo(object, below, members); err != nil {
 					return err
 				}
