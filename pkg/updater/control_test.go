@@ -171,7 +171,7 @@ func TestStatusAndOnceAgree(t *testing.T) {
 		}
 		agree(h.status(a))
 		h.wire.Cut(true)
-		time.Sleep(25 * day) // until lists are looked for in vain
+		time.Sleep(2 * day) // while lists are looked for in vain
 		stop()
 		last := h.status(a)
 		if n := last.Counts.Failures[TaskRefresh]; n == 0 {
