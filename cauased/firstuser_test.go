@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -82,6 +83,14 @@ func TestAStrangerWhoPollsGetsTheRecoverysApproval(t *testing.T) {
 	if out := manages(t, "approve", "--db", db, fmt.Sprint(id)); !strings.Contains(out, "cau: signed") || !strings.Contains(out, "CN=bob") {
 		t.Error(out)
 	}
+	made := manages(t, "invite", "--json", "--db", db, "--authority", "cau", "--cn", "carol", "--ttl", "1h")
+	testkit.CheckJSON(t, jsonPage, "invitation of an operator", made)
+	var invitation invitationJSON
+	if err := json.Unmarshal([]byte(made), &invitation); err != nil || !strings.HasPrefix(invitation.Invitation, "cauase") {
+		t.Errorf("%v: %s", err, made)
+	}
+	testkit.CheckJSON(t, jsonPage, "list of recorded invitation", manages(t, "invite", "--json", "--list", "--db", db, "--authority", "cau"))
+	testkit.CheckJSON(t, jsonPage, "list of withdrawn invitation", manages(t, "invite", "--json", "--void", invitation.ID, "--db", db, "--authority", "cau"))
 	manages(t, "invite", "--db", db, "--authority", "cau", "--cn", "carol", "--ttl", "1h")
 	r = launch(t, testConfig(t, filepath.Dir(db)), time.Now())
 	users = catest.Named(t, r, store.Users)

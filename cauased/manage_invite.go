@@ -65,6 +65,7 @@ func inviteCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: flagOut, TakesFile: true, Usage: "write it to `FILE`, which only its owner can read, instead of standard output"},
 			&urfave.StringSliceFlag{Name: flagVoid, Usage: "withdraw the invitation with this `ID`, instead of making one (repeatable)"},
 			&urfave.BoolFlag{Name: flagList, Usage: "list invitations that were made here, used, refused or withdrawn, and have not ended"},
+			jsonFlag(),
 		),
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
@@ -134,12 +135,19 @@ func makeInvitation(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer
 		return err
 	}
 	text := signed.Text() + "\n"
+	asJSON, view := c.Bool("json"), viewInvitation(signed, name)
 	if out != nil {
 		if err := errors.Join(out.Set([]byte(text)), out.Publish()); err != nil {
 			return err
 		}
-	} else if _, err := io.WriteString(stdout, text); err != nil {
-		return err
+		view.File = c.String(flagOut)
+	} else if view.Invitation = signed.Text(); !asJSON {
+		if _, err := io.WriteString(stdout, text); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return cli.WriteJSON(stdout, view)
 	}
 	uses := fmt.Sprintf("%d times", signed.Uses)
 	if signed.Uses == 1 {
@@ -166,6 +174,13 @@ func voidInvitations(c *urfave.Context, clk clock.Clock, stdout io.Writer, db st
 	if err := manage.Void(c.Context, db, clk, name, netloc, ids); err != nil {
 		return err
 	}
+	if c.Bool("json") {
+		views := []map[string]string{}
+		for _, id := range ids {
+			views = append(views, map[string]string{"id": id.String(), "authority": string(name), "result": "withdrawn"})
+		}
+		return cli.WriteJSON(stdout, views)
+	}
 	p := printer{w: stdout}
 	for _, id := range ids {
 		p.line("%s: withdrawn %s", name, id)
@@ -177,6 +192,9 @@ func listInvitations(c *urfave.Context, clk clock.Clock, stdout io.Writer, db st
 	list, err := manage.Invitations(c.Context, db, clk, name)
 	if err != nil {
 		return err
+	}
+	if c.Bool("json") {
+		return printInvitationsJSON(stdout, list)
 	}
 	p := printer{w: stdout}
 	if len(list) == 0 {
