@@ -76,6 +76,7 @@ func TestRestoreAcrossDatabases(t *testing.T) {
 	for i, dsn := range []string{server.NewDatabase(t), d.path("again.sqlite"), server.NewDatabase(t)} {
 		name := fmt.Sprint("next", i)
 		out := manages(t, "restore", "--json", "--db", dsn, backup, key, d.request(name), d.path(name+".crt"))
+		testkit.CheckJSON(t, jsonPage, "restored", out)
 		var restored struct {
 			manage.Restored
 			Certificate string

@@ -75,7 +75,9 @@ func TestManageCopy(t *testing.T) {
 	dir := t.TempDir()
 	to := filepath.Join(dir, "to.sqlite")
 	var first, second copyJSON
-	if err := json.Unmarshal([]byte(manages(t, "copy", "--db", db, "--to", to, "--json")), &first); err != nil {
+	copied := manages(t, "copy", "--db", db, "--to", to, "--json")
+	testkit.CheckJSON(t, jsonPage, "copied", copied)
+	if err := json.Unmarshal([]byte(copied), &first); err != nil {
 		t.Fatal(err)
 	}
 	if first.From != db || first.To != to || first.Rows.Rows() < 10 {
