@@ -231,7 +231,7 @@ func (t *tool) renew(c *cli.Context) error {
 	defer cancel()
 	var issue *enroll.Issue
 	err = t.persist(ctx, wait, func() (err error) {
-		issue, err = engine.Renew(ctx, from, t.verification())
+		issue, err = engine.Renew(c.Context, from, t.verification())
 		return err
 	}, enroll.Busy)
 	if errors.Is(err, enroll.ErrKeyType) {

@@ -114,7 +114,7 @@ func (t *tool) request(c *cli.Context) error {
 	}
 	ctx, wait, cancel := patience(c)
 	defer cancel()
-	if err := t.submit(ctx, r, wanted, from, c.Bool("force"), wait); err != nil {
+	if err := t.submit(ctx, c.Context, r, wanted, from, c.Bool("force"), wait); err != nil {
 		return err
 	}
 	if !t.json {
@@ -230,13 +230,13 @@ func firstOf(list []string) string {
 }
 
 // submit makes what the daemon is asked with durable, key and request, and hands the request in:
-// it may be signed at once, and only once.
-func (t *tool) submit(ctx context.Context, r *enrolment, wanted *x509.CertificateRequest, from enroll.Files, force, wait bool) error {
+// it may be signed at once, and only once. It tries again until limit ends, if it may wait; a try that has begun is let finish.
+func (t *tool) submit(limit, ctx context.Context, r *enrolment, wanted *x509.CertificateRequest, from enroll.Files, force, wait bool) error {
 	if err := r.write(wanted, from, force); err != nil {
 		r.rollBack()
 		return err
 	}
-	err := t.persist(ctx, wait, func() error { return r.engine.Submit(ctx, r.Request) }, enroll.Busy)
+	err := t.persist(limit, wait, func() error { return r.engine.Submit(ctx, r.Request) }, enroll.Busy)
 	switch {
 	case err == nil:
 		t.vouched = t.vouched || r.engine.Invitation != nil
