@@ -48,8 +48,7 @@ func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.
 	status := probe.OK
 	app := newApp(clk, &status, stdout, stderr)
 	if err := cli.Run(ctx, app, cli.Arrange(args, app.Flags)); err != nil {
-		cli.Report(cli.Messages(stderr, args, ""), tool, err)
-		return int(probe.Unknown)
+		return cli.Report(cli.Messages(stderr, args, ""), tool, cli.WithCode(err, int(probe.Unknown)))
 	}
 	return int(status)
 }

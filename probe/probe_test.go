@@ -48,6 +48,7 @@ func TestCommandLine(t *testing.T) {
 		{"no address", "", 3, "", "usage: "},
 		{"two addresses", d.URL + " " + d.URL, 3, "", "one address"},
 		{"https", "https://127.0.0.1", 3, "", "http:// address"},
+		{"unknown flag, with JSON", "--json --nope", 3, "", `"exit_code":3}`},
 		{"unknown flag", "--nope", 3, "", "there is no option --nope"},
 		{"limits the wrong way round", "--warning 1 --critical 2 " + d.URL, 3, "", "comes after"},
 		{"limit that is no number", "--warning NaN " + d.URL, 3, "", "is not a time such as 31 (days), 31d or 12h"},

@@ -178,7 +178,7 @@ var errRevokedBefore = fmt.Errorf("%w: the certificate is revoked already", ErrC
 func (a *Authority) addRevocation(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, subject string, rev store.Revocation, lineage int64) error {
 	switch _, err := tx.AddRevocation(ctx, rev); {
 	case errors.Is(err, store.ErrExists):
-		return fmt.Errorf("%w: %s", errRevokedBefore, rev.Serial)
+		return fmt.Errorf("%w: %#x", errRevokedBefore, rev.Serial)
 	case err != nil:
 		return err
 	}

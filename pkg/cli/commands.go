@@ -110,6 +110,15 @@ func asOptions(app *urfave.App, args []string) []string {
 		next := named(commands, word)
 		switch {
 		case word == "--":
+		case isFlag(word) && len(path) == 1: // an option of the tool's, perhaps with a value
+			name, _, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
+			flag := find(app.Flags, name)
+			if flag == nil {
+				return args
+			}
+			if !hasValue {
+				i += valuesOf(flag, args[i+1:])
+			}
 		case next != nil && len(next.Subcommands) == 0:
 			return args // what follows are its arguments
 		case next != nil:

@@ -22,7 +22,7 @@ func Closest(word string, known []string) string {
 	}
 	best, distance := "", maxSlips(plain)+1
 	for _, name := range known {
-		if d := smetrics.WagnerFischer(plain, plainName(name), 1, 1, 1); d < distance {
+		if d := slips(plain, plainName(name)); d < distance {
 			best, distance = name, d
 		}
 	}
@@ -35,6 +35,17 @@ func Closest(word string, known []string) string {
 		}
 	}
 	return ""
+}
+
+// slips is how many letters have to be added, left out, or replaced to get from one word to another. Two neighbours that
+// have changed places count as one of these.
+func slips(word, other string) int {
+	least := smetrics.WagnerFischer(word, other, 1, 1, 1)
+	for i := 0; i+1 < len(word) && least > 1; i++ {
+		swapped := word[:i] + word[i+1:i+2] + word[i:i+1] + word[i+2:]
+		least = min(least, 1+smetrics.WagnerFischer(swapped, other, 1, 1, 1))
+	}
+	return least
 }
 
 // maxSlips is how many letters of a name may be wrong for it to be recognised.

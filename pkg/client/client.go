@@ -126,7 +126,7 @@ func New(options Options) (*Client, error) {
 func splitURL(raw string) (host string, port int, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", 0, fmt.Errorf("CA URL %q is not a URL", raw)
+		return "", 0, fmt.Errorf("CA URL %q is not of the form http://HOST[:PORT]", raw)
 	}
 	switch {
 	case u.Scheme == "https":

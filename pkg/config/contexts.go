@@ -79,12 +79,15 @@ func ReadContexts(path string, known []string) (*Contexts, error) {
 // ParseContexts reads the content of a configuration file.
 func ParseContexts(path string, content []byte, known []string) (*Contexts, error) {
 	c := &Contexts{Path: path, content: content, tables: map[string]map[string]Setting{}}
-	var err error
-	if c.common, err = Settings(content); err != nil {
+	text, err := plain(content)
+	if err != nil {
+		return nil, err
+	}
+	if c.common, err = Settings(text); err != nil {
 		return nil, err
 	}
 	var all map[string]any
-	if err := toml.Unmarshal(content, &all); err != nil {
+	if err := toml.Unmarshal(text, &all); err != nil {
 		return nil, located(err)
 	}
 	var wrong error

@@ -55,6 +55,9 @@ func TestEditors(t *testing.T) {
 	if got, err := Settings([]byte("\ufeff" + text)); err != nil || got["name"].Value != "a" || got["name"].Line != 1 || got["name"].Column != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
+	if got, err := ParseContexts("f", []byte("\ufeff"+text), []string{"name"}); err != nil || got.common["name"].Value != "a" {
+		t.Errorf("%v, %v", got, err)
+	}
 	if at := Find([]byte("\ufeff"+text), "name"); at.Line != 1 {
 		t.Error(at)
 	}

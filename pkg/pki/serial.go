@@ -3,8 +3,12 @@ package pki
 import (
 	"fmt"
 	"math/big"
+	"regexp"
 	"strings"
 )
+
+// hexadecimal is a serial number as openssl prints it, without anything that says in which base.
+var hexadecimal = regexp.MustCompile(`^[0-9A-Fa-f]{1,40}$`)
 
 // ParseSerial reads a serial number as it is shown anywhere: decimal, hexadecimal with 0x, or hexadecimal in
 // pairs with colons.
@@ -21,5 +25,9 @@ func ParseSerial(text string) (*big.Int, error) {
 			return serial, nil
 		}
 	}
-	return nil, fmt.Errorf("%.80q is not a positive number, decimal or 0x and hexadecimal", text)
+	err := fmt.Errorf("%.80q is not a positive number, decimal or 0x and hexadecimal", text)
+	if base == 10 && hexadecimal.MatchString(text) {
+		err = fmt.Errorf("%w: did you mean 0x%s?", err, text)
+	}
+	return nil, err
 }
