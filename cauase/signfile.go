@@ -165,6 +165,10 @@ func (t *tool) approveShown(ctx context.Context, s *signature, unasked bool) err
 		(&printer{w: t.stderr}).request(view)
 	}
 	if !unasked && !t.confirmed("sign this?") {
+		if s.changed != nil { // csr sign would sign what was submitted
+			return manners.WithCode(manners.WithHint(fmt.Errorf("not signed: request %s is left pending, with the names and usages that it has itself", s.id),
+				"the same command again asks again, %s csr reject %s%s rejects it", toolName, s.id, t.authorityFlag()), manners.ExitPending)
+		}
 		return manners.WithCode(manners.WithHint(fmt.Errorf("not signed: request %s is left pending", s.id), "%s csr sign %s%s signs it, %s csr reject %s%s rejects it",
 			toolName, s.id, t.authorityFlag(), toolName, s.id, t.authorityFlag()), manners.ExitPending)
 	}

@@ -93,7 +93,7 @@ func TestOneCommandSigns(t *testing.T) {
 		s.answers("sign printer.csr --dns printer.lan.example --eku server", typed{strings.NewReader(answer)}, 2)
 		s.says("names: +DNS:printer.lan.example\n")
 		s.says("sign this\\? \\[y/N\\]")
-		s.says("is left pending")
+		s.says("is left pending, with the names and usages that it has itself\n.*hint: the same command again asks again")
 	}
 	s.answers("sign printer.csr --dns printer.lan.example --ip 192.0.2.9 --eku server --validity 7d", typed{strings.NewReader("yes\n")}, 0)
 	s.says("printer.crt.pem: certificate of CN=printer")

@@ -16,7 +16,9 @@ import (
 
 const (
 	dhParameters = "-----BEGIN DH PARAMETERS-----\nMAYCAQUCAQI=\n-----END DH PARAMETERS-----\n"
-	ecParameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+	// as openssl dhparam -dsaparam names them
+	x942Parameters = "-----BEGIN X9.42 DH PARAMETERS-----\nMAYCAQUCAQI=\n-----END X9.42 DH PARAMETERS-----\n"
+	ecParameters   = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 )
 
 // TestMerge: a new pair takes the place of the old one, and whatever else is in its files stays where it was.
@@ -36,6 +38,7 @@ func TestMerge(t *testing.T) {
 	}{
 		"HAProxy": {key: "# of the shop\n" + oldKey + "# certificate\n" + oldCrt + "# DH\n" + dhParameters + "# end",
 			wantKey: "# of the shop\n" + newKey + "# certificate\n" + newCrt + "# DH\n" + dhParameters + "# end"},
+		"X9.42 parameters":     {key: oldKey + oldCrt + x942Parameters, wantKey: newKey + newCrt + x942Parameters},
 		"certificate first":    {key: oldCrt + dhParameters + oldKey, wantKey: newCrt + dhParameters + newKey},
 		"a root behind it":     {key: oldKey + oldCrt + root, wantKey: newKey + newCrt + root},
 		"a root before it":     {key: oldKey + root + oldCrt, wantKey: newKey + root + newCrt},

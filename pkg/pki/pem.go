@@ -359,7 +359,7 @@ func boundary(line []byte, prefix string) (string, bool) {
 		return "", false
 	}
 	for _, c := range []byte(typ) {
-		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != ' ' {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != ' ' && c != '.' { // the dot is that of X9.42 DH PARAMETERS
 			return "", false
 		}
 	}

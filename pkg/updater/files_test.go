@@ -128,6 +128,11 @@ func TestTargets(t *testing.T) {
 		must(t, os.Symlink("stranger", h.job.Crt))
 		a, stop := h.start()
 		h.within("refusal", func() bool { return h.has(a, "symbolic link") })
+		for _, p := range a.Statuses()[0].Problems {
+			if p.Class == "symbolic link" && !strings.Contains(p.Hint, linksOption) {
+				t.Errorf("%s: %s", p.Message, p.Hint)
+			}
+		}
 		stop()
 		if len(h.read("stranger")) > 0 {
 			t.Error("written through a link")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cauase/pkg/enroll"
+	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
 
@@ -333,7 +334,10 @@ func (w *worker) pairCondition(s *snapshot, state State, now time.Time) (class, 
 		}
 	case PairMismatch, PairBroken:
 		if state.Recovered || state.Pair == PairBroken {
-			class, _ = w.explain(s.pairErr)
+			class, hint = w.explain(s.pairErr)
+			if errors.Is(s.pairErr, pemfile.ErrSymlink) {
+				return class, s.pairErr.Error(), hint
+			}
 			return class, s.pairErr.Error(), "put the right key and certificate in place; nothing is overwritten meanwhile"
 		}
 	}
