@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -118,7 +119,8 @@ func addAuthority(call *authorityCall) error {
 func readNewAuthority(call *authorityCall) (manage.NewAuthority, error) {
 	c := call.c
 	in := manage.NewAuthority{Netloc: call.netloc}
-	role, err := cli.Choice("--"+flagRole, c.String(flagRole), roles)
+	// The others exist, and cannot be added: manage says why.
+	role, err := cli.Choice("--"+flagRole, c.String(flagRole), append(slices.Clone(roles), string(store.RoleUsers), string(store.RoleDaemon)))
 	if err != nil {
 		return in, err
 	}
