@@ -34,6 +34,10 @@ const (
 	askCompletion      = "--generate-bash-completion" // behind the words of a command line, the last being at work
 )
 
+func asksHelp(arg string) bool {
+	return arg == "--help" || arg == "-help" || arg == "-h" || arg == "--h"
+}
+
 // Run executes a command line, unless it asks for the manual page or a completion script.
 func Run(ctx context.Context, app *urfave.App, args []string) error {
 	prepare(app)
@@ -41,6 +45,9 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 		return complete(app, args[1:last])
 	}
 	args = asOptions(app, args)
+	if slices.ContainsFunc(args, asksHelp) {
+		explain(app) // all of it, which takes longer than most commands do
+	}
 	if len(args) != 2 {
 		return app.RunContext(ctx, args)
 	}

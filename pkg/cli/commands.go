@@ -31,7 +31,6 @@ func prepare(app *urfave.App) {
 		}
 	}
 	each(app.Commands)
-	explain(app)
 }
 
 // elsewhere are commands of one tool that people look for in another.
@@ -50,6 +49,7 @@ var elsewhere = map[string]string{
 func Group(c *urfave.Context) error {
 	name := c.Args().First()
 	if name == "" {
+		explain(c.App)
 		if c.Command != nil && len(c.Command.Subcommands) > 0 && Path(c) != c.App.Name {
 			return urfave.ShowSubcommandHelp(c)
 		}
