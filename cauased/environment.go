@@ -82,7 +82,7 @@ func readEnvironmentFile(path string) (environmentFile, error) {
 // character literally and continues a line at its end, and lines that begin with # or ; are comments.
 func parseEnvironment(text string) (environmentFile, error) {
 	vars := environmentFile{}
-	lines := strings.Split(text, "\n")
+	lines := strings.Split(strings.TrimPrefix(text, "\uFEFF"), "\n") // editors on Windows begin files with that mark
 	for i := 0; i < len(lines); i++ {
 		number := i + 1
 		line := strings.TrimSpace(lines[i])
@@ -91,6 +91,9 @@ func parseEnvironment(text string) (environmentFile, error) {
 		}
 		name, value, found := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)
+		if strings.HasPrefix(name, "export ") {
+			return nil, fmt.Errorf("line %d: export belongs in shell scripts: write NAME=VALUE, as systemd reads this", number)
+		}
 		if !found || name == "" || strings.ContainsAny(name, " \t\"'") {
 			return nil, fmt.Errorf("line %d: not NAME=VALUE", number)
 		}

@@ -56,7 +56,7 @@ func TestDaemonRefusesMisspeltVariables(t *testing.T) {
 // TestEnvironmentFile has the rules of systemd.exec(5), EnvironmentFile=.
 func TestEnvironmentFile(t *testing.T) {
 	got, err := parseEnvironment(strings.Join([]string{
-		"# comment", "; comment", "", "  A=1  ", "B=two words  ", `C="quoted # \" \$ \n"`, `D='single \ "'`,
+		"\uFEFF# comment", "; comment", "", "  A=1  ", "B=two words  ", `C="quoted # \" \$ \n"`, `D='single \ "'`,
 		"E=a\\", "b", `F=x"y z"w`, "G=", `H="two`, `lines"`, "I=a=b", "J=# no comment", "K=c\r",
 	}, "\n"))
 	want := environmentFile{"A": "1", "B": "two words", "C": `quoted # " $ \n`, "D": `single \ "`, "E": "ab",
@@ -98,13 +98,19 @@ func TestManageReadsTheSettingsOfTheDaemon(t *testing.T) {
 	must(os.WriteFile("cauased.toml", []byte("netloc = \"ca.example\"\ndb = \"data/ca.sqlite\"\n"), 0o600))
 	must(os.WriteFile("indirect.env", []byte("CAUASED_CONFIG="+dir+"/cauased.toml\n"), 0o600))
 	must(os.WriteFile("wrong.env", []byte("CAUASED_NETLOG=x\n"), 0o600))
+	must(os.WriteFile("wrong.toml", []byte("dbb = \"data/ca.sqlite\"\n"), 0o600))
 	must(os.WriteFile("unit-default.env", []byte("CAUASED_NETLOC=ca.example\n"), 0o600))
 	for _, args := range [][]string{
 		{"--environment-file", "unit.env"}, {"--config", "cauased.toml"}, {"--environment-file", "indirect.env"},
 		{"--environment-file", "wrong.env", "--db", database},
+		{"--config", "wrong.toml"},
 	} {
 		out, code := manage(append([]string{"migrate"}, args...)...)
-		if wrong := args[1] == "wrong.env"; wrong {
+		if args[1] == "wrong.toml" {
+			if code != 1 || !strings.Contains(out, `wrong.toml: line 1, column 1: there is no setting "dbb"`) {
+				t.Errorf("%q: %d %s", args, code, out)
+			}
+		} else if args[1] == "wrong.env" {
 			if code != 1 || !strings.Contains(out, "wrong.env: environment variable CAUASED_NETLOG") {
 				t.Errorf("%q: %d %s", args, code, out)
 			}

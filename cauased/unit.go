@@ -125,8 +125,8 @@ func inUnit(path string) string {
 	return filepath.Join(unitDirectory, path)
 }
 
-// fromConfig takes what the configuration file says at its top. What a command has no use for is left to the daemon
-// to check.
+// fromConfig takes what the configuration file says at its top. The values of what a command has no use for are left to
+// the daemon to check.
 func fromConfig(c *urfave.Context) error {
 	path := c.String(flagConfig)
 	if path == "" {
@@ -143,6 +143,9 @@ func fromConfig(c *urfave.Context) error {
 	f := settingsFile{path: path}
 	for _, name := range sortedByPlace(settings) {
 		s, flag := settings[name], flagNamed(c.Command.Flags, name)
+		if lookup(c, name) == nil {
+			return fmt.Errorf("%s: %w", path, config.Unknown(s.Position, name))
+		}
 		if flag == nil || c.IsSet(name) || name == flagConfig {
 			continue
 		}
