@@ -66,6 +66,7 @@ func takeSettings(c *urfave.Context, stderr io.Writer) error {
 	if c.IsSet(flagEnvironmentFile) {
 		path, required = c.String(flagEnvironmentFile), true
 	}
+	unit := false
 	if required || !elsewhere {
 		vars, err := readEnvironmentFile(path)
 		switch {
@@ -73,16 +74,20 @@ func takeSettings(c *urfave.Context, stderr io.Writer) error {
 		case err != nil:
 			return cli.WithHint(fmt.Errorf("--%s: %w", flagEnvironmentFile, err), "--%s names the database without it", flagDB)
 		default:
-			if err := fromUnit(c, vars, path, stderr); err != nil {
+			if err := fromUnit(c, vars, path); err != nil {
 				return err
 			}
+			unit = true
 		}
 	}
-	return fromConfig(c)
+	if err := fromConfig(c); err != nil || !unit || c.IsSet(flagDB) {
+		return err
+	}
+	return unitDatabase(c, path, stderr)
 }
 
 // fromUnit takes what the environment file of the unit says.
-func fromUnit(c *urfave.Context, vars environmentFile, path string, stderr io.Writer) error {
+func fromUnit(c *urfave.Context, vars environmentFile, path string) error {
 	names := make([]string, 0, len(vars))
 	for name := range vars {
 		names = append(names, name)
@@ -105,9 +110,11 @@ func fromUnit(c *urfave.Context, vars environmentFile, path string, stderr io.Wr
 		}
 		meantForDaemon(c, name)
 	}
-	if c.IsSet(flagDB) || configured(c, flagDB) {
-		return nil
-	}
+	return nil
+}
+
+// unitDatabase takes the database that the unit has unless something else is said.
+func unitDatabase(c *urfave.Context, path string, stderr io.Writer) error {
 	database := filepath.Join(unitDirectory, defaultDatabase)
 	if _, err := os.Stat(defaultDatabase); err == nil && !samePlace(defaultDatabase, database) {
 		return cli.WithHint(fmt.Errorf("there are two databases: %s here, and %s, of the unit that %s belongs to", defaultDatabase, database, path),
@@ -159,18 +166,6 @@ func fromConfig(c *urfave.Context) error {
 		meantForDaemon(c, name)
 	}
 	return nil
-}
-
-// configured reports whether the configuration file has a value for a flag. A file that cannot be read is an error
-// of fromConfig.
-func configured(c *urfave.Context, name string) bool {
-	content, err := config.Read(c.String(flagConfig))
-	if err != nil {
-		return false
-	}
-	settings, err := config.Settings(content)
-	_, there := settings[name]
-	return err == nil && there
 }
 
 const metadataDaemon = "settings of the daemon"

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,31 +89,40 @@ func (o *office) does(script string) string {
 // but those whose numbers are pending.
 func (o *office) page(name string, pending []int, replace ...string) (outputs []string) {
 	o.t.Helper()
-	for _, block := range fences(o.t, o.manual) {
-		if block.info != "sh "+name {
-			continue
-		}
-		for i, command := range commands(strings.NewReplacer(replace...).Replace(block.text)) {
-			for len(pending) > 0 && pending[0] < i {
-				pending = pending[1:]
-			}
-			want := 0
-			if len(pending) > 0 && pending[0] == i {
-				want = 2
-			}
-			out, code := o.shell(command)
-			if code != want {
-				o.t.Fatalf("%s:%d: %s: exit code %d, want %d\n%s", o.manual, block.line+i, command, code, want, out)
-			}
-			outputs = append(outputs, out)
-		}
-		return outputs
-	}
-	o.t.Fatalf("%s has no block sh %s", o.manual, name)
-	return nil
+	return o.block(name, -1, pending, replace)
 }
 
-// number returns the first match of a pattern.
+// pageUntil runs the first commands of a block only: others would wait for somebody, or are alternatives.
+func (o *office) pageUntil(name string, count int, replace ...string) (outputs []string) {
+	o.t.Helper()
+	return o.block(name, count, nil, replace)
+}
+
+func (o *office) block(name string, count int, pending []int, replace []string) (outputs []string) {
+	o.t.Helper()
+	all := fences(o.t, o.manual)
+	at := slices.IndexFunc(all, func(f fence) bool { return f.info == "sh "+name })
+	if at < 0 {
+		o.t.Fatalf("%s has no block sh %s", o.manual, name)
+	}
+	for i, command := range commands(strings.NewReplacer(replace...).Replace(all[at].text)) {
+		if i == count {
+			break
+		}
+		want := 0
+		if slices.Contains(pending, i) {
+			want = 2
+		}
+		out, code := o.shell(command)
+		if code != want {
+			o.t.Fatalf("%s:%d: %s: exit code %d, want %d\n%s", o.manual, all[at].line+i, command, code, want, out)
+		}
+		outputs = append(outputs, out)
+	}
+	return outputs
+}
+
+// find returns the first match of a pattern.
 func (o *office) find(pattern, text string) string {
 	o.t.Helper()
 	found := regexp.MustCompile(pattern).FindString(text)
@@ -134,9 +144,8 @@ func TestPageOperations(t *testing.T) {
 
 	o.page("invite", nil)
 	// Carol comes without an invitation.
-	id := "ID"
 	o.does("cauase --mode user request --cn carol || [ $? = 2 ]")
-	id = o.find(anID, o.does("cauase --mode user csr list"))
+	id := o.find(anID, o.does("cauase --mode user csr list"))
 	carol := o.page("sign", []int{0}, "bob", "carol", "ID", id)
 	if !strings.Contains(strings.Join(carol, ""), "threshold is not reached") {
 		t.Errorf("a certificate that has just been made is renewed: %s", carol)
@@ -264,24 +273,4 @@ func TestPageAuthorities(t *testing.T) {
 	o.does("cauased manage authority install far.signed")
 	serial := o.find(`[0-9]{12,}`, o.does("cauased manage authority show far --json | jq '.generations[0].serial'"))
 	o.page("revoke-offline", nil, "home-root", "far-root", "1367020295460724", serial, "lab.request", "next.request", "lab", "far", "--out root.crl.pem", "--out root.crl.pem --force --yes")
-}
-
-// pageUntil runs the first commands of a block only: others would wait for somebody, or are alternatives.
-func (o *office) pageUntil(name string, count int, replace ...string) []string {
-	o.t.Helper()
-	var outputs []string
-	for _, block := range fences(o.t, o.manual) {
-		if block.info != "sh "+name {
-			continue
-		}
-		for i, command := range commands(strings.NewReplacer(replace...).Replace(block.text)) {
-			if i == count {
-				break
-			}
-			outputs = append(outputs, o.does(command))
-		}
-		return outputs
-	}
-	o.t.Fatalf("%s has no block sh %s", o.manual, name)
-	return nil
 }
