@@ -31,3 +31,6 @@ func ParseSerial(text string) (*big.Int, error) {
 	}
 	return nil, err
 }
+
+// FormatSerial writes a serial number as all our tools show it, openssl and others take it, and [ParseSerial] reads it.
+func FormatSerial(serial *big.Int) string { return "0x" + serial.Text(16) }
