@@ -147,6 +147,47 @@ func TestJourney(t *testing.T) {
 	}
 }
 
+// The reason of a rejection is in no address, which proxies and daemons write to logs, unless the daemon takes it from nowhere
+// else.
+func TestReasonOfARejectionIsInNoAddress(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		d, c := start(t)
+		d.CAS.ReasonInQuery = before
+		session, err := c.Connect(t.Context(), userOf(t, d), []*x509.Certificate{d.CAS.Newest().Crt}, client.Caucase{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.Close()
+		req := pkitest.NamedRequest(t, pkitest.Key(t), "host")
+		id, err := c.Submit(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var targets []string
+		d.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodDelete {
+				targets = append(targets, r.RequestURI)
+			}
+			return false
+		})
+		const reason = "no höst: ask bob, 100%"
+		if err := session.Reject(t.Context(), id, nil, reason); err != nil {
+			t.Fatal(err)
+		}
+		d.Intercept(nil)
+		parsed, err := pki.ParseRequest(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told, err := c.Rejection(t.Context(), id, parsed.Digest); err != nil || told == nil || told.Reason != reason {
+			t.Errorf("%v, %v", told, err)
+		}
+		if before != strings.Contains(strings.Join(targets, " "), "bob") || before != (len(targets) == 2) {
+			t.Errorf("asked %q", targets)
+		}
+	}
+}
+
 // TestRogueAnswers puts something else where a daemon should be.
 func TestRogueAnswers(t *testing.T) {
 	d, c := start(t)

@@ -104,6 +104,7 @@ type call struct {
 	large  bool   // the answer may take a while to come
 	tag    string // of the answer known already (RFC 9110 13.1.2), "" for none
 	match  string // tag of what the request is about (RFC 9110 13.1.1), "" for whatever is there
+	reason string // of a rejection, "" for none
 
 	wait time.Duration // how long the daemon is asked to hold the answer back, which may be that there is none
 }
@@ -146,6 +147,9 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 	}
 	if c.match != "" {
 		req.Header.Set("If-Match", c.match)
+	}
+	if c.reason != "" {
+		req.Header.Set(headerReason, url.PathEscape(c.reason))
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {

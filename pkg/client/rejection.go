@@ -44,6 +44,9 @@ const (
 	typeRejected = "cauase:rejected"
 )
 
+// headerReason has the reason of a rejection (protocol: "Rejections").
+const headerReason = "Cauase-Reason"
+
 // maxRejection bounds the reason of a rejection, in bytes.
 const maxRejection = 500
 

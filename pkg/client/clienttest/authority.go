@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"testing"
@@ -43,6 +44,9 @@ type CA struct {
 
 // An Authority is a CA in memory. Its exported members may be set before requests come.
 type Authority struct {
+	// ReasonInQuery looks for the reason of a rejection there only, as daemons of before do.
+	ReasonInQuery bool
+
 	AutoApprove int // how many of the next requests are signed at once
 	Number      int64
 
@@ -518,7 +522,15 @@ func (a *Authority) reject(w http.ResponseWriter, r *http.Request, id uint64) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	a.refused[id] = rejection{csr: a.csrs[id], at: a.clock.Now(), reason: r.URL.Query().Get("reason")}
+	reason, err := url.PathUnescape(r.Header.Get("Cauase-Reason"))
+	a.must(err)
+	if query := r.URL.Query(); query.Has("reason") && (reason == "" || a.ReasonInQuery) {
+		if reason = query.Get("reason"); reason == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+	}
+	a.refused[id] = rejection{csr: a.csrs[id], at: a.clock.Now(), reason: reason}
 	delete(a.csrs, id)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -160,7 +160,7 @@ func (f *FrontEnd) deleteRequest(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
-	reason, err := parameter(x, "reason")
+	reason, err := rejectionReason(x)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"cauase/pkg/ca"
@@ -37,6 +38,30 @@ func replyRejected(x *server.Exchange, status int, r *ca.Rejected) error {
 	}
 	x.Vary("Accept")
 	return x.Reply(status, typeProblem, body)
+}
+
+// headerReason has the reason of a rejection, percent-encoded (RFC 3986 2.1). In a query it would get into logs.
+const headerReason = "Cauase-Reason"
+
+// rejectionReason reads why a user rejects a request. With the header, a parameter may be there without a value, which
+// daemons refuse that do not know the header.
+func rejectionReason(x *server.Exchange) (string, error) {
+	values := x.Request.Header.Values(headerReason)
+	if len(values) == 0 {
+		return parameter(x, "reason")
+	}
+	query, err := url.ParseQuery(x.Request.URL.RawQuery)
+	if err != nil {
+		return "", server.Refuse(http.StatusBadRequest, "malformed query")
+	}
+	if len(values) != 1 || values[0] == "" || query.Get("reason") != "" || len(query["reason"]) > 1 {
+		return "", server.Refuse(http.StatusBadRequest, "the reason must be given once, with a value")
+	}
+	reason, err := url.PathUnescape(values[0])
+	if err != nil {
+		return "", server.Refuse(http.StatusBadRequest, "%s is not percent-encoded", headerReason)
+	}
+	return reason, nil
 }
 
 // tellRejection answers about a request that is not there, to whoever knows its digest, or returns absent.

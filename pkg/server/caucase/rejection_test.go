@@ -38,6 +38,13 @@ func TestRejectionsAreToldToWhoeverHasTheRequest(t *testing.T) {
 			t.Errorf("a reason of %d bytes: %d %s", len(reason), got.StatusCode, got.body)
 		}
 	}
+	for header, query := range map[string]string{
+		strings.Repeat("%78", ca.MaxReason+1): "", "%zz": "", "no": "?reason=no", "no ": "?reason=&reason=",
+	} {
+		if got := s.do(c, "DELETE", "https:/cas/csr/"+id+query, "", "Cauase-Reason", header); got.StatusCode != 400 {
+			t.Errorf("the header %q and %q: %d %s", header, query, got.StatusCode, got.body)
+		}
+	}
 	if got := s.do(anyone, "DELETE", "https:/cas/csr/"+id+"?reason=no", ""); got.StatusCode != 401 {
 		t.Errorf("a stranger rejects: %d", got.StatusCode)
 	}
@@ -103,6 +110,38 @@ func TestRejectionsAreToldToWhoeverHasTheRequest(t *testing.T) {
 	}
 	if got := s.do(anyone, "PUT", "http:/cas/csr?once=true", csr, "Accept", problem); got.StatusCode != 201 || got.Header.Get("Location") != again {
 		t.Errorf("signed: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// A reason comes in a header, which no log has, or in the query, as clients of before send it.
+func TestReasonOfARejectionInAHeader(t *testing.T) {
+	s := newSite(t)
+	user, _ := s.issue(s.Users)
+	c := s.client(user)
+	for _, test := range []struct{ query, header, told string }{
+		{"", "no%20such%20h%C3%B6st", "no such höst"},
+		{"?reason=", "a%20line%0A%1B%5B2J", `a line \x1b[2J`},
+		{"?reason=in+the+query", "", "in the query"},
+		{"", "", ""},
+	} {
+		csr := newCSR(t, pkitest.Key(t), "host")
+		req, err := pki.ParseRequest([]byte(csr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := s.do(c, "PUT", "http:/cas/csr", csr).Header.Get("Location")
+		var header []string
+		if test.header != "" {
+			header = []string{"Cauase-Reason", test.header}
+		}
+		if got := s.do(c, "DELETE", "https:/cas/csr/"+id+test.query, "", header...); got.StatusCode != 204 {
+			t.Fatalf("%+v: %d %s", test, got.StatusCode, got.body)
+		}
+		got := s.do(c, "GET", "http:/cas/csr/"+id+"?digest="+url.QueryEscape(req.Digest.String()), "", "Accept", typeProblem)
+		var wire rejectionWire
+		if err := json.Unmarshal([]byte(got.body), &wire); err != nil || wire.Reason != test.told {
+			t.Errorf("%+v: %v, %s", test, err, got.body)
+		}
 	}
 }
 
