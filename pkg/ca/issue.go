@@ -84,7 +84,7 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 // create signs template and parses the result, which proves that what goes out can be read. A renewal may have
 // what others have put into the first of its lineage.
 func (in issuance) create(template *x509.Certificate, by generation, pub crypto.PublicKey) (*x509.Certificate, error) {
-	der, err := signDER(template, by.crt, pub, by.key)
+	der, err := pki.SignCertificate(template, by.crt, pub, by.key)
 	switch {
 	case err != nil:
 		return nil, err

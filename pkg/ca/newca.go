@@ -155,19 +155,14 @@ func (a *Authority) prove(now time.Time, ca *x509.Certificate, key crypto.Signer
 
 // create signs template and parses the result, which proves that what goes out can be read.
 func create(template, issuer *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
-	der, err := signDER(template, issuer, pub, key)
-	if err != nil {
-		return nil, err
-	}
-	return x509.ParseCertificate(der)
-}
-
-// signDER is the DER of a certificate for template.
-func signDER(template, issuer *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) ([]byte, error) {
 	alg, err := pki.SignatureAlgorithm(key.Public())
 	if err != nil {
 		return nil, err
 	}
 	template.SignatureAlgorithm = alg
-	return x509.CreateCertificate(rand.Reader, template, issuer, pub, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, pub, key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
 }

@@ -170,11 +170,7 @@ func (t CRLTemplate) tail() ([]byte, error) {
 	b.AddASN1(cbasn1.Tag(0).Constructed().ContextSpecific(), func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			addExtension(b, oidAuthorityKeyID, func(b *cryptobyte.Builder) {
-				b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-					b.AddASN1(cbasn1.Tag(0).ContextSpecific(), func(b *cryptobyte.Builder) {
-						b.AddBytes(t.Issuer.SubjectKeyId)
-					})
-				})
+				addAuthorityKeyID(b, t.Issuer.SubjectKeyId)
 			})
 			addExtension(b, oidCRLNumber, func(b *cryptobyte.Builder) { b.AddASN1Int64(t.Number) })
 		})
@@ -183,8 +179,15 @@ func (t CRLTemplate) tail() ([]byte, error) {
 }
 
 func addExtension(b *cryptobyte.Builder, id asn1.ObjectIdentifier, value func(*cryptobyte.Builder)) {
+	addExtensionOf(b, id, false, value)
+}
+
+func addExtensionOf(b *cryptobyte.Builder, id asn1.ObjectIdentifier, critical bool, value func(*cryptobyte.Builder)) {
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1ObjectIdentifier(id)
+		if critical { // FALSE is the default, which DER leaves out
+			b.AddASN1Boolean(true)
+		}
 		b.AddASN1(cbasn1.OCTET_STRING, value)
 	})
 }
@@ -216,7 +219,7 @@ func algorithmIdentifier(alg x509.SignatureAlgorithm) (der []byte, hash crypto.H
 	case x509.PureEd25519:
 		id = asn1.ObjectIdentifier{1, 3, 101, 112}
 	default:
-		return nil, 0, fmt.Errorf("CRL: no signature algorithm identifier for %v", alg)
+		return nil, 0, fmt.Errorf("no signature algorithm identifier for %v", alg)
 	}
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
