@@ -8,6 +8,12 @@ import (
 	manners "cauase/pkg/cli"
 )
 
+// A scriptView is a completion script in JSON.
+type scriptView struct {
+	Shell  string `json:"shell"`
+	Script string `json:"script"`
+}
+
 func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
@@ -20,6 +26,9 @@ func completionCommand() *cli.Command {
 			script, err := manners.Completion(c.App, c.Args().First())
 			if err != nil {
 				return errUsage(c, err.Error())
+			}
+			if c.Bool("json") {
+				return manners.WriteJSON(c.App.Writer, scriptView{c.Args().First(), script})
 			}
 			_, err = fmt.Fprint(c.App.Writer, script)
 			return err

@@ -7,8 +7,22 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"cauase/pkg/client"
+	"cauase/pkg/pki"
 )
+
+// A consentView is what a user has decided about the web pages of an origin.
+type consentView struct {
+	Origin  string    `json:"origin"`
+	Allowed bool      `json:"allowed"`
+	At      time.Time `json:"at"`
+	Until   time.Time `json:"until"`
+}
+
+// A withdrawnView is what was taken back of that.
+type withdrawnView struct {
+	Withdrawn []string `json:"withdrawn"`
+	All       bool     `json:"all"`
+}
 
 func (t *tool) corsList() *cli.Command {
 	return &cli.Command{
@@ -23,12 +37,13 @@ func (t *tool) corsList() *cli.Command {
 				return err
 			}
 			defer session.Close()
-			list, err := session.Consents(c.Context)
+			found, err := session.Consents(c.Context)
 			if err != nil {
 				return err
 			}
-			if list == nil {
-				list = []client.Consent{}
+			list := []consentView{}
+			for _, one := range found {
+				list = append(list, consentView{pki.EscapeText(one.Origin), one.Allowed, one.At.UTC(), one.Until.UTC()})
 			}
 			return t.print(list, func(p *printer) {
 				if len(list) == 0 {
@@ -38,7 +53,7 @@ func (t *tool) corsList() *cli.Command {
 				fmt.Fprintln(w, "ORIGIN\tDECISION\tSINCE\tUNTIL")
 				for _, one := range list {
 					decision := map[bool]string{true: "allowed", false: "denied"}[one.Allowed]
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", safe(one.Origin), decision, one.At.UTC().Format(time.DateOnly), one.Until.UTC().Format(time.DateOnly))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", safe(one.Origin), decision, one.At.Format(time.DateOnly), one.Until.Format(time.DateOnly))
 				}
 				_ = w.Flush() // into memory
 			})
@@ -73,10 +88,7 @@ func (t *tool) corsWithdraw() *cli.Command {
 				}
 				withdrawn = append(withdrawn, origin)
 			}
-			view := struct {
-				Withdrawn []string `json:"withdrawn"`
-				All       bool     `json:"all,omitempty"`
-			}{withdrawn, c.Bool("all") && err == nil}
+			view := withdrawnView{withdrawn, c.Bool("all") && err == nil}
 			if view.All {
 				view.Withdrawn = []string{}
 			}

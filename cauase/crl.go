@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 func (t *tool) crlUpdate() *cli.Command {
@@ -87,7 +89,7 @@ type crlView struct {
 }
 
 type revokedView struct {
-	Serial string    `json:"serial"`
+	manners.Serial
 	At     time.Time `json:"at"`
 	Reason string    `json:"reason,omitempty"`
 }
@@ -149,7 +151,7 @@ func (t *tool) viewCRLs() ([]crlView, error) {
 			view.Verified = view.Verified || crl.CheckSignatureFrom(ca) == nil
 		}
 		for _, entry := range crl.RevokedCertificateEntries {
-			revoked := revokedView{Serial: serialText(entry.SerialNumber), At: entry.RevocationTime.UTC()}
+			revoked := revokedView{Serial: manners.SerialOf(entry.SerialNumber), At: entry.RevocationTime.UTC()}
 			if entry.ReasonCode != 0 {
 				revoked.Reason = pki.ReasonName(entry.ReasonCode)
 			}
@@ -177,7 +179,7 @@ func (p *printer) crl(v crlView) {
 			p.line("  … and %d more, see --json", len(v.Revoked)-i)
 			break
 		}
-		line := fmt.Sprintf("  %s on %s", r.Serial, timeText(r.At))
+		line := fmt.Sprintf("  %s on %s", r.Serial.Text(p.decimal), timeText(r.At))
 		if r.Reason != "" {
 			line += ", " + r.Reason
 		}
@@ -185,5 +187,5 @@ func (p *printer) crl(v crlView) {
 	}
 }
 
-// serialText shows a serial number as other tools take it, and revoke --serial does.
-func serialText(serial *big.Int) string { return "0x" + serial.Text(16) }
+// serialText shows a serial number in the notation that is wanted. revoke --serial takes both.
+func (t *tool) serialText(serial *big.Int) string { return manners.SerialOf(serial).Text(t.decimal) }

@@ -320,7 +320,7 @@ func (t *tool) revoke(c *cli.Context) error {
 	results := []resultView{}
 	report := func(r resultView, failed error) {
 		if failed != nil {
-			err = join(err, fmt.Errorf("%s: %w", r.File+r.Serial, failed))
+			err = join(err, fmt.Errorf("%s: %w", r.File+r.Serial.Text(t.decimal), failed))
 			return
 		}
 		r.Result = "revoked"
@@ -357,7 +357,7 @@ func (t *tool) revoke(c *cli.Context) error {
 		if failed == nil {
 			failed = session.RevokeSerial(c.Context, serial, how)
 		}
-		report(resultView{Serial: serialText(serial), Certificate: hit}, failed)
+		report(resultView{Serial: manners.SerialOf(serial), Certificate: hit}, failed)
 	}
 	return join(err, t.printResults(results))
 }

@@ -227,9 +227,9 @@ func writeNew(path string, data []byte, replaceable func(old []byte) bool) error
 
 // A resultView is what became of one of several objects of a command.
 type resultView struct {
-	ID     string `json:"id,omitempty"`
-	File   string `json:"file,omitempty"`
-	Serial string `json:"serial,omitempty"`
+	ID   string `json:"id,omitempty"`
+	File string `json:"file,omitempty"`
+	manners.Serial
 	Result string `json:"result"`
 
 	RejectedAt *time.Time `json:"rejected_at,omitempty"`
@@ -246,14 +246,14 @@ func (t *tool) printResults(results []resultView) error {
 			if r.Request != nil {
 				p.request(*r.Request)
 			}
-			if r.Serial != "" {
-				r.Serial = "serial " + r.Serial
+			what := r.ID + r.File
+			if !r.Serial.IsZero() {
+				what += "serial " + r.Serial.Text(p.decimal)
 			}
 			if r.Certificate != nil {
-				p.line("%s %s: %s", r.Result, r.ID+r.File+r.Serial, r.Certificate)
-				continue
+				what += ": " + r.Certificate.text(p.decimal)
 			}
-			p.line("%s %s", r.Result, r.ID+r.File+r.Serial)
+			p.line("%s %s", r.Result, what)
 		}
 	})
 }

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -40,41 +39,17 @@ are not mentioned are not allowed, except for a common name that is one of the D
 
 It ends with its time, when it is used up, when "invite void" withdraws it, and when the
 certificate of the user who has signed it expires or is revoked.`,
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "cn", Usage: "allow the common `NAME`, *.example.org for all in example.org, or * for any (repeatable, like all names)"},
-			&cli.StringSliceFlag{Name: "dns", Usage: "allow the DNS `NAME`; *.example.org for all in example.org"},
-			&cli.StringSliceFlag{Name: "ip", Usage: "allow the IP `ADDRESS`, or those of a network such as 10.0.0.0/8"},
-			&cli.StringSliceFlag{Name: "email", Usage: "allow the mail `ADDRESS`; *@example.org for all there"},
-			&cli.StringSliceFlag{Name: "uri", Usage: "allow the `URI`"},
-			&cli.StringSliceFlag{Name: "org", Usage: "allow the `ORGANISATION` in the subject"},
-			&cli.StringSliceFlag{Name: "ou", Usage: "allow the organisational `UNIT` in the subject"},
-			&cli.StringSliceFlag{Name: "country", Usage: "allow the country `CC` in the subject"},
+		Flags: append(invitedFlags(),
 			&cli.StringFlag{Name: "profile", Usage: "sign as certificates of this `PROFILE` (default: the authority's)"},
 			manners.Int(cli.IntFlag{Name: "uses", Value: 1, Usage: "good for `COUNT` certificates"}),
 			&cli.StringFlag{Name: "ttl", DefaultText: "1d", Usage: "valid for a `DURATION` such as 1h or 7d, 30d at most"},
 			&cli.StringFlag{Name: "out", TakesFile: true, Usage: "write it to `FILE`, which only its owner can read, instead of standard output"},
-		},
+		),
 		Action: t.action(t.invite),
 		Subcommands: []*cli.Command{
 			t.inviteVoid(), t.inviteList(), t.inviteShow(),
 		},
 	}
-}
-
-// invitedNames are the names that the flags allow, as package invite has them.
-func invitedNames(c *cli.Context) (invite.Names, error) {
-	var texts []string
-	for _, kind := range []struct{ flag, prefix string }{
-		{"cn", "cn"}, {"dns", "dns"}, {"ip", "ip"}, {"email", "email"}, {"uri", "uri"}, {"org", "o"}, {"ou", "ou"}, {"country", "c"},
-	} {
-		for _, value := range c.StringSlice(kind.flag) {
-			if _, err := invite.ParseNames([]string{kind.prefix + ":" + value}); err != nil {
-				return invite.Names{}, fmt.Errorf("--%s: %w", kind.flag, err)
-			}
-			texts = append(texts, kind.prefix+":"+value)
-		}
-	}
-	return invite.ParseNames(texts)
 }
 
 func (t *tool) invite(c *cli.Context) error {
@@ -156,37 +131,6 @@ func (t *tool) fingerprints(now time.Time) (map[string][]invite.Fingerprint, err
 	return found, nil
 }
 
-// An invitationView is what may be shown of an invitation.
-type invitationView struct {
-	ID         string              `json:"id"`
-	Authority  string              `json:"authority"`
-	Names      []string            `json:"names"`
-	Profile    string              `json:"profile,omitempty"`
-	Uses       int                 `json:"uses"`
-	Made       time.Time           `json:"made"`
-	Until      time.Time           `json:"until"`
-	Inviter    string              `json:"inviter"` // serial of a certificate, decimal, or "operator"
-	CAs        map[string][]string `json:"cas"`
-	Invitation string              `json:"invitation,omitempty"` // the secret
-	File       string              `json:"file,omitempty"`
-}
-
-func viewInvitation(s *invite.Signed) invitationView {
-	v := invitationView{
-		ID: s.ID.String(), Authority: s.Authority, Names: s.Names.Strings(), Profile: s.Profile, Uses: s.Uses,
-		Made: s.Made, Until: s.Until, Inviter: "operator", CAs: make(map[string][]string),
-	}
-	if s.By != nil {
-		v.Inviter = s.By.String()
-	}
-	for name, list := range s.CAs {
-		for _, f := range list {
-			v.CAs[name] = append(v.CAs[name], client.Pin(f).String())
-		}
-	}
-	return v
-}
-
 // handOver writes the invitation where it is wanted.
 func (t *tool) handOver(s *invite.Signed, path string) error {
 	view := viewInvitation(s)
@@ -218,19 +162,8 @@ func (t *tool) handOver(s *invite.Signed, path string) error {
 	if s.Uses == 1 {
 		uses = "once"
 	}
-	t.note("invites to %s, %s until %s, for %s; its id is %s", who, uses, s.Until.Format(time.RFC3339), joined(s.Names.Strings()), s.ID)
+	t.note("invites to %s, %s until %s, for %s; its id is %s", who, uses, s.Until.Format(time.RFC3339), strings.Join(s.Names.Strings(), ", "), s.ID)
 	return nil
-}
-
-func joined(list []string) string {
-	text := ""
-	for i, item := range list {
-		if i > 0 {
-			text += ", "
-		}
-		text += item
-	}
-	return text
 }
 
 // writeSecret makes a file for its owner's eyes, and replaces none.
@@ -268,35 +201,6 @@ func (t *tool) inviteShow() *cli.Command {
 	}
 }
 
-func (p *printer) invitation(v invitationView, now time.Time) {
-	p.line("id:         %s", v.ID)
-	p.line("authority:  %s", v.Authority)
-	for _, name := range v.Names {
-		p.line("allows:     %s", name)
-	}
-	if v.Profile != "" {
-		p.line("profile:    %s", v.Profile)
-	}
-	p.line("uses:       %d", v.Uses)
-	p.line("made:       %s", v.Made.Format(time.RFC3339))
-	p.line("until:      %s (%s)", v.Until.Format(time.RFC3339), remaining(v.Until, now))
-	if v.Inviter == "operator" {
-		p.line("signed by:  an operator, with the key of the CA")
-	} else {
-		p.line("signed by:  the user with the certificate of serial %s", v.Inviter)
-	}
-	names := make([]string, 0, len(v.CAs))
-	for name := range v.CAs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, fingerprint := range v.CAs[name] {
-			p.line("CA of %s: %s", name, fingerprint)
-		}
-	}
-}
-
 func (t *tool) inviteVoid() *cli.Command {
 	return &cli.Command{
 		Name:      "void",
@@ -327,15 +231,19 @@ func (t *tool) inviteVoid() *cli.Command {
 			if err != nil {
 				return err
 			}
-			results := []resultView{}
+			results := []voidedView{}
 			for _, id := range ids {
 				if failed := session.Void(c.Context, id); failed != nil {
 					err = join(err, failed)
 					continue
 				}
-				results = append(results, resultView{ID: id.String(), Result: "withdrawn"})
+				results = append(results, voidedView{ID: id.String(), Authority: string(t.authority), Result: "withdrawn"})
 			}
-			return join(err, t.printResults(results))
+			return join(err, t.print(results, func(p *printer) {
+				for _, r := range results {
+					p.line("%s %s", r.Result, r.ID)
+				}
+			}))
 		}),
 	}
 }
@@ -356,27 +264,11 @@ func (t *tool) inviteList() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return t.print(list, func(p *printer) { p.invitations(list) })
+			views := make([]recordedView, 0, len(list))
+			for _, v := range list {
+				views = append(views, t.viewRecorded(v))
+			}
+			return t.print(views, func(p *printer) { p.invitations(views) })
 		}),
-	}
-}
-
-func (p *printer) invitations(list []client.Invitation) {
-	if len(list) == 0 {
-		p.line("No invitation is on record.")
-	}
-	for _, v := range list {
-		state := fmt.Sprintf("used %d of %d", v.Used, v.Uses)
-		if v.Uses == 0 {
-			state = "never seen"
-		}
-		if v.Voided != nil {
-			state += ", withdrawn"
-		}
-		if v.Refused > 0 {
-			state += ", refused"
-		}
-		p.line("%s  until %s  %s  %s  %s", pki.EscapeText(v.ID), v.Until.Format(time.RFC3339), state,
-			pki.EscapeText(cmp.Or(joined(v.Names), "-")), pki.EscapeText(v.Inviter))
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,33 +33,20 @@ func (t *tool) lineageList() *cli.Command {
 				return err
 			}
 			defer session.Close()
-			list := []client.Lineage{}
+			list := []lineageView{}
 			err = session.Lineages(c.Context, func(l client.Lineage) error {
 				over := l.State != "active" || t.clock.Now().After(l.NotAfter)
 				if (c.Bool("all") || !over) && (!c.Bool("forked") || l.Forks > 0) {
-					list = append(list, l)
+					list = append(list, t.viewLineage(l))
 				}
 				return nil
 			})
 			if err != nil {
 				return err
 			}
-			return t.print(list, func(p *printer) { t.printLineages(p, list) })
+			return t.print(list, func(p *printer) { p.lineages(list) })
 		}),
 	}
-}
-
-func (t *tool) printLineages(p *printer, list []client.Lineage) {
-	if len(list) == 0 {
-		return
-	}
-	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "LINEAGE\tSUBJECT\tSTATE\tVALID UNTIL\tRENEWALS\tFROM\tFORKS")
-	for _, l := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", safe(l.ID), orNothing(safe(l.Subject)), t.lineageState(l), l.NotAfter.UTC().Format(time.DateOnly),
-			l.Renewals, orNothing(safe(l.Address)), forks(l))
-	}
-	_ = w.Flush() // into memory
 }
 
 func orNothing(text string) string {
@@ -69,24 +54,6 @@ func orNothing(text string) string {
 		return "-"
 	}
 	return text
-}
-
-func (t *tool) lineageState(l client.Lineage) string {
-	switch {
-	case l.State != "active" && l.Reason != "":
-		return safe(l.State + ", " + l.Reason)
-	case l.State == "active" && t.clock.Now().After(l.NotAfter):
-		return "expired"
-	}
-	return safe(l.State)
-}
-
-// forks tells of forks with the addresses of both.
-func forks(l client.Lineage) string {
-	if l.Forks == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%d, the last from %s after %s", l.Forks, orNothing(safe(l.ForkAddress)), orNothing(safe(l.ForkedFrom)))
 }
 
 const lineageArguments = "LINEAGE|CRT, or --serial N"
@@ -111,43 +78,9 @@ func (t *tool) lineageShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return t.print(l, func(p *printer) { t.printLineage(p, l) })
+			view := t.viewLineage(l)
+			return t.print(view, func(p *printer) { p.lineage(view) })
 		}),
-	}
-}
-
-func (t *tool) printLineage(p *printer, l client.Lineage) {
-	p.field("lineage", safe(l.ID))
-	p.field("subject", safe(l.Subject))
-	p.field("role", safe(l.Role))
-	p.field("profile", safe(l.Profile))
-	p.field("state", t.lineageState(l))
-	p.field("since", timeText(l.CreatedAt))
-	if !l.EndedAt.IsZero() {
-		p.field("ended", timeText(l.EndedAt))
-	}
-	p.field("valid until", timeText(l.NotAfter))
-	p.field("renewals", fmt.Sprint(l.Renewals))
-	if !l.RenewedAt.IsZero() {
-		p.field("renewed", timeText(l.RenewedAt)+", from "+orNothing(safe(l.Address)))
-	}
-	if l.Forks > 0 {
-		p.field("forks", forks(l))
-		p.field("forked", timeText(l.ForkedAt))
-	}
-	for i, crt := range l.Certificates {
-		label := "serial"
-		if i == 0 {
-			label = "newest serial"
-		}
-		p.line("")
-		p.field(label, safe(crt.Serial))
-		p.field("renews", safe(crt.Renews))
-		p.field("issued", timeText(crt.IssuedAt))
-		p.field("valid until", timeText(crt.NotAfter))
-		if !crt.RevokedAt.IsZero() {
-			p.field("revoked", strings.TrimSuffix(timeText(crt.RevokedAt)+", "+safe(crt.Reason), ", "))
-		}
 	}
 }
 
@@ -173,10 +106,7 @@ func (t *tool) lineageRevoke() *cli.Command {
 			if err := session.EndLineage(c.Context, id, reason); err != nil {
 				return err
 			}
-			view := struct {
-				Lineage string `json:"lineage"`
-				Result  string `json:"result"`
-			}{id.String(), "revoked"}
+			view := lineageResult{id.String(), "revoked"}
 			return t.print(view, func(p *printer) { p.line("lineage %s: revoked", id) })
 		}),
 	}
@@ -210,7 +140,7 @@ func (t *tool) lineageArgument(c *cli.Context) (_ *client.Session, id client.ID,
 	if err != nil || serial == nil {
 		return session, id, err
 	}
-	id, err = lineageOf(c.Context, session, serial)
+	id, err = t.lineageOf(c.Context, session, serial)
 	if err != nil {
 		session.Close()
 		return nil, id, err
@@ -218,7 +148,7 @@ func (t *tool) lineageArgument(c *cli.Context) (_ *client.Session, id client.ID,
 	return session, id, nil
 }
 
-func lineageOf(ctx context.Context, session *client.Session, serial *big.Int) (client.ID, error) {
+func (t *tool) lineageOf(ctx context.Context, session *client.Session, serial *big.Int) (client.ID, error) {
 	l, err := session.LineageOf(ctx, serial)
 	if client.IsStatus(err, http.StatusNotFound) {
 		return 0, manners.WithHint(err, "it may be of another authority: name it with --authority, or --mode user")
@@ -228,7 +158,7 @@ func lineageOf(ctx context.Context, session *client.Session, serial *big.Int) (c
 	}
 	id, err := client.ParseID(l.ID)
 	if err != nil {
-		return id, fmt.Errorf("lineage of %s: %w", serial, client.ErrNotCA)
+		return id, fmt.Errorf("lineage of serial %s: %w", t.serialText(serial), client.ErrNotCA)
 	}
 	return id, nil
 }

@@ -14,23 +14,62 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/invite"
 
 	manners "cauase/pkg/cli"
 )
 
-// nameFlags are the flags that say what a certificate is for.
+// A nameKind is a kind of name that a certificate is for: a request asks for some, an invitation allows some.
+type nameKind struct {
+	flag, short string // of the command line, and of package invite
+	asks        string // what the flag means for a request
+	allows      string // and for an invitation
+}
+
+var nameKinds = []nameKind{
+	{"cn", "cn", "common `NAME`: who it is for, such as a host or a person", "common `NAME`, *.example.org for all in example.org, or * for any (repeatable, like all names)"},
+	{"org", "o", "`ORGANISATION` (repeatable, like all below)", "`ORGANISATION` in the subject"},
+	{"ou", "ou", "organisational `UNIT`", "organisational `UNIT` in the subject"},
+	{"country", "c", "`CC`, two letters", "country `CC` in the subject"},
+	{"dns", "dns", "DNS `NAME` to be reachable under; *.example.org for all in example.org", "DNS `NAME`; *.example.org for all in example.org"},
+	{"ip", "ip", "IP `ADDRESS` to be reachable under", "IP `ADDRESS`, or those of a network such as 10.0.0.0/8"},
+	{"email", "email", "mail `ADDRESS`", "mail `ADDRESS`; *@example.org for all there"},
+	{"uri", "uri", "`URI`, such as spiffe://example.org/web", "`URI`"},
+}
+
+// nameFlags are the flags that say what a certificate is for. A request has one common name at most.
 func nameFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "cn", Usage: "common `NAME`: who it is for, such as a host or a person"},
-		&cli.StringSliceFlag{Name: "org", Usage: "`ORGANISATION` (repeatable, like all below)"},
-		&cli.StringSliceFlag{Name: "ou", Usage: "organisational `UNIT`"},
-		&cli.StringSliceFlag{Name: "country", Usage: "`CC`, two letters"},
-		&cli.StringSliceFlag{Name: "dns", Usage: "DNS `NAME` to be reachable under; *.example.org for all in example.org"},
-		&cli.StringSliceFlag{Name: "ip", Usage: "IP `ADDRESS` to be reachable under"},
-		&cli.StringSliceFlag{Name: "email", Usage: "mail `ADDRESS`"},
-		&cli.StringSliceFlag{Name: "uri", Usage: "`URI`, such as spiffe://example.org/web"},
-		&cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: server, client, code, email, time (also as serverAuth, clientAuth and so on), or an OID"},
+	var flags []cli.Flag
+	for _, kind := range nameKinds {
+		if kind.flag == "cn" {
+			flags = append(flags, &cli.StringFlag{Name: kind.flag, Usage: kind.asks})
+			continue
+		}
+		flags = append(flags, &cli.StringSliceFlag{Name: kind.flag, Usage: kind.asks})
 	}
+	return append(flags, &cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: server, client, code, email, time (also as serverAuth, clientAuth and so on), or an OID"})
+}
+
+// invitedFlags are the flags that say which names an invitation allows.
+func invitedFlags() (flags []cli.Flag) {
+	for _, kind := range nameKinds {
+		flags = append(flags, &cli.StringSliceFlag{Name: kind.flag, Usage: "allow the " + kind.allows})
+	}
+	return flags
+}
+
+// invitedNames are the names that these flags allow, as package invite has them.
+func invitedNames(c *cli.Context) (invite.Names, error) {
+	var texts []string
+	for _, kind := range nameKinds {
+		for _, value := range c.StringSlice(kind.flag) {
+			if _, err := invite.ParseNames([]string{kind.short + ":" + value}); err != nil {
+				return invite.Names{}, fmt.Errorf("--%s: %w", kind.flag, err)
+			}
+			texts = append(texts, kind.short+":"+value)
+		}
+	}
+	return invite.ParseNames(texts)
 }
 
 // isID reports whether an argument stands for a request or certificate on the daemon: whatever is all digits

@@ -13,6 +13,8 @@ import (
 
 	"cauase/pkg/client"
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 // A requestView is what a request is for: what would be signed, where the daemon says that, and what it
@@ -57,7 +59,7 @@ type namesakeView struct {
 type submitterView struct {
 	Kind    string `json:"kind"`
 	Subject string `json:"subject,omitempty"`
-	Serial  string `json:"serial,omitempty"`
+	manners.Serial
 	Address string `json:"address,omitempty"`
 }
 
@@ -67,13 +69,13 @@ func viewSubmitter(s *client.Submitter) *submitterView {
 	}
 	v := &submitterView{Kind: pki.EscapeText(s.Kind), Subject: pki.EscapeText(s.Subject), Address: pki.EscapeText(s.Address)}
 	if serial, err := pki.ParseSerial(s.Serial); err == nil {
-		v.Serial = serialText(serial)
+		v.Serial = manners.SerialOf(serial)
 	}
 	return v
 }
 
 // text names the submitter, and the name of users first.
-func (s *submitterView) text() string {
+func (s *submitterView) text(decimal bool) string {
 	if s == nil {
 		return ""
 	}
@@ -81,8 +83,8 @@ func (s *submitterView) text() string {
 	switch {
 	case s.Subject != "":
 		text += " " + s.Subject
-	case s.Serial != "":
-		text += " with serial " + s.Serial
+	case !s.Serial.IsZero():
+		text += " with serial " + s.Serial.Text(decimal)
 	}
 	if s.Address != "" {
 		text += ", " + s.Address
@@ -168,7 +170,7 @@ func (p *printer) requestDetails(v requestView, subject, key, profile, validity 
 	if v.ReceivedAt != nil {
 		p.field("received", timeText(*v.ReceivedAt))
 	}
-	p.field("from", v.Submitter.text())
+	p.field("from", v.Submitter.text(p.decimal))
 	p.field("profile", safe(profile))
 	p.field("validity", validity)
 	p.field("subject", safe(subject))
@@ -206,7 +208,7 @@ func (p *printer) requests(views []requestView) {
 	w.Flush()
 	heading, rows, _ := strings.Cut(table.String(), "\n")
 	p.line("%s", heading)
-	details := &printer{w: p.w, indent: "    "}
+	details := &printer{w: p.w, indent: "    ", decimal: p.decimal}
 	for i, row := range strings.Split(strings.TrimSuffix(rows, "\n"), "\n") {
 		p.line("%s", row)
 		details.requestDetails(views[i], "", "", "", "")

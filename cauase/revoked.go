@@ -16,15 +16,16 @@ import (
 
 // A hitView says whom a revocation hits.
 type hitView struct {
-	Subject  string    `json:"subject"`
-	SANs     []string  `json:"sans"`
-	Serial   string    `json:"serial"`
+	Subject string   `json:"subject"`
+	SANs    []string `json:"sans"`
+	manners.Serial
 	NotAfter time.Time `json:"not_after"`
 	Lineage  string    `json:"lineage,omitempty"`
 	Renewals int64     `json:"renewals,omitempty"` // that the lineage has had
 }
 
-func (v *hitView) String() string {
+// text says it in words.
+func (v *hitView) text(decimal bool) string {
 	text := v.Subject
 	if len(v.SANs) > 0 {
 		text = strings.TrimSpace(text + " [" + strings.Join(v.SANs, ", ") + "]")
@@ -32,7 +33,7 @@ func (v *hitView) String() string {
 	if text == "" {
 		text = "a certificate without a name"
 	}
-	text += fmt.Sprintf(", serial %s, valid until %s", v.Serial, v.NotAfter.UTC().Format(time.DateTime)+" UTC")
+	text += fmt.Sprintf(", serial %s, valid until %s", v.Serial.Text(decimal), v.NotAfter.UTC().Format(time.DateTime)+" UTC")
 	if v.Lineage != "" {
 		text += ", lineage " + v.Lineage
 	}
@@ -46,7 +47,7 @@ func (v *hitView) String() string {
 func revokedFile(crt *x509.Certificate) *hitView {
 	return &hitView{
 		Subject: pki.SubjectString(crt.RawSubject), SANs: append([]string{}, pki.SANStrings(crt.Extensions)...),
-		Serial: serialText(crt.SerialNumber), NotAfter: crt.NotAfter.UTC(),
+		Serial: manners.SerialOf(crt.SerialNumber), NotAfter: crt.NotAfter.UTC(),
 	}
 }
 
@@ -60,7 +61,7 @@ func (t *tool) onRecord(ctx context.Context, session *client.Session, serial *bi
 	crt, l, err := session.OnRecord(ctx, serial)
 	switch {
 	case client.IsStatus(err, http.StatusNotFound) && unknown:
-		t.note("serial %s: the daemon has no record of such a certificate", serialText(serial))
+		t.note("serial %s: the daemon has no record of such a certificate", t.serialText(serial))
 		return nil, nil
 	case client.IsStatus(err, http.StatusNotFound):
 		return nil, manners.WithHint(fmt.Errorf("%w: the daemon has no record of a certificate with this serial", err),
@@ -69,7 +70,7 @@ func (t *tool) onRecord(ctx context.Context, session *client.Session, serial *bi
 		return nil, err
 	}
 	v := &hitView{
-		Subject: l.Subject, SANs: []string{}, Serial: serialText(serial), NotAfter: l.NotAfter.UTC(), Lineage: l.ID, Renewals: l.Renewals,
+		Subject: l.Subject, SANs: []string{}, Serial: manners.SerialOf(serial), NotAfter: l.NotAfter.UTC(), Lineage: l.ID, Renewals: l.Renewals,
 	}
 	if crt.Serial != "" {
 		v.Subject, v.SANs, v.NotAfter = crt.Subject, append(v.SANs, crt.SANs...), crt.NotAfter.UTC()

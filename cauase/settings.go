@@ -40,6 +40,7 @@ type settings struct {
 	keyType        pki.KeyType // "" if not given
 	onRenew        string
 	json           bool
+	decimal        bool // serial numbers are shown so
 	quiet          bool
 	pins           []client.Pin
 	caucase        bool    // the daemon is a reference caucased
@@ -84,6 +85,7 @@ func globalFlags() []cli.Flag {
 			Usage: "run `EXECUTABLE` after a certificate, CA certificate or revocation list has changed"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"CAUASE_QUIET"}, Usage: "print no notes, only results, warnings and errors"},
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"CAUASE_JSON"}, Usage: "print JSON"},
+		manners.Decimal(),
 		&cli.StringSliceFlag{Name: "ca-fingerprint", EnvVars: []string{"CAUASE_CA_FINGERPRINT"},
 			Usage: "on first contact trust the CA with this `sha256:…` only (repeatable, in the environment separated by commas; without it, the one that answers is trusted)"},
 		manners.Float64(cli.Float64Flag{Name: "catch-up", EnvVars: []string{"CAUASE_CATCH_UP"}, DefaultText: "0: never",
@@ -118,6 +120,7 @@ func (t *tool) readSettings(c *cli.Context) error {
 		passphraseFile: c.String(manners.FlagPassphraseFile),
 		onRenew:        c.String("on-renew"),
 		json:           c.Bool("json"),
+		decimal:        c.Bool(manners.FlagDecimal),
 		caucase:        c.Bool("caucase"),
 		quiet:          c.Bool("quiet"),
 	}

@@ -13,24 +13,25 @@ import (
 
 	"cauase/pkg/client"
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 // Views are what the show commands say, as JSON and in words.
 
 type certificateView struct {
-	File        string    `json:"file,omitempty"`
-	Subject     string    `json:"subject"`
-	SANs        []string  `json:"sans"`
-	Issuer      string    `json:"issuer"`
-	IssuerKeyID string    `json:"issuer_key_id"`
-	Serial      string    `json:"serial"` // hexadecimal
-	SerialDec   string    `json:"serial_decimal"`
-	NotBefore   time.Time `json:"not_before"`
-	NotAfter    time.Time `json:"not_after"`
-	Validity    string    `json:"validity"`
-	Key         string    `json:"key"`
-	KeyID       string    `json:"key_id"`
-	CA          bool      `json:"ca"`
+	File        string   `json:"file,omitempty"`
+	Subject     string   `json:"subject"`
+	SANs        []string `json:"sans"`
+	Issuer      string   `json:"issuer"`
+	IssuerKeyID string   `json:"issuer_key_id"`
+	manners.Serial
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	Validity  string    `json:"validity"`
+	Key       string    `json:"key"`
+	KeyID     string    `json:"key_id"`
+	CA        bool      `json:"ca"`
 	contentView
 	Fingerprint string `json:"fingerprint"`
 	Pin         string `json:"-"`               // the fingerprint, for CAs that may be pinned
@@ -43,8 +44,7 @@ func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {
 		SANs:        append([]string{}, pki.SANStrings(crt.Extensions)...),
 		Issuer:      pki.SubjectString(crt.RawIssuer),
 		IssuerKeyID: fmt.Sprintf("%x", crt.AuthorityKeyId),
-		Serial:      serialText(crt.SerialNumber),
-		SerialDec:   crt.SerialNumber.String(),
+		Serial:      manners.SerialOf(crt.SerialNumber),
 		NotBefore:   crt.NotBefore.UTC(),
 		NotAfter:    crt.NotAfter.UTC(),
 		Validity:    remaining(crt.NotAfter, t.clock.Now()),
@@ -71,7 +71,7 @@ func (t *tool) print(view any, words func(*printer)) error {
 		}
 		out.WriteByte('\n')
 	} else {
-		words(&printer{w: &out})
+		words(&printer{w: &out, decimal: t.decimal})
 	}
 	_, err := t.stdout.Write(out.Bytes())
 	return err
@@ -92,8 +92,9 @@ func (t *tool) printPEM(id client.ID, pem []byte) error {
 // A printer writes text for people. What does not print is escaped: names come from
 // anyone who can reach the daemon.
 type printer struct {
-	w      io.Writer
-	indent string
+	w       io.Writer
+	indent  string
+	decimal bool // serial numbers are wanted so
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -115,8 +116,7 @@ func (p *printer) certificate(v certificateView) {
 	p.field("valid until", timeText(v.NotAfter)+", "+v.Validity)
 	p.field("key", v.Key)
 	p.field("key id", v.KeyID)
-	p.field("serial", v.Serial)
-	p.field("in decimal", v.SerialDec)
+	p.field("serial", v.Serial.Text(p.decimal))
 	p.field("issuer", safe(v.Issuer))
 	p.field("issuer key id", v.IssuerKeyID)
 	p.content(v.contentView)

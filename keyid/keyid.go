@@ -60,6 +60,7 @@ that nothing protects; only decrypting proves that a key is among them.`
 		&urfave.StringFlag{Name: cli.FlagPassphraseFile, TakesFile: true,
 			Usage: "`FILE` with the passphrase of encrypted keys in its first line (default: ask at the terminal)"},
 		&urfave.BoolFlag{Name: flagPlain, Usage: "print identifiers as hexadecimal digits alone"},
+		cli.Decimal(),
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
 	}
 	app.Action = func(c *urfave.Context) error { return identify(c, clk) }
@@ -107,7 +108,7 @@ func identify(c *urfave.Context, clk clock.Clock) error {
 	if c.Bool(flagJSON) {
 		err = cli.WriteJSON(c.App.Writer, found)
 	} else {
-		err = found.text(c.App.Writer, c.Bool(flagPlain), known != nil)
+		err = found.text(c.App.Writer, style{plain: c.Bool(flagPlain), named: known != nil, decimal: c.Bool(cli.FlagDecimal)})
 	}
 	return errors.Join(append(all, err)...)
 }

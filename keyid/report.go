@@ -42,18 +42,25 @@ func reportBackup(path string, h backup.Header, known users) backupReport {
 	return b
 }
 
+// A style is how people want to see identifiers and users.
+type style struct {
+	plain   bool // identifiers without what the reference has around them
+	named   bool // users were asked for
+	decimal bool // serial numbers are decimal
+}
+
 // text prints what the reference prints, and the users behind it if they were asked for.
-func (r report) text(w io.Writer, plain, named bool) error {
+func (r report) text(w io.Writer, how style) error {
 	show := func(id string, of []user) string {
-		if !plain {
+		if !how.plain {
 			id = "b'" + id + "'"
 		}
-		if !named {
+		if !how.named {
 			return id
 		}
 		var all []string
 		for _, u := range of {
-			all = append(all, u.String())
+			all = append(all, u.text(how.decimal))
 		}
 		if len(all) == 0 {
 			all = []string{"no certificate known"}
@@ -74,8 +81,8 @@ func (r report) text(w io.Writer, plain, named bool) error {
 	return err
 }
 
-func (u user) String() string {
-	s := fmt.Sprintf("%s, serial %s, %s to %s, %s", u.Subject, u.Serial,
+func (u user) text(decimal bool) string {
+	s := fmt.Sprintf("%s, serial %s, %s to %s, %s", u.Subject, u.Serial.Text(decimal),
 		u.NotBefore.Format(time.DateOnly), u.NotAfter.Format(time.DateOnly), u.Status)
 	if u.Issuer == unknownIssuer {
 		s += ", not issued by the CA given"

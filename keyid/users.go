@@ -23,8 +23,8 @@ import (
 
 // A user is one certificate of the user whom a key belongs to.
 type user struct {
-	Subject   string    `json:"subject"`
-	Serial    string    `json:"serial"` // decimal
+	Subject string `json:"subject"`
+	cli.Serial
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	Status    string    `json:"status"` // valid, expired, not yet valid, revoked; only a database knows the last
@@ -97,7 +97,7 @@ func (u users) fromFiles(paths []string, now time.Time) error {
 			continue // no backup is made for such a key
 		}
 		u.add(id, user{
-			Subject: pki.SubjectString(crt.RawSubject), Serial: crt.SerialNumber.String(),
+			Subject: pki.SubjectString(crt.RawSubject), Serial: cli.SerialOf(crt.SerialNumber),
 			NotBefore: crt.NotBefore, NotAfter: crt.NotAfter,
 			Status: statusAt(now, crt.NotBefore, crt.NotAfter), Issuer: issuerOf(crt, cas),
 		})
@@ -168,7 +168,7 @@ func (u users) fromAuthority(ctx context.Context, r store.Reader, name store.Aut
 		for _, crt := range page {
 			after = crt.ID
 			of := user{
-				Subject: crt.Subject, Serial: crt.Serial.String(), NotBefore: crt.NotBefore, NotAfter: crt.NotAfter,
+				Subject: crt.Subject, Serial: cli.SerialOf(crt.Serial), NotBefore: crt.NotBefore, NotAfter: crt.NotAfter,
 				Status: statusAt(now, crt.NotBefore, crt.NotAfter), Issuer: recorded,
 			}
 			switch _, err := r.Revocation(ctx, name, crt.Serial); {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cauase/pkg/backup"
+	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -102,8 +103,8 @@ func TestUsersOfCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, "all/1.pem", pkitest.PEM(cau.Crt, cau.issues("alice", 11, 3, alice)))
-	const aliceLine = "  b'ALICE' CN=alice, serial 11, 2026-03-01 to 2026-03-11, valid"
-	const bobLine = "  b'BOB' CN=bob, serial 12, 2026-02-02 to 2026-02-12, expired; CN=bob, serial 13, 2026-03-05 to 2026-03-15, not yet valid\n"
+	const aliceLine = "  b'ALICE' CN=alice, serial 0xb, 2026-03-01 to 2026-03-11, valid"
+	const bobLine = "  b'BOB' CN=bob, serial 0xc, 2026-02-02 to 2026-02-12, expired; CN=bob, serial 0xd, 2026-03-05 to 2026-03-15, not yet valid\n"
 	for _, c := range []struct {
 		name, args   string
 		code         int
@@ -117,11 +118,11 @@ func TestUsersOfCertificates(t *testing.T) {
 		{"CA alone", "--backup backup --ca-crt ca.pem", 0,
 			"backup\n  b'ALICE' no certificate known\n  b'BOB' no certificate known\n  b'STRANGER' no certificate known\n", ""},
 		{"a directory", "--backup backup --ca-crt all --plain", 0,
-			"backup\n  ALICE CN=alice, serial 11, 2026-03-01 to 2026-03-11, valid\n  BOB no certificate known\n  STRANGER no certificate known\n", ""},
+			"backup\n  ALICE CN=alice, serial 0xb, 2026-03-01 to 2026-03-11, valid\n  BOB no certificate known\n  STRANGER no certificate known\n", ""},
 		{"a forged one", "--backup backup --ca-crt ca.pem forged.pem", 0,
-			"backup\n  b'ALICE' CN=mallory\\x1b[2J, serial 14, 2026-03-04 to 2026-03-14, valid, not issued by the CA given\n  b'BOB' no certificate known\n  b'STRANGER' no certificate known\n", ""},
+			"backup\n  b'ALICE' CN=mallory\\x1b[2J, serial 0xe, 2026-03-04 to 2026-03-14, valid, not issued by the CA given\n  b'BOB' no certificate known\n  b'STRANGER' no certificate known\n", ""},
 		{"a certificate's key", "--private-key alice.pem --ca-crt ca.pem alice.pem", 0,
-			"alice.pem b'ALICE' CN=alice, serial 11, 2026-03-01 to 2026-03-11, valid\n", ""},
+			"alice.pem b'ALICE' CN=alice, serial 0xb, 2026-03-01 to 2026-03-11, valid\n", ""},
 		{"no such file", "--backup backup --ca-crt nope", 1, "", "--ca-crt: stat nope"},
 		{"no certificate", "--backup backup --ca-crt nobody", 1, "", "--ca-crt: nobody"},
 	} {
@@ -173,15 +174,19 @@ func TestUsersOfDatabase(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := expect("backup\n  b'ALICE' CN=alice, serial 11, 2026-03-01 to 2026-03-11, valid\n"+
-		"  b'BOB' CN=bob, serial 12, 2026-03-01 to 2026-03-11, revoked\n  b'STRANGER' no certificate known\n", ids)
+	want := expect("backup\n  b'ALICE' CN=alice, serial 0xb, 2026-03-01 to 2026-03-11, valid\n"+
+		"  b'BOB' CN=bob, serial 0xc, 2026-03-01 to 2026-03-11, revoked\n  b'STRANGER' no certificate known\n", ids)
 	if code, stdout, stderr := output(t, "--backup", "backup", "--db", "cauase.sqlite"); code != 0 || stdout != want || stderr != "" {
 		t.Errorf("exit code %d, stdout\n%s\nwant\n%s\nstderr %q", code, stdout, want, stderr)
+	}
+	if _, stdout, _ := output(t, "--decimal", "--backup", "backup", "--db", "cauase.sqlite"); !strings.Contains(stdout, "CN=alice, serial 11, ") {
+		t.Errorf("in decimal: %s", stdout)
 	}
 	// What the database says of a certificate comes before what a file says.
 	put(t, "bob.pem", pkitest.PEM(cau.issues("bob", 12, 3, bob)))
 	code, stdout, stderr := output(t, "--json", "--backup", "backup", "huge", "--db", "cauase.sqlite", "--ca-crt", "bob.pem")
-	testkit.CheckJSON(t, page, "identified", stdout)
+	testkit.CheckVerbs(t, page, tool, cli.Verbs(newApp(nil, nil, nil)))
+	testkit.CheckPrinted(t, page, tool, stdout)
 	var got report
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 || !strings.Contains(stderr, "huge") {
 		t.Fatalf("exit code %d, %v, stdout %s, stderr %s", code, err, stdout, stderr)

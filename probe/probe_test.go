@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/client"
 	"cauase/pkg/client/clienttest"
 	"cauase/pkg/clock"
@@ -81,7 +82,8 @@ func TestCommandLine(t *testing.T) {
 	if code := run(t.Context(), []string{tool, "--json", d.URL}, fake, &stdout, &stderr); code != 0 {
 		t.Fatal(code, stderr.String())
 	}
-	testkit.CheckJSON(t, "../docs/json.md", "report", stdout.String())
+	testkit.CheckVerbs(t, "../docs/json.md", tool, cli.Verbs(newApp(nil, nil, nil, nil)))
+	testkit.CheckPrinted(t, "../docs/json.md", tool, stdout.String())
 	var report struct {
 		Status   string
 		Findings []struct{ Check, Status string }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ const (
 	flagKeyType  = "key-type"
 	flagKeyLen   = "key-len"
 	flagForce    = "force"
+	flagJSON     = "json"
 )
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -47,6 +49,7 @@ byte. If anything fails, no file is left behind that was not there before.`
 		cli.Int(urfave.IntFlag{Name: flagKeyLen, DefaultText: "none",
 			Usage: "`BITS` of the new key, which makes it RSA; the same as --key-type rsa-BITS"}),
 		&urfave.BoolFlag{Name: flagForce, Usage: "overwrite files that exist"},
+		&urfave.BoolFlag{Name: flagJSON, Usage: "print what was made as JSON"},
 	}
 	app.Action = rerequest
 	cli.Describe(app, cli.Manual{
@@ -88,30 +91,54 @@ func rerequest(c *urfave.Context) error {
 			}
 		}
 	}
-	return write(template, keyType, keyPath, csrPath)
+	made, err := write(template, keyType, keyPath, csrPath)
+	if err != nil || !c.Bool(flagJSON) {
+		return err
+	}
+	made.Template = c.String(flagTemplate)
+	return cli.WriteJSON(c.App.Writer, made)
 }
 
-func write(template *pki.Request, keyType pki.KeyType, keyPath, csrPath string) error {
+// A report is what was made, as --json prints it.
+type report struct {
+	Template string   `json:"template"`
+	CSR      string   `json:"csr"`
+	Key      string   `json:"key"`
+	Subject  string   `json:"subject"`
+	SANs     []string `json:"sans"`
+	KeyType  string   `json:"key_type"`
+	KeyID    string   `json:"key_id"`
+	Digest   string   `json:"digest"`
+}
+
+func write(template *pki.Request, keyType pki.KeyType, keyPath, csrPath string) (made report, err error) {
 	key, err := keyType.Generate()
 	if err != nil {
-		return err
+		return made, err
 	}
 	keyPEM, err := pki.EncodePrivateKeyPEM(key)
 	if err != nil {
-		return err
+		return made, err
 	}
 	csr, err := pki.Rerequest(template, key)
 	if err != nil {
-		return err
+		return made, err
+	}
+	req, err := pki.ParseRequest(pki.EncodeCSRPEM(csr))
+	if err != nil {
+		return made, fmt.Errorf("the request that was made cannot be read: %w", err)
 	}
 	_, err = pemfile.WriteAll(
 		pemfile.File{Path: keyPath, Content: keyPEM, Secret: true},
 		pemfile.File{Path: csrPath, Content: pki.EncodeCSRPEM(csr)},
 	)
 	if errors.Is(err, pemfile.ErrSymlink) {
-		return cli.WithHint(err, "give the path that it points to")
+		return made, cli.WithHint(err, "give the path that it points to")
 	}
-	return err
+	return report{
+		CSR: csrPath, Key: keyPath, Subject: pki.SubjectString(req.CSR.RawSubject), SANs: append([]string{}, pki.SANStrings(req.CSR.Extensions)...),
+		KeyType: string(keyType), KeyID: hex.EncodeToString(req.KeyID), Digest: req.Digest.String(),
+	}, err
 }
 
 // readTemplate reads the one request of a file, however another tool has written it.

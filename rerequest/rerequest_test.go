@@ -13,8 +13,10 @@ import (
 	"syscall"
 	"testing"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -227,6 +229,33 @@ func TestRerequestRefusesForgedTemplate(t *testing.T) {
 	r := rerun(t, "--template", "forged.csr", "--csr", "new.csr", "--key", "new.key")
 	if r.code != 1 || !strings.Contains(r.stderr, "self-signature") || names(t, ".") != "forged.csr old.csr" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What was made is told to scripts, and so is what went wrong.
+func TestRerequestJSON(t *testing.T) {
+	page, err := filepath.Abs("../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.CheckVerbs(t, page, tool, cli.Verbs(newApp(nil, nil)))
+	t.Chdir(t.TempDir())
+	template(t, "old.csr", pki.KeyECDSAP256)
+	files := []string{"--template", "old.csr", "--csr", "new.csr", "--key", "new.key"}
+	made := rerun(t, append(files, "--json")...)
+	testkit.CheckPrinted(t, page, tool, made.stdout)
+	if made.code != 0 || made.stderr != "" || strings.Contains(made.stdout, "PRIVATE") {
+		t.Errorf("%+v", made)
+	}
+	for _, args := range [][]string{append(files, "--json"), {"--json", "--nope"}, {"--json", "--key-len", "x"}, {"--json=maybe"}} {
+		if r := rerun(t, args...); r.code != 1 || r.stdout != "" {
+			t.Errorf("%v: %+v", args, r)
+		} else if !strings.HasSuffix(args[0], "maybe") {
+			testkit.CheckJSON(t, page, "message", r.stderr)
+		}
+	}
+	for object, args := range map[string][]string{"help": {"--json", "--help"}, "version": {"version", "--json"}} {
+		testkit.CheckJSON(t, page, object, rerun(t, args...).stdout)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
@@ -379,7 +380,8 @@ func TestOneFailureIsToldOnce(t *testing.T) {
 	}
 	// JSON is for programs, which get all of it.
 	_, stdout, _ = execute(t.Context(), "--ca-url", "http://127.0.0.1:1", "--ca", "ca.pem", "--crl", "crl.pem", "--once", "--json")
-	testkit.CheckJSON(t, page, "list of job", stdout)
+	testkit.CheckVerbs(t, page, tool, cli.Verbs(newApp(nil, nil, nil)))
+	testkit.CheckPrinted(t, page, tool, stdout)
 	if !strings.Contains(stdout, "connection refused") {
 		t.Errorf("JSON:\n%s", stdout)
 	}

@@ -41,6 +41,9 @@ func asksHelp(arg string) bool {
 // Run executes a command line, unless it asks for the manual page or a completion script.
 func Run(ctx context.Context, app *urfave.App, args []string) error {
 	prepare(app)
+	if WantsJSON(app, args) {
+		app.Writer = jsonResults{app.Writer}
+	}
 	if last := len(args) - 1; last > 0 && args[last] == askCompletion {
 		return complete(app, args[1:last])
 	}

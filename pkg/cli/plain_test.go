@@ -151,7 +151,7 @@ func TestHelpAndVersionAreCommands(t *testing.T) {
 	for line, want := range map[string]string{
 		"help": "tool [global options] command", "version": "tool version", "help csr": "tool csr [command options]", "csr help": "tool csr [command options]",
 		"help csr sign": "tool csr sign", "csr help sign": "tool csr sign", "csr sign --help": "tool csr sign", "-- help csr sign": "tool csr sign", "csr -- help sign": "tool csr sign",
-		"--json version": "tool version", "--json help csr sign": "tool csr sign", "--threshold 5 csr help sign": "tool csr sign", "--threshold=5 help": "tool [global options] command",
+		"--json version": `"version": "`, "--json help csr sign": "tool csr sign", "--threshold 5 csr help sign": "tool csr sign", "--threshold=5 help": "tool [global options] command",
 		"csr sign help": "ran sign", // an argument
 		"csr":           "tool csr [command options]",
 	} {

@@ -44,16 +44,50 @@ func DocumentedJSON(t testing.TB, path string) (objects map[string]map[string]JS
 			objects[section][cells[1]] = JSONMember{strings.TrimSpace(cells[2]), strings.TrimSpace(cells[3]) == "always"}
 		}
 	}
+	include(t, objects)
 	return objects, commands
 }
 
-// isOfType reports whether a value is of a documented type.
+// include adds to the members of objects those that a row such as `request.…` says are as of another one.
+func include(t testing.TB, objects map[string]map[string]JSONMember) {
+	t.Helper()
+	for section, members := range objects {
+		for name, member := range members {
+			prefix, found := strings.CutSuffix(name, "…")
+			if !found {
+				continue
+			}
+			delete(members, name)
+			other := objects[strings.ToLower(strings.TrimPrefix(member.Type, "as of "))]
+			if len(other) == 0 {
+				t.Fatalf("%s: %s is %s, which is not documented", section, name, member.Type)
+			}
+			for one, of := range other {
+				if _, own := members[prefix+one]; !own && !strings.HasSuffix(one, "…") {
+					members[prefix+one] = of
+				}
+			}
+		}
+	}
+}
+
+// isOfType reports whether a value is of a documented type, or of one of several: time or null; string, number or boolean.
 func isOfType(value any, typ string) bool {
-	typ, nullable := strings.CutSuffix(typ, " or null")
-	if typ == "any" || nullable && value == nil {
+	for one := range strings.SplitSeq(strings.ReplaceAll(typ, " or ", ", "), ", ") {
+		if isOf(value, one) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOf(value any, typ string) bool {
+	if typ == "any" {
 		return true
 	}
 	switch v := value.(type) {
+	case nil:
+		return typ == "null"
 	case string:
 		if typ == "time" {
 			at, err := time.Parse(time.RFC3339, v)
@@ -65,10 +99,18 @@ func isOfType(value any, typ string) bool {
 	case float64:
 		return typ == "number"
 	case map[string]any:
+		if element, isMap := strings.CutPrefix(typ, "map of "); isMap {
+			for _, e := range v {
+				if !isOf(e, element) {
+					return false
+				}
+			}
+			return true
+		}
 		return typ == "object"
 	case []any:
 		element, isList := strings.CutPrefix(typ, "list of ")
-		return isList && !slices.ContainsFunc(v, func(e any) bool { return !isOfType(e, element) })
+		return isList && !slices.ContainsFunc(v, func(e any) bool { return !isOf(e, element) })
 	}
 	return false
 }
@@ -89,7 +131,7 @@ func ConformsTo(value map[string]any, prefix string, members map[string]JSONMemb
 			inner, below = list, prefix+name+"[]."
 		}
 		for _, one := range inner {
-			if object, is := one.(map[string]any); is && prefix+name != "request" && !strings.HasSuffix(member.Type, "any") {
+			if object, is := one.(map[string]any); is && !strings.HasPrefix(member.Type, "map of ") && !strings.HasSuffix(member.Type, "any") {
 				if err := ConformsTo(object, below, members); err != nil {
 					return err
 				}

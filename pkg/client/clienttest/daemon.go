@@ -162,6 +162,9 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		d.page(w)
 		return
 	}
+	if d.forUsers(w, r) {
+		return
+	}
 	authority := d.authorities()[parts[0]]
 	if authority == nil || len(parts) < 2 {
 		http.NotFound(w, r)

@@ -9,11 +9,19 @@ import (
 	"cauase/pkg/pki"
 )
 
-// lineages answers GET lineage with a serial: here each certificate is a lineage of its own, with its place in the
+// lineages answers GET lineage, also with a serial: here each certificate is a lineage of its own, with its place in the
 // record as its id.
 func (a *Authority) lineages(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if r.URL.RawQuery == "" {
+		all := []any{}
+		for i, crt := range a.record {
+			all = append(all, lineage(i, crt))
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"lineages": all})
+		return
+	}
 	for i, crt := range a.record {
 		if crt.SerialNumber.String() == r.URL.Query().Get("serial") {
 			_ = json.NewEncoder(w).Encode(map[string]any{"lineages": []any{lineage(i, crt)}})
