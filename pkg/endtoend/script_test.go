@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"cauase/pkg/pgtest"
+	"cauase/pkg/testkit"
 )
 
 var postgres = pgtest.Shared(pgtest.Options{})
@@ -54,6 +55,10 @@ func runScripts(t *testing.T, setup func(*testscript.Env) error, database string
 			"refused": cmdRefused,
 			"until":   cmdUntil,
 			"json":    cmdJSON,
+			// schema OBJECT: what was printed is that object of docs/json.md.
+			"schema": func(ts *testscript.TestScript, _ bool, args []string) {
+				testkit.CheckJSON(t, "../../docs/json.md", strings.Join(args, " "), ts.ReadFile("stdout"))
+			},
 			"capture": cmdCapture,
 			"mode":    cmdMode,
 			"nofile":  cmdNoFile,
