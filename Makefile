@@ -33,7 +33,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run test lint bench fuzz flood soak docs-test interop install uninstall clean
+.PHONY: help build cross run test lint bench bench-load bench-peers fuzz flood soak docs-test interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,8 +82,26 @@ lint: ## gofmt, go vet, staticcheck, and the house rules
 	$(GO) run $(FORBIDIGO) -set_exit_status -analyze_types -tests=false $(FORBIDDEN) -- ./...
 	$(GO) mod tidy -diff
 
-bench: ## run the benchmarks
+# What the load is to be like: go run ./bench -help lists it, docs/performance.md explains it.
+BENCHFLAGS ?=
+
+bench: ## run the benchmarks of the pieces, then put a load on whole daemons; takes an hour
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./bench $(BENCHFLAGS)
+
+bench-load: ## put a load on whole daemons, with BENCHFLAGS
+	$(GO) run ./bench $(BENCHFLAGS)
+
+# Pinned, as figures are compared. A program in PATH comes first.
+STEP_CA := github.com/smallstep/certificates/cmd/step-ca@v0.30.2
+PEERS   := .cache/peers
+
+bench-peers: $(PEERS)/step-ca ## measure other authorities by turns with ours: step-ca, and caucase where CAUCASE_VENV says
+	$(GO) run ./bench -rows 'issue|rsa' $(BENCHFLAGS)
+
+$(PEERS)/step-ca:
+	@mkdir -p $(PEERS)
+	CGO_ENABLED=0 GOBIN=$(abspath $(PEERS)) $(GO) install $(STEP_CA)
 
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@for pkg in $$($(GO) list ./...); do \

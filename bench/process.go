@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A process is a server that runs, or a program under observation.
+type process struct {
+	name string
+	pid  int
+	tree bool // what it has started counts, too
+
+	cmd    *exec.Cmd
+	log    string // file with what it has said
+	exited chan error
+}
+
+// start runs a program in a folder. What it says goes to a file, as it would to a journal.
+func start(dir, program string, args, environment []string) (*process, error) {
+	path := filepath.Join(dir, filepath.Base(program)+".log")
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	cmd.Env = append(os.Environ(), environment...)
+	// It ends with this program, however that ends.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{name: filepath.Base(program), pid: cmd.Process.Pid, cmd: cmd, log: path, exited: make(chan error, 1)}
+	go func() { p.exited <- cmd.Wait() }()
+	return p, nil
+}
+
+// stop has it end in order.
+func (p *process) stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(time.Minute):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		return fmt.Errorf("%s did not end on SIGTERM", p.name)
+	}
+}
+
+// await looks for a condition until it holds, or the program ends.
+func (p *process) await(ctx context.Context, condition func() error) error {
+	for {
+		err := condition()
+		if err == nil {
+			return nil
+		}
+		select {
+		case exit := <-p.exited:
+			p.exited <- exit
+			return fmt.Errorf("%s has ended: %v\n%s", p.name, exit, p.lastWords())
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w\n%s", p.name, err, p.lastWords())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func (p *process) lastWords() string {
+	said, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(said[max(0, len(said)-3000):])
+}
+
+// ticks is how many units of processor time a second has in /proc, on Linux for all programs.
+const ticks = 100
+
+// cpu is the time that the process has spent on processors so far, with the children of a tree, also those that ended.
+func (p *process) cpu() (time.Duration, error) {
+	total, err := cpuFields(p.pid, p.tree)
+	if err != nil || !p.tree {
+		return total, err
+	}
+	children, err := childrenOf(p.pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, child := range children {
+		used, err := cpuFields(child, true)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // ended, and counted by its parent from now on
+		} else if err != nil {
+			return 0, err
+		}
+		total += used
+	}
+	return total, nil
+}
+
+// statOf reads /proc/PID/stat from the state on: the name before it may hold anything.
+func statOf(pid int) ([]string, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 15 {
+		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	return fields, nil
+}
+
+func cpuFields(pid int, ended bool) (time.Duration, error) {
+	fields, err := statOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	wanted := fields[11:13] // utime, stime
+	if ended {
+		wanted = fields[11:15] // cutime, cstime
+	}
+	var sum int64
+	for _, field := range wanted {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return time.Duration(sum) * time.Second / ticks, nil
+}
+
+func childrenOf(parent int) (children []int, err error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			continue
+		}
+		if fields, err := statOf(pid); err == nil && fields[1] == strconv.Itoa(parent) {
+			children = append(children, pid)
+		}
+	}
+	return children, nil
+}
+
+func cpuOf(servers []*process) (used []time.Duration, err error) {
+	for _, p := range servers {
+		d, err := p.cpu()
+		if err != nil {
+			return nil, err
+		}
+		used = append(used, d)
+	}
+	return used, nil
+}
+
+// Memory is what a process takes, in MiB.
+type memory struct{ resident, proportional, peak float64 }
+
+// memory reads it from /proc.
+func (p *process) memory() (m memory, err error) {
+	status, err := memoryFields(p.pid, "status")
+	if err != nil {
+		return m, err
+	}
+	rollup, err := memoryFields(p.pid, "smaps_rollup")
+	return memory{status["VmRSS"], rollup["Pss"], status["VmHWM"]}, err
+}
+
+// memoryFields reads the lines of a file that say how many kB something takes.
+func memoryFields(pid int, file string) (map[string]float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		name, rest, _ := strings.Cut(line, ":")
+		fields := strings.Fields(rest)
+		if len(fields) == 2 && fields[1] == "kB" {
+			kB, err := strconv.ParseFloat(fields[0], 64)
+			if err != nil {
+				return nil, err
+			}
+			found[name] = kB / 1024
+		}
+	}
+	return found, nil
+}
+
+// freePorts returns the first of two ports in a row that nobody has. They lie below those of outgoing connections.
+func freePorts() (int, error) {
+	for port := 12_000 + os.Getpid()%5_000*2; port < 31_000; port += 2 {
+		first, err1 := net.Listen("tcp", loopback(port))
+		second, err2 := net.Listen("tcp", loopback(port+1))
+		for _, l := range []net.Listener{first, second} {
+			if l != nil {
+				l.Close()
+			}
+		}
+		if err1 == nil && err2 == nil {
+			return port, nil
+		}
+	}
+	return 0, errors.New("no ports are free")
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
