@@ -57,7 +57,7 @@ func TestAuthority(t *testing.T) {
 	s.ok("crt show www.pem")
 	s.says("trusted: +yes, by web.crt.pem")
 	s.exits("--mode user ca update", 1)
-	s.says("--mode and --authority exclude each other")
+	s.says("--mode and CAUASE_AUTHORITY exclude each other")
 	os.Unsetenv("CAUASE_AUTHORITY")
 	s.exits("--authority ../web ca update", 1)
 	s.says("is not the name of an authority")

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
+	"cauase/pkg/config"
 	"cauase/pkg/pki"
 )
 
@@ -46,11 +46,9 @@ func (t *tool) showConfig(c *cli.Context) error {
 	view := configView{Context: t.context, Contexts: []string{}, Files: []string{}}
 	for _, file := range t.files {
 		view.Files = append(view.Files, file.Path)
-		view.Contexts = append(view.Contexts, file.Names()...)
 	}
-	slices.Sort(view.Contexts)
-	view.Contexts = slices.Compact(view.Contexts)
-	for _, name := range configurable {
+	view.Contexts = append(view.Contexts, t.files.Names()...)
+	for _, name := range config.Names {
 		from, given := t.origins[name]
 		if !given {
 			from = originDefault

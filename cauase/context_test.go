@@ -215,6 +215,28 @@ func TestConfigurationRefused(t *testing.T) {
 		s.exits("--config none ca update", 1)
 		s.says("the CA's address is not given")
 	}
+	// Also what is found out later than when it is read, and where the environment gives it.
+	for content, want := range map[string]string{
+		"mode = \"usr\"\n":                          `line 1, column 1: mode: "usr" is not one of service, user`,
+		"authority = \"Web\"\n":                     `line 1, column 1: authority: "Web" is not the name`,
+		"key-type = \"dsa\"\n":                      `line 1, column 1: key-type: "dsa" is not one of`,
+		"\nthreshold = -1\n":                        `line 2, column 1: threshold -1 is not a number of days`,
+		"ca-fingerprint = [\"sha\"]\n":              `line 1, column 1: ca-fingerprint: `,
+		"catch-up = -1\n":                           `line 1, column 1: catch-up -1 is not`,
+		"[context.default]\nca-url = \"ftp://x\"\n": `line 2, column 1: ca-url: CA URL "ftp://x"`,
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.exits("ca update", 1)
+		s.says(path + ": " + want)
+	}
+	for name, want := range map[string]string{"MODE": `"usr" is not`, "KEY_TYPE": `"usr" is not`, "CA_FINGERPRINT": `"usr" is not`, "CA_URL": `CA URL "usr"`, "AUTHORITY": `.*"USR" is not`} {
+		t.Setenv("CAUASE_"+name, map[bool]string{true: "USR", false: "usr"}[name == "AUTHORITY"])
+		s.exits("--config none ca update", 1)
+		s.says("error: CAUASE_" + name + ": " + want)
+		os.Unsetenv("CAUASE_" + name)
+	}
 	good := "[context.default]\nca-url = \"" + s.daemon.URL + "\"\n"
 	if err := os.WriteFile(path, []byte(good), 0o600); err != nil {
 		t.Fatal(err)

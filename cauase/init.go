@@ -59,7 +59,7 @@ func (t *tool) init(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return errUsage(c, fmt.Sprintf("%q: the CA's address is given with --ca-url", c.Args().First()))
 	}
-	path := userFile(c)
+	path := config.UserFile(c.String("config"))
 	if path == "" {
 		return manners.WithHint(errors.New("where the configuration should be is not known: neither XDG_CONFIG_HOME nor HOME is set"), "name a file with --config")
 	}
@@ -128,7 +128,7 @@ func (t *tool) settingsToWrite(c *cli.Context, file *config.Contexts) (map[strin
 		}
 		text := c.String(name)
 		switch {
-		case slices.Contains(pathSettings, name):
+		case slices.Contains(config.Paths, name):
 			if text, err = absolute(text); err != nil {
 				return nil, err
 			}
@@ -251,7 +251,7 @@ func (t *tool) verify(ctx context.Context, c *client.Client, authority client.Au
 func writeContext(file *config.Contexts, name string, settings map[string]any) (changed bool, err error) {
 	if file.Has(name) {
 		for key, value := range settings {
-			if old, ok := file.Get(name, key); ok && (fmt.Sprint(old.Value) == fmt.Sprint(value) || slices.Contains(pathSettings, key) && samePath(file, old.Value, value)) {
+			if old, ok := file.Get(name, key); ok && (fmt.Sprint(old.Value) == fmt.Sprint(value) || slices.Contains(config.Paths, key) && samePath(file, old.Value, value)) {
 				delete(settings, key)
 			}
 		}
@@ -261,7 +261,7 @@ func writeContext(file *config.Contexts, name string, settings map[string]any) (
 	}
 	content := file.With(name, settings)
 	// What is there may be written in ways that we do not know how to change.
-	again, err := config.ParseContexts(file.Path, content, configurable)
+	again, err := config.ParseContexts(file.Path, content, config.Names)
 	for key, value := range settings {
 		if err != nil {
 			break
@@ -287,7 +287,7 @@ func samePath(file *config.Contexts, old, value any) bool {
 	a, isText := old.(string)
 	b, alsoText := value.(string)
 	folder := filepath.Dir(file.Path)
-	return isText && alsoText && locatePath(a, folder) == locatePath(b, folder)
+	return isText && alsoText && config.Locate(a, folder) == config.Locate(b, folder)
 }
 
 // A number is written without quotes.

@@ -127,7 +127,7 @@ func contextNames() (names []string) {
 		paths = append(paths, filepath.Join(folder, config.FileName))
 	}
 	for _, path := range paths {
-		if file, err := config.ReadContexts(path, configurable); err == nil {
+		if file, err := config.ReadContexts(path, config.Names); err == nil {
 			names = append(names, file.Names()...)
 		}
 	}

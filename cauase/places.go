@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,189 +25,57 @@ type origin string
 
 const originDefault origin = "default"
 
-// configurable are the settings that a configuration file may hold; those of the second kind are paths.
-var (
-	configurable = []string{
-		"ca-url", "store", "ca-crt", "user-ca-crt", "crl", "user-crl", "root-ca", "user-key", "mode", "authority",
-		"threshold", "key-type", "on-renew", "ca-fingerprint", "catch-up", "caucase",
-	}
-	pathSettings = []string{"store", "ca-crt", "user-ca-crt", "crl", "user-crl", "root-ca", "user-key", "on-renew"}
-)
-
-// exclusive are settings that exclude each other: where one is given, a file's value of the other is ignored.
-var exclusive = map[string]string{"mode": "authority", "authority": "mode"}
-
 // configure gives flags that are given neither on the command line nor in the environment the values that the
 // configuration has for the context at work.
 func (t *tool) configure(c *cli.Context, s *settings) error {
-	for _, name := range configurable {
-		if from := t.givenBy(c, name); from != "" {
-			s.origins[name] = from
+	for _, name := range config.Names {
+		if from := manners.GivenBy(c, name); from != "" {
+			s.origins[name] = origin(from)
 		}
 	}
-	files, err := readFiles(c)
+	making := c.Args().First() == cmdInit
+	files, err := config.ReadFiles(c.String("config"), making)
 	if err != nil {
 		return err
 	}
 	s.files = files
-	making := c.Args().First() == cmdInit
 	if s.context, err = chooseContext(c, files, making); err != nil {
 		return err
 	}
 	given := map[string]bool{}
 	for name := range s.origins {
-		given[name], given[exclusive[name]] = true, true
+		given[name], given[config.Exclusive[name]] = true, true
 	}
 	var wrong error
-	for _, name := range configurable {
-		for _, file := range files {
-			setting, found := file.Get(s.context, name)
-			if !found || given[name] {
-				continue
-			}
-			given[name] = true
-			if err := apply(c, file, name, setting); err != nil {
-				wrong = errors.Join(wrong, fmt.Errorf("%s: %v: %s: %w", file.Path, setting.Position, name, err))
-			}
-			s.origins[name] = origin(fmt.Sprintf("%s, line %d", file.Path, setting.Line))
-			s.fromFile = append(s.fromFile, name)
+	for _, name := range config.Names {
+		file, setting, found := files.Get(s.context, name)
+		if !found || given[name] {
+			continue
 		}
+		given[name] = true
+		wrong = errors.Join(wrong, file.Apply(c, name, setting))
+		s.origins[name] = origin(fmt.Sprintf("%s, line %d", file.Path, setting.Line))
+		s.fromFile = append(s.fromFile, name)
 	}
 	return wrong
 }
 
-// givenBy says whether the command line or the environment gives a flag, "" for neither. A variable that is empty is none.
-func (t *tool) givenBy(c *cli.Context, name string) origin {
-	if !c.IsSet(name) {
-		return ""
-	}
-	for _, token := range t.args {
-		if flag, _, _ := strings.Cut(strings.TrimLeft(token, "-"), "="); flag == name && strings.HasPrefix(token, "-") {
-			return origin("--" + name)
-		}
-	}
-	if flag, ok := findFlag(c.App.Flags, name).(cli.DocGenerationFlag); ok {
-		for _, variable := range flag.GetEnvVars() {
-			if os.Getenv(variable) != "" {
-				return origin(variable)
+// chooseContext returns which settings of the configuration are used, "" if there are none.
+func chooseContext(c *cli.Context, files config.Files, making bool) (string, error) {
+	named := c.String("context")
+	if making {
+		if named != "" {
+			if err := config.CheckContextName(named); err != nil {
+				return "", fmt.Errorf("--context %w", err)
 			}
 		}
+		return cmp.Or(named, files.Current(), config.DefaultContext), nil
 	}
-	return ""
-}
-
-// readFiles reads the configuration: the user's, or the one of --config, and then the machine's.
-func readFiles(c *cli.Context) (files []*config.Contexts, err error) {
-	named := c.String("config")
-	if named == "none" {
-		return nil, nil
+	name, err := files.Choose(named)
+	if errors.Is(err, config.ErrWhich) && c.Args().First() == cmdConfig {
+		return config.DefaultContext, nil
 	}
-	path := userFile(c)
-	for _, path := range []string{path, config.SystemFile} {
-		if path == "" {
-			continue
-		}
-		file, err := config.ReadContexts(path, configurable)
-		switch {
-		case err == nil:
-			files = append(files, file)
-		case config.Absent(err) && (path != named || c.Args().First() == cmdInit):
-		case config.Absent(err):
-			return nil, manners.WithHint(fmt.Errorf("--config: %w", err), "%s init makes one; none is for no file at all", toolName)
-		default:
-			return nil, err
-		}
-	}
-	return files, nil
-}
-
-// userFile is the path of the user's configuration, "" if nobody knows.
-func userFile(c *cli.Context) string {
-	if named := c.String("config"); named != "" && named != "none" {
-		return named
-	}
-	if folder := config.Folder(); folder != "" {
-		return filepath.Join(folder, config.FileName)
-	}
-	return ""
-}
-
-// chooseContext returns which settings of the configuration are used, "" if there are none.
-func chooseContext(c *cli.Context, files []*config.Contexts, making bool) (string, error) {
-	var names []string
-	current := ""
-	for _, file := range files {
-		names = append(names, file.Names()...)
-		if current == "" {
-			current = file.Current
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	name, from := c.String("context"), "--context"
-	if name != "" {
-		if err := config.CheckContextName(name); err != nil {
-			return "", fmt.Errorf("--context %w", err)
-		}
-	} else {
-		name, from = current, "current-context"
-	}
-	switch {
-	case making && name == "":
-		return defaultContext, nil
-	case making, slices.Contains(names, name):
-		return name, nil
-	case name == "" && slices.Contains(names, defaultContext):
-		return defaultContext, nil
-	case name == "" && len(names) == 1:
-		return names[0], nil
-	case name == "" && len(names) > 1 && c.Args().First() != cmdConfig:
-		return "", manners.WithHint(errors.New("which context? the configuration has several, and says of none that it is the current one"),
-			"give --context, one of %s, or set current-context in %s", strings.Join(names, ", "), files[0].Path)
-	case name == "":
-		if len(files) > 0 {
-			return defaultContext, nil
-		}
-		return "", nil
-	case len(names) == 0 && from == "--context":
-		return "", manners.WithHint(fmt.Errorf("--context %s: there is no configuration with contexts", name), "%s init --context %s --ca-url http://HOST[:PORT] makes one", toolName, name)
-	}
-	err := fmt.Errorf("%s %q: there is no such context", from, name)
-	if len(names) == 0 {
-		return "", manners.WithHint(err, "[context.%s] begins its settings in %s", name, files[0].Path)
-	}
-	return "", manners.DidYouMean(err, name, names)
-}
-
-// defaultContext is the one that is made unless another is named.
-const defaultContext = "default"
-
-// apply gives a flag its value from a file, in whose folder relative paths are.
-func apply(c *cli.Context, file *config.Contexts, name string, s config.Setting) error {
-	texts, err := manners.ValuesFor(findFlag(c.App.Flags, name), s.Value)
-	if err != nil {
-		return err
-	}
-	for _, text := range texts {
-		if slices.Contains(pathSettings, name) {
-			text = locatePath(text, filepath.Dir(file.Path))
-		}
-		if err := c.Set(name, text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// locatePath makes a path of a file's absolute: ~/ is the user's own folder.
-func locatePath(text, folder string) string {
-	if rest, ok := strings.CutPrefix(text, "~/"); ok && os.Getenv("HOME") != "" {
-		return filepath.Join(os.Getenv("HOME"), rest)
-	}
-	if text == "" || filepath.IsAbs(text) {
-		return text
-	}
-	return filepath.Join(folder, text)
+	return name, err
 }
 
 // places are where trust is kept.

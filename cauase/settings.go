@@ -20,6 +20,7 @@ import (
 // settings are the global flags, checked.
 type settings struct {
 	caURL     string
+	urlFrom   string // how an error names what gives the address
 	authority client.AuthorityName
 	caStore   pemfile.Store
 	crlStore  pemfile.Store
@@ -28,9 +29,9 @@ type settings struct {
 	usersStore    pemfile.Store // of the CA of users, whatever is at work
 	servicesStore pemfile.Store // of the CA of services, likewise
 
-	context string             // what settings are of, "" if there is no configuration
-	files   []*config.Contexts // that were read, the nearest first
-	origins map[string]origin  // of the settings that are given
+	context string            // what settings are of, "" if there is no configuration
+	files   config.Files      // that were read, the nearest first
+	origins map[string]origin // of the settings that are given
 	places
 
 	keepRoots      bool // --root-ca is given: roots that are learnt are stored
@@ -115,6 +116,7 @@ func (t *tool) readSettings(c *cli.Context) error {
 	s = settings{
 		context: s.context, files: s.files, origins: s.origins, places: s.places,
 		caURL:   c.String("ca-url"),
+		urlFrom: manners.NameOf(c, "ca-url"),
 		userKey: c.String("user-key"),
 
 		passphraseFile: c.String(manners.FlagPassphraseFile),
@@ -136,14 +138,14 @@ func (t *tool) readSettings(c *cli.Context) error {
 	s.locate(c)
 	days := c.Float64("threshold")
 	if !(days >= 0 && days <= maxThreshold) {
-		return fmt.Errorf("--threshold %v is not a number of days", days)
+		return fmt.Errorf("%s %v is not a number of days", manners.NameOf(c, "threshold"), days)
 	}
 	s.threshold = time.Duration(days * 24 * float64(time.Hour))
 	if s.catchUp = c.Float64("catch-up"); !(s.catchUp >= 0 && s.catchUp <= maxCatchUp) {
-		return fmt.Errorf("--catch-up %v is not a number of spans", s.catchUp)
+		return fmt.Errorf("%s %v is not a number of spans", manners.NameOf(c, "catch-up"), s.catchUp)
 	}
 	if name := c.String("key-type"); name != "" {
-		keyType, err := manners.ChooseKeyType("--key-type", name)
+		keyType, err := manners.ChooseKeyType(manners.NameOf(c, "key-type"), name)
 		if err != nil {
 			return err
 		}
@@ -152,7 +154,7 @@ func (t *tool) readSettings(c *cli.Context) error {
 	for _, text := range c.StringSlice("ca-fingerprint") {
 		pins, err := parsePins(text)
 		if err != nil {
-			return fmt.Errorf("--ca-fingerprint: %w", err)
+			return fmt.Errorf("%s: %w", manners.NameOf(c, "ca-fingerprint"), err)
 		}
 		s.pins = append(s.pins, pins...)
 	}
@@ -177,7 +179,7 @@ func needsNoSettings(c *cli.Context) bool {
 
 // choose finds out which authority is at work.
 func (s *settings) choose(c *cli.Context) error {
-	mode, err := manners.Choice("--mode", c.String("mode"), modes)
+	mode, err := manners.Choice(manners.NameOf(c, "mode"), c.String("mode"), modes)
 	if err != nil {
 		return err
 	}
@@ -187,10 +189,10 @@ func (s *settings) choose(c *cli.Context) error {
 	}
 	if c.String("authority") != "" {
 		if c.IsSet("mode") {
-			return manners.WithHint(errors.New("--mode and --authority exclude each other"), "--mode service is --authority cas, --mode user is --authority cau")
+			return manners.WithHint(fmt.Errorf("%s and %s exclude each other", manners.NameOf(c, "mode"), manners.NameOf(c, "authority")), "--mode service is --authority cas, --mode user is --authority cau")
 		}
 		if s.authority, err = client.ParseAuthority(c.String("authority")); err != nil {
-			return fmt.Errorf("--authority %w", err)
+			return fmt.Errorf("%s: %w", manners.NameOf(c, "authority"), err)
 		}
 	}
 	return nil

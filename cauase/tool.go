@@ -135,6 +135,9 @@ func (t *tool) connect() (*client.Client, error) {
 	if t.caURL == "" {
 		return nil, manners.WithHint(errors.New("the CA's address is not given"), "give --ca-url http://HOST[:PORT] or set CAUASE_CA_URL")
 	}
+	if err := client.CheckURL(t.caURL); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.urlFrom, err)
+	}
 	c, err := client.New(client.Options{
 		URL:       t.caURL,
 		Authority: t.authority,

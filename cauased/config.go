@@ -41,7 +41,7 @@ type reader struct {
 
 func (r *reader) fail(flag string, err error) {
 	if r.err == nil {
-		r.err = r.file.wrong(flag, err)
+		r.err = r.file.wrong(r.c, flag, err)
 	}
 }
 

@@ -137,10 +137,10 @@ func (f settingsFile) locate(name, text string) string {
 	return filepath.Join(filepath.Dir(f.path), text)
 }
 
-// wrong is the error about the value of a flag: it names the place that the value is from.
-func (f settingsFile) wrong(flag string, err error) error {
+// wrong is the error about the value of a flag of c: it names the place that the value is from.
+func (f settingsFile) wrong(c *urfave.Context, flag string, err error) error {
 	if place, ok := f.used[flag]; ok {
 		return fmt.Errorf("%s: %v: %s: %w", f.path, place, flag, err)
 	}
-	return cli.WithHint(fmt.Errorf("--%s: %w", flag, err), "see cauased --help")
+	return cli.WithHint(fmt.Errorf("%s: %w", cli.NameOf(c, flag), err), "see cauased --help")
 }

@@ -97,6 +97,14 @@ func TestConfigFileErrors(t *testing.T) {
 			t.Errorf("%q: %v, want %s", content, err, want)
 		}
 	}
+	// What the environment gives is named by its variable.
+	t.Setenv("CAUASED_NETLOC", "a:b")
+	if _, err := parse(t); err == nil || !strings.HasPrefix(err.Error(), "CAUASED_NETLOC: ") {
+		t.Errorf("a variable: %v", err)
+	}
+	if _, err := parse(t, "--netloc", "c:d"); err == nil || !strings.HasPrefix(err.Error(), "--netloc: ") {
+		t.Errorf("an option before it: %v", err)
+	}
 	if _, err := parse(t, "--config", "/no/such/file"); err == nil || !strings.HasPrefix(err.Error(), "--config: ") {
 		t.Errorf("a file that is not there: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/daemon"
 	"cauase/pkg/pgtest"
@@ -38,7 +39,7 @@ func parse(t *testing.T, args ...string) (serveOptions, error) {
 		return err
 	}
 	app.Action, app.Commands[0].Action = read, read
-	err := app.RunContext(t.Context(), canonicalArgs(append([]string{tool}, args...)))
+	err := cli.Run(t.Context(), app, canonicalArgs(append([]string{tool}, args...)))
 	return cfg, err
 }
 

@@ -15,7 +15,7 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
-	"cauase/pkg/pki"
+	"cauase/pkg/config"
 	"cauase/pkg/probe"
 )
 
@@ -24,12 +24,20 @@ const tool = "cauase-probe"
 // envURL is the variable of the address, as for all tools.
 const envURL = "CAUASE_CA_URL"
 
+// The settings that are taken from a configuration file.
+const (
+	settingURL   = "ca-url"
+	settingStore = "store"
+)
+
 const (
 	flagWarning   = "warning"
 	flagCritical  = "critical"
 	flagTimeout   = "timeout"
 	flagAuthority = "authority"
 	flagCaucase   = "caucase"
+	flagConfig    = "config"
+	flagContext   = "context"
 
 	flagFingerprint = "ca-fingerprint"
 	flagJSON        = "json"
@@ -39,7 +47,6 @@ const (
 	defaultWarning  = 30
 	defaultCritical = 7
 	maxDays         = 100_000
-	maxSeconds      = 1_000_000
 )
 
 // run returns 0, 1, 2 or 3, which monitoring systems take for fine, warning, critical and unknown. The last is for a wrong
@@ -61,7 +68,9 @@ in time and a revocation list that is valid and fresh, that those under a root l
 the daemon's clock is right. Prints one line, with measures after a bar, and exits with 0 if all
 is well, 1 for a warning, 2 if something is critical, and 3 if the command line is wrong. It writes nothing, needs no
 certificate, and takes for granted that whoever answers is the CA, unless --ca-fingerprint says which it is.
-Without an address it is that of CAUASE_CA_URL.`
+Without an address it is that of CAUASE_CA_URL or of the configuration (cauase init), the user's or the machine's; then the CA has to be the
+one that is trusted there: that of its ca-fingerprint or, without, of its store, or a successor. An address that is
+given is checked as it is, unless --config or --context says that it is about that CA.`
 	app.Flags = []urfave.Flag{
 		cli.Days(urfave.Float64Flag{Name: flagWarning, Aliases: []string{"w"}, Value: defaultWarning,
 			DefaultText: fmt.Sprintf("%d, or a fourth of the certificate's life if that is less", defaultWarning),
@@ -74,6 +83,10 @@ Without an address it is that of CAUASE_CA_URL.`
 			Usage: "`SHA256:HEX` of a CA that the daemon has to have, or a successor of it (repeatable, or separated by commas): anything else is critical"},
 		&urfave.GenericFlag{Name: flagAuthority, Value: &names{}, Usage: "check this `NAME` only (repeatable; cas is that of services, cau that of users)", DefaultText: "all that the daemon says it has"},
 		&urfave.BoolFlag{Name: flagCaucase, EnvVars: []string{"CAUASE_CAUCASE"}, Usage: "it is a reference caucased, whose HTTPS certificate nobody can verify: otherwise that is critical"},
+		&urfave.StringFlag{Name: flagConfig, EnvVars: []string{"CAUASE_CONFIG"}, TakesFile: true, DefaultText: "$XDG_CONFIG_HOME/cauase/cauase.toml or ~/.config/cauase/cauase.toml, then " + config.SystemFile,
+			Usage: "`FILE` (TOML) with the CA's address and whom to trust, as for cauase; none for no file"},
+		&urfave.StringFlag{Name: flagContext, EnvVars: []string{"CAUASE_CONTEXT"}, DefaultText: "the configuration's current-context, or default",
+			Usage: "`NAME` of the settings to use, for those who work with several CAs"},
 		&urfave.BoolFlag{Name: flagJSON, Usage: "print all findings as JSON"},
 	}
 	app.Action = func(c *urfave.Context) error {
@@ -90,13 +103,25 @@ Without an address it is that of CAUASE_CA_URL.`
 
 func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 	address := os.Getenv(envURL)
-	switch {
-	case c.NArg() == 1:
-		address = c.Args().First()
-	case c.NArg() > 1:
+	if c.NArg() > 1 {
 		return nil, cli.WithHint(fmt.Errorf("%q: one address is enough", c.Args().Get(1)), "usage: %s", c.App.UsageText)
-	case address == "":
-		return nil, cli.WithHint(errors.New("one address is needed"), "usage: %s, or set %s", c.App.UsageText, envURL)
+	}
+	name := envURL
+	if c.NArg() == 1 {
+		address, name = c.Args().First(), ""
+	}
+	known, err := configured(c, address)
+	if err != nil {
+		return nil, err
+	}
+	if address == "" {
+		address, name = known.url, known.place
+	}
+	if address == "" {
+		return nil, cli.WithHint(errors.New("one address is needed"), "usage: %s, or set %s, or have it in the configuration (cauase init)", c.App.UsageText, envURL)
+	}
+	if err := client.CheckURL(address); err != nil && name != "" {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	limits, err := readLimits(c)
 	if err != nil {
@@ -109,17 +134,14 @@ func check(c *urfave.Context, clk clock.Clock) (*probe.Report, error) {
 	return probe.Run(c.Context, probe.Options{
 		URL: address, Clock: clk, Limits: limits, Timeout: timeout,
 		UserAgent: tool + "/" + strings.Trim(cli.Version(), "()"), Authorities: *c.Generic(flagAuthority).(*names),
-		Pins:    *c.Generic(flagFingerprint).(*pins),
-		Caucase: c.Bool(flagCaucase),
+		Pins: known.pins, Trusted: known.trusted,
+		Caucase: c.Bool(flagCaucase) || known.caucase,
 	})
 }
 
 // readTimeout reads a duration. Monitoring systems give seconds, without a unit.
 func readTimeout(text string) (time.Duration, error) {
-	timeout, err := pki.ParseDuration(text)
-	if seconds, numberErr := cli.ParseFloat(text); numberErr == nil && seconds <= maxSeconds {
-		timeout, err = time.Duration(seconds*float64(time.Second)), nil
-	}
+	timeout, err := cli.ParseSpan(text, time.Second)
 	if err != nil {
 		return 0, fmt.Errorf("--%s: %q is neither a number of seconds nor a duration such as 30s or 1m", flagTimeout, text)
 	}

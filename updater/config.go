@@ -27,14 +27,14 @@ func readConfig(path string) ([]updater.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs, err := parseConfig(content.Data, filepath.Dir(path))
+	jobs, err := parseConfig(content.Data, filepath.Dir(path), &machine{path: machineFile})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return jobs, nil
 }
 
-func parseConfig(content []byte, folder string) ([]updater.Job, error) {
+func parseConfig(content []byte, folder string, common *machine) ([]updater.Job, error) {
 	if len(content) > config.MaxSize {
 		return nil, fmt.Errorf("longer than %d bytes", config.MaxSize)
 	}
@@ -55,7 +55,7 @@ func parseConfig(content []byte, folder string) ([]updater.Job, error) {
 			wrong = errors.Join(wrong, fmt.Errorf("job %d has no name", i+1))
 			continue
 		}
-		j, err := r.over(doc.raw).job("")
+		j, err := jobOf(r.over(doc.raw), content, i, common)
 		if err != nil {
 			wrong = errors.Join(wrong, fmt.Errorf("job %q: %w", r.Name, err))
 			continue
@@ -67,6 +67,24 @@ func parseConfig(content []byte, folder string) ([]updater.Job, error) {
 		return nil, wrong
 	}
 	return jobs, updater.CheckJobs(jobs)
+}
+
+// jobOf is the job of a table, counted from 0, of a configuration file.
+func jobOf(r raw, content []byte, index int, common *machine) (updater.Job, error) {
+	name := func(setting string) string {
+		for _, at := range []config.Position{config.FindIn(content, "job", index, setting), config.Find(content, setting)} {
+			if at != (config.Position{}) {
+				return fmt.Sprintf("%v: %s", at, setting)
+			}
+		}
+		return setting
+	}
+	r, name, err := common.under(r, name)
+	if err != nil {
+		return updater.Job{}, err
+	}
+	j, err := r.job(name)
+	return j, common.explainMissing(err)
 }
 
 // over returns r, with what it does not say taken from defaults.
@@ -96,7 +114,8 @@ func (r raw) over(defaults raw) raw {
 	set(&r.CA, defaults.CA)
 	set(&r.CRL, defaults.CRL)
 	set(&r.Store, defaults.Store)
-	if r.CAFingerprint == nil {
+	set(&r.Context, defaults.Context)
+	if len(r.CAFingerprint) == 0 {
 		r.CAFingerprint = defaults.CAFingerprint
 	}
 	set(&r.CatchUp, defaults.CatchUp)

@@ -15,7 +15,7 @@ func TestUnitsAndCaseInAFile(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		`31`: 31 * 24 * time.Hour, `"31"`: 31 * 24 * time.Hour, `"31d"`: 31 * 24 * time.Hour, `"12h"`: 12 * time.Hour, `0.5`: 12 * time.Hour, `1_0`: 240 * time.Hour,
 	} {
-		jobs, err := parseConfig(fmt.Appendf(nil, "%sthreshold = %s\ncrl-threshold = %s\nmax-sleep = %s\n", job, text, text, text), "/etc")
+		jobs, err := parseConfig(fmt.Appendf(nil, "%sthreshold = %s\ncrl-threshold = %s\nmax-sleep = %s\n", job, text, text, text), "/etc", noMachine)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -25,7 +25,7 @@ func TestUnitsAndCaseInAFile(t *testing.T) {
 		}
 	}
 	for _, text := range []string{`"soon"`, `true`, `[1]`, `"31x"`, `nan`, `0x1f`, `-1`} {
-		_, err := parseConfig([]byte(job+"threshold = "+text+"\n"), "/etc")
+		_, err := parseConfig([]byte(job+"threshold = "+text+"\n"), "/etc", noMachine)
 		if err == nil {
 			t.Errorf("%s is taken", text)
 			continue
@@ -36,11 +36,11 @@ func TestUnitsAndCaseInAFile(t *testing.T) {
 			}
 		}
 	}
-	jobs, err := parseConfig([]byte(job+"mode = \"User\"\nkey-type = \"ED25519\"\ncas-ca = \"cas.pem\"\n"), "/etc")
+	jobs, err := parseConfig([]byte(job+"mode = \"User\"\nkey-type = \"ED25519\"\ncas-ca = \"cas.pem\"\n"), "/etc", noMachine)
 	if err != nil || jobs[0].KeyType != "ed25519" || !strings.Contains(fmt.Sprint(jobs[0].Authority), "cau") {
 		t.Errorf("%v: %+v", err, jobs)
 	}
-	if _, err := parseConfig([]byte(job+"mode = \"usr\"\n"), "/etc"); err == nil || !strings.Contains(err.Error(), `mode: "usr" is not one of service, user`) {
+	if _, err := parseConfig([]byte(job+"mode = \"usr\"\n"), "/etc", noMachine); err == nil || !strings.Contains(err.Error(), `line 6, column 1: mode: "usr" is not one of service, user`) {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/client"
 	"cauase/pkg/clock"
+	"cauase/pkg/config"
 	"cauase/pkg/pki"
 	"cauase/pkg/updater"
 )
@@ -38,6 +39,7 @@ func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.
 // Flags that are about the agent. All others are about a job.
 const (
 	flagConfig  = "config"
+	flagContext = "context"
 	flagOnce    = "once"
 	flagStatus  = "status"
 	flagRefresh = "refresh"
@@ -70,7 +72,7 @@ read, too, unless there is a configuration file.`
 
 // shared are the options that mean the same for all our tools, and may be given to all in one variable: --ca-url as
 // CAUASE_CA_URL.
-var shared = []string{"ca-url", "store", "ca-fingerprint", "mode", "authority", "key-type", "threshold", "catch-up", "on-renew"}
+var shared = []string{"ca-url", flagContext, "store", "ca-fingerprint", "mode", "authority", "key-type", "threshold", "catch-up", "on-renew"}
 
 // env are the variables of an option. CAUASE_UPDATER_… is for the agent alone, and comes first.
 func env(name string) []string {
@@ -129,14 +131,15 @@ func flags() []urfave.Flag {
 		file("cas-ca", "CA certificates of services: a file or directory at `PATH`; what does not exist becomes a file if its name has an extension (default: that of --ca, in service mode)"),
 		number("threshold", updater.DefaultThreshold.Hours()/24, "renew the certificate when fewer than `DAYS` are left"),
 		number("crl-threshold", updater.DefaultCRLThreshold.Hours()/24, "it is an emergency that there is no newer revocation list when fewer than `DAYS` are left of one"),
-		text("crl-refresh", "look for newer revocation lists every `DURATION`, such as 10m or 1d (default: 1h, or a 200th of their life if that is shorter)"),
+		text("crl-refresh", "look for newer revocation lists every `DURATION`, such as 10m or 1d; a number without a unit is in days (default: 1h, or a 200th of their life if that is shorter)"),
 		&urfave.BoolFlag{Name: "crl-push", EnvVars: env("crl-push"), Value: true, Usage: "hear of newer revocation lists at once, by a connection on which the daemon says so"},
 		cli.Int(urfave.IntFlag{Name: "key-len", EnvVars: env("key-len"), DefaultText: "that of the old key", Usage: "make RSA keys of so many `BITS`: 2048, 3072 or 4096"}),
 		text("key-type", "`TYPE` of new keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072, rsa-4096 (default: that of the old key)"),
 		file("on-renew", "run `EXECUTABLE` after any file has changed, until it succeeds"),
-		cli.Duration(urfave.DurationFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: updater.DefaultHookTimeout, Usage: "end the executable after `DURATION`"}),
+		&urfave.StringFlag{Name: "hook-timeout", EnvVars: env("hook-timeout"), Value: "5m", Usage: "end the executable after `DURATION`; a number without a unit is in seconds"},
 		number("max-sleep", updater.DefaultMaxSleep.Hours()/24, "fetch CA certificates and revocation lists at least every so many `DAYS`"),
 		&urfave.StringFlag{Name: "mode", EnvVars: env("mode"), Value: "service", Usage: "kind of certificate, a `MODE`: service or user"},
+		text(flagContext, "take the CA's address, and what else no option says, from the context `NAME` of "+config.SystemFile+" (default: without --ca-url, its current one)"),
 		text("authority", "the authority by its `NAME`, instead of --mode: service is cas, user is cau"),
 		text("profile", "ask for a first certificate of this `PROFILE` (default: the authority's)"),
 		&urfave.BoolFlag{Name: "chain", EnvVars: env("chain"), Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"},
@@ -169,57 +172,48 @@ func flags() []urfave.Flag {
 
 // raw is a job as command lines and configuration files have it. Nil is not given.
 type raw struct {
-	Name           string     `toml:"name"`
-	CAURL          *string    `toml:"ca-url"`
-	CASCA          *string    `toml:"cas-ca"`
-	Threshold      *days      `toml:"threshold"`
-	CRLThreshold   *days      `toml:"crl-threshold"`
-	CRLRefresh     *string    `toml:"crl-refresh"`
-	CRLPush        *bool      `toml:"crl-push"`
-	KeyLen         *int       `toml:"key-len"`
-	KeyType        *string    `toml:"key-type"`
-	OnRenew        *string    `toml:"on-renew"`
-	HookTimeout    *string    `toml:"hook-timeout"`
-	MaxSleep       *days      `toml:"max-sleep"`
-	Mode           *string    `toml:"mode"`
-	CSR            *string    `toml:"csr"`
-	Key            *string    `toml:"key"`
-	Crt            *string    `toml:"crt"`
-	CA             *string    `toml:"ca"`
-	CRL            *string    `toml:"crl"`
-	Store          *string    `toml:"store"`
-	CAFingerprint  []string   `toml:"ca-fingerprint"`
-	CatchUp        *float64   `toml:"catch-up"`
-	Owner          *string    `toml:"owner"`
-	Group          *string    `toml:"group"`
-	FileMode       *string    `toml:"file-mode"`
-	FollowSymlinks *bool      `toml:"follow-symlinks"`
-	State          *string    `toml:"state"`
-	Authority      *authority `toml:"authority"`
-	Profile        *string    `toml:"profile"`
-	Chain          *bool      `toml:"chain"`
-	Root           *string    `toml:"root"`
-	Invite         *string    `toml:"invite-file"`
+	Name           string    `toml:"name"`
+	CAURL          *string   `toml:"ca-url"`
+	CASCA          *string   `toml:"cas-ca"`
+	Threshold      *quantity `toml:"threshold"`
+	CRLThreshold   *quantity `toml:"crl-threshold"`
+	CRLRefresh     *quantity `toml:"crl-refresh"`
+	CRLPush        *bool     `toml:"crl-push"`
+	KeyLen         *int      `toml:"key-len"`
+	KeyType        *string   `toml:"key-type"`
+	OnRenew        *string   `toml:"on-renew"`
+	HookTimeout    *quantity `toml:"hook-timeout"`
+	MaxSleep       *quantity `toml:"max-sleep"`
+	Mode           *string   `toml:"mode"`
+	CSR            *string   `toml:"csr"`
+	Key            *string   `toml:"key"`
+	Crt            *string   `toml:"crt"`
+	CA             *string   `toml:"ca"`
+	CRL            *string   `toml:"crl"`
+	Store          *string   `toml:"store"`
+	CAFingerprint  []string  `toml:"ca-fingerprint"`
+	CatchUp        *quantity `toml:"catch-up"`
+	Owner          *string   `toml:"owner"`
+	Group          *string   `toml:"group"`
+	FileMode       *string   `toml:"file-mode"`
+	FollowSymlinks *bool     `toml:"follow-symlinks"`
+	State          *string   `toml:"state"`
+	Authority      *string   `toml:"authority"`
+	Profile        *string   `toml:"profile"`
+	Chain          *bool     `toml:"chain"`
+	Root           *string   `toml:"root"`
+	Invite         *string   `toml:"invite-file"`
+	Context        *string   `toml:"context"`
 }
 
-// A days is a number of them, in a file also a text with a unit: 31, "31d" or "12h".
-type days float64
+// A quantity is a number, with its unit or without, as it stands. What it is worth is found out where errors can name the
+// setting.
+type quantity struct{ text string }
 
-// UnmarshalText reads numbers as they stand in a file, too.
-func (d *days) UnmarshalText(text []byte) error {
-	// TOML may part digits.
-	x, err := cli.ParseDays(strings.ReplaceAll(string(text), "_", ""))
-	*d = days(x)
-	return err
-}
-
-// An authority is the name of one, read so that an error in a file says which line is wrong.
-type authority struct{ client.AuthorityName }
-
-// UnmarshalText refuses what no authority can be named.
-func (a *authority) UnmarshalText(text []byte) (err error) {
-	a.AuthorityName, err = client.ParseAuthority(string(text))
-	return err
+// UnmarshalText takes texts and, as they stand in a file, numbers.
+func (q *quantity) UnmarshalText(text []byte) error {
+	q.text = strings.ReplaceAll(string(text), "_", "") // TOML may part digits
+	return nil
 }
 
 // fromFlags reads the job of a command line.
@@ -231,24 +225,26 @@ func fromFlags(c *urfave.Context) raw {
 		v := c.String(name)
 		return &v
 	}
-	num := func(name string) *float64 {
+	num := func(name string) *quantity {
 		if !c.IsSet(name) {
 			return nil
 		}
-		v := c.Float64(name)
-		return &v
+		return &quantity{strconv.FormatFloat(c.Float64(name), 'f', -1, 64)}
 	}
-	inDays := func(name string) *days { return (*days)(num(name)) }
+	unit := func(name string) *quantity {
+		if !c.IsSet(name) {
+			return nil
+		}
+		return &quantity{c.String(name)}
+	}
 	r := raw{
-		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: inDays("threshold"), CRLThreshold: inDays("crl-threshold"), CRLRefresh: str("crl-refresh"),
-		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: inDays("max-sleep"), Mode: str("mode"),
+		CAURL: str("ca-url"), CASCA: str("cas-ca"), Threshold: num("threshold"), CRLThreshold: num("crl-threshold"), CRLRefresh: unit("crl-refresh"), HookTimeout: unit("hook-timeout"),
+		KeyType: str("key-type"), OnRenew: str("on-renew"), MaxSleep: num("max-sleep"), Mode: str("mode"),
 		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"), Store: str("store"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
 		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
 		Profile: str("profile"), Root: str("root"), Invite: str("invite-file"),
-	}
-	if name := str("authority"); name != nil {
-		r.Authority = &authority{client.AuthorityName(*name)}
+		Authority: str("authority"), Context: str(flagContext),
 	}
 	if c.IsSet("crl-push") {
 		v := c.Bool("crl-push")
@@ -261,10 +257,6 @@ func fromFlags(c *urfave.Context) raw {
 	if c.IsSet("key-len") {
 		v := c.Int("key-len")
 		r.KeyLen = &v
-	}
-	if c.IsSet("hook-timeout") {
-		v := c.Duration("hook-timeout").String()
-		r.HookTimeout = &v
 	}
 	if c.IsSet("follow-symlinks") {
 		v := c.Bool("follow-symlinks")
@@ -296,25 +288,35 @@ func or[T any](value *T, otherwise T) T {
 	return *value
 }
 
-// job checks what is given and turns it into what the agent takes. Options are named in
-// errors as prefix and name.
-func (r raw) job(prefix string) (updater.Job, error) {
+// errNotGiven is a setting that a job cannot do without.
+var errNotGiven = errors.New("is not given")
+
+// A namer is how errors name a setting: as it stands where its value is from.
+type namer func(setting string) string
+
+// job checks what is given and turns it into what the agent takes.
+func (r raw) job(name namer) (updater.Job, error) {
 	j := updater.Job{
 		Name: r.Name, CAURL: or(r.CAURL, ""), Crt: or(r.Crt, ""), Key: or(r.Key, ""), CSR: or(r.CSR, ""),
 		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Invite: or(r.Invite, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
-		OnRenew: or(r.OnRenew, ""), CatchUp: or(r.CatchUp, 0), Follow: or(r.FollowSymlinks, false),
+		OnRenew: or(r.OnRenew, ""), Follow: or(r.FollowSymlinks, false),
 		HookTimeout: updater.DefaultHookTimeout, NoPush: !or(r.CRLPush, true),
 	}
 	err := errors.Join(
-		r.durations(&j, prefix), r.chooseAuthority(&j, prefix), r.keyType(&j, prefix), r.pins(&j, prefix), r.ownership(&j, prefix),
+		r.times(&j, name), r.chooseAuthority(&j, name), r.keyType(&j, name), r.pins(&j, name), r.ownership(&j, name),
 	)
+	if j.CAURL != "" {
+		if wrong := client.CheckURL(j.CAURL); wrong != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", name("ca-url"), wrong))
+		}
+	}
 	if err != nil {
 		return j, err
 	}
 	r.inStore(&j)
 	for _, need := range []struct{ name, value string }{{"ca-url", j.CAURL}, {"ca", j.CA}, {"crl", j.CRL}} {
 		if need.value == "" {
-			return j, fmt.Errorf("%s%s is not given", prefix, need.name)
+			return j, fmt.Errorf("%s %w", name(need.name), errNotGiven)
 		}
 	}
 	return j, j.Validate()
@@ -338,37 +340,53 @@ func (r raw) inStore(j *updater.Job) {
 	}
 }
 
-func (r raw) durations(j *updater.Job, prefix string) error {
-	var err error
-	inDays := func(name string, value *days, otherwise float64) time.Duration {
-		d, wrong := updater.Days(float64(or(value, days(otherwise))))
-		if wrong != nil {
-			err = errors.Join(err, fmt.Errorf("%s%s %w", prefix, name, wrong))
+// times reads what is a duration, or a number of something.
+func (r raw) times(j *updater.Job, name namer) (wrong error) {
+	refuse := func(setting string, err error) {
+		if err != nil {
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", name(setting), err))
 		}
-		return d
 	}
-	j.Threshold = inDays("threshold", r.Threshold, updater.DefaultThreshold.Hours()/24)
-	j.CRLThreshold = inDays("crl-threshold", r.CRLThreshold, updater.DefaultCRLThreshold.Hours()/24)
-	j.MaxSleep = inDays("max-sleep", r.MaxSleep, updater.DefaultMaxSleep.Hours()/24)
-	if r.CRLRefresh != nil {
-		every, wrong := updater.ParseTimeout(*r.CRLRefresh)
-		if wrong != nil {
-			err = errors.Join(err, fmt.Errorf("%scrl-refresh: %w", prefix, wrong))
+	inDays := func(setting string, q *quantity, otherwise time.Duration) time.Duration {
+		if q == nil {
+			return otherwise
 		}
-		j.CRLRefresh = every
-	}
-	if r.HookTimeout != nil {
-		timeout, wrong := updater.ParseTimeout(*r.HookTimeout)
-		if wrong != nil {
-			err = errors.Join(err, fmt.Errorf("%shook-timeout: %w", prefix, wrong))
+		days, err := cli.ParseDays(q.text)
+		if err == nil {
+			otherwise, err = updater.Days(days)
 		}
-		j.HookTimeout = timeout
+		refuse(setting, err)
+		return otherwise
 	}
-	return err
+	j.Threshold = inDays("threshold", r.Threshold, updater.DefaultThreshold)
+	j.CRLThreshold = inDays("crl-threshold", r.CRLThreshold, updater.DefaultCRLThreshold)
+	j.MaxSleep = inDays("max-sleep", r.MaxSleep, updater.DefaultMaxSleep)
+	span := func(setting string, q *quantity, unit time.Duration, to *time.Duration) {
+		if q == nil {
+			return
+		}
+		d, err := cli.ParseSpan(q.text, unit)
+		if err == nil && d <= 0 {
+			err = fmt.Errorf("%q is not a duration such as 90s or 5m", q.text)
+		}
+		refuse(setting, err)
+		*to = d
+	}
+	span("crl-refresh", r.CRLRefresh, 24*time.Hour, &j.CRLRefresh)
+	span("hook-timeout", r.HookTimeout, time.Second, &j.HookTimeout)
+	if r.CatchUp != nil {
+		spans, err := cli.ParseFloat(r.CatchUp.text)
+		if err == nil && !(spans >= 0) {
+			err = fmt.Errorf("%s is not a number of spans", r.CatchUp.text)
+		}
+		refuse("catch-up", err)
+		j.CatchUp = spans
+	}
+	return wrong
 }
 
-func (r raw) chooseAuthority(j *updater.Job, prefix string) error {
-	mode, err := cli.Choice(prefix+"mode", or(r.Mode, modes[0]), modes)
+func (r raw) chooseAuthority(j *updater.Job, name namer) error {
+	mode, err := cli.Choice(name("mode"), or(r.Mode, modes[0]), modes)
 	if err != nil {
 		return err
 	}
@@ -380,26 +398,26 @@ func (r raw) chooseAuthority(j *updater.Job, prefix string) error {
 		return nil
 	}
 	if r.Mode != nil {
-		return fmt.Errorf("%sauthority and %smode say the same: give one", prefix, prefix)
+		return fmt.Errorf("%s and %s say the same: give one", name("authority"), name("mode"))
 	}
-	if j.Authority, err = client.ParseAuthority(string(r.Authority.AuthorityName)); err != nil {
-		return fmt.Errorf("%sauthority %w", prefix, err)
+	if j.Authority, err = client.ParseAuthority(*r.Authority); err != nil {
+		return fmt.Errorf("%s: %w", name("authority"), err)
 	}
 	return nil
 }
 
-func (r raw) keyType(j *updater.Job, prefix string) error {
+func (r raw) keyType(j *updater.Job, name namer) error {
 	switch {
 	case r.KeyType != nil && r.KeyLen != nil:
-		return fmt.Errorf("%skey-type and %skey-len say the same: give one", prefix, prefix)
+		return fmt.Errorf("%s and %s say the same: give one", name("key-type"), name("key-len"))
 	case r.KeyLen != nil:
 		keyType, err := pki.ParseKeyType("rsa-" + strconv.Itoa(*r.KeyLen))
 		if err != nil {
-			return fmt.Errorf("%skey-len %d is none of 2048, 3072, 4096", prefix, *r.KeyLen)
+			return fmt.Errorf("%s: %d is none of 2048, 3072, 4096", name("key-len"), *r.KeyLen)
 		}
 		j.KeyType = keyType
 	case r.KeyType != nil:
-		keyType, err := cli.ChooseKeyType(prefix+"key-type", *r.KeyType)
+		keyType, err := cli.ChooseKeyType(name("key-type"), *r.KeyType)
 		if err != nil {
 			return err
 		}
@@ -408,22 +426,35 @@ func (r raw) keyType(j *updater.Job, prefix string) error {
 	return nil
 }
 
-func (r raw) pins(j *updater.Job, prefix string) error {
-	for _, text := range r.CAFingerprint {
+func (r raw) pins(j *updater.Job, name namer) error {
+	for _, text := range fingerprints(r.CAFingerprint) {
 		pin, err := client.ParsePin(text)
 		if err != nil {
-			return fmt.Errorf("%sca-fingerprint: %w", prefix, err)
+			return fmt.Errorf("%s: %w", name("ca-fingerprint"), err)
 		}
 		j.Pins = append(j.Pins, pin)
 	}
 	return nil
 }
 
-func (r raw) ownership(j *updater.Job, prefix string) error {
+// fingerprints are those of a list, each of which may hold several as in the variable that all tools share. An empty text
+// stays, and is refused: it must not mean that anybody will do.
+func fingerprints(list []string) (all []string) {
+	for _, one := range list {
+		several := strings.FieldsFunc(one, func(r rune) bool { return r == ',' || r == ' ' })
+		if len(several) == 0 {
+			several = []string{one}
+		}
+		all = append(all, several...)
+	}
+	return all
+}
+
+func (r raw) ownership(j *updater.Job, name namer) error {
 	if r.FileMode != nil {
 		mode, err := strconv.ParseUint(strings.TrimPrefix(*r.FileMode, "0o"), 8, 32)
 		if err != nil || mode == 0 || mode > 0o777 || mode&0o400 == 0 {
-			return fmt.Errorf("%sfile-mode %q is no mode such as 0640 that lets the owner read", prefix, *r.FileMode)
+			return fmt.Errorf("%s: %q is no mode such as 0640 that lets the owner read", name("file-mode"), *r.FileMode)
 		}
 		j.FileMode = fs.FileMode(mode)
 	}
@@ -437,7 +468,7 @@ func (r raw) ownership(j *updater.Job, prefix string) error {
 			return u.Uid, nil
 		})
 		if err != nil {
-			return fmt.Errorf("%sowner: %w", prefix, err)
+			return fmt.Errorf("%s: %w", name("owner"), err)
 		}
 	}
 	if r.Group != nil {
@@ -449,7 +480,7 @@ func (r raw) ownership(j *updater.Job, prefix string) error {
 			return g.Gid, nil
 		})
 		if err != nil {
-			return fmt.Errorf("%sgroup: %w", prefix, err)
+			return fmt.Errorf("%s: %w", name("group"), err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cauase/pkg/cli"
+	"cauase/pkg/config"
 	"cauase/pkg/pki"
 )
 
@@ -25,6 +26,7 @@ func manual() cli.Manual {
 		},
 		Files: []cli.Fact{
 			{Name: "/etc/cauase/updater.toml", Text: "the jobs, as the unit cauase-updater.service names it to --config"},
+			{Name: config.SystemFile, Text: "the CA's address, whom to trust and where that is kept, for jobs that say nothing of it; what users have in their folders is never read"},
 		},
 		Examples: []cli.Example{
 			{Line: tool + " --ca-url http://ca.example.org --ca /etc/ssl/cas.crt.pem --crl /etc/ssl/cas.crl.pem --crt /etc/ssl/www.pem --on-renew /usr/local/bin/reload", Text: "keep the files of a web server up to date"},

@@ -69,8 +69,13 @@ func loader(c *urfave.Context) (func() ([]updater.Job, error), error) {
 	path := c.String(flagConfig)
 	if path == "" {
 		return func() ([]updater.Job, error) {
-			job, err := fromFlags(c).job("--")
-			return []updater.Job{job}, err
+			common := &machine{path: machineFile}
+			r, name, err := common.under(fromFlags(c), func(setting string) string { return cli.NameOf(c, setting) })
+			if err != nil {
+				return nil, err
+			}
+			job, err := r.job(name)
+			return []updater.Job{job}, common.explainMissing(err)
 		}, nil
 	}
 	if given := jobFlagsGiven(c); len(given) > 0 {

@@ -21,6 +21,9 @@ import (
 	"cauase/pkg/updater"
 )
 
+// noMachine is a host without a configuration of all users.
+var noMachine = &machine{path: "/nonexistent/cauase.toml"}
+
 func TestParseConfig(t *testing.T) {
 	jobs, err := parseConfig([]byte(`
 ca-url = "http://ca.example:8009"
@@ -49,7 +52,7 @@ ca = "cau.pem"
 cas-ca = "ca.pem"
 crl = "cau.crl.pem"
 max-sleep = 0.5
-`), "/srv")
+`), "/srv", noMachine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,32 +77,32 @@ func TestParseConfigRefuses(t *testing.T) {
 		"wrong type":        {good + "[[job]]\nname = \"a\"\nthreshold = \"soon\"\n", "line 6"},
 		"no name":           {good + "[[job]]\n", "job 1 has no name"},
 		"no URL":            {"ca = \"a\"\ncrl = \"b\"\n[[job]]\nname = \"a\"\n", "ca-url is not given"},
-		"https":             {strings.Replace(good, "http:", "https:", 1) + "[[job]]\nname = \"a\"\n", "give the http:// address"},
-		"days":              {good + "[[job]]\nname = \"a\"\nthreshold = -1\n", "threshold -1 is not a number of days"},
-		"nan":               {good + "[[job]]\nname = \"a\"\nmax-sleep = nan\n", "is not a number of days"},
-		"mode":              {good + "[[job]]\nname = \"a\"\nmode = \"root\"\n", "is not one of service, user"},
-		"authority's name":  {good + "[[job]]\nname = \"a\"\nauthority = \"Web\"\n", `line 6, column 13: "Web" is not the name of an authority`},
-		"authority above":   {"authority = \"../cas\"\n" + good, "line 1, column 13"},
-		"authority, mode":   {good + "[[job]]\nname = \"a\"\nmode = \"user\"\nauthority = \"web\"\n", "authority and mode say the same"},
+		"https":             {strings.Replace(good, "http:", "https:", 1) + "[[job]]\nname = \"a\"\n", "line 1, column 1: ca-url: "},
+		"days":              {good + "[[job]]\nname = \"a\"\nthreshold = -1\n", "line 6, column 1: threshold: -1 is not a number of days"},
+		"nan":               {good + "[[job]]\nname = \"a\"\nmax-sleep = nan\n", `line 6, column 1: max-sleep: "nan" is not a time such as`},
+		"mode":              {good + "[[job]]\nname = \"a\"\nmode = \"root\"\n", `line 6, column 1: mode: "root" is not one of service, user`},
+		"authority's name":  {good + "[[job]]\nname = \"a\"\nauthority = \"Web\"\n", `line 6, column 1: authority: "Web" is not the name of an authority`},
+		"authority above":   {"authority = \"../cas\"\n" + good + "[[job]]\nname = \"a\"\n", "line 1, column 1: authority: "},
+		"authority, mode":   {good + "[[job]]\nname = \"a\"\nmode = \"user\"\nauthority = \"web\"\n", "line 7, column 1: authority and line 6, column 1: mode say the same"},
 		"chain alone":       {good + "[[job]]\nname = \"a\"\nchain = true\n", "a chain without a certificate"},
 		"roots for CAs":     {good + "[[job]]\nname = \"a\"\nroot = \"ca.pem\"\n", "location of both"},
 		"user without CAS":  {good + "[[job]]\nname = \"a\"\nmode = \"user\"\ncrt = \"x\"\n", "service CA certificates is not given"},
 		"key without crt":   {good + "[[job]]\nname = \"a\"\nkey = \"x\"\n", "a key without a certificate"},
-		"file mode":         {good + "[[job]]\nname = \"a\"\nfile-mode = \"rw\"\n", "no mode such as 0640"},
+		"file mode":         {good + "[[job]]\nname = \"a\"\nfile-mode = \"rw\"\n", "line 6, column 1: file-mode: \"rw\" is no mode such as 0640"},
 		"file mode unread":  {good + "[[job]]\nname = \"a\"\nfile-mode = \"0040\"\n", "lets the owner read"},
-		"owner":             {good + "[[job]]\nname = \"a\"\nowner = \"no such user\"\n", "owner: "},
+		"owner":             {good + "[[job]]\nname = \"a\"\nowner = \"no such user\"\n", "line 6, column 1: owner: "},
 		"timeout":           {good + "[[job]]\nname = \"a\"\nhook-timeout = \"0s\"\n", "not a duration"},
 		"two key types":     {good + "[[job]]\nname = \"a\"\nkey-len = 2048\nkey-type = \"ed25519\"\n", "say the same"},
-		"key length":        {good + "[[job]]\nname = \"a\"\nkey-len = 1024\n", "none of 2048"},
-		"fingerprint":       {good + "[[job]]\nname = \"a\"\nca-fingerprint = [\"x\"]\n", "is not a fingerprint"},
+		"key length":        {good + "[[job]]\nname = \"a\"\nkey-len = 1024\n", "line 6, column 1: key-len: 1024 is none of 2048"},
+		"fingerprint":       {good + "[[job]]\nname = \"a\"\nca-fingerprint = [\"x\"]\n", "line 6, column 1: ca-fingerprint: "},
 		"hook by name":      {good + "[[job]]\nname = \"a\"\non-renew = \"reload\"\n", "write ./reload"},
 		"same file twice":   {good + "[[job]]\nname = \"a\"\ncrt = \"crl.pem\"\n", "location of both"},
 		"same job twice":    {good + "[[job]]\nname = \"a\"\ncrt = \"a\"\n[[job]]\nname = \"a\"\ncrt = \"b\"\n", "two jobs are named"},
 		"same key twice":    {good + "[[job]]\nname = \"a\"\ncrt = \"a\"\nkey = \"k\"\n[[job]]\nname = \"b\"\ncrt = \"b\"\nkey = \"k\"\n", "kept up to date by \"a\" already"},
-		"two errors":        {good + "[[job]]\nname = \"a\"\nmode = \"x\"\n[[job]]\nname = \"b\"\nthreshold = -2\n", "threshold -2"},
+		"two errors":        {good + "[[job]]\nname = \"a\"\nmode = \"x\"\n[[job]]\nname = \"b\"\nthreshold = -2\n", "line 9, column 1: threshold: -2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseConfig([]byte(c.text), "/srv")
+			_, err := parseConfig([]byte(c.text), "/srv", noMachine)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want …%s…", err, c.want)
 			}
@@ -111,7 +114,7 @@ func TestParseConfigRefuses(t *testing.T) {
 func TestConfigAuthority(t *testing.T) {
 	const text = "ca-url = \"http://ca:80\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\nauthority = \"web\"\nprofile = \"server\"\nroot = \"root.pem\"\n" +
 		"[[job]]\nname = \"a\"\ncrt = \"a.crt\"\nchain = true\n[[job]]\nname = \"b\"\ncrt = \"b.crt\"\nmode = \"service\"\nprofile = \"client\"\n"
-	jobs, err := parseConfig([]byte(text), "/srv")
+	jobs, err := parseConfig([]byte(text), "/srv", noMachine)
 	if err != nil || len(jobs) != 2 {
 		t.Fatal(err)
 	}
@@ -129,7 +132,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte("job = [{name = 1}]"))
 	f.Add([]byte("[[job]]\n\"\\u0000\" = nan"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		jobs, err := parseConfig(content, "/srv")
+		jobs, err := parseConfig(content, "/srv", noMachine)
 		if err == nil && len(jobs) == 0 {
 			t.Error("neither jobs nor an error")
 		}
@@ -232,7 +235,7 @@ func TestManual(t *testing.T) {
 	if !found || !ended {
 		t.Fatal("the manual has no configuration")
 	}
-	if jobs, err := parseConfig([]byte(config), "/etc/cauase"); err != nil || len(jobs) < 2 {
+	if jobs, err := parseConfig([]byte(config), "/etc/cauase", noMachine); err != nil || len(jobs) < 2 {
 		t.Errorf("the manual's configuration: %v", err)
 	}
 	for _, flag := range flags() {
@@ -395,7 +398,7 @@ func TestOnePlaceForTrust(t *testing.T) {
 		{"store = \"/trust\"\nmode = \"user\"", "/trust/cau.crt.pem", "/trust/cau.crl.pem", "/trust/cas.crt.pem"},
 		{"store = \"trust\"\nauthority = \"lab\"\ncrl = \"lists.pem\"", "trust/lab.crt.pem", "lists.pem", "trust/cas.crt.pem"},
 	} {
-		jobs, err := parseConfig([]byte("ca-url = \"http://127.0.0.1:1\"\n"+c.config+"\n[[job]]\nname = \"a\"\n"), folder)
+		jobs, err := parseConfig([]byte("ca-url = \"http://127.0.0.1:1\"\n"+c.config+"\n[[job]]\nname = \"a\"\n"), folder, noMachine)
 		if err != nil || len(jobs) != 1 {
 			t.Fatalf("%s: %v", c.config, err)
 		}
@@ -408,7 +411,7 @@ func TestOnePlaceForTrust(t *testing.T) {
 			}
 		}
 	}
-	if _, err := parseConfig([]byte("ca-url = \"http://127.0.0.1:1\"\n[[job]]\nname = \"a\"\n"), folder); err == nil {
+	if _, err := parseConfig([]byte("ca-url = \"http://127.0.0.1:1\"\n[[job]]\nname = \"a\"\n"), folder, noMachine); err == nil {
 		t.Error("nowhere is fine, too")
 	}
 }

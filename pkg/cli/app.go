@@ -44,6 +44,7 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 	if WantsJSON(app, args) {
 		app.Writer = jsonResults{app.Writer}
 	}
+	keepArgs(app, args)
 	if last := len(args) - 1; last > 0 && args[last] == askCompletion {
 		return complete(app, args[1:last])
 	}

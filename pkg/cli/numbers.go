@@ -64,6 +64,21 @@ func ParseDays(text string) (float64, error) {
 	return d.Hours() / 24, nil
 }
 
+// ParseSpan reads a duration as [pki.ParseDuration] does, or a number of units.
+func ParseSpan(text string, unit time.Duration) (time.Duration, error) {
+	if number, err := ParseFloat(text); err == nil {
+		if span := number * float64(unit); span >= 0 && span <= float64(pki.MaxDuration) {
+			return time.Duration(span), nil
+		}
+		return 0, fmt.Errorf("%.40q is out of range", text)
+	}
+	d, err := pki.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is neither a number nor a duration such as 90s, 12h or 31d", text)
+	}
+	return d, nil
+}
+
 // Int returns f as an IntFlag.
 func Int(f urfave.IntFlag) urfave.Flag { return &IntFlag{f} }
 

@@ -64,6 +64,9 @@ func DidYouMean(err error, word string, known []string) error {
 	return WithHint(err, "one of %s", strings.Join(known, ", "))
 }
 
+// Same reports whether two words are one, whatever their case and dashes.
+func Same(a, b string) bool { return plainName(a) == plainName(b) }
+
 // Choice returns which of known a word is, whatever its case and dashes. what names it in the error.
 func Choice(what, word string, known []string) (string, error) {
 	if i := slices.IndexFunc(known, func(name string) bool { return plainName(name) == plainName(word) }); i >= 0 {

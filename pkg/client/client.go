@@ -123,6 +123,12 @@ func New(options Options) (*Client, error) {
 	return c, nil
 }
 
+// CheckURL reports why no CA can be at an address.
+func CheckURL(raw string) error {
+	_, _, err := splitURL(raw)
+	return err
+}
+
 func splitURL(raw string) (host string, port int, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -161,6 +161,21 @@ func Find(content []byte, path ...string) (found Position) {
 	return found
 }
 
+// FindIn returns where a key stands in one of the tables of an array, [[ARRAY]], counted from 0; nowhere if it is not
+// there.
+func FindIn(content []byte, array string, index int, name string) (found Position) {
+	at := -1
+	_ = eachKey(content, func(table, key []string, begins bool, place Position) {
+		switch {
+		case begins && slices.Equal(key, []string{array}):
+			at++
+		case at == index && slices.Equal(table, []string{array}) && slices.Equal(key, []string{name}):
+			found = place
+		}
+	})
+	return found
+}
+
 // eachKey calls fn with each key and the table that it is in; where a table begins,
 // its name is the key.
 func eachKey(content []byte, fn func(table, key []string, begins bool, at Position)) error {

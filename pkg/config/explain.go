@@ -27,15 +27,18 @@ func located(err error) error {
 		return err
 	}
 	line, column := syntax.Position()
-	at := Position{line, column}
+	at := Position{line, column}.String()
 	text := strings.TrimPrefix(err.Error(), "toml: ")
+	if key := syntax.Key(); len(key) > 0 && !strings.HasPrefix(text, "key ") {
+		at += ": " + key[len(key)-1]
+	}
 	if found := mistyped.FindStringSubmatch(text); found != nil {
 		if wanted := wantedFor(found[2]); wanted != "" {
-			return fmt.Errorf("%v: %s instead of %s", at, article(found[1]), wanted)
+			return fmt.Errorf("%s: %s instead of %s", at, article(found[1]), wanted)
 		}
-		return fmt.Errorf("%v: %s makes no sense here", at, article(found[1]))
+		return fmt.Errorf("%s: %s makes no sense here", at, article(found[1]))
 	}
-	return worded{fmt.Sprintf("%v: %s", at, text), err}
+	return worded{at + ": " + text, err}
 }
 
 // A worded error has a text of its own.

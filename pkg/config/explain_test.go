@@ -16,14 +16,14 @@ func TestWords(t *testing.T) {
 		Number *int     `toml:"number"`
 	}
 	for content, want := range map[string]string{
-		"name = 5":                      "line 2, column 8: an integer instead of text in quotes",
+		"name = 5":                      "line 2, column 8: name: an integer instead of text in quotes",
 		"name = true":                   "a boolean instead of text in quotes",
 		"name = [1]":                    "an array instead of text in quotes",
 		"name = 2020-01-01":             "a local date instead of text in quotes",
 		"days = 'soon'":                 "a string instead of a number",
 		"days = {a = 1}":                "an inline table instead of a number",
 		"list = 'x'":                    "a string instead of a list such as",
-		"list = [1]":                    "an integer instead of text in quotes",
+		"list = [1]":                    "list: an integer instead of text in quotes",
 		"on = 'yes'":                    "a string instead of true or false",
 		"number = 1.5":                  "a float instead of a whole number",
 		"number = 'x'":                  "a string instead of a whole number",

@@ -54,6 +54,10 @@ type Options struct {
 	// these is taken for what it says it is.
 	Pins []client.Pin
 
+	// Trusted are the CA certificates that somebody here trusts already. Of these authorities the daemon has to have them, or
+	// successors; where there are pins, they say it instead.
+	Trusted map[client.AuthorityName][]*x509.Certificate
+
 	// Authorities to look at; all that the daemon says it has if there are none.
 	Authorities []client.AuthorityName
 }
@@ -192,8 +196,8 @@ func (p *prober) authority(ctx context.Context, name string, c *client.Client) [
 	return trust.CAs
 }
 
-// trust returns the CAs that whoever knows the pins trusts, of an authority that has none of them those of whoever asks
-// for the first time.
+// trust returns the CAs that whoever knows the pins trusts, of an authority that has none of them those of whoever
+// trusts what is given, or asks for the first time.
 func (p *prober) trust(ctx context.Context, c *client.Client) (found client.Trust, err error) {
 	pinned := false
 	for _, pin := range p.options.Pins {
@@ -208,7 +212,8 @@ func (p *prober) trust(ctx context.Context, c *client.Client) (found client.Trus
 	if pinned {
 		return found, nil
 	}
-	return c.UpdateTrust(ctx, nil, nil)
+	// Without any it is the first contact.
+	return c.UpdateTrust(ctx, p.options.Trusted[c.Authority()], nil)
 }
 
 // pins reports CAs that the daemon was expected to have.
