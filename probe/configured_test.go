@@ -73,12 +73,12 @@ func TestConfigured(t *testing.T) {
 	put("default/cas.crt.pem", pem(d))
 	// A value that is wrong is named by its place, with the code of unknown.
 	for content, want := range map[string]string{
-		"ca-url = \"ftp://x\"\n":                            `line 1, column 1: ca-url: CA URL "ftp://x"`,
-		"ca-url = 5\n":                                      "line 1, column 1: ca-url: must be a text",
+		"ca-url = \"ftp://x\"\n": `line 1, column 1: ca-url: CA URL "ftp://x"`,
+		"ca-url = 5\n":           "line 1, column 1: ca-url: must be a text",
 		"ca-fingerprint = [\"x\"]\nca-url = \"http://x\"\n": "line 1, column 1: ca-fingerprint: ",
-		"caucase = 1\n":                                     "line 1, column 1: caucase: must be true or false",
-		"colour = 1\n":                                      `line 1, column 1: there is no setting "colour"`,
-		"ca-url = \"x\n":                                    "line 1, column ",
+		"caucase = 1\n":  "line 1, column 1: caucase: must be true or false",
+		"colour = 1\n":   `line 1, column 1: there is no setting "colour"`,
+		"ca-url = \"x\n": "line 1, column ",
 	} {
 		put("cauase.toml", content)
 		says(3, filepath.Join(folder, "cauase.toml")+": "+want, "")
