@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +22,7 @@ var ofContainers = regexp.MustCompile(`^CAUASED_(SERVICE_HOST|SERVICE_PORT(_[A-Z
 // checkEnvironment refuses variables that look like settings of ours and are none: whoever misspells one
 // believes it to be in force.
 func checkEnvironment(app *urfave.App, names []string) error {
-	known := variables(app.Flags, app.Commands)
+	known := cli.Variables(app)
 	var all error
 	for _, name := range names {
 		if !strings.HasPrefix(name, environmentPrefix) || slices.Contains(known, name) || ofContainers.MatchString(name) {
@@ -38,29 +37,6 @@ func checkEnvironment(app *urfave.App, names []string) error {
 		all = errors.Join(all, err)
 	}
 	return all
-}
-
-// environmentNames are the names of the variables in our environment.
-func environmentNames() (names []string) {
-	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		names = append(names, name)
-	}
-	return names
-}
-
-// variables returns the environment variables that flags, and those of commands, have their values from.
-func variables(flags []urfave.Flag, commands []*urfave.Command) (names []string) {
-	for _, flag := range flags {
-		if f, ok := flag.(urfave.DocGenerationFlag); ok {
-			names = append(names, f.GetEnvVars()...)
-		}
-	}
-	for _, command := range commands {
-		names = append(names, variables(command.Flags, command.Subcommands)...)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // An environmentFile holds what systemd gives a unit by EnvironmentFile= (systemd.exec(5)).

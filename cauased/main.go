@@ -39,7 +39,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: false,
 		Flags:                  serveFlags(),
-		Before:                 func(c *urfave.Context) error { return checkEnvironment(c.App, environmentNames()) },
+		Before:                 func(c *urfave.Context) error { return checkEnvironment(c.App, cli.EnvironmentNames()) },
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
 				return cli.Group(c)

@@ -92,3 +92,12 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("%v: %s", err, stdout.String())
 	}
 }
+
+// A misspelt variable means that nothing is known of the CA.
+func TestMisspeltVariable(t *testing.T) {
+	t.Setenv("CAUASE_CA_FINGERPINT", "sha256:00")
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{tool, "http://127.0.0.1:1"}, clock.System(), &out, &out); code != 3 || !strings.Contains(out.String(), "did you mean CAUASE_CA_FINGERPRINT?") {
+		t.Errorf("%d %s", code, out.String())
+	}
+}

@@ -59,3 +59,14 @@ func TestSharedVariables(t *testing.T) {
 		t.Errorf("the older spelling comes first: %s", got)
 	}
 }
+
+// A misspelt variable of the agent's is refused, and what is for the client is no mistake.
+func TestMisspeltVariable(t *testing.T) {
+	t.Setenv("CAUASE_CONTEXT", "lab")
+	t.Setenv("CAUASE_UPDATER_CRL_REFRSH", "1h")
+	var out bytes.Buffer
+	code := run(t.Context(), []string{tool, "--status", "--json"}, clock.System(), &out, &out)
+	if code != 1 || !strings.Contains(out.String(), `"hint":"did you mean CAUASE_UPDATER_CRL_REFRESH?"`) || strings.Contains(out.String(), "CONTEXT") {
+		t.Errorf("%d %s", code, out.String())
+	}
+}

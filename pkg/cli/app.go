@@ -48,7 +48,13 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 	if last := len(args) - 1; last > 0 && args[last] == askCompletion {
 		return complete(app, args[1:last])
 	}
+	messages := messagesOf(app, args)
 	args = asOptions(app, args)
+	if !onlyExplains(app, args) {
+		if err := checkEnvironment(messages, app, EnvironmentNames()); err != nil {
+			return err
+		}
+	}
 	if slices.ContainsFunc(args, asksHelp) {
 		explain(app) // all of it, which takes longer than most commands do
 	}

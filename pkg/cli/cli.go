@@ -106,6 +106,17 @@ func Report(w io.Writer, tool string, err error) int {
 	return code
 }
 
+// Warn prints a warning on w as Report does, with what can be done about it.
+func Warn(w io.Writer, tool, text, hint string) {
+	if Say(w, Message{Tool: tool, Level: "warning", Text: text, Hint: hint}) {
+		return
+	}
+	fmt.Fprintf(w, "%s: %s %s\n", tool, Label(w, "warning"), pki.EscapeText(text))
+	if hint != "" {
+		fmt.Fprintf(w, "%s: %s %s\n", tool, Label(w, "hint"), pki.EscapeText(hint))
+	}
+}
+
 // advice collects the outermost code and hint along the chain of err.
 func advice(err error) (code int, hint string, failed bool) {
 	var known *Error

@@ -17,6 +17,9 @@ type Manual struct {
 	Examples    []Example
 	SeeAlso     []string // pages, such as openssl(1)
 
+	// Foreign says of options of other tools, the reference's above all, what does the same here.
+	Foreign map[string]string
+
 	// Globals are the tool's options that matter for a command, by the command's path without the tool's name. Those
 	// of a group are those of all its commands.
 	Globals map[string][]string

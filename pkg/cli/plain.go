@@ -17,8 +17,10 @@ var plainTexts = []struct {
 	{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): (?:connect: )?connection refused`), `nothing listens at $1 (connection refused)`},
 	{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): (?:connect: )?(no route to host|network is unreachable|host is down)`), `$1 cannot be reached ($2)`},
 	{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): i/o timeout`), `no answer from $1 in time (i/o timeout)`},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: lookup ([^ :]+)(?: on [^ ]+)?: no such host`), `there is no host named $1 (no such host)`},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: lookup ([^ :]+)(?: on [^ ]+)?: (.+)`), `the name $1 cannot be looked up: $2`},
+	{regexp.MustCompile(`(?:dial (?:tcp|udp)[46]?(?: [^ ]+)?: )?\blookup ([^ :]+)(?: on [^ ]+)?: no such host`), `cannot find the host $1 (no such host)`},
+	{regexp.MustCompile(`(?:dial (?:tcp|udp)[46]?(?: [^ ]+)?: )?\blookup ([^ :]+)(?: on [^ ]+:\d+)?: (?:(?:read|dial) udp [^ ]+: )?(server misbehaving|Temporary failure in name resolution|i/o timeout|no answer from DNS server|.*connection refused)`), `cannot look up the host $1: the name server does not answer ($2)`},
+	{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: lookup ([^ :]+)(?: on [^ ]+)?: (.+)`), `cannot look up the host $1: $2`},
+	{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: (?:connect: )?(.+)`), `cannot connect: $1`},
 	{regexp.MustCompile(`(?:read|write) (?:tcp|udp)[46]? [^ ]+->([^ ]+): (?:read: |write: )?(connection reset by peer|broken pipe)`), `$1 has cut off the connection ($2)`},
 	{regexp.MustCompile(`context deadline exceeded(?: \(Client\.Timeout[^)]*\))?|net/http: request canceled(?: while waiting for connection)? \(Client\.Timeout[^)]*\)`), `no answer in time`},
 	{regexp.MustCompile(`context canceled`), `interrupted (canceled)`},
@@ -56,7 +58,7 @@ var (
 	badValue    = regexp.MustCompile(`(?s)^invalid value ("(?:[^"\\]|\\.)*") for flag -([^:]+): (.*)$`)
 	badBoolean  = regexp.MustCompile(`^invalid boolean value ("(?:[^"\\]|\\.)*") for -([^:]+): (.*)$`)
 	badSyntax   = regexp.MustCompile(`^bad flag syntax: (.*)$`)
-	environment = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as (\w+) value from environment variable ("[^"]*") for flag ([^:]+): .*$`)
+	environment = regexp.MustCompile(`(?s)^could not parse ("(?:[^"\\]|\\.)*") (?:as ([\w ]+) value )?from environment variable ("[^"]*") (?:as value )?for flag ([^:]+): (.*)$`)
 )
 
 // UsageError says what is wrong with a command line, where the parser does not understand it, and what may have been meant.
@@ -67,6 +69,9 @@ func UsageError(c *urfave.Context, err error, _ bool) error {
 	case notDefined.MatchString(text):
 		name := notDefined.FindStringSubmatch(text)[1]
 		err := plainError{err, "there is no option " + dashed(name)}
+		if known := manualOf(c.App).Foreign[strings.TrimLeft(name, "-")]; known != "" {
+			return WithHint(err, "%s", known)
+		}
 		if meant := Closest(name, optionNames(c)); meant != "" {
 			return WithHint(err, "did you mean %s? %s", dashed(meant), help)
 		}
@@ -96,7 +101,12 @@ func UsageError(c *urfave.Context, err error, _ bool) error {
 		return WithHint(plainError{err, badSyntax.FindStringSubmatch(text)[1] + " is not an option"}, "%s", help)
 	case environment.MatchString(text):
 		m := environment.FindStringSubmatch(text)
-		return WithHint(plainError{err, "environment variable " + strings.Trim(m[3], `"`) + ": " + m[1] + " is not what " + dashed(m[4]) + " takes"}, "%s", help)
+		variable := strings.Trim(m[3], `"`)
+		if m[2] == "bool" {
+			return WithHint(plainError{err, "environment variable " + variable + ": " + m[1] + " is neither true nor false"},
+				"%s=true does what %s does, and =false or an empty value what happens without it", variable, dashed(m[4]))
+		}
+		return WithHint(plainError{err, "environment variable " + variable + ": " + m[1] + " is not what " + dashed(m[4]) + " takes: " + Plain(m[5])}, "%s", help)
 	}
 	return WithHint(err, "%s", help)
 }

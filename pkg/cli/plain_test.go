@@ -63,6 +63,10 @@ func TestLibrariesAreTranslated(t *testing.T) {
 		"JSON has a string where something else":               json.Unmarshal([]byte(`{"N": "x"}`), &number),
 		"JSON has an array where something else is expected\n": errors.New("json: unable to unmarshal JSON array into Go envelope.wire"), // or: cannot
 		"no-such-host.invalid":                                 lookup,
+		"cannot find the host ca.example (no such host)\n":     errors.New("lookup ca.example on 192.0.2.1:53: no such host"),
+		"cannot look up the host ca.example: the name server":  errors.New("dial tcp: lookup ca.example on 192.0.2.1:53: read udp 192.0.2.9:4711->192.0.2.1:53: i/o timeout"),
+		"name server does not answer (server misbehaving)\n":   errors.New("lookup ca.example on 192.0.2.1:53: server misbehaving"),
+		"cannot connect: unknown port\n":                       errors.New("dial tcp: unknown port"),
 		"in time":                                              late,
 	} {
 		if err == nil {
@@ -137,7 +141,7 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 			}
 		}
 	}
-	for variable, want := range map[string]string{"TOOL_THRESHOLD": "is not a time such as 31", "TOOL_COUNT": "is not a whole number", "TOOL_JSON": "is not what --json takes"} {
+	for variable, want := range map[string]string{"TOOL_THRESHOLD": "is not a time such as 31", "TOOL_COUNT": "is not a whole number", "TOOL_JSON": "TOOL_JSON=true does what --json does"} {
 		t.Setenv(variable, "perhaps")
 		var out bytes.Buffer
 		if code := Report(&out, "tool", Run(t.Context(), sampleApp(&out), []string{"tool", "csr", "list"})); code != ExitError || !strings.Contains(out.String(), "environment variable "+variable+": ") || !strings.Contains(out.String(), want) {

@@ -42,6 +42,7 @@ type Reader struct {
 const (
 	impostor = "somebody may be answering in the CA's place"
 	reach    = "is the daemon running there, and is --ca-url right?"
+	noHost   = "is the name in --ca-url right? The name servers of this machine do not know it"
 )
 
 // explanations say of which class an error is, and what can be done about it. The first that fits counts;
@@ -145,9 +146,13 @@ func explainAnswer(err error) (class, hint string) {
 	switch {
 	case errors.As(err, &unverified):
 		return "HTTPS", impostor + ", or --ca-url names the host differently from its --netloc"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return ClassNetwork, noHost
+	case errors.As(err, &dns):
+		return ClassNetwork, "the name servers of this machine have not answered: is its network up?"
 	case errors.As(err, &op) && op.Op == "dial":
 		return ClassNetwork, reach
-	case errors.As(err, &op), errors.As(err, &dns), errors.As(err, &timeout):
+	case errors.As(err, &op), errors.As(err, &timeout):
 		return ClassNetwork, ""
 	}
 	return ClassOther, ""
