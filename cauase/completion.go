@@ -23,12 +23,16 @@ func completionCommand() *cli.Command {
 			if c.NArg() != 1 {
 				return errUsage(c, "of which shell?")
 			}
-			script, err := manners.Completion(c.App, c.Args().First())
+			shell, err := manners.Choice("completion", c.Args().First(), []string{"bash", "zsh", "fish"})
 			if err != nil {
-				return errUsage(c, err.Error())
+				return err
+			}
+			script, err := manners.Completion(c.App, shell)
+			if err != nil {
+				return err
 			}
 			if c.Bool("json") {
-				return manners.WriteJSON(c.App.Writer, scriptView{c.Args().First(), script})
+				return manners.WriteJSON(c.App.Writer, scriptView{shell, script})
 			}
 			_, err = fmt.Fprint(c.App.Writer, script)
 			return err

@@ -142,7 +142,7 @@ func (t *tool) readPair(paths pemfile.PairPaths) (enroll.Files, error) {
 	if err == nil && from.Pair.Crt == nil {
 		err = fmt.Errorf("%s holds no certificate", paths.Crt)
 	}
-	if errors.Is(err, fs.ErrNotExist) && paths.Combined() {
+	if _, missing := os.Stat(paths.Crt); errors.Is(err, fs.ErrNotExist) && paths.Combined() && missing == nil {
 		hint := "if the key is in a file of its own, name it with --key"
 		if key := keyBeside(paths.Crt); key != "" {
 			hint += fmt.Sprintf(": --key %s", key)
@@ -320,7 +320,7 @@ func (t *tool) revoke(c *cli.Context) error {
 	results := []resultView{}
 	report := func(r resultView, failed error) {
 		if failed != nil {
-			err = join(err, fmt.Errorf("%s: %w", r.File+r.Serial.Text(t.decimal), failed))
+			err = join(err, naming(r.File+r.Serial.Text(t.decimal), failed))
 			return
 		}
 		r.Result = "revoked"

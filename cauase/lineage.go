@@ -132,7 +132,7 @@ func (t *tool) lineageArgument(c *cli.Context) (_ *client.Session, id client.ID,
 		}
 		crt, failed := onlyCertificate(text)
 		if failed != nil {
-			return nil, id, fmt.Errorf("%s: %w", text, failed)
+			return nil, id, naming(text, failed)
 		}
 		serial, err = crt.SerialNumber, nil
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net/http"
 	"strings"
@@ -49,6 +51,15 @@ func revokedFile(crt *x509.Certificate) *hitView {
 		Subject: pki.SubjectString(crt.RawSubject), SANs: append([]string{}, pki.SANStrings(crt.Extensions)...),
 		Serial: manners.SerialOf(crt.SerialNumber), NotAfter: crt.NotAfter.UTC(),
 	}
+}
+
+// naming says which of several things an error is about, unless it does so itself.
+func naming(what string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Path == what || strings.HasPrefix(err.Error(), what) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // onRecord tells whom the revocation of a serial is going to hit, and refuses a serial that is nobody's unless that is

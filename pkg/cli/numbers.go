@@ -42,7 +42,7 @@ type IntFlag struct{ urfave.IntFlag }
 // A Float64Flag is a flag of a number, see [ParseFloat].
 type Float64Flag struct{ urfave.Float64Flag }
 
-// A DurationFlag is a flag of a duration, see [pki.ParseDuration].
+// A DurationFlag is a flag of a duration, see [ParseSeconds].
 type DurationFlag struct{ urfave.DurationFlag }
 
 // A DaysFlag is a Float64Flag of days that takes a duration with its unit, too: 31, 31d or 12h.
@@ -79,6 +79,9 @@ func ParseSpan(text string, unit time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseSeconds reads a duration, or a number of seconds, which is how long programs wait.
+func ParseSeconds(text string) (time.Duration, error) { return ParseSpan(text, time.Second) }
+
 // Int returns f as an IntFlag.
 func Int(f urfave.IntFlag) urfave.Flag { return &IntFlag{f} }
 
@@ -107,7 +110,7 @@ func (f *DaysFlag) Apply(set *flag.FlagSet) error {
 
 // Apply implements urfave.Flag.
 func (f *DurationFlag) Apply(set *flag.FlagSet) error {
-	return apply(&f.DurationFlag, set, &f.EnvVars, &f.HasBeenSet, &number[time.Duration]{f.Value, pki.ParseDuration, time.Duration.String})
+	return apply(&f.DurationFlag, set, &f.EnvVars, &f.HasBeenSet, &number[time.Duration]{f.Value, ParseSeconds, time.Duration.String})
 }
 
 // apply adds a flag to set, of which value reads the texts, after it has taken one from the environment.

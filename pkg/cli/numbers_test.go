@@ -39,11 +39,12 @@ func TestNumbersAreDecimal(t *testing.T) {
 		{"days", "-1", "7 -1 1m0s false true false"},
 		{"for", "90s", "7 1.5 1m30s false false true"},
 		{"for", "1d12h", "7 1.5 36h0m0s false false true"},
+		{"for", "90", "7 1.5 1m30s false false true"}, // seconds
 
 		{"count", "0x10", ""}, {"count", "0b1", ""}, {"count", "0o7", ""}, {"count", "1_000", ""}, {"count", "1e3", ""}, {"count", "1.0", ""},
 		{"count", "+1", ""}, {"count", " 1", ""}, {"count", "--1", ""}, {"count", "-", ""}, {"count", "9223372036854775808", ""}, {"count", "१", ""},
 		{"days", "0x1p4", ""}, {"days", "inf", ""}, {"days", "NaN", ""}, {"days", "Infinity", ""}, {"days", "1_0", ""}, {"days", "1e999", ""}, {"days", "1,5", ""},
-		{"for", "+1h", ""}, {"for", "-1h", ""}, {"for", "1", ""}, {"for", "0x1h", ""}, {"for", "1h-5m", ""},
+		{"for", "+1h", ""}, {"for", "-1h", ""}, {"for", "-5", ""}, {"for", "1e99", ""}, {"for", "0x1h", ""}, {"for", "1h-5m", ""},
 	} {
 		for _, how := range []string{"--" + test.flag + "=", "TOOL_" + strings.ToUpper(test.flag) + "="} {
 			t.Run(how+test.value, func(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
-
-	"cauase/pkg/pki"
 )
 
 // Unlimited is the value of an [OptionalDurationFlag] that is given without one.
@@ -52,9 +50,9 @@ func (o *optionalDuration) Set(text string) error {
 		o.value = 0
 		return nil
 	}
-	d, err := pki.ParseDuration(text)
+	d, err := ParseSeconds(text)
 	if err != nil {
-		return fmt.Errorf("%.40q is not a duration such as 90s, 15m or 2h", text)
+		return fmt.Errorf("%.40q is not a duration such as 90s, 15m or 2h, nor a number of seconds", text)
 	}
 	o.value = d
 	return nil
