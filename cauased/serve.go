@@ -25,7 +25,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// serve runs the daemon until it is told to end: by one signal gently, by two at once.
+// serve runs the daemon until it is told to end: by one signal gently, by another later at once.
 func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	cfg, err := readOptions(c)
 	if err != nil {
@@ -62,7 +62,7 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 }
 
 // withSignals returns two contexts that end with parent: the first at the first SIGTERM
-// or SIGINT too, the second at the second. SIGHUP ends nothing, nor does SIGPIPE: a terminal that was closed and a reader
+// or SIGINT too, the second at another one that does not come together with it. SIGHUP ends nothing, nor does SIGPIPE: a terminal that was closed and a reader
 // of the log that has died are no reason to issue no certificates.
 func withSignals(parent context.Context, log *slog.Logger) (first, second context.Context, release func()) {
 	first, endFirst := context.WithCancel(parent)
@@ -73,23 +73,7 @@ func withSignals(parent context.Context, log *slog.Logger) (first, second contex
 	signal.Notify(hangups, syscall.SIGHUP)
 	signal.Notify(pipes, syscall.SIGPIPE) // which would otherwise come of writing to a closed stderr, and end us
 	done := make(chan struct{})
-	go func() {
-		for _, step := range []struct {
-			end  func()
-			says string
-		}{
-			{endFirst, "told to stop: nothing new is accepted, and requests under way are finished"},
-			{endSecond, "told to stop again: requests under way are cut off"},
-		} {
-			select {
-			case signal := <-signals:
-				log.Info(step.says, "signal", signal.String())
-				step.end()
-			case <-done:
-				return
-			}
-		}
-	}()
+	go heedStops(signals, done, log, endFirst, endSecond)
 	go func() {
 		for {
 			select {
@@ -108,6 +92,38 @@ func withSignals(parent context.Context, log *slog.Logger) (first, second contex
 		close(done)
 		endFirst()
 		endSecond()
+	}
+}
+
+// oneStop is how long further signals are taken for the first: a supervisor, a wrapper and a terminal may each send one for the
+// same command, to the process and to its group. Nobody who waits in vain gets impatient sooner.
+const oneStop = time.Second
+
+// heedStops ends what the first signal ends, and what the second does, which comes later than oneStop after it.
+func heedStops(signals <-chan os.Signal, done <-chan struct{}, log *slog.Logger, endFirst, endSecond func()) {
+	select {
+	case signal := <-signals:
+		log.Info("told to stop: nothing new is accepted, and requests under way are finished", "signal", signal.String())
+		endFirst()
+	case <-done:
+		return
+	}
+	later := time.NewTimer(oneStop)
+	defer later.Stop()
+	for again := false; ; {
+		select {
+		case <-later.C:
+			again = true
+		case signal := <-signals:
+			if again {
+				log.Info("told to stop again: requests under way are cut off", "signal", signal.String())
+				endSecond()
+				return
+			}
+			log.Debug("told to stop twice at once, which counts once", "signal", signal.String())
+		case <-done:
+			return
+		}
 	}
 }
 

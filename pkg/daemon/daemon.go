@@ -141,6 +141,7 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		Limits:    d.cfg.Limits,
 		Limited:   d.metrics.observeLimits(),
 		Observe:   d.metrics.observeRequest(),
+		Awaited:   d.metrics.observeWaits(),
 	})
 	return err
 }

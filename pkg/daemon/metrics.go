@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/metrics"
 	"cauase/pkg/pki"
+	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
 
@@ -135,6 +136,13 @@ func (m *metricsServer) observeRequest() func(method, route string, status int, 
 		return nil
 	}
 	return m.metrics.Request
+}
+
+func (m *metricsServer) observeWaits() func(server.Outcome) {
+	if m == nil {
+		return nil
+	}
+	return func(o server.Outcome) { m.metrics.Awaited(o.String()) }
 }
 
 func (m *metricsServer) observeLimits() func(reason string) {

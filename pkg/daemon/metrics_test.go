@@ -13,6 +13,8 @@ func TestMetrics(t *testing.T) {
 	d := launch(t, cfg, testTime())
 	testkit.Get(t, d.httpURL("/cas/crl"))
 	testkit.Get(t, d.httpURL("/no/such/path"))
+	testkit.Get(t, d.httpURL("/cas/crl?after=1&wait=1s")) // in vain
+	testkit.Get(t, d.httpURL("/cas/crl?after=0&wait=1s")) // there is one already
 	csr, err := http.NewRequestWithContext(t.Context(), "PUT", d.httpURL("/cas/csr"), strings.NewReader("junk"))
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +38,10 @@ func TestMetrics(t *testing.T) {
 		`cauase_pending_requests{authority="cas"} 0`,
 		`cauase_https_not_after_timestamp_seconds `,
 		`cauase_refused_total{authority="cas",operation="csr.submit",reason="invalid"} 1`,
-		`cauase_http_request_duration_seconds_count{method="GET",route="/cas/crl",status="200"} 1`,
+		`cauase_http_request_duration_seconds_count{method="GET",route="/cas/crl",status="200"} 2`,
+		`cauase_http_request_duration_seconds_count{method="GET",route="/cas/crl",status="304"} 1`,
+		`cauase_waits_total{outcome="time_up"} 1`,
+		`cauase_waiting 0`,
 		`cauase_http_request_duration_seconds_count{method="other",route="",status="404"} 1`,
 	} {
 		if !strings.Contains(page, want) {

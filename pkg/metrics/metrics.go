@@ -62,6 +62,7 @@ type Metrics struct {
 	forks      *prometheus.CounterVec
 	requests   *prometheus.HistogramVec
 	limited    *prometheus.CounterVec
+	awaited    *prometheus.CounterVec
 }
 
 // New returns metrics that ask, at each scrape, those sources for the state of the authorities that there
@@ -92,6 +93,10 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 		Name: "cauase_limited_total",
 		Help: "Connections and requests refused, or ended to make room for others, by the limit that was reached.",
 	}, []string{"limit"})
+	m.awaited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cauase_waits_total",
+		Help: "Answers to requests that asked to wait for newer revocation lists, by what ended the wait.",
+	}, []string{"outcome"})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "cauase_build_info",
 		Help: "1, with the version of cauased.",
@@ -100,7 +105,7 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.operations, m.refused, m.forks, m.requests, m.limited,
+		build, m.operations, m.refused, m.forks, m.requests, m.limited, m.awaited,
 		&stateCollector{log: log, sources: sources, httpsNotAfter: httpsNotAfter},
 	)
 	return m
@@ -142,6 +147,9 @@ func (m *Metrics) Waiting(count func() int) {
 
 // Limited counts what a limit has refused or ended.
 func (m *Metrics) Limited(limit string) { m.limited.WithLabelValues(limit).Inc() }
+
+// Awaited counts an answer to a request that asked to wait, by what ended the wait.
+func (m *Metrics) Awaited(outcome string) { m.awaited.WithLabelValues(outcome).Inc() }
 
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {

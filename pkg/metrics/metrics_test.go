@@ -30,7 +30,7 @@ func example(t *testing.T) *Metrics {
 	state := State{
 		Authority:   "cas",
 		Generations: []Generation{{"aa", "retired", at}, {"bb", "active", at.Add(time.Hour)}},
-		CRLNumber:   7, ThisUpdate: at, NextUpdate: at.Add(time.Minute), Revoked: 3, Pending: 2,
+		CRLNumber:   7, ThisUpdate: at, NextUpdate: at.Add(time.Minute), Revoked: 3, Pending: 2, Users: 4,
 		Span: 93 * 24 * time.Hour, UsableUntil: at.Add(time.Hour),
 	}
 	external := State{Authority: "offline", External: true, UsableUntil: at}
@@ -52,6 +52,9 @@ func example(t *testing.T) *Metrics {
 	m.Operation("cas", "crt.renew", "unauthorized")
 	m.Fork("cas")
 	m.Limited("write_rate")
+	m.Awaited("news")
+	m.Connections(func() int { return 5 })
+	m.Waiting(func() int { return 1000 })
 	m.Request("GET", "/cas/crl", 200, 3*time.Millisecond)
 	return m
 }
@@ -62,6 +65,8 @@ func TestScrape(t *testing.T) {
 		`cauase_build_info{version="v1"} 1`,
 		`cauase_forks_total{authority="cas"} 1`,
 		`cauase_limited_total{limit="write_rate"} 1`,
+		`cauase_waits_total{outcome="news"} 1`,
+		`cauase_waiting 1000`,
 		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="aa",phase="retired"} 1.8e+09`,
 		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="bb",phase="active"} 1.8000036e+09`,
 		`cauase_crl_number{authority="cas"} 7`,
@@ -135,6 +140,33 @@ func TestAlertRulesNameOurMetrics(t *testing.T) {
 	for _, name := range names {
 		if !strings.Contains(got, "\n"+name) {
 			t.Errorf("%s is not a metric of ours", name)
+		}
+	}
+}
+
+// The manual has a table of all metrics, and none that do not exist.
+func TestManualNamesOurMetrics(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := example(t)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := map[string]bool{}
+	for _, f := range families {
+		if name := f.GetName(); strings.HasPrefix(name, "cauase_") {
+			ours[name] = true
+			if !regexp.MustCompile(`(?m)^\| (` + "`[^`]*`, )*`" + name + "`").Match(page) {
+				t.Errorf("the table has no %s", name)
+			}
+		}
+	}
+	for _, name := range regexp.MustCompile("`(cauase_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+		if !ours[name[1]] {
+			t.Errorf("%s is in the manual, and is no metric of ours", name[1])
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -53,6 +54,9 @@ func (s *Server) observe(x *Exchange, start time.Time) {
 		method, pattern = x.route.Method, x.route.label(x.params)
 	}
 	s.cfg.Observe(method, pattern, x.w.status, took)
+	if x.awaited {
+		s.cfg.Awaited(x.outcome)
+	}
 	if s.routine(x) {
 		if s.log.Enabled(x.Request.Context(), slog.LevelDebug) {
 			s.logAccess(x, slog.LevelDebug, took)
@@ -76,19 +80,31 @@ func (s *Server) logAccess(x *Exchange, level slog.Level, took time.Duration) {
 	if x.Secure() {
 		protocol += " " + tls.VersionName(x.Request.TLS.Version)
 	}
-	// The target is what the peer wrote, before any decoding.
 	s.log.LogAttrs(x.Request.Context(), level, "request",
 		slog.String("request_id", x.requestID),
 		slog.String("address", x.actor.Address),
 		slog.String("actor", x.actor.String()),
 		slog.String("method", Loggable(x.Request.Method)),
-		slog.String("target", Loggable(x.Request.RequestURI)),
+		slog.String("target", Loggable(loggedTarget(x.Request))),
 		slog.String("protocol", Loggable(protocol)),
 		slog.Int("status", x.w.status),
 		slog.Int64("bytes", x.w.bytes),
 		slog.Duration("duration", took),
 		slog.String("user_agent", Loggable(x.Request.UserAgent())),
 	)
+}
+
+// loggedTarget is what the peer wrote, before any decoding, but for the query of what changes something: people write reasons
+// into those, which are for whom they are about. A log is read by others.
+func loggedTarget(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return r.RequestURI
+	}
+	if path, _, found := strings.Cut(r.RequestURI, "?"); found {
+		return path + "?…"
+	}
+	return r.RequestURI
 }
 
 // recoverPanic turns a panic into an answer. One request's bad luck is not the others'.

@@ -26,7 +26,14 @@ const (
 	Shed                   // there is no room to wait, or no more
 	Crowded                // it is there, but no room for the request
 	Gone                   // the peer has, or the daemon ends
+
+	outcomes // how many there are
 )
+
+// String is how metrics name an outcome.
+func (o Outcome) String() string {
+	return [outcomes]string{"news", "time_up", "shed", "crowded", "gone"}[o]
+}
 
 // strainLasts is how long nobody may begin to wait after a connection or request had to give way to another.
 const strainLasts = time.Second
@@ -34,6 +41,7 @@ const strainLasts = time.Second
 // Await waits until news is closed, for at most limit, and says why it has ended, and after how long.
 func (x *Exchange) Await(ctx context.Context, news <-chan struct{}, limit time.Duration) (outcome Outcome, took time.Duration) {
 	s, began := x.server, now()
+	defer func() { x.awaited, x.outcome = true, outcome }()
 	if !s.ledger.park(x) {
 		return Shed, 0
 	}

@@ -48,6 +48,9 @@ type Exchange struct {
 	shed   chan struct{} // closed when it may no longer; nil if it never has
 	ended  bool          // it was closed
 	waited time.Duration // for that, altogether
+
+	awaited bool    // has asked to wait
+	outcome Outcome // of the last time
 }
 
 // anonymous is the sender before it has shown who it is.

@@ -27,6 +27,10 @@ type Config struct {
 	// when none did. It must return at once.
 	Observe func(method, route string, status int, took time.Duration)
 
+	// Awaited, when set, is told of every answer to a request that asked to wait for news, and why it was given then. It must
+	// return at once.
+	Awaited func(Outcome)
+
 	// Ready, when set, lists what has to work for the daemon to be of use, for GET /readyz.
 	Ready func() []Check
 
@@ -65,6 +69,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, string, int, time.Duration) {}
+	}
+	if cfg.Awaited == nil {
+		cfg.Awaited = func(Outcome) {}
 	}
 	if cfg.Ready == nil {
 		cfg.Ready = func() []Check { return nil }
