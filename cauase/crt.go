@@ -25,54 +25,6 @@ func keyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "key", TakesFile: true, Usage: "the key is in `FILE` (default: with the certificate)"}
 }
 
-func (t *tool) crtGet() *cli.Command {
-	return &cli.Command{
-		Name:      "get",
-		Usage:     "fetch an issued certificate, into a file or to standard output",
-		ArgsUsage: "ID [FILE]",
-		Description: `The certificate is checked before it is stored: it has to be from a trusted CA
-and, if FILE or --key holds a key, for that key. A key in FILE stays there.`,
-		Flags: []cli.Flag{keyFlag(), chainFlag(), waitFlag("until it is issued")},
-		Action: t.action(func(c *cli.Context) error {
-			if c.NArg() < 1 || c.NArg() > 2 {
-				return errUsage(c, "which certificate, and where to?")
-			}
-			id, err := idAndFile(c)
-			if err != nil {
-				return err
-			}
-			service, err := t.trust(c.Context)
-			if err != nil {
-				return err
-			}
-			paths, err := t.unlock(pemfile.PairPaths{Crt: c.Args().Get(1), Key: c.String("key")})
-			if err != nil {
-				return err
-			}
-			engine := t.engine(paths)
-			engine.Client, engine.Chain = service, c.Bool("chain")
-			ctx, wait, cancel := patience(c)
-			defer cancel()
-			var issued client.Issued
-			err = t.persist(ctx, wait, func() (err error) {
-				issued, err = engine.Fetch(ctx, id, t.verification())
-				return err
-			}, func(err error) bool { return errors.Is(err, client.ErrPending) || enroll.Busy(err) })
-			if errors.Is(err, client.ErrPending) || err != nil && ctx.Err() != nil {
-				return manners.WithCode(err, manners.ExitPending)
-			}
-			if err != nil {
-				return err
-			}
-			if path := engine.Paths.Crt; path == "" || path == "-" {
-				return t.printPEM(id, issued.PEM())
-			}
-			changed, err := engine.Adopt(issued)
-			return t.stored(engine.Paths, issued.Certificate, id, changed, err)
-		}),
-	}
-}
-
 func chainFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "chain", Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"}
 }

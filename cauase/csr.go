@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 
@@ -21,47 +22,103 @@ func (t *tool) csrSend() *cli.Command {
 		Usage:     "submit requests made elsewhere",
 		ArgsUsage: "FILE…",
 		Description: `A file may be PEM, also with text or a key in it, or DER; - is standard input. The request is
-sent, and nothing else of the file.`,
+sent, and nothing else of the file.
+
+With --wait it stays until all requests are decided, and says how; cauase crt get fetches what is signed.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "profile", Usage: "ask for certificates of this `PROFILE` (default: the authority's)"},
 			&cli.BoolFlag{Name: "again", Usage: "submit requests once more that a user has rejected"},
+			waitFlag("until all of them are signed or rejected"),
 		},
-		Action: t.action(func(c *cli.Context) error {
-			if c.NArg() == 0 {
-				return errUsage(c, "which request?")
-			}
-			paths, err := fileArguments(c)
-			if err != nil {
-				return err
-			}
-			if err := onceFromInput(paths); err != nil {
-				return err
-			}
-			service, err := t.connect()
-			if err != nil {
-				return err
-			}
-			sent := []sentView{}
-			for _, path := range paths {
-				data, failed := t.readRequest(path)
-				var id client.ID
-				if failed == nil {
-					id, failed = service.SubmitFor(c.Context, data, client.Submission{Profile: c.String("profile"), Once: !c.Bool("again")})
-					failed = onPath(path, failed)
-				}
-				if failed != nil {
-					err = join(err, failed)
-					continue
-				}
-				sent = append(sent, sentView{ID: id.String(), File: path})
-			}
-			return join(err, t.print(sent, func(p *printer) {
-				for _, s := range sent {
-					p.line("%s %s", s.ID, s.File)
-				}
-			}))
-		}),
+		Action: t.action(t.send),
 	}
+}
+
+func (t *tool) send(c *cli.Context) error {
+	if err := spaceBeforeDuration(c); err != nil {
+		return err
+	}
+	if c.NArg() == 0 {
+		return errUsage(c, "which request?")
+	}
+	paths, err := fileArguments(c)
+	if err != nil {
+		return err
+	}
+	if err := onceFromInput(paths); err != nil {
+		return err
+	}
+	ctx, wait, cancel := patience(c)
+	defer cancel()
+	connect := t.connect
+	if wait { // what comes is verified
+		connect = func() (*client.Client, error) { return t.trust(c.Context) }
+	}
+	service, err := connect()
+	if err != nil {
+		return err
+	}
+	sent := []*sentView{}
+	for _, path := range paths {
+		s := &sentView{File: path}
+		failed := t.submitFile(ctx, c.Context, wait, service, s, client.Submission{Profile: c.String("profile"), Once: !c.Bool("again")})
+		if failed != nil {
+			err = join(err, failed)
+			continue
+		}
+		if sent = append(sent, s); !t.json {
+			fmt.Fprintf(t.stdout, "%s %s\n", s.ID, s.File)
+		}
+	}
+	if wait {
+		err = join(err, t.awaitSent(ctx, sent))
+	}
+	return join(err, t.print(sent, func(*printer) {}))
+}
+
+// submitFile submits the request in a file. It tries again until limit ends, if it may wait.
+func (t *tool) submitFile(limit, ctx context.Context, wait bool, service *client.Client, s *sentView, how client.Submission) error {
+	data, err := t.readRequest(s.File)
+	if err != nil {
+		return err
+	}
+	err = t.persist(limit, wait, func() error {
+		id, err := service.SubmitFor(ctx, data, how)
+		s.id, s.ID = id, id.String()
+		if digest, failed := (client.Submitted{PEM: data}).Digest(); failed == nil {
+			s.digest = digest
+		}
+		return err
+	}, enroll.Busy)
+	return onPath(s.File, err)
+}
+
+// awaitSent waits for decisions on requests that were submitted, and says what they are.
+func (t *tool) awaitSent(ctx context.Context, sent []*sentView) (err error) {
+	engine := t.engine(pemfile.PairPaths{})
+	engine.Client = t.client
+	for _, s := range sent {
+		failed := t.decision(ctx, true, s.id, func() error {
+			_, err := engine.FetchFor(ctx, s.id, s.digest, t.verification())
+			return err
+		})
+		switch view := (resultView{ID: s.ID, File: s.File}); {
+		case failed == nil:
+			s.Result = resultSigned
+			t.note("%s: request %s is signed; %s crt get %s%s FILE fetches the certificate", s.File, s.ID, toolName, s.ID, t.authorityFlag())
+		case errors.Is(failed, enroll.ErrRejected):
+			view, failed = rejection(view, failed, "--again submits it once more")
+			s.Result, s.RejectedAt, s.Reason = view.Result, view.RejectedAt, view.Reason
+		case undecided(ctx, failed):
+			s.Result = resultPending
+			failed = manners.WithCode(manners.WithHint(fmt.Errorf("%s: request %s was left pending", s.File, s.ID),
+				"%s crt get %s%s --wait goes on waiting", toolName, s.ID, t.authorityFlag()), manners.ExitPending)
+		default:
+			failed = onPath(s.File, failed)
+		}
+		err = join(err, failed)
+	}
+	return err
 }
 
 // onPath says which file an error is about, and what can be done about a rejection.
@@ -75,9 +132,16 @@ func onPath(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
+// A sentView is a request that was submitted, and what has become of it, where that was waited for.
 type sentView struct {
-	ID   string `json:"id"`
-	File string `json:"file"`
+	ID         string     `json:"id"`
+	File       string     `json:"file"`
+	Result     string     `json:"result,omitempty"`
+	RejectedAt *time.Time `json:"rejected_at,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+
+	id     client.ID
+	digest pki.Digest
 }
 
 func (t *tool) csrList() *cli.Command {
@@ -224,6 +288,13 @@ func writeNew(path string, data []byte, replaceable func(old []byte) bool) error
 	_, err := pemfile.Write(pemfile.File{Path: path, Content: data})
 	return err
 }
+
+// Results of requests.
+const (
+	resultPending  = "pending"
+	resultSigned   = "signed"
+	resultRejected = "rejected"
+)
 
 // A resultView is what became of one of several objects of a command.
 type resultView struct {

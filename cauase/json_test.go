@@ -71,10 +71,13 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.out), &sent); err != nil || len(sent) != 1 {
 		t.Fatalf("%v: %s", err, s.out)
 	}
+	check("csr send", "other.csr.pem --wait=1ns", "list of sent", 2)
 	check("csr sign", sent[0].ID, "list of result", 0)
+	check("csr send", "other.csr.pem --wait", "list of sent", 0)
 	check("crt get", sent[0].ID, "PEM", 0)
 	check("crt get", sent[0].ID+" other.pem", "certificate", 0)
 	s.write("third.csr.pem", pkitest.NamedRequest(t, pkitest.Key(t), "third.example"))
+	check("sign", "third.csr.pem --yes --wait=1ns", "result", 2)
 	check("sign", "third.csr.pem --yes", "certificate", 0)
 	check("crt show", "web.pem cas.crt.pem", "list of certificate", 0)
 	check("crt renew", "web.pem --force", "certificate", 0)

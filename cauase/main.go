@@ -17,6 +17,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // another signal ends what the first one does not
 	os.Exit(run(ctx, environment{
 		args:   os.Args,
 		stdin:  os.Stdin,

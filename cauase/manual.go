@@ -23,9 +23,9 @@ func manual() manners.Manual {
 		Codes: []manners.ExitCode{
 			{Code: manners.ExitOK, Text: "done"},
 			{Code: manners.ExitError, Text: "an error, also if other things were done"},
-			{Code: manners.ExitPending, Text: "nothing failed, but the request is pending", Of: []string{"request", "crt get"}},
+			{Code: manners.ExitPending, Text: "nothing failed, but the request is pending", Of: []string{"request", "sign", "csr send", "crt get"}},
 			{Code: manners.ExitHook, Text: "done, but the program of --on-renew failed", Of: []string{"request", "sign", "crt get", "crt renew", "ca update", "ca root", "crl update"}},
-			{Code: manners.ExitRejected, Text: "a user has rejected the request", Of: []string{"request", "crt get"}},
+			{Code: manners.ExitRejected, Text: "a user has rejected the request", Of: []string{"request", "sign", "csr send", "crt get"}},
 		},
 		Foreign: map[string]string{
 			"netloc":           "--netloc is the daemon's; the CA's address is --ca-url http://HOST[:PORT]",

@@ -19,7 +19,6 @@ import (
 	"cauase/pkg/durable"
 	"cauase/pkg/enroll"
 	"cauase/pkg/pemfile"
-	"cauase/pkg/pki"
 
 	manners "cauase/pkg/cli"
 )
@@ -58,7 +57,7 @@ is given, as verifiers look for hosts there only; --no-san leaves it out.`,
 			validityFlag("with --sign, "),
 			&cli.BoolFlag{Name: "force", Usage: "make a new key where one exists, which it replaces together with the certificate"},
 			&cli.BoolFlag{Name: "again", Usage: "submit the request once more that a user has rejected"},
-			waitFlag("until the request is signed or rejected"),
+			waitFlag(untilDecided),
 		),
 		Action: t.action(t.request),
 	}
@@ -74,10 +73,10 @@ type enrolment struct {
 }
 
 func (t *tool) request(c *cli.Context) error {
+	if err := spaceBeforeDuration(c); err != nil {
+		return err
+	}
 	if first := c.Args().First(); c.NArg() > 0 {
-		if _, err := pki.ParseDuration(first); err == nil && c.IsSet("wait") {
-			return errUsage(c, fmt.Sprintf("%q: a duration follows --wait without a space: --wait=%s", first, first))
-		}
 		return errUsage(c, fmt.Sprintf("%q: names are given with flags, such as --cn or --dns", first))
 	}
 	how, err := signing(c)
@@ -121,7 +120,7 @@ func (t *tool) request(c *cli.Context) error {
 		fmt.Fprintf(t.stdout, "%s %s\n", r.ID, r.csr)
 	}
 	if how != nil {
-		if err := t.signOwn(ctx, r, *how); err != nil {
+		if err := t.signOwn(ctx, r, *how, wait); err != nil {
 			return err
 		}
 	}
@@ -265,6 +264,11 @@ func (r *enrolment) write(wanted *x509.CertificateRequest, from enroll.Files, fo
 		}
 		r.undo = append(r.undo, restore, func() { _ = r.engine.Withdraw(r.Request) })
 	}
+	if len(r.undo) == 0 { // of an earlier run, since which the files may have become another's
+		if err := r.engine.Paths.Check(); err != nil {
+			return err
+		}
+	}
 	keyFile := r.engine.Paths.KeyPath()
 	restore, staged := restorer(keyFile, true), r.Staged
 	switch err := r.engine.Place(r.Request); {
@@ -299,18 +303,10 @@ func (r *enrolment) rollBack() {
 // collect fetches the certificate, which is verified, and stores it.
 func (t *tool) collect(ctx context.Context, r *enrolment, wait bool) error {
 	var issue *enroll.Issue
-	var err error
-	if wait {
-		issue, err = r.engine.Await(ctx, r.Request, t.verification(), func(try int, err error) {
-			if !errors.Is(err, client.ErrPending) {
-				t.warn("%v; trying again", err)
-			} else if try == 0 {
-				t.note("waiting for a decision on request %s", r.ID)
-			}
-		})
-	} else {
+	err := t.decision(ctx, wait, r.ID, func() (err error) {
 		issue, err = r.engine.Collect(ctx, r.Request, t.verification())
-	}
+		return err
+	})
 	switch {
 	case err == nil:
 		for _, diff := range issue.Differences {
@@ -319,50 +315,69 @@ func (t *tool) collect(ctx context.Context, r *enrolment, wait bool) error {
 		return t.install(r.engine, issue, r.ID)
 	case errors.Is(err, enroll.ErrRejected):
 		return t.rejected(r, err)
-	case ctx.Err() != nil:
-		return t.pending(r, "was left pending")
-	case errors.Is(err, client.ErrPending):
-		return t.pending(r, "is pending")
+	case undecided(ctx, err):
+		return t.leftPending(ctx, r)
 	}
 	return err
 }
 
-func (t *tool) pending(r *enrolment, how string) error {
-	if t.json {
-		if err := t.print(resultView{ID: r.ID.String(), File: r.csr, Result: "pending"}, nil); err != nil {
+// leftPending ends a command while nobody has decided on its request.
+func (t *tool) leftPending(ctx context.Context, r *enrolment) error {
+	return t.pending(ctx, resultView{ID: r.ID.String(), File: r.csr},
+		fmt.Sprintf("a user of the CA signs it with %s csr sign %s%s --user-key FILE; then the same command again stores the certificate", toolName, r.ID, t.authorityFlag()))
+}
+
+// pending is the end of a command of which a request is pending, with its id, by which it goes on.
+func (t *tool) pending(ctx context.Context, view resultView, hint string) error {
+	if view.Result = resultPending; t.json {
+		if err := t.print(view, nil); err != nil {
 			return err
 		}
 	}
-	err := fmt.Errorf("request %s %s", r.ID, how)
-	return manners.WithCode(manners.WithHint(err, "a user of the CA signs it with %s csr sign %s%s --user-key FILE; then the same command again stores the certificate", toolName, r.ID, t.authorityFlag()), manners.ExitPending)
+	how := "is pending"
+	if ctx.Err() != nil {
+		how = "was left pending"
+	}
+	return manners.WithCode(manners.WithHint(fmt.Errorf("request %s %s", view.ID, how), "%s", hint), manners.ExitPending)
 }
 
 // rejected says that a user has decided against a request. Where the daemon remembers that, key and request stay, so that the
 // same command again is answered with it; otherwise nothing of this run does.
 func (t *tool) rejected(r *enrolment, err error) error {
-	view := resultView{File: r.csr, Result: "rejected"}
+	view := resultView{File: r.csr}
 	if r.ID != 0 {
 		view.ID = r.ID.String()
 	}
-	what := cmp.Or(view.ID, "in "+r.csr)
-	var why *client.Rejection
-	if errors.As(err, &why) {
-		view.RejectedAt, view.Reason = &why.At, why.Reason
-		err = fmt.Errorf("request %s was rejected on %s", what, timeText(why.At))
-		if why.Reason != "" {
-			err = fmt.Errorf("%w: %s", err, why.Reason)
-		}
-		err = manners.WithHint(err, "--again submits it once more; --force makes a new key and request")
-	} else {
+	if why := (*client.Rejection)(nil); !errors.As(err, &why) {
 		r.rollBack()
-		err = manners.WithHint(fmt.Errorf("request %s was rejected, or is long forgotten", what), "ask the CA's administrators why")
 	}
+	view, err = rejection(view, err, "--again submits it once more; --force makes a new key and request")
 	if t.json {
 		if err := t.print(view, nil); err != nil {
 			return err
 		}
 	}
-	return manners.WithCode(err, manners.ExitRejected)
+	return err
+}
+
+// rejection completes the result of a command whose request a user has rejected, and says so, with what can be done where
+// the daemon tells why.
+func rejection(view resultView, err error, hint string) (resultView, error) {
+	view.Result = resultRejected
+	what := cmp.Or(view.ID, "in "+view.File)
+	if why := (*client.Rejection)(nil); errors.As(err, &why) {
+		view.RejectedAt, view.Reason = &why.At, why.Reason
+		err = fmt.Errorf("request %s was rejected on %s", what, timeText(why.At))
+		if why.Reason != "" {
+			err = fmt.Errorf("%w: %s", err, why.Reason)
+		}
+	} else {
+		err, hint = fmt.Errorf("request %s was rejected, or is long forgotten", what), "ask the CA's administrators why"
+	}
+	if hint != "" {
+		err = manners.WithHint(err, "%s", hint)
+	}
+	return view, manners.WithCode(err, manners.ExitRejected)
 }
 
 // authorityFlag is what a command about the same authority needs.

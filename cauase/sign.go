@@ -62,7 +62,11 @@ func (t *tool) shown(c *cli.Context) (*pki.Digest, error) {
 		}
 		return &digest, nil
 	}
-	path := c.String("csr")
+	return t.digestIn(c.String("csr"))
+}
+
+// digestIn returns the digest of the request in the file that --csr names.
+func (t *tool) digestIn(path string) (*pki.Digest, error) {
 	if err := fileArgument("--csr", path); err != nil {
 		return nil, err
 	}
@@ -123,7 +127,7 @@ func (t *tool) sign(c *cli.Context) error {
 	return t.decide(c, "signed", func(s *client.Session, id client.ID) (*requestView, error) {
 		found, err := s.Show(c.Context, id, client.Approval{Profile: how.Profile, Validity: how.Validity})
 		if err != nil {
-			return nil, fmt.Errorf("sign request %s: %w", id, err)
+			return nil, err
 		}
 		how, view, err := bind(how, template, found)
 		if err != nil {

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,6 +40,7 @@ What has an id is signed with cauase csr sign.`,
 			chainFlag(),
 			&cli.StringFlag{Name: "profile", Usage: "sign as a certificate of this `PROFILE` (default: the authority's)"},
 			validityFlag(""),
+			waitFlag(untilDecided+", if need be by another user"),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask whether what is shown is right"},
 		),
 		Action: t.action(t.signFile),
@@ -51,42 +56,116 @@ type signature struct {
 	changed *pki.Request // what is signed instead of the names and extensions of the request, nil for these
 	session *client.Session
 	id      client.ID
+
+	authority string // what commands about the request need to say which authority it is of
 }
 
 func (t *tool) signFile(c *cli.Context) error {
+	if err := spaceBeforeDuration(c); err != nil {
+		return err
+	}
 	s, err := t.prepareSignature(c)
 	if err != nil {
 		return err
 	}
 	if !c.Bool("yes") && (t.json || s.path == standardInput || !t.canAsk()) {
-		return errNobody()
+		return errNobody("nothing was submitted")
 	}
+	ctx, wait, cancel := patience(c)
+	defer cancel()
 	if s.session, err = t.session(c.Context); err != nil {
 		return err
 	}
 	defer s.session.Close()
-	if s.id, err = s.session.Submit(c.Context, s.request.PEM, client.Submission{Profile: s.how.Profile}); err != nil {
+	err = t.persist(ctx, wait, func() (err error) {
+		s.id, err = s.session.Submit(c.Context, s.request.PEM, client.Submission{Profile: s.how.Profile})
+		return err
+	}, enroll.Busy)
+	if err != nil {
 		return err
 	}
 	engine := t.engine(pemfile.PairPaths{Crt: s.out})
 	engine.Client, engine.Chain = t.client, c.Bool("chain")
-	issued, err := engine.Fetch(c.Context, s.id, t.verification())
+	if err = t.signSubmitted(ctx, engine, s, c.Bool("yes"), wait); undecided(ctx, err) {
+		return t.pending(ctx, resultView{ID: s.id.String(), File: s.path}, s.later())
+	}
+	return err
+}
+
+// signSubmitted signs a request that was submitted, unless that was done before, and stores the certificate.
+func (t *tool) signSubmitted(ctx context.Context, engine *enroll.Engine, s *signature, unasked, wait bool) error {
+	issued, err := engine.FetchFor(ctx, s.id, s.request.Digest, t.verification())
 	switch {
-	case err == nil && (s.changed != nil || s.how.Validity != 0):
-		return manners.WithHint(fmt.Errorf("%s was signed already, as it is, with the id %s", s.path, s.id), "other names or another validity need another request; cauase crt get %s fetches the certificate", s.id)
+	case err == nil && !s.fits(issued.Certificate):
+		return s.signedAsItIs()
 	case err == nil:
 		t.note("%s was signed already", s.path)
 		return t.storeSigned(engine, s, issued)
 	case !errors.Is(err, client.ErrPending):
 		return err
 	}
-	if err := t.approveShown(c.Context, s, c.Bool("yes")); err != nil {
+	signed, err := t.approveShown(ctx, s, unasked, wait)
+	if err != nil {
 		return err
 	}
-	if issued, err = engine.Fetch(c.Context, s.id, t.verification()); err != nil {
-		return manners.WithHint(err, "it was signed; cauase crt get %s%s fetches it", s.id, t.authorityFlag())
+	err = t.decision(ctx, wait, s.id, func() (err error) {
+		issued, err = engine.FetchFor(ctx, s.id, s.request.Digest, t.verification())
+		return err
+	})
+	switch {
+	case errors.Is(err, enroll.ErrRejected):
+		view, err := rejection(resultView{ID: s.id.String(), File: s.path}, err, "")
+		if t.json {
+			err = join(err, t.print(view, nil))
+		}
+		return err
+	case err != nil && signed && ctx.Err() == nil:
+		return manners.WithHint(err, "it was signed; %s crt get %s%s fetches it", toolName, s.id, t.authorityFlag())
+	case err == nil && !signed && !s.fits(issued.Certificate):
+		return s.signedAsItIs()
+	case err != nil:
+		return err
 	}
 	return t.storeSigned(engine, s, issued)
+}
+
+// fits reports whether a certificate that was signed before, of which the answer may have been lost, is what is wanted now.
+func (s *signature) fits(crt *x509.Certificate) bool {
+	if s.how.Validity != 0 {
+		// Certificates begin a little before they are signed.
+		if life := crt.NotAfter.Sub(crt.NotBefore); life < s.how.Validity || life > s.how.Validity+day {
+			return false
+		}
+	}
+	if s.changed == nil {
+		return true
+	}
+	usages := func(extensions []pkix.Extension) []byte {
+		i := slices.IndexFunc(extensions, func(e pkix.Extension) bool { return e.Id.String() == oidExtKeyUsage })
+		if i < 0 {
+			return nil
+		}
+		return extensions[i].Value
+	}
+	wanted := usages(s.changed.CSR.Extensions)
+	return len(client.Differences(crt, s.changed)) == 0 && (wanted == nil || bytes.Equal(wanted, usages(crt.Extensions)))
+}
+
+// signedAsItIs says that somebody has signed a request without what was to be changed.
+func (s *signature) signedAsItIs() error {
+	return manners.WithHint(fmt.Errorf("%s was signed already, as it is, with the id %s", s.path, s.id), "other names or another validity need another request; %s crt get %s fetches the certificate", toolName, s.id)
+}
+
+// later says how to go on with a request that is left pending.
+func (s *signature) later() string {
+	text := "the same command again asks again"
+	if s.path == standardInput {
+		text = "the same command with the same input asks again"
+	}
+	if s.changed == nil { // csr sign would sign what was submitted
+		text += fmt.Sprintf(", %s csr sign %s%s signs it", toolName, s.id, s.authority)
+	}
+	return text + fmt.Sprintf(", %s csr reject %s%s rejects it", toolName, s.id, s.authority)
 }
 
 // prepareSignature reads what is to be signed, and how, before anybody is asked for anything.
@@ -94,7 +173,7 @@ func (t *tool) prepareSignature(c *cli.Context) (*signature, error) {
 	if c.NArg() != 1 {
 		return nil, errUsage(c, "which request?")
 	}
-	s := &signature{path: c.Args().First(), out: c.String("crt"), how: client.Approval{Profile: c.String("profile")}}
+	s := &signature{path: c.Args().First(), out: c.String("crt"), how: client.Approval{Profile: c.String("profile")}, authority: t.authorityFlag()}
 	if isID(s.path) {
 		return nil, manners.WithHint(fmt.Errorf("argument %s is an id where a file is expected", s.path), "%s csr sign %s signs what has this id; a file of that name is ./%s", toolName, s.path, s.path)
 	}
@@ -121,7 +200,11 @@ func (t *tool) prepareSignature(c *cli.Context) (*signature, error) {
 	if s.out == standardInput {
 		return s, nil
 	}
-	return s, s.checkOutput()
+	if err := s.checkOutput(); err != nil {
+		return nil, err
+	}
+	// Nothing is signed that could not be stored.
+	return s, pemfile.PairPaths{Crt: s.out}.Check()
 }
 
 // checkOutput refuses to overwrite anything but an older certificate for the same key.
@@ -150,32 +233,45 @@ func (s *signature) checkOutput() error {
 	return other
 }
 
-// approveShown shows what is going to be signed, asks whether that is right, and has exactly that signed.
-func (t *tool) approveShown(ctx context.Context, s *signature, unasked bool) error {
-	found, err := s.session.Show(ctx, s.id, client.Approval{Profile: s.how.Profile, Validity: s.how.Validity})
-	if err != nil {
+// approveShown shows what is going to be signed, asks whether that is right, and has exactly that signed. If it may wait, what
+// this user does not sign is left to others.
+func (t *tool) approveShown(ctx context.Context, s *signature, unasked, wait bool) (signed bool, err error) {
+	var how client.Approval
+	var view requestView
+	err = t.persist(ctx, wait, func() error {
+		found, err := s.session.Show(ctx, s.id, client.Approval{Profile: s.how.Profile, Validity: s.how.Validity})
+		if err == nil {
+			s.how.Shown = &s.request.Digest
+			how, view, err = bind(s.how, s.changed, found)
+		}
 		return err
-	}
-	s.how.Shown = &s.request.Digest
-	how, view, err := bind(s.how, s.changed, found)
+	}, enroll.Busy)
 	if err != nil {
-		return err
+		return false, manners.WithHint(err, "request %s is left pending; %s", s.id, s.later())
 	}
 	if !t.json {
 		(&printer{w: t.stderr}).request(view)
 	}
-	if !unasked && !t.confirmed("sign this?") {
-		if s.changed != nil { // csr sign would sign what was submitted
-			return manners.WithCode(manners.WithHint(fmt.Errorf("not signed: request %s is left pending, with the names and usages that it has itself", s.id),
-				"the same command again asks again, %s csr reject %s%s rejects it", toolName, s.id, t.authorityFlag()), manners.ExitPending)
+	switch {
+	case unasked || t.confirmed(ctx, "sign this?"):
+	case wait && ctx.Err() == nil:
+		t.note("not signed here")
+		return false, nil
+	default:
+		left := fmt.Sprintf("not signed: request %s is left pending", s.id)
+		if s.changed != nil {
+			left += ", with the names and usages that it has itself"
 		}
-		return manners.WithCode(manners.WithHint(fmt.Errorf("not signed: request %s is left pending", s.id), "%s csr sign %s%s signs it, %s csr reject %s%s rejects it",
-			toolName, s.id, t.authorityFlag(), toolName, s.id, t.authorityFlag()), manners.ExitPending)
+		return false, manners.WithCode(manners.WithHint(errors.New(left), "%s", s.later()), manners.ExitPending)
 	}
-	if err := s.session.Approve(ctx, s.id, how); err != nil {
-		return manners.WithHint(err, "request %s is left pending", s.id)
+	err = t.persist(ctx, wait, func() error { return s.session.Approve(ctx, s.id, how) }, enroll.Busy)
+	switch {
+	case client.IsStatus(err, http.StatusNotFound):
+		return false, nil // somebody has decided meanwhile: fetching it tells
+	case err != nil:
+		return false, manners.WithHint(err, "request %s is left pending; %s", s.id, s.later())
 	}
-	return nil
+	return true, nil
 }
 
 // storeSigned stores the certificate that was issued for a request from elsewhere.

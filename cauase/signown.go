@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/client"
+	"cauase/pkg/enroll"
 
 	manners "cauase/pkg/cli"
 )
@@ -29,21 +29,29 @@ func signing(c *cli.Context) (*client.Approval, error) {
 }
 
 // signOwn signs a request that was just submitted from here, and no other one that is shown in its place.
-func (t *tool) signOwn(ctx context.Context, r *enrolment, how client.Approval) error {
+func (t *tool) signOwn(ctx context.Context, r *enrolment, how client.Approval, wait bool) error {
 	session := r.engine.User
-	found, err := session.Show(ctx, r.ID, how)
-	if err == nil {
-		how.Shown = &r.Digest
-		var view requestView
-		if how, view, err = bind(how, nil, found); err == nil {
-			if len(view.Dropped) > 0 {
-				t.note("not granted by the profile: %s", strings.Join(view.Dropped, ", "))
-			}
-			err = session.Approve(ctx, r.ID, how)
+	err := t.persist(ctx, wait, func() error {
+		found, err := session.Show(ctx, r.ID, how)
+		if err != nil {
+			return err
 		}
-	}
-	if err == nil || client.IsStatus(err, http.StatusNotFound) {
+		shown := how
+		shown.Shown = &r.Digest
+		bound, view, err := bind(shown, nil, found)
+		if err != nil {
+			return err
+		}
+		if len(view.Dropped) > 0 {
+			t.note("not granted by the profile: %s", strings.Join(view.Dropped, ", "))
+		}
+		return session.Approve(ctx, r.ID, bound)
+	}, enroll.Busy)
+	switch {
+	case err == nil, client.IsStatus(err, http.StatusNotFound):
 		return nil // which is signed already, or rejected: collecting it tells
+	case ctx.Err() != nil:
+		return t.leftPending(ctx, r)
 	}
-	return manners.WithHint(fmt.Errorf("sign request %s: %w", r.ID, err), "key and request are kept in %s and %s, and the request is pending", r.engine.Paths.KeyPath(), r.csr)
+	return manners.WithHint(err, "key and request are kept in %s and %s, and the request %s is pending; the same command again goes on with them", r.engine.Paths.KeyPath(), r.csr, r.ID)
 }

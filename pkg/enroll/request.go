@@ -163,10 +163,7 @@ func (e *Engine) Withdraw(r *Request) error {
 // Collect fetches the certificate of a request, once, and verifies it. While nobody has decided
 // the error is [client.ErrPending]; if somebody has decided against it, [ErrRejected].
 func (e *Engine) Collect(ctx context.Context, r *Request, trust Trust) (*Issue, error) {
-	issued, err := e.Fetch(ctx, r.ID, trust)
-	if errors.Is(err, client.ErrUnknown) {
-		return nil, e.rejected(ctx, r)
-	}
+	issued, err := e.FetchFor(ctx, r.ID, r.Digest, trust)
 	if err != nil {
 		return nil, err
 	}
@@ -179,15 +176,20 @@ func (e *Engine) Collect(ctx context.Context, r *Request, trust Trust) (*Issue, 
 	}, nil
 }
 
-// rejected is the error for a request that the daemon does not have any more.
-func (e *Engine) rejected(ctx context.Context, r *Request) error {
-	switch rejection, err := e.Client.Rejection(ctx, r.ID, r.Digest); {
-	case err != nil:
-		return err
-	case rejection != nil:
-		return fmt.Errorf("request %s: %w", r.ID, rejection)
+// FetchFor is Fetch for a request of which more than the id is known. If the daemon does not have it any more, the error is
+// [ErrRejected].
+func (e *Engine) FetchFor(ctx context.Context, id client.ID, digest pki.Digest, trust Trust) (client.Issued, error) {
+	issued, err := e.Fetch(ctx, id, trust)
+	if !errors.Is(err, client.ErrUnknown) {
+		return issued, err
 	}
-	return fmt.Errorf("request %s: %w", r.ID, ErrRejected)
+	switch rejection, err := e.Client.Rejection(ctx, id, digest); {
+	case err != nil:
+		return client.Issued{}, err
+	case rejection != nil:
+		return client.Issued{}, fmt.Errorf("request %s: %w", id, rejection)
+	}
+	return client.Issued{}, fmt.Errorf("request %s: %w", id, ErrRejected)
 }
 
 // Fetch fetches a certificate, with its chain if Chain says so, and verifies it, but for its key,

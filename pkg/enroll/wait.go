@@ -19,19 +19,10 @@ const (
 	longestPause = 10 * time.Minute
 )
 
-// Await collects until there is a decision or ctx ends, and then returns what the last try came
-// to. It tells wait of each try that came to nothing, the first being number 0: a daemon that is
-// away for a while is no reason to give up.
-func (e *Engine) Await(ctx context.Context, r *Request, trust Trust, wait func(try int, err error)) (*Issue, error) {
-	var issue *Issue
-	err := Persist(ctx, func() (err error) {
-		issue, err = e.Collect(ctx, r, trust)
-		return err
-	}, func(err error) bool { return !errors.Is(err, ErrRejected) && !unacceptable(err) }, wait)
-	if err != nil {
-		return nil, err
-	}
-	return issue, nil
+// Undecided reports whether waiting may help against an error of [Engine.Collect]. A daemon that is away for a while is
+// no reason to give up.
+func Undecided(err error) bool {
+	return !errors.Is(err, ErrRejected) && !errors.Is(err, client.ErrUnknown) && !unacceptable(err)
 }
 
 // Persist tries until there is no error, or none that waiting may help against, or ctx ends, and then returns what the

@@ -402,6 +402,11 @@ func (a *Authority) Issue(csr *x509.CertificateRequest, pub crypto.PublicKey, ch
 		NotBefore: now, NotAfter: now.Add(LeafLife), BasicConstraintsValid: true,
 		DNSNames: csr.DNSNames, IPAddresses: csr.IPAddresses, EmailAddresses: csr.EmailAddresses, URIs: csr.URIs,
 	}
+	for _, ext := range csr.Extensions {
+		if ext.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 37}) { // extended key usage
+			template.ExtraExtensions = append(template.ExtraExtensions, ext)
+		}
+	}
 	for _, c := range change {
 		c(template)
 	}

@@ -72,7 +72,10 @@ func (a *Authority) Reject(id uint64) { a.RejectFor(id, "") }
 
 // RejectFor is Reject with a reason.
 func (a *Authority) RejectFor(id uint64, reason string) {
-	r := httptest.NewRequest(http.MethodDelete, "/?reason="+url.QueryEscape(reason), http.NoBody)
+	r := httptest.NewRequest(http.MethodDelete, "/", http.NoBody)
+	if reason != "" {
+		r.Header.Set("Cauase-Reason", url.PathEscape(reason))
+	}
 	a.reject(httptest.NewRecorder(), r, id)
 }
 
