@@ -327,10 +327,23 @@ func reasonFlag(c *cli.Context) (int, error) {
 	return pki.ParseReason(name)
 }
 
+// someCertificates reads the certificates of a file, of which there has to be one.
+func someCertificates(path string) ([]*x509.Certificate, error) {
+	content, err := pemfile.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	crts, err := pemfile.CertificatesOf(path, content)
+	if err == nil && len(crts) == 0 {
+		err = fmt.Errorf("%s holds no certificate: %w", path, pki.NoCertificate(content))
+	}
+	return crts, err
+}
+
 // onlyCertificate reads the one certificate of a file, behind which its chain may stand; of
 // several, none is the obvious one.
 func onlyCertificate(path string) (*x509.Certificate, error) {
-	crts, err := pemfile.ReadCertificates(path)
+	crts, err := someCertificates(path)
 	if err != nil {
 		return nil, err
 	}
@@ -362,12 +375,9 @@ func (t *tool) crtShow() *cli.Command {
 			}
 			var views []certificateView
 			for _, path := range paths {
-				crts, err := pemfile.ReadCertificates(path)
+				crts, err := someCertificates(path)
 				if err != nil {
 					return err
-				}
-				if len(crts) == 0 {
-					return fmt.Errorf("%s holds no certificate", path)
 				}
 				for _, crt := range crts {
 					view := t.viewCertificate(crt)

@@ -94,7 +94,7 @@ func TestFailures(t *testing.T) {
 		{"--netloc ca.example ca update", `hint: --netloc is the daemon's; the CA's address is --ca-url`},
 		{"--send-csr x.csr", `hint: here that is cauase csr send FILE`},
 		{"--ca-url http://no-such-host.invalid ca update", `cannot find the host no-such-host.invalid.*\n.*hint: is the name in --ca-url right\?`},
-		{"crt revoke --other junk.pem", `0 certificates`},
+		{"crt revoke --other junk.pem", `error: junk.pem holds no certificate: it is neither PEM nor DER`},
 		{"crt revoke --serial 0", `not a positive number`},
 		{"crt revoke --serial 1e5", `not a positive number`},
 		{"crt revoke --serial 0x-1", `not a positive number`},

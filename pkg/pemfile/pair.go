@@ -104,7 +104,7 @@ func assemble(paths PairPaths, keyFile Content, keyErr error, crtFile Content, c
 	case crtErr != nil:
 		return Pair{}, crtErr
 	}
-	crts, err := certificatesOf(paths.Crt, crtFile.Data)
+	crts, err := CertificatesOf(paths.Crt, crtFile.Data)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -169,10 +169,11 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return certificatesOf(path, content)
+	return CertificatesOf(path, content)
 }
 
-func certificatesOf(path string, content []byte) ([]*x509.Certificate, error) {
+// CertificatesOf returns the certificates in the content of a file, which may hold keys too.
+func CertificatesOf(path string, content []byte) ([]*x509.Certificate, error) {
 	blocks, err := pki.SplitPEM(content)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -275,7 +276,7 @@ func AddCertificate(paths PairPaths, crt *x509.Certificate, chain ...*x509.Certi
 		return false, err
 	}
 	if len(bytes.TrimSpace(old.Data)) > 0 {
-		crts, err := certificatesOf(paths.Crt, old.Data)
+		crts, err := CertificatesOf(paths.Crt, old.Data)
 		if err != nil {
 			return false, err
 		}

@@ -93,7 +93,7 @@ func StagedCertificate(paths PairPaths) (crt *x509.Certificate, chain []*x509.Ce
 	if err != nil {
 		return nil, nil, err
 	}
-	crts, err := certificatesOf(paths.nextCrt(), content.Data)
+	crts, err := CertificatesOf(paths.nextCrt(), content.Data)
 	if err != nil || len(crts) == 0 {
 		return nil, nil, cmp.Or(err, fs.ErrNotExist)
 	}

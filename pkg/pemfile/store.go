@@ -68,7 +68,7 @@ func (s Store) ReadCertificates() ([]*x509.Certificate, error) {
 	}
 	var crts []*x509.Certificate
 	for _, c := range contents {
-		found, err := certificatesOf(c.path, c.content)
+		found, err := CertificatesOf(c.path, c.content)
 		if err != nil {
 			return nil, err
 		}
