@@ -2,9 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,15 +23,16 @@ import (
 var postgres = pgtest.Shared(pgtest.Options{})
 
 // small is a command line by which everything is measured once, with next to nothing to do.
-func small(t *testing.T, more ...string) []string {
+func small(t *testing.T, dir string, more ...string) []string {
 	t.Helper()
-	dir := t.TempDir()
 	if err := testkit.Build(dir, map[string]string{"cauased": "cauased", "cauase-updater": "updater"}); err != nil {
 		t.Fatal(err)
 	}
 	return append([]string{
 		"-dir", dir, "-cauased", filepath.Join(dir, "cauased"), "-updater", filepath.Join(dir, "cauase-updater"), "-caucase", "",
 		"-clients", "3", "-requests", "6", "-rsa-requests", "3", "-fetches", "20", "-repeats", "2", "-probe", "1ms",
+		"-revocations", "30", "-issuances", "12", "-stored", "20", "-start-certificates", "10", "-start-revoked", "3", "-agent-jobs", "3", "-idle", "100ms",
+		"-growth", "100,400", "-svg", filepath.Join(dir, "growth.svg"),
 	}, more...)
 }
 
@@ -61,7 +67,8 @@ func measured(t *testing.T, args []string) (rows map[string]map[string]float64, 
 // TestEverythingIsMeasured keeps the program from rotting: it does all that a real run does.
 func TestEverythingIsMeasured(t *testing.T) {
 	postgres(t)
-	rows, ratios := measured(t, small(t, "-step-ca", ""))
+	dir := t.TempDir()
+	rows, ratios := measured(t, small(t, dir, "-step-ca", ""))
 	loads := []string{perSecond, p50, p99, cpuEach}
 	for _, engine := range []string{sqliteEngine, postgresEngine} {
 		for _, work := range []string{workEnrol, workRenewNew, workRenewKept} {
@@ -73,6 +80,25 @@ func TestEverythingIsMeasured(t *testing.T) {
 	for _, work := range []string{workEnrol, workRenewNew, workRenewKept} {
 		expect(t, rows, work+rsaSuffix, ours(sqliteEngine), loads...)
 	}
+	for _, work := range []string{workSmallList, workNotModified} {
+		expect(t, rows, work, ours(sqliteEngine), loads...)
+	}
+	expect(t, rows, workListAfter+"30", ours(sqliteEngine), milliseconds, longestWait, cpuEach, bareWork)
+	expect(t, rows, workListRestart+"30", ours(sqliteEngine), milliseconds)
+	expect(t, rows, workReady, ours(sqliteEngine)+", 10 certificates, 3 revoked", milliseconds, residentMiB)
+	expect(t, rows, workMemoryRest, ours(sqliteEngine), residentMiB)
+	expect(t, rows, workMemoryAfter+"12", ours(sqliteEngine), residentMiB)
+	for _, jobs := range []string{"1", "3"} {
+		expect(t, rows, workAgent+jobs, agentSubject, residentMiB, untilCalm)
+	}
+	for _, engine := range []string{sqliteEngine, postgresEngine} {
+		expect(t, rows, workStored, ours(engine)+", full", loads...)
+		expect(t, rows, workStored, ours(engine)+", empty", loads...)
+	}
+	for _, size := range []string{"100", "400"} {
+		expect(t, rows, workGrowth+size, ours(sqliteEngine), perSecond, startMs, listMs, residentMiB, sizeMB)
+	}
+	checkDrawing(t, filepath.Join(dir, "growth.svg"))
 	for _, limit := range []string{limitVerify, limitSign, limitRSA, limitCreate, limitHash, limitAllRSA, limitFlush} {
 		expect(t, rows, limit, machineSubject, perSecond)
 	}
@@ -81,14 +107,81 @@ func TestEverythingIsMeasured(t *testing.T) {
 	}
 }
 
-// expect expects that quantities were measured. Processor time comes in units that so little work may not fill.
+// checkDrawing reads the curves as XML: six of them, with both points each.
+func checkDrawing(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	elements := map[string]int{}
+	for d := xml.NewDecoder(file); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			elements[e.Name.Local]++
+		}
+	}
+	if elements["polyline"] != 6 || elements["circle"] != 12 {
+		t.Errorf("the drawing has %v", elements)
+	}
+}
+
+// expect expects that quantities were measured.
 func expect(t *testing.T, rows map[string]map[string]float64, work, subject string, quantities ...string) {
 	t.Helper()
 	values := rows[work+" by "+subject]
 	for _, quantity := range quantities {
-		if v, there := values[quantity]; !there || v <= 0 && quantity != cpuEach {
+		if v, there := values[quantity]; !there || v <= 0 && quantity != databaseCPU {
 			t.Errorf("%s by %s: %s is %v (%v)", work, subject, quantity, v, there)
 		}
+	}
+}
+
+// TestFilledDatabaseIsSound has the daemon's own check look at what was added without it.
+func TestFilledDatabaseIsSound(t *testing.T) {
+	dir := t.TempDir()
+	if err := testkit.Build(dir, map[string]string{"cauased": "cauased"}); err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := parse([]string{"-dir", dir, "-cauased", filepath.Join(dir, "cauased"), "-requests", "2"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{settings: s, dir: dir, results: &results{}, progress: io.Discard}
+	d, err := b.filled(t.Context(), sqliteEngine, 2, filling{certificates: fillBatch + 20, revoked: 15, unrecorded: 10, sample: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.hosts) != 7 {
+		t.Errorf("a sample of %d, want 7", len(d.hosts))
+	}
+	p, err := d.renewal(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.load(d.servers()...).run(t.Context(), p); err != nil {
+		t.Errorf("what was added cannot be renewed: %v", err)
+	}
+	der, err := d.public.once(t.Context(), request("GET", d.listPath(), d.host, "", nil), 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := x509.ParseRevocationList(der.body); err != nil || len(list.RevokedCertificateEntries) != 25 {
+		t.Errorf("the list has %d entries, want 25: %v", len(list.RevokedCertificateEntries), err)
+	}
+	if err := d.stop(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(b.daemon, "manage", "check", "--db", d.database.dsn).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "0 errors, 0 warnings") {
+		t.Errorf("manage check: %v\n%s", err, out)
 	}
 }
 
@@ -99,7 +192,7 @@ func TestPeersAreMeasured(t *testing.T) {
 		t.Skip("NOT TESTED: CAUASE_STEP_CA names no step-ca (make bench-peers)")
 	}
 	postgres(t)
-	rows, ratios := measured(t, small(t, "-rows", "issue", "-step-ca", peer))
+	rows, ratios := measured(t, small(t, t.TempDir(), "-rows", "issue", "-step-ca", peer))
 	for _, engine := range []string{badgerEngine, postgresEngine} {
 		for _, work := range []string{workEnrol, workRenewNew, workRenewKept} {
 			expect(t, rows, work, "step-ca "+engine, perSecond, p50, p99, cpuEach)

@@ -17,6 +17,7 @@ import (
 type daemon struct {
 	*process
 	name     string // what results call it
+	port     int
 	host     string // for the header of requests
 	database database
 	keyType  pki.KeyType // of its CA and of all hosts
@@ -28,6 +29,15 @@ type daemon struct {
 	ca     *x509.Certificate
 
 	hosts []host
+}
+
+// newDaemon is a daemon on two ports in a row.
+func newDaemon(name string, port int, db database, keyType pki.KeyType) *daemon {
+	return &daemon{
+		name: name, port: port, host: loopback(port), database: db, keyType: keyType,
+		public: &endpoint{address: loopback(port)},
+		https:  &endpoint{address: loopback(port + 1), tls: trusting(nil)},
+	}
 }
 
 func (d *daemon) label() string { return d.name }
@@ -53,8 +63,13 @@ func (b *bench) startDaemon(ctx context.Context, dir string, db database, keyTyp
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{name: "cauased " + db.engine, host: loopback(port), database: db, keyType: keyType}
-	d.public, d.https = &endpoint{address: loopback(port)}, &endpoint{address: loopback(port + 1), tls: trusting(nil)}
+	return b.startDaemonAt(ctx, dir, port, db, keyType, flags...)
+}
+
+// startDaemonAt starts it on given ports.
+func (b *bench) startDaemonAt(ctx context.Context, dir string, port int, db database, keyType pki.KeyType, flags ...string) (*daemon, error) {
+	d := newDaemon("cauased "+db.engine, port, db, keyType)
+	var err error
 	args := slices.Concat([]string{"--netloc", d.host, "--server-key", "server.key.pem", "--key-type", string(keyType)}, unlimited(), flags)
 	if d.process, err = start(dir, b.daemon, args, []string{"CAUASED_DB=" + db.dsn}); err != nil {
 		return nil, err
@@ -115,8 +130,8 @@ func startCaucase(ctx context.Context, venv, dir string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{name: "caucased", host: loopback(port), database: database{engine: sqliteEngine}, keyType: pki.KeyRSA2048, brief: true}
-	d.public, d.https = &endpoint{address: loopback(port)}, &endpoint{address: loopback(port + 1), tls: trusting(nil)}
+	d := newDaemon("caucased", port, database{engine: sqliteEngine}, pki.KeyRSA2048)
+	d.brief = true
 	d.process, err = start(dir, filepath.Join(venv, "bin", "caucased"), []string{
 		"--netloc", d.host, "--user-auto-approve-count", "1", "--service-max-csr", strconv.Itoa(100_000)}, nil)
 	if err != nil {

@@ -67,6 +67,13 @@ func groups() []group {
 	return []group{
 		{"issue", (*bench).issuing},
 		{"rsa", (*bench).issuingRSA},
+		{"list", (*bench).smallLists},
+		{"lists", (*bench).longLists},
+		{"start", (*bench).starting},
+		{"memory", (*bench).remembering},
+		{"agent", (*bench).agents},
+		{"stored", (*bench).storing},
+		{"growth", (*bench).growing},
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A process is a server that runs, or a program under observation.
@@ -91,24 +93,36 @@ const ticks = 100
 
 // cpu is the time that the process has spent on processors so far, with the children of a tree, also those that ended.
 func (p *process) cpu() (time.Duration, error) {
-	total, err := cpuFields(p.pid, p.tree)
+	total, err := processCPU(p.pid)
 	if err != nil || !p.tree {
 		return total, err
 	}
+	ended, err := endedCPU(p.pid)
+	if err != nil {
+		return 0, err
+	}
+	total += ended
 	children, err := childrenOf(p.pid)
 	if err != nil {
 		return 0, err
 	}
 	for _, child := range children {
-		used, err := cpuFields(child, true)
-		if errors.Is(err, os.ErrNotExist) {
+		used, err := processCPU(child)
+		if err != nil {
 			continue // ended, and counted by its parent from now on
-		} else if err != nil {
-			return 0, err
 		}
 		total += used
 	}
 	return total, nil
+}
+
+// processCPU reads the clock of a process that counts while any of its threads computes (clock_getcpuclockid(3)). It counts
+// nanoseconds, and /proc hundredths of a second.
+func processCPU(pid int) (time.Duration, error) {
+	const scheduled = 2
+	var t unix.Timespec
+	err := unix.ClockGettime(int32(^pid<<3|scheduled), &t)
+	return time.Duration(t.Nano()), err
 }
 
 // statOf reads /proc/PID/stat from the state on: the name before it may hold anything.
@@ -124,17 +138,14 @@ func statOf(pid int) ([]string, error) {
 	return fields, nil
 }
 
-func cpuFields(pid int, ended bool) (time.Duration, error) {
+// endedCPU is what the children of a process have spent that have ended.
+func endedCPU(pid int) (time.Duration, error) {
 	fields, err := statOf(pid)
 	if err != nil {
 		return 0, err
 	}
-	wanted := fields[11:13] // utime, stime
-	if ended {
-		wanted = fields[11:15] // cutime, cstime
-	}
 	var sum int64
-	for _, field := range wanted {
+	for _, field := range fields[13:15] { // cutime, cstime
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
 			return 0, err

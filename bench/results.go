@@ -8,20 +8,20 @@ import (
 
 // Quantities that are measured.
 const (
-	perSecond     = "per second"
-	p50           = "p50 ms"
-	p99           = "p99 ms"
-	cpuEach       = "server CPU ms"   // for one operation
-	databaseCPU   = "database CPU ms" // of the database server, where there is one
-	milliseconds  = "ms"
-	longestWait   = "longest wait ms"
-	bareWork      = "hash and sign ms"
-	residentMiB   = "resident MiB"
-	sharedMiB     = "proportional MiB" // pages that are shared with others count in part
-	peakMiB       = "peak MiB"
-	percentCPU    = "CPU %"
-	megabytes     = "MB"
-	requestsTotal = "requests"
+	perSecond    = "per second"
+	p50          = "p50 ms"
+	p99          = "p99 ms"
+	cpuEach      = "server CPU ms"   // for one operation
+	databaseCPU  = "database CPU ms" // of the database server, where there is one
+	milliseconds = "ms"
+	longestWait  = "longest wait ms"
+	bareWork     = "hash and sign ms"
+	residentMiB  = "resident MiB"
+	sharedMiB    = "proportional MiB" // pages that are shared with others count in part
+	peakMiB      = "peak MiB"
+	untilCalm    = "ms until at rest"
+	percentCPU   = "CPU %"
+	megabytes    = "MB"
 )
 
 // machineSubject is whom the limits of the machine are of.

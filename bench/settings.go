@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,8 +49,8 @@ func parse(args []string, stderr io.Writer) (s settings, f form, err error) {
 	flags.IntVar(&s.agentJobs, "agent-jobs", 1000, "`COUNT` of certificates of one agent")
 	flags.DurationVar(&s.idle, "idle", 30*time.Second, "`DURATION` for which an idle agent is looked at")
 	lists := flags.String("revocations", "100000,1000000", "`LIST` of sizes of revocation lists")
-	sizes := flags.String("growth", "", "`LIST` of numbers of certificates for curves, such as 10000,100000,1000000,5000000; takes hours")
-	flags.StringVar(&s.svg, "svg", "", "`FILE` for the curves")
+	sizes := flags.String("growth", "", "`LIST` of growing numbers of certificates, such as 10000,100000,1000000,5000000: what becomes of rate, lists, memory, start and size")
+	flags.StringVar(&s.svg, "svg", "", "`FILE` for the curves of -growth")
 	asJSON := flags.Bool("json", false, "write JSON")
 	asPage := flags.Bool("markdown", false, "write the tables of docs/performance.md")
 	if err := flags.Parse(args); err != nil {
@@ -104,6 +105,10 @@ func (s settings) check() error {
 	switch {
 	case s.clients > 400:
 		return fmt.Errorf("-clients: %d is more than the 400 that may be connected", s.clients)
+	case !slices.IsSorted(s.growth):
+		return errors.New("-growth: the numbers have to grow")
+	case s.svg != "" && len(s.growth) < 2:
+		return errors.New("-svg: there are curves only of two numbers or more of -growth")
 	case s.startRevoked > s.startStored:
 		return fmt.Errorf("-start-revoked: %d is more than there are certificates", s.startRevoked)
 	case s.limit <= 0 || s.probe <= 0 || s.idle <= 0:

@@ -65,7 +65,7 @@ func (r *results) verdicts() (list []verdict) {
 		}
 	}
 	list = append(list, r.fractions()...)
-	return append(list, r.bounds()...)
+	return append(list, r.targets()...)
 }
 
 func (r *results) comparisons() []comparison {
@@ -119,6 +119,3 @@ func (r *results) fractions() (list []verdict) {
 	}
 	return list
 }
-
-// bounds are targets that are no ratios.
-func (r *results) bounds() (list []verdict) { return nil }
