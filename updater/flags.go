@@ -54,8 +54,8 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 		tool + " --config FILE [options]"
 	app.Description = `Runs until it is told to end, and no error ends it. With --crt it renews that certificate, and with
 --csr it gets the first one; without --crt only CA certificates and revocation lists are kept. --once does
-what is due and exits with 0, 1 for an error, 2 while a request is pending, 3 if only the hook failed;
---status says how things are and exits likewise; --refresh has the running agent look for newer
+what is due and exits with 0, 1 for an error, 2 while a request is pending, 3 if only the hook failed,
+4 if the request was rejected; --status says how things are and exits likewise; --refresh has the running agent look for newer
 lists now, waits for that, and exits likewise. Every option can also be given as an environment
 variable: --on-renew as CAUASE_UPDATER_ON_RENEW. CAUASE_CA_URL and others that mean the same for cauase are
 read, too, unless there is a configuration file.`

@@ -14,10 +14,11 @@ func manual() cli.Manual {
 	}
 	return cli.Manual{
 		Codes: []cli.ExitCode{
-			{Code: cli.ExitOK, Text: "ended when it was told to; with --once and --status: all is well"},
+			{Code: cli.ExitOK, Text: "ended when it was told to; with --once, --refresh and --status: all is well"},
 			{Code: cli.ExitError, Text: "an error, or it could not begin"},
-			{Code: cli.ExitPending, Text: "with --once and --status: nothing failed, but a request is pending"},
-			{Code: cli.ExitHook, Text: "with --once and --status: only the program of --on-renew failed"},
+			{Code: cli.ExitPending, Text: "with --once, --refresh and --status: nothing failed, but a request is pending"},
+			{Code: cli.ExitHook, Text: "with --once, --refresh and --status: only the program of --on-renew failed"},
+			{Code: cli.ExitRejected, Text: "with --once, --refresh and --status: an administrator has rejected the request; the file of --csr has to change before another is handed in"},
 		},
 		Values: map[string][]string{"mode": modes, "key-type": keyTypes, flagLog: logFormats},
 		Environment: []cli.Fact{

@@ -29,7 +29,7 @@ func reportOutcome(w io.Writer, all []updater.Status, now time.Time, asJSON bool
 		case s.State == updater.StateHook:
 			s.Hook.Error = ""
 		case len(s.Problems) > 0 && verdict(s) != nil:
-			told := s.Problems[0].Message
+			told := decisive(s).Message
 			s.Problems = slices.DeleteFunc(slices.Clone(s.Problems), func(p updater.Problem) bool { return p.Message == told })
 		}
 		return describe(s, now)
@@ -73,6 +73,19 @@ func summary(s updater.Status) error {
 	return &cli.Error{Err: errors.New(word), Code: coded.Code}
 }
 
+// decisive is the problem that a verdict is about, nil for none: of a request that was rejected that, or else the first.
+func decisive(s updater.Status) *updater.Problem {
+	for i := range s.Problems {
+		if s.State == updater.StateRejected && s.Problems[i].Task == updater.TaskEnrol {
+			return &s.Problems[i]
+		}
+	}
+	if len(s.Problems) > 0 {
+		return &s.Problems[0]
+	}
+	return nil
+}
+
 // verdict is nil for a job that does well.
 func verdict(s updater.Status) error {
 	prefix := ""
@@ -80,8 +93,8 @@ func verdict(s updater.Status) error {
 		prefix = s.Name + ": "
 	}
 	message, hint := s.State, ""
-	if len(s.Problems) > 0 {
-		message, hint = s.Problems[0].Message, s.Problems[0].Hint
+	if main := decisive(s); main != nil {
+		message, hint = main.Message, main.Hint
 	}
 	switch s.State {
 	case updater.StateOK:
@@ -94,7 +107,11 @@ func verdict(s updater.Status) error {
 	case updater.StateHook:
 		return &cli.Error{Err: fmt.Errorf("%sthe hook failed: %s", prefix, s.Hook.Error), Code: cli.ExitHook}
 	}
-	return &cli.Error{Err: errors.New(prefix + message), Hint: hint}
+	code := cli.ExitError
+	if s.State == updater.StateRejected {
+		code = cli.ExitRejected
+	}
+	return &cli.Error{Err: errors.New(prefix + message), Hint: hint, Code: code}
 }
 
 func describe(s updater.Status, now time.Time) string {

@@ -56,7 +56,15 @@ func (e *Extended) Give(file *os.File, mode fs.FileMode) error {
 	if err := file.Chmod(mode); err != nil {
 		return err
 	}
-	return e.setAttributes(file)
+	if err := e.setAttributes(file); err != nil {
+		return err
+	}
+	// A list of another kind than those above may say what the mode is.
+	info, err := file.Stat()
+	if err == nil && info.Mode().Perm()&^mode.Perm() != 0 {
+		err = fmt.Errorf("cannot keep the access control list: it makes the mode %#o, and %#o is wanted", info.Mode().Perm(), mode.Perm())
+	}
+	return err
 }
 
 // An acl is a POSIX access control list, nil for none.

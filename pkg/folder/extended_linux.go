@@ -11,15 +11,24 @@ import (
 
 const aclAttribute = "system.posix_acl_access"
 
-// keptAttribute reports whether an attribute describes a file whatever its content: that is so of those of users, of
-// labels of security modules, and of the access control lists of network file systems. Capabilities and
-// measurements are of one content.
+// keptAttribute reports whether an attribute describes a file whatever its content: security labels, access control lists
+// of network file systems, and what users and administrators have noted. So does whatever is not known here: without
+// it, more might be allowed than before. Capabilities and measurements are of one content, and losing them allows less.
 func keptAttribute(name string) bool {
 	switch name {
-	case "security.selinux", "security.SMACK64", "system.nfs4_acl":
-		return true
+	case "", aclAttribute, "system.posix_acl_default", "security.capability", "security.ima", "security.evm":
+		return false
 	}
-	return strings.HasPrefix(name, "user.")
+	return true
+}
+
+// calls are the system's, but in tests of attributes that few file systems have.
+var calls = attributeCalls{list: unix.Flistxattr, get: unix.Fgetxattr, set: unix.Fsetxattr}
+
+type attributeCalls struct {
+	list func(fd int, to []byte) (int, error)
+	get  func(fd int, name string, to []byte) (int, error)
+	set  func(fd int, name string, value []byte, flags int) error
 }
 
 // none reports whether there is no such attribute, nor could there be.
@@ -44,12 +53,12 @@ func value(read func([]byte) (int, error)) ([]byte, error) {
 }
 
 func attribute(file *os.File, name string) ([]byte, error) {
-	return value(func(b []byte) (int, error) { return unix.Fgetxattr(int(file.Fd()), name, b) }) //nolint:gosec // a descriptor fits
+	return value(func(b []byte) (int, error) { return calls.get(int(file.Fd()), name, b) }) //nolint:gosec // a descriptor fits
 }
 
 func extendedOf(file *os.File) (*Extended, error) {
 	e := &Extended{attributes: map[string]string{}}
-	names, err := value(func(b []byte) (int, error) { return unix.Flistxattr(int(file.Fd()), b) }) //nolint:gosec // a descriptor fits
+	names, err := value(func(b []byte) (int, error) { return calls.list(int(file.Fd()), b) }) //nolint:gosec // a descriptor fits
 	if none(err) {
 		return e, nil
 	}
@@ -93,7 +102,7 @@ func (e *Extended) setAttributes(file *os.File) error {
 		if is, err := attribute(file, name); err == nil && string(is) == wanted {
 			continue
 		}
-		if err := unix.Fsetxattr(int(file.Fd()), name, []byte(wanted), 0); err != nil { //nolint:gosec // a descriptor fits
+		if err := calls.set(int(file.Fd()), name, []byte(wanted), 0); err != nil { //nolint:gosec // a descriptor fits
 			return fmt.Errorf("cannot keep the attribute %s: %w", name, err)
 		}
 	}

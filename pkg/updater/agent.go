@@ -201,13 +201,20 @@ func (w *worker) openPatiently(ctx context.Context) bool {
 		w.beat.Store(w.o.Clock.Now().Unix())
 		if text := err.Error(); text != said {
 			said = text
-			w.log.Error("cannot begin", "error", text)
-			w.status.Store(&Status{Name: w.job.Name, CAURL: w.job.CAURL, State: StateLocked, Problems: []Problem{{Task: TaskFiles, Class: "locked", Message: text}}})
+			w.log.Error("cannot begin", "error", text, "hint", Hint(err))
+			w.status.Store(cannotBegin(w.job, w.o.Clock, err))
 		}
 		if !sleep(ctx, time.Second) {
 			return false
 		}
 	}
+}
+
+// cannotBegin is how a job does whose files another agent keeps, or have no place yet.
+func cannotBegin(j *Job, clk clock.Clock, err error) *Status {
+	s := blocked(j, clk, Problem{Task: TaskFiles, Class: "locked", Message: shown(err.Error()), Hint: shown(Hint(err)), Since: clk.Now()})
+	s.State = StateLocked
+	return s
 }
 
 // Replace goes on with other jobs. Those that stay the same are not disturbed.
@@ -291,6 +298,9 @@ func onceFor(ctx context.Context, o Options, job *Job) (Status, error) {
 	if separate {
 		return newRemote(job, o).finish(ctx, toOnce)
 	}
+	if err := job.missingFolder(); err != nil {
+		return Status{}, err
+	}
 	w, err := newWorker(job, o)
 	if err != nil {
 		return Status{}, err
@@ -332,6 +342,9 @@ func lookFor(o Options, job *Job) (Status, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), lookPatience)
 		defer cancel()
 		return newRemote(job, o).finish(ctx, toLook)
+	}
+	if err := job.missingFolder(); err != nil {
+		return *cannotBegin(job, o.Clock, err), nil
 	}
 	w, err := newWorker(job, o)
 	if err != nil {

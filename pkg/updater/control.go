@@ -222,7 +222,7 @@ func refreshFor(ctx context.Context, o Options, job *Job) (Status, error) {
 	}
 	_, name, address, done, err := job.controlPlace()
 	if err != nil {
-		return Status{}, err
+		return Status{}, job.orMissing(err)
 	}
 	defer done()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", address.Name)

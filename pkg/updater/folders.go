@@ -57,8 +57,11 @@ func (j *Job) inOtherHands(isSeparate bool) bool {
 	return err != nil
 }
 
-// Hint is what can be done about files that are refused, "" for other errors.
+// Hint is what can be done about files that are refused and folders that are missing, "" for other errors.
 func Hint(err error) string {
+	if missing := (*MissingFolderError)(nil); errors.As(err, &missing) {
+		return missingHint
+	}
 	if !unsafe(err) {
 		return ""
 	}
@@ -115,21 +118,43 @@ func checkFolder(access folder.Access, path string) error {
 func checkHook(path string) error {
 	in, name, err := folder.Access{Guard: true}.Target(path)
 	if err != nil {
-		return fmt.Errorf("hook: %w", err)
+		return hookError(path, err)
 	}
 	defer in.Close()
 	info, err := in.Stat(name)
 	if err != nil {
-		return fmt.Errorf("hook: %w", err)
+		return hookError(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("hook: %s %w", path, pemfile.ErrNotRegular)
+		return fmt.Errorf("%s: %s %w", hookOption, path, pemfile.ErrNotRegular)
 	}
 	if known, err := in.WithExtended(name, info); err == nil { // which takes reading it
 		info = known
 	}
 	if err := info.Exposed(path); err != nil {
-		return fmt.Errorf("hook: %w", err)
+		return hookError(path, err)
 	}
 	return nil
 }
+
+// hookOption is how the hook is given.
+const hookOption = "--on-renew"
+
+// hookError is an error in the way of a hook, which names the option and the path as it was given.
+func hookError(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &missingHookError{path, err}
+	}
+	return fmt.Errorf("%s %s: %w", hookOption, path, err)
+}
+
+type missingHookError struct {
+	path string
+	err  error
+}
+
+func (e *missingHookError) Error() string {
+	return fmt.Sprintf("%s: there is no %s to run", hookOption, e.path)
+}
+
+func (e *missingHookError) Unwrap() error { return e.err }

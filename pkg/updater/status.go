@@ -22,6 +22,9 @@ type Counts struct {
 	Failures     map[Task]int `json:"failures,omitempty"`
 }
 
+// countable are the tasks whose failures are counted: those that are tried.
+var countable = []Task{TaskRefresh, taskCRL, TaskEnrol, TaskRenew, TaskFiles}
+
 // plausible reports whether an agent can have counted so.
 func (c *Counts) plausible() bool {
 	for task, n := range c.Failures {

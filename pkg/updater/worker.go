@@ -107,7 +107,7 @@ func (w *worker) open() error {
 		l, err := enroll.Acquire(path, w.job.beside(nil).Access())
 		if err != nil {
 			w.close()
-			return err
+			return w.job.orMissing(err)
 		}
 		w.locks = append(w.locks, l)
 	}
