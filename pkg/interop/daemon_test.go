@@ -141,10 +141,17 @@ func start(t *testing.T, executable string, args ...string) *daemon {
 		https:  fmt.Sprintf("https://127.0.0.1:%d", port+1),
 	}
 	d.process = background(t, t.TempDir(), append([]string{executable, "--netloc", d.netloc}, args...)...)
+	d.awaitReady(t)
+	return d
+}
+
+// awaitReady waits until both ports are open.
+func (d *daemon) awaitReady(t *testing.T) {
+	t.Helper()
 	// The reference opens HTTPS last, after it has made its keys.
 	eventually(t, time.Minute, func() string {
 		if d.ended() {
-			t.Fatalf("%s ended: %v", filepath.Base(executable), d.err)
+			t.Fatalf("%s ended: %v", filepath.Base(d.cmd.Path), d.err)
 		}
 		response, err := http.Get(d.http + "/cas/crt/ca.crt.pem")
 		if err != nil {
@@ -158,7 +165,6 @@ func start(t *testing.T, executable string, args ...string) *daemon {
 		conn.Close()
 		return ""
 	})
-	return d
 }
 
 // get fetches what anybody may.

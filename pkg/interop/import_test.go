@@ -5,8 +5,6 @@ package interop
 import (
 	"bytes"
 	"crypto/x509"
-	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,22 +27,7 @@ func (d *daemon) becomesOurs(t *testing.T, args ...string) *desk {
 	ours := *d
 	ours.process = background(t, home, append([]string{filepath.Join(programs.ours, "cauased"), "--netloc", d.netloc,
 		"--cors-key-store", "ours.cors.key"}, args...)...)
-	eventually(t, time.Minute, func() string {
-		if ours.ended() {
-			t.Fatalf("cauased ended: %v\n%s", ours.err, ours.output.String())
-		}
-		response, err := http.Get(ours.http + "/cas/crt/ca.crt.pem")
-		if err != nil {
-			return err.Error()
-		}
-		response.Body.Close()
-		conn, err := net.DialTimeout("tcp", ours.https[len("https://"):], time.Second)
-		if err != nil {
-			return err.Error()
-		}
-		conn.Close()
-		return ""
-	})
+	ours.awaitReady(t)
 	return ours.desk(t)
 }
 

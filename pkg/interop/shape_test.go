@@ -169,13 +169,6 @@ func TestDaemonsListAlike(t *testing.T) {
 		d.enrols("alice")
 		d.cauase("crl", "update").ok()
 		before := d.crls(services.crl)[0]
-		made := time.Now()
-		eventually(t, 10*time.Second, func() string {
-			if time.Since(made) < 1100*time.Millisecond {
-				return "the second in which the list was made has not passed"
-			}
-			return ""
-		})
 		d.cauase("--user-key", "alice.pem", "crt", "revoke", "--unknown", "--serial", "4711", "--serial", "4712").ok()
 		d.cauase("crl", "update").ok()
 		after := d.crls(services.crl)[0]
@@ -200,11 +193,6 @@ func TestDaemonsListAlike(t *testing.T) {
 		}
 		if life := before.NextUpdate.Sub(before.ThisUpdate).Hours() / 24; life < 0.329*93 || life > 0.331*93 {
 			t.Errorf("%s: a list lives for %v days, want a third of 93", name, life)
-		}
-		// A list is dated when it was made, says the protocol. The reference dates it when the
-		// last one was due; a client must not take that for an old one.
-		if moved := after.ThisUpdate.After(before.ThisUpdate); moved != (name == "cauased") {
-			t.Errorf("%s: the date of the list after a revocation is %s, before it was %s", name, after.ThisUpdate, before.ThisUpdate)
 		}
 	}
 }

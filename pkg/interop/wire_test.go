@@ -4,71 +4,18 @@ package interop
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The tests in this file ask both daemons the same and compare what they answer.
-
-// A peer is a daemon with a user, one pending and one signed request, to be asked in HTTP.
-type peer struct {
-	*daemon
-	user      *http.Client
-	anonymous *http.Client
-	words     *strings.Replacer // for {pending} and the like in paths and bodies
-}
-
-func newPeer(t *testing.T, d *daemon) *peer {
-	t.Helper()
-	at := d.desk(t)
-	at.enrols("alice")
-	at.obtains("alice.pem", "web")
-	at.makesRequest("mail")
-	at.makesRequest("ftp")
-	pending := at.cauase("csr", "send", "mail.csr.pem").ids()["mail.csr.pem"]
-	// The same request again has the same id, also when it is signed.
-	signed := at.cauase("csr", "send", "web.csr.pem").ids()["web.csr.pem"]
-	at.copy("web.pem", "gone.pem")
-	at.cauase("crt", "revoke", "gone.pem").ok()
-
-	pair, err := tls.LoadX509KeyPair(at.path("alice.pem"), at.path("alice.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &peer{
-		daemon:    d,
-		user:      httpsClient(&pair),
-		anonymous: httpsClient(nil),
-		words: strings.NewReplacer(
-			"{pending}", pending, "{signed}", signed,
-			"{aki}", akiOf(at.certificate("web.pem").AuthorityKeyId),
-			"{csr}", string(at.read("ftp.csr.pem")),
-			"{revoked}", inside(string(blocksText(at.read("gone.pem"), "CERTIFICATE"))),
-			"{foreign}", inside(string(blocksText(at.read("alice.pem"), "CERTIFICATE"))),
-		),
-	}
-}
-
-// httpsClient shows a certificate, or none, and looks at none.
-func httpsClient(pair *tls.Certificate) *http.Client {
-	config := &tls.Config{InsecureSkipVerify: true}
-	if pair != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
-	}
-	return &http.Client{
-		Timeout:       30 * time.Second,
-		Transport:     &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
 
 // A question is one request. Both daemons are to answer with the same status and headers, but
 // for what they answer differently and why.
@@ -76,10 +23,11 @@ type question struct {
 	as      string // "" over HTTP, "nobody" and "alice" over HTTPS
 	ask     string // method and path
 	typ     string
+	head    []string // further lines of the header
 	body    string
 	status  int    // of both
 	ours    int    // where it differs
-	because string // why it does
+	because string // the line of docs/protocol.md, section 11, that says so
 }
 
 var questions = []question{
@@ -104,10 +52,27 @@ var questions = []question{
 	{ask: "GET /cas/csr/1", status: 404},
 	{ask: "GET /cas/csr/-1", status: 404},
 	{ask: "GET /cas/csr/abc", status: 400},
-	{ask: "GET /cas/csr/99999999999999999999", status: 500, ours: 404, because: "no id is that long"},
+	{as: "alice", ask: "DELETE /cas/csr/99999999999999999999", status: 500, ours: 404, because: "reasons"},
+	{ask: "DELETE /cas/csr/99999999999999999999", status: 401},
+	{ask: "PUT /cas/crt/-1", status: 401},
+	{as: "alice", ask: "PUT /cas/crt/-1", status: 404},
+	{ask: "GET /cas/csr/99999999999999999999", status: 500, ours: 404, because: "reasons"},
 	{ask: "PUT /cas/csr", typ: "application/pkcs10", body: "{csr}", status: 201},
 	{ask: "PUT /cas/csr", body: "{csr}", status: 201},
 	{ask: "PUT /cas/csr", typ: "application/pkcs10", body: "junk", status: 400},
+	{ask: "PUT /cas/csr", body: "{text}\n{csr}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr}{text}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr}{csr}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "\ufeff{csr}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr of 1024 bits}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr of nobody}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr of a network}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr of a malformed URI}", status: 201, ours: 400, because: "requests"},
+	{ask: "PUT /cas/csr", body: "{csr that is forged}", status: 500, ours: 400, because: "reasons"},
+	{ask: "PUT /cau/csr", body: "{csr of alice}", status: 500, ours: 409, because: "reasons"},
+	{ask: "PUT /cas/csr", head: []string{"Content-Encoding: gzip"}, body: "{csr}", status: 201, ours: 415, because: "bodies"},
+	{ask: "PUT /cas/csr", body: "{11 MiB}", status: 413},
+	{ask: "GET /cas/crl", body: "{11 MiB}", status: 200, ours: 413, because: "bodies"},
 	{ask: "PUT /cas/csr", typ: "application/pkcs10", status: 400},
 	{ask: "DELETE /cas/csr/{pending}", status: 401},
 	{as: "alice", ask: "DELETE /cas/csr/{signed}", status: 404},
@@ -126,6 +91,12 @@ var questions = []question{
 	{ask: "PUT /cas/crt/{pending}", typ: "text/plain", body: "{csr}", status: 400},
 	{ask: "PUT /cas/crt/abc", status: 400},
 	{as: "alice", ask: "PUT /cas/crt/{pending}", typ: "text/plain", body: "{csr}", status: 400},
+	{as: "alice", ask: "PUT /cas/crt/{pending}", typ: "application/pkcs10", body: "junk", status: 500, ours: 400, because: "reasons"},
+	{ask: "PUT /cas/crt/{pending}", typ: "application/pkcs10", body: "junk", status: 500, ours: 400, because: "order"},
+	{ask: "PUT /cas/crt/{pending}", typ: "application/pkcs10", body: "{text}\n{csr}", status: 401, ours: 400, because: "order"},
+	{as: "alice", ask: "PUT /cas/crt/1", typ: "application/pkcs10; charset=utf-8", body: "{csr}", status: 400, ours: 404, because: "charset"},
+	{as: "alice", ask: "PUT /cas/crt/1", typ: "APPLICATION/PKCS10", body: "{csr}", status: 400, ours: 404, because: "charset"},
+	{as: "alice", ask: "PUT /cas/crt/1", typ: "application/pkcs10; charset=latin1", body: "{csr}", status: 400},
 	{as: "alice", ask: "PUT /cas/crt/1", status: 404},
 	{as: "alice", ask: "PUT /cas/crt/{signed}", status: 404},
 	{as: "alice", ask: "PUT /cas/crt/{pending}", status: 204},
@@ -140,7 +111,24 @@ var questions = []question{
 	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_serial\": 4711}", "digest": null}`, status: 409},
 	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_crt_pem\": {foreign}}", "digest": null}`, status: 400},
 	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_crt_pem\": {revoked}}", "digest": null}`, status: 400,
-		ours: 409, because: "revoking twice is a conflict, however the certificate is named"},
+		ours: 409, because: "revoked-twice"},
+
+	{ask: "PUT /cas/crt/revoke", typ: "application/json; charset=UTF-8", body: `{"payload": "{\"revoke_serial\": 4711}", "digest": null}`, status: 400, ours: 401, because: "charset"},
+	{ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": null, "digest": null}`, status: 401, ours: 400, because: "order"},
+	{ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "x", "digest": null}`, status: 401},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "x", "digest": null}`, status: 400},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{}", "digest": null}`, status: 500, ours: 400, because: "reasons"},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_serial\": 1001}", "digest": null, "signature": "x"}`, status: 204, ours: 400, because: "json"},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_serial\": 1002}", "digest": null, "more": 1}`, status: 204, ours: 400, because: "json"},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_serial\": 1003}", "digest": null, "digest": null}`, status: 204, ours: 400, because: "json"},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_serial\": 1004, \"more\": 1}", "digest": null}`, status: 204, ours: 400, because: "json"},
+	{as: "alice", ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_serial\": 1005, \"revoke_serial\": 1006}", "digest": null}`, status: 204, ours: 400, because: "json"},
+	{ask: "PUT /cas/crt/renew", typ: "application/json", body: `{}`, status: 500, ours: 400, because: "reasons"},
+	{ask: "PUT /cas/crt/renew", typ: "application/json", body: `[]`, status: 500, ours: 400, because: "reasons"},
+	{ask: "PUT /cas/crt/renew", typ: "application/json", body: `{"payload": "{}", "digest": "sha256", "signature": ""}`, status: 500, ours: 400, because: "reasons"},
+	{ask: "PUT /cas/crt/renew", typ: "application/json", body: `{"payload": "{\"crt_pem\": {web}, \"renew_csr_pem\": {new csr}}", "digest": "sha256", "signature": "AAAA"}`, status: 500, ours: 401, because: "reasons"},
+	{ask: "PUT /cas/crt/renew", typ: "application/json", body: `{"payload": "{\"crt_pem\": {web}, \"renew_csr_pem\": {new csr}}", "digest": "sha256", "signature": ""}`, status: 500, ours: 400, because: "reasons"},
+	{ask: "PUT /cas/crt/revoke", typ: "application/json", body: `{"payload": "{\"revoke_crt_pem\": {web}}", "digest": "sha256", "signature": "AAAA"}`, status: 500, ours: 401, because: "reasons"},
 
 	{ask: "GET /", status: 200},
 	{ask: "GET /cau", status: 200},
@@ -158,30 +146,43 @@ var questions = []question{
 	{ask: "DELETE /cas/crt/renew", status: 405},
 	{ask: "OPTIONS /cas/crl", status: 204},
 	{ask: "OPTIONS /nope", status: 204},
+
+	{ask: "GET http://{netloc}/cas/crl", status: 404, ours: 200, because: "absolute"},
+	{ask: "GET http://elsewhere.example/cas/crl", status: 404, ours: 200, because: "absolute"},
+	{ask: "GET /healthz", status: 404, ours: 200, because: "extensions"},
+	{ask: "GET /cas/crt/root.pem", status: 400, ours: 200, because: "extensions"},
+	{ask: "GET /cas/crl/{aki}.crl", status: 404, ours: 200, because: "extensions"},
+	{as: "nobody", ask: "GET /cas/crl?" + strings.Repeat("x", 30<<10), status: 200, ours: 431, because: "head-size"},
+	{as: "nobody", ask: "GET /cas/crl?" + strings.Repeat("x", 70<<10), status: 414, ours: 431, because: "head-size"},
+	{as: "nobody", ask: "GET /cas/crl", head: []string{"X: " + strings.Repeat("x", 70<<10)}, status: 431},
+	{as: "nobody", ask: "GET /cas/crl", head: []string{"X: " + strings.Repeat("x", 30<<10)}, status: 200, ours: 431, because: "head-size"},
+	{ask: "GET /cas/crl", head: slices.Repeat([]string{"X: x"}, 110), status: 431, ours: 200, because: "head-size"},
 }
 
 func TestDaemonsAnswerAlike(t *testing.T) {
 	needReference(t)
 	ours, theirs := newPeer(t, startOurs(t)), newPeer(t, startReference(t))
 	for i, q := range questions {
-		t.Run(fmt.Sprintf("%d %s %s", i, q.as, q.ask), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d %s %.40s", i, q.as, q.ask), func(t *testing.T) {
 			a, b := ours.answer(t, q), theirs.answer(t, q)
 			want := q.status
 			if q.ours != 0 {
 				want = q.ours
-				t.Logf("ours is %d: %s", q.ours, q.because)
 			}
 			if a.StatusCode != want || b.StatusCode != q.status {
 				t.Errorf("ours %d, want %d; theirs %d, want %d", a.StatusCode, want, b.StatusCode, q.status)
 			}
 			if q.ours == 0 {
 				sameHeaders(t, a, b)
+				if q.status < http.StatusBadRequest && a.form() != b.form() {
+					t.Errorf("ours is %s, theirs %s", a.form(), b.form())
+				}
 			}
-			if a.Header.Get("Date") == "" || b.Header.Get("Date") == "" {
+			if a.StatusCode != 431 && a.Header.Get("Date") == "" || b.Header.Get("Date") == "" {
 				t.Error("no Date")
 			}
-			if q.status == http.StatusCreated {
-				for _, r := range []*http.Response{a, b} {
+			if want == http.StatusCreated {
+				for _, r := range []reply{a, b} {
 					if _, err := strconv.ParseUint(r.Header.Get("Location"), 10, 63); err != nil {
 						t.Errorf("Location: %v", err)
 					}
@@ -193,7 +194,7 @@ func TestDaemonsAnswerAlike(t *testing.T) {
 
 // sameHeaders compares what clients go by. We say more than the reference: that reasons are
 // text, what OPTIONS allows, and that caches have to ask again.
-func sameHeaders(t *testing.T, ours, theirs *http.Response) {
+func sameHeaders(t *testing.T, ours, theirs reply) {
 	t.Helper()
 	names := []string{"WWW-Authenticate"}
 	if theirs.StatusCode < http.StatusBadRequest {
@@ -210,34 +211,6 @@ func sameHeaders(t *testing.T, ours, theirs *http.Response) {
 			t.Errorf("%s: ours %q, theirs %q", name, x, y)
 		}
 	}
-}
-
-func (p *peer) answer(t *testing.T, q question) *http.Response {
-	t.Helper()
-	method, path, _ := strings.Cut(p.words.Replace(q.ask), " ")
-	base, client := p.http, p.anonymous
-	switch q.as {
-	case "nobody":
-		base = p.https
-	case "alice":
-		base, client = p.https, p.user
-	}
-	request, err := http.NewRequest(method, base+path, strings.NewReader(p.words.Replace(q.body)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if q.typ != "" {
-		request.Header.Set("Content-Type", q.typ)
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		t.Fatal(err)
-	}
-	return response
 }
 
 // The hypertext that describes the routes is the same, word by word and link by link.

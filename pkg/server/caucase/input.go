@@ -22,8 +22,11 @@ const (
 	keepForm     = 64 << 10
 )
 
+// nobody is an id that is never given out.
+const nobody = -1
+
 // pathID reads the path parameter as the id of a request or certificate. Every integer is an
-// id; one that was never given out is simply unknown.
+// id; one that was never given out is simply unknown, and that only to who may ask.
 func pathID(x *server.Exchange) (int64, error) {
 	text := x.Param("id")
 	digits := strings.TrimLeft(text, "+-")
@@ -32,7 +35,7 @@ func pathID(x *server.Exchange) (int64, error) {
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 0 {
-		return 0, server.ErrNotFound
+		return nobody, nil
 	}
 	return id, nil
 }

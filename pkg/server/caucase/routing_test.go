@@ -95,6 +95,8 @@ func TestRouting(t *testing.T) {
 		{"key id a megabyte of digits", "GET", "/cas/crl/" + strings.Repeat("9", 1<<20), 404, noCard},
 		{"bad input comes before credentials", "PUT", "/cas/crt/abc", 400, noCard},
 		{"bad input comes before credentials", "DELETE", "/cas/csr/abc", 400, noCard},
+		{"an id that is nobody's does not", "PUT", "/cas/crt/-1", 401, noCard},
+		{"an id that is nobody's does not", "DELETE", "/cas/csr/99999999999999999999", 401, noCard},
 		{"alive", "GET", "/healthz", 200, noCard},
 		{"ready", "GET", "/readyz", 200, noCard},
 	}
