@@ -59,7 +59,7 @@ func TestServiceJourney(t *testing.T) {
 	s.ok("crt revoke --serial " + first)
 	s.says(`revoked serial 0x[0-9a-f]+: CN=web \[DNS:web.example.*\], serial 0x[0-9a-f]+, valid until 2\S+ \S+ UTC, lineage \d+`)
 	s.exits("crt revoke --serial 0xff", 1)
-	s.says("the daemon has no record of a certificate with this serial")
+	s.says("^cauase: error: 0xff: the daemon has no record of a certificate with this serial number")
 	s.says("hint: .*--unknown")
 	s.ok("crt revoke --serial 0xff --unknown")
 	s.says("serial 0xff: the daemon has no record")

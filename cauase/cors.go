@@ -2,12 +2,16 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"cauase/pkg/client"
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 // A consentView is what a user has decided about the web pages of an origin.
@@ -22,6 +26,17 @@ type consentView struct {
 type withdrawnView struct {
 	Withdrawn []string `json:"withdrawn"`
 	All       bool     `json:"all"`
+}
+
+// nothingDecided says that there is nothing to take back, where that is why it was not.
+func nothingDecided(origin string, err error) error {
+	if !client.IsStatus(err, http.StatusNotFound) {
+		return err
+	}
+	if origin == "" {
+		return fmt.Errorf("nothing is decided about web pages (%w)", err)
+	}
+	return manners.WithHint(fmt.Errorf("%s: nothing is decided about its pages (%w)", origin, err), "%s cors list shows the origins that there are", toolName)
 }
 
 func (t *tool) corsList() *cli.Command {
@@ -83,7 +98,7 @@ func (t *tool) corsWithdraw() *cli.Command {
 			withdrawn := []string{}
 			for _, origin := range origins {
 				if failed := session.WithdrawConsents(c.Context, origin); failed != nil {
-					err = join(err, failed)
+					err = join(err, nothingDecided(origin, failed))
 					continue
 				}
 				withdrawn = append(withdrawn, origin)

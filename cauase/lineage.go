@@ -76,7 +76,7 @@ func (t *tool) lineageShow() *cli.Command {
 			defer session.Close()
 			l, err := session.Lineage(c.Context, id)
 			if err != nil {
-				return err
+				return noLineage(err)
 			}
 			view := t.viewLineage(l)
 			return t.print(view, func(p *printer) { p.lineage(view) })
@@ -104,12 +104,20 @@ func (t *tool) lineageRevoke() *cli.Command {
 			}
 			defer session.Close()
 			if err := session.EndLineage(c.Context, id, reason); err != nil {
-				return err
+				return noLineage(err)
 			}
 			view := lineageResult{id.String(), "revoked"}
 			return t.print(view, func(p *printer) { p.line("lineage %s: revoked", id) })
 		}),
 	}
+}
+
+// noLineage adds to an error where the ids of lineages are found.
+func noLineage(err error) error {
+	if client.IsStatus(err, http.StatusNotFound) {
+		return manners.WithHint(err, "%s lineage list --all shows the ids; those of another authority with --authority, or --mode user", toolName)
+	}
+	return err
 }
 
 // lineageArgument opens a session, and finds the lineage that the arguments name. An id is never taken for a file of that name.

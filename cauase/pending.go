@@ -23,7 +23,7 @@ type requestView struct {
 	ID             string   `json:"id,omitempty"`
 	Digest         string   `json:"digest,omitempty"`
 	Profile        string   `json:"profile,omitempty"`
-	Validity       int64    `json:"validity_seconds,omitempty"`
+	Validity       int64    `json:"validity_seconds,omitzero"`
 	Subject        string   `json:"subject"`
 	SANs           []string `json:"sans"`
 	Key            string   `json:"key"`

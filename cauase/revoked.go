@@ -23,7 +23,7 @@ type hitView struct {
 	manners.Serial
 	NotAfter time.Time `json:"not_after"`
 	Lineage  string    `json:"lineage,omitempty"`
-	Renewals int64     `json:"renewals,omitempty"` // that the lineage has had
+	Renewals int64     `json:"renewals,omitzero"` // that the lineage has had
 }
 
 // text says it in words.
@@ -75,7 +75,7 @@ func (t *tool) onRecord(ctx context.Context, session *client.Session, serial *bi
 		t.note("serial %s: the daemon has no record of such a certificate", t.serialText(serial))
 		return nil, nil
 	case client.IsStatus(err, http.StatusNotFound):
-		return nil, manners.WithHint(fmt.Errorf("%w: the daemon has no record of a certificate with this serial", err),
+		return nil, manners.WithHint(fmt.Errorf("the daemon has no record of a certificate with this serial number (%w)", err),
 			"check the number, and the authority (--mode, --authority); --unknown revokes it all the same")
 	case err != nil:
 		return nil, err
