@@ -25,7 +25,7 @@ func completionCommand() *cli.Command {
 			}
 			shell, err := manners.Choice("completion", c.Args().First(), []string{"bash", "zsh", "fish"})
 			if err != nil {
-				return err
+				return errUsage(c, err.Error())
 			}
 			script, err := manners.Completion(c.App, shell)
 			if err != nil {
