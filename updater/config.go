@@ -139,4 +139,7 @@ func locate(j *updater.Job, folder string) {
 			*path = filepath.Join(folder, *path)
 		}
 	}
+	if j.OnRenew != "" && filepath.Base(j.OnRenew) == j.OnRenew {
+		j.OnRenew = "." + string(filepath.Separator) + j.OnRenew // of the folder where the file is, and none of PATH
+	}
 }

@@ -111,6 +111,16 @@ func TestParseConfigRefuses(t *testing.T) {
 }
 
 // TestConfigAuthority: a job's own mode or authority goes before what holds for all.
+// TestHookBesideConfig: the file may be named from within its folder, where the hook is, too.
+func TestHookBesideConfig(t *testing.T) {
+	for folder, want := range map[string]string{".": "./reload", "/etc/cauase": "/etc/cauase/reload", "sub": "sub/reload"} {
+		jobs, err := parseConfig([]byte("[[job]]\nname = \"a\"\nca-url = \"http://x\"\nstore = \"s\"\non-renew = \"./reload\"\n"), folder, noMachine)
+		if err != nil || jobs[0].OnRenew != want {
+			t.Errorf("of a file in %s: %+v, %v", folder, jobs, err)
+		}
+	}
+}
+
 func TestConfigAuthority(t *testing.T) {
 	const text = "ca-url = \"http://ca:80\"\nca = \"ca.pem\"\ncrl = \"crl.pem\"\nauthority = \"web\"\nprofile = \"server\"\nroot = \"root.pem\"\n" +
 		"[[job]]\nname = \"a\"\ncrt = \"a.crt\"\nchain = true\n[[job]]\nname = \"b\"\ncrt = \"b.crt\"\nmode = \"service\"\nprofile = \"client\"\n"

@@ -30,18 +30,31 @@ func newOffice(t *testing.T, manual string) *office {
 	t.Helper()
 	need(t, "bash", "bash")
 	need(t, "openssl", "openssl")
-	o := &office{t: t, manual: manual, dir: t.TempDir(), port: testkit.FreePorts(t, 2)}
-	t.Cleanup(o.close)
+	o := emptyOffice(t, manual)
 	o.open()
 	o.does("cauase request --cn alice --invite first-user.invite --crt user.pem")
+	return o
+}
+
+// emptyOffice is a folder and a port.
+func emptyOffice(t *testing.T, manual string) *office {
+	t.Helper()
+	o := &office{t: t, manual: manual, dir: t.TempDir(), port: testkit.FreePorts(t, 2)}
+	t.Cleanup(o.close)
 	return o
 }
 
 // open starts the daemon in the folder.
 func (o *office) open() {
 	o.t.Helper()
+	o.launch(fmt.Sprintf("cauased --netloc 127.0.0.1:%d", o.port))
+}
+
+// launch has a command of the shell start the daemon.
+func (o *office) launch(command string) {
+	o.t.Helper()
 	o.log = &testkit.Buffer{}
-	o.daemon = exec.Command("cauased", "--netloc", fmt.Sprintf("127.0.0.1:%d", o.port))
+	o.daemon = exec.Command("bash", "-c", "exec "+command)
 	o.daemon.Dir, o.daemon.Stdout, o.daemon.Stderr = o.dir, o.log, o.log
 	if err := o.daemon.Start(); err != nil {
 		o.t.Fatal(err)
@@ -100,12 +113,8 @@ func (o *office) pageUntil(name string, count int, replace ...string) (outputs [
 
 func (o *office) block(name string, count int, pending []int, replace []string) (outputs []string) {
 	o.t.Helper()
-	all := fences(o.t, o.manual)
-	at := slices.IndexFunc(all, func(f fence) bool { return f.info == "sh "+name })
-	if at < 0 {
-		o.t.Fatalf("%s has no block sh %s", o.manual, name)
-	}
-	for i, command := range commands(strings.NewReplacer(replace...).Replace(all[at].text)) {
+	block := o.fence("sh " + name)
+	for i, command := range commands(strings.NewReplacer(replace...).Replace(block.text)) {
 		if i == count {
 			break
 		}
@@ -115,11 +124,22 @@ func (o *office) block(name string, count int, pending []int, replace []string) 
 		}
 		out, code := o.shell(command)
 		if code != want {
-			o.t.Fatalf("%s:%d: %s: exit code %d, want %d\n%s", o.manual, all[at].line+i, command, code, want, out)
+			o.t.Fatalf("%s:%d: %s: exit code %d, want %d\n%s", o.manual, block.line+i, command, code, want, out)
 		}
 		outputs = append(outputs, out)
 	}
 	return outputs
+}
+
+// fence returns the block of the page with this behind its backticks.
+func (o *office) fence(info string) fence {
+	o.t.Helper()
+	all := fences(o.t, o.manual)
+	at := slices.IndexFunc(all, func(f fence) bool { return f.info == info })
+	if at < 0 {
+		o.t.Fatalf("%s has no block %s", o.manual, info)
+	}
+	return all[at]
 }
 
 // find returns the first match of a pattern.
