@@ -117,8 +117,8 @@ flood: ## let crowds loose on a daemon, for long, and print how long users and o
 soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
 	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/
 
-docs-test: ## run the commands of the README and the manual, with real servers, as make test does among others
-	CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 20m -run 'Tour|Page|Nginx|HAProxy|PostgreSQL|GoServer' ./pkg/deployment/
+docs-test: $(INTEROP_VENV)/.done ## run the commands of the README and the manual, with real servers, as make test does among others
+	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 20m -run 'Tour|Page|Nginx|HAProxy|PostgreSQL|GoServer' ./pkg/deployment/
 
 interop: build $(INTEROP_VENV)/.done ## test against the reference implementation (Python)
 	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) $(GO) test -count=1 -timeout 20m -tags interop ./pkg/interop/...
