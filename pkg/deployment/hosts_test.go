@@ -212,3 +212,19 @@ func TestPageFromCaucase(t *testing.T) {
 		t.Errorf("the CA's key: %s", out)
 	}
 }
+
+// TestPageVerifiers runs what docs/verifiers.md has people type to verify a certificate, before and after its revocation.
+func TestPageVerifiers(t *testing.T) {
+	need(t, "certtool", "gnutls-bin")
+	o := newOffice(t, "docs/verifiers.md")
+	o.signed("cas", "cauase --ca-crt ca.pem request --cn web --dns web.example --eku server --crt web.crt --key web.key")
+	o.does("cauase --ca-crt ca.pem --crl crl.pem crl update")
+	o.page("openssl", nil)
+	o.page("gnutls", nil)
+	o.does("cauase --ca-crt ca.pem crt revoke --other web.crt && cauase --ca-crt ca.pem --crl crl.pem crl update")
+	for _, info := range []string{"sh openssl", "sh gnutls"} {
+		if out, code := o.shell(o.fence(info).text); code == 0 || !strings.Contains(out, "revoked") {
+			t.Errorf("%s, of what is revoked: exit code %d: %s", info, code, out)
+		}
+	}
+}
