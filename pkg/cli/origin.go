@@ -46,8 +46,10 @@ func GivenBy(c *urfave.Context, name string) string {
 	}
 	if documented, ok := flag.(urfave.DocGenerationFlag); ok {
 		for _, variable := range documented.GetEnvVars() {
-			if os.Getenv(variable) != "" {
+			if value, there := os.LookupEnv(variable); value != "" {
 				return variable
+			} else if there {
+				return "" // the library takes it for given
 			}
 		}
 	}
