@@ -14,17 +14,20 @@ import (
 	manners "cauase/pkg/cli"
 )
 
-func main() {
+func main() { os.Exit(execute(os.Args, clock.System())) }
+
+// execute runs the tool as a process of its own.
+func execute(args []string, now clock.Clock) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // another signal ends what the first one does not
-	os.Exit(run(ctx, environment{
-		args:   os.Args,
+	return run(ctx, environment{
+		args:   args,
 		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
-		clock:  clock.System(),
+		clock:  now,
 		prompt: manners.Terminal(os.Stderr),
 		width:  terminalWidth(os.Stdout),
-	}))
+	})
 }
