@@ -5,11 +5,14 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/net/idna"
 
 	"cauase/pkg/client"
 	"cauase/pkg/invite"
+	"cauase/pkg/profile"
 )
 
 func noSANFlag() cli.Flag {
@@ -28,11 +31,43 @@ func (t *tool) addHost(c *cli.Context, req *x509.CertificateRequest, invitation 
 	case ip != nil && allowed("ip"):
 		req.IPAddresses = []net.IP{ip}
 		return "--ip " + name
-	case ip == nil && isHostName(name) && allowed("dns"):
-		req.DNSNames = []string{name}
-		return "--dns " + name
+	case ip == nil:
+		if name = hostIn(name, onlyForServers(c)); name != "" && allowed("dns") {
+			req.DNSNames = []string{name}
+			return "--dns " + name
+		}
 	}
 	return ""
+}
+
+// hostIn returns the host that a common name is the name of, as certificates have it: without the dot of the root, and
+// in the A-labels of RFC 5890 (RFC 5280 7.2). "" if it is none. Of a server it may be one without a domain.
+func hostIn(name string, server bool) string {
+	wildcard, host := "", strings.TrimSuffix(name, ".")
+	if rest, found := strings.CutPrefix(host, "*."); found {
+		wildcard, host = "*.", rest
+	}
+	if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		ascii, err := idna.Lookup.ToASCII(host)
+		if err != nil {
+			return ""
+		}
+		host = ascii
+	}
+	single := server && wildcard == "" && !strings.Contains(host, ".") && strings.Trim(host, "0123456789") != ""
+	if isHostName(wildcard+host) || single && isHostName(host+".example") {
+		return wildcard + host
+	}
+	return ""
+}
+
+// onlyForServers reports whether the certificate is asked for as one of a server.
+func onlyForServers(c *cli.Context) bool {
+	usages := c.StringSlice("eku")
+	return c.String("profile") == profile.NameServer || len(usages) > 0 && !slices.ContainsFunc(usages, func(name string) bool {
+		oid, err := usageOID(name)
+		return err != nil || !oid.Equal(append(slices.Clone(keyPurposes), arcServer))
+	})
 }
 
 // forHosts reports whether the certificate may be one that hosts show: neither profile nor usages say otherwise.
