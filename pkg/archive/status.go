@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -110,7 +111,7 @@ func (a *Archive) recordOutcome(ctx context.Context, now time.Time, b *Backup, e
 		log.InfoContext(ctx, "backup taken", "file", b.Path, "bytes", b.Size, "rows", b.Rows.Rows(),
 			"recipients", b.Recipients, "duration", b.Took)
 		for _, x := range b.Excluded {
-			log.WarnContext(ctx, "a user cannot decrypt the backup", "subject", x.Subject, "serial", x.Serial.String(), "reason", x.Why)
+			log.WarnContext(ctx, "a user cannot decrypt the backup", "subject", x.Subject, "serial", pki.FormatSerial(x.Serial), "reason", x.Why)
 		}
 	case errors.Is(err, ErrNoUser):
 		s.failure, s.tries = nil, 0

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math/big"
 	"strings"
 )
@@ -45,7 +46,7 @@ type Actor struct {
 func (a Actor) String() string {
 	switch {
 	case a.Serial != nil:
-		return string(a.Kind) + " serial=" + a.Serial.String() + " key=" + hex.EncodeToString(a.KeyID)
+		return a.with(serialText(a.Serial))
 	case a.Address != "":
 		return string(a.Kind) + " " + a.Address
 	default:
@@ -53,7 +54,8 @@ func (a Actor) String() string {
 	}
 }
 
-// ParseActor reads what String has written of an actor at this address. A text that it cannot have
+// ParseActor reads what String has written of an actor at this address, or has in earlier versions, with a decimal serial
+// number. A text that it cannot have
 // written becomes the kind, whole: nothing of it is lost.
 func ParseActor(text, address string) Actor {
 	a := Actor{Kind: Kind(text), Address: address}
@@ -61,16 +63,35 @@ func ParseActor(text, address string) Actor {
 		a.Kind = Kind(kind)
 		if serial, key, ok := strings.Cut(rest, " key="); ok && strings.HasPrefix(serial, "serial=") {
 			digits := strings.TrimPrefix(serial, "serial=")
-			if n, ok := new(big.Int).SetString(digits, 10); ok && n.String() == digits {
-				a.Serial = n
-			}
+			a.Serial = parseSerial(digits)
 			if id, err := hex.DecodeString(key); err == nil && len(id) > 0 {
 				a.KeyID = id
 			}
 		}
 	}
-	if a.String() != text {
+	if a.String() != text && (a.Serial == nil || a.with(a.Serial.String()) != text) {
 		return Actor{Kind: Kind(text), Address: address}
 	}
 	return a
+}
+
+// with is an actor who has shown a certificate with this serial, as text.
+func (a Actor) with(serial string) string {
+	return string(a.Kind) + " serial=" + serial + " key=" + hex.EncodeToString(a.KeyID)
+}
+
+// serialText is a serial number as all tools show it. Earlier versions have recorded decimal digits.
+func serialText(serial *big.Int) string { return fmt.Sprintf("%#x", serial) }
+
+// parseSerial reads a serial number in either notation; nil if it is none.
+func parseSerial(text string) *big.Int {
+	digits, base := text, 10
+	if rest, found := strings.CutPrefix(text, "0x"); found {
+		digits, base = rest, 16
+	}
+	n, ok := new(big.Int).SetString(digits, base)
+	if !ok {
+		return nil
+	}
+	return n
 }

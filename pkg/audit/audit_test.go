@@ -20,9 +20,12 @@ func TestActorsAreReadAsTheyWereWritten(t *testing.T) {
 		{"daemon", "", Actor{Kind: Daemon}, ""},
 		{"anonymous 192.0.2.1", "192.0.2.1", Actor{Kind: Anonymous}, ""},
 		{"anonymous 2001:db8::1", "2001:db8::1", Actor{Kind: Anonymous}, ""},
-		{"user serial=1 key=02", "192.0.2.1", Actor{Kind: User, Serial: big.NewInt(1), KeyID: []byte{2}}, ""},
-		{"holder serial=7 key=", "", Actor{Kind: Holder, Serial: big.NewInt(7)}, ""},
-		{"holder serial=" + serial.String() + " key=00ff", "", Actor{Kind: Holder, Serial: serial, KeyID: []byte{0, 0xff}}, ""},
+		{"user serial=0x1f key=02", "192.0.2.1", Actor{Kind: User, Serial: big.NewInt(31), KeyID: []byte{2}}, ""},
+		{"user serial=31 key=02", "192.0.2.1", Actor{Kind: User, Serial: big.NewInt(31), KeyID: []byte{2}}, "user serial=0x1f key=02"},
+		{"holder serial=7 key=", "", Actor{Kind: Holder, Serial: big.NewInt(7)}, "holder serial=0x7 key="},
+		{"holder serial=" + serial.String() + " key=00ff", "", Actor{Kind: Holder, Serial: serial, KeyID: []byte{0, 0xff}}, "holder serial=0x" + serial.Text(16) + " key=00ff"},
+		{"user serial=0x01 key=02", "", Actor{Kind: "user serial=0x01 key=02"}, ""},
+		{"user serial=0xA key=02", "", Actor{Kind: "user serial=0xA key=02"}, ""},
 		{"user serial=01 key=02", "", Actor{Kind: "user serial=01 key=02"}, ""},
 		{"user serial=1 key=0A", "", Actor{Kind: "user serial=1 key=0A"}, ""},
 		{"user serial=x key=02", "", Actor{Kind: "user serial=x key=02"}, ""},
@@ -43,15 +46,15 @@ func TestActorsAreReadAsTheyWereWritten(t *testing.T) {
 
 func TestObjectsAreReadAsTheyWereWritten(t *testing.T) {
 	for text, want := range map[string]Object{
-		"":                   {},
-		"csr 123":            RequestObject(123),
-		"crt 123 serial=456": CertificateObject(123, big.NewInt(456)),
-		"crt serial=456":     SerialObject(big.NewInt(456)),
-		"crt serial=0456":    {Kind: "crt serial=0456"},
-		"ca 00ff":            CAObject([]byte{0, 0xff}),
-		"crl 7":              CRLObject(7),
-		"crl 7 of ca 00ff":   {Kind: KindCRL, ID: "7 of ca 00ff"},
-		"next ca":            {Kind: "next", ID: "ca"},
+		"":                     {},
+		"csr 123":              RequestObject(123),
+		"crt 123 serial=0x1c8": CertificateObject(123, big.NewInt(456)),
+		"crt serial=0x1c8":     SerialObject(big.NewInt(456)),
+		"crt serial=0456":      {Kind: "crt serial=0456"},
+		"ca 00ff":              CAObject([]byte{0, 0xff}),
+		"crl 7":                CRLObject(7),
+		"crl 7 of ca 00ff":     {Kind: KindCRL, ID: "7 of ca 00ff"},
+		"next ca":              {Kind: "next", ID: "ca"},
 	} {
 		got := ParseObject(text)
 		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); diff != "" {
@@ -64,16 +67,27 @@ func TestObjectsAreReadAsTheyWereWritten(t *testing.T) {
 }
 
 // FuzzTexts: whatever an old log or a backup holds is shown as it was.
+// Earlier versions have written decimal digits.
+func TestObjectsOfEarlierVersions(t *testing.T) {
+	for text, want := range map[string]string{"crt 123 serial=456": "crt 123 serial=0x1c8", "crt serial=456": "crt serial=0x1c8"} {
+		if got := ParseObject(text); got.Kind != KindCertificate || got.Serial == nil || got.String() != want {
+			t.Errorf("%q came back as %q", text, got)
+		}
+	}
+}
+
 func FuzzTexts(f *testing.F) {
 	for _, seed := range []string{"", " ", "user serial=1 key=02", "crt 1 serial=2", "crt serial=", "a b c", "user serial=-1 key="} {
 		f.Add(seed, "")
 		f.Add(seed, "192.0.2.1")
 	}
 	f.Fuzz(func(t *testing.T, text, address string) {
-		if got := ParseActor(text, address).String(); got != text && got != text+" "+address {
+		actor := ParseActor(text, address)
+		if got := actor.String(); got != text && got != text+" "+address && (actor.Serial == nil || got != actor.with(serialText(actor.Serial)) || actor.with(actor.Serial.String()) != text) {
 			t.Errorf("actor %q at %q came back as %q", text, address, got)
 		}
-		if got := ParseObject(text).String(); got != text {
+		object := ParseObject(text)
+		if got := object.String(); got != text && (object.Serial == nil || object.with(object.Serial.String()) != text) {
 			t.Errorf("object %q came back as %q", text, got)
 		}
 	})

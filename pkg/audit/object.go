@@ -85,18 +85,26 @@ func CRLObject(number int64) Object {
 
 // String is how an Object is shown: its kind, its id and, of a certificate, its serial.
 func (o Object) String() string {
+	if o.Serial != nil {
+		return o.with(serialText(o.Serial))
+	}
+	return o.with("")
+}
+
+// with is an object with this serial, if that is not empty, as text.
+func (o Object) with(serial string) string {
 	text := string(o.Kind)
 	if o.ID != "" {
 		text += " " + o.ID
 	}
-	if o.Serial != nil {
-		text += " serial=" + o.Serial.String()
+	if serial != "" {
+		text += " serial=" + serial
 	}
 	return text
 }
 
-// ParseObject reads what String has written. A text that it cannot have written becomes the kind,
-// whole: it is shown as it was.
+// ParseObject reads what String has written, or has in earlier versions, with a decimal serial number. A text that
+// it cannot have written becomes the kind, whole: it is shown as it was.
 func ParseObject(text string) Object {
 	kind, rest, found := strings.Cut(text, " ")
 	if !found {
@@ -105,11 +113,11 @@ func ParseObject(text string) Object {
 	o := Object{Kind: ObjectKind(kind), ID: rest}
 	if o.Kind == KindCertificate {
 		id, digits, ok := strings.Cut(rest, "serial=")
-		if n, isNumber := new(big.Int).SetString(digits, 10); ok && isNumber {
+		if n := parseSerial(digits); ok && n != nil {
 			o.ID, o.Serial = strings.TrimSuffix(id, " "), n
 		}
 	}
-	if o.String() != text {
+	if o.String() != text && (o.Serial == nil || o.with(o.Serial.String()) != text) {
 		return Object{Kind: ObjectKind(text)}
 	}
 	return o

@@ -29,7 +29,7 @@ func stillEntitled(ctx context.Context, r store.Reader, actor audit.Actor) error
 	}
 	switch _, err := r.Revocation(ctx, store.AuthorityName(actor.Authority), actor.Serial); {
 	case err == nil:
-		return fmt.Errorf("%w: certificate %s is %w", ErrUnauthorized, actor.Serial, errRevoked)
+		return fmt.Errorf("%w: certificate %#x is %w", ErrUnauthorized, actor.Serial, errRevoked)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}

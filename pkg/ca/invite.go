@@ -381,7 +381,7 @@ func (a *Authority) inviter(ctx context.Context, r store.Reader, now time.Time, 
 		by.actor.Address, by.actor.RequestID = use.actor.Address, use.actor.RequestID
 		return by, err
 	}
-	return inviter{}, fmt.Errorf("%w: no user has a certificate with the serial %s of whoever has signed it", ErrUninvited, inv.By)
+	return inviter{}, fmt.Errorf("%w: no user has a certificate with the serial %#x of whoever has signed it", ErrUninvited, inv.By)
 }
 
 func (a *Authority) invitingUser(ctx context.Context, r store.Reader, now time.Time, row store.Certificate) (inviter, error) {

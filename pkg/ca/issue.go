@@ -124,7 +124,7 @@ func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st stat
 	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial).Of(crt.Lineage))
 	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt)
 	if crt.Renews != nil {
-		e.Detail += " renews serial=" + crt.Renews.String()
+		e.Detail += " renews serial=" + pki.FormatSerial(crt.Renews)
 	}
 	e.Detail += " lineage=" + lineageText(crt.Lineage)
 	return tx.AppendAudit(ctx, e)

@@ -131,7 +131,7 @@ func (a *Authority) notOfEnded(ctx context.Context, r store.Reader, crt *x509.Ce
 	case err != nil:
 		return err
 	}
-	return fmt.Errorf("%w: certificate %s is not on record and may be of lineage %d of the same subject", errEnded, crt.SerialNumber, l.ID)
+	return fmt.Errorf("%w: certificate %#x is not on record and may be of lineage %d of the same subject", errEnded, crt.SerialNumber, l.ID)
 }
 
 // carryOn adds a renewal to its lineage, and records a fork.
@@ -142,7 +142,7 @@ func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, act
 		l.Forks++
 		l.ForkedAt, l.ForkAddress, l.ForkedFrom = now, actor.Address, l.Address
 		e := a.entry(now, actor, audit.Fork, audit.LineageObject(l.ID))
-		e.Detail = fmt.Sprintf("certificate %s was renewed before, from %s; serial=%s now, from %s",
+		e.Detail = fmt.Sprintf("certificate %#x was renewed before, from %s; serial=%#x now, from %s",
 			crt.Renews, orUnknown(l.ForkedFrom), crt.Serial, orUnknown(l.ForkAddress))
 		if err := tx.AppendAudit(ctx, e); err != nil {
 			return err
@@ -330,7 +330,7 @@ func (a *Authority) LineageOf(ctx context.Context, serial *big.Int) (id int64, e
 		l, err := a.lineageOf(ctx, r, serial)
 		id = l.ID
 		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%w: certificate %s", ErrNotFound, serial)
+			return fmt.Errorf("%w: certificate %#x", ErrNotFound, serial)
 		}
 		return err
 	})

@@ -55,7 +55,7 @@ func issuedHere(now time.Time, st state, crt *x509.Certificate) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if serial := crt.SerialNumber; serial.Sign() <= 0 || serial.BitLen() > maxSerialBits {
-		return fmt.Errorf("%w: the serial number %s is not one of 1 to 20 bytes (RFC 5280 4.1.2.2): it can be neither on record nor on a revocation list; "+
+		return fmt.Errorf("%w: the serial number %#x is not one of 1 to 20 bytes (RFC 5280 4.1.2.2): it can be neither on record nor on a revocation list; "+
 			"its holder has to request a new certificate", ErrInvalid, serial)
 	}
 	return nil
@@ -228,7 +228,7 @@ func (a *Authority) standing(ctx context.Context, r store.Reader, now time.Time,
 	case refusal != nil:
 		return standing{}, refusal
 	case c.fork && a.cfg.Fork == ForkRefuse:
-		return standing{}, fmt.Errorf("%w: certificate %s was renewed before; use the one that was made then, or ask for a new one", ErrConflict, old.SerialNumber)
+		return standing{}, fmt.Errorf("%w: certificate %#x was renewed before; use the one that was made then, or ask for a new one", ErrConflict, old.SerialNumber)
 	}
 	return standing{continuation: c}, nil
 }
@@ -260,7 +260,7 @@ func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, old *x5
 func (a *Authority) notRevoked(ctx context.Context, r store.Reader, crt *x509.Certificate, kind error) error {
 	switch _, err := r.Revocation(ctx, a.name, crt.SerialNumber); {
 	case err == nil:
-		return fmt.Errorf("%w: certificate %s is %w", kind, crt.SerialNumber, errRevoked)
+		return fmt.Errorf("%w: certificate %#x is %w", kind, crt.SerialNumber, errRevoked)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}

@@ -95,7 +95,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 	}
 	for _, g := range st.list {
 		if g.crt.SerialNumber.Cmp(serial) == 0 || g.trusted().SerialNumber.Cmp(serial) == 0 {
-			return fmt.Errorf("%w: %s is the serial of a CA certificate", ErrInvalid, serial)
+			return fmt.Errorf("%w: %#x is the serial of a CA certificate", ErrInvalid, serial)
 		}
 	}
 	return a.updateFor(ctx, actor, func(tx store.Tx) error {
@@ -111,7 +111,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 		case err == nil:
 			rev.KeyID, rev.KeepUntil, subject = crt.KeyID, a.keepUntil(crt.NotAfter), crt.Subject
 			if now.After(crt.NotAfter) {
-				return fmt.Errorf("%w: certificate %s has expired", ErrInvalid, serial)
+				return fmt.Errorf("%w: certificate %#x has expired", ErrInvalid, serial)
 			}
 		case !errors.Is(err, store.ErrNotFound):
 			return err

@@ -122,7 +122,7 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 			l.Role = store.RoleAdministrator
 		}
 		if user.Role = l.Role; l.State != store.LineageActive {
-			return fmt.Errorf("%w: the lineage of certificate %s has ended", ErrUnauthorized, crt.SerialNumber)
+			return fmt.Errorf("%w: the lineage of certificate %#x has ended", ErrUnauthorized, crt.SerialNumber)
 		}
 		return nil
 	})

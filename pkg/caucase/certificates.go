@@ -166,7 +166,7 @@ func (a *authority) warnUnfit(crt store.Certificate) {
 		return
 	}
 	if _, err := pki.ParseCertificateDER(crt.DER); err != nil {
-		a.note("%s: the certificate of %s (serial %s) can be renewed and revoked, but not be used over HTTPS, where it cannot be read (%v): have its owner request a new one",
+		a.note("%s: the certificate of %s (serial %#x) can be renewed and revoked, but not be used over HTTPS, where it cannot be read (%v): have its owner request a new one",
 			a.name, crt.Subject, crt.Serial, err)
 	}
 }

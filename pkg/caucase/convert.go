@@ -212,9 +212,9 @@ func (a *authority) convertRevocations() {
 		case err != nil:
 			a.skip("revoked", i, what, err)
 		case rev.Serial.Sign() <= 0:
-			a.note("%s: the revocation of serial %s is left out: no certificate has that one", a.name, rev.Serial)
+			a.note("%s: the revocation of serial %#x is left out: no certificate has that one", a.name, rev.Serial)
 		case seen[rev.Serial.String()]:
-			a.note("%s: serial %s is revoked twice, the second time as %s", a.name, rev.Serial, what)
+			a.note("%s: serial %#x is revoked twice, the second time as %s", a.name, rev.Serial, what)
 		default:
 			seen[rev.Serial.String()] = true
 			a.revoked = append(a.revoked, rev)

@@ -210,7 +210,7 @@ func unrevoked(chain []*x509.Certificate, q Question) error {
 			found = true
 			for _, entry := range list.RevokedCertificateEntries {
 				if entry.SerialNumber.Cmp(crt.SerialNumber) == 0 {
-					return fmt.Errorf("certificate %s is revoked", crt.SerialNumber)
+					return fmt.Errorf("certificate %#x is revoked", crt.SerialNumber)
 				}
 			}
 		}

@@ -58,7 +58,7 @@ func RevokeBelow(ctx context.Context, st store.Store, clk clock.Clock, name stor
 			return signedBy(ctx, r, name, crt)
 		}
 		if _, err := r.CertificateBySerial(ctx, name, serial); errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%w: %s has signed no CA certificate with the serial %s that is on record", ca.ErrNotFound, name, serial)
+			return fmt.Errorf("%w: %s has signed no CA certificate with the serial %#x that is on record", ca.ErrNotFound, name, serial)
 		} else {
 			return err
 		}

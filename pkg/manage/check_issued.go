@@ -75,7 +75,7 @@ func (c *checker) certificate(v store.Certificate) []problem {
 	}
 	add(c.certifiesCA(v, crt)...)
 	if v.Serial == nil || crt.SerialNumber.Cmp(v.Serial) != 0 {
-		add(errorf("it is recorded with serial %v, and has %v", v.Serial, crt.SerialNumber))
+		add(errorf("it is recorded with serial %#x, and has %#x", v.Serial, crt.SerialNumber))
 	}
 	if p := sameTimes(v.NotBefore, v.NotAfter, crt); p != nil {
 		add(*p)

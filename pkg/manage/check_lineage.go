@@ -55,7 +55,7 @@ func (c *checker) compareLineages(ctx context.Context, r store.Reader) error {
 	return r.LineageFaults(ctx, c.now, func(f store.LineageFault) error {
 		row := fmt.Sprintf("lineage %s %d", f.Authority, f.Lineage)
 		if f.Serial != nil {
-			c.report(row, errorf("certificate %s: %s", f.Serial, f.Why))
+			c.report(row, errorf("certificate %#x: %s", f.Serial, f.Why))
 		} else {
 			c.report(row, errorf("%s", f.Why))
 		}

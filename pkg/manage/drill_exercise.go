@@ -293,7 +293,7 @@ func listed(ctx context.Context, a *ca.Authority, crts ...*x509.Certificate) (nu
 		}
 		for _, crt := range crts {
 			if !revokes(crl, crt) {
-				return "", 0, fmt.Errorf("certificate %s was revoked and is not in it", crt.SerialNumber)
+				return "", 0, fmt.Errorf("certificate %#x was revoked and is not in it", crt.SerialNumber)
 			}
 		}
 		number, entries = crl.Number.String(), len(crl.RevokedCertificateEntries)

@@ -241,7 +241,7 @@ func (in *crlImport) revoke(ctx context.Context, tx store.Tx, crl foundCRL, entr
 }
 
 func (in *crlImport) leaveOut(crl foundCRL, serial *big.Int, why string) {
-	in.done.LeftOut = append(in.done.LeftOut, fmt.Sprintf("%s: serial %s: %s", crl.from, serial, why))
+	in.done.LeftOut = append(in.done.LeftOut, fmt.Sprintf("%s: serial %#x: %s", crl.from, serial, why))
 }
 
 // renumber makes sure that the next list is numbered above those that were imported, and dated after them, and that it

@@ -94,7 +94,7 @@ func (all issuers) record(ctx context.Context, tx store.Tx, now time.Time, one i
 	case err == nil && bytes.Equal(known.DER, one.Certificate.Raw):
 		return nil
 	case err == nil:
-		return fmt.Errorf("%w: %s has another certificate with the serial %s on record", store.ErrExists, one.row.ParentAuthority, one.Certificate.SerialNumber)
+		return fmt.Errorf("%w: %s has another certificate with the serial %#x on record", store.ErrExists, one.row.ParentAuthority, one.Certificate.SerialNumber)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}

@@ -39,9 +39,9 @@ func CheckCRLScope(crl *x509.RevocationList) error {
 		for _, e := range entry.Extensions {
 			switch {
 			case e.Id.Equal(oidCertificateIssuer):
-				return fmt.Errorf("%w: the entry of serial %s is about a certificate of another issuer (indirect CRL)", ErrPartialCRL, entry.SerialNumber)
+				return fmt.Errorf("%w: the entry of serial %#x is about a certificate of another issuer (indirect CRL)", ErrPartialCRL, entry.SerialNumber)
 			case e.Critical && !e.Id.Equal(oidCRLReason):
-				return fmt.Errorf("%w, perhaps: the entry of serial %s has a critical extension that is not known: %s", ErrPartialCRL, entry.SerialNumber, e.Id)
+				return fmt.Errorf("%w, perhaps: the entry of serial %#x has a critical extension that is not known: %s", ErrPartialCRL, entry.SerialNumber, e.Id)
 			}
 		}
 	}

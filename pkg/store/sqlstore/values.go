@@ -46,7 +46,7 @@ func serialBytes(n *big.Int) ([]byte, bool) {
 func newSerial(n *big.Int) ([]byte, error) {
 	b, ok := serialBytes(n)
 	if !ok {
-		return nil, fmt.Errorf("store: %v cannot be a serial number", n)
+		return nil, fmt.Errorf("store: %#x cannot be a serial number", n)
 	}
 	return b, nil
 }
