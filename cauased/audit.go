@@ -29,6 +29,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
+			cli.Decimal(),
 			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours, 7d for the last week"},
 			&urfave.StringFlag{Name: "subject", Usage: "only about certificates and requests on record whose subject or names contain `TEXT`, and what their holders did"},
 			&urfave.StringFlag{Name: "lineage", Usage: "only about the lineage with this `ID`, a certificate and its renewals, and what its holders did"},

@@ -56,7 +56,8 @@ type GenerationView struct {
 	Certified   string              `json:"parent_signed_fingerprint,omitempty"` // of the certificate by its parent, in chains; empty where that is the same
 	KeyID       string              `json:"key_id"`                              // hex
 	KeyType     string              `json:"key_type"`
-	Serial      string              `json:"serial"`
+	Serial      string              `json:"serial"` // as --serial takes it; empty if the certificate cannot be read
+	Decimal     string              `json:"serial_decimal"`
 	Phase       rollover.Phase      `json:"phase"`
 	State       store.CAState       `json:"state"`
 	NotBefore   time.Time           `json:"not_before"`
@@ -223,7 +224,8 @@ func (v *AuthorityView) fillGenerations(row store.Authority, cas []store.CA, now
 		if err != nil {
 			v.Problem = "a CA certificate cannot be read: see cauased manage check"
 		} else {
-			g.crt, g.Fingerprint, g.Serial, g.Subject = crt, fingerprint(one.Trusted()), crt.SerialNumber.String(), pki.SubjectString(crt.RawSubject)
+			g.crt, g.Fingerprint, g.Serial, g.Subject = crt, fingerprint(one.Trusted()), pki.FormatSerial(crt.SerialNumber), pki.SubjectString(crt.RawSubject)
+			g.Decimal = crt.SerialNumber.String()
 			if one.Anchor != nil {
 				g.Certified = fingerprint(crt.Raw)
 			}

@@ -55,8 +55,9 @@ type Restoration struct {
 type Restored struct {
 	Contents
 	Certificate []byte   `json:"-"`                // the user's new one, PEM
-	ID          int64    `json:"certificate_id"`   // its id
-	Revoked     string   `json:"revoked_serial"`   // of the certificate that opened the backup, decimal
+	ID          int64    `json:"certificate_id,string"` // its id
+	Revoked     string   `json:"revoked_serial"`        // of the certificate that opened the backup, as --serial takes it
+	Decimal     string   `json:"revoked_serial_decimal"`
 	CRLNumbers  []Number `json:"crl_numbers_from"` // of the next revocation lists, at least
 
 	// AutoApproval is at how many requests automatic approval was locked, and how many have been counted.
@@ -127,7 +128,7 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 		return done, err
 	}
 	done.ID, done.Certificate = issued.ID, pki.EncodeCertificatePEM(issued.Certificate.Raw)
-	done.Revoked = crt.SerialNumber.String()
+	done.Revoked, done.Decimal = pki.FormatSerial(crt.SerialNumber), crt.SerialNumber.String()
 	if in.Stage == nil {
 		return done, nil
 	}
