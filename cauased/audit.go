@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +27,6 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
-			cli.Decimal(),
 			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours, 7d for the last week"},
 			&urfave.StringFlag{Name: "subject", Usage: "only about certificates and requests on record whose subject or names contain `TEXT`, and what their holders did"},
 			&urfave.StringFlag{Name: "lineage", Usage: "only about the lineage with this `ID`, a certificate and its renewals, and what its holders did"},
@@ -151,17 +148,17 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 func listAudit(c *urfave.Context, q logQuery, stdout io.Writer) error {
 	list := func(db store.Store) error {
 		return db.View(c.Context, func(r store.Reader) error {
-			named := &subjects{r: r, known: map[string]string{}}
-			print := printEntry
-			if c.Bool("json") {
-				print = printEntryJSON
-			}
+			named, p := &subjects{r: r, known: map[string]holder{}}, newPrinter(c, stdout)
 			return q.each(c.Context, r, func(e audit.Entry) error {
 				by, of, err := named.of(c.Context, e)
-				if err != nil {
+				switch {
+				case err != nil:
 					return err
+				case c.Bool("json"):
+					return writeLine(stdout, viewEntry(e, by, of))
 				}
-				return print(stdout, e, by, of)
+				printEntry(p, e, by, of)
+				return p.err
 			})
 		})
 	}
@@ -169,74 +166,4 @@ func listAudit(c *urfave.Context, q logQuery, stdout io.Writer) error {
 		return withDatabase(c, list)
 	}
 	return withAuthority(c, store.Standards(q.Since), func(db store.Store, _ store.AuthorityName) error { return list(db) })
-}
-
-// printEntry writes an entry as a line for people: by and of are the subjects of the actor's certificate and of the object.
-// What others have put into it cannot break the line or fool the terminal.
-func printEntry(w io.Writer, e audit.Entry, by, of string) error {
-	line := fmt.Sprintf("%s  %-5s  %-18s  %-7s  %s", e.Time.UTC().Format(time.RFC3339), e.Authority, e.Action, e.Result, e.Object)
-	if of != "" && !strings.Contains(e.Detail, of) {
-		line += " " + of
-	}
-	line += "  by "
-	if by != "" {
-		line += by + ", "
-	}
-	line += e.Actor.String()
-	if e.Detail != "" {
-		line += "  (" + e.Detail + ")"
-	}
-	_, err := fmt.Fprintln(w, pki.EscapeText(line))
-	return err
-}
-
-// entryJSON is an entry as scripts read it.
-type entryJSON struct {
-	Seq       int64     `json:"seq"`
-	Time      time.Time `json:"time"`
-	Authority string    `json:"authority"`
-	Actor     string    `json:"actor"`
-	Address   string    `json:"address,omitempty"`
-	Action    string    `json:"action"`
-	Object    string    `json:"object"`
-	Result    string    `json:"result"`
-	Detail    string    `json:"detail,omitempty"`
-	RequestID string    `json:"request_id,omitempty"`
-
-	// The same, value by value.
-	ActorKind     string `json:"actor_kind"`
-	ActorRole     string `json:"actor_role,omitempty"`
-	ActorSerial   string `json:"actor_serial,omitempty"` // decimal, as JSON's numbers are too short
-	ActorKeyID    string `json:"actor_key_id,omitempty"` // hex
-	ActorSubject  string `json:"actor_subject,omitempty"`
-	Lineage       string `json:"lineage,omitempty"`
-	ObjectKind    string `json:"object_kind"`
-	ObjectID      string `json:"object_id,omitempty"`
-	ObjectSerial  string `json:"object_serial,omitempty"`
-	ObjectSubject string `json:"object_subject,omitempty"`
-	ObjectLineage string `json:"object_lineage,omitempty"`
-}
-
-// decimal returns "" for nil.
-func decimal(serial *big.Int) string {
-	if serial == nil {
-		return ""
-	}
-	return serial.String()
-}
-
-func printEntryJSON(w io.Writer, e audit.Entry, by, of string) error {
-	line, err := json.Marshal(entryJSON{
-		Seq: e.Seq, Time: e.Time.UTC(), Authority: e.Authority, Actor: e.Actor.String(), Address: e.Actor.Address,
-		Action: string(e.Action), Object: e.Object.String(), Result: string(e.Result), Detail: e.Detail, RequestID: e.Actor.RequestID,
-		ActorKind: string(e.Actor.Kind), ActorRole: e.Actor.Role, ActorSerial: decimal(e.Actor.Serial),
-		ActorKeyID: hex.EncodeToString(e.Actor.KeyID), ActorSubject: by, Lineage: e.Actor.Lineage,
-		ObjectKind: string(e.Object.Kind), ObjectID: e.Object.ID, ObjectSerial: decimal(e.Object.Serial), ObjectSubject: of,
-		ObjectLineage: e.Object.Lineage,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s\n", line)
-	return err
 }

@@ -73,8 +73,8 @@ func TestManageAuditFilters(t *testing.T) {
 		})
 	}
 	out := manages(t, "audit", "--db", path, "--json", "--object-serial", "99")
-	for _, want := range []string{`"actor":"user serial=4660 key=ab"`, `"address":"192.0.2.1"`, `"object":"crt 7 serial=99"`, `"actor_kind":"user"`,
-		`"actor_role":"admin"`, `"actor_serial":"4660"`, `"actor_key_id":"ab"`, `"lineage":"l"`, `"object_kind":"crt"`, `"object_id":"7"`, `"object_serial":"99"`} {
+	for _, want := range []string{`"actor":"user serial=0x1234 key=ab"`, `"address":"192.0.2.1"`, `"object":"crt 7 serial=0x63"`, `"actor_kind":"user"`,
+		`"actor_role":"admin"`, `"actor_serial":"0x1234"`, `"actor_serial_decimal":"4660"`, `"actor_key_id":"ab"`, `"lineage":"l"`, `"object_kind":"crt"`, `"object_id":"7"`, `"object_serial":"0x63"`, `"object_serial_decimal":"99"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s lacks %s", out, want)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,59 +124,4 @@ func lineagesNamed(ctx context.Context, r store.Reader, of store.AuthorityName, 
 		return nil, fmt.Errorf("--subject: %q is in none of the certificates and pending requests on record", text)
 	}
 	return ids, nil
-}
-
-// subjects knows the subjects of certificates on record, for what the log names by serial.
-type subjects struct {
-	r     store.Reader
-	users []store.AuthorityName
-	known map[string]string
-}
-
-// of returns the subjects of an actor's certificate and of an entry's object, empty where they are not on record.
-func (s *subjects) of(ctx context.Context, e audit.Entry) (by, of string, err error) {
-	if s.users == nil {
-		authorities, err := s.r.Authorities(ctx)
-		if err != nil {
-			return "", "", err
-		}
-		s.users = []store.AuthorityName{}
-		for _, a := range authorities {
-			if a.Role == store.RoleUsers {
-				s.users = append(s.users, a.Name)
-			}
-		}
-	}
-	from := []store.AuthorityName{store.AuthorityName(e.Authority)}
-	if of, err = s.subject(ctx, from, e.Object.Serial); err != nil {
-		return "", "", err
-	}
-	if e.Actor.Kind != audit.Holder {
-		from = s.users
-	}
-	by, err = s.subject(ctx, from, e.Actor.Serial)
-	return by, of, err
-}
-
-func (s *subjects) subject(ctx context.Context, authorities []store.AuthorityName, serial *big.Int) (string, error) {
-	if serial == nil {
-		return "", nil
-	}
-	for _, a := range authorities {
-		key := string(a) + " " + serial.String()
-		if text, ok := s.known[key]; ok {
-			return text, nil
-		}
-		switch crt, err := s.r.CertificateBySerial(ctx, a, serial); {
-		case err == nil:
-			if len(s.known) > 10_000 {
-				clear(s.known)
-			}
-			s.known[key] = crt.Subject
-			return crt.Subject, nil
-		case !errors.Is(err, store.ErrNotFound):
-			return "", err
-		}
-	}
-	return "", nil
 }

@@ -247,7 +247,7 @@ func TestAudit(t *testing.T) {
 		t.Fatalf("%v", newest)
 	}
 	var e entryJSON
-	if err := json.Unmarshal([]byte(newest[0]), &e); err != nil || e.Actor != "operator" || e.Result != "ok" || !strings.Contains(e.Object, "serial=1") || e.Seq == 0 || !e.Time.Equal(testTime()) {
+	if err := json.Unmarshal([]byte(newest[0]), &e); err != nil || e.Actor != "operator" || e.Result != "ok" || !strings.Contains(e.Object, "serial=0x1") || e.Seq == 0 || !e.Time.Equal(testTime()) {
 		t.Errorf("%+v %v", e, err)
 	}
 	if got := list("--since", "2031-05-02"); len(got) != 0 {
@@ -271,9 +271,7 @@ func TestAudit(t *testing.T) {
 // TestPrintEntry: what others have put into the log cannot fool a terminal.
 func TestPrintEntry(t *testing.T) {
 	var out bytes.Buffer
-	if err := printEntry(&out, audit.Entry{Detail: "a\nb\x1b[31m\u202e"}, "by\n\x1b", "of\n\x1b"); err != nil {
-		t.Fatal(err)
-	}
+	printEntry(&printer{w: &out}, audit.Entry{Detail: "a\nb\x1b[31m\u202e"}, holder{"by\n\x1b", "CN=by\n\x1b"}, holder{"of\n\x1b", "of\n\x1b"})
 	if got := out.String(); strings.ContainsAny(strings.TrimSuffix(got, "\n"), "\n\x1b\u202e") {
 		t.Errorf("%q", got)
 	}

@@ -22,8 +22,9 @@ func main() {
 // run does what args ask for and returns the exit code. The end of ctx is taken like a
 // SIGTERM.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := newApp(clock.System(), stdout, stderr)
-	return cli.Report(cli.Messages(stderr, args, ""), tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
+	messages := cli.Messages(stderr, args, "")
+	app := newApp(clock.System(), stdout, messages)
+	return cli.Report(messages, tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
 }
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
@@ -58,7 +59,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				Usage:           "inspect and administer the database",
 				HideHelpCommand: true,
 				Before:          optionsBehind,
-				Subcommands: withSettings([]*urfave.Command{
+				Subcommands: withSettings(withNotations([]*urfave.Command{
 					authorityCommand(clk, stdout, stderr),
 					inviteCommand(clk, stdout, stderr),
 					approveCommand(clk, stdout),
@@ -78,7 +79,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					checkCommand(clk, stdout, stderr),
 					statusCommand(clk, stdout),
 					migrateCommand(stdout),
-				}, stderr),
+				}), stderr),
 				Action: cli.NeedsCommand,
 			},
 		},

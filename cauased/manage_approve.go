@@ -11,6 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/manage"
@@ -79,11 +80,11 @@ func approve(c *urfave.Context, clk clock.Clock, stdout io.Writer, db store.Stor
 	}
 	if c.Bool("json") {
 		view := viewPending(done.Request)
-		view.Serial = done.Issued.Serial.String()
+		view.Serial = cli.SerialOf(done.Issued.Serial)
 		return cli.WriteJSON(stdout, view)
 	}
-	p := printer{w: stdout}
-	p.line("%s: signed %d, %s, key %x, serial %s", done.Request.Authority, id, requested(done.Request), done.Request.KeyID, done.Issued.Serial)
+	p := newPrinter(c, stdout)
+	p.line("%s: signed %d, %s, key %x, serial %#x", done.Request.Authority, id, requested(done.Request), done.Request.KeyID, done.Issued.Serial)
 	return p.err
 }
 
@@ -99,12 +100,12 @@ func listPending(c *urfave.Context, stdout io.Writer, db store.Store) error {
 		}
 		return cli.WriteJSON(stdout, views)
 	}
-	p := printer{w: stdout}
+	p := newPrinter(c, stdout)
 	if len(list) == 0 {
 		p.line("no request is pending")
 	}
 	for _, req := range list {
-		p.line("%s  %d  %s  %s, key %x, from %s", req.Authority, req.ID, stamp(req.ReceivedAt), requested(req), req.KeyID, req.Submitter)
+		p.line("%s  %d  %s  %s, key %x, from %s", req.Authority, req.ID, stamp(req.ReceivedAt), requested(req), req.KeyID, audit.ParseActor(req.Submitter, req.Address))
 	}
 	return p.err
 }
@@ -119,13 +120,19 @@ type pendingJSON struct {
 	Profile    string    `json:"profile,omitempty"`
 	KeyID      string    `json:"key_id"` // hex
 	Submitter  string    `json:"submitter"`
-	Serial     string    `json:"serial_decimal,omitempty"`
+	Address    string    `json:"address,omitempty"`
+	cli.Serial
+	SubmitterSerial  string `json:"submitter_serial,omitempty"` // of a user
+	SubmitterDecimal string `json:"submitter_serial_decimal,omitempty"`
 }
 
 func viewPending(req store.Request) pendingJSON {
+	by := audit.ParseActor(req.Submitter, req.Address)
+	serial := cli.SerialOf(by.Serial)
 	return pendingJSON{
 		Authority: string(req.Authority), ID: strconv.FormatInt(req.ID, 10), ReceivedAt: req.ReceivedAt.UTC(), Subject: req.Subject,
-		SANs: append([]string{}, req.SANs...), Profile: req.Profile, KeyID: hex.EncodeToString(req.KeyID), Submitter: fmt.Sprint(req.Submitter),
+		SANs: append([]string{}, req.SANs...), Profile: req.Profile, KeyID: hex.EncodeToString(req.KeyID), Submitter: by.String(),
+		Address: req.Address, SubmitterSerial: serial.Hex, SubmitterDecimal: serial.Decimal,
 	}
 }
 

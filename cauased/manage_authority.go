@@ -76,13 +76,13 @@ func retire(call *authorityCall) error {
 		if err != nil {
 			return err
 		}
-		p := printer{w: call.stdout}
-		if v.SignsUntil == nil {
-			p.line("%s is retired", call.name)
-		} else {
-			p.line("%s is retired: its revocation lists are signed until %s", call.name, stamp(*v.SignsUntil))
-		}
-		return p.err
+		return call.show(v, func(p *printer) {
+			if v.SignsUntil == nil {
+				p.line("%s is retired", call.name)
+			} else {
+				p.line("%s is retired: its revocation lists are signed until %s", call.name, stamp(*v.SignsUntil))
+			}
+		})
 	})
 }
 
@@ -127,17 +127,6 @@ func setParent(call *authorityCall) error {
 		if err != nil {
 			return err
 		}
-		p := printer{w: call.stdout}
-		by := "itself"
-		if v.Parent != "" {
-			by = string(v.Parent)
-		}
-		if v.NextCA == nil {
-			p.line("%s: its first CA certificate will be signed by %s", v.Name, by)
-		} else {
-			p.line("%s: the next CA certificate will be signed by %s; it is due at %s (%s)", v.Name, by, stamp(*v.NextCA), due(call.clk.Now(), *v.NextCA))
-		}
-		printSignoffNeeded(&p, v)
 		switch {
 		case before != "" && v.Parent != "":
 			call.remark("warning", "%s/crt/root.pem now holds the CA certificates of %s, and no longer those of %s: "+
@@ -146,6 +135,17 @@ func setParent(call *authorityCall) error {
 			call.remark("warning", "%s/crt/root.pem no longer holds the CA certificates of %s: "+
 				"clients that trust that root do not verify what the next CA certificate signs", v.Name, before)
 		}
-		return p.err
+		return call.show(v, func(p *printer) {
+			by := "itself"
+			if v.Parent != "" {
+				by = string(v.Parent)
+			}
+			if v.NextCA == nil {
+				p.line("%s: its first CA certificate will be signed by %s", v.Name, by)
+			} else {
+				p.line("%s: the next CA certificate will be signed by %s; it is due at %s (%s)", v.Name, by, stamp(*v.NextCA), due(call.clk.Now(), *v.NextCA))
+			}
+			printSignoffNeeded(p, v)
+		})
 	})
 }

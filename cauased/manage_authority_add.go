@@ -299,22 +299,25 @@ func readImported(call *authorityCall) ([]manage.KeyPair, error) {
 
 // printAdded prints the authority that was added, and what to trust.
 func printAdded(call *authorityCall, st store.Store, v manage.AuthorityView) error {
-	p := printer{w: call.stdout}
+	if call.c.Bool("json") {
+		return cli.WriteJSON(call.stdout, v)
+	}
+	p := newPrinter(call.c, call.stdout)
 	newest := v.Newest()
 	if newest == nil {
 		p.line("%s is added below %s", v.Name, v.Parent)
-		printSignoffNeeded(&p, v)
+		printSignoffNeeded(p, v)
 		return p.err
 	}
 	if v.External {
 		p.line("%s is added, a root whose key is elsewhere", v.Name)
 		for _, g := range v.Generations {
-			printCA(&p, g)
+			printCA(p, g)
 		}
 		return p.err
 	}
 	p.line("%s is added, with its first CA certificate", v.Name)
-	printCA(&p, *newest)
+	printCA(p, *newest)
 	if v.Parent == "" {
 		return p.err
 	}
@@ -325,7 +328,7 @@ func printAdded(call *authorityCall, st store.Store, v manage.AuthorityView) err
 	p.line("To verify what %s issues, trust %s:", v.Name, parent.Name)
 	for _, g := range parent.Generations {
 		if (g.State == store.CAUsable || g.State == store.CAExternal) && call.clk.Now().Before(g.NotAfter) {
-			printCA(&p, g)
+			printCA(p, g)
 		}
 	}
 	return p.err

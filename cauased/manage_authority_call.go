@@ -73,6 +73,11 @@ func (call *authorityCall) view(st store.Store, name store.AuthorityName) (manag
 	return manage.ViewAuthority(call.c.Context, st, call.clk, name)
 }
 
+// show prints the result of the command.
+func (call *authorityCall) show(view any, text func(p *printer)) error {
+	return show(call.c, call.stdout, view, text)
+}
+
 // authorityHint is where to read more about the command that runs.
 func authorityHint(c *urfave.Context) string {
 	return "see cauased manage authority " + c.Command.Name + " --help"
@@ -155,5 +160,5 @@ func (call *authorityCall) confirm(question string) error {
 
 // remark prints a note or warning, of a command that goes on.
 func (call *authorityCall) remark(level, format string, args ...any) {
-	fmt.Fprintln(call.stderr, tool+": "+level+": "+pki.EscapeText(fmt.Sprintf(format, args...)))
+	remark(call.stderr, level, format, args...)
 }

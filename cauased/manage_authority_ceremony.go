@@ -59,12 +59,12 @@ func requestSignoffs(call *authorityCall) error {
 	if err := call.out.write(data); err != nil {
 		return err
 	}
-	p := printer{w: call.stdout}
-	p.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
-	printWanted(&p, req)
-	p.line("fingerprint of the request: %s", signoff.Fingerprint(data))
-	p.line("On the host of %s: cauased manage authority sign %s --out %s.signed", req.Parent, call.c.String(flagOut), req.Authority)
-	return p.err
+	return call.show(viewSignoff(req, call.c.String(flagOut), data), func(p *printer) {
+		p.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
+		printWanted(p, req)
+		p.line("fingerprint of the request: %s", signoff.Fingerprint(data))
+		p.line("On the host of %s: cauased manage authority sign %s --out %s.signed", req.Parent, call.c.String(flagOut), req.Authority)
+	})
 }
 
 func printWanted(p *printer, req signoff.Request) {
@@ -106,9 +106,9 @@ func signRequest(call *authorityCall) error {
 		if err := manage.CheckSignoff(call.c.Context, st, call.clk, req); err != nil {
 			return err
 		}
-		shown := printer{w: call.stderr}
+		shown := newPrinter(call.c, call.stderr)
 		shown.line("%s asks %s for %s:", req.Authority, req.Parent, plural(len(req.Generations), "CA certificate"))
-		printWanted(&shown, req)
+		printWanted(shown, req)
 		permitted := "any"
 		if len(req.Permitted) > 0 {
 			permitted = strings.Join(req.Permitted, ", ")
@@ -136,11 +136,11 @@ func signRequest(call *authorityCall) error {
 	if err := call.out.write(answer); err != nil {
 		return err
 	}
-	p := printer{w: call.stdout}
-	p.line("%s has signed %s of %s", req.Parent, plural(len(req.Generations), "CA certificate"), req.Authority)
-	p.line("fingerprint of the answer: %s", signoff.Fingerprint(answer))
-	p.line("On the host of %s: cauased manage authority install %s", req.Authority, call.c.String(flagOut))
-	return p.err
+	return call.show(viewSignoff(req, call.c.String(flagOut), answer), func(p *printer) {
+		p.line("%s has signed %s of %s", req.Parent, plural(len(req.Generations), "CA certificate"), req.Authority)
+		p.line("fingerprint of the answer: %s", signoff.Fingerprint(answer))
+		p.line("On the host of %s: cauased manage authority install %s", req.Authority, call.c.String(flagOut))
+	})
 }
 
 // readCeremony reads a file of a ceremony, of bounded size.
@@ -221,7 +221,14 @@ func fingerprints(flag string, texts []string) ([]string, error) {
 }
 
 func printInstalled(call *authorityCall, st store.Store, done manage.Installed) error {
-	p := printer{w: call.stdout}
+	warnRevoked(call.stderr, done.Parent, done.Revoked)
+	if done.Waits != nil {
+		call.remark("warning", "not used yet: %v", done.Waits)
+	}
+	if call.c.Bool("json") {
+		return cli.WriteJSON(call.stdout, []installedJSON{viewInstalled(done)})
+	}
+	p := newPrinter(call.c, call.stdout)
 	for _, crt := range done.Roots {
 		p.line("%s: a new CA certificate, valid until %s", done.Parent, stamp(crt.NotAfter))
 	}
@@ -234,17 +241,13 @@ func printInstalled(call *authorityCall, st store.Store, done manage.Installed) 
 	if done.Known > 0 {
 		p.line("%s: %s had been installed before", done.Authority, plural(done.Known, "CA certificate"))
 	}
-	warnRevoked(call.stderr, done.Parent, done.Revoked)
-	if done.Waits != nil {
-		call.remark("warning", "not used yet: %v", done.Waits)
-	}
 	v, err := call.view(st, done.Authority)
 	if err != nil {
 		return err
 	}
 	if newest := v.Newest(); newest != nil {
 		p.line("%s: the newest CA certificate in use is", v.Name)
-		printCA(&p, *newest)
+		printCA(p, *newest)
 	}
 	if v.NextCA != nil {
 		p.line("%s: the next one is due at %s (%s)", v.Name, stamp(*v.NextCA), due(call.clk.Now(), *v.NextCA))
@@ -255,7 +258,7 @@ func printInstalled(call *authorityCall, st store.Store, done manage.Installed) 
 // warnRevoked warns, prominently, that CA certificates of ours are revoked.
 func warnRevoked(stderr io.Writer, root store.AuthorityName, revoked []manage.RevokedCA) {
 	for _, r := range revoked {
-		text := fmt.Sprintf("%s: warning: %s HAS REVOKED the CA certificate %s of %s", tool, root, r.KeyID, r.Authority)
+		text := fmt.Sprintf("%s HAS REVOKED the CA certificate %s of %s", root, r.KeyID, r.Authority)
 		if r.Reason != 0 {
 			text += " (" + pki.ReasonName(r.Reason) + ")"
 		}
@@ -264,7 +267,7 @@ func warnRevoked(stderr io.Writer, root store.AuthorityName, revoked []manage.Re
 		} else {
 			text += ": it is used no longer, and what it has signed verifies no longer"
 		}
-		fmt.Fprintln(stderr, pki.EscapeText(text))
+		remark(stderr, "warning", "%s", text)
 	}
 }
 
@@ -284,15 +287,19 @@ func installLists(call *authorityCall, path string, data []byte) error {
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		p := printer{w: call.stdout}
+		views := []installedJSON{}
 		for _, done := range all {
-			if done.Lists == 0 {
-				p.line("%s: no revocation list is newer than what is here", done.Parent)
-			} else {
-				p.line("%s: %s", done.Parent, plural(done.Lists, "new revocation list"))
-			}
 			warnRevoked(call.stderr, done.Parent, done.Revoked)
+			views = append(views, viewInstalled(done))
 		}
-		return p.err
+		return call.show(views, func(p *printer) {
+			for _, done := range all {
+				if done.Lists == 0 {
+					p.line("%s: no revocation list is newer than what is here", done.Parent)
+				} else {
+					p.line("%s: %s", done.Parent, plural(done.Lists, "new revocation list"))
+				}
+			}
+		})
 	})
 }

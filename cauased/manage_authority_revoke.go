@@ -83,24 +83,29 @@ func revokeCA(call *authorityCall) error {
 		} else if err != nil {
 			return err
 		}
-		p := printer{w: call.stdout}
+		view := revocationJSON{Authority: string(call.name), KeyID: hex.EncodeToString(keyID), Reason: pki.ReasonName(reason), Elsewhere: elsewhere, Parent: string(v.Parent)}
+		for _, g := range v.Generations {
+			if g.KeyID == view.KeyID {
+				view.Serial = cli.Serial{Hex: g.Serial, Decimal: g.Decimal}
+			}
+		}
+		if call.c.Bool("json") {
+			return cli.WriteJSON(call.stdout, view)
+		}
+		p := newPrinter(call.c, call.stdout)
 		p.line("%s signs nothing any more with the CA certificate %s", call.name, hex.EncodeToString(keyID))
 		if elsewhere {
 			p.line("Nobody else knows yet. On the host of %s: cauased manage authority revoke-below %s --%s SERIAL --%s root.crl.pem", v.Parent, v.Parent, flagSerial, flagOut)
-			for _, g := range v.Generations {
-				if g.KeyID == hex.EncodeToString(keyID) {
-					p.line("  with the serial %s; then install that list here", g.Serial)
-				}
-			}
+			p.line("  with the serial %s; then install that list here", view.Hex)
 		}
 		if v, err = call.view(st, call.name); err != nil {
 			return err
 		}
 		if newest := v.Newest(); newest != nil {
 			p.line("%s: the newest CA certificate is", call.name)
-			printCA(&p, *newest)
+			printCA(p, *newest)
 		}
-		printSignoffNeeded(&p, v)
+		printSignoffNeeded(p, v)
 		return p.err
 	})
 }
@@ -113,7 +118,7 @@ func authorityRevokeBelowCommand(clk clock.Clock, stdout, stderr io.Writer) *urf
 		Description: "For the host of an offline root. The lists in FILE (PEM) have to be installed on the host of the daemon that serves them:\n" +
 			"cauased manage authority install FILE.\n\n" +
 			"Examples:\n" +
-			"  cauased manage authority revoke-below home-root --db root.sqlite --serial 1367020295460724 --out root.crl.pem\n" +
+			"  cauased manage authority revoke-below home-root --db root.sqlite --serial 0x4db4c371c9774 --out root.crl.pem\n" +
 			"  cauased manage authority revoke-below home-root --db root.sqlite --crt lab.pem --reason keyCompromise --out root.crl.pem",
 		HideHelpCommand: true,
 		Flags: append(outFlags(), dbFlag(), yesFlag(), reasonFlag(),
@@ -133,14 +138,16 @@ func revokeBelow(call *authorityCall) error {
 		return err
 	}
 	var export manage.Export
+	var revoked []manage.RevokedCA
 	err = call.withAuthorities(func(st store.Store) error {
 		if _, err := call.view(st, call.name); err != nil {
 			return err
 		}
-		if err := call.confirm(fmt.Sprintf("Everything below the CA certificate %s will verify no longer.", serial)); err != nil {
+		if err := call.confirm(fmt.Sprintf("Everything below the CA certificate %#x will verify no longer.", serial)); err != nil {
 			return err
 		}
-		revoked, err := manage.RevokeBelow(call.c.Context, st, call.clk, call.name, crt, serial, reason)
+		var err error
+		revoked, err = manage.RevokeBelow(call.c.Context, st, call.clk, call.name, crt, serial, reason)
 		warnRevoked(call.stderr, call.name, revoked)
 		switch {
 		case errors.Is(err, ca.ErrNotFound):
@@ -160,10 +167,11 @@ func revokeBelow(call *authorityCall) error {
 	if err := call.out.write(listsPEM(export.Lists)); err != nil {
 		return err
 	}
-	p := printer{w: call.stdout}
-	p.line("%s lists the CA certificate %s as revoked", call.name, serial)
-	p.line("On the host of the daemon: cauased manage authority install %s", call.c.String(flagOut))
-	return p.err
+	view := revocationJSON{Authority: string(call.name), Serial: cli.SerialOf(serial), Reason: pki.ReasonName(reason), File: call.c.String(flagOut), Revoked: viewRevokedCAs(revoked)}
+	return call.show(view, func(p *printer) {
+		p.line("%s lists the CA certificate %#x as revoked", call.name, serial)
+		p.line("On the host of the daemon: cauased manage authority install %s", call.c.String(flagOut))
+	})
 }
 
 // readRevoked returns which CA certificate to revoke: its serial in any case.
@@ -242,13 +250,17 @@ func export(call *authorityCall) error {
 	if err := call.out.write(bundle); err != nil {
 		return err
 	}
-	p := printer{w: call.stdout}
-	p.line("%s: %s in %s", call.name, plural(len(export.Certificates), "CA certificate"), call.c.String(flagOut))
+	view := movedCAsJSON{Authority: string(call.name), File: call.c.String(flagOut), Certificates: viewCAs(export.Certificates), Notes: []string{}}
 	if lists != nil {
 		if err := lists.write(listsPEM(export.Lists)); err != nil {
 			return err
 		}
-		p.line("%s: %s in %s", call.name, plural(len(export.Lists), "revocation list"), call.c.String(flagCRL))
+		view.Lists, view.ListFile = len(export.Lists), call.c.String(flagCRL)
 	}
-	return p.err
+	return call.show(view, func(p *printer) {
+		p.line("%s: %s in %s", call.name, plural(len(export.Certificates), "CA certificate"), view.File)
+		if lists != nil {
+			p.line("%s: %s in %s", call.name, plural(view.Lists, "revocation list"), view.ListFile)
+		}
+	})
 }

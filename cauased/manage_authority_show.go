@@ -24,7 +24,7 @@ func authorityListCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 			"  cauased manage authority list\n" +
 			"  cauased manage authority list --json | jq -r '.[] | select(.signoff_needed) | .authority'",
 		HideHelpCommand: true,
-		Flags:           []urfave.Flag{dbFlag(), jsonFlag()},
+		Flags:           []urfave.Flag{dbFlag()},
 		Action:          authorityAction(clk, stdout, stderr, listAuthorities),
 	}
 }
@@ -41,7 +41,7 @@ func listAuthorities(call *authorityCall) error {
 			}
 			return cli.WriteJSON(call.stdout, views)
 		}
-		p := printer{w: call.stdout}
+		p := newPrinter(call.c, call.stdout)
 		if len(views) == 0 {
 			p.line("there are no authorities yet: the daemon makes its own at its first start")
 		}
@@ -55,8 +55,6 @@ func listAuthorities(call *authorityCall) error {
 		return p.err
 	})
 }
-
-func jsonFlag() urfave.Flag { return &urfave.BoolFlag{Name: "json", Usage: "print JSON"} }
 
 // summary describes the state of an authority in a few words.
 func summary(v manage.AuthorityView, now time.Time) string {
@@ -105,7 +103,7 @@ func authorityShowCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 			"  cauased manage authority show lab\n" +
 			"  cauased manage authority show home-root --json | jq -r '.generations[].fingerprint'",
 		HideHelpCommand: true,
-		Flags:           []urfave.Flag{dbFlag(), jsonFlag()},
+		Flags:           []urfave.Flag{dbFlag()},
 		Action:          authorityAction(clk, stdout, stderr, showAuthority, authorityArgument),
 	}
 }
@@ -119,8 +117,8 @@ func showAuthority(call *authorityCall) error {
 		if call.c.Bool("json") {
 			return cli.WriteJSON(call.stdout, v)
 		}
-		p := printer{w: call.stdout}
-		printView(&p, call.clk.Now(), v)
+		p := newPrinter(call.c, call.stdout)
+		printView(p, call.clk.Now(), v)
 		return p.err
 	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,6 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
 
@@ -47,9 +45,9 @@ func backupCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 				return err
 			}
 			for _, x := range b.Excluded {
-				fmt.Fprintf(stderr, "%s: warning: %s\n", tool, pki.EscapeText(fmt.Sprintf("user %s, serial %s, cannot decrypt it: %s", x.Subject, x.Serial, x.Why)))
+				remark(stderr, "warning", "user %s, serial %s, cannot decrypt it: %s", x.Subject, cli.SerialOf(x.Serial).Text(c.Bool(cli.FlagDecimal)), x.Why)
 			}
-			return printBackup(stdout, b, c.Bool("json"))
+			return printBackup(c, stdout, b)
 		},
 	}
 }
@@ -90,19 +88,30 @@ type backupJSON struct {
 	Size       int64     `json:"size"`
 	Rows       int64     `json:"rows"`
 	Recipients int       `json:"recipients"`
-	Excluded   []string  `json:"excluded"` // serials, decimal
+	Excluded   []string  `json:"excluded"` // serials
 	Seconds    float64   `json:"duration_seconds"`
+
+	Users []excludedJSON `json:"excluded_users"`
 }
 
-func printBackup(w io.Writer, b archive.Backup, asJSON bool) error {
-	if !asJSON {
-		p := printer{w: w}
+// excludedJSON is a user who cannot decrypt a backup.
+type excludedJSON struct {
+	Subject string `json:"subject"`
+	cli.Serial
+	Reason string `json:"reason"`
+}
+
+func printBackup(c *urfave.Context, w io.Writer, b archive.Backup) error {
+	if !c.Bool("json") {
+		p := newPrinter(c, w)
 		p.line("%s: %d bytes, %d rows, for %s; verified", b.Path, b.Size, b.Rows.Rows(), plural(b.Recipients, "user"))
 		return p.err
 	}
-	out := backupJSON{b.Path, b.At.UTC(), b.Size, b.Rows.Rows(), b.Recipients, []string{}, b.Took.Seconds()}
+	out := backupJSON{b.Path, b.At.UTC(), b.Size, b.Rows.Rows(), b.Recipients, []string{}, b.Took.Seconds(), []excludedJSON{}}
 	for _, x := range b.Excluded {
-		out.Excluded = append(out.Excluded, x.Serial.String())
+		serial := cli.SerialOf(x.Serial)
+		out.Excluded = append(out.Excluded, serial.Hex)
+		out.Users = append(out.Users, excludedJSON{x.Subject, serial, x.Why})
 	}
-	return json.NewEncoder(w).Encode(out)
+	return cli.WriteJSON(w, out)
 }

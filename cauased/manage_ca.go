@@ -130,15 +130,16 @@ func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths 
 	case err != nil:
 		return err
 	}
-	p := printer{w: stdout}
 	for _, note := range done.Notes {
-		fmt.Fprintln(stderr, pki.EscapeText("note: "+note))
+		remark(stderr, "note", "%s", note)
 	}
-	for _, crt := range done.Certificates {
-		p.line("%s: imported %s, valid from %s until %s", name, pki.SubjectString(crt.RawSubject),
-			crt.NotBefore.UTC().Format(time.DateOnly), crt.NotAfter.UTC().Format(time.DateOnly))
-	}
-	return p.err
+	view := movedCAsJSON{Authority: string(name), Certificates: viewCAs(done.Certificates), Notes: append([]string{}, done.Notes...)}
+	return show(c, stdout, view, func(p *printer) {
+		for _, crt := range done.Certificates {
+			p.line("%s: imported %s, valid from %s until %s", name, pki.SubjectString(crt.RawSubject),
+				crt.NotBefore.UTC().Format(time.DateOnly), crt.NotAfter.UTC().Format(time.DateOnly))
+		}
+	})
 }
 
 // importCRLCommand takes over what a CA has revoked elsewhere.
@@ -175,13 +176,15 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 				return err
 			}
 			for _, why := range done.LeftOut {
-				fmt.Fprintln(stderr, pki.EscapeText("left out: "+why))
+				remark(stderr, "note", "left out: %s", why)
 			}
 			warnRevoked(stderr, authority, done.Revoked)
-			p := printer{w: stdout}
-			p.line("%s: %s with %s, %d of them known already; the next list has number %d or more",
-				authority, plural(done.Lists, "list"), plural(done.Added+done.Known, "revocation"), done.Known, done.Number)
-			return p.err
+			view := importedListsJSON{Authority: string(authority), Lists: done.Lists, Added: done.Added, Known: done.Known, Number: done.Number,
+				LeftOut: append([]string{}, done.LeftOut...), Revoked: viewRevokedCAs(done.Revoked)}
+			return show(c, stdout, view, func(p *printer) {
+				p.line("%s: %s with %s, %d of them known already; the next list has number %d or more",
+					authority, plural(done.Lists, "list"), plural(done.Added+done.Known, "revocation"), done.Known, done.Number)
+			})
 		},
 	}
 }
@@ -225,13 +228,14 @@ func exportCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 				return err
 			}
 			for _, why := range done.LeftOut {
-				fmt.Fprintln(stderr, pki.EscapeText("note: left out: "+why))
+				remark(stderr, "note", "left out: %s", why)
 			}
-			p := printer{w: stdout}
-			for _, crt := range done.Certificates {
-				p.line("%s: exported %s, valid until %s", authority, pki.SubjectString(crt.RawSubject), crt.NotAfter.UTC().Format(time.DateOnly))
-			}
-			return p.err
+			view := movedCAsJSON{Authority: string(authority), File: path, Certificates: viewCAs(done.Certificates), Notes: append([]string{}, done.LeftOut...)}
+			return show(c, stdout, view, func(p *printer) {
+				for _, crt := range done.Certificates {
+					p.line("%s: exported %s, valid until %s", authority, pki.SubjectString(crt.RawSubject), crt.NotAfter.UTC().Format(time.DateOnly))
+				}
+			})
 		},
 	}
 }

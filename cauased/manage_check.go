@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -81,7 +80,7 @@ func check(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	}
 	ctx, done := untilSignal(c.Context)
 	defer done()
-	meter, p := newRowMeter(clk, stderr), &printer{w: stdout}
+	meter, p := newRowMeter(clk, stderr), newPrinter(c, stdout)
 	findings, listed := []manage.Finding{}, 0
 	checked, err := manage.Check(ctx, db, clk.Now(), func(f manage.Finding) {
 		if listed++; listed > maxFindings {
@@ -97,7 +96,7 @@ func check(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	meter.clear()
 	err = errors.Join(err, db.Close())
 	if c.Bool("json") {
-		p.err = json.NewEncoder(stdout).Encode(checkJSON{sqlstore.Redact(c.String(flagDB)), err == nil,
+		p.err = cli.WriteJSON(stdout, checkJSON{sqlstore.Redact(c.String(flagDB)), err == nil,
 			checked.Errors, checked.Warnings, findings, checked.Rows})
 	} else {
 		if listed > maxFindings {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,9 +96,9 @@ type copyJSON struct {
 func printCopy(c *urfave.Context, w io.Writer, sum dump.Summary) error {
 	from, to := sqlstore.Redact(c.String(flagDB)), sqlstore.Redact(c.String(flagTo))
 	if c.Bool("json") {
-		return json.NewEncoder(w).Encode(copyJSON{from, to, sum})
+		return cli.WriteJSON(w, copyJSON{from, to, sum})
 	}
-	p := &printer{w: w}
+	p := newPrinter(c, w)
 	printSummary(p, sum)
 	p.line("")
 	p.line("All of it was copied from %s", from)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +68,7 @@ func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	p := &printer{w: stdout}
+	p := newPrinter(c, stdout)
 	meter := newRowMeter(clk, stderr)
 	report := func(proof manage.Proof) {
 		meter.clear()
@@ -84,7 +83,7 @@ func drill(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) (err er
 		err = closed
 	}
 	if c.Bool("json") {
-		if e := json.NewEncoder(stdout).Encode(drilled); err == nil {
+		if e := cli.WriteJSON(stdout, drilled); err == nil {
 			err = e
 		}
 	} else {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/manage"
-	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -54,9 +52,9 @@ func importCaucaseCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Com
 				return err
 			}
 			if c.Bool("json") {
-				return json.NewEncoder(stdout).Encode(reportJSON(report))
+				return cli.WriteJSON(stdout, reportJSON(report))
 			}
-			return printReport(stdout, c.String(flagDB), report)
+			return printReport(c, stdout, report)
 		},
 	}
 }
@@ -76,7 +74,7 @@ func importCaucase(c *urfave.Context, now time.Time, stderr io.Writer) (report c
 		return report, fmt.Errorf("%s: %w", path, err)
 	}
 	source.SkipBadRows = c.Bool(flagSkipBadRows)
-	progress := func(rows int) { fmt.Fprintf(stderr, "%d rows\n", rows) }
+	progress := func(rows int) { remark(stderr, "note", "%d rows", rows) }
 	err = fillDatabase(c, func(st store.Store) (err error) {
 		report, err = manage.ImportCaucase(c.Context, st, now, source, progress)
 		return err
@@ -94,8 +92,8 @@ func importCaucase(c *urfave.Context, now time.Time, stderr io.Writer) (report c
 }
 
 // printReport prints what was imported, and what is left to do.
-func printReport(w io.Writer, db string, r caucase.Report) error {
-	p := printer{w: w}
+func printReport(c *urfave.Context, w io.Writer, r caucase.Report) error {
+	p := newPrinter(c, w)
 	for _, a := range r.Authorities {
 		if a.CAs == 0 {
 			p.line("%s: nothing", a.Authority)
@@ -124,7 +122,7 @@ func printReport(w io.Writer, db string, r caucase.Report) error {
 	p.line("  Leave the old daemon stopped: it would issue from the same CAs and know nothing of what")
 	p.line("  happens here. Keep its database as a backup until all is well, then destroy it: it holds the keys.")
 	p.line("  Start cauased with the options of the old daemon, which have the same names, such as")
-	p.line("    cauased --db %s%s", sqlstore.Redact(db), options(r))
+	p.line("    cauased --db %s%s", sqlstore.Redact(c.String(flagDB)), options(r))
 	p.line("  --netloc has to be the old one: certificates name it. --server-key may be the old file;")
 	p.line("  --cors-key-store may not, users are asked again which web pages they trust.")
 	return p.err
@@ -152,25 +150,6 @@ func options(r caucase.Report) string {
 	return netloc + spans
 }
 
-// A printer writes lines for people until it fails.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) line(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintln(p.w, pki.EscapeText(fmt.Sprintf(format, args...)))
-	}
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 type importJSON struct {
 	Authorities []authorityJSON `json:"authorities"`
 	LeftOut     []string        `json:"left_out"`
@@ -191,7 +170,7 @@ type authorityJSON struct {
 }
 
 func reportJSON(r caucase.Report) importJSON {
-	out := importJSON{LeftOut: []string{}, Notes: append([]string{}, r.Notes...)}
+	out := importJSON{Authorities: []authorityJSON{}, LeftOut: []string{}, Notes: append([]string{}, r.Notes...)}
 	for _, a := range r.Authorities {
 		out.Authorities = append(out.Authorities, authorityJSON{
 			Authority: string(a.Authority), CAs: a.CAs, Issued: a.Issued, Pending: a.Pending, Revoked: a.Revoked,

@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/durable"
@@ -65,7 +66,6 @@ func inviteCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			&urfave.StringFlag{Name: flagOut, TakesFile: true, Usage: "write it to `FILE`, which only its owner can read, instead of standard output"},
 			&urfave.StringSliceFlag{Name: flagVoid, Usage: "withdraw the invitation with this `ID`, instead of making one (repeatable)"},
 			&urfave.BoolFlag{Name: flagList, Usage: "list invitations that were made here, used, refused or withdrawn, and have not ended"},
-			jsonFlag(),
 		),
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
@@ -153,9 +153,9 @@ func makeInvitation(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer
 	if signed.Uses == 1 {
 		uses = "once"
 	}
-	_, err = fmt.Fprintf(stderr, "%s: note: invites to %s, %s until %s, for %s; its id is %s\n",
-		tool, name, uses, signed.Until.Format(time.RFC3339), pki.EscapeText(strings.Join(signed.Names.Strings(), ", ")), signed.ID)
-	return err
+	remark(stderr, "note", "invites to %s, %s until %s, for %s; its id is %s",
+		name, uses, signed.Until.Format(time.RFC3339), strings.Join(signed.Names.Strings(), ", "), signed.ID)
+	return nil
 }
 
 func voidInvitations(c *urfave.Context, clk clock.Clock, stdout io.Writer, db store.Store, name store.AuthorityName) error {
@@ -181,7 +181,7 @@ func voidInvitations(c *urfave.Context, clk clock.Clock, stdout io.Writer, db st
 		}
 		return cli.WriteJSON(stdout, views)
 	}
-	p := printer{w: stdout}
+	p := newPrinter(c, stdout)
 	for _, id := range ids {
 		p.line("%s: withdrawn %s", name, id)
 	}
@@ -196,7 +196,7 @@ func listInvitations(c *urfave.Context, clk clock.Clock, stdout io.Writer, db st
 	if c.Bool("json") {
 		return printInvitationsJSON(stdout, list)
 	}
-	p := printer{w: stdout}
+	p := newPrinter(c, stdout)
 	if len(list) == 0 {
 		p.line("%s: no invitation is on record", name)
 	}
@@ -211,7 +211,7 @@ func listInvitations(c *urfave.Context, clk clock.Clock, stdout io.Writer, db st
 		if v.Refused > 0 {
 			state += ", refused"
 		}
-		p.line("%s  until %s  %s  %s  %s", v.ID, stamp(v.Until), state, strings.Join(v.Names, ", "), v.Inviter)
+		p.line("%s  until %s  %s  %s  %s", v.ID, stamp(v.Until), state, strings.Join(v.Names, ", "), audit.ParseActor(v.Inviter, ""))
 	}
 	return p.err
 }

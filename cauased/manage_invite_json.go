@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/cli"
 	"cauase/pkg/invite"
 	"cauase/pkg/store"
@@ -26,6 +27,8 @@ type recordedInvitationJSON struct {
 	Authority   string    `json:"authority"`
 	Names       []string  `json:"names"`
 	Inviter     string    `json:"inviter,omitempty"`
+	By          string    `json:"inviter_serial,omitempty"`
+	ByDecimal   string    `json:"inviter_serial_decimal,omitempty"`
 	Uses        int       `json:"uses"` // 0 if it was never seen
 	Used        int       `json:"used"`
 	Refused     int       `json:"refused"`
@@ -42,8 +45,10 @@ func viewInvitation(signed *invite.Signed, name store.AuthorityName) invitationJ
 func printInvitationsJSON(w io.Writer, list []store.Invitation) error {
 	views := []recordedInvitationJSON{}
 	for _, v := range list {
+		by := audit.ParseActor(v.Inviter, "")
+		serial := cli.SerialOf(by.Serial)
 		view := recordedInvitationJSON{
-			ID: v.ID, Authority: string(v.Authority), Names: append([]string{}, v.Names...), Inviter: v.Inviter,
+			ID: v.ID, Authority: string(v.Authority), Names: append([]string{}, v.Names...), Inviter: by.String(), By: serial.Hex, ByDecimal: serial.Decimal,
 			Uses: v.Uses, Used: v.Used, Refused: v.Refused, Until: v.Until.UTC(),
 		}
 		if !v.VoidedAt.IsZero() {

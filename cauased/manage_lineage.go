@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +79,7 @@ type lineageJSON struct {
 	EndedAt      time.Time         `json:"ended_at,omitzero"`
 	Reason       string            `json:"reason,omitempty"`
 	Newest       string            `json:"newest_serial"`
+	NewestDec    string            `json:"newest_serial_decimal"`
 	NotAfter     time.Time         `json:"not_after"`
 	Renewals     int64             `json:"renewals"`
 	RenewedAt    time.Time         `json:"renewed_at,omitzero"`
@@ -92,9 +92,10 @@ type lineageJSON struct {
 }
 
 type certificateJSON struct {
-	ID        string    `json:"id"`
-	Serial    string    `json:"serial"`
-	Renews    string    `json:"renews,omitempty"`
+	ID string `json:"id"`
+	cli.Serial
+	Renews    string    `json:"renews,omitempty"` // serial
+	RenewsDec string    `json:"renews_decimal,omitempty"`
 	KeyID     string    `json:"key_id"`
 	IssuedAt  time.Time `json:"issued_at"`
 	IssuedBy  string    `json:"issued_by"`
@@ -105,9 +106,10 @@ type certificateJSON struct {
 }
 
 func lineageView(l store.Lineage) lineageJSON {
+	newest := cli.SerialOf(l.Newest)
 	v := lineageJSON{
 		Authority: string(l.Authority), ID: strconv.FormatInt(l.ID, 10), Subject: l.Subject, Role: l.Role, Profile: l.Profile,
-		State: string(l.State), CreatedAt: l.CreatedAt, EndedAt: l.EndedAt, Newest: decimal(l.Newest), NotAfter: l.NotAfter,
+		State: string(l.State), CreatedAt: l.CreatedAt, EndedAt: l.EndedAt, Newest: newest.Hex, NewestDec: newest.Decimal, NotAfter: l.NotAfter,
 		Renewals: l.Renewals, RenewedAt: l.RenewedAt, Address: l.Address,
 		Forks: l.Forks, ForkedAt: l.ForkedAt, ForkAddress: l.ForkAddress, ForkedFrom: l.ForkedFrom,
 	}
@@ -183,10 +185,9 @@ func listLineages(c *urfave.Context, now time.Time, stdout io.Writer, db store.S
 // newLineageList returns what writes a line for each lineage: there may be millions.
 func newLineageList(c *urfave.Context, now time.Time, stdout io.Writer) func(lineageJSON) error {
 	if c.Bool("json") {
-		encoder := json.NewEncoder(stdout)
-		return func(v lineageJSON) error { return encoder.Encode(v) }
+		return func(v lineageJSON) error { return writeLine(stdout, v) }
 	}
-	p := printer{w: stdout}
+	p := newPrinter(c, stdout)
 	return func(v lineageJSON) error {
 		text := fmt.Sprintf("%-5s  %-19s  %s  %s until %s, renewals: %d", v.Authority, v.ID, v.Subject, stateOf(v, now), stamp(v.NotAfter), v.Renewals)
 		if v.Forks > 0 {
@@ -244,7 +245,7 @@ func findLineage(c *urfave.Context, r store.Reader, names []store.AuthorityName)
 	}
 	what := "no lineage " + strconv.FormatInt(id, 10)
 	if serial != nil {
-		what = "no certificate " + serial.String() + " on record"
+		what = "no certificate " + pki.FormatSerial(serial) + " on record"
 	}
 	return store.Lineage{}, cli.WithHint(errors.New(what), "cauased manage lineage list --all shows them")
 }
@@ -266,7 +267,8 @@ func showLineage(c *urfave.Context, now time.Time, stdout io.Writer, db store.St
 			return err
 		}
 		for _, crt := range crts {
-			one := certificateJSON{ID: strconv.FormatInt(crt.ID, 10), Serial: decimal(crt.Serial), Renews: decimal(crt.Renews),
+			renews := cli.SerialOf(crt.Renews)
+			one := certificateJSON{ID: strconv.FormatInt(crt.ID, 10), Serial: cli.SerialOf(crt.Serial), Renews: renews.Hex, RenewsDec: renews.Decimal,
 				KeyID: fmt.Sprintf("%x", crt.KeyID), IssuedAt: crt.IssuedAt, IssuedBy: crt.IssuedBy, NotBefore: crt.NotBefore, NotAfter: crt.NotAfter}
 			switch rev, err := r.Revocation(c.Context, l.Authority, crt.Serial); {
 			case err == nil:
@@ -282,15 +284,13 @@ func showLineage(c *urfave.Context, now time.Time, stdout io.Writer, db store.St
 		return err
 	}
 	if c.Bool("json") {
-		encoder := json.NewEncoder(stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(v)
+		return cli.WriteJSON(stdout, v)
 	}
-	return printLineage(stdout, now, v)
+	return printLineage(c, stdout, now, v)
 }
 
-func printLineage(stdout io.Writer, now time.Time, v lineageJSON) error {
-	p := printer{w: stdout}
+func printLineage(c *urfave.Context, stdout io.Writer, now time.Time, v lineageJSON) error {
+	p := newPrinter(c, stdout)
 	p.line("lineage %s of %s: %s", v.ID, v.Authority, v.Subject)
 	p.line("  %s, since %s, valid until %s", stateOf(v, now), stamp(v.CreatedAt), stamp(v.NotAfter))
 	if !v.EndedAt.IsZero() {
@@ -309,7 +309,7 @@ func printLineage(stdout io.Writer, now time.Time, v lineageJSON) error {
 		p.line("  forks: %d, the last %s from %s, after one from %s", v.Forks, stamp(v.ForkedAt), orDash(v.ForkAddress), orDash(v.ForkedFrom))
 	}
 	for _, crt := range v.Certificates {
-		text := fmt.Sprintf("  serial %s, issued %s by %s, valid until %s", crt.Serial, stamp(crt.IssuedAt), crt.IssuedBy, stamp(crt.NotAfter))
+		text := fmt.Sprintf("  serial %s, issued %s by %s, valid until %s", crt.Hex, stamp(crt.IssuedAt), crt.IssuedBy, stamp(crt.NotAfter))
 		if crt.Renews != "" {
 			text += ", renews " + crt.Renews
 		}

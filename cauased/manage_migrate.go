@@ -35,8 +35,15 @@ func migrateCommand(stdout io.Writer) *urfave.Command {
 			if err = errors.Join(err, db.Close()); err != nil {
 				return fmt.Errorf("--%s: %w", flagDB, err)
 			}
-			_, err = fmt.Fprintf(stdout, "The layout of %s is %d, as this version needs it.\n", sqlstore.Redact(c.String(flagDB)), about.Layout)
-			return err
+			view := migratedJSON{sqlstore.Redact(c.String(flagDB)), about.Layout}
+			return show(c, stdout, view, func(p *printer) {
+				p.line("The layout of %s is %d, as this version needs it.", view.Database, view.Layout)
+			})
 		},
 	}
+}
+
+type migratedJSON struct {
+	Database string `json:"database"`
+	Layout   int64  `json:"layout"`
 }

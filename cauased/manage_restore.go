@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -158,9 +157,9 @@ func dryRun(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error 
 		return withBackupHint(err, c)
 	}
 	if c.Bool("json") {
-		return json.NewEncoder(stdout).Encode(contents)
+		return cli.WriteJSON(stdout, contents)
 	}
-	p := &printer{w: stdout}
+	p := newPrinter(c, stdout)
 	printContents(p, c.Args().First(), contents)
 	p.line("Nothing was changed. Verified to its end; %s can restore it.", contents.User)
 	return p.err
@@ -273,9 +272,9 @@ type restoredJSON struct {
 
 func printRestored(w io.Writer, c *urfave.Context, restored manage.Restored, now time.Time, written bool) error {
 	if c.Bool("json") {
-		return json.NewEncoder(w).Encode(restoredJSON{restored, string(restored.Certificate), restored.Lost(now), written})
+		return cli.WriteJSON(w, restoredJSON{restored, string(restored.Certificate), restored.Lost(now), written})
 	}
-	p := &printer{w: w}
+	p := newPrinter(c, w)
 	printContents(p, c.Args().First(), restored.Contents)
 	p.line("")
 	p.line("Restored into %s.", sqlstore.Redact(c.String(flagDB)))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -84,9 +83,9 @@ type statusJSON struct {
 func printStatus(c *urfave.Context, w io.Writer, now time.Time, status manage.Status) error {
 	place := sqlstore.Redact(c.String(flagDB))
 	if c.Bool("json") {
-		return json.NewEncoder(w).Encode(statusJSON{place, status})
+		return cli.WriteJSON(w, statusJSON{place, status})
 	}
-	p := &printer{w: w}
+	p := newPrinter(c, w)
 	d := status.Database
 	p.line("%s: %s, layout %d, %.1f MiB", place, d.Engine, d.Layout, float64(d.Bytes)/(1<<20))
 	if b := status.LastBackup; b == nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 )
 
@@ -67,7 +68,9 @@ func (m *rowMeter) rows(step, kind string, n int64) {
 		m.onLine = true
 		return
 	}
-	fmt.Fprintln(m.w, line)
+	if !cli.Say(m.w, cli.Message{Tool: tool, Level: "note", Text: line}) {
+		fmt.Fprintln(m.w, line)
+	}
 }
 
 // clear removes the line, before other output.

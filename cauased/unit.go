@@ -120,7 +120,7 @@ func unitDatabase(c *urfave.Context, path string, stderr io.Writer) error {
 		return cli.WithHint(fmt.Errorf("there are two databases: %s here, and %s, of the unit that %s belongs to", defaultDatabase, database, path),
 			"say which with --%s", flagDB)
 	}
-	fmt.Fprintf(stderr, "%s: note: the database is %s, that of the unit (%s)\n", tool, database, path)
+	remark(stderr, "note", "the database is %s, that of the unit (%s)", database, path)
 	return c.Set(flagDB, database)
 }
 

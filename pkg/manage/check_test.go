@@ -203,7 +203,7 @@ func TestCheckFinds(t *testing.T) {
 			return false
 		}), "error: certificate cas <crt>: its issuer is not CA"},
 		{"CA for a certificate", change(func(v *store.Certificate) bool { v.DER = newest.Certificate; return signed(v) }), "error: certificate cas <crt>: it is a certificate of a CA"},
-		{"certificate's serial", change(func(v *store.Certificate) bool { v.Serial = big.NewInt(5); return signed(v) }), "error: certificate cas <crt>: it is recorded with serial 5, and has"},
+		{"certificate's serial", change(func(v *store.Certificate) bool { v.Serial = big.NewInt(5); return signed(v) }), "error: certificate cas <crt>: it is recorded with serial 0x5, and has"},
 		{"certificate's times", change(func(v *store.Certificate) bool { v.NotAfter = v.NotAfter.Add(day); return signed(v) }), "error: certificate cas <crt>: it is recorded as valid from"},
 		{"certificate's key identifier", change(func(v *store.Certificate) bool { v.KeyID = flip(v.KeyID, 0); return signed(v) }), "error: certificate cas <crt>: its key identifier is"},
 		{"certificate's names", change(func(v *store.Certificate) bool { v.SANs = nil; return signed(v) }), "error: certificate cas <crt>: it has other names than are shown"},

@@ -104,7 +104,7 @@ func TestRefusedCRLs(t *testing.T) {
 		"unknown extension":   {makeCRL(t, made, 1, extension(true, 1, 2, 3), 5), "critical extension"},
 		"indirect": {makeCRL(t, made, 1, func(l *x509.RevocationList) {
 			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}
-		}, 5), "the entry of serial 5"},
+		}, 5), "the entry of serial 0x5"},
 		"number too large": {makeCRL(t, made, 1, func(l *x509.RevocationList) { l.Number = huge }, 5), "too large"},
 		"a certificate":    {pkitest.PEM(made.Crt), "CRL"},
 		"nothing":          {nil, "there is no revocation list, in PEM or DER"},

@@ -172,7 +172,7 @@ func TestHoldersOfAnImportedCARenew(t *testing.T) {
 			}
 			crt.SerialNumber = big.NewInt(-5)
 			_, err := services.Holder(ctx, stranger, crt, func(crypto.PublicKey) error { return nil })
-			if !errors.Is(err, ca.ErrInvalid) || !strings.Contains(err.Error(), "serial number -5 is not one of 1 to 20 bytes") {
+			if !errors.Is(err, ca.ErrInvalid) || !strings.Contains(err.Error(), "serial number -0x5 is not one of 1 to 20 bytes") {
 				t.Errorf("with a negative serial number: %v", err)
 			}
 		})

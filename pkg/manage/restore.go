@@ -100,7 +100,7 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 	if err != nil {
 		return Restored{}, err
 	}
-	done := Restored{Contents: contents}
+	done := Restored{Contents: contents, AutoApproval: []LockedApproval{}}
 	if done.CRLNumbers, err = jump(ctx, tx, now); err != nil {
 		return done, err
 	}
@@ -175,7 +175,7 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 
 // jump numbers the next revocation lists of every authority ahead of all that may have been published.
 func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
-	var numbers []Number
+	numbers := []Number{}
 	rows, err := authorities(ctx, tx)
 	if err != nil {
 		return nil, err

@@ -148,7 +148,7 @@ func TestRestore(t *testing.T) {
 	}
 	crt := must[*x509.Certificate](t)(pki.ParseCertificatePEM(restored.Certificate))
 	if !bytes.Equal(staged, restored.Certificate) || pki.SubjectString(crt.RawSubject) != "CN=alice" || !pki.SameKey(crt.PublicKey, next.Public()) ||
-		restored.Revoked != s.alice.SerialNumber.String() || crt.NotAfter.Sub(s.clock.Now()).Round(time.Hour) != 93*day {
+		restored.Revoked != pki.FormatSerial(s.alice.SerialNumber) || restored.Decimal != s.alice.SerialNumber.String() || crt.NotAfter.Sub(s.clock.Now()).Round(time.Hour) != 93*day {
 		t.Errorf("the new certificate: %v until %v", crt.Subject, crt.NotAfter)
 	}
 	users := openAuthority(t, st, s.clock, store.Users)

@@ -6,6 +6,7 @@ import (
 
 	"cauase/pkg/clock"
 	"cauase/pkg/pemfile"
+	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/testkit/pkitest"
 )
@@ -30,7 +31,7 @@ func restoreReleased(t *testing.T, backup, key string, authorities int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done.Revoked != pair.Crt.SerialNumber.String() {
+	if done.Revoked != pki.FormatSerial(pair.Crt.SerialNumber) {
 		t.Errorf("%s was revoked", done.Revoked)
 	}
 	var rows []store.Authority

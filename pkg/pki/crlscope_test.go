@@ -39,7 +39,7 @@ func TestCRLScope(t *testing.T) {
 		{name: "nonsense", extensions: extension(true, "junk", 2, 5, 29, 28), says: "a part of the certificates only"},
 		{name: "unknown and critical", extensions: extension(true, "\x05\x00", 1, 2, 3), says: "1.2.3"},
 		{name: "entry of another issuer", entry: extension(false, "\x30\x00", 2, 5, 29, 29), says: "another issuer"},
-		{name: "critical entry", entry: extension(true, "\x05\x00", 1, 2, 3), says: "serial 5"},
+		{name: "critical entry", entry: extension(true, "\x05\x00", 1, 2, 3), says: "serial 0x5"},
 	} {
 		now := time.Now().Truncate(time.Second)
 		crl := ca.SignCRL(t, &x509.RevocationList{

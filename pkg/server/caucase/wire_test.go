@@ -260,7 +260,7 @@ func TestActor(t *testing.T) {
 		t.Fatal(err)
 	}
 	requestID := got.Header.Get("X-Request-Id")
-	if !strings.HasPrefix(found.Actor.String(), "user serial="+user.Leaf.SerialNumber.String()+" ") || found.Actor.Address != "127.0.0.1" ||
+	if !strings.HasPrefix(found.Actor.String(), "user serial="+pki.FormatSerial(user.Leaf.SerialNumber)+" ") || found.Actor.Address != "127.0.0.1" ||
 		found.Actor.RequestID != requestID || len(requestID) != 16 {
 		t.Errorf("%+v", found)
 	}
