@@ -34,7 +34,7 @@ func TestImportCaucaseCommand(t *testing.T) {
 	}
 	var report importJSON
 	other := filepath.Join(dir, "other.sqlite")
-	if err := json.Unmarshal([]byte(manages(t, "import-caucase", "--json", "--db", other, source)), &report); err != nil {
+	if err := json.Unmarshal([]byte(printsJSON(t, "imported", "import-caucase", "--db", other, source)), &report); err != nil {
 		t.Fatal(err)
 	}
 	if len(report.Authorities) != 3 || report.Authorities[1].Issued != 5 || report.LeftOut == nil || report.Notes == nil {

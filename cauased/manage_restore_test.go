@@ -97,7 +97,8 @@ func TestRestoreAcrossDatabases(t *testing.T) {
 		if after := d.summary(dsn); !sameBut(before, after, "audit") {
 			t.Errorf("%s: a backup changes the database: %s", dsn, before.Diff(after))
 		}
-		manages(t, "drill", backup, key)
+		printsJSON(t, "drilled", "drill", backup, key)
+		printsJSON(t, "contents", "restore", "--dry-run", backup, key)
 	}
 	if numbers[1]-numbers[0] < 1<<40 || numbers[2]-numbers[1] < 1<<40 {
 		t.Errorf("numbers of revocation lists: %d", numbers)

@@ -54,7 +54,7 @@ type Restoration struct {
 // Restored is the result of a Restoration.
 type Restored struct {
 	Contents
-	Certificate []byte   `json:"-"`                // the user's new one, PEM
+	Certificate []byte   `json:"-"`                     // the user's new one, PEM
 	ID          int64    `json:"certificate_id,string"` // its id
 	Revoked     string   `json:"revoked_serial"`        // of the certificate that opened the backup, as --serial takes it
 	Decimal     string   `json:"revoked_serial_decimal"`
