@@ -27,7 +27,7 @@ func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},
-			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours, 7d for the last week"},
+			&urfave.StringFlag{Name: "since", Usage: "only from `TIME` on: 2006-01-02, 2006-01-02T15:04:05Z, or 36h for the last 36 hours, 7d or 7 for the last week"},
 			&urfave.StringFlag{Name: "subject", Usage: "only about certificates and requests on record whose subject or names contain `TEXT`, and what their holders did"},
 			&urfave.StringFlag{Name: "lineage", Usage: "only about the lineage with this `ID`, a certificate and its renewals, and what its holders did"},
 			&urfave.StringFlag{Name: "serial", Usage: "only about the certificate with serial `NUMBER`, decimal or 0x and hexadecimal, and what its holder did with it"},
@@ -134,7 +134,7 @@ func readFilter(c *urfave.Context, now time.Time) (logQuery, error) {
 }
 
 func parseSince(s string, now time.Time) (time.Time, error) {
-	if d, err := pki.ParseDuration(s); err == nil {
+	if d, err := pki.ParseDays(s); err == nil {
 		return now.Add(-d), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {

@@ -11,6 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/audit"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
@@ -94,15 +95,17 @@ type lineageJSON struct {
 type certificateJSON struct {
 	ID string `json:"id"`
 	cli.Serial
-	Renews    string    `json:"renews,omitempty"` // serial
-	RenewsDec string    `json:"renews_decimal,omitempty"`
-	KeyID     string    `json:"key_id"`
-	IssuedAt  time.Time `json:"issued_at"`
-	IssuedBy  string    `json:"issued_by"`
-	NotBefore time.Time `json:"not_before"`
-	NotAfter  time.Time `json:"not_after"`
-	RevokedAt time.Time `json:"revoked_at,omitzero"`
-	Reason    string    `json:"reason,omitempty"`
+	Renews      string    `json:"renews,omitempty"` // serial
+	RenewsDec   string    `json:"renews_decimal,omitempty"`
+	KeyID       string    `json:"key_id"`
+	IssuedAt    time.Time `json:"issued_at"`
+	IssuedBy    string    `json:"issued_by"`
+	IssuedByNo  string    `json:"issued_by_serial,omitempty"`
+	IssuedByDec string    `json:"issued_by_serial_decimal,omitempty"`
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	RevokedAt   time.Time `json:"revoked_at,omitzero"`
+	Reason      string    `json:"reason,omitempty"`
 }
 
 func lineageView(l store.Lineage) lineageJSON {
@@ -267,9 +270,10 @@ func showLineage(c *urfave.Context, now time.Time, stdout io.Writer, db store.St
 			return err
 		}
 		for _, crt := range crts {
-			renews := cli.SerialOf(crt.Renews)
+			renews, by := cli.SerialOf(crt.Renews), audit.ParseActor(crt.IssuedBy, "")
+			no := cli.SerialOf(by.Serial)
 			one := certificateJSON{ID: strconv.FormatInt(crt.ID, 10), Serial: cli.SerialOf(crt.Serial), Renews: renews.Hex, RenewsDec: renews.Decimal,
-				KeyID: fmt.Sprintf("%x", crt.KeyID), IssuedAt: crt.IssuedAt, IssuedBy: crt.IssuedBy, NotBefore: crt.NotBefore, NotAfter: crt.NotAfter}
+				KeyID: fmt.Sprintf("%x", crt.KeyID), IssuedAt: crt.IssuedAt, IssuedBy: by.String(), IssuedByNo: no.Hex, IssuedByDec: no.Decimal, NotBefore: crt.NotBefore, NotAfter: crt.NotAfter}
 			switch rev, err := r.Revocation(c.Context, l.Authority, crt.Serial); {
 			case err == nil:
 				one.RevokedAt, one.Reason = rev.RevokedAt, pki.ReasonName(rev.Reason)
