@@ -253,6 +253,9 @@ func (in CAImport) accept(now time.Time, of store.Authority, above issuers, p Ke
 	if crt.KeyUsage == 0 {
 		notes = append(notes, "it has no key usage: its key may be used for everything (RFC 5280 4.2.1.3), and some verifiers want one")
 	}
+	if len(crt.ExtKeyUsage)+len(crt.UnknownExtKeyUsage) > 0 && !slices.Contains(crt.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		notes = append(notes, "it has extended key usages: many verifiers take what it signs for those alone")
+	}
 	if err := pki.CheckCA(one.trusted()); err != nil {
 		notes = append(notes, fmt.Sprintf("cauase and its agent will not trust it: %v", err))
 	}
@@ -282,8 +285,12 @@ func unfitness(of store.Authority, crt *x509.Certificate, below bool) string {
 	case len(crt.SubjectKeyId) == 0:
 		return "it has no subject key identifier, by which clients of cauase find its revocation lists: they take no CA without; " +
 			"let it certify its own key and name anew, with one, if its hosts can be given the new certificate"
+	case len(crt.Subject.Names) == 0:
+		return "its subject is empty: verifiers find issuers by name, and it has to have one (RFC 5280 4.1.2.4)"
 	case !below && !selfIssued(crt):
 		return "it is not self-signed, and clients trust no other"
+	case !below && len(crt.AuthorityKeyId) > 0 && !bytes.Equal(crt.AuthorityKeyId, crt.SubjectKeyId):
+		return "its authority key identifier is that of another key: OpenSSL takes it for signed by somebody else, and verifies nothing below it"
 	case below && !crt.MaxPathLenZero:
 		return "its path length allows for CAs below it, and the authority certifies none"
 	case of.Role == store.RoleRoot && crt.MaxPathLenZero:

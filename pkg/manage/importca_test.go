@@ -190,6 +190,11 @@ func TestNotesOnImportedCAs(t *testing.T) {
 	if len(done.Notes) != 1 || !strings.Contains(done.Notes[0], "it has no key usage: its key may be used for everything") {
 		t.Errorf("%q", done.Notes)
 	}
+	narrow := makeCA(t, pkitest.Key(t), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	done = must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{pairOf(narrow)}}))
+	if len(done.Notes) != 1 || !strings.Contains(done.Notes[0], "for those alone") {
+		t.Errorf("%q", done.Notes)
+	}
 	without := makeCA(t, pkitest.Key(t), withoutKeyIdentifier)
 	done = must[ImportedCAs](t)(ImportCAs(t.Context(), newStore(t), importTime, CAImport{Authority: store.Users, Pairs: []KeyPair{pairOf(without)}, AllowUnfit: true}))
 	if len(done.Notes) != 2 || !strings.Contains(done.Notes[0], "no subject key identifier") || !strings.Contains(done.Notes[1], "will not trust it") {
@@ -234,6 +239,9 @@ func TestWhatMayBeACA(t *testing.T) {
 		}), "not critical", ""},
 		"no key usage":      {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = 0 }), "", ""},
 		"no key identifier": {makeCA(t, key, withoutKeyIdentifier), "no subject key identifier", ""},
+		"no subject":        {makeCA(t, key, func(c *x509.Certificate) { c.Subject = pkix.Name{} }), "its subject is empty", ""},
+		"another's key":     {makeCA(t, key, func(c *x509.Certificate) { c.AuthorityKeyId = []byte("another key's") }), "that of another key", ""},
+		"its own key":       {makeCA(t, key, func(c *x509.Certificate) { c.AuthorityKeyId = c.SubjectKeyId }), "", ""},
 		"version 1":         {version1(t, key), "version 1, which has no extensions", ""},
 		"signs no CRLs":     {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), "key usage", ""},
 		"signs only CRLs":   {makeCA(t, key, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), "key usage", ""},
