@@ -320,7 +320,7 @@ func TestManageStatus(t *testing.T) {
 		t.Errorf("next CA at %v", next)
 	}
 	t.Setenv("CAUASED_SERVICE_CRT_VALIDITY", "-1")
-	if _, stderr, code := manageCommand(t.Context(), "status", "--db", db); code != 1 || !strings.Contains(stderr, "--service-crt-validity") {
+	if _, stderr, code := manageCommand(t.Context(), "status", "--db", db); code != 1 || !strings.Contains(stderr, "CAUASED_SERVICE_CRT_VALIDITY") {
 		t.Error(code, stderr)
 	}
 }
