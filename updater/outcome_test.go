@@ -78,3 +78,39 @@ func TestMissingPlaces(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
+
+// A certificate behind a symbolic link is there, although it is not used: nobody is told that it is missing, and no other
+// one is asked for.
+func TestCertificateBehindALink(t *testing.T) {
+	onMachine(t, "")
+	dir := t.TempDir()
+	d := clienttest.Start(t, clock.NewFake(time.Now()))
+	d.CAS.AutoApprove = 1
+	key := pkitest.Key(t)
+	must(t, os.WriteFile(filepath.Join(dir, "web.key"), pkitest.KeyPEM(t, key), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "web.csr"), pkitest.NamedRequest(t, key, "web", "web.example"), 0o644))
+	job := []string{"--ca-url", d.URL, "--store", dir, "--crt", dir + "/web.crt", "--key", dir + "/web.key", "--csr", dir + "/web.csr"}
+	if code, stdout, stderr := execute(t.Context(), append(job, "--once")...); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	must(t, os.Rename(dir+"/web.crt", dir+"/real.crt"))
+	if _, stdout, _ := execute(t.Context(), append(job, "--status")...); !strings.Contains(stdout, "none: the certificate is missing") {
+		t.Errorf("without a certificate:\n%s", stdout)
+	}
+	must(t, os.Symlink("real.crt", dir+"/web.crt"))
+	before := len(d.Seen())
+	for _, verb := range []string{"--status", "--once"} {
+		code, stdout, stderr := execute(t.Context(), append(job, verb)...)
+		if all := stdout + stderr; code != 1 || strings.Contains(all, "missing") || !strings.Contains(all, "web.crt is a symbolic link") || !strings.Contains(all, "not known: the certificate cannot be used") {
+			t.Errorf("%s: exit code %d\n%s%s", verb, code, stdout, stderr)
+		}
+	}
+	for _, seen := range d.Seen()[before:] {
+		if strings.HasPrefix(seen, "PUT") {
+			t.Errorf("asks for a certificate: %s", seen)
+		}
+	}
+	if code, stdout, _ := execute(t.Context(), append(job, "--status", "--follow-symlinks")...); code != 0 || !strings.Contains(stdout, "days, then the") {
+		t.Errorf("links are followed: exit code %d\n%s", code, stdout)
+	}
+}

@@ -25,14 +25,14 @@ func report(w io.Writer, all []updater.Status, now time.Time, asJSON bool) error
 // for programs, the text does not say that, too.
 func reportOutcome(w io.Writer, all []updater.Status, now time.Time, asJSON bool) error {
 	return printed(w, all, now, asJSON, func(s updater.Status, now time.Time) string {
+		told := ""
 		switch {
 		case s.State == updater.StateHook:
 			s.Hook.Error = ""
 		case len(s.Problems) > 0 && verdict(s) != nil:
-			told := decisive(s).Message
-			s.Problems = slices.DeleteFunc(slices.Clone(s.Problems), func(p updater.Problem) bool { return p.Message == told })
+			told = decisive(s).Message
 		}
-		return describe(s, now)
+		return describeBut(told, s, now)
 	}, verdict)
 }
 
@@ -114,7 +114,10 @@ func verdict(s updater.Status) error {
 	return &cli.Error{Err: errors.New(prefix + message), Hint: hint, Code: code}
 }
 
-func describe(s updater.Status, now time.Time) string {
+func describe(s updater.Status, now time.Time) string { return describeBut("", s, now) }
+
+// describeBut leaves out the problems with a message that is told elsewhere.
+func describeBut(told string, s updater.Status, now time.Time) string {
 	var b strings.Builder
 	field := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-15s %s\n", name+":", pki.EscapeText(fmt.Sprintf(format, args...)))
@@ -146,6 +149,8 @@ func describe(s updater.Status, now time.Time) string {
 	}
 	if s.Budget > 0 {
 		field("outage budget", "%s, then the %s ends", span(time.Duration(s.Budget*float64(time.Second))), s.Limit)
+	} else if unread(s) {
+		field("outage budget", "not known: the %s cannot be used as it is", s.Limit)
 	} else {
 		field("outage budget", "none: the %s is missing or has ended", s.Limit)
 	}
@@ -162,6 +167,9 @@ func describe(s updater.Status, now time.Time) string {
 		field("last contact", "%s", when(s.Contact, now))
 	}
 	for i, p := range s.Problems {
+		if p.Message == told && told != "" {
+			continue
+		}
 		if slices.ContainsFunc(s.Problems[:i], func(q updater.Problem) bool { return q.Message == p.Message }) {
 			continue // several things fail for one reason
 		}
@@ -171,6 +179,17 @@ func describe(s updater.Status, now time.Time) string {
 		}
 	}
 	return b.String()
+}
+
+// unread reports whether what limits the budget is there, but was not looked at: behind a symbolic link, say, or unreadable.
+// A problem says why.
+func unread(s updater.Status) bool {
+	kinds := map[string]updater.Task{"certificate": updater.TaskPair, "revocation list": updater.TaskStores, "CA certificate": updater.TaskStores}
+	kind, known := kinds[s.Limit]
+	missing := s.Limit == "certificate" && s.Certificate == nil || s.Limit == "revocation list" && len(s.CRLs) == 0 || s.Limit == "CA certificate" && len(s.CAs) == 0
+	return known && missing && s.State == updater.StateBlocked && slices.ContainsFunc(s.Problems, func(p updater.Problem) bool {
+		return p.Task == kind && p.Class != "no key" && p.Class != "no certificate"
+	})
 }
 
 func when(t, now time.Time) string {

@@ -54,14 +54,14 @@ const (
 	TaskFiles   Task = "files"   // to mend or to write them
 	taskCRL     Task = "crl"     // of revocation lists, alone or as part of a refresh
 	taskOldCRL  Task = "old crl" // no newer list than one that is about to end
-	taskPair    Task = "pair"    // what only somebody can mend
-	taskStores  Task = "stores"  // likewise
+	TaskPair    Task = "pair"    // what only somebody can mend
+	TaskStores  Task = "stores"  // likewise
 	taskUrgent  Task = "urgent"  // a certificate about to expire
 	taskRequest Task = "request" // a CSR that cannot be used
 	taskTargets Task = "targets" // files that cannot be replaced
 )
 
-var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, taskPair, taskStores, taskUrgent, taskRequest, taskTargets}
+var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, TaskPair, TaskStores, taskUrgent, taskRequest, taskTargets}
 
 // A State is everything that decides what is to be done.
 type State struct {

@@ -198,7 +198,7 @@ func word(st *Status, state State, now time.Time) string {
 	blocked, failing, enrolling := false, false, false
 	for _, p := range st.Problems {
 		classes[p.Class] = true
-		blocked = blocked || p.Task == taskPair || p.Task == taskStores || p.Task == taskRequest || p.Task == taskTargets
+		blocked = blocked || p.Task == TaskPair || p.Task == TaskStores || p.Task == taskRequest || p.Task == taskTargets
 		failing = failing || p.Failures > 0 || p.Task == taskOldCRL
 		enrolling = enrolling || p.Task == TaskEnrol
 	}
@@ -227,7 +227,7 @@ func word(st *Status, state State, now time.Time) string {
 func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 	w.settled(state, now)
 	class, message, hint := w.pairCondition(s, state, now)
-	w.condition(taskPair, class, message, hint)
+	w.condition(TaskPair, class, message, hint)
 	class, message, hint = "", "", ""
 	if state.CA == StoreBroken && !state.CAMendable {
 		err := s.ca.err
@@ -242,7 +242,7 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 	} else if s.partial != nil {
 		class, message, hint = "partial list", s.partial.Error(), "remove that file: servers that read the folder may take it for a complete list"
 	}
-	w.condition(taskStores, class, message, hint)
+	w.condition(TaskStores, class, message, hint)
 	class, message, hint = w.targetCondition(s, state)
 	w.condition(taskTargets, class, message, hint)
 	class, message = w.oldList(state, now)
@@ -361,9 +361,9 @@ func taskVerb(task Task) string {
 		return "write files"
 	case taskOldCRL:
 		return "get newer revocation lists"
-	case taskPair:
+	case TaskPair:
 		return "use key and certificate"
-	case taskStores:
+	case TaskStores:
 		return "use CA certificates or revocation lists"
 	case taskUrgent:
 		return "renew in time"
