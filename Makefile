@@ -33,7 +33,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run test lint bench bench-load bench-peers fuzz flood soak docs-test interop install uninstall clean
+.PHONY: help build cross run test lint bench bench-load bench-peers fuzz flood soak released docs-test interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,11 @@ flood: ## let crowds loose on a daemon, for long, and print how long users and o
 
 soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
 	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/
+
+RELEASED ?= .cache/released
+
+released: ## let tools of released versions follow today's daemon over rollovers, and today's theirs; needs the history of git
+	CAUASE_RELEASED=$(abspath $(RELEASED)) $(GO) test -count=1 -v -timeout 30m -run TestReleased ./pkg/endtoend/
 
 docs-test: $(INTEROP_VENV)/.done ## run the commands of the README and the manual, with real servers, as make test does among others
 	CAUCASE_VENV=$(abspath $(INTEROP_VENV)) CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 20m -run 'Tour|Page|Nginx|HAProxy|PostgreSQL|GoServer' ./pkg/deployment/

@@ -60,8 +60,13 @@ type daemon struct {
 
 // startDaemon runs cauased in dir and returns once it reports that it is ready.
 func startDaemon(dir, netloc string, env []string, args ...string) (*daemon, error) {
+	return startDaemonOf(binDir, dir, netloc, env, args...)
+}
+
+// startDaemonOf runs the cauased of a folder.
+func startDaemonOf(bin, dir, netloc string, env []string, args ...string) (*daemon, error) {
 	d := &daemon{netloc: netloc, exited: make(chan struct{})}
-	d.cmd = exec.Command(binDir+"/cauased", append([]string{"--netloc", netloc}, args...)...)
+	d.cmd = exec.Command(bin+"/cauased", append([]string{"--netloc", netloc}, args...)...)
 	d.cmd.Dir, d.cmd.Env = dir, env
 	d.cmd.Stdout, d.cmd.Stderr = &d.stdout, &d.stderr
 	if err := d.cmd.Start(); err != nil {

@@ -30,7 +30,13 @@ type agent struct {
 
 func startAgent(t *testing.T, dir string, args ...string) *agent {
 	t.Helper()
-	a := &agent{cmd: exec.Command(filepath.Join(binDir, "cauase-updater"), args...), exited: make(chan struct{})}
+	return startAgentOf(t, binDir, dir, args...)
+}
+
+// startAgentOf runs the cauase-updater of a folder.
+func startAgentOf(t *testing.T, bin, dir string, args ...string) *agent {
+	t.Helper()
+	a := &agent{cmd: exec.Command(filepath.Join(bin, "cauase-updater"), args...), exited: make(chan struct{})}
 	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = dir, &a.log, &a.log
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -52,7 +58,13 @@ func startAgent(t *testing.T, dir string, args ...string) *agent {
 // runTool runs a program and returns its exit code and output.
 func runTool(t *testing.T, dir, name string, args ...string) (int, string) {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(binDir, name), args...)
+	return runToolOf(t, binDir, dir, name, args...)
+}
+
+// runToolOf runs a program of a folder.
+func runToolOf(t *testing.T, bin, dir, name string, args ...string) (int, string) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
