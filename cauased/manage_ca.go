@@ -66,8 +66,9 @@ func importCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			"them from then on. When the youngest has two certificate validities left, it makes a new one, with the\n" +
 			"same subject and extensions and a key of the same type. Expired certificates are left out.\n\n" +
 			"A certificate is refused if its basic constraints (critical, CA) or key usage (signing certificates\n" +
-			"and CRLs) are not those of a CA, if it is not signed by its own key, if it has a critical extension\n" +
-			"that nobody knows, or another subject than the CA before it.\n" +
+			"and CRLs) are not those of a CA, if it is not signed by its own key, or names another one as that of its\n" +
+			"signer, if it has no subject or subject key identifier, a critical extension that nobody knows, or\n" +
+			"another subject than the CA before it.\n" +
 			"--" + flagImportBadCA + " takes it all the same, and says which clients will not trust it. Weak keys, and\n" +
 			"what is not valid yet, are never taken.\n\n" +
 			"Examples:\n" +
