@@ -179,7 +179,7 @@ func TestCommandLine(t *testing.T) {
 		"fractions":      {with("--threshold", "0.5", "--crl-threshold", "0.1", "--max-sleep", "1.5", "--key-len", "2048", "--status"), 2, "pending"},
 		"status":         {with("--status"), 2, ""},
 		"once, no CA":    {with("--once"), 1, "connection refused"},
-		"a file beneath": {with("--crt", "nowhere/web.crt", "--once"), 1, "no such file"},
+		"a file beneath": {with("--crt", "nowhere/web.crt", "--once"), 1, "there is no folder nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -240,7 +240,7 @@ func TestManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(page), "```toml\n")
+	_, rest, found := strings.Cut(string(page), "```toml config\n")
 	config, _, ended := strings.Cut(rest, "```")
 	if !found || !ended {
 		t.Fatal("the manual has no configuration")
