@@ -269,7 +269,7 @@ func (t *tool) approveShown(ctx context.Context, s *signature, unasked, wait boo
 	case client.IsStatus(err, http.StatusNotFound):
 		return false, nil // somebody has decided meanwhile: fetching it tells
 	case err != nil:
-		return false, manners.WithHint(err, "request %s is left pending; %s", s.id, s.later())
+		return false, manners.WithHint(err, "%srequest %s is left pending; %s", notAUser(err), s.id, s.later())
 	}
 	return true, nil
 }

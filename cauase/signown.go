@@ -53,5 +53,5 @@ func (t *tool) signOwn(ctx context.Context, r *enrolment, how client.Approval, w
 	case ctx.Err() != nil:
 		return t.leftPending(ctx, r)
 	}
-	return manners.WithHint(err, "key and request are kept in %s and %s, and the request %s is pending; the same command again goes on with them", r.engine.Paths.KeyPath(), r.csr, r.ID)
+	return manners.WithHint(err, notAUser(err)+"key and request are kept in %s and %s, and the request %s is pending; the same command again goes on with them", r.engine.Paths.KeyPath(), r.csr, r.ID)
 }

@@ -92,6 +92,16 @@ func (t *tool) addHints(err error) error {
 // isWrapped tells fmt.Errorf with several %w, one sentence, from errors.Join.
 func isWrapped(err error) bool { return !strings.Contains(err.Error(), "\n") }
 
+const hintNotAUser = "the certificate in --user-key is expired, revoked, or not one of a user of this CA"
+
+// notAUser begins a hint that has more to say, where a daemon takes nobody for a user.
+func notAUser(err error) string {
+	if !client.IsStatus(err, http.StatusUnauthorized) {
+		return ""
+	}
+	return hintNotAUser + "; "
+}
+
 func (t *tool) hint(err error) string {
 	var known *manners.Error
 	switch {
@@ -100,7 +110,7 @@ func (t *tool) hint(err error) string {
 	case client.IsStatus(err, http.StatusUnauthorized) && t.userKey == "":
 		return "give a user's key and certificate with --user-key"
 	case client.IsStatus(err, http.StatusUnauthorized):
-		return "the certificate in --user-key is expired, revoked, or not one of a user of this CA"
+		return hintNotAUser
 	case errors.Is(err, client.ErrUnfitForTLS):
 		return "request a new certificate, without those names, and have another user sign it, or the operator by cauased manage approve"
 	}

@@ -255,6 +255,19 @@ func TestErrorsAboutRequestsSayOnceWhatTheyAreAbout(t *testing.T) {
 	id := s.id()
 	s.exits("csr sign "+id, 1)
 	s.says(`error: sign request [0-9]+: the daemon answered 403: no\n`)
+	// The reason is not hidden behind what is left.
+	s.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/cas/crt/") {
+			http.Error(w, "revoked", http.StatusUnauthorized)
+			return true
+		}
+		return false
+	})
+	s.write("a.csr", pkitest.NamedRequest(t, pkitest.Key(t), "host"))
+	for _, line := range []string{"request --cn other --sign", "sign a.csr --yes"} {
+		s.exits(line, 1)
+		s.says(`hint: the certificate in --user-key is expired, revoked, or not one of a user of this CA; .*pending; the same command again`)
+	}
 	s.exits("csr sign 7", 1)
 	s.says(`error: get request 7: the daemon answered 404`)
 }
