@@ -63,9 +63,11 @@ func (t *tool) open(lock *pemfile.Lock, key pemfile.LockedKey) error {
 		case err == nil:
 			t.known = append(t.known, passphrase)
 			return nil
+		case !errors.Is(err, pki.ErrPassphrase):
+			return manners.WithHint(err, "openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out NEW converts it into another file")
 		case t.passphraseFile != "":
 			return manners.WithHint(err, "the first line of %s does not open it", t.passphraseFile)
-		case !errors.Is(err, pki.ErrPassphrase) || n == tries:
+		case n == tries:
 			return err
 		}
 		t.warn("wrong passphrase, try again")

@@ -178,6 +178,24 @@ func TestKeysThatOpenSSLEncrypts(t *testing.T) {
 	}
 }
 
+// A key that is encrypted in a way of the past is not taken for one with another passphrase.
+func TestKeyEncryptedInAnotherWay(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	content, err := os.ReadFile("admin.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, crt, _ := bytes.Cut(content, []byte("-----END PRIVATE KEY-----\n"))
+	s.write("old.pem", append([]byte("-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: RC2-40-CBC,BD6333CB6A4C3A4B\n\nMAAAAAAAAAAAAAAA\n-----END EC PRIVATE KEY-----\n"), crt...))
+	s.write("passphrase", []byte("x\n"))
+	s.typing("x")
+	for _, line := range []string{"csr list --user-key old.pem", "csr list --user-key old.pem --passphrase-file passphrase"} {
+		s.exits(line, 1)
+		s.says(`encrypted in a way that is not known.*\n.*hint: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out NEW`)
+	}
+}
+
 // Whoever uses a key that everybody can read is told so.
 func TestKeyThatOthersCanRead(t *testing.T) {
 	s := newShell(t)
