@@ -71,12 +71,7 @@ environment variables or in the configuration that cauase init makes; the comman
 			completionCommand(),
 		},
 	}
-	described := manual()
-	described.Arguments = map[string]func([]string) []string{}
-	for _, path := range commandsOfIDs {
-		described.Arguments[path] = func(words []string) []string { return pendingIDs(env, words) }
-	}
-	manners.Describe(app, described)
+	manners.Describe(app, manual())
 	return app
 }
 

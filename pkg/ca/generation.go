@@ -68,11 +68,16 @@ func (g *generations) times() []rollover.Generation {
 func (g *generations) valid(now time.Time) []generation {
 	var valid []generation
 	for _, c := range g.list {
-		if (c.state == store.CAUsable || c.state == store.CAExternal) && rollover.Valid(now, c.times) {
+		if c.good(now) {
 			valid = append(valid, c)
 		}
 	}
 	return valid
+}
+
+// good reports whether what a generation has signed is to be trusted at now.
+func (g generation) good(now time.Time) bool {
+	return (g.state == store.CAUsable || g.state == store.CAExternal) && rollover.Valid(now, g.times)
 }
 
 // listed returns the generations that have revocation lists: those that are valid at now, or about to

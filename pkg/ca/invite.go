@@ -210,7 +210,7 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 		if found.pending != at.pending {
 			return errRaced // somebody has submitted it, or decided about it
 		}
-		return a.recordInvited(ctx, tx, now, st, use, by, found, crt)
+		return a.recordInvited(ctx, tx, now, st, use, by, found, crt.Certificate)
 	})
 	switch {
 	case err != nil:
@@ -219,7 +219,7 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 		return *earlier, by, nil
 	}
 	a.observe(audit.Sign, new(error))
-	issued, err := a.issued(crt)
+	issued, err := a.issuedAs(crt)
 	return Submission{ID: id, Issued: &issued}, by, err
 }
 

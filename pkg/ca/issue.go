@@ -31,28 +31,34 @@ type issuance struct {
 	renews   *x509.Certificate // subject and extensions carried on from here instead
 }
 
+// A minted is a certificate that has just been signed, and its record.
+type minted struct {
+	store.Certificate
+	parsed *x509.Certificate // nil if it was made earlier
+}
+
 // issue signs a certificate: draft, check, lint, sign. It is not valid before record has stored it.
-func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certificate, error) {
+func (a *Authority) issue(now time.Time, st state, in issuance) (minted, error) {
 	if a.retired(now) {
-		return store.Certificate{}, ErrRetired
+		return minted{}, ErrRetired
 	}
 	draft, validity, err := a.draft(now, st, in)
 	if err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	if draft.Serial, err = pki.NewSerial(); err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	template, err := in.shape(draft, st)
 	if err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	if err := a.lint(template, st, in); err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	crt, err := in.create(template, st.signer, draft.PublicKey)
 	if err != nil {
-		return store.Certificate{}, fmt.Errorf("signing: %w", err)
+		return minted{}, fmt.Errorf("signing: %w", err)
 	}
 	row := store.Certificate{
 		Authority: a.name,
@@ -78,7 +84,7 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (store.Certifica
 		row.Renews = in.renews.SerialNumber
 		row.CSR = nil // all that counts of it is the key, and a digest to know it again
 	}
-	return row, nil
+	return minted{row, crt}, nil
 }
 
 // create signs template and parses the result, which proves that what goes out can be read. A renewal may have
@@ -104,11 +110,19 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 
 // recordRenewal is record for a certificate that carries a lineage on.
 func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, c continuation, crt store.Certificate) error {
+	if c.on == nil {
+		if err := a.unchanged(ctx, tx, st.version); err != nil {
+			return err
+		}
+	} else if c.on.CAs != st.version {
+		return errStale
+	}
 	actor.Lineage = lineageText(c.ID)
-	if err := a.carryOn(ctx, tx, now, actor, c, &crt); err != nil {
+	crt.Lineage, crt.IssuedBy = c.ID, actor.String()
+	if err := a.carryOn(ctx, tx, now, actor, c, crt); err != nil {
 		return err
 	}
-	return a.add(ctx, tx, now, st, actor, audit.Renew, crt)
+	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, audit.Renew, crt))
 }
 
 func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
@@ -121,13 +135,18 @@ func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st stat
 	if err := tx.AddCertificate(ctx, crt); err != nil {
 		return err
 	}
+	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, action, crt))
+}
+
+// issuedEntry is the entry about a certificate that has been issued.
+func (a *Authority) issuedEntry(now time.Time, actor audit.Actor, action audit.Action, crt store.Certificate) audit.Entry {
 	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial).Of(crt.Lineage))
 	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + pki.FormatSerial(crt.Renews)
 	}
 	e.Detail += " lineage=" + lineageText(crt.Lineage)
-	return tx.AppendAudit(ctx, e)
+	return e
 }
 
 // chosen says what is out of the ordinary in how a request was approved.
@@ -171,7 +190,7 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, how Approval) (_ Issued, err error) {
 	defer a.observe(audit.Sign, &err)
 	now := a.clock.Now()
-	var crt store.Certificate
+	var crt minted
 	err = a.retryStale(ctx, func() (err error) {
 		crt, err = a.approve(ctx, now, actor, id, how)
 		return err
@@ -179,30 +198,30 @@ func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, ho
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
 	}
-	return a.issued(crt)
+	return a.issuedAs(crt)
 }
 
-func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Actor, id int64, how Approval) (store.Certificate, error) {
+func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Actor, id int64, how Approval) (minted, error) {
 	var pending store.Request
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
 		pending, err = a.pending(ctx, r, id, how.Shown)
 		return err
 	})
 	if err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	// It was checked when it came in, but the rules may have become stricter since.
 	req, err := pki.ParseRequest(pending.PEM)
 	if err != nil {
-		return store.Certificate{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return minted{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	st, err := a.current(ctx, now)
 	if err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	by, err := a.profileNamed(cmp.Or(how.Profile, pending.Profile))
 	if err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: how.Validity}
 	if template := how.Template; template != nil {
@@ -210,7 +229,7 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	}
 	crt, err := a.issue(now, st, in)
 	if err != nil {
-		return store.Certificate{}, err
+		return minted{}, err
 	}
 	return crt, a.updateFor(ctx, actor, func(tx store.Tx) error {
 		if _, err := a.pending(ctx, tx, id, Shown{req.Digest}); err != nil {
@@ -223,7 +242,7 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 		if err := a.checkKey(ctx, tx, req.KeyID); err != nil {
 			return err
 		}
-		return a.record(ctx, tx, now, st, actor, audit.Sign, crt)
+		return a.record(ctx, tx, now, st, actor, audit.Sign, crt.Certificate)
 	})
 }
 
@@ -254,13 +273,20 @@ func (a *Authority) knowIssuer(ctx context.Context, row store.Certificate) error
 
 // issued is the certificate that a row is about.
 func (a *Authority) issued(row store.Certificate) (Issued, error) {
-	crt, err := pki.ParseIssuedDER(row.DER)
-	if err != nil {
-		return Issued{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
+	return a.issuedAs(minted{Certificate: row})
+}
+
+// issuedAs is issued for a certificate that may have been parsed already.
+func (a *Authority) issuedAs(m minted) (Issued, error) {
+	if m.parsed == nil {
+		var err error
+		if m.parsed, err = pki.ParseIssuedDER(m.DER); err != nil {
+			return Issued{}, fmt.Errorf("%w: certificate %d of %s: %w", ErrDamaged, m.ID, a.name, err)
+		}
 	}
-	issued := Issued{ID: row.ID, Serial: row.Serial, Certificate: crt}
+	issued := Issued{ID: m.ID, Serial: m.Serial, Certificate: m.parsed}
 	for _, g := range a.cas.Load().list {
-		if g.id == row.CAID {
+		if g.id == m.CAID {
 			issued.Chain = g.chainOf()
 		}
 	}

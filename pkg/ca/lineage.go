@@ -100,10 +100,46 @@ type continuation struct {
 	store.Lineage
 	begins *store.Certificate // the lineage: what is renewed, which is not on record; nil: it goes on
 	fork   bool               // what is renewed was renewed before
+	on     *store.Renewable   // what is on record of what is renewed; nil: nothing
 }
 
-// continuing finds the lineage that a renewal of old carries on.
-func (a *Authority) continuing(ctx context.Context, r store.Reader, old *x509.Certificate) (continuation, error) {
+// record is the row of what is renewed, as far as there is one.
+func (c continuation) record() store.Certificate {
+	if c.on == nil {
+		return store.Certificate{}
+	}
+	return c.on.Certificate
+}
+
+// continuing finds the lineage that a renewal of old carries on, with the key that has keyID. It refuses one of what is revoked, or has ended.
+func (a *Authority) continuing(ctx context.Context, r store.Reader, old *x509.Certificate, keyID []byte) (continuation, error) {
+	on, err := r.Renewable(ctx, a.name, old.SerialNumber, keyID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return a.continuingUnrecorded(ctx, r, old)
+	case err != nil:
+		return continuation{}, err
+	}
+	return a.continuingWith(on, old)
+}
+
+// continuingWith is continuing for a certificate of which on is on record.
+func (a *Authority) continuingWith(on store.Renewable, old *x509.Certificate) (continuation, error) {
+	c := continuation{Lineage: on.Lineage, on: &on, fork: renewedBefore(on, old)}
+	switch {
+	case on.Revoked:
+		return c, fmt.Errorf("%w: %w", ErrInvalid, revoked(old))
+	case on.Lineage.State != store.LineageActive:
+		return c, errEnded
+	}
+	return c, nil
+}
+
+// continuingUnrecorded is continuing for a certificate that is not on record, but was issued here.
+func (a *Authority) continuingUnrecorded(ctx context.Context, r store.Reader, old *x509.Certificate) (continuation, error) {
+	if err := a.notRevoked(ctx, r, old, ErrInvalid); err != nil {
+		return continuation{}, err
+	}
 	l, err := a.lineageOf(ctx, r, old.SerialNumber)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -134,10 +170,9 @@ func (a *Authority) notOfEnded(ctx context.Context, r store.Reader, crt *x509.Ce
 	return fmt.Errorf("%w: certificate %#x is not on record and may be of lineage %d of the same subject", errEnded, crt.SerialNumber, l.ID)
 }
 
-// carryOn adds a renewal to its lineage, and records a fork.
-func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, c continuation, crt *store.Certificate) error {
+// carryOn stores a renewal and what it changes of its lineage, and records a fork.
+func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, c continuation, crt store.Certificate) error {
 	l := c.Lineage
-	crt.Lineage = l.ID
 	if c.fork && a.cfg.Fork != ForkAllow {
 		l.Forks++
 		l.ForkedAt, l.ForkAddress, l.ForkedFrom = now, actor.Address, l.Address
@@ -152,13 +187,16 @@ func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, act
 	l.Renewals++
 	l.RenewedAt, l.Address = now, actor.Address
 	if c.begins == nil {
-		return tx.PutLineage(ctx, l)
+		return tx.AddRenewal(ctx, crt, l)
 	}
 	if err := tx.AddLineage(ctx, l); err != nil {
 		return err
 	}
 	// On record from now on: it is to end with the lineage, whichever certificate of that is named.
-	return tx.AddCertificate(ctx, *c.begins)
+	if err := tx.AddCertificate(ctx, *c.begins); err != nil {
+		return err
+	}
+	return tx.AddCertificate(ctx, crt)
 }
 
 // unrecorded is a row for a certificate of this authority of which there is none.

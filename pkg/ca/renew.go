@@ -1,11 +1,13 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -34,7 +36,8 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 	if err != nil {
 		return Holder{}, err
 	}
-	if err := issuedHere(now, st, crt); err != nil {
+	on, err := a.recognise(ctx, now, st, crt)
+	if err != nil {
 		return Holder{}, err
 	}
 	if err := verify(crt.PublicKey); err != nil {
@@ -45,7 +48,31 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 		return Holder{}, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	actor.Kind, actor.Serial, actor.KeyID = audit.Holder, crt.SerialNumber, keyID
-	return Holder{authority: a, actor: actor, crt: crt}, nil
+	return Holder{authority: a, actor: actor, crt: crt, on: on}, nil
+}
+
+// recognise refuses what this authority has not issued, or what is not valid, and returns what is on record of the rest.
+// What is on record byte for byte needs no arithmetic: the signature of what is not shows that it was issued after
+// the backup that was restored.
+func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, error) {
+	var on store.Renewable
+	err := a.store.View(ctx, func(r store.Reader) (err error) {
+		on, err = r.Renewable(ctx, a.name, crt.SerialNumber, nil)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, issuedHere(now, st, crt)
+	case err != nil:
+		return nil, err
+	}
+	by := slices.IndexFunc(st.list, func(g generation) bool { return g.id == on.Certificate.CAID })
+	recorded := bytes.Equal(on.Certificate.DER, crt.Raw) && !crt.IsCA && crt.SerialNumber.Sign() > 0 &&
+		by >= 0 && st.list[by].good(now) && pki.CheckValidity(crt, now) == nil
+	if recorded {
+		return &on, nil
+	}
+	return nil, issuedHere(now, st, crt) // which says what is wrong with it
 }
 
 // issuedHere refuses what this authority has not issued, or what is not valid. It has no serial number that cannot be
@@ -86,28 +113,30 @@ func (a *Authority) Renew(ctx context.Context, h Holder, req *pki.Request) (issu
 		return Issued{}, errNoHolder
 	}
 	now := a.clock.Now()
-	issued, err = a.renew(ctx, now, h.actor, h.crt, req)
+	issued, err = a.renew(ctx, now, h, req)
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, h.actor, audit.Renew, audit.SerialObject(h.crt.SerialNumber), err)
 	}
 	return issued, nil
 }
 
-func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor, old *x509.Certificate, req *pki.Request) (Issued, error) {
+func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki.Request) (Issued, error) {
+	old := h.crt
 	if limit := MaxRenewalRequest + 2*len(old.Raw); len(req.PEM) > limit { // there are clients that repeat all names
 		return Issued{}, fmt.Errorf("%w: the request of this renewal has at most %d bytes, and not %d", ErrInvalid, limit, len(req.PEM))
 	}
-	var done store.Certificate
-	forked, again := false, false
+	var done minted
+	on, forked, again := h.on, false, false
 	err := a.retryStale(ctx, func() error {
 		forked, again = false, false
 		// Who gets none is told so before anything is signed.
-		seen, kept, err := a.lookAt(ctx, now, old, req)
+		seen, err := a.lookAt(ctx, now, old, req, on)
+		on = nil // is looked at anew if there is another attempt
 		if err != nil {
 			return err
 		}
 		if seen.made != nil {
-			done, again = *seen.made, true
+			done, again = minted{Certificate: *seen.made}, true
 			return nil
 		}
 		st, err := a.current(ctx, now)
@@ -119,40 +148,34 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 			return err
 		}
 		crt, err := a.issue(now, st, issuance{
-			id: id, request: req, method: store.Renewed, renews: old, profile: a.cfg.Profiles.ForRenewal(kept.Profile), validity: kept.Validity,
+			id: id, request: req, method: store.Renewed, renews: old,
+			profile: a.cfg.Profiles.ForRenewal(seen.record().Profile), validity: seen.record().Validity,
 		})
 		if err != nil {
 			return err
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
 			done, forked = crt, false
-			if err := store.Prefetch(ctx, tx, func(r store.Reader) {
-				_, _ = a.standing(ctx, r, now, old, req)
-				_ = a.checkRenewalKey(ctx, r, old, req)
-				_, _ = r.Counter(ctx, a.name, store.CounterCA)
-			}); err != nil {
-				return err
-			}
 			at, err := a.standing(ctx, tx, now, old, req)
 			if err != nil {
 				return err
 			}
 			if at.made != nil {
-				done, again = *at.made, true
+				done, again = minted{Certificate: *at.made}, true
 				return nil
 			}
-			if err := a.checkRenewalKey(ctx, tx, old, req); err != nil {
+			if err := a.checkRenewalKey(ctx, tx, at.continuation, old, req); err != nil {
 				return err
 			}
-			if err := a.budget(old, kept).spendRenewal(&at.Lineage, now, sizeOf(crt)); err != nil {
+			if err := a.budget(old, seen.record()).spendRenewal(&at.Lineage, now, sizeOf(crt.Certificate)); err != nil {
 				return err
 			}
 			forked = at.fork && a.cfg.Fork == ForkFlag
-			return a.recordRenewal(ctx, tx, now, st, actor, at.continuation, crt)
+			return a.recordRenewal(ctx, tx, now, st, h.actor, at.continuation, crt.Certificate)
 		})
 	})
 	if err == nil {
-		err = a.knowIssuer(ctx, done) // a repeated renewal may have been answered by another daemon
+		err = a.knowIssuer(ctx, done.Certificate) // a repeated renewal may have been answered by another daemon
 	}
 	if err != nil {
 		return Issued{}, err
@@ -160,7 +183,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, actor audit.Actor,
 	if forked {
 		a.observe(audit.Fork, &err)
 	}
-	issued, err := a.issued(done)
+	issued, err := a.issuedAs(done)
 	issued.again = again
 	return issued, err
 }
@@ -180,47 +203,38 @@ type standing struct {
 	made *store.Certificate // what the request has made of it a moment ago, to be answered again
 }
 
-// lookAt finds the standing of old, and the row by which it was issued, as far as one is on record.
-func (a *Authority) lookAt(ctx context.Context, now time.Time, old *x509.Certificate, req *pki.Request) (s standing, kept store.Certificate, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		err := store.Prefetch(ctx, r, func(r store.Reader) {
-			_, _ = a.standing(ctx, r, now, old, req)
-			_, _ = r.CertificateBySerial(ctx, a.name, old.SerialNumber)
+// lookAt finds the standing of old, of which on was found on record a moment ago, if it is not nil.
+func (a *Authority) lookAt(ctx context.Context, now time.Time, old *x509.Certificate, req *pki.Request, on *store.Renewable) (s standing, err error) {
+	if on != nil && !renewedBefore(*on, old) {
+		s.continuation, err = a.continuingWith(*on, old)
+	} else {
+		err = a.store.View(ctx, func(r store.Reader) (err error) {
+			s, err = a.standing(ctx, r, now, old, req)
+			return err
 		})
-		if err != nil {
-			return err
-		}
-		if s, err = a.standing(ctx, r, now, old, req); err != nil || s.made != nil {
-			return err
-		}
-		if kept, err = r.CertificateBySerial(ctx, a.name, old.SerialNumber); errors.Is(err, store.ErrNotFound) {
-			kept, err = store.Certificate{}, nil
-		}
-		return err
-	})
-	if err != nil || s.made != nil {
-		return s, kept, err
 	}
-	l, next := s.Lineage, kept
+	if err != nil || s.made != nil {
+		return s, err
+	}
+	l, next := s.Lineage, s.record()
 	next.DER, next.CSR = old.Raw, nil // what is to be made is about as large
-	return s, kept, a.budget(old, kept).spendRenewal(&l, now, sizeOf(next))
+	return s, a.budget(old, s.record()).spendRenewal(&l, now, sizeOf(next))
 }
 
 // standing finds out what r says of a renewal of old with req, and refuses one that there must not be.
 func (a *Authority) standing(ctx context.Context, r store.Reader, now time.Time, old *x509.Certificate, req *pki.Request) (standing, error) {
+	c, refusal := a.continuing(ctx, r, old, req.KeyID)
+	if refusal != nil && !errors.Is(refusal, ErrInvalid) {
+		return standing{}, refusal
+	}
+	if c.on != nil && !renewedBefore(*c.on, old) {
+		return standing{continuation: c}, refusal
+	}
 	made, err := r.RenewalByCSR(ctx, a.name, req.Digest[:], old.SerialNumber)
 	replay := err == nil
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return standing{}, err
-	}
-	refusal := a.notRevoked(ctx, r, old, ErrInvalid)
-	var c continuation
-	if refusal == nil {
-		c, refusal = a.continuing(ctx, r, old)
-	}
 	switch {
-	case refusal != nil && !errors.Is(refusal, ErrInvalid):
-		return standing{}, refusal
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return standing{}, err
 	case replay && refusal != nil:
 		return standing{}, errReplayed
 	case replay:
@@ -231,6 +245,12 @@ func (a *Authority) standing(ctx context.Context, r store.Reader, now time.Time,
 		return standing{}, fmt.Errorf("%w: certificate %#x was renewed before; use the one that was made then, or ask for a new one", ErrConflict, old.SerialNumber)
 	}
 	return standing{continuation: c}, nil
+}
+
+// renewedBefore reports whether there is a certificate that has renewed crt: from then on that, or what came of it, is
+// the newest of the lineage.
+func renewedBefore(on store.Renewable, crt *x509.Certificate) bool {
+	return on.Lineage.Newest.Cmp(crt.SerialNumber) != 0
 }
 
 // repeatable refuses to answer with what the same renewal has produced once that was too long ago, or it is not valid.
@@ -248,8 +268,12 @@ func (a *Authority) repeatable(ctx context.Context, r store.Reader, now time.Tim
 }
 
 // checkRenewalKey is checkKey, but lets a user keep the key of the certificate that is renewed.
-func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, old *x509.Certificate, req *pki.Request) error {
-	err := a.checkKey(ctx, r, req.KeyID)
+func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, c continuation, old *x509.Certificate, req *pki.Request) (err error) {
+	if c.on != nil {
+		err = a.judgeKey(ctx, r, req.KeyID, c.on.OfCA, c.on.Compromised)
+	} else {
+		err = a.checkKey(ctx, r, req.KeyID)
+	}
 	if errors.Is(err, ErrConflict) && pki.SameKey(old.PublicKey, req.CSR.PublicKey) {
 		return nil
 	}
@@ -260,9 +284,13 @@ func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, old *x5
 func (a *Authority) notRevoked(ctx context.Context, r store.Reader, crt *x509.Certificate, kind error) error {
 	switch _, err := r.Revocation(ctx, a.name, crt.SerialNumber); {
 	case err == nil:
-		return fmt.Errorf("%w: certificate %#x is %w", kind, crt.SerialNumber, errRevoked)
+		return fmt.Errorf("%w: %w", kind, revoked(crt))
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
 	return nil
+}
+
+func revoked(crt *x509.Certificate) error {
+	return fmt.Errorf("certificate %#x is %w", crt.SerialNumber, errRevoked)
 }

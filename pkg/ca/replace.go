@@ -34,7 +34,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 	if err != nil {
 		return Issued{}, err
 	}
-	var crt store.Certificate
+	var crt minted
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
@@ -49,18 +49,15 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 			return err
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
-			if err := a.notRevoked(ctx, tx, old, ErrInvalid); err != nil {
+			lineage, err := a.continuing(ctx, tx, old, req.KeyID)
+			if err != nil {
 				return err
 			}
 			if err := a.checkKey(ctx, tx, req.KeyID); err != nil {
 				return err
 			}
-			lineage, err := a.continuing(ctx, tx, old)
-			if err != nil {
-				return err
-			}
 			lineage.fork = false // whatever was issued after the backup from which it is restored
-			if err := a.recordRenewal(ctx, tx, now, st, actor, lineage, crt); err != nil {
+			if err := a.recordRenewal(ctx, tx, now, st, actor, lineage, crt.Certificate); err != nil {
 				return err
 			}
 			return a.revokeKey(ctx, tx, now, actor, old)
@@ -69,7 +66,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, actor, audit.Renew, audit.SerialObject(old.SerialNumber), err)
 	}
-	return a.issued(crt)
+	return a.issuedAs(crt)
 }
 
 // keyPage is how many certificates are read at a time.

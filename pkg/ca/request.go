@@ -107,7 +107,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	if err != nil {
 		return Submission{}, err
 	}
-	var signed store.Certificate
+	var signed minted
 	if seen.auto {
 		if signed, err = a.issue(now, st, issuance{id: id, request: req.Request, method: store.AutoSigned, profile: req.asked}); err != nil {
 			return Submission{}, err
@@ -137,7 +137,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		}
 		if at.auto {
 			approved = true
-			return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed)
+			return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed.Certificate)
 		}
 		return a.keep(ctx, tx, now, actor, id, req)
 	})
@@ -145,7 +145,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		return done, err
 	}
 	a.observe(audit.Sign, &err)
-	issued, err := a.issued(signed)
+	issued, err := a.issuedAs(signed)
 	return Submission{ID: id, Issued: &issued}, err
 }
 
@@ -252,17 +252,24 @@ func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Ti
 // they were compromised and, for users, any that is known. Backups are encrypted to user keys, which
 // therefore name one user each.
 func (a *Authority) checkKey(ctx context.Context, r store.Reader, keyID []byte) error {
-	switch is, err := r.IsCAKey(ctx, keyID); {
-	case err != nil:
+	ofCA, err := r.IsCAKey(ctx, keyID)
+	if err != nil {
 		return err
-	case is:
-		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
 	}
-	// Whichever authority was told: the key is the same one.
-	switch is, err := r.KeyCompromised(ctx, keyID); {
-	case err != nil:
+	compromised, err := r.KeyCompromised(ctx, keyID)
+	if err != nil {
 		return err
-	case is:
+	}
+	return a.judgeKey(ctx, r, keyID, ofCA, compromised)
+}
+
+// judgeKey is checkKey for a key of which it is known whether it is one of a CA, or compromised: whichever authority was told,
+// it is the same key.
+func (a *Authority) judgeKey(ctx context.Context, r store.Reader, keyID []byte, ofCA, compromised bool) error {
+	switch {
+	case ofCA:
+		return fmt.Errorf("%w: the key is that of a certificate authority", ErrInvalid)
+	case compromised:
 		return fmt.Errorf("%w: a certificate with this key was revoked because the key is compromised; make a new key", ErrInvalid)
 	}
 	if a.row.Role != store.RoleUsers {

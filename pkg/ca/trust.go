@@ -199,12 +199,9 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 		if err != nil {
 			return err
 		}
-		issuer = st.signer.crt
-		if leaf, err = x509.ParseCertificate(crt.DER); err != nil {
-			return err
-		}
+		issuer, leaf = st.signer.crt, crt.parsed
 		return a.store.Update(ctx, func(tx store.Tx) error {
-			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon}, audit.Sign, crt)
+			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon}, audit.Sign, crt.Certificate)
 		})
 	})
 	return leaf, issuer, err

@@ -9,6 +9,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
+	"cauase/pkg/store"
 )
 
 // Issued is a certificate on record.
@@ -77,6 +78,7 @@ type Holder struct {
 	authority *Authority
 	actor     audit.Actor
 	crt       *x509.Certificate
+	on        *store.Renewable // what was on record of crt when it was shown; nil if nothing was
 }
 
 // Certificate returns the certificate whose key is held.

@@ -341,6 +341,9 @@ type Reader interface {
 	// the serial renews.
 	RenewalByCSR(ctx context.Context, a AuthorityName, digest []byte, renews *big.Int) (Certificate, error)
 
+	// Renewable returns what the renewal of the certificate on record with this serial depends on, with a key.
+	Renewable(ctx context.Context, a AuthorityName, serial *big.Int, keyID []byte) (Renewable, error)
+
 	Lineage(ctx context.Context, a AuthorityName, id int64) (Lineage, error)
 	// LineageOf returns the lineage of the certificate on record with this serial.
 	LineageOf(ctx context.Context, a AuthorityName, serial *big.Int) (Lineage, error)
@@ -438,6 +441,9 @@ type Tx interface {
 	RevokeLineage(ctx context.Context, a AuthorityName, id int64, now time.Time, like Revocation, keep time.Duration) (int, error)
 
 	AddCertificate(ctx context.Context, c Certificate) error
+	// AddRenewal stores a certificate that carries on the lineage l, and what that changes of the lineage. Unlike AddCertificate it
+	// need not tell at once that there is such a certificate or no such lineage: Update fails then.
+	AddRenewal(ctx context.Context, c Certificate, l Lineage) error
 	// PruneCertificates deletes at most limit certificates whose NotAfter lies before t, and returns how many.
 	// A renewal stays as long as the certificate that it renews could be used, so that it is known what came of
 	// it. Lineages go with their last certificate.

@@ -19,7 +19,7 @@ func scanAuthority(from scanner) (store.Authority, error) {
 	}
 	row, err := authorities.row(values)
 	if err == nil {
-		return row.(store.Authority), nil
+		return row, nil
 	}
 	name, ok := values[authorities.kind.Index("name")].(string)
 	if !ok {

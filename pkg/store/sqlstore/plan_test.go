@@ -173,7 +173,7 @@ func TestPlans(t *testing.T) {
 
 	db := mustOpen(t, filepath.Join(t.TempDir(), "db.sqlite"))
 	var queries []string
-	exercise(t, db, func(h tx) { queries = slices.Collect(maps.Keys(h.s.(sqliteWriter).stmts)) })
+	exercise(t, db, func(h tx) { queries = slices.Collect(maps.Keys(h.s.(*sqliteWriter).stmts)) })
 	for _, query := range queries {
 		if strings.HasPrefix(query, "CREATE INDEX") || strings.HasPrefix(query, "DROP INDEX") {
 			continue // of Load, and has no plan

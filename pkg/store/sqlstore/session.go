@@ -151,11 +151,16 @@ func (h *handle) exec(ctx context.Context, query string, args ...any) (int64, er
 
 // later runs a statement of which nobody asks what it has changed.
 func (h *handle) later(ctx context.Context, query string, args ...any) error {
+	return h.expect(ctx, nil, query, args...)
+}
+
+// expect is later for a statement that fails with none, now or with a later one, if it changes nothing.
+func (h *handle) expect(ctx context.Context, none error, query string, args ...any) error {
 	if err := h.prepare(ctx, args); err != nil {
 		return err
 	}
 	h.forget()
-	return h.check(h.s.later(ctx, nil, query, args...))
+	return h.check(h.s.later(ctx, none, query, args...))
 }
 
 // run is exec for those who do not ask what has changed, but want to know of errors.
@@ -171,11 +176,7 @@ func (h *handle) run(ctx context.Context, query string, args ...any) error {
 // transaction go on in every dialect. It returns ErrExists when nothing was inserted.
 func (h *handle) insert(ctx context.Context, query string, args ...any) error {
 	if h.bulk {
-		if err := h.prepare(ctx, args); err != nil {
-			return err
-		}
-		h.forget()
-		return h.check(h.s.later(ctx, store.ErrExists, query, args...))
+		return h.expect(ctx, store.ErrExists, query, args...)
 	}
 	n, err := h.exec(ctx, query, args...)
 	if err == nil && n == 0 {

@@ -60,7 +60,7 @@ func connectSQLite(ctx context.Context, d *dialect, path string, opt Options) (_
 	return &DB{
 		dialect: d,
 		log:     opt.Log,
-		writer:  newGroupWriter(sqliteWriter{s, wdb}, d, opt.Log),
+		writer:  newGroupWriter(&sqliteWriter{sqliteSession: s, db: wdb}, d, opt.Log),
 		readers: newPool(maxReaders, 0, func(ctx context.Context) (readSession, error) {
 			s, err := newSQLiteSession(ctx, d, rdb, "BEGIN")
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 )
 
 // A sqliteSession is a connection and the statements prepared on it. Our queries are few and
@@ -21,11 +22,16 @@ type sqliteSession struct {
 type sqliteWriter struct {
 	*sqliteSession
 	db *sql.DB
+
+	careful bool // every job gets a savepoint
+	saved   bool // this one has one
+	dirty   bool // this one may have written
+	once    bool // one of the jobs cannot be run again
 }
 
 var (
 	_ readSession  = (*sqliteSession)(nil)
-	_ writeSession = sqliteWriter{}
+	_ writeSession = (*sqliteWriter)(nil)
 )
 
 func newSQLiteSession(ctx context.Context, d *dialect, db *sql.DB, begin string) (*sqliteSession, error) {
@@ -122,37 +128,97 @@ func (s *sqliteSession) close() error {
 	return errors.Join(err, s.conn.Close())
 }
 
-func (w sqliteWriter) save(ctx context.Context) error {
-	_, err := w.exec(ctx, "SAVEPOINT job")
+func (w *sqliteWriter) begin(ctx context.Context) error {
+	w.once = false
+	return w.sqliteSession.begin(ctx)
+}
+
+func (w *sqliteWriter) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	n, err := w.sqliteSession.exec(ctx, query, args...)
+	w.dirty = w.dirty || n > 0 || err != nil
+	return n, err
+}
+
+func (w *sqliteWriter) query(ctx context.Context, query string, args ...any) (rows, error) {
+	found, err := w.sqliteSession.query(ctx, query, args...)
+	w.dirty = w.dirty || err != nil || !strings.HasPrefix(strings.TrimSpace(query), "SELECT")
+	return found, err
+}
+
+func (w *sqliteWriter) later(ctx context.Context, none error, query string, args ...any) error {
+	err := w.sqliteSession.later(ctx, none, query, args...)
+	w.dirty = true
 	return err
 }
 
-func (w sqliteWriter) keep(ctx context.Context) error {
-	_, err := w.exec(ctx, "RELEASE SAVEPOINT job")
-	return err
-}
-
-func (w sqliteWriter) undo(ctx context.Context, _ error) error {
-	if _, err := w.exec(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
-		return err
+// save makes a savepoint only in a group of which a job has failed before: for each page that is written while
+// there is one SQLite writes a copy aside, and a job that fails has usually looked before it wrote, so that there is
+// nothing to take back.
+func (w *sqliteWriter) save(ctx context.Context) error {
+	w.dirty, w.saved = false, false
+	if !w.careful {
+		return nil
 	}
-	return w.keep(ctx)
+	return w.savepoint(ctx)
 }
 
-func (w sqliteWriter) commit(ctx context.Context) error {
-	_, err := w.exec(ctx, "COMMIT")
+func (w *sqliteWriter) savepoint(ctx context.Context) error {
+	_, err := w.sqliteSession.exec(ctx, "SAVEPOINT job")
+	w.saved = err == nil
+	return err
+}
+
+func (w *sqliteWriter) keep(ctx context.Context) error {
+	if !w.saved {
+		return nil
+	}
+	_, err := w.sqliteSession.exec(ctx, "RELEASE SAVEPOINT job")
+	return err
+}
+
+func (w *sqliteWriter) undo(ctx context.Context, cause error) error {
+	switch {
+	case w.saved:
+		if _, err := w.sqliteSession.exec(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
+			return err
+		}
+		return w.keep(ctx)
+	case !w.dirty:
+		return nil
+	case w.once:
+		return cause
+	}
+	return errRedo
+}
+
+// unhurried is for Load. The rows it is given may be there only once, so that it is not run again.
+func (w *sqliteWriter) unhurried() {
+	if !w.saved && !w.dirty {
+		_ = w.savepoint(context.Background()) // without one, a failure ends the whole transaction
+	}
+	w.once = true
+}
+
+func (w *sqliteWriter) commit(ctx context.Context) error {
+	_, err := w.sqliteSession.exec(ctx, "COMMIT")
+	w.careful = w.careful && err != nil
 	return err
 }
 
 // rollback may fail, as SQLite may have rolled back by itself; then it does not matter.
-func (w sqliteWriter) rollback(ctx context.Context) { _ = w.sqliteSession.rollback(ctx) }
+func (w *sqliteWriter) rollback(ctx context.Context) { _ = w.sqliteSession.rollback(ctx) }
 
-func (w sqliteWriter) entered() bool                          { return w.within }
-func (w sqliteWriter) again(context.Context, error, int) bool { return false }
-func (w sqliteWriter) down() error                            { return nil }
+func (w *sqliteWriter) entered() bool { return w.within }
+func (w *sqliteWriter) down() error   { return nil }
+
+// again runs a group once more, with savepoints, of which a job has to be undone.
+func (w *sqliteWriter) again(_ context.Context, err error, _ int) bool {
+	w.careful = err == errRedo && !w.careful && !w.once
+	return w.careful
+}
 
 // close moves the log into the database and releases it.
-func (w sqliteWriter) close() error {
-	_, err := w.exec(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+func (w *sqliteWriter) close() error {
+	_, err := w.sqliteSession.exec(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
 	return errors.Join(err, w.sqliteSession.close(), w.db.Close())
 }

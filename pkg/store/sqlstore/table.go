@@ -81,7 +81,17 @@ func (t table) argsWithout(row store.Row, column string) ([]any, error) {
 
 // scan reads a row of query.
 func (t tableOf[T]) scan(from scanner) (T, error) {
-	row, err := t.scanRow(from)
+	values, err := t.values(from)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return t.row(values)
+}
+
+// row makes a row of columns as they are kept.
+func (t tableOf[T]) row(kept []any) (T, error) {
+	row, err := t.table.row(kept)
 	v, _ := row.(T)
 	return v, err
 }

@@ -43,6 +43,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"certificates of a lineage", testLineageCertificates},
 		{"what a request has made of a certificate", testRenewalByCSR},
 		{"revoking a lineage", testRevokeLineage},
+		{"what a renewal depends on", testRenewable},
+		{"renewals", testAddRenewal},
 		{"counting lineages", testCountLineages},
 		{"lineages that have ended since", testEndedLineage},
 		{"pruning lineages", testPruneLineages},

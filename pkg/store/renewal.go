@@ -1,0 +1,13 @@
+package store
+
+// A Renewable is all that the renewal of a certificate depends on, as one snapshot.
+type Renewable struct {
+	Certificate Certificate // that is to be renewed
+	Lineage     Lineage     // to which it belongs
+	Revoked     bool
+	CAs         int64 // CounterCA of its authority
+
+	// About the key that the successor is to have.
+	OfCA        bool // see Reader.IsCAKey
+	Compromised bool // see Reader.KeyCompromised
+}
