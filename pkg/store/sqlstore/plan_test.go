@@ -64,6 +64,11 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		},
 		"AddLineage": func(c ctx, t tx) error { return t.AddLineage(c, store.Lineage{Authority: a, Newest: serial}) },
 		"PutLineage": func(c ctx, t tx) error { return t.PutLineage(c, store.Lineage{Authority: a, Newest: serial}) },
+		"Renewable":  func(c ctx, t tx) error { _, err := t.Renewable(c, a, serial, nil); return err },
+		"AddRenewal": func(c ctx, t tx) error {
+			l, crt := store.Lineage{Authority: a, ID: 9, Newest: serial}, store.Certificate{Authority: a, ID: 9, Serial: big.NewInt(9), CAID: 1, Lineage: 9}
+			return errors.Join(t.AddLineage(c, l), t.AddRenewal(c, crt, l))
+		},
 		"RevokeLineage": func(c ctx, t tx) error {
 			_, err := t.RevokeLineage(c, a, 1, when, store.Revocation{}, time.Hour)
 			return err
@@ -161,7 +166,7 @@ const ofOneLineage = "FROM audit_log WHERE seq IN ("
 // are there to read all, or the first row of each, and where sorts says that few rows can come together.
 func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true, ofOneLineage: true} // certificates of one request, three pages
-	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true, keyCompromised: true}
+	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true, keyCompromised: true, renewable: true}
 	sorts[sqliteDialect().indices] = true
 	for _, query := range append(faults, unlisted) { // which look at all there is
 		scans[query], sorts[query] = true, true
@@ -242,7 +247,7 @@ func TestPostgresPlans(t *testing.T) {
 	db := mustOpen(t, dsn)
 	var queries map[string]string
 	exercise(t, db, func(h tx) { queries = maps.Clone(h.s.(*pgWriter).queries) })
-	scans := map[string]bool{anyRow(): true, authorities.query + "ORDER BY name": true, keyCompromised: true}
+	scans := map[string]bool{anyRow(): true, authorities.query + "ORDER BY name": true, keyCompromised: true, renewable: true}
 	for _, query := range append(faults, unlisted) {
 		scans[query] = true
 	}
