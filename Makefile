@@ -33,10 +33,10 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run test lint bench bench-load bench-peers fuzz flood soak released docs-test interop install uninstall clean
+.PHONY: help build cross run test lint bench bench-load bench-peers bench-growth bench-profile fuzz flood soak released docs-test interop install uninstall clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Without a C compiler, whether there is one or not: what is shipped is the same everywhere, and needs no libraries.
 build: ## build all tools into bin/, statically
@@ -96,8 +96,14 @@ bench-load: ## put a load on whole daemons, with BENCHFLAGS
 STEP_CA := github.com/smallstep/certificates/cmd/step-ca@v0.30.2
 PEERS   := .cache/peers
 
-bench-peers: $(PEERS)/step-ca ## measure other authorities by turns with ours: step-ca, and caucase where CAUCASE_VENV says
+bench-peers: $(if $(shell command -v step-ca),,$(PEERS)/step-ca) ## measure other authorities by turns with ours: step-ca, and caucase where CAUCASE_VENV says
 	$(GO) run ./bench -rows 'issue|rsa' $(BENCHFLAGS)
+
+bench-growth: ## measure what becomes of a daemon as its certificates grow in number, and draw it; takes an hour
+	$(GO) run ./bench -rows growth -growth 10000,100000,1000000,5000000 -svg docs/performance.svg $(BENCHFLAGS)
+
+bench-profile: ## profile renewals into .cache/profiles
+	$(GO) run ./bench -rows profile -profile .cache/profiles $(BENCHFLAGS)
 
 $(PEERS)/step-ca:
 	@mkdir -p $(PEERS)

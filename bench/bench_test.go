@@ -32,7 +32,7 @@ func small(t *testing.T, dir string, more ...string) []string {
 		"-dir", dir, "-cauased", filepath.Join(dir, "cauased"), "-updater", filepath.Join(dir, "cauase-updater"), "-caucase", "",
 		"-clients", "3", "-requests", "6", "-rsa-requests", "3", "-fetches", "20", "-repeats", "2", "-probe", "1ms",
 		"-revocations", "30", "-issuances", "12", "-stored", "20", "-start-certificates", "10", "-start-revoked", "3", "-agent-jobs", "3", "-idle", "100ms",
-		"-growth", "100,400", "-svg", filepath.Join(dir, "growth.svg"),
+		"-growth", "100,400", "-svg", filepath.Join(dir, "growth.svg"), "-profile", filepath.Join(dir, "profiles"),
 	}, more...)
 }
 
@@ -99,6 +99,12 @@ func TestEverythingIsMeasured(t *testing.T) {
 		expect(t, rows, workGrowth+size, ours(sqliteEngine), perSecond, startMs, listMs, residentMiB, sizeMB)
 	}
 	checkDrawing(t, filepath.Join(dir, "growth.svg"))
+	expect(t, rows, workRenewNew, profiledSubject, allocations, allocatedKB)
+	for _, name := range []string{cpuProfile, allocProfile} {
+		if info, err := os.Stat(filepath.Join(dir, "profiles", name)); err != nil || info.Size() < 100 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for _, limit := range []string{limitVerify, limitSign, limitRSA, limitCreate, limitHash, limitAllRSA, limitFlush} {
 		expect(t, rows, limit, machineSubject, perSecond)
 	}
@@ -155,7 +161,7 @@ func TestFilledDatabaseIsSound(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &bench{settings: s, dir: dir, results: &results{}, progress: io.Discard}
-	d, err := b.filled(t.Context(), sqliteEngine, 2, filling{certificates: fillBatch + 20, revoked: 15, unrecorded: 10, sample: 7})
+	d, err := b.filled(t.Context(), sqliteEngine, 2, filling{certificates: 45, revoked: 15, unrecorded: 10, sample: 7, batch: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

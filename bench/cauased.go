@@ -59,7 +59,7 @@ func unlimited() []string {
 
 // startDaemon starts cauased with its data in dir, and waits until it is ready.
 func (b *bench) startDaemon(ctx context.Context, dir string, db database, keyType pki.KeyType, flags ...string) (*daemon, error) {
-	port, err := freePorts()
+	port, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (b *bench) startDaemonAt(ctx context.Context, dir string, port int, db data
 	d := newDaemon("cauased "+db.engine, port, db, keyType)
 	var err error
 	args := slices.Concat([]string{"--netloc", d.host, "--server-key", "server.key.pem", "--key-type", string(keyType)}, unlimited(), flags)
-	if d.process, err = start(dir, b.daemon, args, []string{"CAUASED_DB=" + db.dsn}); err != nil {
+	if d.process, err = start(dir, b.daemon, args, append([]string{"CAUASED_DB=" + db.dsn}, b.environment...)); err != nil {
 		return nil, err
 	}
 	ready := request("GET", "/readyz", d.host, "", nil)
@@ -126,7 +126,7 @@ func (d *daemon) prepare(ctx context.Context) error {
 
 // startCaucase starts the reference from its virtual environment.
 func startCaucase(ctx context.Context, venv, dir string) (*daemon, error) {
-	port, err := freePorts()
+	port, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}

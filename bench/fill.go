@@ -8,9 +8,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/big"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"cauase/pkg/audit"
@@ -27,9 +29,11 @@ type filling struct {
 	revoked      int // of these, with their lineages
 	unrecorded   int // revocations of others, as after many years
 	sample       int // hosts that are wanted to renew, spread over those that are not revoked
+	batch        int // certificates or revocations in a transaction; 0: fillBatch
 }
 
-const fillBatch = 5000 // rows of a kind in a transaction
+// fillBatch is large, as every transaction writes to most pages of the indices.
+const fillBatch = 20_000
 
 // A filler adds to one authority.
 type filler struct {
@@ -53,31 +57,32 @@ func fill(ctx context.Context, db database, f filling) (hosts []host, err error)
 	if err := to.learn(ctx); err != nil {
 		return nil, err
 	}
-	every := max(1, (f.certificates-f.revoked)/max(1, f.sample))
-	for done := 0; done < f.certificates; {
-		batch := min(fillBatch, f.certificates-done)
-		made, keys, err := to.make(batch)
-		if err != nil {
+	if f.batch == 0 {
+		f.batch = fillBatch
+	}
+	every, done := max(1, (f.certificates-f.revoked)/max(1, f.sample)), 0
+	for made := range to.batches(f.certificates, f.batch) {
+		if made.err != nil {
+			return nil, made.err
+		}
+		revoked := min(len(made.rows), max(0, f.revoked-done))
+		if err := to.record(ctx, made.rows, revoked); err != nil {
 			return nil, err
 		}
-		revoked := min(batch, max(0, f.revoked-done))
-		if err := to.record(ctx, made, revoked); err != nil {
-			return nil, err
-		}
-		for i := revoked; i < batch && len(hosts) < f.sample; i++ {
+		for i := revoked; i < len(made.rows) && len(hosts) < f.sample; i++ {
 			if (done+i-f.revoked)%every != 0 {
 				continue
 			}
-			crt, err := x509.ParseCertificate(made[i].DER)
+			crt, err := x509.ParseCertificate(made.rows[i].DER)
 			if err != nil {
 				return nil, err
 			}
-			hosts = append(hosts, host{keys[i], crt})
+			hosts = append(hosts, host{made.keys[i], crt})
 		}
-		done += batch
+		done += len(made.rows)
 	}
-	for done := 0; done < f.unrecorded; done += fillBatch {
-		if err := to.revokeUnrecorded(ctx, min(fillBatch, f.unrecorded-done)); err != nil {
+	for done := 0; done < f.unrecorded; done += f.batch {
+		if err := to.revokeUnrecorded(ctx, min(f.batch, f.unrecorded-done)); err != nil {
 			return nil, err
 		}
 	}
@@ -85,6 +90,40 @@ func fill(ctx context.Context, db database, f filling) (hosts []host, err error)
 		return nil, fmt.Errorf("%d certificates are no sample of %d", f.certificates-f.revoked, f.sample)
 	}
 	return hosts, nil
+}
+
+// made are certificates with their keys, or why there are none.
+type made struct {
+	rows []store.Certificate
+	keys []*ecdsa.PrivateKey
+	err  error
+}
+
+// batches makes certificates, the next ones while those before are recorded.
+func (to *filler) batches(count, size int) iter.Seq[made] {
+	return func(yield func(made) bool) {
+		ahead, stop := make(chan made), make(chan struct{})
+		var running sync.WaitGroup
+		running.Go(func() {
+			defer close(ahead)
+			for done := 0; done < count; done += size {
+				var next made
+				next.rows, next.keys, next.err = to.make(min(size, count-done))
+				select {
+				case ahead <- next:
+				case <-stop:
+					return
+				}
+			}
+		})
+		defer running.Wait()
+		defer close(stop)
+		for next := range ahead {
+			if !yield(next) {
+				return
+			}
+		}
+	}
 }
 
 // learn finds out what the daemon writes.

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +45,7 @@ type settings struct {
 	idle         time.Duration // for which an agent is looked at
 	growth       []int         // numbers of certificates; none: no curves
 	svg          string        // file for the curves
+	profiles     string        // folder for profiles of a renewal; empty: none
 }
 
 // A bench is one run.
@@ -55,6 +57,8 @@ type bench struct {
 	postgres cluster
 	progress io.Writer
 	folders  int
+
+	environment []string // of daemons, beside our own
 }
 
 // A group is rows of the results that are measured together.
@@ -74,6 +78,7 @@ func groups() []group {
 		{"agent", (*bench).agents},
 		{"stored", (*bench).storing},
 		{"growth", (*bench).growing},
+		{"profile", (*bench).profiling},
 	}
 }
 
@@ -167,11 +172,19 @@ func (b *bench) build() error {
 			continue
 		}
 		*program = filepath.Join(b.dir, folder)
-		build := exec.Command("go", "build", "-trimpath", "-o", *program, "cauase/"+folder)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build cauase/%s: %w\n%s", folder, err, out)
+		if err := goBuild(*program, "cauase/"+folder); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// goBuild builds a program without a C compiler, as make build does.
+func goBuild(program, pkg string, flags ...string) error {
+	build := exec.Command("go", slices.Concat([]string{"build", "-trimpath"}, flags, []string{"-o", program, pkg})...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
 	return nil
 }

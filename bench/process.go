@@ -217,21 +217,25 @@ func memoryFields(pid int, file string) (map[string]float64, error) {
 	return found, nil
 }
 
-// freePorts returns the first of two ports in a row that nobody has. They lie below those of outgoing connections.
-func freePorts() (int, error) {
-	for port := 12_000 + os.Getpid()%5_000*2; port < 31_000; port += 2 {
-		first, err1 := net.Listen("tcp", loopback(port))
-		second, err2 := net.Listen("tcp", loopback(port+1))
-		for _, l := range []net.Listener{first, second} {
-			if l != nil {
-				l.Close()
-			}
-		}
-		if err1 == nil && err2 == nil {
-			return port, nil
+// freePorts returns the first of so many ports in a row that nobody has. They lie below those of outgoing connections.
+func freePorts(count int) (int, error) {
+	for first := 12_000 + os.Getpid()%5_000*2; first+count < 31_000; first += count {
+		if allFree(first, count) {
+			return first, nil
 		}
 	}
 	return 0, errors.New("no ports are free")
+}
+
+func allFree(first, count int) bool {
+	for port := first; port < first+count; port++ {
+		l, err := net.Listen("tcp", loopback(port))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -45,7 +45,7 @@ func (s *stepCA) servers() []*process { return append([]*process{s.process}, s.d
 
 // startStepCA sets a step-ca up in dir, as its own initialisation would, with P-256 keys throughout, and starts it.
 func (b *bench) startStepCA(ctx context.Context, dir string, db database) (*stepCA, error) {
-	port, err := freePorts()
+	port, err := freePorts(1)
 	if err != nil {
 		return nil, err
 	}
