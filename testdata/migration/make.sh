@@ -29,6 +29,13 @@ client() { cauase --ca-url http://$netloc "$@"; }
 user() { client --mode user --user-key admin.pem "$@"; }
 service() { client --user-key admin.pem "$@"; }
 pending() { cut -d' ' -f1 id; }
+enrol() { # NAME OPTION…: a service with these names, which the first user approves
+	local name=$1
+	shift
+	client request --cn "$name" "$@" --crt "$name.crt.pem" --key "$name.key.pem" --csr "$name.csr.pem" >id || true
+	service csr sign "$(pending)"
+	client request --cn "$name" "$@" --crt "$name.crt.pem" --key "$name.key.pem" --csr "$name.csr.pem" >id
+}
 
 # Spans of seconds, until the first CAs have expired and their keys are erased.
 mkdir -p backups
@@ -59,7 +66,11 @@ done
 client crt renew --force web.crt.pem web.key.pem
 client crt revoke --key gone.key.pem gone.crt.pem
 service crt revoke --other stolen.crt.pem --reason keyCompromise
-service crt revoke --serial 4660
+if [ "$layout" -ge 4 ]; then
+	service crt revoke --serial 4660 --unknown
+else
+	service crt revoke --serial 4660
+fi
 client request --cn refused --crt refused.crt.pem --key refused.key.pem --csr refused.csr.pem >id || true
 service csr reject "$(pending)"
 client crt renew --force --key gone.key.pem gone.crt.pem || true # a refusal in the audit log
@@ -115,6 +126,20 @@ if [ "$layout" -ge 3 ]; then
 			-d "origin=https://$origin" -d "return_to=https://$origin/" -d grant=1
 	done
 	user cors withdraw https://console.example
+fi
+if [ "$layout" -ge 4 ]; then
+	# Names that lineages share under subjects of their own, of each kind, and one that a renewal has kept.
+	enrol portal --dns shared.example.org --dns portal.example.org --ip 192.0.2.7 --email Post@Example.org
+	enrol gateway --dns Shared.example.org --ip 2001:db8::7 --uri spiffe://example.org/gateway
+	enrol apps --dns '*.apps.example.org' --dns xn--bcher-kva.example.org
+	enrol one.apps.example.org --dns one.apps.example.org
+	enrol former --dns shared.example.org
+	service crt revoke --other former.crt.pem
+	client crt renew --force --key portal.key.pem portal.crt.pem
+	# Requests that were rejected with a reason, and one that waits for names that others have.
+	client request --cn unwanted --dns unwanted.example.org --crt unwanted.crt.pem --key unwanted.key.pem --csr unwanted.csr.pem >id || true
+	service csr reject --reason 'ask the network team first' "$(pending)"
+	client request --cn newcomer --dns shared.example.org --crt newcomer.crt.pem --key newcomer.key.pem --csr newcomer.csr.pem || true
 fi
 cauased manage backup backups
 halt
