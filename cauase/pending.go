@@ -34,7 +34,8 @@ type requestView struct {
 	ReceivedAt *time.Time     `json:"received_at,omitempty"`
 	Submitter  *submitterView `json:"submitter,omitempty"`
 
-	Namesakes []namesakeView `json:"namesakes,omitempty"` // who has a name of it already
+	Namesakes     []namesakeView `json:"namesakes,omitempty"` // who has a name of it already
+	MoreNamesakes bool           `json:"more_namesakes,omitempty"`
 
 	// Extensions are the kinds of all that the request asks for, Dropped those that it does not get.
 	Extensions []string `json:"extensions,omitempty"`
@@ -53,6 +54,16 @@ type namesakeView struct {
 	Lineage  string    `json:"lineage"`
 	Subject  string    `json:"subject"`
 	NotAfter time.Time `json:"not_after"`
+	Name     string    `json:"name,omitempty"`
+}
+
+// text warns of it.
+func (n namesakeView) text() string {
+	subject, name := orDash(n.Subject), ""
+	if n.Name != "" {
+		name = " for " + n.Name
+	}
+	return fmt.Sprintf("%s has a valid certificate%s until %s, lineage %s", subject, name, timeText(n.NotAfter), n.Lineage)
 }
 
 // A submitterView is who has sent a request: a user by name, anybody else by address.
@@ -149,8 +160,9 @@ func (v *requestView) came(s client.Submitted) {
 	}
 	v.Submitter = viewSubmitter(s.Submitter)
 	for _, n := range s.Namesakes {
-		v.Namesakes = append(v.Namesakes, namesakeView{pki.EscapeText(n.Lineage), pki.EscapeText(n.Subject), n.NotAfter.UTC()})
+		v.Namesakes = append(v.Namesakes, namesakeView{pki.EscapeText(n.Lineage), pki.EscapeText(n.Subject), n.NotAfter.UTC(), pki.EscapeText(n.Name)})
 	}
+	v.MoreNamesakes = s.MoreNamesakes
 }
 
 // validity is how long the certificate would be valid, "" where the daemon does not say.
@@ -182,7 +194,13 @@ func (p *printer) requestDetails(v requestView, subject, key, profile, validity 
 	p.field("asks for", strings.Join(v.Extensions, ", "))
 	p.field("not granted", strings.Join(v.Dropped, ", "))
 	for _, n := range v.Namesakes {
-		p.field("WARNING", safe(fmt.Sprintf("%s has a valid certificate until %s, lineage %s", n.Subject, timeText(n.NotAfter), n.Lineage)))
+		p.field("WARNING", safe(n.text()))
+	}
+	switch {
+	case v.MoreNamesakes && len(v.Namesakes) == 0:
+		p.field("note", "so many lineages have a name of it that not all were looked at; none of those that were is valid")
+	case v.MoreNamesakes:
+		p.field("WARNING", "and more have a name of it")
 	}
 	p.field("problem", safe(v.Problem))
 	p.field("unverified", v.Unverified)

@@ -123,7 +123,7 @@ func TestRecipients(t *testing.T) {
 				Authority: store.Users, ID: int64(i + 1), Lineage: int64(i + 1), Serial: serial, CAID: 1, Subject: "CN=x", NotBefore: first.NotBefore,
 				NotAfter: first.NotAfter, KeyID: keyID, IssuedAt: epoch, Method: store.Renewed, CSR: []byte("x"), CSRDigest: make([]byte, 32), DER: der,
 			}
-			if err := errors.Join(tx.AddCertificate(ctx, row), tx.AddLineage(ctx, store.FirstOf(row, store.RoleUsers))); err != nil {
+			if err := errors.Join(tx.AddCertificate(ctx, row), tx.AddLineage(ctx, store.FirstOf(row, store.RoleUsers), nil)); err != nil {
 				return err
 			}
 		}
@@ -470,7 +470,7 @@ func TestWhoIsLeftOutIsNoticed(t *testing.T) {
 	row := store.Certificate{Authority: store.Users, ID: 1, Lineage: 1, Serial: big.NewInt(1), CAID: 1, Subject: "CN=x", NotBefore: epoch, NotAfter: epoch.Add(day),
 		KeyID: []byte{1}, IssuedAt: epoch, Method: store.Renewed, DER: []byte("junk")}
 	err := w.store.Update(t.Context(), func(tx store.Tx) error {
-		return errors.Join(tx.AddCertificate(t.Context(), row), tx.AddLineage(t.Context(), store.FirstOf(row, store.RoleUsers)))
+		return errors.Join(tx.AddCertificate(t.Context(), row), tx.AddLineage(t.Context(), store.FirstOf(row, store.RoleUsers), nil))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func (d *Directory) Maintain(ctx context.Context) error {
 	if errors.Is(err, store.ErrUnavailable) {
 		return err
 	}
-	return errors.Join(err, d.each(func(a *Authority) error { return a.unlessExpected(a.Maintain(ctx)) }))
+	return errors.Join(err, d.each(func(a *Authority) error { return a.unlessExpected(a.Maintain(ctx)) }), d.nameLineages(ctx))
 }
 
 // each calls do with each authority, parents first, until the store is away: the others need not wait

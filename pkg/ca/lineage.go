@@ -92,7 +92,7 @@ func (a *Authority) begin(ctx context.Context, tx store.Tx, now time.Time, crt *
 			return fmt.Errorf("%w (%d)", ErrTooManyUsers, n)
 		}
 	}
-	return tx.AddLineage(ctx, store.FirstOf(*crt, a.row.Role))
+	return tx.AddLineage(ctx, store.FirstOf(*crt, a.row.Role), NamesOf(crt.DER))
 }
 
 // A continuation is a lineage that is to be carried on.
@@ -189,7 +189,7 @@ func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, act
 	if c.begins == nil {
 		return tx.AddRenewal(ctx, crt, l)
 	}
-	if err := tx.AddLineage(ctx, l); err != nil {
+	if err := tx.AddLineage(ctx, l, NamesOf(c.begins.DER)); err != nil {
 		return err
 	}
 	// On record from now on: it is to end with the lineage, whichever certificate of that is named.

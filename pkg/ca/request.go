@@ -340,7 +340,7 @@ func (a *Authority) Request(ctx context.Context, id int64) (Submitted, error) {
 
 // SubmittedOf is a pending request as it was received.
 func SubmittedOf(r store.Request) Submitted {
-	s := Submitted{ID: r.ID, Text: r.PEM, Pending: true, Profile: r.Profile, ReceivedAt: r.ReceivedAt, Submitter: r.Submitter, Address: r.Address, Names: subjectsFor(r.Subject, r.SANs)}
+	s := Submitted{ID: r.ID, Text: r.PEM, Pending: true, Profile: r.Profile, ReceivedAt: r.ReceivedAt, Submitter: r.Submitter, Address: r.Address}
 	copy(s.Digest[:], r.Digest)
 	return s
 }

@@ -38,6 +38,8 @@ type Submitted struct {
 
 	// Namesakes are lineages with a valid certificate that has a name of the request already, a few of them, to users.
 	Namesakes []Namesake
+	// MoreNamesakes says that there are more, or may be.
+	MoreNamesakes bool
 }
 
 // A Namesake is a lineage that has a name already.
@@ -45,6 +47,7 @@ type Namesake struct {
 	Lineage  string    `json:"lineage"`
 	Subject  string    `json:"subject"`
 	NotAfter time.Time `json:"not_after"`
+	Name     string    `json:"name"` // that it has, "" from a daemon that does not say
 }
 
 // A Submitter is who has sent a request.
@@ -82,6 +85,7 @@ type submittedWire struct {
 	Received    time.Time    `json:"received_at"`
 	Submitter   *Submitter   `json:"submitter"`
 	Namesakes   []Namesake   `json:"namesakes"`
+	More        bool         `json:"more_namesakes"`
 }
 
 type previewWire struct {
@@ -100,7 +104,7 @@ func (w submittedWire) read() (Submitted, error) {
 	if err != nil {
 		return Submitted{}, fmt.Errorf("%w: %w", ErrNotCA, err)
 	}
-	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter, Namesakes: w.Namesakes}
+	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter, Namesakes: w.Namesakes, MoreNamesakes: w.More}
 	if w.Certificate == nil {
 		return s, nil
 	}

@@ -202,6 +202,8 @@ func (c *checker) row(row store.Row) []problem {
 		return c.rememberCRL(v)
 	case store.Request:
 		return c.request(v)
+	case store.Rejection:
+		return c.rejection(v)
 	case store.Lineage:
 		return c.lineage(v)
 	case store.Revocation:

@@ -38,6 +38,15 @@ func (c *checker) request(v store.Request) []problem {
 	return problems
 }
 
+// rejection checks what is remembered of a request that was rejected, of which nothing but its digest is kept.
+func (c *checker) rejection(v store.Rejection) []problem {
+	problems := c.notFuture("when it was made", v.RejectedAt)
+	if len(v.Digest) != sha256.Size {
+		problems = append(problems, errorf("its digest has %d bytes, and not %d", len(v.Digest), sha256.Size))
+	}
+	return problems
+}
+
 // submitCertificate counts a certificate and sees to it that it is verified.
 func (c *checker) submitCertificate(v store.Certificate) {
 	switch v.Method {

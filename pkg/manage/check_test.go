@@ -38,6 +38,12 @@ func TestCheckClean(t *testing.T) {
 		t.Errorf("an empty database: %q", found)
 	}
 	now := live(t, s)
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		return tx.PutRejection(t.Context(), store.Rejection{Authority: store.Services, ID: 7, Digest: make([]byte, 32), KeyID: []byte{1}, RejectedAt: now, Reason: "no"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var steps []string
 	var rows int64
 	checked, err := Check(t.Context(), s, now, func(f Finding) { t.Error(f) }, func(step, kind string, n int64) {

@@ -103,7 +103,7 @@ func (all issuers) record(ctx context.Context, tx store.Tx, now time.Time, one i
 		return err
 	}
 	row.IssuedBy, row.Lineage = operator().String(), row.ID
-	if err := tx.AddLineage(ctx, store.FirstOf(row, store.RoleRoot)); err != nil {
+	if err := tx.AddLineage(ctx, store.FirstOf(row, store.RoleRoot), ca.NamesOf(row.DER)); err != nil {
 		return err
 	}
 	return tx.AddCertificate(ctx, row)

@@ -16,6 +16,7 @@ func TestRestoreReleased(t *testing.T) {
 	t.Run("layout 1", func(t *testing.T) { restoreReleased(t, "layout1.rows.caucased", "admin.pem", 3) })
 	t.Run("layout 2", func(t *testing.T) { restoreReleased(t, "layout2.rows.caucased", "layout2.admin.pem", 7) })
 	t.Run("layout 3", func(t *testing.T) { restoreReleased(t, "layout3.rows.caucased", "layout3.admin.pem", 7) })
+	t.Run("layout 4", func(t *testing.T) { restoreReleased(t, "layout4.rows.caucased", "layout4.admin.pem", 7) })
 }
 
 func restoreReleased(t *testing.T, backup, key string, authorities int) {
@@ -54,10 +55,29 @@ func restoreReleased(t *testing.T, backup, key string, authorities int) {
 		}
 		return nil
 	})
+	checkNames(t, st)
 	if err != nil || len(rows) != authorities {
 		t.Errorf("%d authorities, %v", len(rows), err)
 	}
 	if states[store.CAErased] == 0 || states[store.CAUsable] == 0 || states[store.CADisowned] != 0 {
 		t.Errorf("states of CAs: %v", states)
+	}
+}
+
+// checkNames looks whether a store knows whose the names of its certificates are.
+func checkNames(t *testing.T, st store.Store) {
+	t.Helper()
+	err := st.View(t.Context(), func(r store.Reader) error {
+		if unnamed, err := r.Unnamed(t.Context()); err != nil || unnamed {
+			t.Errorf("there are lineages without names: %t, %v", unnamed, err)
+		}
+		found, err := r.LineagesNamed(t.Context(), store.Services, "web.example.org", 10)
+		if len(found) != 1 || found[0].Subject != "CN=web" {
+			t.Errorf("%+v have the name", found)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -352,9 +352,15 @@ type Reader interface {
 	// EndedLineage returns the lineage with this subject that had begun at t and has ended since, or is ending; of several the
 	// one that ended last.
 	EndedLineage(ctx context.Context, a AuthorityName, subject string, t time.Time) (Lineage, error)
-	// LineagesNamed returns at most limit active lineages with this subject of which a certificate is valid at t, those that are valid
-	// longest first.
-	LineagesNamed(ctx context.Context, a AuthorityName, subject string, t time.Time, limit int) ([]Lineage, error)
+	// LineagesNamed returns the lineages that have a name with this text, whatever its kind and theirs are, and LineagesUnder
+	// those with the name of a host, or a wildcard, directly under a domain: of more than limit names those of the youngest lineages. A
+	// lineage is there once for each such name of it. The order is not specified.
+	LineagesNamed(ctx context.Context, a AuthorityName, text string, limit int) ([]Named, error)
+	LineagesUnder(ctx context.Context, a AuthorityName, domain string, limit int) ([]Named, error)
+	// LineageNames returns the names of a lineage, by kind and text.
+	LineageNames(ctx context.Context, a AuthorityName, id int64) ([]Name, error)
+	// Unnamed reports whether there are lineages whose names are not known yet.
+	Unnamed(ctx context.Context) (bool, error)
 	// EndingLineages returns at most limit lineages that are LineageEnding.
 	EndingLineages(ctx context.Context, a AuthorityName, limit int) ([]Lineage, error)
 	// CountLineages counts the active ones of which a certificate is valid at t.
@@ -432,10 +438,13 @@ type Tx interface {
 	// among the newest keep ones, and returns how many.
 	PruneRejections(ctx context.Context, a AuthorityName, t time.Time, keep, limit int) (int, error)
 
-	// AddLineage stores a new lineage, and PutLineage a changed one in place of the one with its ID, ErrNotFound
-	// when there is none.
-	AddLineage(ctx context.Context, l Lineage) error
+	// AddLineage stores a new lineage with its names; nil: they are not known yet. PutLineage stores a changed one in place of the one
+	// with its ID, ErrNotFound when there is none; its names stay.
+	AddLineage(ctx context.Context, l Lineage, names []Name) error
 	PutLineage(ctx context.Context, l Lineage) error
+	// NameLineages finds out the names of at most limit lineages where they are not known, by their certificates, and
+	// returns how many those were. Daemons of versions that know of no names leave such lineages behind.
+	NameLineages(ctx context.Context, limit int) (int, error)
 	// RevokeLineage revokes, as like says, those certificates of a lineage that are valid at now or later and not
 	// revoked, and returns how many. Each revocation is kept until keep after the certificate's expiry.
 	RevokeLineage(ctx context.Context, a AuthorityName, id int64, now time.Time, like Revocation, keep time.Duration) (int, error)
@@ -473,6 +482,6 @@ type Tx interface {
 	// It keeps what other methods assign: IDs of CAs, Seqs of revocations and of audit entries, the
 	// order of certificates; later rows get larger ones. The first error of rows ends it.
 	// What Ping writes does not count as something held. Certificates without a lineage, as in backups of
-	// before, get theirs by what they renew.
+	// before, get theirs by what they renew, and lineages their names.
 	Load(ctx context.Context, rows iter.Seq2[Row, error]) error
 }

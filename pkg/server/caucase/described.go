@@ -28,28 +28,27 @@ type described struct {
 	Received  *time.Time `json:"received_at,omitempty"`
 	Submitter *submitter `json:"submitter,omitempty"`
 	Namesakes []namesake `json:"namesakes,omitempty"`
+	More      bool       `json:"more_namesakes,omitempty"` // there are more, or may be
 }
 
-// A namesake is a lineage with a valid certificate for a name that the request asks for.
+// A namesake is a lineage with a valid certificate for a name that the request asks for, or one of which either covers the other.
 type namesake struct {
 	Lineage  string    `json:"lineage"`
 	Subject  string    `json:"subject"`
 	NotAfter time.Time `json:"not_after"`
+	Name     string    `json:"name"`
 }
 
 // addNamesakes says who has the names of requests that wait already.
 func addNamesakes(ctx context.Context, a Core, list []described, requests []ca.Submitted) error {
-	names := make([][]string, len(requests))
-	for i, r := range requests {
-		names[i] = r.Names
-	}
-	found, err := a.Namesakes(ctx, names)
+	found, err := a.Namesakes(ctx, requests)
 	if err != nil {
 		return err
 	}
 	for i := range list {
-		for _, n := range found[i] {
-			list[i].Namesakes = append(list[i].Namesakes, namesake{strconv.FormatInt(n.Lineage, 10), n.Subject, n.NotAfter.UTC()})
+		list[i].More = found[i].More
+		for _, n := range found[i].List {
+			list[i].Namesakes = append(list[i].Namesakes, namesake{strconv.FormatInt(n.Lineage, 10), n.Subject, n.NotAfter.UTC(), n.Name})
 		}
 	}
 	return nil

@@ -224,13 +224,43 @@ func TestNamesThatExistAreToldToUsers(t *testing.T) {
 			t.Errorf("%s: %+v, want %d", id, got, want)
 		}
 	}
+	// A name is found under whatever subject, and in whatever form it was written.
+	sign := func(id string) {
+		t.Helper()
+		if got := s.do(c, "PUT", "https:/cas/crt/"+id, ""); got.StatusCode != 204 {
+			t.Fatal(got.body)
+		}
+	}
+	sign(bySAN)
+	third := submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "third", "A.Example")))
+	if got := namesakes(third); len(got) != 1 || got[0].Lineage != bySAN || got[0].Subject != "CN=other" || got[0].Name != "a.example" {
+		t.Errorf("a name under another subject: %+v", got)
+	}
+	// A wildcard covers names, whichever of them was there before.
+	wildcard := submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "wild", "*.web.example")))
+	if got := namesakes(wildcard); len(got) != 0 {
+		t.Errorf("a wildcard that covers nothing: %+v", got)
+	}
+	host := submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "host", "a.web.example")))
+	below := submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "below", "b.a.web.example")))
+	sign(host)
+	if got := namesakes(wildcard); len(got) != 1 || got[0].Lineage != host || got[0].Name != "a.web.example" {
+		t.Errorf("a wildcard that covers a name: %+v", got)
+	}
+	sign(wildcard)
+	if got := namesakes(submit(string(pkitest.NamedRequest(t, pkitest.Key(t), "next", "c.web.example")))); len(got) != 1 || got[0].Name != "*.web.example" {
+		t.Errorf("a name that a wildcard covers: %+v", got)
+	}
+	if got := namesakes(below); len(got) != 0 {
+		t.Errorf("a name that no wildcard covers: %+v", got)
+	}
 	if got := s.do(s.client(nil), "GET", "http:/cas/csr/"+bySubject, "", "Accept", "application/json"); strings.Contains(got.body, "namesakes") {
 		t.Errorf("a stranger is told %s", got.body)
 	}
 	if got := s.do(c, "DELETE", "https:/cas/lineage/"+first, ""); got.StatusCode != 204 {
 		t.Fatal(got.body)
 	}
-	if got := namesakes(bySubject); len(got) != 0 {
+	if got := namesakes(bySubject); len(got) != 1 || got[0].Lineage != bySAN {
 		t.Errorf("after it was revoked: %v", got)
 	}
 }

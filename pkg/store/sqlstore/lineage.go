@@ -44,12 +44,6 @@ func (r reader) EndedLineage(ctx context.Context, a store.AuthorityName, subject
 		string(a), subject, micros(t), micros(t))
 }
 
-func (r reader) LineagesNamed(ctx context.Context, a store.AuthorityName, subject string, t time.Time, limit int) ([]store.Lineage, error) {
-	return list(ctx, r.handle, lineages.scan, lineages.query+`
-		WHERE authority = ? AND subject = ? AND state = 'active' AND not_after >= ? ORDER BY not_after DESC LIMIT ?`,
-		string(a), subject, micros(t), limit)
-}
-
 func (r reader) EndingLineages(ctx context.Context, a store.AuthorityName, limit int) ([]store.Lineage, error) {
 	// The state is written out, as the index covers no other: store.LineageEnding.
 	return list(ctx, r.handle, lineages.scan, lineages.query+`
@@ -73,12 +67,18 @@ func (r reader) LineageCertificates(ctx context.Context, a store.AuthorityName, 
 		WHERE authority = ? AND lineage = ? ORDER BY seq DESC LIMIT ?`, string(a), id, orAll(limit))
 }
 
-func (t tx) AddLineage(ctx context.Context, l store.Lineage) error {
+func (t tx) AddLineage(ctx context.Context, l store.Lineage, names []store.Name) error {
 	args, err := lineages.args(l)
 	if err != nil {
 		return err
 	}
-	return t.insert(ctx, insertLineage, args...)
+	if names == nil {
+		return t.insert(ctx, insertLineage, args...)
+	}
+	if err := t.insert(ctx, insertNamed, append(args, int64(1))...); err != nil {
+		return err
+	}
+	return t.addNames(ctx, l, names)
 }
 
 func (t tx) PutLineage(ctx context.Context, l store.Lineage) error {

@@ -191,9 +191,12 @@ func prepareLineages(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logg
 	}
 }
 
-func inTransaction[T any](ctx context.Context, db interface {
+// A beginner begins transactions: a database, or one connection.
+type beginner interface {
 	BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error)
-}, fn func(*sql.Tx) (T, error)) (v T, err error) {
+}
+
+func inTransaction[T any](ctx context.Context, db beginner, fn func(*sql.Tx) (T, error)) (v T, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return v, err

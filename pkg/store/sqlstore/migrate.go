@@ -26,7 +26,7 @@ func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, er
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -43,7 +43,8 @@ const (
 	layoutRows       = 2 // authorities are rows, audit entries have a column for each thing
 	layoutLineages   = 3 // certificates belong to lineages, CA certificates below a parent have self-signed twins
 	layoutRejections = 4 // rejected requests are remembered, the audit log is indexed by lineage
-	layoutNow        = layoutRejections
+	layoutNames      = 5 // the names of lineages are in a table of their own
+	layoutNow        = layoutNames
 )
 
 // toRows changes the layout to that of version 2, in one transaction.
@@ -91,6 +92,13 @@ func toLineages(d *dialect, done *prepared) *goose.Migration {
 func toRejections(d *dialect) *goose.Migration {
 	return goose.NewGoMigration(layoutRejections, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
 		return changeToRejections(ctx, d, tx)
+	}}, nil)
+}
+
+// toNames changes the layout to that of version 5, in one transaction.
+func toNames(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutNames, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		return changeToNames(ctx, d, tx)
 	}}, nil)
 }
 
@@ -145,6 +153,8 @@ func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *sl
 		done.lineages, err = prepareLineages(ctx, d, db, log)
 	case current == layoutLineages:
 		err = prepareAuditLineage(ctx, d, db, log)
+	case current == layoutRejections:
+		err = prepareNames(ctx, d, db, log)
 	}
 	return done, err // if there is nothing yet, or it is done, there is nothing to do
 }
@@ -170,8 +180,8 @@ func upgrade(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger) erro
 	}
 	for current < target {
 		next := target
-		if current > 0 && current < layoutLineages {
-			next = layoutLineages // what the next one needs in advance can be made after that
+		if current > 0 {
+			next = max(layoutLineages, current+1) // what the next one needs in advance can be made after that
 		}
 		if *done, err = prepare(ctx, d, db, current, log); err == nil {
 			_, err = p.UpTo(ctx, next)

@@ -109,12 +109,18 @@ func (s *pgSession) push(st statement) {
 	}
 }
 
-// numbered puts a query's placeholders, written "?", into PostgreSQL's form. None of our queries
-// has a question mark elsewhere.
+// numbered is a query in PostgreSQL's form.
 func (s *pgSession) numbered(query string) string {
 	if q, ok := s.queries[query]; ok {
 		return q
 	}
+	s.queries[query] = numbered(query)
+	return s.queries[query]
+}
+
+// numbered puts a query's placeholders, written "?", into PostgreSQL's form. None of our queries
+// has a question mark elsewhere.
+func numbered(query string) string {
 	var b strings.Builder
 	parts := strings.Split(query, "?")
 	for i, part := range parts {
@@ -123,7 +129,6 @@ func (s *pgSession) numbered(query string) string {
 			fmt.Fprintf(&b, "$%d", i+1)
 		}
 	}
-	s.queries[query] = b.String()
 	return b.String()
 }
 

@@ -54,7 +54,11 @@ func calls() map[string]func(context.Context, store.Tx) error {
 			return errors.Join(first, next)
 		},
 		"EndedLineage":        func(c ctx, t tx) error { _, err := t.EndedLineage(c, a, "CN=x", when); return err },
-		"LineagesNamed":       func(c ctx, t tx) error { _, err := t.LineagesNamed(c, a, "CN=x", when, 1); return err },
+		"LineagesNamed":       func(c ctx, t tx) error { _, err := t.LineagesNamed(c, a, "x", 1); return err },
+		"LineagesUnder":       func(c ctx, t tx) error { _, err := t.LineagesUnder(c, a, "x", 1); return err },
+		"LineageNames":        func(c ctx, t tx) error { _, err := t.LineageNames(c, a, 1); return err },
+		"Unnamed":             func(c ctx, t tx) error { _, err := t.Unnamed(c); return err },
+		"NameLineages":        func(c ctx, t tx) error { _, err := t.NameLineages(c, 10); return err },
 		"EndingLineages":      func(c ctx, t tx) error { _, err := t.EndingLineages(c, a, 1); return err },
 		"CountLineages":       func(c ctx, t tx) error { _, err := t.CountLineages(c, a, when); return err },
 		"CountForked":         func(c ctx, t tx) error { _, err := t.CountForked(c, a, when); return err },
@@ -62,12 +66,15 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"LineageFaults": func(c ctx, t tx) error {
 			return t.LineageFaults(c, when, func(store.LineageFault) error { return nil })
 		},
-		"AddLineage": func(c ctx, t tx) error { return t.AddLineage(c, store.Lineage{Authority: a, Newest: serial}) },
+		"AddLineage": func(c ctx, t tx) error {
+			return errors.Join(t.AddLineage(c, store.Lineage{Authority: a, Newest: serial}, nil),
+				t.AddLineage(c, store.Lineage{Authority: a, ID: 2, Newest: serial}, []store.Name{{Kind: "CN", Text: "x"}}))
+		},
 		"PutLineage": func(c ctx, t tx) error { return t.PutLineage(c, store.Lineage{Authority: a, Newest: serial}) },
 		"Renewable":  func(c ctx, t tx) error { _, err := t.Renewable(c, a, serial, nil); return err },
 		"AddRenewal": func(c ctx, t tx) error {
 			l, crt := store.Lineage{Authority: a, ID: 9, Newest: serial}, store.Certificate{Authority: a, ID: 9, Serial: big.NewInt(9), CAID: 1, Lineage: 9}
-			return errors.Join(t.AddLineage(c, l), t.AddRenewal(c, crt, l))
+			return errors.Join(t.AddLineage(c, l, nil), t.AddRenewal(c, crt, l))
 		},
 		"RevokeLineage": func(c ctx, t tx) error {
 			_, err := t.RevokeLineage(c, a, 1, when, store.Revocation{}, time.Hour)
@@ -167,6 +174,7 @@ const ofOneLineage = "FROM audit_log WHERE seq IN ("
 func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true, ofOneLineage: true} // certificates of one request, three pages
 	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true, keyCompromised: true, renewable: true}
+	scans[anyUnnamed] = true // whose index is empty, as a rule
 	sorts[sqliteDialect().indices] = true
 	for _, query := range append(faults, unlisted) { // which look at all there is
 		scans[query], sorts[query] = true, true
@@ -277,7 +285,7 @@ func TestPostgresPlans(t *testing.T) {
 		}
 		if when == "empty" {
 			fill(t, db)
-			run(t, dsn, "ANALYZE certificate, lineage, request, audit_log, revocation")
+			run(t, dsn, "ANALYZE certificate, lineage, lineage_name, request, audit_log, revocation")
 		}
 	}
 }
@@ -320,7 +328,8 @@ func fill(t *testing.T, db *DB) {
 			if err := errors.Join(
 				h.AddCertificate(ctx, store.Certificate{Authority: store.Users, ID: n, Serial: new(big.Int).SetBytes(serial), CAID: id,
 					KeyID: serial, CSRDigest: serial, DER: serial, Lineage: n, NotAfter: time.Unix(n, 0)}),
-				h.AddLineage(ctx, store.Lineage{Authority: store.Users, ID: n, Newest: new(big.Int).SetBytes(serial)}),
+				h.AddLineage(ctx, store.Lineage{Authority: store.Users, ID: n, Newest: new(big.Int).SetBytes(serial)},
+					[]store.Name{{Kind: "DNS", Text: fmt.Sprintf("h%d.x", n), Under: fmt.Sprint("x", n%7)}}),
 				h.AddRequest(ctx, store.Request{Authority: store.Users, ID: n, Digest: serial, KeyID: serial, ReceivedAt: time.Unix(n, 0)}),
 				h.AppendAudit(ctx, audit.Entry{Time: time.Unix(n, 0), Authority: "cau", Action: audit.Renew}),
 			); err != nil {

@@ -67,6 +67,9 @@ func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	if err != nil {
 		return err
 	}
+	if err := t.namer().all(ctx); err != nil { // by an index of certificates
+		return err
+	}
 	for _, statement := range t.dialect.loaded {
 		if _, err := t.exec(ctx, statement); err != nil {
 			return err

@@ -204,7 +204,8 @@ var (
 	insertCertificate  = certificates.insert + " ON CONFLICT DO NOTHING"
 	renewalByCSR       = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
 	updateSignoff      = signoffs.update("authority", "id")
-	insertLineage      = lineages.insert + " ON CONFLICT DO NOTHING"
+	insertLineage      = lineages.insert + " ON CONFLICT DO NOTHING" // whose names are not known
+	insertNamed        = insertInto(lineages.kind.Table, append(columnNames(lineages.kind), "named")) + " ON CONFLICT DO NOTHING"
 	updateLineage      = lineages.update("authority", "id")
 	lineageByID        = lineages.query + "WHERE authority = ? AND id = ?"
 	lineageBySerial    = lineages.query + "WHERE authority = ? AND id = (SELECT lineage FROM certificate WHERE authority = ? AND serial = ?)"

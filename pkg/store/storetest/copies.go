@@ -75,8 +75,8 @@ func (d *db) fill() {
 			try(tx.PutRejection(ctx, newRejection(store.Services, n)))
 		}
 		for _, n := range []int{2, 1} {
-			try(tx.AddLineage(ctx, newLineage(store.Users, n)))
-			try(tx.AddLineage(ctx, newLineage(store.Services, n)))
+			try(tx.AddLineage(ctx, newLineage(store.Users, n), nil))
+			try(tx.AddLineage(ctx, newLineage(store.Services, n), newNames(n)))
 		}
 		for _, n := range []int{6, 4, 5} {
 			try(tx.AddCertificate(ctx, newCertificate(store.Users, users, n)))
@@ -243,8 +243,10 @@ func testLoadTwice(t *testing.T, d *db) {
 	for name, write := range map[string]func(context.Context, store.Tx) error{
 		"an authority": func(ctx context.Context, tx store.Tx) error { return tx.PutAuthority(ctx, newAuthority(1)) },
 		"a CA":         func(ctx context.Context, tx store.Tx) error { _, err := tx.AddCA(ctx, ca); return err },
-		"a lineage":    func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, newLineage(store.Users, 1)) },
-		"a request":    func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest(store.Users, 1)) },
+		"a lineage": func(ctx context.Context, tx store.Tx) error {
+			return tx.AddLineage(ctx, newLineage(store.Users, 1), nil)
+		},
+		"a request": func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest(store.Users, 1)) },
 		"a revocation": func(ctx context.Context, tx store.Tx) error {
 			_, err := tx.AddRevocation(ctx, newRevocation(store.Users, 1))
 			return err

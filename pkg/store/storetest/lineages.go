@@ -16,13 +16,13 @@ func testLineages(t *testing.T, d *db) {
 	crt := newCertificate(store.Users, d.ca(store.Users), 1)
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		is(t, "changing none", tx.PutLineage(ctx, l), store.ErrNotFound)
-		return errors.Join(tx.AddLineage(ctx, l), tx.AddCertificate(ctx, crt))
+		return errors.Join(tx.AddLineage(ctx, l, nil), tx.AddCertificate(ctx, crt))
 	})
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		is(t, "adding it again", tx.AddLineage(ctx, l), store.ErrExists)
+		is(t, "adding it again", tx.AddLineage(ctx, l, nil), store.ErrExists)
 		other := l
 		other.Authority = store.Services
-		return tx.AddLineage(ctx, other)
+		return tx.AddLineage(ctx, other, nil)
 	})
 	d.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.Lineage(ctx, store.Users, l.ID)
@@ -62,11 +62,11 @@ func testLineagePages(t *testing.T, d *db) {
 	all[3].State = store.LineageEnding
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		for _, n := range []int{3, 0, 4, 1, 2} {
-			if err := tx.AddLineage(ctx, all[n]); err != nil {
+			if err := tx.AddLineage(ctx, all[n], nil); err != nil {
 				return err
 			}
 		}
-		return tx.AddLineage(ctx, newLineage(store.Users, 1))
+		return tx.AddLineage(ctx, newLineage(store.Users, 1), nil)
 	})
 	after := func(n int) store.LineagePage { return store.LineagePage{CreatedAt: all[n].CreatedAt, ID: all[n].ID} }
 	d.view(func(ctx context.Context, r store.Reader) error {
@@ -214,7 +214,7 @@ func testCountLineages(t *testing.T, d *db) {
 			if n == 5 {
 				l.State = store.LineageEnded
 			}
-			if err := tx.AddLineage(ctx, l); err != nil {
+			if err := tx.AddLineage(ctx, l, nil); err != nil {
 				return err
 			}
 		}
@@ -243,8 +243,8 @@ func testPruneLineages(t *testing.T, d *db) {
 	d.issue(store.Services, newLineage(store.Services, 1).ID, 1, 9, 5)
 	d.issue(store.Services, newLineage(store.Services, 2).ID, 2)
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		return errors.Join(tx.AddLineage(ctx, newLineage(store.Services, 1)), tx.AddLineage(ctx, newLineage(store.Services, 2)),
-			tx.AddLineage(ctx, newLineage(store.Users, 2)))
+		return errors.Join(tx.AddLineage(ctx, newLineage(store.Services, 1), nil), tx.AddLineage(ctx, newLineage(store.Services, 2), nil),
+			tx.AddLineage(ctx, newLineage(store.Users, 2), nil))
 	})
 	for _, step := range []struct {
 		expired  int
@@ -293,7 +293,7 @@ func testLineageFaults(t *testing.T, d *db) {
 	d.issue(store.Services, one.ID, 1)
 	d.issue(store.Services, two.ID, 2, 3)
 	d.update(func(ctx context.Context, tx store.Tx) error {
-		if err := errors.Join(tx.AddLineage(ctx, one), tx.AddLineage(ctx, two)); err != nil {
+		if err := errors.Join(tx.AddLineage(ctx, one, nil), tx.AddLineage(ctx, two, nil)); err != nil {
 			return err
 		}
 		_, err := tx.RevokeLineage(ctx, store.Services, two.ID, day(0), store.Revocation{RevokedAt: day(0)}, time.Hour)
@@ -307,7 +307,7 @@ func testLineageFaults(t *testing.T, d *db) {
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		c := newCertificate(store.Services, d.last(ctx, tx), 8)
 		c.Renews, c.Lineage = serial(3), one.ID // renews that of another
-		return errors.Join(tx.AddLineage(ctx, stray), tx.PutLineage(ctx, one), tx.AddCertificate(ctx, c))
+		return errors.Join(tx.AddLineage(ctx, stray, nil), tx.PutLineage(ctx, one), tx.AddCertificate(ctx, c))
 	})
 	same(t, "faults", faults(), []store.LineageFault{
 		{Authority: store.Services, Lineage: 99, Serial: serial(7)},
@@ -422,7 +422,7 @@ func testEndedLineage(t *testing.T, d *db) {
 		if state == store.LineageActive {
 			l.EndedAt = time.Time{}
 		}
-		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, l) })
+		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, l, nil) })
 		return l
 	}
 	add(store.Services, 1, 0, 0, store.LineageActive)
@@ -440,22 +440,6 @@ func testEndedLineage(t *testing.T, d *db) {
 				is(t, "none", err, store.ErrNotFound)
 				return nil
 			}
-			return err
-		})
-	}
-	active := newLineage(store.Services, 1)
-	for _, test := range []struct {
-		subject string
-		at      time.Time
-		limit   int
-		want    int
-	}{
-		{active.Subject, active.NotAfter, 10, 1}, {active.Subject, active.NotAfter.Add(time.Second), 10, 0},
-		{active.Subject, active.NotAfter, 0, 0}, {"CN=other", active.NotAfter, 10, 0},
-	} {
-		d.view(func(ctx context.Context, r store.Reader) error {
-			got, err := r.LineagesNamed(ctx, store.Services, test.subject, test.at, test.limit)
-			same(t, "active ones of a subject", len(got), test.want)
 			return err
 		})
 	}

@@ -56,7 +56,7 @@ func testNoAuthority(t *testing.T, d *db) {
 	for name, add := range map[string]func(context.Context, store.Tx) error{
 		"CA":      func(ctx context.Context, tx store.Tx) error { _, err := tx.AddCA(ctx, newCA("", 1)); return err },
 		"request": func(ctx context.Context, tx store.Tx) error { return tx.AddRequest(ctx, newRequest("", 1)) },
-		"lineage": func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, newLineage("", 1)) },
+		"lineage": func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, newLineage("", 1), nil) },
 		"certificate": func(ctx context.Context, tx store.Tx) error {
 			return tx.AddCertificate(ctx, newCertificate("", caID, 1))
 		},
@@ -86,7 +86,7 @@ func writeAll(ctx context.Context, tx store.Tx) error {
 	return errors.Join(
 		tx.EraseCAKey(ctx, store.Services, caID, store.CAErased),
 		tx.AddRequest(ctx, newRequest(store.Services, 1)),
-		tx.AddLineage(ctx, newLineage(store.Services, 1)),
+		tx.AddLineage(ctx, newLineage(store.Services, 1), newNames(1)),
 		tx.AddCertificate(ctx, newCertificate(store.Services, caID, 1)),
 		tx.PutCRL(ctx, store.CRL{Authority: store.Services, CAID: caID}),
 		tx.PutSetting(ctx, store.Services, "x", "y"),
