@@ -26,6 +26,9 @@ type dialect struct {
 	// indices asks for name and definition of those that are made anew after loading. Empty: none.
 	indices string
 
+	// trace, where it is not nil, is told of each trip to the database: of the statements that go together. Tests count them.
+	trace func(statements ...string)
+
 	// loaded are statements that follow the loading of rows with ids of their own.
 	loaded []string
 }

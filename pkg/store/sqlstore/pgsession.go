@@ -151,6 +151,13 @@ func (s *pgSession) send(ctx context.Context) *reply {
 	} else {
 		ctx, r.cancel = context.WithTimeout(ctx, s.bound)
 	}
+	if s.dialect.trace != nil {
+		var queries []string
+		for _, st := range s.waiting {
+			queries = append(queries, st.query)
+		}
+		s.dialect.trace(queries...)
+	}
 	b := &pgx.Batch{QueuedQueries: make([]*pgx.QueuedQuery, 0, len(s.waiting))}
 	for _, st := range s.waiting {
 		b.Queue(s.numbered(st.query), st.args...)
@@ -320,6 +327,9 @@ func (s *pgSession) announce() {}
 
 // simple sends statements that need no preparation, at once.
 func (s *pgSession) simple(ctx context.Context, sql string) error {
+	if s.dialect.trace != nil {
+		s.dialect.trace(sql)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.bound)
 	defer cancel()
 	_, err := s.conn.PgConn().Exec(ctx, sql).ReadAll()

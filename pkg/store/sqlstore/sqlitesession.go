@@ -43,6 +43,9 @@ func newSQLiteSession(ctx context.Context, d *dialect, db *sql.DB, begin string)
 }
 
 func (s *sqliteSession) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s.dialect.trace != nil {
+		s.dialect.trace(query)
+	}
 	if st, ok := s.stmts[query]; ok {
 		return st, nil
 	}
