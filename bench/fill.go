@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -214,7 +215,7 @@ func (to *filler) record(ctx context.Context, made []store.Certificate, revoked 
 			}
 			entry := audit.NewEntry(row.IssuedAt, string(to.authority), to.holder(row), audit.Renew, audit.CertificateObject(row.ID, row.Serial).Of(row.Lineage))
 			entry.Detail = fmt.Sprintf("%s renews serial=%s lineage=%d", row.Subject, row.Renews, row.Lineage)
-			if err := errors.Join(tx.AddLineage(ctx, l), tx.AddCertificate(ctx, row), tx.AppendAudit(ctx, entry)); err != nil {
+			if err := errors.Join(tx.AddLineage(ctx, l, ca.NamesOf(row.DER)), tx.AddCertificate(ctx, row), tx.AppendAudit(ctx, entry)); err != nil {
 				return err
 			}
 			if i < revoked {
