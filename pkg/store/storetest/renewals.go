@@ -19,7 +19,7 @@ func testRenewable(t *testing.T, d *db) {
 	compromised.Reason = store.KeyCompromise
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		a := store.Authority{Name: store.Services, Role: store.RoleServices, CreatedAt: day(0)}
-		return errors.Join(tx.PutAuthority(ctx, a), tx.AddLineage(ctx, lineage), tx.AddCertificate(ctx, old), tx.AddCertificate(ctx, other),
+		return errors.Join(tx.PutAuthority(ctx, a), tx.AddLineage(ctx, lineage, nil), tx.AddCertificate(ctx, old), tx.AddCertificate(ctx, other),
 			errOf(tx.AddRevocation(ctx, compromised)))
 	})
 	d.update(func(ctx context.Context, tx store.Tx) error {
@@ -85,7 +85,7 @@ func testAddRenewal(t *testing.T, d *db) {
 		if after.Forks = forks; forks > 0 {
 			after.ForkedAt, after.ForkAddress, after.ForkedFrom = day(84), "192.0.2.85", "192.0.2.86"
 		}
-		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, before) })
+		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, before, nil) })
 		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddRenewal(ctx, made, after) })
 		d.view(func(ctx context.Context, r store.Reader) error {
 			l, err := r.Lineage(ctx, store.Services, before.ID)
