@@ -92,7 +92,7 @@ func (b *bench) untilCalm(ctx context.Context, p *process) error {
 		if err != nil {
 			return err
 		}
-		if after-before <= window/200 {
+		if after-before <= window/100 {
 			return nil
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +35,7 @@ type measurement struct {
 	rate     float64 // operations a second
 	p50, p99 time.Duration
 	cpu      []time.Duration // of each server, for one operation
+	others   float64         // which part of all processors was spent on neither servers nor clients
 }
 
 // run carries out a plan. One operation that fails, or does not end in time, is a failure of all of it.
@@ -50,30 +53,53 @@ func (l load) run(ctx context.Context, p plan) (m measurement, err error) {
 			return m, fmt.Errorf("connecting: %w", err)
 		}
 	}
-	before, err := cpuOf(l.servers)
+	before, err := l.spent()
 	if err != nil {
 		return m, err
 	}
 	latencies := make([]time.Duration, p.count)
-	began := elapsed()
 	if err := carryOut(ctx, clients, p, latencies); err != nil {
 		return m, err
 	}
-	seconds := (elapsed() - began).Seconds()
-	after, err := cpuOf(l.servers)
+	after, err := l.spent()
 	if err != nil {
 		return m, err
 	}
-	m.rate = float64(p.count) / seconds
-	for i := range after {
-		m.cpu = append(m.cpu, (after[i]-before[i])/time.Duration(p.count))
+	passed := after.at - before.at
+	m.rate = float64(p.count) / passed.Seconds()
+	others := after.machine - before.machine - (after.clients - before.clients)
+	for i := range l.servers {
+		used := after.servers[i] - before.servers[i]
+		m.cpu = append(m.cpu, used/time.Duration(p.count))
+		others -= used
 	}
+	m.others = max(0, others.Seconds()/passed.Seconds()/float64(runtime.NumCPU()))
 	slices.Sort(latencies)
 	m.p50, m.p99 = latencies[p.count/2], latencies[p.count*99/100]
 	if p.check != nil {
 		return m, p.check()
 	}
 	return m, nil
+}
+
+// Spent is the processor time of everybody up to a moment.
+type spent struct {
+	at      time.Duration
+	servers []time.Duration
+	clients time.Duration // which is this program
+	machine time.Duration // all there is, and what a hypervisor took away
+}
+
+func (l load) spent() (s spent, err error) {
+	if s.servers, err = cpuOf(l.servers); err != nil {
+		return s, err
+	}
+	if s.clients, err = processCPU(os.Getpid()); err != nil {
+		return s, err
+	}
+	s.machine, err = machineCPU()
+	s.at = elapsed()
+	return s, err
 }
 
 // carryOut has each client do the next operation that nobody has begun, until none is left or one fails.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"slices"
-	"sync"
 )
 
 // Quantities that are measured.
@@ -13,6 +12,7 @@ const (
 	p99          = "p99 ms"
 	cpuEach      = "server CPU ms"   // for one operation
 	databaseCPU  = "database CPU ms" // of the database server, where there is one
+	othersCPU    = "others' CPU %"   // of the whole machine, by neither servers nor clients
 	milliseconds = "ms"
 	longestWait  = "longest wait ms"
 	bareWork     = "hash and sign ms"
@@ -21,7 +21,6 @@ const (
 	peakMiB      = "peak MiB"
 	untilCalm    = "ms until at rest"
 	percentCPU   = "CPU %"
-	megabytes    = "MB"
 )
 
 // machineSubject is whom the limits of the machine are of.
@@ -42,16 +41,11 @@ type row struct {
 	Values  []*value `json:"values"`
 }
 
-// Results are collected while other measurements go on.
-type results struct {
-	mu   sync.Mutex
-	rows []*row
-}
+// Results are all rows of a run.
+type results struct{ rows []*row }
 
 // add adds a sample.
 func (r *results) add(work, subject, quantity string, sample float64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	at := r.find(work, subject)
 	if at == nil {
 		at = &row{Work: work, Subject: subject}
@@ -71,6 +65,7 @@ func (r *results) measured(work, subject string, m measurement) {
 	r.add(work, subject, perSecond, m.rate)
 	r.add(work, subject, p50, m.p50.Seconds()*1e3)
 	r.add(work, subject, p99, m.p99.Seconds()*1e3)
+	r.add(work, subject, othersCPU, 100*m.others)
 	for i, quantity := range []string{cpuEach, databaseCPU} {
 		if i < len(m.cpu) {
 			r.add(work, subject, quantity, m.cpu[i].Seconds()*1e3)
@@ -103,16 +98,44 @@ func (r *row) find(quantity string) *value {
 	return nil
 }
 
+// value returns what was measured; nil if it was not.
+func (r *results) value(work, subject, quantity string) *value {
+	if at := r.find(work, subject); at != nil {
+		return at.find(quantity)
+	}
+	return nil
+}
+
 // median returns the median of what was measured; false if it was not.
 func (r *results) median(work, subject, quantity string) (float64, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if at := r.find(work, subject); at != nil {
-		if v := at.find(quantity); v != nil {
-			return v.Median, true
-		}
+	if v := r.value(work, subject, quantity); v != nil {
+		return v.Median, true
 	}
 	return 0, false
+}
+
+// disturbed is the largest part of the machine, in percent, that others took during a load, by the median of its repetitions.
+func (r *results) disturbed() (percent float64) {
+	for _, at := range r.rows {
+		if v := at.find(othersCPU); v != nil {
+			percent = max(percent, v.Median)
+		}
+	}
+	return percent
+}
+
+// ratio divides what was measured by turns, pair by pair: what has disturbed both is in neither's favour.
+func ratio(above, below *value) *value {
+	r := &value{}
+	for i := range min(len(above.Samples), len(below.Samples)) {
+		if below.Samples[i] > 0 {
+			r.Samples = append(r.Samples, above.Samples[i]/below.Samples[i])
+		}
+	}
+	if len(r.Samples) > 0 {
+		r.summarise()
+	}
+	return r
 }
 
 // summarise computes what is printed. The median does not move with one sample that the machine has spoilt.

@@ -9,6 +9,20 @@ type verdict struct {
 	Least  float64 `json:"at_least,omitempty"`
 	Most   float64 `json:"at_most,omitempty"`
 	Better bool    `json:"reached"`
+	Spread float64 `json:"spread,omitempty"` // largest less smallest of those that were measured by turns, as a part of the value
+}
+
+func (v verdict) spread(s float64) verdict {
+	v.Spread = s
+	return v
+}
+
+// cell is the value with how far the samples are apart.
+func (v verdict) cell() string {
+	if v.Spread > 0 {
+		return fmt.Sprintf("%s ±%.0f%%", number(v.Value), v.Spread*50)
+	}
+	return number(v.Value)
 }
 
 func (v verdict) target() string {
@@ -33,7 +47,7 @@ func (v verdict) outcome() string {
 
 // judge fills in whether a target is reached.
 func judge(name string, value, least, most float64) verdict {
-	return verdict{name, value, least, most, (least == 0 || value >= least) && (most == 0 || value <= most)}
+	return verdict{Name: name, Value: value, Least: least, Most: most, Better: (least == 0 || value >= least) && (most == 0 || value <= most)}
 }
 
 // ours is what results call our daemon on an engine.
@@ -58,10 +72,12 @@ type comparison struct {
 // verdicts computes the ratios for which there is everything.
 func (r *results) verdicts() (list []verdict) {
 	for _, c := range r.comparisons() {
-		above, ok1 := r.median(c.above[0], c.above[1], c.above[2])
-		below, ok2 := r.median(c.below[0], c.below[1], c.below[2])
-		if ok1 && ok2 && below > 0 {
-			list = append(list, judge(c.name, above/below, c.least, c.most))
+		above, below := r.value(c.above[0], c.above[1], c.above[2]), r.value(c.below[0], c.below[1], c.below[2])
+		if above == nil || below == nil {
+			continue
+		}
+		if v := ratio(above, below); v.Median > 0 {
+			list = append(list, judge(c.name, v.Median, c.least, c.most).spread(v.Spread))
 		}
 	}
 	list = append(list, r.fractions()...)

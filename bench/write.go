@@ -57,9 +57,24 @@ func writeText(w io.Writer, r *results) error {
 	}
 	fmt.Fprintln(t, "\t\t\t\t\nRATIO\tMEASURED\tTARGET\t\t")
 	for _, v := range r.verdicts() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", v.Name, number(v.Value), v.target(), v.outcome())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", v.Name, v.cell(), v.target(), v.outcome())
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, r.caution())
+	return err
+}
+
+// undisturbed is how much of the machine others may take, in percent. The kernel's own work for the load is among it.
+const undisturbed = 10
+
+// caution says so if the machine was busy with something else.
+func (r *results) caution() string {
+	if percent := r.disturbed(); percent > undisturbed {
+		return fmt.Sprintf("\nOthers took up to %.0f %% of the machine while this was measured: do not publish it.\n", percent)
+	}
+	return ""
 }
 
 // writeJSON writes all samples.
@@ -91,9 +106,10 @@ func writePage(w io.Writer, r *results) error {
 	}
 	page.WriteString("\n| ratio | measured | target |\n|---|---|---|\n")
 	for _, v := range r.verdicts() {
-		fmt.Fprintf(&page, "| %s | %s | %s |\n", v.Name, number(v.Value), v.target())
+		fmt.Fprintf(&page, "| %s | %s | %s |\n", v.Name, v.cell(), v.target())
 	}
 	page.WriteString(r.hostsServed())
+	page.WriteString(r.caution())
 	_, err := io.WriteString(w, page.String())
 	return err
 }
@@ -110,7 +126,7 @@ func (r *row) line() string {
 		return strings.Join(cells, ", ")
 	}
 	var other []string
-	shown := []string{perSecond, p50, p99, cpuEach, databaseCPU, residentMiB, sharedMiB, peakMiB}
+	shown := []string{perSecond, p50, p99, othersCPU, cpuEach, databaseCPU, residentMiB, sharedMiB, peakMiB}
 	for _, v := range r.Values {
 		if !slices.Contains(shown, v.Quantity) {
 			other = append(other, v.Quantity+" "+v.cell())
