@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -146,7 +145,7 @@ func (c *crashTest) checkDatabase() {
 		if crt.Renews != nil {
 			action = audit.Renew
 		}
-		once(action, fmt.Sprintf("crt %d serial=%s", crt.ID, crt.Serial))
+		once(action, audit.CertificateObject(crt.ID, crt.Serial).String())
 		serials[crt.Serial.String()] = true
 		lineages[crt.Serial.String()] = crt.Lineage
 	}
@@ -157,7 +156,7 @@ func (c *crashTest) checkDatabase() {
 	}
 	revoked := 0
 	for _, rev := range revocations {
-		object := "crt serial=" + rev.Serial.String()
+		object := audit.SerialObject(rev.Serial).String()
 		if logged[audit.Revoke][object] == 0 { // it was revoked with its lineage
 			once(audit.EndLineage, audit.LineageObject(lineages[rev.Serial.String()]).String())
 			continue
