@@ -25,6 +25,7 @@ var (
 	oidEC              = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
 	oidECDSASHA256     = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
 	oidECDSASHA1       = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}
+	oidSHA256RSA       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}
 	oidSHA1RSA         = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 5}
 	oidMD5RSA          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 4}
 	oidCN              = asn1.ObjectIdentifier{2, 5, 4, 3}
@@ -104,6 +105,7 @@ type testCSR struct {
 	attributes []byte // contents of the [0]
 	noAttrs    bool   // leave the [0] away altogether
 	algorithm  []byte // default: ecdsa-with-SHA256
+	trailer    []byte // after the signature
 	key        crypto.Signer
 	sign       func(t testing.TB, info []byte) []byte // default: ECDSA with SHA-256
 }
@@ -142,7 +144,7 @@ func (c testCSR) der(t testing.TB) []byte {
 		parts = append(parts, tlv(cbasn1.Tag(0).ContextSpecific().Constructed(), c.attributes))
 	}
 	info := seq(parts...)
-	return seq(info, c.algorithm, bitString(c.sign(t, info)))
+	return seq(info, c.algorithm, bitString(c.sign(t, info)), c.trailer)
 }
 
 func (c testCSR) pem(t testing.TB) []byte { return EncodeCSRPEM(c.der(t)) }

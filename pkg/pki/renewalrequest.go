@@ -3,8 +3,6 @@ package pki
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/x509"
-	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -42,14 +40,11 @@ func parseRenewalRequest(pemData []byte) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	csr, err := x509.ParseCertificateRequest(nameless)
+	csr, err := parseCSR(nameless, p)
 	if err != nil {
 		return nil, err
 	}
 	csr.Raw, csr.RawTBSCertificateRequest = bytes.Clone(der), bytes.Clone(p.info)
-	if csr.PublicKey == nil {
-		return nil, errors.New("public key algorithm is not accepted: RSA, ECDSA or Ed25519 needed")
-	}
 	id, err := keyIDOfSPKI(csr.RawSubjectPublicKeyInfo)
 	if err != nil {
 		return nil, err

@@ -79,11 +79,11 @@ func parseOutline(pemData []byte) (o Outline, err error) {
 	if err := checkDER(der); err != nil {
 		return o, err
 	}
-	subject, extensions, err := checkStructure(der)
+	parts, extensions, err := checkStructure(der)
 	if err != nil {
 		return o, err
 	}
-	attrs, err := checkSubject(subject)
+	attrs, err := checkSubject(parts.subject)
 	if err != nil {
 		return o, err
 	}
@@ -97,15 +97,12 @@ func parseOutline(pemData []byte) (o Outline, err error) {
 	}
 	// For RSA and Ed25519 this computes nothing with the key, and for ECDSA it
 	// only checks a point of fixed size.
-	csr, err := x509.ParseCertificateRequest(der)
+	csr, err := parseCSR(der, parts)
 	if err != nil {
 		return o, err
 	}
 	if attrs == 0 && len(sans) == 0 {
 		return o, errors.New("empty subject and no SubjectAltName: it names nobody")
-	}
-	if csr.PublicKey == nil {
-		return o, errors.New("public key algorithm is not accepted: RSA, ECDSA or Ed25519 needed")
 	}
 	id, err := keyIDOfSPKI(csr.RawSubjectPublicKeyInfo)
 	if err != nil {
@@ -122,21 +119,21 @@ func parseOutline(pemData []byte) (o Outline, err error) {
 }
 
 // checkStructure looks at what x509 reads past, the version and attributes it ignores
-// or of which it takes the first value, and returns the DER of the subject and what extensions are asked for.
-func checkStructure(der []byte) (subject []byte, extensions []pkix.Extension, err error) {
-	p, err := splitRequest(der)
+// or of which it takes the first value, and returns the pieces of the request and what extensions are asked for.
+func checkStructure(der []byte) (p requestParts, extensions []pkix.Extension, err error) {
+	p, err = splitRequest(der)
 	if err != nil {
-		return nil, nil, err
+		return p, nil, err
 	}
 	if p.version != 0 {
-		return nil, nil, fmt.Errorf("version %d: only 0 (v1) exists", p.version)
+		return p, nil, fmt.Errorf("version %d: only 0 (v1) exists", p.version)
 	}
 	if p.attributes == nil {
-		return nil, nil, errors.New("the field for attributes is missing, which has to be there even if there is none (RFC 2986 4.1): " +
+		return p, nil, errors.New("the field for attributes is missing, which has to be there even if there is none (RFC 2986 4.1): " +
 			"make the request anew with another program")
 	}
 	extensions, err = checkAttributes(p.attributes)
-	return p.subject, extensions, err
+	return p, extensions, err
 }
 
 // A requestParts is a PKCS#10 request cut into pieces that nobody has looked at yet.

@@ -209,6 +209,11 @@ func TestParseRequestRefusesSignatures(t *testing.T) {
 			return sig
 		}}, "1.2.840.113549.1.1.10 is not known"},
 		"algorithm of another key type": {testCSR{key: rsaSigner, sign: signWith(rsaSigner, crypto.SHA256)}, "does not verify"},
+		"ECDSA with NULL":               {testCSR{algorithm: seq(oid(oidECDSASHA256), null)}, "signature algorithm: parameters that it does not have"},
+		"ECDSA with a number":           {testCSR{algorithm: seq(oid(oidECDSASHA256), []byte{2, 1, 0})}, "signature algorithm: parameters that it does not have"},
+		"RSA with a number":             {testCSR{key: rsaSigner, algorithm: seq(oid(oidSHA256RSA), []byte{2, 1, 0}), sign: signWith(rsaSigner, crypto.SHA256)}, "signature algorithm: parameters that it does not have"},
+		"RSA with two NULLs":            {testCSR{key: rsaSigner, algorithm: seq(oid(oidSHA256RSA), null, null), sign: signWith(rsaSigner, crypto.SHA256)}, "signature algorithm: parameters that it does not have"},
+		"unknown with parameters":       {testCSR{algorithm: seq(oid(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 5}), null)}, "1.3.6.1.4.1.5 is not known"},
 		"unknown algorithm":             {testCSR{algorithm: seq(oid(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 5}))}, "1.3.6.1.4.1.5 is not known"},
 	}
 	for name, test := range tests {
@@ -264,6 +269,43 @@ func TestParseRequestRefusesStructure(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseRequest(test.csr.pem(t))
+			checkRefused(t, err, "CSR", test.why)
+		})
+	}
+}
+
+// TestParseRequestRefusesWhatX509ReadsPast: in one request among many, each of these makes readers that are stricter fail as a whole.
+func TestParseRequestRefusesWhatX509ReadsPast(t *testing.T) {
+	ec, rsa := ecKey(t, elliptic.P256()), rsaKey(t, 2048)
+	null, one := []byte{5, 0}, []byte{2, 1, 1}
+	point, err := ec.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve := append(oid(oidEC), oid(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})...)
+	numbers := append(integer(rsa.N), integer(big.NewInt(int64(rsa.E)))...)
+	key := "public key: more than a key"
+	tests := map[string]struct {
+		csr testCSR
+		why string
+	}{
+		"EC and NULL":            {testCSR{key: ec, spki: seq(seq(curve, null), bitString(point))}, key},
+		"field after an EC key":  {testCSR{key: ec, spki: seq(seq(curve), bitString(point), null)}, key},
+		"RSA with two NULLs":     {testCSR{key: rsa, spki: seq(seq(oid(oidRSA), null, null), bitString(seq(numbers)))}, key},
+		"RSA with a third part":  {testCSR{key: rsa, spki: seq(seq(oid(oidRSA), null), bitString(seq(numbers, one)))}, key},
+		"something after RSA":    {testCSR{key: rsa, spki: seq(seq(oid(oidRSA), null), bitString(append(seq(numbers), 0)))}, key},
+		"field after signature":  {testCSR{key: ec, trailer: null}, "something follows the signature"},
+		"second after signature": {testCSR{key: ec, trailer: bitString([]byte{1})}, "something follows the signature"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.csr.key == rsa {
+				test.csr.algorithm, test.csr.sign = seq(oid(oidSHA256RSA), null), signWith(rsa, crypto.SHA256)
+			}
+			data := test.csr.pem(t)
+			_, err := ParseRequest(data)
+			checkRefused(t, err, "CSR", test.why)
+			_, err = ParseRenewalRequest(data)
 			checkRefused(t, err, "CSR", test.why)
 		})
 	}
