@@ -187,6 +187,7 @@ func TestConfigurationRefused(t *testing.T) {
 	for content, want := range map[string]string{
 		"ca_url = \"http://x\"\n":                     `line 1, column 1: there is no setting "ca_url"\n.*hint: did you mean ca-url\?`,
 		"[context.a]\nuserkey = \"x\"\n":              `line 2, column 1: there is no setting "userkey"\n.*hint: did you mean user-key\?`,
+		"user-kex = 1\nca-urk = 1\n":                  `line 1, column 1: there is no setting "user-kex"\n.*hint: .*\n.*cauase.toml: line 2, column 1: there is no setting "ca-urk"\n.*hint: did you mean ca-url\?`,
 		"[contexts.a]\nca-url = \"x\"\n":              `there is no setting "contexts"\n.*hint: did you mean context\?`,
 		"context = \"a\"\n":                           `context is a table for each context\n.*hint: .*current-context = "NAME"`,
 		"current-context = \"a\"\n[context.b]\n":      `current-context "a": there is no such context`,

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"cauase/pkg/pki"
 )
@@ -61,9 +63,9 @@ func Code(err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	if all := each(err); all != nil {
 		code := ExitOK
-		for _, err := range joined.Unwrap() {
+		for _, err := range all {
 			code = graver(code, Code(err))
 		}
 		return code
@@ -84,8 +86,8 @@ func Report(w io.Writer, tool string, err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range joined.Unwrap() {
+	if all := each(err); all != nil {
+		for _, err := range all {
 			Report(w, tool, err)
 		}
 		return Code(err)
@@ -116,6 +118,47 @@ func Warn(w io.Writer, tool, text, hint string) {
 		fmt.Fprintf(w, "%s: %s %s\n", tool, Label(w, "hint"), pki.EscapeText(hint))
 	}
 }
+
+// each returns the errors that err is joined of, each with what was said of all of them, such as the file that they are
+// in; nil if it is a single one.
+func each(err error) []error {
+	var advised []*Error // the outermost first
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		if known, ok := inner.(*Error); ok {
+			advised = append(advised, known)
+		}
+		joined, ok := inner.(interface{ Unwrap() []error })
+		switch {
+		case !ok:
+			continue
+		case inner == err:
+			return joined.Unwrap()
+		}
+		said, last := strings.CutSuffix(err.Error(), inner.Error())
+		if !last || !strings.Contains(inner.Error(), "\n") {
+			return nil // a sentence with several causes in it
+		}
+		var all []error
+		for _, one := range joined.Unwrap() {
+			one = &saidOf{said, one}
+			for _, outer := range slices.Backward(advised) {
+				one = &Error{Err: one, Hint: outer.Hint, Code: outer.Code, Failed: outer.Failed}
+			}
+			all = append(all, one)
+		}
+		return all
+	}
+	return nil
+}
+
+// A saidOf is one of several errors, with what was said of all of them.
+type saidOf struct {
+	said string
+	err  error
+}
+
+func (e *saidOf) Error() string { return e.said + e.err.Error() }
+func (e *saidOf) Unwrap() error { return e.err }
 
 // advice collects the outermost code and hint along the chain of err.
 func advice(err error) (code int, hint string, failed bool) {

@@ -26,6 +26,12 @@ func TestReport(t *testing.T) {
 			"x: warning: a\nx: error: b\nx: error: c\n", ExitError},
 		{"hook is graver than pending", errors.Join(WithCode(errors.New("c"), ExitHook), WithCode(errors.New("a"), ExitPending)),
 			"x: error: c\nx: warning: a\n", ExitHook},
+		{"several about one file", fmt.Errorf("f.toml: %w", errors.Join(WithHint(errors.New("line 1"), "so"), errors.New("line 2"))),
+			"x: error: f.toml: line 1\nx: hint: so\nx: error: f.toml: line 2\n", ExitError},
+		{"several with one hint", WithHint(fmt.Errorf("f: %w", errors.Join(WithCode(errors.New("a"), ExitPending), WithCode(errors.New("b"), ExitHook))), "look"),
+			"x: warning: f: a\nx: hint: look\nx: error: f: b\nx: hint: look\n", ExitHook},
+		{"several within a sentence", fmt.Errorf("f: %w, which is bad", errors.Join(errors.New("a"), errors.New("b"))), "x: error: f: a\\x0ab, which is bad\n", ExitError},
+		{"one about a file", fmt.Errorf("f: %w", errors.Join(nil, WithHint(errors.New("a"), "so"))), "x: error: f: a\nx: hint: so\n", ExitError},
 		{"a terminal is not addressed", errors.New("said \x1b[2J\nx: all is well"), "x: error: said \\x1b[2J\\x0ax: all is well\n", ExitError},
 	}
 	for _, tt := range tests {

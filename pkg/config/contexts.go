@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,7 +92,7 @@ func ParseContexts(path string, content []byte, known []string) (*Contexts, erro
 		return nil, located(err)
 	}
 	var wrong error
-	for _, key := range slices.Sorted(maps.Keys(all)) {
+	for _, key := range slices.SortedFunc(maps.Keys(all), c.inOrder) {
 		place, isSetting := c.common[key]
 		switch {
 		case key == keyCurrent:
@@ -106,6 +107,11 @@ func ParseContexts(path string, content []byte, known []string) (*Contexts, erro
 	}
 	delete(c.common, keyCurrent)
 	return c, wrong
+}
+
+// inOrder compares two keys at the top of the file by where they stand.
+func (c *Contexts) inOrder(a, b string) int {
+	return cmp.Or(cmp.Compare(Find(c.content, a).Line, Find(c.content, b).Line), strings.Compare(a, b))
 }
 
 func (c *Contexts) readCurrent(s Setting) error {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,8 @@ func UserFile(named string) string {
 }
 
 // ReadFiles reads the user's configuration, or the one that is named instead, and the machine's. One that is named has to
-// be there, unless it may be made.
+// be there, unless it may be made. The machine's may be for others than this user; the user's own is never left out because
+// it cannot be read: without it whoever answers would be trusted.
 func ReadFiles(named string, mayBeMade bool) (files Files, err error) {
 	if named == None {
 		return nil, nil
@@ -47,9 +49,11 @@ func ReadFiles(named string, mayBeMade bool) (files Files, err error) {
 		switch {
 		case err == nil:
 			files = append(files, file)
-		case Absent(err) && (path != named || mayBeMade):
-		case Absent(err):
+		case errors.Is(err, fs.ErrNotExist) && (path != named || mayBeMade), path == SystemFile && path != named && Absent(err):
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, cli.WithHint(fmt.Errorf("--config: %w", err), "cauase init makes one; %s is for no file at all", None)
+		case errors.Is(err, fs.ErrPermission):
+			return nil, cli.WithHint(err, "have it be yours (chown), name another with --config, or say --config %s for no file at all", None)
 		default:
 			return nil, err
 		}
