@@ -1,22 +1,17 @@
 // Package lint finds what is broken in a certificate before the key of a CA signs it.
 //
-// The final content is signed with a throw-away key in the CA's place, and the result is judged by the
+// The final content, with a signature that nobody has made, is judged by the
 // lints of zlint that come from RFCs: RFC 5280 and its updates, and those on algorithms that it refers
 // to. Rules of the CA/Browser Forum and of browsers are for public web sites and not looked at.
 package lint
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	zx509 "github.com/zmap/zcrypto/x509"
 	zlint "github.com/zmap/zlint/v3/lint"
@@ -60,9 +55,6 @@ func (e *Error) Error() string {
 // A Linter checks certificates. It may be used by many at once.
 type Linter struct {
 	lints []*zlint.CertificateLint
-
-	mu   sync.Mutex
-	keys map[x509.SignatureAlgorithm]func() (crypto.Signer, error) // throw-away, made when first needed
 }
 
 // New returns a Linter. It fails only if zlint knows none of the rules it is to check.
@@ -74,7 +66,7 @@ func excusing(excuses map[string]string) (*Linter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lints: %w", err)
 	}
-	l := &Linter{keys: map[x509.SignatureAlgorithm]func() (crypto.Signer, error){}}
+	l := &Linter{}
 	for _, rule := range registry.CertificateLints().Lints() {
 		if _, excused := excuses[rule.Name]; !excused {
 			l.lints = append(l.lints, rule)
@@ -90,24 +82,9 @@ func excusing(excuses map[string]string) (*Linter, error) {
 // Check returns an [Error] if the certificate that issuer would sign for template and pub is broken. It
 // does not change template. Other errors mean that there would be no certificate at all.
 //
-// Only the signature differs from what would be issued: it is by a key that nobody knows.
+// Only the signature differs from what would be issued: nobody has made it.
 func (l *Linter) Check(template, issuer *x509.Certificate, pub crypto.PublicKey) error {
-	algorithm, err := pki.SignatureAlgorithm(issuer.PublicKey)
-	if err != nil {
-		return fmt.Errorf("lint: %w", err)
-	}
-	key, err := l.key(algorithm, issuer.PublicKey)
-	if err != nil {
-		return fmt.Errorf("lint: throw-away key: %w", err)
-	}
-	// What the certificate takes from its issuer, and nothing that contradicts the key.
-	stand := &x509.Certificate{
-		RawSubject: issuer.RawSubject, SubjectKeyId: issuer.SubjectKeyId,
-		PublicKey: key.Public(), BasicConstraintsValid: true, IsCA: true, KeyUsage: issuer.KeyUsage,
-	}
-	draft := *template
-	draft.SignatureAlgorithm = algorithm
-	der, err := x509.CreateCertificate(rand.Reader, &draft, stand, pub, key)
+	der, err := pki.DraftCertificate(template, issuer, pub)
 	if err != nil {
 		return fmt.Errorf("lint: %w", err)
 	}
@@ -168,31 +145,4 @@ func unreadable(der []byte, why error) error {
 		f.Details = err.Error()
 	}
 	return &Error{[]Finding{f}}
-}
-
-// key returns the throw-away key whose signatures are like those of the CA that has pub.
-func (l *Linter) key(algorithm x509.SignatureAlgorithm, pub crypto.PublicKey) (crypto.Signer, error) {
-	l.mu.Lock()
-	made, ok := l.keys[algorithm]
-	if !ok {
-		made = sync.OnceValues(keyTypeFor(pub).Generate)
-		l.keys[algorithm] = made
-	}
-	l.mu.Unlock()
-	return made()
-}
-
-// keyTypeFor returns the cheapest type of key that signs with the algorithm of pub.
-func keyTypeFor(pub crypto.PublicKey) pki.KeyType {
-	switch pub := pub.(type) {
-	case *rsa.PublicKey:
-		return pki.KeyRSA2048
-	case ed25519.PublicKey:
-		return pki.KeyEd25519
-	case *ecdsa.PublicKey:
-		if t, err := pki.KeyTypeOf(pub); err == nil {
-			return t
-		}
-	}
-	return pki.KeyECDSAP256
 }

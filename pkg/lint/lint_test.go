@@ -386,7 +386,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// TestTogether has many check at once, the first of whom makes the key.
+// TestTogether has many check at once.
 func TestTogether(t *testing.T) {
 	l := newLinter(t)
 	ca, key := newCA(t, pki.KeyECDSAP256), keyOf(t, pki.KeyECDSAP256)
@@ -401,8 +401,8 @@ func TestTogether(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if template.SignatureAlgorithm != before.SignatureAlgorithm || len(l.keys) != 1 {
-		t.Errorf("the template has changed, or there are %d keys", len(l.keys))
+	if template.SignatureAlgorithm != before.SignatureAlgorithm {
+		t.Error("the template has changed")
 	}
 }
 

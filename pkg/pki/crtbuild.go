@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -37,33 +38,84 @@ func SignCertificate(template, issuer *x509.Certificate, pub crypto.PublicKey, k
 	if !SameKey(key.Public(), issuer.PublicKey) {
 		return nil, errors.New("certificate: the key is not that of the issuer")
 	}
-	if err := onlyLeaf(template); err != nil {
+	c, err := buildCertificate(template, issuer, pub)
+	if err != nil {
 		return nil, err
+	}
+	hashed := digest(c.hash, Octets{c.tbs})
+	signature, err := key.Sign(rand.Reader, hashed, c.hash)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	if !inMemory(key) && !verifies(issuer.PublicKey, c.hash, hashed, signature) {
+		return nil, errors.New("certificate: the signature that was made does not verify")
+	}
+	return c.signed(signature)
+}
+
+// DraftCertificate makes what SignCertificate would, to be looked at before anything is signed: with a signature
+// that has the form of those of issuer, and that nobody has made.
+func DraftCertificate(template, issuer *x509.Certificate, pub crypto.PublicKey) ([]byte, error) {
+	c, err := buildCertificate(template, issuer, pub)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := noSignature(issuer.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return c.signed(signature)
+}
+
+// noSignature has the form of a signature by the key that belongs to pub.
+func noSignature(pub crypto.PublicKey) ([]byte, error) {
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		return make([]byte, pub.Size()), nil
+	case ed25519.PublicKey:
+		return make([]byte, ed25519.SignatureSize), nil
+	case *ecdsa.PublicKey: // Ecdsa-Sig-Value (RFC 3279 2.2.3)
+		half := new(big.Int).Rsh(pub.Params().N, 1)
+		var b cryptobyte.Builder
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1BigInt(half)
+			b.AddASN1BigInt(half)
+		})
+		return b.Bytes()
+	}
+	return nil, fmt.Errorf("certificate: no signatures of a %T", pub)
+}
+
+// A builtCertificate is a certificate that is being put together.
+type builtCertificate struct {
+	tbs  []byte // DER of the TBSCertificate, which is signed
+	alg  []byte // DER of the AlgorithmIdentifier
+	hash crypto.Hash
+}
+
+func buildCertificate(template, issuer *x509.Certificate, pub crypto.PublicKey) (c builtCertificate, err error) {
+	if err := onlyLeaf(template); err != nil {
+		return c, err
 	}
 	algorithm, err := SignatureAlgorithm(issuer.PublicKey)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	alg, hash, err := algorithmIdentifier(algorithm)
-	if err != nil {
-		return nil, err
+	if c.alg, c.hash, err = algorithmIdentifier(algorithm); err != nil {
+		return c, err
 	}
-	tbs, err := tbsCertificate(template, issuer, pub, alg)
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+	if c.tbs, err = tbsCertificate(template, issuer, pub, c.alg); err != nil {
+		return c, fmt.Errorf("certificate: %w", err)
 	}
-	hashed := digest(hash, Octets{tbs})
-	signature, err := key.Sign(rand.Reader, hashed, hash)
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	if !inMemory(key) && !verifies(issuer.PublicKey, hash, hashed, signature) {
-		return nil, errors.New("certificate: the signature that was made does not verify")
-	}
+	return c, nil
+}
+
+// signed completes the certificate.
+func (c builtCertificate) signed(signature []byte) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(tbs)
-		b.AddBytes(alg)
+		b.AddBytes(c.tbs)
+		b.AddBytes(c.alg)
 		b.AddASN1BitString(signature)
 	})
 	return b.Bytes()

@@ -59,6 +59,16 @@ func bothWays(t testing.TB, template, issuer *x509.Certificate, pub crypto.Publi
 	if err := crt.CheckSignatureFrom(issuer); err != nil {
 		t.Error(err)
 	}
+	der, err = DraftCertificate(template, issuer, pub)
+	draft, unreadable := x509.ParseCertificate(der)
+	switch {
+	case err != nil || unreadable != nil:
+		t.Errorf("draft: %v, %v", err, unreadable)
+	case !bytes.Equal(draft.RawTBSCertificate, crt.RawTBSCertificate) || draft.SignatureAlgorithm != crt.SignatureAlgorithm:
+		t.Error("the draft differs from what is signed")
+	case draft.CheckSignatureFrom(issuer) == nil:
+		t.Error("a draft verifies")
+	}
 	return crt.RawTBSCertificate, theirs, nil
 }
 
