@@ -24,10 +24,21 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.showLog(t); s.Stop(t) })
-	c.Exec(t, fmt.Sprintf("ALTER SYSTEM SET synchronous_standby_names = '%s'", s.name))
-	c.Exec(t, "SELECT pg_reload_conf()")
+	c.AwaitCommits(t, s.name)
 	c.await(t, "the standby to be synchronous", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "1")
 	return s
+}
+
+// AwaitCommits has commits from now on wait until the standby of this name has them, for none with "".
+func (c *Cluster) AwaitCommits(t testing.TB, standby string) {
+	t.Helper()
+	c.Exec(t, fmt.Sprintf("ALTER SYSTEM SET synchronous_standby_names = '%s'", standby))
+	c.Exec(t, "SELECT pg_reload_conf()")
+	c.await(t, "the setting", "SHOW synchronous_standby_names", standby)
+	// Sessions know it now. Whether commits wait at all is for the checkpointer to say, which reads its settings
+	// before a checkpoint; the first may have begun just before it was told to read them.
+	c.Exec(t, "CHECKPOINT")
+	c.Exec(t, "CHECKPOINT")
 }
 
 // Promote makes a standby a server that can be written to, and waits until it is one.

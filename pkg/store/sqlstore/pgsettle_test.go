@@ -24,13 +24,6 @@ func waits(t *testing.T, server *pgtest.Cluster, sql, want string) {
 	}
 }
 
-func demand(t *testing.T, server *pgtest.Cluster, standby string) {
-	t.Helper()
-	server.Exec(t, fmt.Sprintf("ALTER SYSTEM SET synchronous_standby_names = '%s'", standby))
-	server.Exec(t, "SELECT pg_reload_conf()")
-	waits(t, server, "SHOW synchronous_standby_names", standby)
-}
-
 // A commit that waits for a standby and whose wait is ended by an administrator counts on this server
 // only. Nobody is told of success before a standby has it.
 func TestCommitWithoutStandby(t *testing.T) {
@@ -43,20 +36,20 @@ func TestCommitWithoutStandby(t *testing.T) {
 			if err := revoke(t.Context(), db, 1, ""); err != nil {
 				t.Fatal(err)
 			}
-			demand(t, server, "nobody")
+			server.AwaitCommits(t, "nobody")
 			told := make(chan error, 1)
 			go func() { told <- revoke(t.Context(), db, 2, "") }()
 			const waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'cauased'"
 			waits(t, server, waiting, "1")
 			if returns {
-				demand(t, server, "")
+				server.AwaitCommits(t, "")
 			}
 			server.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
 			err := <-told
 			if returns && err != nil || !returns && !errors.Is(err, store.ErrUncertain) {
 				t.Errorf("error %v", err)
 			}
-			demand(t, server, "")
+			server.AwaitCommits(t, "")
 			await(t, db)
 			if there := checkPairs(t, db); !there[1] || !there[2] {
 				t.Errorf("there are %v", there)
