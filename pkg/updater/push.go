@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	pushWait   = 55 * time.Second // how long a daemon is asked to hold an answer back; proxies give up after a minute
+	pushWait   = 55 * time.Second // how long a daemon is asked to hold an answer back; most proxies give up after a minute
+	pushShort  = 5 * time.Second  // the least that it is asked to; who ends a wait sooner fails
 	pushSettle = 30 * time.Second // for lists that were sent to be stored
 	pushProbe  = time.Hour        // between two looks whether a daemon has learned to tell of lists
 	pushSlow   = 5 * time.Minute  // the longest pause after errors
@@ -48,6 +49,8 @@ type push struct {
 	stir   chan struct{} // what jobs have, has changed
 	word   atomic.Pointer[string]
 	delay  *backoff.ExponentialBackOff
+	wait   time.Duration // as long as what is between here and the daemon is known to bear
+	cut    time.Time     // when that was found out, or zero
 }
 
 // arrangePushes has one push for each source that jobs want to hear of. The caller holds a.mu.
@@ -76,7 +79,7 @@ func (a *Agent) arrangePushes() {
 		if err != nil {
 			continue // it was checked with the job
 		}
-		p := &push{agent: a, source: key, client: c, stir: make(chan struct{}, 1), delay: pushDelay()}
+		p := &push{agent: a, source: key, client: c, stir: make(chan struct{}, 1), delay: pushDelay(), wait: pushWait}
 		var ctx context.Context
 		ctx, p.stop = context.WithCancel(a.ctx)
 		a.pushes[key] = p
@@ -145,13 +148,19 @@ func (p *push) run(ctx context.Context) {
 // once waits for the daemon to say something, and returns how long to leave it alone after that.
 func (p *push) once(ctx context.Context, held *heldLists) time.Duration {
 	p.note(PushWaiting)
-	answer, err := p.client.AwaitCRLs(ctx, held.number, pushWait, held.tag)
+	began := p.agent.o.Clock.Now()
+	if began.Sub(p.cut) > pushProbe {
+		p.wait = pushWait
+	}
+	answer, err := p.client.AwaitCRLs(ctx, held.number, p.wait, held.tag)
 	switch {
 	case ctx.Err() != nil:
 		return 0
 	case errors.Is(err, client.ErrNoWait):
 		p.note(PushUnsupported)
 		return jittered(pushProbe)
+	case err != nil && p.shorten(began):
+		return jittered(time.Second)
 	case err != nil:
 		p.note(PushFailing)
 		var refused *client.StatusError
@@ -176,6 +185,18 @@ func (p *push) once(ctx context.Context, held *heldLists) time.Duration {
 	}
 	p.delay.Reset()
 	return 0
+}
+
+// shorten has waits end before what has ended this one does so again, such as a proxy that gives up after half a minute, and
+// reports whether that can be it. Whoever fails at once, or at the shortest of waits, fails.
+func (p *push) shorten(began time.Time) bool {
+	now := p.agent.o.Clock.Now()
+	lasted := now.Sub(began)
+	if lasted < pushShort || lasted > p.wait || p.wait == pushShort {
+		return false
+	}
+	p.wait, p.cut = max(pushShort, lasted*3/4), now
+	return true
 }
 
 // advanced waits until jobs have newer lists than these, and reports whether they do.

@@ -96,6 +96,52 @@ func TestRevocationIsHeardOf(t *testing.T) {
 	}
 }
 
+// TestProxyThatGivesUpEarly: a proxy on the way that ends requests sooner than a wait lasts, as many do after half a minute
+// or less, costs a shorter wait and not the news; and once an hour it is tried whether it still does.
+func TestProxyThatGivesUpEarly(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.daemon.Push, h.job.NoPush, h.job.CRLRefresh = true, false, 24*time.Hour
+		var ended, waits atomic.Int64
+		h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			wait, err := time.ParseDuration(r.URL.Query().Get("wait"))
+			if err != nil {
+				return false
+			}
+			if waits.Add(1); wait < 15*time.Second {
+				return false
+			}
+			time.Sleep(15 * time.Second)
+			ended.Add(1)
+			w.WriteHeader(http.StatusGatewayTimeout)
+			return true
+		})
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(5 * time.Minute)
+		for n := range int64(20) {
+			serial := big.NewInt(4711 + n)
+			h.daemon.CAS.Revoke(serial)
+			time.Sleep(5 * time.Second)
+			if !h.revokedHere(serial) {
+				t.Errorf("revocation %d has not arrived within 5 s", n)
+			}
+			time.Sleep(time.Minute + 7*time.Second)
+		}
+		if s := h.status(a); s.CRLPush != PushWaiting {
+			t.Errorf("it is %s", s.CRLPush)
+		}
+		if ended.Load() != 1 || waits.Load() > 250 {
+			t.Errorf("%d of %d waits were ended in half an hour", ended.Load(), waits.Load())
+		}
+		time.Sleep(time.Hour)
+		if n := ended.Load(); n != 2 {
+			t.Errorf("%d waits were ended in an hour and a half", n)
+		}
+	})
+}
+
 // TestOneWaitForManyJobs: jobs of one agent that keep lists of one authority wait for newer ones by one request, and all
 // hear of them.
 func TestOneWaitForManyJobs(t *testing.T) {
