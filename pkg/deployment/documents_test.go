@@ -105,7 +105,7 @@ var completions = []completion{
 	{words: []string{"cauase", "cs"}, want: []string{"csr"}},
 	{words: []string{"cauase", "csr", ""}, want: []string{"get", "list", "reject", "send", "show", "sign"}},
 	{words: []string{"cauase", "--json", "csr", "re"}, want: []string{"reject"}},
-	{words: []string{"cauase", "csr", "sign", "--d"}, want: []string{"--digest"}},
+	{words: []string{"cauase", "csr", "sign", "--d"}, want: []string{"--decimal", "--digest"}},
 	{words: []string{"cauase", "csr", "sign", "--user-k"}, want: []string{"--user-key"}},
 	{words: []string{"cauase", "crt", "revoke", "--reason", "key"}, want: []string{"keyCompromise"}},
 	{words: []string{"cauase", "request", "--eku", "se"}, want: []string{"server"}},

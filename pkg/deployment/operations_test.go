@@ -291,6 +291,6 @@ func TestPageAuthorities(t *testing.T) {
 	o.does("cauased manage authority request far --out far.request --ahead 3")
 	o.does("cauased manage authority sign --db root.sqlite far.request --out far.signed --yes")
 	o.does("cauased manage authority install far.signed")
-	serial := o.find(`[0-9]{12,}`, o.does("cauased manage authority show far --json | jq '.generations[0].serial'"))
-	o.page("revoke-offline", nil, "home-root", "far-root", "1367020295460724", serial, "lab.request", "next.request", "lab", "far", "--out root.crl.pem", "--out root.crl.pem --force --yes")
+	serial := o.find(`0x[0-9a-f]{12,}`, o.does("cauased manage authority show far --json | jq '.generations[0].serial'"))
+	o.page("revoke-offline", nil, "home-root", "far-root", "0x4db4c371c9774", serial, "lab.request", "next.request", "lab", "far", "--out root.crl.pem", "--out root.crl.pem --force --yes")
 }

@@ -249,7 +249,7 @@ func TestInvitationsThatAreRefused(t *testing.T) {
 		"a user by one for hosts":   {change(func(i *invite.Invitation) { i.Names = users }), s.cau, host, "it is for authority cas"},
 		"not signed by the inviter": {sign(t, pkitest.Key(t), s.invitation("dns:*.web.example")), s.cas, host, "altered, or not signed by"},
 		"signed by a service":       {sign(t, hostKey, withSerial(s.invitation("dns:*.web.example"), service.Serial)), s.cas, host, "no user has a certificate with the serial"},
-		"signed by nobody":          {change(func(i *invite.Invitation) { i.By = big.NewInt(99) }), s.cas, host, "no user has a certificate with the serial 99"},
+		"signed by nobody":          {change(func(i *invite.Invitation) { i.By = big.NewInt(99) }), s.cas, host, "no user has a certificate with the serial 0x63"},
 		"by a CA, but not by it":    {change(func(i *invite.Invitation) { i.By = nil }), s.cas, host, "altered, or not signed by"},
 		"from the future":           {change(func(i *invite.Invitation) { i.Made = i.Made.Add(10 * time.Minute) }), s.cas, host, "is a clock wrong?"},
 		"over":                      {change(func(i *invite.Invitation) { i.Made, i.Until = i.Made.Add(-time.Hour), i.Made }), s.cas, host, "it has ended"},
