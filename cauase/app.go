@@ -71,7 +71,12 @@ environment variables or in the configuration that cauase init makes; the comman
 			completionCommand(),
 		},
 	}
-	manners.Describe(app, manual())
+	described := manual()
+	described.Arguments = map[string]func([]string) []string{}
+	for _, path := range commandsOfIDs {
+		described.Arguments[path] = func(words []string) []string { return pendingIDs(env, words) }
+	}
+	manners.Describe(app, described)
 	return app
 }
 

@@ -84,7 +84,7 @@ func complete(app *urfave.App, words []string) error {
 			}
 		}
 	case at.command != nil:
-		lines = argumentLines(at.command.ArgsUsage, at.arguments, word)
+		lines = append(foundArguments(app, at, words), argumentLines(at.command.ArgsUsage, at.arguments, word)...)
 	}
 	_, err := io.WriteString(app.Writer, strings.Join(append(lines, ""), "\n"))
 	return err
@@ -207,6 +207,22 @@ func filesOf(name, placeholder string) []string {
 		return []string{":directories"}
 	}
 	return nil
+}
+
+// foundArguments are arguments that have to be looked for, where a first one or another one may stand.
+func foundArguments(app *urfave.App, at place, words []string) (lines []string) {
+	find := manualOf(app).Arguments[at.path]
+	if find == nil || at.arguments > 0 && !strings.HasSuffix(at.command.ArgsUsage, "…") {
+		return nil
+	}
+	before, word := words[:len(words)-1], words[len(words)-1]
+	for _, line := range find(before) {
+		value, _, _ := strings.Cut(line, "\t")
+		if strings.HasPrefix(value, word) && !slices.Contains(before, value) && !strings.Contains(line, "\n") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // argumentLines are arguments of a command, as far as its usage tells: one of few words, or a file.

@@ -27,6 +27,10 @@ type Manual struct {
 	// Values are those that an option takes, by its name, and Lookup finds them where they are not always the same.
 	Values map[string][]string
 	Lookup map[string]func() []string
+
+	// Arguments finds what may be an argument of a command, by the command's path and from the words before it: one of a
+	// line, what it is behind a tab.
+	Arguments map[string]func(words []string) []string
 }
 
 // A Fact is a name and what there is to say about it.

@@ -6,19 +6,22 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"cauase/pkg/pki"
 )
 
-// pendingList is what waits for a decision, as the reference lists it or with more.
+// pendingList is what waits for a decision, the oldest first, as the reference lists it or with more.
 func (a *Authority) pendingList(more bool) []map[string]any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := []map[string]any{}
-	for id, csr := range a.csrs {
+	for _, id := range slices.Sorted(maps.Keys(a.csrs)) {
+		csr := a.csrs[id]
 		if a.issued[id] != nil {
 			continue
 		}
