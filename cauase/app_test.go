@@ -49,6 +49,9 @@ func TestServiceJourney(t *testing.T) {
 	if first == second {
 		t.Error("was not renewed")
 	}
+	if content, err := os.ReadFile("web.crt.pem"); err != nil || os.WriteFile("second.pem", content, 0o600) != nil {
+		t.Fatal(err)
+	}
 	s.ok("crt renew web.crt.pem web.key --force --key-type ed25519")
 	if pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: "web.crt.pem", Key: "web.key"}); err != nil || pki.DescribeKey(pair.Key.Public()) != "Ed25519" {
 		t.Errorf("pair: %v", err)
@@ -58,6 +61,8 @@ func TestServiceJourney(t *testing.T) {
 	s.exits("crt revoke web.crt.pem --key web.key", 1)
 	s.ok("crt revoke --serial " + first)
 	s.says(`revoked serial 0x[0-9a-f]+: CN=web \[DNS:web.example.*\], serial 0x[0-9a-f]+, valid until 2\S+ \S+ UTC, lineage \d+`)
+	s.ok("crt revoke --other second.pem")
+	s.says(`revoked second.pem: CN=web \[DNS:web.example.*\], serial 0x[0-9a-f]+, valid until 2\S+ \S+ UTC, lineage \d+`)
 	s.exits("crt revoke --serial 0xff", 1)
 	s.says("^cauase: error: 0xff: the daemon has no record of a certificate with this serial number")
 	s.says("hint: .*--unknown")
@@ -66,7 +71,7 @@ func TestServiceJourney(t *testing.T) {
 	s.ok("crl update")
 	s.says("cas.crl.pem: updated, 1 revocation list\n")
 	s.ok("crl show")
-	s.says(`revoked: +3`)
+	s.says(`revoked: +4`)
 	s.says(`superseded`)
 	s.says(`0xff on 2026-03-06`)
 	s.ok("crl update")

@@ -300,7 +300,7 @@ func (t *tool) revoke(c *cli.Context) error {
 		}
 		r := resultView{File: path}
 		if failed == nil {
-			r.Certificate = revokedFile(crt)
+			r.Certificate = t.inLineage(c.Context, session, revokedFile(crt), crt.SerialNumber)
 		}
 		report(r, failed)
 	}

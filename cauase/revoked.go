@@ -53,6 +53,18 @@ func revokedFile(crt *x509.Certificate) *hitView {
 	}
 }
 
+// inLineage adds which lineage a certificate that was in a file belongs to, as far as the daemon tells, since that is what a user
+// revokes.
+func (t *tool) inLineage(ctx context.Context, session *client.Session, v *hitView, serial *big.Int) *hitView {
+	if !session.Verified() {
+		return v
+	}
+	if l, err := session.LineageOf(ctx, serial); err == nil {
+		v.Lineage, v.Renewals = l.ID, l.Renewals
+	}
+	return v
+}
+
 // naming says which of several things an error is about, unless it does so itself.
 func naming(what string, err error) error {
 	var path *fs.PathError

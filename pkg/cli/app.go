@@ -59,7 +59,7 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 		explain(app) // all of it, which takes longer than most commands do
 	}
 	if len(args) != 2 {
-		return app.RunContext(ctx, args)
+		return run(ctx, app, args)
 	}
 	var document string
 	var err error
@@ -70,12 +70,31 @@ func Run(ctx context.Context, app *urfave.App, args []string) error {
 	case isCompletion:
 		document, err = Completion(app, shell)
 	default:
-		return app.RunContext(ctx, args)
+		return run(ctx, app, args)
 	}
 	if err == nil {
 		_, err = io.WriteString(app.Writer, document)
 	}
 	return err
+}
+
+// run executes what is left to the parser. When help is asked for behind arguments, it takes the first of them for a command.
+func run(ctx context.Context, app *urfave.App, args []string) error {
+	var explained error
+	app.CommandNotFound = func(c *urfave.Context, _ string) {
+		switch {
+		case len(c.App.Commands) == 0:
+			explained = urfave.ShowAppHelp(c)
+		case Path(c) != c.App.HelpName && len(c.Command.Subcommands) == 0:
+			explained = urfave.ShowSubcommandHelp(c)
+		default:
+			explained = Group(c)
+		}
+	}
+	if err := app.RunContext(ctx, args); err != nil {
+		return err
+	}
+	return explained
 }
 
 // Arrange brings the arguments of a tool without commands into the form that the parser

@@ -108,6 +108,32 @@ func sampleApp(out io.Writer) *urfave.App {
 	return app
 }
 
+// TestHelpBehindArguments: whoever adds --help to a line that is written already is told of its command. The parser has
+// options first, as tools arrange them.
+func TestHelpBehindArguments(t *testing.T) {
+	help := func(app *urfave.App, out *bytes.Buffer, line string) string {
+		out.Reset()
+		if err := Run(t.Context(), app, append([]string{"tool"}, strings.Fields(line)...)); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		return out.String()
+	}
+	var out bytes.Buffer
+	for line, same := range map[string]string{"csr sign --help 1 2": "csr sign --help", "csr sign --profile x -h 1": "csr sign --help", "crt list --help x": "crt list --help"} {
+		if got, want := help(sampleApp(&out), &out, line), help(sampleApp(&out), &out, same); got != want || !strings.Contains(got, "USAGE:") {
+			t.Errorf("%s says %s", line, got)
+		}
+	}
+	single := func() *urfave.App {
+		app := sampleApp(&out)
+		app.Commands = nil
+		return app
+	}
+	if got, want := help(single(), &out, "--help http://x"), help(single(), &out, "--help"); got != want || !strings.Contains(got, "USAGE:") {
+		t.Errorf("a tool without commands says %s", got)
+	}
+}
+
 func TestCommandLinesThatAreWrong(t *testing.T) {
 	for line, want := range map[string]string{
 		"--treshold 3":          "did you mean --threshold?",
@@ -130,6 +156,8 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		"manage list":           "hint: cauased manage administers the database",
 		"frobnicate":            "hint: tool --help lists the commands",
 		"csr frobnicate":        "hint: tool csr --help lists the commands",
+		"csr --help lst":        "did you mean tool csr list?",
+		"--help frobnicate":     "error: there is no command \"frobnicate\"\ntool: hint: tool --help lists the commands",
 	} {
 		var out bytes.Buffer
 		code := Report(&out, "tool", Run(t.Context(), sampleApp(&out), append([]string{"tool"}, strings.Fields(line)...)))
