@@ -107,14 +107,14 @@ func (t *tool) corsWithdraw() *cli.Command {
 			if view.All {
 				view.Withdrawn = []string{}
 			}
-			return join(err, t.print(view, func(p *printer) {
+			return t.printDone(err, len(withdrawn), view, func(p *printer) {
 				if view.All {
 					p.line("withdrawn: all")
 				}
 				for _, origin := range view.Withdrawn {
 					p.line("withdrawn: %s", origin)
 				}
-			}))
+			})
 		}),
 	}
 }

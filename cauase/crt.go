@@ -311,7 +311,7 @@ func (t *tool) revoke(c *cli.Context) error {
 		}
 		report(resultView{Serial: manners.SerialOf(serial), Certificate: hit}, failed)
 	}
-	return join(err, t.printResults(results))
+	return t.printResults(err, results)
 }
 
 // reasonFlag is what --reason says, 0 for nothing.
@@ -374,10 +374,12 @@ func (t *tool) crtShow() *cli.Command {
 				t.warn("%v", err)
 			}
 			var views []certificateView
+			var unread error
 			for _, path := range paths {
 				crts, err := someCertificates(path)
 				if err != nil {
-					return err
+					unread = join(unread, err)
+					continue
 				}
 				for _, crt := range crts {
 					view := t.viewCertificate(crt)
@@ -386,7 +388,7 @@ func (t *tool) crtShow() *cli.Command {
 					views = append(views, view)
 				}
 			}
-			return t.print(views, func(p *printer) {
+			return t.printDone(unread, len(views), views, func(p *printer) {
 				for i, view := range views {
 					if i > 0 {
 						p.line("")

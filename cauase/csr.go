@@ -73,7 +73,7 @@ func (t *tool) send(c *cli.Context) error {
 	if wait {
 		err = join(err, t.awaitSent(ctx, sent))
 	}
-	return join(err, t.print(sent, func(*printer) {}))
+	return t.printDone(err, len(sent), sent, func(*printer) {})
 }
 
 // submitFile submits the request in a file. It tries again until limit ends, if it may wait.
@@ -311,8 +311,8 @@ type resultView struct {
 	Request *requestView `json:"request,omitempty"` // that was shown
 }
 
-func (t *tool) printResults(results []resultView) error {
-	return t.print(results, func(p *printer) {
+func (t *tool) printResults(failed error, results []resultView) error {
+	return t.printDone(failed, len(results), results, func(p *printer) {
 		for _, r := range results {
 			if r.Request != nil {
 				p.request(*r.Request)

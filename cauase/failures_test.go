@@ -149,3 +149,25 @@ func snapshot(s *shell) string {
 	}
 	return all.String()
 }
+
+// What can be shown of several files is shown. If nothing was done, scripts read nothing: not a list without elements, which is
+// what there is to say of nothing to do.
+func TestSeveralThingsSomeOfWhichFail(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	s.exits("crt show nowhere.pem admin.pem", 1)
+	s.says(`CN=admin[\s\S]*nowhere\.pem: no such file`)
+	for line, want := range map[string]bool{
+		"--json crt show nowhere.pem admin.pem": true,
+		"--json crt show nowhere.pem":           false,
+		"--json csr send nowhere.pem":           false,
+		"--json csr sign 5 6 --yes":             false,
+		"--json csr reject 5 6":                 false,
+		"--json crt revoke --serial 5":          false,
+	} {
+		s.exits(line, 1)
+		if out := s.out; (out != "") != want {
+			t.Errorf("%s: %q", line, out)
+		}
+	}
+}

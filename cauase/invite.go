@@ -239,11 +239,11 @@ func (t *tool) inviteVoid() *cli.Command {
 				}
 				results = append(results, voidedView{ID: id.String(), Authority: string(t.authority), Result: "withdrawn"})
 			}
-			return join(err, t.print(results, func(p *printer) {
+			return t.printDone(err, len(results), results, func(p *printer) {
 				for _, r := range results {
 					p.line("%s %s", r.Result, r.ID)
 				}
-			}))
+			})
 		}),
 	}
 }

@@ -252,5 +252,5 @@ func (t *tool) decide(c *cli.Context, done string, do func(*client.Session, clie
 		}
 		results = append(results, resultView{ID: id.String(), Result: done, Request: view})
 	}
-	return join(err, t.printResults(results))
+	return t.printResults(err, results)
 }

@@ -77,6 +77,14 @@ func (t *tool) print(view any, words func(*printer)) error {
 	return err
 }
 
+// printDone prints what has become of several things, n of them, beside what has failed: nothing if all has.
+func (t *tool) printDone(failed error, n int, view any, words func(*printer)) error {
+	if failed != nil && n == 0 {
+		return failed
+	}
+	return join(failed, t.print(view, words))
+}
+
 // printPEM prints what goes to standard output in the place of a file.
 func (t *tool) printPEM(id client.ID, pem []byte) error {
 	if t.json {

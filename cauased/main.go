@@ -23,6 +23,9 @@ func main() {
 // SIGTERM.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	messages := cli.Messages(stderr, args, "")
+	if len(args) < 2 || args[1] != "manage" { // which has no log
+		messages = cli.LogMessages(stderr, args, environmentPrefix+"LOG_FORMAT")
+	}
 	app := newApp(clock.System(), stdout, messages)
 	return cli.Report(messages, tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
 }

@@ -31,6 +31,14 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	err = serveAs(c, cfg, clk, stdout, stderr)
+	if cfg.logJSON {
+		return cli.InLog(err)
+	}
+	return err
+}
+
+func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stderr io.Writer) error {
 	cfg.Lists = limitMemory(os.Getenv)
 	log := newLogger(cfg, stderr)
 	ctx, force, release := withSignals(c.Context, log)

@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string, clk clock.Clock, stdout, stderr io.
 	if hasConfig(args) {
 		leaveShared(app.Flags)
 	}
-	return cli.Report(cli.Messages(stderr, args, ""), tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
+	return cli.Report(cli.LogMessages(stderr, args, env(flagLog)[0]), tool, cli.Run(ctx, app, cli.Arrange(args, app.Flags)))
 }
 
 // Flags that are about the agent. All others are about a job.

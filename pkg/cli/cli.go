@@ -86,6 +86,12 @@ func Report(w io.Writer, tool string, err error) int {
 	if err == nil {
 		return ExitOK
 	}
+	if logged, ok := err.(inLog); ok {
+		if _, is := w.(logMessages); !is {
+			w = logMessages{w}
+		}
+		err = logged.error
+	}
 	if all := each(err); all != nil {
 		for _, err := range all {
 			Report(w, tool, err)

@@ -72,7 +72,7 @@ func UsageError(c *urfave.Context, err error, _ bool) error {
 		if known := manualOf(c.App).Foreign[strings.TrimLeft(name, "-")]; known != "" {
 			return WithHint(err, "%s", known)
 		}
-		if meant := Closest(name, optionNames(c)); meant != "" {
+		if meant := Closest(name, optionNames(c)); meant != "" && meant != strings.TrimLeft(name, "-") {
 			return WithHint(err, "did you mean %s? %s", dashed(meant), help)
 		}
 		if owner := commandWith(c, name); owner != "" {
