@@ -28,7 +28,7 @@ func reportOutcome(w io.Writer, all []updater.Status, now time.Time, asJSON bool
 		told := ""
 		switch {
 		case s.State == updater.StateHook:
-			s.Hook.Error = ""
+			told, s.Hook.Error = hookError(s), ""
 		case len(s.Problems) > 0 && verdict(s) != nil:
 			told = decisive(s).Message
 		}
@@ -63,7 +63,8 @@ func printed(w io.Writer, all []updater.Status, now time.Time, asJSON bool, desc
 func summary(s updater.Status) error {
 	full := verdict(s)
 	var coded *cli.Error
-	if !errors.As(full, &coded) || len(s.Problems) == 0 || s.State == updater.StatePending {
+	told := len(s.Problems) > 0 || s.State == updater.StateHook
+	if !errors.As(full, &coded) || !told || s.State == updater.StatePending {
 		return full
 	}
 	word := s.State
@@ -73,17 +74,28 @@ func summary(s updater.Status) error {
 	return &cli.Error{Err: errors.New(word), Code: coded.Code}
 }
 
-// decisive is the problem that a verdict is about, nil for none: of a request that was rejected that, or else the first.
+// decisive is the problem that a verdict is about, nil for none: of a request that was rejected that, or else the first. A
+// hook that cannot be run is it only if all else is well.
 func decisive(s updater.Status) *updater.Problem {
+	var first *updater.Problem
 	for i := range s.Problems {
-		if s.State == updater.StateRejected && s.Problems[i].Task == updater.TaskEnrol {
-			return &s.Problems[i]
+		p := &s.Problems[i]
+		if s.State == updater.StateRejected && p.Task == updater.TaskEnrol || s.State == updater.StateHook && p.Task == updater.TaskHook {
+			return p
+		}
+		if first == nil && p.Task != updater.TaskHook {
+			first = p
 		}
 	}
-	if len(s.Problems) > 0 {
-		return &s.Problems[0]
+	return first
+}
+
+// hookError is why the hook has failed, or would.
+func hookError(s updater.Status) string {
+	if main := decisive(s); s.Hook.Error == "" && main != nil {
+		return main.Message
 	}
-	return nil
+	return s.Hook.Error
 }
 
 // verdict is nil for a job that does well.
@@ -105,7 +117,11 @@ func verdict(s updater.Status) error {
 		}
 		return &cli.Error{Err: errors.New(prefix + message), Hint: hint, Code: cli.ExitPending}
 	case updater.StateHook:
-		return &cli.Error{Err: fmt.Errorf("%sthe hook failed: %s", prefix, s.Hook.Error), Code: cli.ExitHook}
+		what := "the hook failed"
+		if s.Hook.Error == "" {
+			what = "the hook cannot be run"
+		}
+		return &cli.Error{Err: fmt.Errorf("%s%s: %s", prefix, what, hookError(s)), Code: cli.ExitHook}
 	}
 	code := cli.ExitError
 	if s.State == updater.StateRejected {
@@ -149,6 +165,7 @@ func describeBut(told string, s updater.Status, now time.Time) string {
 	}
 	if s.Budget > 0 {
 		field("outage budget", "%s, then the %s ends", span(time.Duration(s.Budget*float64(time.Second))), s.Limit)
+	} else if s.Limit == "" { // nothing was looked at: a problem says why
 	} else if unread(s) {
 		field("outage budget", "not known: the %s cannot be used as it is", s.Limit)
 	} else {
@@ -167,7 +184,7 @@ func describeBut(told string, s updater.Status, now time.Time) string {
 		field("last contact", "%s", when(s.Contact, now))
 	}
 	for i, p := range s.Problems {
-		if p.Message == told && told != "" {
+		if p.Message == told && told != "" || p.Message == s.Hook.Error && len(s.Hook.Pending) > 0 {
 			continue
 		}
 		if slices.ContainsFunc(s.Problems[:i], func(q updater.Problem) bool { return q.Message == p.Message }) {

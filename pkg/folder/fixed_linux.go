@@ -1,6 +1,10 @@
 package folder
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // mountPoint is what is wrong with one.
 const mountPoint = "is a mount point, such as a file that a container has from its host: mount the folder that it is in"
@@ -25,4 +29,18 @@ func fixed(at int, name string) string {
 		return mountPoint
 	}
 	return ""
+}
+
+// full reports whether a file system has no room for a few more small files. Of one that does not tell it is found out by
+// trying.
+func full(at int, bytes uint64) bool {
+	var fs unix.Statfs_t
+	if err := again(func() error { return unix.Fstatfs(at, &fs) }); err != nil || fs.Blocks == 0 || fs.Bsize <= 0 {
+		return false
+	}
+	left := fs.Bavail
+	if os.Geteuid() == 0 {
+		left = fs.Bfree
+	}
+	return left < bytes/uint64(fs.Bsize) || fs.Files > 0 && fs.Ffree == 0
 }

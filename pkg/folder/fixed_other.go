@@ -5,3 +5,5 @@ package folder
 const mountPoint = ""
 
 func fixed(int, string) string { return "" }
+
+func full(int, uint64) bool { return false }

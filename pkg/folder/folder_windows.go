@@ -155,6 +155,9 @@ func (f *Folder) Listed() (*os.File, error) {
 	return listed, nil
 }
 
+// Room is not looked for: whether there is any is found out by writing.
+func (f *Folder) Room(uint64) error { return nil }
+
 // Replaceable reports why a rename could not put a file in the place of what has a name in the folder: is describes
 // that, and is nil for nothing.
 func (f *Folder) Replaceable(name string, is *Info) error {

@@ -35,3 +35,12 @@ func (f *Folder) Replaceable(name string, is *Info) error {
 	}
 	return nil
 }
+
+// Room reports, with ENOSPC, that the file system of the folder has no room for some bytes in a few files. It writes nothing:
+// quotas it does not know of.
+func (f *Folder) Room(bytes uint64) error {
+	if full(f.fd(), bytes) {
+		return &fs.PathError{Op: "write to", Path: f.path, Err: unix.ENOSPC}
+	}
+	return nil
+}

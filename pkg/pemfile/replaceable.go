@@ -13,6 +13,21 @@ import (
 // ErrIrreplaceable is a file that cannot be replaced by another one of its name, whatever its content.
 var ErrIrreplaceable = folder.ErrIrreplaceable
 
+// room is what a pair and its renewal need, which are in up to five files meanwhile, of a block each.
+const room = 32 << 10
+
+// takes is replaceable, and whether there is room.
+func takes(in *folder.Folder, name string, info *folder.Info, path string) error {
+	if err := replaceable(in, name, info, path); err != nil {
+		return err
+	}
+	err := in.Room(room)
+	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) {
+		err = &fs.PathError{Op: "write", Path: path, Err: wrong.Err}
+	}
+	return err
+}
+
 // replaceable reports why what has a name in a folder, nil for nothing, cannot be replaced.
 func replaceable(in *folder.Folder, name string, info *folder.Info, path string) error {
 	err := in.Replaceable(name, info)
@@ -23,7 +38,7 @@ func replaceable(in *folder.Folder, name string, info *folder.Info, path string)
 }
 
 // Replaceable reports why a file at path could not be written or replaced: a symbolic link that is not
-// to be followed, a folder, a mount, a file that is immutable, a folder without the right to write. It changes
+// to be followed, a folder, a mount, a file that is immutable, a folder without the right to write, a full disk. It changes
 // nothing, so that it can be asked at any time; [PairPaths.Check] finds what shows only when it is tried.
 func (a Attributes) Replaceable(path string) error {
 	in, name, info, err := resolve(File{Path: path, Attributes: a})
@@ -31,7 +46,7 @@ func (a Attributes) Replaceable(path string) error {
 		return err
 	}
 	defer in.Close()
-	return replaceable(in, name, info, path)
+	return takes(in, name, info, path)
 }
 
 // Replaceable reports why the files of the store could not be written or replaced.
@@ -40,7 +55,7 @@ func (s Store) Replaceable() error {
 	switch {
 	case err == nil && isFolder:
 		defer in.Close()
-		return replaceable(in, "", nil, s.Path)
+		return takes(in, "", nil, s.Path)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil && !errors.Is(err, ErrSymlink):
@@ -83,7 +98,7 @@ func (a Attributes) rehearse(file File) error {
 		return err
 	}
 	defer in.Close()
-	if err := replaceable(in, name, info, file.Path); err != nil {
+	if err := takes(in, name, info, file.Path); err != nil {
 		return err
 	}
 	if info != nil {

@@ -37,10 +37,19 @@ type Options struct {
 	NoControl bool // no socket at which to ask for a refresh
 	Step      func(string)
 
+	checkHook func(path string) error // whether Hook can be called, nil where that is a test's
+
 	poll    time.Duration
 	onLook  func()      // like OnStatus, after every look
 	onLists func()      // from any goroutine, when some job has other revocation lists
 	watched func() bool // whether events of files come
+}
+
+// realHook has hooks run, unless a test has another idea of them.
+func (o *Options) realHook() {
+	if o.Hook == nil {
+		o.Hook, o.checkHook = runHook, startable
+	}
 }
 
 // An Agent does jobs.
@@ -85,9 +94,7 @@ func (r *running) handOver(o Options) {
 
 // New returns an agent that has nothing to do yet.
 func New(o Options) *Agent {
-	if o.Hook == nil {
-		o.Hook = runHook
-	}
+	o.realHook()
 	a := &Agent{o: o, pushes: map[source]*push{}}
 	a.o.onLists = a.stirPushes
 	if !o.NoWatch {
@@ -276,9 +283,7 @@ func Once(ctx context.Context, o Options, jobs []Job) ([]Status, error) {
 	if err := CheckJobs(jobs); err != nil {
 		return nil, err
 	}
-	if o.Hook == nil {
-		o.Hook = runHook
-	}
+	o.realHook()
 	var all []Status
 	for i := range jobs {
 		status, err := onceFor(ctx, o, &jobs[i])
@@ -319,6 +324,7 @@ func Look(o Options, jobs []Job) ([]Status, error) {
 		return nil, err
 	}
 	o.Log = slog.New(slog.DiscardHandler)
+	o.realHook()
 	var all []Status
 	for i := range jobs {
 		status, err := lookFor(o, &jobs[i])

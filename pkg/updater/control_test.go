@@ -142,7 +142,7 @@ func TestStatusAndOnceAgree(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.job.NoPush, h.job.CRLRefresh, h.o.poll = true, day, 6*time.Hour
+		h.job.NoPush, h.job.CRLRefresh, h.o.poll = true, day, undisturbed
 		once, err := Once(t.Context(), h.o, []Job{h.job})
 		must(t, err)
 		agree := func(did Status) {

@@ -59,9 +59,10 @@ const (
 	taskUrgent  Task = "urgent"  // a certificate about to expire
 	taskRequest Task = "request" // a CSR that cannot be used
 	taskTargets Task = "targets" // files that cannot be replaced
+	TaskHook    Task = "hook"    // one that could not be started
 )
 
-var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, TaskPair, TaskStores, taskUrgent, taskRequest, taskTargets}
+var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, TaskPair, TaskStores, taskUrgent, taskRequest, taskTargets, TaskHook}
 
 // A State is everything that decides what is to be done.
 type State struct {

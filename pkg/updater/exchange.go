@@ -55,17 +55,23 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 			x.refreshLists(ctx)
 		case ActEnrol:
 			x.enrolTried = true
-			if x.enrolErr = x.caErr; !unreachable(x.caErr) {
+			if x.enrolErr = x.caErr; !x.hopeless() {
 				x.enrolErr = x.enrol(ctx)
 			}
 		case ActRenew:
 			x.renewTried = true
-			if x.renewErr = x.caErr; !unreachable(x.caErr) {
+			if x.renewErr = x.caErr; !x.hopeless() {
 				// By the previous CA certificates, if the current ones could not be fetched.
 				x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
 			}
 		}
 	}
+}
+
+// hopeless reports whether there is no use in asking for a certificate after CA certificates could not be fetched. Without any
+// it could not be judged, and whoever answers may be somebody else than is meant: that one does not get to see a request.
+func (x *exchange) hopeless() bool {
+	return unreachable(x.caErr) || x.caErr != nil && len(x.trusted()) == 0
 }
 
 // trusted is what certificates are judged by.

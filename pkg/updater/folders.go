@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"cauase/pkg/enroll"
 	"cauase/pkg/folder"
@@ -57,12 +58,13 @@ func (j *Job) inOtherHands(isSeparate bool) bool {
 	return err != nil
 }
 
-// Hint is what can be done about files that are refused and folders that are missing, "" for other errors.
+// Hint is what can be done about files that are refused, folders that are missing and disks that take nothing, "" for other
+// errors.
 func Hint(err error) string {
 	if missing := (*MissingFolderError)(nil); errors.As(err, &missing) {
 		return missingHint
 	}
-	if !unsafe(err) {
+	if !unsafe(err) && !errors.Is(err, syscall.EROFS) && !errors.Is(err, syscall.ENOSPC) {
 		return ""
 	}
 	_, hint := enroll.Explain(err, enroll.Reader{Links: linksOption})

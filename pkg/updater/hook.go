@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
 
@@ -37,12 +38,8 @@ var errHookTimeout = errors.New("it did not end in time")
 // runHook runs a hook in a process group of its own, with its output in the log. When its
 // time is over, or the agent's, the whole group is ended.
 func runHook(ctx context.Context, h HookRun) error {
-	if err := checkHook(h.Path); err != nil {
+	if err := startable(h.Path); err != nil {
 		return err
-	}
-	// Started, it would be a matter of the interpreter what it says of that.
-	if interpreter, windows := interpreterOf(h.Path); windows {
-		return fmt.Errorf("%s has Windows line ends: the system looks for an interpreter named %q; save it with those of Unix", h.Path, interpreter)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, errHookTimeout)
 	defer cancel()
@@ -82,6 +79,41 @@ func runHook(ctx context.Context, h HookRun) error {
 	_ = reader.Close()
 	<-logged
 	return err
+}
+
+// startable reports why a hook could not be started, as far as that shows without starting it: whoever sets one up
+// learns it then, and not from a renewal that nothing is told of.
+func startable(path string) error {
+	if err := checkHook(path); err != nil {
+		return err
+	}
+	interpreter, windows := interpreterOf(path)
+	if windows {
+		// Started, it would be a matter of the interpreter what it says of that.
+		return fmt.Errorf("%s has Windows line ends: the system looks for an interpreter named %q; save it with those of Unix", path, interpreter)
+	}
+	if err := executable(path); err != nil {
+		return explainStart(path, err)
+	}
+	if name, _, _ := strings.Cut(interpreter, " "); name != "" {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			return explainStart(path, err)
+		}
+	}
+	return nil
+}
+
+// hookCondition is what keeps the hook from being started when it is due.
+func (w *worker) hookCondition() (class, message string) {
+	if w.job.OnRenew == "" || w.o.checkHook == nil {
+		return "", ""
+	}
+	err := w.o.checkHook(w.job.OnRenew)
+	if err == nil || w.silent && os.Geteuid() != 0 && (errors.Is(err, fs.ErrPermission) || errors.Is(err, pemfile.ErrExposed)) {
+		return "", "" // whoever takes a look need not be the agent's user
+	}
+	class, _ = w.explain(err)
+	return class, err.Error()
 }
 
 // maxFirstLine is how much of a script the kernel reads.

@@ -31,6 +31,10 @@ type host struct {
 	hook   func() error
 }
 
+// undisturbed is the poll of an agent whose files nobody touches for months: without it such a test does little else than look
+// that nobody has.
+const undisturbed = 365 * day
+
 // newHost has a key and a request that will be signed at once.
 func newHost(t testing.TB, dir string) *host {
 	t.Helper()

@@ -231,3 +231,11 @@ func (j *Job) paths() []string {
 	}
 	return paths
 }
+
+// looked lists everything whose change is a reason to look again.
+func (j *Job) looked() []string {
+	if j.OnRenew == "" {
+		return j.paths()
+	}
+	return append(j.paths(), j.OnRenew)
+}

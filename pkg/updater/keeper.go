@@ -49,4 +49,4 @@ func (w *worker) wake() {
 
 func (w *worker) latest() *Status   { return w.status.Load() }
 func (w *worker) lastSign() int64   { return w.beat.Load() }
-func (w *worker) watches() []string { return w.job.paths() }
+func (w *worker) watches() []string { return w.job.looked() }

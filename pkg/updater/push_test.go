@@ -297,7 +297,7 @@ func TestOldListIsAnEmergency(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = time.Hour
+		h.o.poll = undisturbed
 		h.job.CRLRefresh = 12 * time.Hour
 		old := h.daemon.CAS.CRL(h.daemon.CAS.Newest(), 1, time.Now())
 		frozen := func(w http.ResponseWriter, r *http.Request) bool {

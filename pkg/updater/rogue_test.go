@@ -138,7 +138,7 @@ func TestRogue(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHost(t, dir)
 				h.t = t
-				h.o.poll = time.Hour
+				h.o.poll = undisturbed
 				h.daemon.CAS.Number = 5
 				a, stop := h.start()
 				defer stop()

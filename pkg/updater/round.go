@@ -16,7 +16,7 @@ func (w *worker) round(ctx context.Context) time.Time {
 		now := w.o.Clock.Now()
 		w.looked = now
 		w.beat.Store(now.Unix())
-		w.fingerprint = fingerprint(w.job.paths())
+		w.fingerprint = fingerprint(w.job.looked())
 		s := look(w.job, now)
 		w.notice(s, now)
 		state := w.state(s, now)
@@ -52,7 +52,7 @@ func mends(a Action) bool { return a == ActMend || a == ActMendCA || a == ActMen
 // looks damaged may be half of what somebody is writing just now, and mending it would have
 // him write into a file that is gone.
 func (w *worker) untouched(ctx context.Context) bool {
-	return sleep(ctx, debounce) && fingerprint(w.job.paths()) == w.fingerprint
+	return sleep(ctx, debounce) && fingerprint(w.job.looked()) == w.fingerprint
 }
 
 // act does what is planned. It reports whether files were mended, after which it is time to

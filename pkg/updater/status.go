@@ -195,12 +195,12 @@ type end struct {
 
 func word(st *Status, state State, now time.Time) string {
 	classes := map[string]bool{}
-	blocked, failing, enrolling := false, false, false
+	blocked, failing, hook := false, false, st.Hook.Error != ""
 	for _, p := range st.Problems {
 		classes[p.Class] = true
 		blocked = blocked || p.Task == TaskPair || p.Task == TaskStores || p.Task == taskRequest || p.Task == taskTargets
 		failing = failing || p.Failures > 0 || p.Task == taskOldCRL
-		enrolling = enrolling || p.Task == TaskEnrol
+		hook = hook || p.Task == TaskHook
 	}
 	switch {
 	case classes[enroll.ClassRejected] || state.Request == RequestRejected && state.Pair != PairGood:
@@ -217,7 +217,7 @@ func word(st *Status, state State, now time.Time) string {
 		return StatePending
 	case state.CA != StoreGood || state.CRL != StoreGood:
 		return StatePending
-	case st.Hook.Error != "":
+	case hook:
 		return StateHook
 	}
 	return StateOK
@@ -234,8 +234,14 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 		err = cmp.Or(err, s.casca.err, s.root.err)
 		class, message = "unreadable", err.Error()
 		hint = "restore it from a copy, or remove it to start anew; nothing is trusted meanwhile, and nothing is fetched"
+		if unsafe(err) {
+			class, hint = w.explain(err) // what is there may be right
+		}
 	} else if s.crl.state == StoreBroken && s.crl.err != nil {
 		class, message = "unreadable", s.crl.err.Error()
+		if unsafe(s.crl.err) {
+			class, hint = w.explain(s.crl.err)
+		}
 		if errors.Is(s.crl.err, pki.ErrPartialCRL) {
 			class, hint = "partial list", "it is replaced as soon as complete lists are there; until then servers may take it for one"
 		}
@@ -245,6 +251,8 @@ func (w *worker) conditions(s *snapshot, state State, now time.Time) {
 	w.condition(TaskStores, class, message, hint)
 	class, message, hint = w.targetCondition(s, state)
 	w.condition(taskTargets, class, message, hint)
+	class, message = w.hookCondition()
+	w.condition(TaskHook, class, message, "")
 	class, message = w.oldList(state, now)
 	w.condition(taskOldCRL, class, message, "see what the daemon says of it: it makes new lists long before they end")
 	class, message = "", ""
@@ -371,6 +379,8 @@ func taskVerb(task Task) string {
 		return "use the CSR"
 	case taskTargets:
 		return "replace files"
+	case TaskHook:
+		return "run the hook"
 	}
 	return string(task)
 }

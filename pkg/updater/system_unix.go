@@ -3,11 +3,11 @@
 package updater
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
-
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,4 +44,13 @@ func closeToChildren() {
 			closeOnExec(number)
 		}
 	}
+}
+
+// executable reports why this process may not run a file.
+func executable(path string) error {
+	err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+	if err != nil {
+		return &fs.PathError{Op: "execute", Path: path, Err: err}
+	}
+	return nil
 }

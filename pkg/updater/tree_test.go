@@ -20,7 +20,7 @@ func newTreeHost(t *testing.T, dir string) (h *host, root, web *clienttest.Autho
 	t.Helper()
 	h = newHost(t, dir)
 	h.t = t
-	h.o.poll = time.Hour
+	h.o.poll = undisturbed
 	root = clienttest.NewAuthority(t, h.daemon.Clock, "Root")
 	web = clienttest.NewAuthorityUnder(t, h.daemon.Clock, "Web", root)
 	web.AutoApprove = 100
@@ -173,7 +173,7 @@ func TestStagedRequest(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = time.Hour
+		h.o.poll = undisturbed
 		key, err := pemfile.ReadKey(h.path("web.key"))
 		must(t, err)
 		must(t, pemfile.StageKey(pemfile.PairPaths{Crt: h.job.Crt, Key: h.job.Key}, key))

@@ -43,7 +43,7 @@ func (w *worker) wait(ctx context.Context, wake time.Time) bool {
 		case <-timer.C:
 		}
 		now = w.o.Clock.Now()
-		if w.called() || !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.paths()) != w.fingerprint || !w.holdsLocks() || w.job.inOtherHands(false) {
+		if w.called() || !now.Before(wake) || now.Before(w.looked.Add(-clockJump)) || fingerprint(w.job.looked()) != w.fingerprint || !w.holdsLocks() || w.job.inOtherHands(false) {
 			return true
 		}
 	}
