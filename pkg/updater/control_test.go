@@ -142,7 +142,7 @@ func TestStatusAndOnceAgree(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.job.NoPush, h.job.CRLRefresh, h.o.poll = true, day, undisturbed
+		h.job.NoPush, h.job.CRLRefresh, h.o.poll = true, 7*day, undisturbed
 		once, err := Once(t.Context(), h.o, []Job{h.job})
 		must(t, err)
 		agree := func(did Status) {
@@ -171,7 +171,7 @@ func TestStatusAndOnceAgree(t *testing.T) {
 		}
 		agree(h.status(a))
 		h.wire.Cut(true)
-		time.Sleep(25 * day) // while lists are looked for in vain
+		time.Sleep(8 * day) // while lists are looked for in vain
 		stop()
 		last := h.status(a)
 		if len(last.Counts.Failures) == 0 {

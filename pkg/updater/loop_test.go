@@ -25,7 +25,7 @@ func TestYear(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		a, stop := h.start()
 		time.Sleep(time.Second)
 		first := h.pair(time.Now())
@@ -74,7 +74,7 @@ func TestOutage(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		a, stop := h.start()
 		defer stop()
 		time.Sleep(60 * day)
@@ -107,7 +107,7 @@ func TestExpired(t *testing.T) {
 		dir := t.TempDir()
 		synctest.Test(t, func(t *testing.T) {
 			h := newHost(t, dir)
-			h.o.poll = undisturbed
+			h.o.poll = time.Hour
 			_, stop := h.start()
 			time.Sleep(time.Minute)
 			stop()
@@ -232,7 +232,7 @@ func TestHookWaitsForCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
 		h.daemon.CAS.AutoApprove = 0
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		for range 2 {
 			a, stop := h.start()
 			time.Sleep(3 * time.Hour)

@@ -21,7 +21,7 @@ func TestUserMode(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		h.daemon.CAU.AutoApprove = 1
 		must(t, os.Rename(h.path("web.key"), h.path("user.pem")))
 		h.job.Authority, h.job.Crt, h.job.Key, h.job.CASCA = client.CAU, h.path("user.pem"), "", h.path("cas")
@@ -59,7 +59,7 @@ func TestAnonymous(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		h.job.Crt, h.job.Key, h.job.CSR, h.job.CA, h.job.CRL = "", "", "", h.path("ca"), h.path("crl")
 		h.job.Pins = []client.Pin{client.PinOf(h.daemon.CAS.Newest().Crt)}
 		a, stop := h.start()
@@ -107,7 +107,7 @@ func TestOwner(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		uid, gid := 12345, 54321
 		h.job.Owner, h.job.Group, h.job.FileMode = &uid, &gid, 0o640
 		h.o.Step = func(step string) {

@@ -142,13 +142,13 @@ func TestRogue(t *testing.T) {
 				h.daemon.CAS.Number = 5
 				a, stop := h.start()
 				defer stop()
-				time.Sleep(60 * day)
+				time.Sleep(61 * day)
 				before := map[string][]byte{}
 				for _, file := range c.keeps {
 					before[file] = h.read(file)
 				}
 				h.daemon.Intercept(c.rogue(h))
-				time.Sleep(8 * day) // the certificate is due meanwhile
+				time.Sleep(5 * day) // the certificate is due meanwhile
 				for file, content := range before {
 					if !bytes.Equal(h.read(file), content) {
 						t.Errorf("%s has changed", file)

@@ -16,7 +16,7 @@ func TestSubmissionIsDurable(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
-		h.o.poll = undisturbed
+		h.o.poll = time.Hour
 		h.daemon.CAS.AutoApprove = 0
 		must(t, os.Remove(h.path("web.key"))) // so that it makes a request of its own
 		submissions, kept := 0, ""

@@ -73,6 +73,7 @@ func TestTree(t *testing.T) {
 			h.verifies(time.Now())
 		}
 		must(t, os.Remove(h.job.Root))
+		a.kick()
 		time.Sleep(2 * time.Hour)
 		h.verifies(time.Now())
 		if s := h.status(a); s.State != StateOK {
