@@ -49,7 +49,7 @@ type crlOf struct {
 // revokedEntries are the encoded entries of the lists, kept from one list to the next.
 type revokedEntries struct {
 	of     pki.RevokedEntries
-	newest store.Revocation
+	newest store.Revoked
 	pruned int64 // value of store.CounterPruned when they were read
 	loaded bool
 }

@@ -287,30 +287,31 @@ func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEnt
 		next = revokedEntries{pruned: pruned, loaded: true}
 	}
 	for {
-		page, err := r.Revocations(ctx, a.name, max(next.newest.Seq-1, 0), revocationPage)
-		if err != nil {
-			return revokedEntries{}, err
-		}
-		last := len(page) < revocationPage
-		if next.of.Count() > 0 {
-			if len(page) == 0 || !sameRevocation(page[0], next.newest) {
-				next = revokedEntries{pruned: pruned, loaded: true}
-				continue
+		read, missed, known := 0, false, next.of.Count() > 0
+		err := r.Revoked(ctx, a.name, max(next.newest.Seq-1, 0), revocationPage, func(rev store.Revoked) (err error) {
+			if read++; read == 1 && known { // it is the newest, once more
+				if missed = !sameRevocation(rev, next.newest); missed {
+					return errRaced
+				}
+				return nil
 			}
-			page = page[1:]
-		}
-		for _, rev := range page {
 			if next.of, err = next.of.Append(rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
-				return revokedEntries{}, fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.name, err)
+				return fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.name, err)
 			}
 			next.newest = rev
-		}
-		if last {
+			return nil
+		})
+		switch {
+		case missed || err == nil && known && read == 0:
+			next = revokedEntries{pruned: pruned, loaded: true}
+		case err != nil:
+			return revokedEntries{}, err
+		case read < revocationPage:
 			return next, nil
 		}
 	}
 }
 
-func sameRevocation(a, b store.Revocation) bool {
-	return a.Seq == b.Seq && a.Serial.Cmp(b.Serial) == 0 && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
+func sameRevocation(a, b store.Revoked) bool {
+	return a.Seq == b.Seq && bytes.Equal(a.Serial, b.Serial) && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
 }

@@ -106,7 +106,7 @@ func (c *checker) revocation(v store.Revocation) []problem {
 	if !t.listed || t.broken {
 		return problems
 	}
-	entries, err := t.entries.Append(v.Serial, v.RevokedAt, v.Reason)
+	entries, err := t.entries.Append(v.Serial.Bytes(), v.RevokedAt, v.Reason)
 	if err != nil {
 		t.broken = true
 		return append(problems, errorf("no list can hold it: %v", err))

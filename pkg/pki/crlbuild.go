@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,7 +11,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 
@@ -37,21 +37,51 @@ type CRLTemplate struct {
 	Entries    Octets // those of RevokedEntries; may be empty
 }
 
-// AppendRevoked appends the DER of one revokedCertificates entry to dst. A reason of zero,
-// unspecified, is left out (RFC 5280 5.3.1).
-func AppendRevoked(dst []byte, serial *big.Int, at time.Time, reason int) ([]byte, error) {
-	b := cryptobyte.NewBuilder(dst)
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(serial)
-		addTime(b, at)
-		if reason == 0 {
-			return
-		}
-		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			addExtension(b, oidCRLReason, func(b *cryptobyte.Builder) { b.AddASN1Enum(int64(reason)) })
-		})
-	})
-	return b.Bytes()
+// maxSerial is the length of the longest serial number, in octets (RFC 5280 4.1.2.2).
+const maxSerial = 20
+
+// maxRevoked is the length of the longest revokedCertificates entry: a length that one octet says.
+const maxRevoked = 2 + 2 + 1 + maxSerial + 2 + len(generalizedTime) + 14
+
+// How the two forms of Time are written.
+const (
+	utcTime         = "060102150405Z"
+	generalizedTime = "20060102150405Z"
+)
+
+// AppendRevoked appends the DER of one revokedCertificates entry to dst. The serial number is big-endian. A
+// reason of zero, unspecified, is left out (RFC 5280 5.3.1).
+//
+// It is written octet by octet, as there may be a million of them to be encoded before a list can be served.
+func AppendRevoked(dst, serial []byte, at time.Time, reason int) ([]byte, error) {
+	serial = bytes.TrimLeft(serial, "\x00")
+	at = at.UTC()
+	switch {
+	case len(serial) > maxSerial:
+		return nil, fmt.Errorf("CRL entry: a serial number of %d octets, more than %d", len(serial), maxSerial)
+	case at.Year() < 0 || at.Year() > 9999:
+		return nil, fmt.Errorf("CRL entry: the year %d cannot be written", at.Year())
+	case reason < 0 || reason > 127:
+		return nil, fmt.Errorf("CRL entry: there is no reason %d", reason)
+	}
+	begin := len(dst)
+	dst = append(dst, byte(cbasn1.SEQUENCE), 0) // its length follows
+	if len(serial) == 0 || serial[0] >= 0x80 {  // zero, or one that would be negative
+		dst = append(dst, byte(cbasn1.INTEGER), byte(1+len(serial)), 0)
+	} else {
+		dst = append(dst, byte(cbasn1.INTEGER), byte(len(serial)))
+	}
+	dst = append(dst, serial...)
+	if isUTCTime(at) {
+		dst = at.AppendFormat(append(dst, byte(cbasn1.UTCTime), byte(len(utcTime))), utcTime)
+	} else {
+		dst = at.AppendFormat(append(dst, byte(cbasn1.GeneralizedTime), byte(len(generalizedTime))), generalizedTime)
+	}
+	if reason != 0 {
+		dst = append(dst, 0x30, 12, 0x30, 10, 6, 3, 0x55, 0x1d, 0x15, 4, 3, 10, 1, byte(reason)) // crlEntryExtensions with a reasonCode
+	}
+	dst[begin+1] = byte(len(dst) - begin - 2)
+	return dst, nil
 }
 
 // SignCRL makes the DER of the list, signed by key, which must be that of t.Issuer. It returns
@@ -195,12 +225,14 @@ func addExtensionOf(b *cryptobyte.Builder, id asn1.ObjectIdentifier, critical bo
 // addTime writes a Time: UTCTime through 2049, GeneralizedTime from then on (RFC 5280 5.1.2.4).
 func addTime(b *cryptobyte.Builder, t time.Time) {
 	t = t.UTC().Truncate(time.Second)
-	if t.Year() >= 1950 && t.Year() < 2050 {
+	if isUTCTime(t) {
 		b.AddASN1UTCTime(t)
 		return
 	}
 	b.AddASN1GeneralizedTime(t)
 }
+
+func isUTCTime(t time.Time) bool { return t.Year() >= 1950 && t.Year() < 2050 }
 
 // algorithmIdentifier returns the DER of the AlgorithmIdentifier of alg, and the hash that
 // goes with it: 0 for Ed25519, which takes the message itself.

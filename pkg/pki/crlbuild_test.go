@@ -50,7 +50,7 @@ func TestSignCRLIsReadBack(t *testing.T) {
 				var err error
 				for i := range n {
 					at := now.Add(-time.Duration(i) * time.Hour)
-					if entries, err = entries.Append(big.NewInt(int64(1000+i)), at, i%3); err != nil {
+					if entries, err = entries.Append(big.NewInt(int64(1000+i)).Bytes(), at, i%3); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -124,7 +124,7 @@ func BenchmarkSignCRL(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if entries, err = entries.Append(serial, now, 0); err != nil {
+			if entries, err = entries.Append(serial.Bytes(), now, 0); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -166,7 +166,7 @@ func TestListsShareTheirEntries(t *testing.T) {
 	var entries RevokedEntries
 	var err error
 	for i := range 50_000 {
-		if entries, err = entries.Append(big.NewInt(int64(1<<40+i)), now, 0); err != nil {
+		if entries, err = entries.Append(big.NewInt(int64(1<<40+i)).Bytes(), now, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -201,7 +201,7 @@ func TestListsShareTheirEntries(t *testing.T) {
 		}
 	}
 	before := entries
-	if entries, err = entries.Append(big.NewInt(7), now, 0); err != nil {
+	if entries, err = entries.Append([]byte{7}, now, 0); err != nil {
 		t.Fatal(err)
 	}
 	if before.Octets().Size() >= entries.Octets().Size() || before.Count() != 50_000 {

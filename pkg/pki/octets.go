@@ -3,7 +3,6 @@ package pki
 import (
 	"encoding/base64"
 	"io"
-	"math/big"
 	"slices"
 	"time"
 )
@@ -52,7 +51,10 @@ type RevokedEntries struct {
 
 // Append returns the entries with one more. It may be called on the latest only: others have the
 // same parts.
-func (e RevokedEntries) Append(serial *big.Int, at time.Time, reason int) (RevokedEntries, error) {
+func (e RevokedEntries) Append(serial []byte, at time.Time, reason int) (RevokedEntries, error) {
+	if e.last == nil && len(e.full) > 0 {
+		e.last = make([]byte, 0, entriesPart+maxRevoked)
+	}
 	last, err := AppendRevoked(e.last, serial, at, reason)
 	if err != nil {
 		return RevokedEntries{}, err

@@ -210,6 +210,14 @@ type Revocation struct {
 	Reason    int       // RFC 5280 5.3.1 CRLReason
 }
 
+// A Revoked is what lists say of a revocation.
+type Revoked struct {
+	Seq       int64
+	Serial    []byte // big-endian, the caller's to keep
+	RevokedAt time.Time
+	Reason    int
+}
+
 // A CRL holds what is needed to rebuild the latest revocation list of one CA, byte for byte: the
 // entries are those of the revocations. The list itself would be written anew, tens of megabytes of
 // it, for every revocation.
@@ -378,6 +386,8 @@ type Reader interface {
 	KeyCompromised(ctx context.Context, keyID []byte) (bool, error)
 	// Revocations returns at most limit (0: all) revocations with a Seq larger than afterSeq, by Seq.
 	Revocations(ctx context.Context, a AuthorityName, afterSeq int64, limit int) ([]Revocation, error)
+	// Revoked calls fn with what lists say of these revocations, until it fails. It is for a million of them.
+	Revoked(ctx context.Context, a AuthorityName, afterSeq int64, limit int, fn func(Revoked) error) error
 	// CountRevocations counts the revocations that are kept, for display: it reads them all.
 	CountRevocations(ctx context.Context, a AuthorityName) (int, error)
 

@@ -31,6 +31,22 @@ func (r reader) Revocations(ctx context.Context, a store.AuthorityName, afterSeq
 		WHERE authority = ? AND seq > ? ORDER BY seq LIMIT ?`, string(a), afterSeq, orAll(limit))
 }
 
+// revokedAfter has no other columns than lists need, as each costs as much as stepping to the row.
+const revokedAfter = `SELECT seq, serial, revoked_at, reason FROM revocation WHERE authority = ? AND seq > ? ORDER BY seq LIMIT ?`
+
+func (r reader) Revoked(ctx context.Context, a store.AuthorityName, afterSeq int64, limit int, fn func(store.Revoked) error) error {
+	var v store.Revoked
+	var at int64
+	into := []any{&v.Seq, &v.Serial, &at, &v.Reason}
+	return r.each(ctx, func(row scanner) error {
+		if err := row.Scan(into...); err != nil {
+			return err
+		}
+		v.RevokedAt = fromMicros(at)
+		return fn(v)
+	}, revokedAfter, string(a), afterSeq, orAll(limit))
+}
+
 func (r reader) CountRevocations(ctx context.Context, a store.AuthorityName) (int, error) {
 	return one(ctx, r.handle, scalar[int], `SELECT count(*) FROM revocation WHERE authority = ?`, string(a))
 }

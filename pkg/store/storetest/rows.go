@@ -226,7 +226,21 @@ func testRevocations(t *testing.T, d *db) {
 				return err
 			}
 			same(t, "revocations", got, test.want)
+			var listed, want []store.Revoked
+			err = r.Revoked(ctx, store.Services, test.after, test.limit, func(v store.Revoked) error {
+				listed = append(listed, v)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			for _, v := range test.want {
+				want = append(want, store.Revoked{Seq: v.Seq, Serial: v.Serial.Bytes(), RevokedAt: v.RevokedAt, Reason: v.Reason})
+			}
+			same(t, "what lists say of them", listed, want)
 		}
+		enough := errors.New("enough")
+		is(t, "until fn fails", r.Revoked(ctx, store.Services, 0, 0, func(store.Revoked) error { return enough }), enough)
 		n, err := r.CountRevocations(ctx, store.Services)
 		same(t, "count", n, 2)
 		return err
