@@ -2,6 +2,4 @@
 
 package fleet
 
-const defaultSpan = 186
-
 const underRace = false
