@@ -22,6 +22,7 @@ import (
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/daemon"
+	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
 
@@ -40,7 +41,9 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 
 func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stderr io.Writer) error {
 	cfg.Lists = limitMemory(os.Getenv)
-	log := newLogger(cfg, stderr)
+	buffer := server.NewLogBuffer(stderr)
+	defer buffer.Flush()
+	log := newLogger(cfg, buffer)
 	ctx, force, release := withSignals(c.Context, log)
 	defer release()
 
@@ -135,12 +138,12 @@ func heedStops(signals <-chan os.Signal, done <-chan struct{}, log *slog.Logger,
 	}
 }
 
-func newLogger(cfg serveOptions, w io.Writer) *slog.Logger {
+func newLogger(cfg serveOptions, to *server.LogBuffer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.logLevel}
 	if cfg.logJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(to.Handler(slog.NewJSONHandler(to, options)))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(to.Handler(slog.NewTextHandler(to, options)))
 }
 
 // explainStart says which flag an error is about, and what can be done.

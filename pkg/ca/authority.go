@@ -198,7 +198,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
 		log:     cfg.Log.With("authority", string(row.Name)),
-		rolling: newLock(), crls: crlCache{making: newLock()}, voucher: voucherCache{making: newLock()},
+		rolling: newLock(), crls: crlCache{making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()},
 	}
 	a.warnOfProfiles(ctx)
 	if err := a.lockAutoApprove(ctx); err != nil {

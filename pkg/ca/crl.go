@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ type crlCache struct {
 	serving atomic.Pointer[crlSet]
 
 	news    news
+	asked   inquiry        // which lists are the latest
 	making  lock           // held while lists are put together or made
 	entries revokedEntries // guarded by making
 }
@@ -34,7 +36,7 @@ type crlSet struct {
 }
 
 func (s *crlSet) list(of crlOf) List {
-	l := List{KeyID: of.keyID, Octets: of.der, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until}
+	l := List{KeyID: of.keyID, Octets: of.der, Number: s.number, ThisUpdate: s.from, NextUpdate: s.until, Made: of.made}
 	if s.from.Before(s.loaded.Truncate(time.Second)) {
 		l.Modified = s.from
 	}
@@ -44,6 +46,7 @@ func (s *crlSet) list(of crlOf) List {
 type crlOf struct {
 	keyID []byte
 	der   pki.Octets
+	made  *sync.Map // see List.Made
 }
 
 // revokedEntries are the encoded entries of the lists, kept from one list to the next.
@@ -182,16 +185,21 @@ func (a *Authority) numbers(ctx context.Context, now time.Time) (number, version
 		limited, cancel = context.WithTimeout(ctx, maxStoreWait)
 		defer cancel()
 	}
-	err = a.store.View(limited, func(r store.Reader) (err error) {
-		if number, err = r.Counter(limited, a.name, store.CounterCRLNumber); err != nil {
-			return err
-		}
-		version, err = r.Counter(limited, a.name, store.CounterCA)
-		return err
-	})
+	number, version, err = a.crls.asked.ask(limited, a.readNumbers)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, maxStoreWait)
 	}
+	return number, version, err
+}
+
+func (a *Authority) readNumbers(ctx context.Context) (number, version int64, err error) {
+	err = a.store.View(ctx, func(r store.Reader) (err error) {
+		if number, err = r.Counter(ctx, a.name, store.CounterCRLNumber); err != nil {
+			return err
+		}
+		version, err = r.Counter(ctx, a.name, store.CounterCA)
+		return err
+	})
 	return number, version, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"cauase/pkg/audit"
@@ -237,7 +238,7 @@ func (s *crlSet) add(g generation, row store.CRL, renewAt time.Time, der pki.Oct
 		s.renewAt, s.until = renewAt, row.NextUpdate
 	}
 	s.from = later(s.from, row.ThisUpdate)
-	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, der})
+	s.lists = append(s.lists, crlOf{g.crt.SubjectKeyId, der, new(sync.Map)})
 }
 
 // signCRL makes one CA's list. Its ThisUpdate is backdated for the same reason as a

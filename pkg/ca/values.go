@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"sync"
 	"time"
 
 	"cauase/pkg/audit"
@@ -92,6 +93,10 @@ type List struct {
 	ThisUpdate time.Time // whole seconds; grows with every list, unless the clock was set back
 	NextUpdate time.Time
 	Modified   time.Time // ThisUpdate, or zero when the next list may have the same
+
+	// Made is what has been made of the list, and of those that are served with it, for who asks: it is forgotten together with
+	// them. Nil: nothing is to be remembered.
+	Made *sync.Map
 }
 
 // DER returns the list in one piece, which is a copy.

@@ -63,7 +63,7 @@ func (s *Server) observe(x *Exchange, start time.Time) {
 		}
 		return
 	}
-	if x.actor.Kind == audit.User || s.sampler.shows(peerOf(x.actor.Address), omission{"request", peerOf(x.actor.Address).String(), method, pattern, x.w.status}) {
+	if x.actor.Kind == audit.User || s.sampler.shows(x.peer, omission{"request", x.peer, method, pattern, x.w.status}) {
 		s.logAccess(x, slog.LevelInfo, took)
 	}
 }

@@ -78,7 +78,7 @@ func (s *Server) mayWrite(x *Exchange) error {
 	if x.route.Method == http.MethodGet || s.writes == nil || x.isUser() {
 		return nil
 	}
-	wait := s.writes.take(peerOf(x.actor.Address), now())
+	wait := s.writes.take(x.peer, now())
 	if wait <= 0 {
 		return nil
 	}

@@ -33,10 +33,11 @@ type Exchange struct {
 	requestID string
 	front     FrontEnd // whose path this is
 
-	route  *Route            // nil until one is found
-	params map[string]string // what stands for {…} in the route's path
-	access Access            // the route's, or what its handler has narrowed it to
-	actor  audit.Actor       // who asks, as far as known
+	route  *Route      // nil until one is found
+	params parameters  // what stands for {…} in the route's path
+	access Access      // the route's, or what its handler has narrowed it to
+	actor  audit.Actor // who asks, as far as known
+	peer   peer        // of its address
 
 	server     *Server
 	conn       *conn     // nil in tests without a network
@@ -51,6 +52,12 @@ type Exchange struct {
 
 	awaited bool    // has asked to wait
 	outcome Outcome // of the last time
+
+	// What most exchanges need, in one piece of memory.
+	recorder   recorder
+	ids        [1]string
+	path       [8]string
+	parameters [4]parameter
 }
 
 // anonymous is the sender before it has shown who it is.
@@ -66,7 +73,7 @@ func anonymous(r *http.Request, requestID string) audit.Actor {
 func (x *Exchange) Header() http.Header { return x.w.Header() }
 
 // Param returns what stands in the path for this parameter of the route's.
-func (x *Exchange) Param(name string) string { return x.params[name] }
+func (x *Exchange) Param(name string) string { return x.params.value(name) }
 
 // Actor is who asks, as far as that is known yet.
 func (x *Exchange) Actor() audit.Actor { return x.actor }
@@ -98,9 +105,15 @@ func (x *Exchange) Reply(status int, contentType string, body []byte) error {
 	h := x.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	return x.send(status, body)
+}
+
+func (x *Exchange) send(status int, body []byte) error {
 	x.w.WriteHeader(status)
-	// If the peer has gone, nobody is left to tell.
-	_, _ = x.w.Write(body)
+	if x.Request.Method != http.MethodHead {
+		// If the peer has gone, nobody is left to tell.
+		_, _ = x.w.Write(body)
+	}
 	return nil
 }
 

@@ -112,7 +112,7 @@ func (x *Exchange) problem(err error) Problem {
 func (s *Server) fail(x *Exchange, err error) {
 	p := x.problem(err)
 	if p.Status >= http.StatusInternalServerError && p.Status != http.StatusInsufficientStorage &&
-		s.sampler.shows(peerOf(x.actor.Address), omission{what: "request failed", status: p.Status}) {
+		s.sampler.shows(x.peer, omission{what: "request failed", status: p.Status}) {
 		s.log.ErrorContext(x.Request.Context(), "request failed", "request_id", x.requestID, "status", p.Status, "error", err)
 	}
 	if x.w.status != 0 {

@@ -54,6 +54,7 @@ type Route struct {
 	routine  bool      // asked for all the time, by what looks whether we are well
 	front    FrontEnd  // nil: the engine's own
 	trailing []pattern // parameters at the end of Path that are no places of their own
+	labels   *labels
 }
 
 // A pattern is a path component with a parameter.
@@ -118,7 +119,7 @@ func (r *Route) check() error {
 		return errors.New("unknown method")
 	}
 	seen := map[string]bool{}
-	for _, c := range components(r.Path) {
+	for _, c := range components(nil, r.Path) {
 		switch p, isParameter, err := parsePattern(c); {
 		case err != nil:
 			return err
@@ -145,7 +146,7 @@ func parsePattern(component string) (p pattern, isParameter bool, err error) {
 
 // grow makes the places on r's way: all components up to the last that is no parameter.
 func (n *node) grow(r *Route) {
-	way := components(r.Path)
+	way := components(nil, r.Path)
 	for len(way) > 0 && strings.HasPrefix(way[len(way)-1], "{") {
 		way = way[:len(way)-1]
 	}
@@ -184,7 +185,8 @@ func (n *node) branch(r *Route, p pattern) *branch {
 }
 
 func (n *node) add(r *Route) error {
-	for _, c := range components(r.Path) {
+	r.labels = &labels{}
+	for _, c := range components(nil, r.Path) {
 		p, isParameter, _ := parsePattern(c)
 		if len(r.trailing) == 0 && (!isParameter || n.branch(r, p) != nil) {
 			n = n.next(r, c)
@@ -235,8 +237,7 @@ func suffixes(r *Route) (length int) {
 
 // deepest follows path as far as there are nodes. It returns what is left of it, and what stood for
 // the parameters on the way.
-func (n *node) deepest(path []string) (_ *node, rest []string, params map[string]string) {
-	params = make(map[string]string)
+func (n *node) deepest(path []string, params parameters) (_ *node, rest []string, _ parameters) {
 	for i, c := range path {
 		next := n.children[c]
 		if next == nil && i == len(path)-1 && n.ends(c) {
@@ -244,7 +245,7 @@ func (n *node) deepest(path []string) (_ *node, rest []string, params map[string
 		}
 		for _, b := range n.params {
 			if next == nil && b.match(c) && b.leads(b.value(c)) {
-				next, params[b.name] = b.to, b.value(c)
+				next, params = b.to, append(params, parameter{b.name, b.value(c)})
 			}
 		}
 		if next == nil {
@@ -296,18 +297,29 @@ func (n *node) allow() string { return strings.Join(n.methods, ", ") }
 
 // label is the route's path as metrics have it. Parameters that lead on are replaced by what they
 // stand for, of which there are only so many; those at the end can be anything that a stranger likes.
-func (r *Route) label(params map[string]string) string {
-	path := components(r.Path)
+func (r *Route) label(params parameters) string {
+	return r.labels.of(params[:len(params)-len(r.trailing)], func() string { return r.makeLabel(params) })
+}
+
+func (r *Route) makeLabel(params parameters) string {
+	path := components(nil, r.Path)
 	for i, c := range path[:len(path)-len(r.trailing)] {
 		if p, isParameter, _ := parsePattern(c); isParameter {
-			path[i] = params[p.name] + p.suffix
+			path[i] = params.value(p.name) + p.suffix
 		}
 	}
 	return "/" + strings.Join(path, "/")
 }
 
-// components splits a decoded path. Empty components do not count, and "." and ".." are names like
+// components appends the components of a decoded path to list. Empty ones do not count, and "." and ".." are names like
 // any other: nothing here is a directory.
-func components(path string) []string {
-	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+func components(list []string, path string) []string {
+	for path != "" {
+		component, rest, _ := strings.Cut(path, "/")
+		if component != "" {
+			list = append(list, component)
+		}
+		path = rest
+	}
+	return list
 }

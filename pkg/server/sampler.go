@@ -36,8 +36,10 @@ type sampler struct {
 
 // An omission is a kind of line that was left out. The zero omission is any kind beyond those that are told apart.
 type omission struct {
-	what, address, method, route string
-	status                       int
+	what          string
+	address       peer // unknownPeer: whoever
+	method, route string
+	status        int
 }
 
 func newSampler(log *slog.Logger) *sampler {
@@ -93,7 +95,11 @@ func (s *sampler) summarize() {
 
 func (s *sampler) say(o omission, count int) {
 	attrs := []slog.Attr{slog.Int("count", count)}
-	for name, value := range map[string]string{"of": o.what, "address": o.address, "method": o.method, "route": o.route} {
+	address := ""
+	if o.address != unknownPeer {
+		address = o.address.String()
+	}
+	for name, value := range map[string]string{"of": o.what, "address": address, "method": o.method, "route": o.route} {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
 		}

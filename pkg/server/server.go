@@ -58,6 +58,8 @@ type Server struct {
 
 	handshakes *handshakeRate // nil for any number
 
+	date dates
+
 	stopping chan struct{} // closed when nothing new is accepted
 	stop     func()
 }
@@ -102,6 +104,9 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// noSniffing has browsers believe what we say an answer is.
+var noSniffing = []string{"nosniff"}
+
 // ServeHTTP answers one request, whatever happens.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.cfg.Clock.Now()
@@ -115,12 +120,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		server:    s,
 		conn:      connOf(r.Context()),
 	}
-	x.w = &recorder{ResponseWriter: w, x: x}
+	x.recorder = recorder{ResponseWriter: w, x: x}
+	x.w = &x.recorder
 	x.actor = anonymous(r, x.requestID)
+	if x.conn != nil {
+		x.peer = x.conn.peer
+	} else {
+		x.peer = peerOf(r.RemoteAddr)
+	}
 	h := w.Header()
-	h.Set("Date", start.UTC().Format(http.TimeFormat))
-	h.Set("X-Request-Id", x.requestID)
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Date"] = s.date.of(start)
+	x.ids[0] = x.requestID
+	h["X-Request-Id"] = x.ids[:]
+	h["X-Content-Type-Options"] = noSniffing
 
 	x.conn.begin(x)
 	defer x.conn.end(x)
@@ -138,7 +150,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve takes a request through its stages, see the package's documentation.
 func (s *Server) serve(x *Exchange) error {
-	n, rest, params := s.root.deepest(components(x.Request.URL.Path))
+	n, rest, params := s.root.deepest(components(x.path[:0], x.Request.URL.Path), x.parameters[:0])
 	x.front, x.params = n.front, params
 	if x.Request.Method == http.MethodOptions {
 		x.Header().Set("Allow", n.allow())
@@ -158,7 +170,7 @@ func (s *Server) serve(x *Exchange) error {
 		x.front = route.front
 	}
 	for i, p := range route.trailing {
-		x.params[p.name] = p.value(rest[i])
+		x.params = append(x.params, parameter{p.name, p.value(rest[i])})
 	}
 	if err := s.mayWrite(x); err != nil {
 		return err

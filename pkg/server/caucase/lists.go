@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/big"
+	"sync"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
@@ -13,66 +15,93 @@ import (
 
 const typeCRL = "application/pkix-crl"
 
-// getCRLs answers with the lists of all CAs that are valid, oldest CA first, with an empty line
-// between them.
+// A listForm is a form in which lists are served.
+type listForm int
+
+const (
+	allLists listForm = iota // PEM of all CAs' lists, oldest CA first, with an empty line between them
+	listText                 // PEM of one
+	listDER
+)
+
 func (f *FrontEnd) getCRLs(x *server.Exchange) (server.Perform, error) {
-	if _, err := f.authority(x); err != nil {
-		return nil, err
-	}
-	poll, err := f.readPoll(x)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, _ audit.Actor) error {
-		return f.serveLists(ctx, x, poll, func(ctx context.Context, a Core) ([]ca.List, sequence, error) {
-			lists, err := a.CRLs(ctx)
-			var body sequence
-			for i, list := range lists {
-				if i > 0 {
-					body = append(body, pki.Octets{[]byte("\n")})
-				}
-				body = append(body, pki.CRLText(list.Octets))
-			}
-			return lists, body, err
-		})
-	}, nil
+	return f.getLists(x, allLists)
 }
 
-func (f *FrontEnd) getCRL(x *server.Exchange) (server.Perform, error) {
-	return f.readCRL(x, func(list ca.List) sequence { return sequence{pki.CRLText(list.Octets)} })
-}
+func (f *FrontEnd) getCRL(x *server.Exchange) (server.Perform, error) { return f.getLists(x, listText) }
 
 func (f *FrontEnd) getCRLDER(x *server.Exchange) (server.Perform, error) {
-	return f.readCRL(x, func(list ca.List) sequence { return sequence{list.Octets} })
+	return f.getLists(x, listDER)
 }
 
-func (f *FrontEnd) readCRL(x *server.Exchange, encode func(ca.List) sequence) (server.Perform, error) {
+// getLists answers with the lists of all CAs that are valid, or with that of the one in the path.
+func (f *FrontEnd) getLists(x *server.Exchange, form listForm) (server.Perform, error) {
 	if _, err := f.authority(x); err != nil {
 		return nil, err
 	}
-	keyID, err := pathKeyID(x)
-	if err != nil {
-		return nil, err
+	wanted := listQuery{form: form}
+	if form != allLists {
+		var err error
+		if wanted.keyID, err = pathKeyID(x); err != nil {
+			return nil, err
+		}
 	}
 	poll, err := f.readPoll(x)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ audit.Actor) error {
-		return f.serveLists(ctx, x, poll, func(ctx context.Context, a Core) ([]ca.List, sequence, error) {
-			list, err := a.CRL(ctx, keyID)
-			if err != nil {
-				return nil, nil, err
-			}
-			return []ca.List{list}, encode(list), nil
-		})
-	}, nil
+	return func(ctx context.Context, _ audit.Actor) error { return f.serveLists(ctx, x, poll, wanted) }, nil
 }
 
-// replyLists answers with lists, of which there is one copy in memory for all who ask, in whatever
-// form.
-func replyLists(x *server.Exchange, lists []ca.List, body sequence) error {
-	return x.ReplyTagged(typeCRL, listsTag(lists, body), newest(lists).Modified, io.NewSectionReader(body, 0, body.Size()))
+// A listQuery says which lists are asked for, and in what form.
+type listQuery struct {
+	form  listForm
+	keyID *big.Int // of the one CA whose list is asked for; nil: of all
+}
+
+func (q listQuery) read(ctx context.Context, a Core) ([]ca.List, error) {
+	if q.keyID == nil {
+		return a.CRLs(ctx)
+	}
+	list, err := a.CRL(ctx, q.keyID)
+	if err != nil {
+		return nil, err
+	}
+	return []ca.List{list}, nil
+}
+
+// answer returns the answer with lists, of which there is one copy in memory for all who ask, in whatever form. It is made once for
+// as long as they are served.
+func (q listQuery) answer(lists []ca.List) (*server.Kept, error) {
+	var made *sync.Map
+	if len(lists) > 0 {
+		made = lists[0].Made
+	}
+	if made != nil {
+		if kept, found := made.Load(q.form); found {
+			return kept.(*server.Kept), nil
+		}
+	}
+	body := q.body(lists)
+	kept, err := server.NewKept(typeCRL, listsTag(lists, body), newest(lists).Modified, body, body.Size())
+	if err == nil && made != nil {
+		made.Store(q.form, kept)
+	}
+	return kept, err
+}
+
+func (q listQuery) body(lists []ca.List) (body sequence) {
+	for i, list := range lists {
+		if i > 0 {
+			body = append(body, pki.Octets{[]byte("\n")})
+		}
+		if q.form == listDER {
+			body = append(body, list.Octets)
+			continue
+		}
+		body = append(body, pki.CRLText(list.Octets))
+	}
+	return body
 }
 
 // newest returns the list with the highest number, the zero List if there is none.

@@ -74,39 +74,46 @@ var errCrowded = server.Refuse(http.StatusServiceUnavailable, "there are newer r
 
 // apart reads on a goroutine of its own for who may wait afterwards: a database takes a deep stack, which a thousand that wait
 // would keep.
-func (p longPoll) apart(ctx context.Context, a Core, read func(context.Context, Core) ([]ca.List, sequence, error)) (lists []ca.List, body sequence, err error) {
+func (p longPoll) apart(ctx context.Context, a Core, wanted listQuery) (lists []ca.List, err error) {
 	if p.wait <= 0 {
-		return read(ctx, a)
+		return wanted.read(ctx, a)
 	}
 	var done sync.WaitGroup
 	var panicked any
 	done.Go(func() {
 		defer func() { panicked = recover() }()
-		lists, body, err = read(ctx, a)
+		lists, err = wanted.read(ctx, a)
 	})
 	if done.Wait(); panicked != nil {
 		panic(panicked) // where the server expects it
 	}
-	return lists, body, err
+	return lists, err
 }
 
-// serveLists answers with what read returns, as soon as that is newer than what the poll has, or that it is not.
-func (f *FrontEnd) serveLists(ctx context.Context, x *server.Exchange, p longPoll, read func(context.Context, Core) ([]ca.List, sequence, error)) error {
+// serveLists answers with what is wanted, as soon as that is newer than what the poll has, or that it is not.
+func (f *FrontEnd) serveLists(ctx context.Context, x *server.Exchange, p longPoll, wanted listQuery) error {
 	for rest := p.wait; ; {
 		a, err := f.authority(x) // again each time: there may be another in its place
 		if err != nil {
 			return err
 		}
-		changed := a.ListsChanged()
-		lists, body, err := p.apart(ctx, a, read)
+		var changed <-chan struct{}
+		if p.wait > 0 {
+			changed = a.ListsChanged()
+		}
+		lists, err := p.apart(ctx, a, wanted)
+		if err != nil {
+			return err
+		}
+		answer, err := wanted.answer(lists)
 		if err != nil {
 			return err
 		}
 		if !p.given || newest(lists).Number > p.after {
-			return replyLists(x, lists, body)
+			return x.ReplyKept(answer)
 		}
 		if rest <= 0 {
-			return x.NotModified(listsTag(lists, body))
+			return x.NotModified(answer.Tag())
 		}
 		outcome, waited := x.Await(ctx, changed, rest)
 		switch rest -= waited; outcome {
@@ -115,10 +122,10 @@ func (f *FrontEnd) serveLists(ctx context.Context, x *server.Exchange, p longPol
 			return errCrowded
 		case server.Shed:
 			x.Later()
-			return x.NotModified(listsTag(lists, body))
+			return x.NotModified(answer.Tag())
 		case server.Gone:
 			x.Header().Set("Connection", "close")
-			return x.NotModified(listsTag(lists, body))
+			return x.NotModified(answer.Tag())
 		}
 	}
 }
