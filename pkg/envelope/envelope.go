@@ -178,8 +178,8 @@ func (w *wire) envelope() (*Envelope, error) {
 	default:
 		return nil, refuse("envelope", "digest is missing or not a string")
 	}
-	var digest, signature string
-	if err := json.Unmarshal(w.Digest, &digest); err != nil {
+	digest, err := text(w.Digest)
+	if err != nil {
 		return nil, refuse("envelope", "digest: %v", err)
 	}
 	if _, err := hashOf(digest); err != nil {
@@ -188,7 +188,8 @@ func (w *wire) envelope() (*Envelope, error) {
 	if w.Signature.Kind() != '"' {
 		return nil, refuse("envelope", "signature is missing or not a string")
 	}
-	if err := json.Unmarshal(w.Signature, &signature); err != nil {
+	signature, err := text(w.Signature)
+	if err != nil {
 		return nil, refuse("envelope", "signature: %v", err)
 	}
 	raw, err := decodeSignature(signature)
@@ -196,6 +197,12 @@ func (w *wire) envelope() (*Envelope, error) {
 		return nil, err
 	}
 	return &Envelope{payload: *w.Payload, digest: digest, signature: raw}, nil
+}
+
+// text is what a JSON string says, which has been read as one before.
+func text(value jsontext.Value) (string, error) {
+	unquoted, err := jsontext.AppendUnquote(nil, value)
+	return string(unquoted), err
 }
 
 // decodeSignature reads base64 as MIME has it (RFC 2045 6.8): line ends anywhere, one

@@ -44,7 +44,7 @@ func parseRenewalRequest(pemData []byte) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	csr.Raw, csr.RawTBSCertificateRequest = bytes.Clone(der), bytes.Clone(p.info)
+	csr.Raw, csr.RawTBSCertificateRequest = der, p.info // which is nobody else's
 	id, err := keyIDOfSPKI(csr.RawSubjectPublicKeyInfo)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,8 @@ func RequestedKey(der []byte) ([]byte, error) {
 
 // nameless is the request with nothing but its key, and a signature over something else.
 func (p requestParts) nameless() ([]byte, error) {
-	var b cryptobyte.Builder
+	const around = 32 // headers, version, and what is empty
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(p.spki)+len(p.signature)+around))
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(0)

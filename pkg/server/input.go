@@ -107,6 +107,9 @@ func bodyError(err error) error {
 // for a charset that is not UTF-8; the reference refuses all of them.
 func (x *Exchange) ContentType(want string) error {
 	values := x.Request.Header.Values("Content-Type")
+	if len(values) == 1 && values[0] == want {
+		return nil
+	}
 	if len(values) == 1 {
 		got, params, err := mime.ParseMediaType(values[0])
 		if charset, ok := params["charset"]; err == nil && got == want && (!ok || strings.EqualFold(charset, "utf-8")) {
