@@ -22,6 +22,7 @@ func encryptFlag() cli.Flag {
 }
 
 func (t *tool) passphrases() manners.Passphrases {
+	t.warnOpenPassphrase()
 	return manners.Passphrases{File: t.passphraseFile, Stdin: t.stdin, Prompt: t.prompt}
 }
 
@@ -95,8 +96,7 @@ func (t *tool) lockNew(paths pemfile.PairPaths, replaced bool) (pemfile.PairPath
 
 // warnOpen tells of a key that every user of the machine can read, once for each file.
 func (t *tool) warnOpen(path string) {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o004 == 0 || slices.Contains(t.warned, path) {
+	if !t.readableByAll(path) {
 		return
 	}
 	if _, err := pemfile.ReadKey(path); err != nil && !errors.Is(err, pki.ErrEncrypted) {
@@ -104,4 +104,18 @@ func (t *tool) warnOpen(path string) {
 	}
 	t.warned = append(t.warned, path)
 	t.warn("%s holds a private key that every user of this machine can read: chmod 600 %s, and if others have been here, have a new key", path, path)
+}
+
+// warnOpenPassphrase does so of the file of a passphrase.
+func (t *tool) warnOpenPassphrase() {
+	if path := t.passphraseFile; t.readableByAll(path) {
+		t.warned = append(t.warned, path)
+		t.warn("%s holds a passphrase that every user of this machine can read: chmod 600 %s, and if others have been here, choose another", path, path)
+	}
+}
+
+// readableByAll reports whether a file that nothing was said about yet can be read by every user of the machine.
+func (t *tool) readableByAll(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 && !slices.Contains(t.warned, path)
 }

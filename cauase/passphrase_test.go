@@ -213,3 +213,22 @@ func TestKeyThatOthersCanRead(t *testing.T) {
 		t.Errorf("says %s", s.err)
 	}
 }
+
+// So is whoever keeps a passphrase there.
+func TestPassphraseThatOthersCanRead(t *testing.T) {
+	s := newShell(t)
+	s.admin()
+	for _, mode := range []os.FileMode{0o600, 0o644} {
+		if err := os.WriteFile("passphrase", []byte("correct horse\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod("passphrase", mode); err != nil {
+			t.Fatal(err)
+		}
+		s.exits("request --cn x --encrypt --passphrase-file passphrase --force", 2)
+		warned := strings.Contains(s.err, "warning: passphrase holds a passphrase that every user of this machine can read: chmod 600 passphrase")
+		if warned != (mode == 0o644) {
+			t.Errorf("%v: says %s", mode, s.err)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"cauase/pkg/pemfile"
@@ -35,6 +37,9 @@ func (t *tool) readRequest(path string) ([]byte, error) {
 // readInput reads a file, or standard input for "-", and says what to call it.
 func (t *tool) readInput(path string) (data []byte, name string, err error) {
 	if path != standardInput {
+		if info, err := os.Stat(path); err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+			return nil, path, manners.WithHint(fmt.Errorf("%s %w", path, pemfile.ErrNotRegular), "- in its place stands for standard input")
+		}
 		data, err = pemfile.Read(path)
 		return data, path, err
 	}

@@ -26,7 +26,7 @@ func ParseSerial(text string) (*big.Int, error) {
 		}
 	}
 	err := fmt.Errorf("%.80q is not a positive number, decimal or 0x and hexadecimal", text)
-	if base == 10 && hexadecimal.MatchString(text) {
+	if base == 10 && hexadecimal.MatchString(text) && strings.Trim(text, "0") != "" {
 		err = fmt.Errorf("%w: did you mean 0x%s?", err, text)
 	}
 	return nil, err

@@ -27,7 +27,7 @@ func TestParseSerial(t *testing.T) {
 
 // TestSerialOfOpenSSL: what openssl prints is hexadecimal, and does not say so.
 func TestSerialOfOpenSSL(t *testing.T) {
-	for text, want := range map[string]bool{"3B35AD57DD": true, "1f": true, "1_f": false, "0xzz": false, "-1": false, strings.Repeat("f", 41): false} {
+	for text, want := range map[string]bool{"3B35AD57DD": true, "1f": true, "1_f": false, "0xzz": false, "-1": false, "0": false, "00": false, strings.Repeat("f", 41): false} {
 		if _, err := ParseSerial(text); err == nil || strings.Contains(err.Error(), "did you mean 0x"+text+"?") != want {
 			t.Errorf("%q: %v", text, err)
 		}
