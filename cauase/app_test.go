@@ -108,6 +108,17 @@ func TestHook(t *testing.T) {
 	s.says("--on-renew failed")
 	s.exits("ca update --ca-crt newer.pem --on-renew ./nowhere", 3)
 	s.says("hint: --on-renew takes the path")
+	for name, script := range map[string]struct{ text, says string }{
+		"windows": {"#!/bin/sh\r\necho hi\r\n", `--on-renew failed: .*windows has Windows line ends`},
+		"nowhere": {"#!/nowhere/sh\n", `--on-renew failed: the interpreter /nowhere/sh, which its first line names, is not there`},
+		"nothing": {"echo hi\n", `--on-renew failed: .*nothing is neither a program for this system nor a script`},
+	} {
+		if err := os.WriteFile(name, []byte(script.text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		s.exits("ca update --ca-crt "+name+".pem --on-renew ./"+name, 3)
+		s.says(script.says)
+	}
 }
 
 func TestHelpAndCompletion(t *testing.T) {

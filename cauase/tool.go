@@ -266,7 +266,13 @@ func (t *tool) runHook(ctx context.Context) error {
 	cmd.Env = append(os.Environ(), "CAUASE_CHANGED="+strings.Join(slices.Compact(t.changed), ","))
 	// Standard output is for what the command prints.
 	cmd.Stdout, cmd.Stderr = t.stderr, t.stderr
+	if err := manners.CheckScript(cmd.Path); err != nil {
+		return hookError(err)
+	}
 	if err := cmd.Run(); err != nil {
+		if explained := manners.ExplainStart(cmd.Path, err); explained != err {
+			return hookError(explained)
+		}
 		if errors.Is(err, exec.ErrDot) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 			return manners.WithHint(hookError(err), "--on-renew takes the path of an executable, such as ./reload or /usr/local/bin/reload")
 		}

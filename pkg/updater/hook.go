@@ -11,9 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -55,7 +55,7 @@ func runHook(ctx context.Context, h HookRun) error {
 	_ = writer.Close() // the child has its own
 	if err != nil {
 		_ = reader.Close()
-		return explainStart(h.Path, err)
+		return cli.ExplainStart(h.Path, err)
 	}
 	logged := make(chan struct{})
 	go func() {
@@ -87,20 +87,11 @@ func startable(path string) error {
 	if err := checkHook(path); err != nil {
 		return err
 	}
-	interpreter, windows := interpreterOf(path)
-	if windows {
-		// Started, it would be a matter of the interpreter what it says of that.
-		return fmt.Errorf("%s has Windows line ends: the system looks for an interpreter named %q; save it with those of Unix", path, interpreter)
-	}
 	if err := executable(path); err != nil {
-		return explainStart(path, err)
+		return cli.ExplainStart(path, err)
 	}
-	if name, _, _ := strings.Cut(interpreter, " "); name != "" {
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			return explainStart(path, err)
-		}
-	}
-	return nil
+	// Started, it would be a matter of the interpreter what it says of that.
+	return cli.CheckScript(path)
 }
 
 // hookCondition is what keeps the hook from being started when it is due.
@@ -114,44 +105,6 @@ func (w *worker) hookCondition() (class, message string) {
 	}
 	class, _ = w.explain(err)
 	return class, err.Error()
-}
-
-// maxFirstLine is how much of a script the kernel reads.
-const maxFirstLine = 256
-
-// interpreterOf is what a script names in its first line, "" for a program or one that cannot be read, and whether that line
-// ends as those of Windows do.
-func interpreterOf(path string) (interpreter string, windows bool) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", false
-	}
-	defer file.Close()
-	begin := make([]byte, maxFirstLine)
-	n, _ := io.ReadFull(file, begin)
-	line, found := strings.CutPrefix(string(begin[:n]), "#!")
-	line, _, whole := strings.Cut(line, "\n")
-	if !found {
-		return "", false
-	}
-	windows = whole && strings.HasSuffix(line, "\r")
-	return strings.Trim(line, " \t"), windows
-}
-
-// explainStart says what may be wrong with a hook that cannot be started.
-func explainStart(path string, err error) error {
-	switch interpreter, _ := interpreterOf(path); {
-	case errors.Is(err, fs.ErrNotExist) && interpreter != "":
-		name, _, _ := strings.Cut(interpreter, " ")
-		return fmt.Errorf("the interpreter %s, which its first line names, is not there", pki.EscapeText(name))
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s cannot be executed: chmod +x makes it a program, unless its file system is mounted noexec: %w", path, err)
-	case errors.Is(err, syscall.ENOEXEC):
-		return fmt.Errorf("%s is neither a program for this system nor a script, whose first line is one such as #!/bin/sh: %w", path, err)
-	case errors.Is(err, syscall.ETXTBSY):
-		return fmt.Errorf("%s is being written just now: %w", path, err)
-	}
-	return err
 }
 
 func endGroup(cmd *exec.Cmd, ended <-chan error, why error) error {
