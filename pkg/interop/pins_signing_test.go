@@ -155,19 +155,17 @@ func twoYoungCAs(t *testing.T, args ...string) (ours, theirs *daemon, older, new
 		key := pkitest.KeyOf(t, pki.KeyRSA2048)
 		id := pkitest.KeyID(t, key.Public())
 		return pkitest.SelfSigned(t, key, &x509.Certificate{
-			Subject: pkitest.Named("Imported").Subject, NotBefore: now.Add(-age), NotAfter: now.Add(300 * 24 * time.Hour),
+			Subject: pkitest.Named("Imported").Subject, NotBefore: now.Add(-age), NotAfter: now.Add(300*24*time.Hour - age),
 			SubjectKeyId: id, AuthorityKeyId: id, BasicConstraintsValid: true, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		})
 	}
 	older, newer = young(2*time.Hour), young(time.Hour)
 	d := &desk{t: t, dir: t.TempDir()}
-	var names []string
 	for name, ca := range map[string]pkitest.CA{"older.pem": older, "newer.pem": newer} {
 		d.write(name, append(pkitest.KeyPEM(t, ca.Key), pkitest.PEM(ca.Crt)...))
-		names = append(names, name)
 	}
-	d.reference("caucased-manage", "--db", "theirs.sqlite", "--import-ca", names[0], "--import-ca", names[1]).ok()
-	d.ours("cauased", "manage", "import-ca", "--db", "ours.sqlite", names[0], names[1]).ok()
+	d.reference("caucased-manage", "--db", "theirs.sqlite", "--import-ca", "older.pem", "--import-ca", "newer.pem").ok()
+	d.ours("cauased", "manage", "import-ca", "--db", "ours.sqlite", "older.pem", "newer.pem").ok()
 	args = append(args, "--service-auto-approve-count", "1", "--db")
 	return startOurs(t, append(args, d.path("ours.sqlite"))...), startReference(t, append(args, d.path("theirs.sqlite"))...), older, newer
 }
