@@ -42,10 +42,10 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stderr io.Writer) error {
 	cfg.Lists = limitMemory(os.Getenv)
 	buffer := server.NewLogBuffer(stderr)
-	defer buffer.Flush()
 	log := newLogger(cfg, buffer)
 	ctx, force, release := withSignals(c.Context, log)
 	defer release()
+	defer buffer.Flush() // while nobody who has stopped reading can end us
 
 	d, err := daemon.Start(ctx, cfg.Config, clk, log)
 	if err != nil {
