@@ -216,9 +216,9 @@ func (a *Authority) lookAt(ctx context.Context, now time.Time, old *x509.Certifi
 	if err != nil || s.made != nil {
 		return s, err
 	}
-	l, next := s.Lineage, s.record()
-	next.DER, next.CSR = old.Raw, nil // what is to be made is about as large
-	return s, a.budget(old, s.record()).spendRenewal(&l, now, sizeOf(next))
+	l := s.Lineage
+	about := sizeOf(store.Certificate{DER: old.Raw, Subject: pki.SubjectString(old.RawSubject), SANs: pki.SANStrings(old.Extensions)})
+	return s, a.budget(old, s.record()).spendRenewal(&l, now, about)
 }
 
 // standing finds out what r says of a renewal of old with req, and refuses one that there must not be.

@@ -2,7 +2,7 @@ package store
 
 // A Renewable is all that the renewal of a certificate depends on, as one snapshot.
 type Renewable struct {
-	Certificate Certificate // that is to be renewed
+	Certificate Certificate // that is to be renewed: Authority, ID, Serial, CAID, DER, Profile, Validity and Lineage of it
 	Lineage     Lineage     // to which it belongs
 	Revoked     bool
 	CAs         int64 // CounterCA of its authority

@@ -25,7 +25,9 @@ func testRenewable(t *testing.T, d *db) {
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		return errOf(tx.AddCounter(ctx, store.Services, store.CounterCA, 7))
 	})
-	want := store.Renewable{Certificate: old, Lineage: lineage, CAs: 7}
+	want := store.Renewable{Lineage: lineage, CAs: 7, Certificate: store.Certificate{
+		Authority: old.Authority, ID: old.ID, Serial: old.Serial, CAID: old.CAID, DER: old.DER, Profile: old.Profile, Validity: old.Validity, Lineage: old.Lineage,
+	}}
 	for _, test := range []struct {
 		name   string
 		keyID  []byte
