@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -110,42 +108,4 @@ func FuzzSettings(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestTheUsersFileThatCannotBeRead: the configuration says whom to trust, so it is not left out because somebody else owns
-// it, as after sudo.
-func TestTheUsersFileThatCannotBeRead(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root reads everything")
-	}
-	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	path := UserFile("")
-	if files, err := ReadFiles("", false); err != nil || len(files) != 0 {
-		t.Fatalf("without a file: %v, %v", files, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte("ca-url = \"http://ca.example.org\"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, unreadable := range []string{path, filepath.Dir(path)} {
-		info, err := os.Stat(unreadable)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(unreadable, 0); err != nil {
-			t.Fatal(err)
-		}
-		for _, named := range []string{"", path} {
-			for _, mayBeMade := range []bool{false, true} {
-				if files, err := ReadFiles(named, mayBeMade); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), path) {
-					t.Errorf("%s, named %q, may be made %v: %v, %v", unreadable, named, mayBeMade, files, err)
-				}
-			}
-		}
-		if err := os.Chmod(unreadable, info.Mode().Perm()); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
