@@ -55,7 +55,7 @@ func (f *settingsFile) readProfiles(content []byte) error {
 	set, err := profile.NewSet(tables.Profiles)
 	var wrong *profile.ConfigError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("%v: %w", config.Find(content, "profile", wrong.Profile, wrong.Field), err)
+		return fmt.Errorf("%v: %w", config.PlacesIn(content).Find("profile", wrong.Profile, wrong.Field), err)
 	}
 	f.profiles = set
 	return err

@@ -50,12 +50,13 @@ func parseConfig(content []byte, folder string, common *machine) ([]updater.Job,
 	}
 	var jobs []updater.Job
 	var wrong error
+	places := config.PlacesIn(content)
 	for i, r := range doc.Jobs {
 		if r.Name == "" {
 			wrong = errors.Join(wrong, fmt.Errorf("job %d has no name", i+1))
 			continue
 		}
-		j, err := jobOf(r.over(doc.raw), content, i, common)
+		j, err := jobOf(r.over(doc.raw), places, i, common)
 		if err != nil {
 			wrong = errors.Join(wrong, fmt.Errorf("job %q: %w", r.Name, err))
 			continue
@@ -69,10 +70,10 @@ func parseConfig(content []byte, folder string, common *machine) ([]updater.Job,
 	return jobs, updater.CheckJobs(jobs)
 }
 
-// jobOf is the job of a table, counted from 0, of a configuration file.
-func jobOf(r raw, content []byte, index int, common *machine) (updater.Job, error) {
+// jobOf is the job of a table, counted from 0, of a configuration file whose keys are at places.
+func jobOf(r raw, places *config.Places, index int, common *machine) (updater.Job, error) {
 	name := func(setting string) string {
-		for _, at := range []config.Position{config.FindIn(content, "job", index, setting), config.Find(content, setting)} {
+		for _, at := range []config.Position{places.FindIn("job", index, setting), places.Find(setting)} {
 			if at != (config.Position{}) {
 				return fmt.Sprintf("%v: %s", at, setting)
 			}

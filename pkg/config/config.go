@@ -9,11 +9,9 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
 
 	"cauase/pkg/cli"
 )
@@ -145,67 +143,4 @@ func topLevel(content []byte) (map[string]Position, error) {
 		}
 	})
 	return places, err
-}
-
-// Find returns where a key stands, given with the names of the tables that it is in, or the innermost of
-// those tables if it is not there.
-func Find(content []byte, path ...string) (found Position) {
-	depth := 0
-	// What cannot be parsed is not found; whoever reads the file has said so.
-	_ = eachKey(content, func(table, key []string, _ bool, at Position) {
-		whole := slices.Concat(table, key)
-		if len(whole) > depth && len(whole) <= len(path) && slices.Equal(whole, path[:len(whole)]) {
-			found, depth = at, len(whole)
-		}
-	})
-	return found
-}
-
-// FindIn returns where a key stands in one of the tables of an array, [[ARRAY]], counted from 0; nowhere if it is not
-// there.
-func FindIn(content []byte, array string, index int, name string) (found Position) {
-	at := -1
-	_ = eachKey(content, func(table, key []string, begins bool, place Position) {
-		switch {
-		case begins && slices.Equal(key, []string{array}):
-			at++
-		case at == index && slices.Equal(table, []string{array}) && slices.Equal(key, []string{name}):
-			found = place
-		}
-	})
-	return found
-}
-
-// eachKey calls fn with each key and the table that it is in; where a table begins,
-// its name is the key.
-func eachKey(content []byte, fn func(table, key []string, begins bool, at Position)) error {
-	content, err := plain(content)
-	if err != nil {
-		return err
-	}
-	var p unstable.Parser
-	p.Reset(content)
-	var table []string
-	for p.NextExpression() {
-		e := p.Expression()
-		if e.Kind != unstable.KeyValue && e.Kind != unstable.Table && e.Kind != unstable.ArrayTable {
-			continue
-		}
-		var key []string
-		var at Position
-		for parts := e.Key(); parts.Next(); {
-			if len(key) == 0 {
-				start := p.Shape(parts.Node().Raw).Start
-				at = Position{start.Line, start.Column}
-			}
-			key = append(key, string(parts.Node().Data))
-		}
-		if e.Kind == unstable.KeyValue {
-			fn(table, key, false, at)
-			continue
-		}
-		fn(nil, key, true, at)
-		table = key
-	}
-	return p.Error()
 }

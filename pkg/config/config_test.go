@@ -70,7 +70,7 @@ func TestFind(t *testing.T) {
 		"netloc": {2, 1}, "profile.web": {10, 2}, "profile.web.names": {11, 1}, "profile.web.netloc": {12, 1},
 		"profile.web.missing": {10, 2}, "profile.other.names": {}, "missing": {}, "a.b": {8, 1},
 	} {
-		if got := Find([]byte(example), strings.Split(path, ".")...); got != want {
+		if got := PlacesIn([]byte(example)).Find(strings.Split(path, ".")...); got != want {
 			t.Errorf("%s: %v, want %v", path, got, want)
 		}
 	}

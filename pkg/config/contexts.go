@@ -31,6 +31,7 @@ type Contexts struct {
 	Current string // the context that is meant where none is named, "" if the file does not say
 
 	content []byte
+	places  *Places // of its keys
 	common  map[string]Setting
 	tables  map[string]map[string]Setting
 }
@@ -79,7 +80,7 @@ func ReadContexts(path string, known []string) (*Contexts, error) {
 
 // ParseContexts reads the content of a configuration file.
 func ParseContexts(path string, content []byte, known []string) (*Contexts, error) {
-	c := &Contexts{Path: path, content: content, tables: map[string]map[string]Setting{}}
+	c := &Contexts{Path: path, content: content, places: PlacesIn(content), tables: map[string]map[string]Setting{}}
 	text, err := plain(content)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func ParseContexts(path string, content []byte, known []string) (*Contexts, erro
 		case key == keyContext:
 			wrong = errors.Join(wrong, c.readTables(all[key], known))
 		case !isSetting:
-			wrong = errors.Join(wrong, Unknown(Find(content, key), key, keyContext))
+			wrong = errors.Join(wrong, Unknown(c.places.Find(key), key, keyContext))
 		case !slices.Contains(known, key):
 			wrong = errors.Join(wrong, Unknown(place.Position, key, append(slices.Clone(known), keyCurrent)...))
 		}
@@ -111,7 +112,7 @@ func ParseContexts(path string, content []byte, known []string) (*Contexts, erro
 
 // inOrder compares two keys at the top of the file by where they stand.
 func (c *Contexts) inOrder(a, b string) int {
-	return cmp.Or(cmp.Compare(Find(c.content, a).Line, Find(c.content, b).Line), strings.Compare(a, b))
+	return cmp.Or(cmp.Compare(c.places.Find(a).Line, c.places.Find(b).Line), strings.Compare(a, b))
 }
 
 func (c *Contexts) readCurrent(s Setting) error {
@@ -129,11 +130,11 @@ func (c *Contexts) readCurrent(s Setting) error {
 func (c *Contexts) readTables(value any, known []string) error {
 	tables, isTable := value.(map[string]any)
 	if !isTable {
-		return cli.WithHint(fmt.Errorf("%v: %s is a table for each context", Find(c.content, keyContext), keyContext), "[%s.NAME] begins one; %s = %q chooses one", keyContext, keyCurrent, "NAME")
+		return cli.WithHint(fmt.Errorf("%v: %s is a table for each context", c.places.Find(keyContext), keyContext), "[%s.NAME] begins one; %s = %q chooses one", keyContext, keyCurrent, "NAME")
 	}
 	var wrong error
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
-		at := Find(c.content, keyContext, name)
+		at := c.places.Find(keyContext, name)
 		if err := CheckContextName(name); err != nil {
 			wrong = errors.Join(wrong, fmt.Errorf("%v: %w", at, err))
 			continue
@@ -145,7 +146,7 @@ func (c *Contexts) readTables(value any, known []string) error {
 		}
 		settings := map[string]Setting{}
 		for _, key := range slices.Sorted(maps.Keys(table)) {
-			at := Find(c.content, keyContext, name, key)
+			at := c.places.Find(keyContext, name, key)
 			if !slices.Contains(known, key) {
 				wrong = errors.Join(wrong, Unknown(at, key, known...))
 				continue
@@ -191,7 +192,7 @@ func (c *Contexts) With(context string, settings map[string]any) []byte {
 	}
 	if len(more) > 0 {
 		at := len(lines)
-		if table := Find(c.content, keyContext, context); c.Has(context) && table.Line > 0 {
+		if table := c.places.Find(keyContext, context); c.Has(context) && table.Line > 0 {
 			at = table.Line
 		} else {
 			begin := fmt.Sprintf("[%s.%s]\n", keyContext, quotedKey(context))
@@ -256,7 +257,7 @@ func quotedKey(name string) string {
 // NewContexts is the beginning of a configuration file with one context.
 func NewContexts(path, context string) *Contexts {
 	content := fmt.Sprintf("# Settings of cauase, named like its options; cauase config show says where each has its value from.\n%s = %s\n", keyCurrent, basicString(context))
-	return &Contexts{Path: path, Current: context, content: []byte(content), tables: map[string]map[string]Setting{}}
+	return &Contexts{Path: path, Current: context, content: []byte(content), places: PlacesIn([]byte(content)), tables: map[string]map[string]Setting{}}
 }
 
 // Folder returns the folder of a user's configuration, $XDG_CONFIG_HOME/cauase or ~/.config/cauase (XDG Base

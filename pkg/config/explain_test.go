@@ -58,7 +58,7 @@ func TestEditors(t *testing.T) {
 	if got, err := ParseContexts("f", []byte("\ufeff"+text), []string{"name"}); err != nil || got.common["name"].Value != "a" {
 		t.Errorf("%v, %v", got, err)
 	}
-	if at := Find([]byte("\ufeff"+text), "name"); at.Line != 1 {
+	if at := PlacesIn([]byte("\ufeff" + text)).Find("name"); at.Line != 1 {
 		t.Error(at)
 	}
 	var wide []byte
