@@ -179,5 +179,10 @@ func (c *Cluster) create(ctx context.Context) error {
 	if err := c.launch(ctx); err != nil {
 		return err
 	}
-	return c.execute(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", owner, c.owner))
+	mine, err1 := scramSecret(c.password, rand.Text())
+	theirs, err2 := scramSecret(c.owner, rand.Text())
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	return c.execute(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'; CREATE ROLE %s LOGIN PASSWORD '%s'", superuser, mine, owner, theirs))
 }

@@ -152,3 +152,19 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	t.Errorf("%s is still there", dir)
 }
+
+// Connecting is cheap, and takes the password all the same.
+func TestPasswords(t *testing.T) {
+	c := Start(t, Options{})
+	for _, role := range []string{superuser, owner} {
+		if got := c.Query(t, "postgres", "SELECT rolpassword FROM pg_authid WHERE rolname = '"+role+"'"); !strings.HasPrefix(got, "SCRAM-SHA-256$1:") {
+			t.Errorf("of %s, the server keeps %q", role, got)
+		}
+	}
+	wantAnswer(t, c.SuperuserDSN("postgres"), "SELECT current_user::text", superuser)
+	dsn := c.NewDatabase(t)
+	wantAnswer(t, dsn, "SELECT current_user::text", owner)
+	if _, err := ask(t, strings.Replace(dsn, c.owner, "x"+c.owner, 1), "SELECT 1::text"); err == nil {
+		t.Error("another password is let in")
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
@@ -167,7 +166,7 @@ func checkLayout1(t *testing.T, r released, old map[string][]record) {
 	found := r.all(t, layout1())
 	log := found["audit_log"]
 	delete(found, "audit_log")
-	if diff := cmp.Diff(expected(t, old), found); diff != "" {
+	if diff := difference(expected(t, old), found); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if len(log) != len(old["audit_log"]) || len(log) == 0 {
@@ -179,7 +178,7 @@ func checkLayout1(t *testing.T, r released, old map[string][]record) {
 			want := old["audit_log"][n]
 			got := record{"seq": e.Seq, "time": e.Time.UnixMicro(), "authority": e.Authority, "actor": inDecimal(e.Actor), "address": e.Actor.Address,
 				"action": string(e.Action), "object": inDecimal(e.Object), "result": string(e.Result), "detail": e.Detail, "request_id": e.Actor.RequestID}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := difference(want, got); diff != "" {
 				t.Errorf("entry %d (-want +got):\n%s", n, diff)
 			}
 			n++
@@ -201,7 +200,7 @@ func checkLayout1(t *testing.T, r released, old map[string][]record) {
 			row, _ := store.Standard(name, created)
 			want = append(want, row)
 		}
-		if diff := cmp.Diff(want, all); diff != "" {
+		if diff := difference(want, all); diff != "" {
 			t.Errorf("authorities (-want +got):\n%s", diff)
 		}
 		return err

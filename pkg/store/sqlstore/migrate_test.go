@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -29,9 +28,11 @@ type released struct {
 	db      *sql.DB // to look at it, and at what became of it, without a store
 }
 
-// migrated calls test with a database of a layout, of each engine.
+// migrated calls test with a database of a layout, of each engine, at the same time: daemons that want to
+// migrate one database take turns by asking, once a second, whose turn it is.
 func migrated(t *testing.T, layout string, test func(*testing.T, released)) {
 	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
 		path := filepath.Join(t.TempDir(), "db.sqlite")
 		if err := os.WriteFile(path, unzip(t, layout+".sqlite.gz"), 0o600); err != nil {
 			t.Fatal(err)
@@ -44,6 +45,7 @@ func migrated(t *testing.T, layout string, test func(*testing.T, released)) {
 		test(t, released{path, sqliteDialect(), db})
 	})
 	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
 		dsn := postgres(t).NewDatabase(t)
 		cfg, err := parsePostgres(dsn)
 		if err != nil {
@@ -147,6 +149,7 @@ func TestMigration(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) {
 			run := func(name string, before func(*testing.T, released), meanwhile bool) {
 				t.Run(name, func(t *testing.T) {
+					t.Parallel()
 					migrated(t, l.name, func(t *testing.T, r released) { l.migrate(t, r, before, meanwhile) })
 				})
 			}
@@ -215,7 +218,7 @@ func (l releasedLayout) same(t *testing.T, r released, old map[string][]record) 
 		for _, row := range now {
 			maps.DeleteFunc(row, func(column string, _ any) bool { _, was := old[table][0][column]; return !was })
 		}
-		if diff := cmp.Diff(old[table], now); diff != "" {
+		if diff := difference(old[table], now); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", table, diff)
 		}
 	}
