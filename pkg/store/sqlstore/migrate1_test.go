@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
 )
