@@ -119,7 +119,7 @@ func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Tim
 	}
 	actor.Lineage = lineageText(c.ID)
 	crt.Lineage, crt.IssuedBy = c.ID, actor.String()
-	if err := a.carryOn(ctx, tx, now, actor, c, crt); err != nil {
+	if err := a.carryOn(ctx, tx, now, st, actor, c, crt); err != nil {
 		return err
 	}
 	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, audit.Renew, crt))
@@ -179,7 +179,7 @@ func (a *Authority) retryStale(ctx context.Context, op func() error) error {
 			if err := a.reload(ctx); err != nil {
 				return err
 			}
-		case !errors.Is(err, store.ErrExists) && !errors.Is(err, errRaced):
+		case !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrChanged) && !errors.Is(err, errRaced):
 			return err
 		}
 	}

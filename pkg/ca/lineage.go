@@ -171,23 +171,28 @@ func (a *Authority) notOfEnded(ctx context.Context, r store.Reader, crt *x509.Ce
 }
 
 // carryOn stores a renewal and what it changes of its lineage, and records a fork.
-func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, c continuation, crt store.Certificate) error {
+func (a *Authority) carryOn(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, c continuation, crt store.Certificate) error {
 	l := c.Lineage
-	if c.fork && a.cfg.Fork != ForkAllow {
+	flagged := c.fork && a.cfg.Fork != ForkAllow
+	if flagged {
 		l.Forks++
 		l.ForkedAt, l.ForkAddress, l.ForkedFrom = now, actor.Address, l.Address
-		e := a.entry(now, actor, audit.Fork, audit.LineageObject(l.ID))
-		e.Detail = fmt.Sprintf("certificate %#x was renewed before, from %s; serial=%#x now, from %s",
-			crt.Renews, orUnknown(l.ForkedFrom), crt.Serial, orUnknown(l.ForkAddress))
-		if err := tx.AppendAudit(ctx, e); err != nil {
-			return err
-		}
 	}
 	l.Newest, l.NotAfter, l.Profile = crt.Serial, later(l.NotAfter, crt.NotAfter), crt.Profile
 	l.Renewals++
 	l.RenewedAt, l.Address = now, actor.Address
 	if c.begins == nil {
-		return tx.AddRenewal(ctx, crt, l)
+		was := store.Renewable{Lineage: c.Lineage, CAs: st.version}
+		if c.on != nil {
+			was = *c.on
+		}
+		if err := tx.AddRenewal(ctx, was, crt, l); err != nil || !flagged {
+			return err
+		}
+		e := a.entry(now, actor, audit.Fork, audit.LineageObject(l.ID))
+		e.Detail = fmt.Sprintf("certificate %#x was renewed before, from %s; serial=%#x now, from %s",
+			crt.Renews, orUnknown(l.ForkedFrom), crt.Serial, orUnknown(l.ForkAddress))
+		return tx.AppendAudit(ctx, e)
 	}
 	if err := tx.AddLineage(ctx, l, NamesOf(c.begins.DER)); err != nil {
 		return err

@@ -55,11 +55,7 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 // What is on record byte for byte needs no arithmetic: the signature of what is not shows that it was issued after
 // the backup that was restored.
 func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, error) {
-	var on store.Renewable
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		on, err = r.Renewable(ctx, a.name, crt.SerialNumber, nil)
-		return err
-	})
+	on, err := a.store.Renewable(ctx, a.name, crt.SerialNumber, nil)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, issuedHere(now, st, crt)
@@ -130,7 +126,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 	err := a.retryStale(ctx, func() error {
 		forked, again = false, false
 		// Who gets none is told so before anything is signed.
-		seen, err := a.lookAt(ctx, now, old, req, on)
+		seen, fresh, err := a.lookAt(ctx, now, old, req, on)
 		on = nil // is looked at anew if there is another attempt
 		if err != nil {
 			return err
@@ -142,6 +138,9 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 		st, err := a.current(ctx, now)
 		if err != nil {
 			return err
+		}
+		if seen.on != nil && seen.on.CAs != st.version {
+			return errStale
 		}
 		id, err := newID()
 		if err != nil {
@@ -156,9 +155,11 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 		}
 		return a.store.Update(ctx, func(tx store.Tx) error {
 			done, forked = crt, false
-			at, err := a.standing(ctx, tx, now, old, req)
-			if err != nil {
-				return err
+			at := seen
+			if !fresh {
+				if at, err = a.standing(ctx, tx, now, old, req); err != nil {
+					return err
+				}
 			}
 			if at.made != nil {
 				done, again = minted{Certificate: *at.made}, true
@@ -203,22 +204,25 @@ type standing struct {
 	made *store.Certificate // what the request has made of it a moment ago, to be answered again
 }
 
-// lookAt finds the standing of old, of which on was found on record a moment ago, if it is not nil.
-func (a *Authority) lookAt(ctx context.Context, now time.Time, old *x509.Certificate, req *pki.Request, on *store.Renewable) (s standing, err error) {
-	if on != nil && !renewedBefore(*on, old) {
+// lookAt finds the standing of old, of which on was found on record a moment ago, if it is not nil. That is fresh if it says nothing against a
+// renewal: whether it still holds is then found out in writing. Those who compete look again as they write.
+func (a *Authority) lookAt(ctx context.Context, now time.Time, old *x509.Certificate, req *pki.Request, on *store.Renewable) (s standing, fresh bool, err error) {
+	if fresh = on != nil && !renewedBefore(*on, old); fresh {
 		s.continuation, err = a.continuingWith(*on, old)
-	} else {
+		fresh = err == nil
+	}
+	if !fresh {
 		err = a.store.View(ctx, func(r store.Reader) (err error) {
 			s, err = a.standing(ctx, r, now, old, req)
 			return err
 		})
 	}
 	if err != nil || s.made != nil {
-		return s, err
+		return s, fresh, err
 	}
 	l := s.Lineage
 	about := sizeOf(store.Certificate{DER: old.Raw, Subject: pki.SubjectString(old.RawSubject), SANs: pki.SANStrings(old.Extensions)})
-	return s, a.budget(old, s.record()).spendRenewal(&l, now, about)
+	return s, fresh, a.budget(old, s.record()).spendRenewal(&l, now, about)
 }
 
 // standing finds out what r says of a renewal of old with req, and refuses one that there must not be.

@@ -36,6 +36,8 @@ var (
 	ErrNotFound = errors.New("store: not found")
 	// ErrExists means that a row with the same unique value (id, serial, digest, …) exists.
 	ErrExists = errors.New("store: exists already")
+	// ErrChanged means that a row is not any more what it was when it was read.
+	ErrChanged = errors.New("store: changed meanwhile")
 	// ErrNewerSchema means that a later version of cauase has changed the database's layout.
 	ErrNewerSchema = errors.New("store: the database is of a newer version of cauase")
 	// ErrOlderSchema means that an earlier version of cauase has made the database's layout, and that it was to be left as it is.
@@ -288,6 +290,10 @@ type Store interface {
 	// When Update fails at the commit, it has not happened (ErrUnavailable), or that is not known (ErrUncertain).
 	Update(ctx context.Context, fn func(Tx) error) error
 
+	// Renewable is Reader.Renewable by itself, of which no snapshot is made: what it says may be of an Update that is not durable
+	// yet. It is for those who write with Tx.AddRenewal, which notices if it does not hold.
+	Renewable(ctx context.Context, a AuthorityName, serial *big.Int, keyID []byte) (Renewable, error)
+
 	// Ping reports whether the store can be read and written now.
 	Ping(ctx context.Context) error
 
@@ -460,9 +466,10 @@ type Tx interface {
 	RevokeLineage(ctx context.Context, a AuthorityName, id int64, now time.Time, like Revocation, keep time.Duration) (int, error)
 
 	AddCertificate(ctx context.Context, c Certificate) error
-	// AddRenewal stores a certificate that carries on the lineage l, and what that changes of the lineage. Unlike AddCertificate it
-	// need not tell at once that there is such a certificate or no such lineage: Update fails then.
-	AddRenewal(ctx context.Context, c Certificate, l Lineage) error
+	// AddRenewal stores a certificate that renews what was is about, and what becomes of its lineage. It is ErrChanged if was
+	// does not hold any more: Lineage, that it is not Revoked, and CAs; or if the key of c is that of a CA, or compromised.
+	// It need not tell at once: then Update fails.
+	AddRenewal(ctx context.Context, was Renewable, c Certificate, l Lineage) error
 	// PruneCertificates deletes at most limit certificates whose NotAfter lies before t, and returns how many.
 	// A renewal stays as long as the certificate that it renews could be used, so that it is known what came of
 	// it. Lineages go with their last certificate.

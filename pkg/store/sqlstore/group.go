@@ -27,6 +27,7 @@ type groupWriter struct {
 	dialect *dialect
 	log     *slog.Logger
 	jobs    chan *job
+	glances chan *glance
 	done    chan struct{} // closed when the loop has ended
 }
 
@@ -65,6 +66,7 @@ func newGroupWriter(s writeSession, d *dialect, log *slog.Logger) *groupWriter {
 		dialect: d,
 		log:     log,
 		jobs:    make(chan *job, queueLength),
+		glances: make(chan *glance, queueLength),
 		done:    make(chan struct{}),
 	}
 	go w.loop()
@@ -121,8 +123,16 @@ func guard(log *slog.Logger, fn func() error) (err error) {
 
 func (w *groupWriter) loop() {
 	defer close(w.done)
-	for j := range w.jobs {
-		w.group(context.Background(), j)
+	for {
+		select {
+		case g := <-w.glances:
+			_ = w.show(g) // which has been told
+		case j, open := <-w.jobs:
+			if !open {
+				return
+			}
+			w.group(context.Background(), j)
+		}
 	}
 }
 
@@ -164,6 +174,9 @@ func (w *groupWriter) attempt(ctx context.Context, group []*job, first *job) ([]
 		}
 	}
 	for j := first; err == nil; {
+		if err = w.showAll(); err != nil {
+			break
+		}
 		if j != nil && j.state.CompareAndSwap(queued, claimed) {
 			group = append(group, j)
 			if err = w.run(ctx, j); err != nil {

@@ -41,6 +41,7 @@ type DB struct {
 	log     *slog.Logger
 	writer  *groupWriter
 	readers *pool
+	glance  func(context.Context, func(store.Reader) error) error
 	inspect func() error // what Ping looks at besides; may be nil
 	release func() error // what is left to close in the end
 	watcher *watcher     // nil where there is nothing to watch

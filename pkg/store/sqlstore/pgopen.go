@@ -77,6 +77,9 @@ func newPostgresDB(d *dialect, cfg *pgConfig, info serverInfo, opt Options) *DB 
 		release: func() error { g.end(); return nil },
 		watcher: &watcher{connect: cfg.dialer(d, target{patient: true}), channel: info.channel()},
 	}
+	db.glance = func(ctx context.Context, ask func(store.Reader) error) error {
+		return glanceByReader(ctx, d, db.readers, ask)
+	}
 	db.writer = newGroupWriter(w, d, opt.Log)
 	w.drain = db.writer.drain
 	return db

@@ -56,17 +56,22 @@ var _ readSession = (*pgSession)(nil)
 // errLost marks an error after which nothing is known of the connection.
 var errLost = errors.New("the connection was lost")
 
-// begin makes sure of a connection. Everything before it is forgotten.
 func (s *pgSession) begin(ctx context.Context) error {
-	s.answered, s.slow, s.fresh = 0, false, false
-	s.forget()
-	if s.conn == nil || s.broken || s.conn.IsClosed() {
-		if err := s.reconnect(ctx); err != nil {
-			return err
-		}
+	if err := s.alone(ctx); err != nil {
+		return err
 	}
 	for _, query := range s.start {
 		s.push(statement{query: query})
+	}
+	return nil
+}
+
+// alone makes sure of a connection. Everything before it is forgotten.
+func (s *pgSession) alone(ctx context.Context) error {
+	s.answered, s.slow, s.fresh = 0, false, false
+	s.forget()
+	if s.conn == nil || s.broken || s.conn.IsClosed() {
+		return s.reconnect(ctx)
 	}
 	return nil
 }
@@ -187,9 +192,14 @@ func (r *reply) close() error {
 	return err
 }
 
+// isExpected reports whether err is what a statement was to fail with that changes nothing.
+func isExpected(err error) bool {
+	return err == store.ErrExists || err == store.ErrNotFound || err == store.ErrChanged
+}
+
 // fail gives an error its meaning, and finds out what it means for the connection.
 func (s *pgSession) fail(ctx context.Context, err error) error {
-	if err == nil || errors.Is(err, store.ErrExists) {
+	if err == nil || isExpected(err) {
 		return err
 	}
 	closed := s.conn.IsClosed()

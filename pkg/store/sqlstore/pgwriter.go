@@ -147,9 +147,12 @@ func (w *pgWriter) down() error   { return w.refused() }
 // commit sends what has waited, the mark and COMMIT. Only three answers say for sure what has
 // happened: the one to COMMIT itself, an error that left the connection alive, and the mark.
 func (w *pgWriter) commit(ctx context.Context) error {
-	if !w.entered() {
-		// All of it would travel at once, and might arrive when a lookup has found nothing.
+	if !w.entered() || w.expects() {
+		// All of it would travel at once, and might arrive when a lookup has found nothing; or one might have changed nothing.
 		if err := w.flush(ctx); err != nil {
+			if isExpected(err) && !w.once {
+				return errRedo // so that only the one fails that it is about
+			}
 			return err
 		}
 	}
@@ -175,6 +178,11 @@ func (w *pgWriter) commit(ctx context.Context) error {
 		return w.fail(ctx, err)
 	}
 	return w.settle(ctx, number)
+}
+
+// expects reports whether one of the statements that wait is to fail if it changes nothing.
+func (w *pgWriter) expects() bool {
+	return slices.ContainsFunc(w.waiting, func(st statement) bool { return st.none != nil })
 }
 
 // finish sends COMMIT with what has waited. It reports whether the commit has been confirmed.

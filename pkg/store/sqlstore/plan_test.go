@@ -74,7 +74,7 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"Renewable":  func(c ctx, t tx) error { _, err := t.Renewable(c, a, serial, nil); return err },
 		"AddRenewal": func(c ctx, t tx) error {
 			l, crt := store.Lineage{Authority: a, ID: 9, Newest: serial}, store.Certificate{Authority: a, ID: 9, Serial: big.NewInt(9), CAID: 1, Lineage: 9}
-			return errors.Join(t.AddLineage(c, l, nil), t.AddRenewal(c, crt, l))
+			return errors.Join(t.AddLineage(c, l, nil), t.AddRenewal(c, store.Renewable{Lineage: l}, crt, l))
 		},
 		"RevokeLineage": func(c ctx, t tx) error {
 			_, err := t.RevokeLineage(c, a, 1, when, store.Revocation{}, time.Hour)

@@ -57,10 +57,12 @@ func connectSQLite(ctx context.Context, d *dialect, path string, opt Options) (_
 		_ = rdb.Close()
 		return nil, err
 	}
+	w := newGroupWriter(&sqliteWriter{sqliteSession: s, db: wdb}, d, opt.Log)
 	return &DB{
 		dialect: d,
 		log:     opt.Log,
-		writer:  newGroupWriter(&sqliteWriter{sqliteSession: s, db: wdb}, d, opt.Log),
+		writer:  w,
+		glance:  w.glance,
 		readers: newPool(maxReaders, 0, func(ctx context.Context) (readSession, error) {
 			s, err := newSQLiteSession(ctx, d, rdb, "BEGIN")
 			if err != nil {

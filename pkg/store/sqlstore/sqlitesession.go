@@ -149,8 +149,10 @@ func (w *sqliteWriter) query(ctx context.Context, query string, args ...any) (ro
 }
 
 func (w *sqliteWriter) later(ctx context.Context, none error, query string, args ...any) error {
-	err := w.sqliteSession.later(ctx, none, query, args...)
-	w.dirty = true
+	n, err := w.exec(ctx, query, args...)
+	if err == nil && n == 0 {
+		return none
+	}
 	return err
 }
 

@@ -25,7 +25,12 @@ func testRenewable(t *testing.T, d *db) {
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		return errOf(tx.AddCounter(ctx, store.Services, store.CounterCA, 7))
 	})
-	want := store.Renewable{Lineage: lineage, CAs: 7, Certificate: store.Certificate{
+	known := store.Lineage{
+		Authority: lineage.Authority, ID: lineage.ID, State: lineage.State, Newest: lineage.Newest, NotAfter: lineage.NotAfter,
+		Renewals: lineage.Renewals, Address: lineage.Address, Forks: lineage.Forks,
+		Day: lineage.Day, DayRenewals: lineage.DayRenewals, DayRevocations: lineage.DayRevocations, DayBytes: lineage.DayBytes,
+	}
+	want := store.Renewable{Lineage: known, CAs: 7, Certificate: store.Certificate{
 		Authority: old.Authority, ID: old.ID, Serial: old.Serial, CAID: old.CAID, DER: old.DER, Profile: old.Profile, Validity: old.Validity, Lineage: old.Lineage,
 	}}
 	for _, test := range []struct {
@@ -45,6 +50,9 @@ func testRenewable(t *testing.T, d *db) {
 			same(t, test.name, got, want)
 			return err
 		})
+		got, err := d.Renewable(t.Context(), store.Services, old.Serial, test.keyID)
+		same(t, "by itself, "+test.name, got, want)
+		is(t, "by itself, "+test.name, err, nil)
 	}
 	d.view(func(ctx context.Context, r store.Reader) error {
 		_, err := r.Renewable(ctx, store.Services, serial(77), nil)
@@ -79,7 +87,7 @@ func testAddRenewal(t *testing.T, d *db) {
 	for n, forks := range []int64{0, 3} {
 		before, made := newLineage(store.Services, n), newCertificate(store.Services, caID, 10+n)
 		before.State, before.Forks = store.LineageActive, 0
-		made.Lineage, made.Renews = before.ID, serial(n)
+		made.Lineage, made.Renews = before.ID, before.Newest
 		after := before
 		after.Profile, after.Newest, after.NotAfter = "client", made.Serial, day(500)
 		after.Renewals, after.RenewedAt, after.Address = 77, day(78), "192.0.2.79"
@@ -88,7 +96,9 @@ func testAddRenewal(t *testing.T, d *db) {
 			after.ForkedAt, after.ForkAddress, after.ForkedFrom = day(84), "192.0.2.85", "192.0.2.86"
 		}
 		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddLineage(ctx, before, nil) })
-		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddRenewal(ctx, made, after) })
+		d.update(func(ctx context.Context, tx store.Tx) error {
+			return tx.AddRenewal(ctx, store.Renewable{Lineage: before}, made, after)
+		})
 		d.view(func(ctx context.Context, r store.Reader) error {
 			l, err := r.Lineage(ctx, store.Services, before.ID)
 			same(t, "lineage", l, after)
@@ -96,25 +106,98 @@ func testAddRenewal(t *testing.T, d *db) {
 			same(t, "certificate", c, made)
 			return errors.Join(err, err2)
 		})
-		// Nothing of it is left behind when it cannot be.
 		again := made
 		again.Serial = serial(40 + n)
-		for what, add := range map[string]store.Certificate{"the same id": again, "no such lineage": newCertificate(store.Services, caID, 50+n)} {
-			l := after
-			l.Renewals = 1000
-			if what == "no such lineage" {
-				l.ID += 1000
-			}
-			if err := d.Update(t.Context(), func(tx store.Tx) error { return tx.AddRenewal(t.Context(), add, l) }); err == nil {
-				t.Errorf("%s: it is stored", what)
-			}
-			d.view(func(ctx context.Context, r store.Reader) error {
-				_, err := r.CertificateBySerial(ctx, store.Services, add.Serial)
-				is(t, what, err, store.ErrNotFound)
-				l, err := r.Lineage(ctx, store.Services, before.ID)
-				same(t, "lineage, "+what, l, after)
-				return err
-			})
-		}
+		d.notRenewed(t, "the same id", store.Renewable{Lineage: after}, again, after, store.ErrExists)
 	}
+}
+
+// Nothing is left of a renewal of what has changed since it was looked at.
+func testRenewalOfChanged(t *testing.T, d *db) {
+	caID := d.ca(store.Services)
+	old, l := newCertificate(store.Services, caID, 1), newLineage(store.Services, 1)
+	l.State, l.Newest, old.Lineage = store.LineageActive, old.Serial, l.ID
+	made := newCertificate(store.Services, caID, 10)
+	made.Lineage, made.Renews = l.ID, old.Serial
+	next := l
+	next.Newest, next.Renewals = made.Serial, l.Renewals+1
+	compromised := newRevocation(store.Services, 3)
+	compromised.Reason = store.KeyCompromise
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		a := store.Authority{Name: store.Services, Role: store.RoleServices, CreatedAt: day(0)}
+		return errors.Join(tx.PutAuthority(ctx, a), tx.AddLineage(ctx, l, nil), tx.AddCertificate(ctx, old),
+			errOf(tx.AddRevocation(ctx, compromised)), errOf(tx.AddCounter(ctx, store.Services, store.CounterCA, 7)))
+	})
+	was, err := d.Renewable(t.Context(), store.Services, old.Serial, made.KeyID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*store.Renewable, *store.Certificate, *store.Lineage){
+		"another is the newest":  func(was *store.Renewable, _ *store.Certificate, _ *store.Lineage) { was.Lineage.Newest = serial(99) },
+		"renewed once more":      func(was *store.Renewable, _ *store.Certificate, _ *store.Lineage) { was.Lineage.Renewals-- },
+		"forked":                 func(was *store.Renewable, _ *store.Certificate, _ *store.Lineage) { was.Lineage.Forks++ },
+		"its holder has revoked": func(was *store.Renewable, _ *store.Certificate, _ *store.Lineage) { was.Lineage.DayRevocations++ },
+		"other CA certificates":  func(was *store.Renewable, _ *store.Certificate, _ *store.Lineage) { was.CAs-- },
+		"the key of a CA": func(_ *store.Renewable, c *store.Certificate, _ *store.Lineage) {
+			c.KeyID = newCA(store.Services, 1).KeyID
+		},
+		"a key that is compromised": func(_ *store.Renewable, c *store.Certificate, _ *store.Lineage) { c.KeyID = compromised.KeyID },
+		"no such lineage":           func(_ *store.Renewable, c *store.Certificate, l *store.Lineage) { l.ID++; c.Lineage++ },
+	} {
+		was, made, next := was, made, next
+		change(&was, &made, &next)
+		d.notRenewed(t, what, was, made, next, store.ErrChanged)
+	}
+	listed := newRevocation(store.Services, 1)
+	listed.Serial = old.Serial
+	for what, change := range map[string]func(context.Context, store.Tx) error{
+		"revoked": func(ctx context.Context, tx store.Tx) error { return errOf(tx.AddRevocation(ctx, listed)) },
+		"ended": func(ctx context.Context, tx store.Tx) error {
+			ended := l
+			ended.State = store.LineageEnded
+			return tx.PutLineage(ctx, ended)
+		},
+	} {
+		err := d.Update(t.Context(), func(tx store.Tx) error {
+			if err := change(t.Context(), tx); err != nil {
+				return err
+			}
+			return tx.AddRenewal(t.Context(), was, made, next)
+		})
+		is(t, what, err, store.ErrChanged)
+	}
+	d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddRenewal(ctx, was, made, next) })
+}
+
+// notRenewed makes sure that a renewal fails and leaves nothing behind, though another Update succeeds beside it.
+func (d *db) notRenewed(t *testing.T, what string, was store.Renewable, c store.Certificate, l store.Lineage, want error) {
+	t.Helper()
+	var before store.Lineage
+	lineageOf := func(into *store.Lineage) {
+		d.view(func(ctx context.Context, r store.Reader) (err error) {
+			*into, err = r.Lineage(ctx, store.Services, was.Lineage.ID)
+			return err
+		})
+	}
+	lineageOf(&before)
+	beside := make(chan error)
+	go func() {
+		beside <- d.Update(t.Context(), func(tx store.Tx) error {
+			return errOf(tx.AddCounter(t.Context(), store.Services, store.CounterReceivedCSR, 1))
+		})
+	}()
+	is(t, what, d.Update(t.Context(), func(tx store.Tx) error { return tx.AddRenewal(t.Context(), was, c, l) }), want)
+	is(t, "beside it", <-beside, nil)
+	d.view(func(ctx context.Context, r store.Reader) error {
+		_, err := r.Certificate(ctx, store.Services, c.ID)
+		if want != store.ErrExists {
+			is(t, what, err, store.ErrNotFound)
+		}
+		_, err = r.CertificateBySerial(ctx, store.Services, c.Serial)
+		is(t, what, err, store.ErrNotFound)
+		return nil
+	})
+	var after store.Lineage
+	lineageOf(&after)
+	same(t, "lineage, "+what, after, before)
 }

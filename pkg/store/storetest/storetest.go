@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"revoking a lineage", testRevokeLineage},
 		{"what a renewal depends on", testRenewable},
 		{"renewals", testAddRenewal},
+		{"renewals of what has changed", testRenewalOfChanged},
 		{"counting lineages", testCountLineages},
 		{"lineages that have ended since", testEndedLineage},
 		{"pruning lineages", testPruneLineages},
