@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -186,7 +187,7 @@ func (w *groupWriter) attempt(ctx context.Context, group []*job, first *job) ([]
 		if len(group) >= maxGroup {
 			break
 		}
-		if j = w.next(); j == nil {
+		if j = w.company(); j == nil {
 			break
 		}
 	}
@@ -206,7 +207,7 @@ func (w *groupWriter) drain(err error) {
 	}
 }
 
-// next returns a job that waits already, or nil: an idle writer does not wait for company.
+// next returns a job that waits already, or nil.
 func (w *groupWriter) next() *job {
 	select {
 	case j := <-w.jobs:
@@ -214,6 +215,16 @@ func (w *groupWriter) next() *job {
 	default:
 		return nil
 	}
+}
+
+// company is next for a writer that would otherwise commit. It lets everybody run first who is ready to, and is about to come perhaps:
+// a processor that is idle does not wait, and one that is not has something better to do than another commit.
+func (w *groupWriter) company() *job {
+	if j := w.next(); j != nil {
+		return j
+	}
+	runtime.Gosched()
+	return w.next()
 }
 
 // run lets a job's caller run its function in a savepoint. An error ends the whole group:
