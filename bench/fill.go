@@ -170,12 +170,14 @@ func (to *filler) learn(ctx context.Context) error {
 // make makes the records of a batch on all processors.
 func (to *filler) make(count int) (made []store.Certificate, keys []*ecdsa.PrivateKey, err error) {
 	made, keys = make([]store.Certificate, count), make([]*ecdsa.PrivateKey, count)
+	began := to.like.IssuedAt.AddDate(0, -3, 0)
 	err = inParallel(count, runtime.GOMAXPROCS(0), func(i int) (err error) {
 		if keys[i], err = newP256(); err != nil {
 			return err
 		}
 		name := nextName()
-		c, err := to.mould.cast(&keys[i].PublicKey, name)
+		issued := began.Add(time.Duration(to.count+i) * time.Second)
+		c, err := to.mould.cast(&keys[i].PublicKey, name, issued)
 		if err != nil {
 			return err
 		}
@@ -184,7 +186,7 @@ func (to *filler) make(count int) (made []store.Certificate, keys []*ecdsa.Priva
 			return err
 		}
 		row := to.like
-		row.ID, row.Lineage = randomID(), randomID()
+		row.ID, row.Lineage = ca.RenewalID(issued), randomID()
 		row.Serial, row.KeyID, row.DER = c.serial, c.keyID, c.der
 		row.Subject, row.SANs = pki.SubjectString(crt.RawSubject), pki.SANStrings(crt.Extensions)
 		row.Method, row.Renews, row.CSR, row.CSRDigest = store.Renewed, randomSerial(), nil, randomBytes(32)

@@ -10,9 +10,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"cauase/pkg/pki"
 )
 
 // A mould makes certificates like one that the daemon has issued, for other keys and names, with the key of the CA: millions
@@ -25,7 +28,6 @@ type mould struct {
 	// Where in tbs is what changes.
 	serial, point, keyID, names []int
 	serialLen, nameLen          int
-	serialTop                   byte // its first bit: with it, DER has a zero in front
 }
 
 const pointLen = 65 // of a P-256 key, uncompressed
@@ -41,7 +43,6 @@ func newMould(crt *x509.Certificate, ca crypto.Signer) (*mould, error) {
 	}
 	m := &mould{ca: ca, tbs: crt.RawTBSCertificate, serialLen: len(crt.SerialNumber.Bytes()), nameLen: len(crt.Subject.CommonName)}
 	m.serial = occurrences(m.tbs, crt.SerialNumber.Bytes())
-	m.serialTop = crt.SerialNumber.Bytes()[0] & 0x80
 	m.point = occurrences(m.tbs, point)
 	m.keyID = occurrences(m.tbs, crt.SubjectKeyId)
 	m.names = occurrences(m.tbs, []byte(crt.Subject.CommonName))
@@ -76,15 +77,16 @@ type casting struct {
 }
 
 // cast makes a certificate for a key and a name of the same length.
-func (m *mould) cast(key *ecdsa.PublicKey, name string) (casting, error) {
+func (m *mould) cast(key *ecdsa.PublicKey, name string, issued time.Time) (casting, error) {
 	point, err := key.Bytes()
 	if err != nil || len(name) != m.nameLen {
 		return casting{}, errors.Join(err, errors.New("another kind of key or name"))
 	}
-	serial := make([]byte, m.serialLen)
-	_, _ = rand.Read(serial)                        // never fails
-	serial[0] = serial[0]&0x3f | 1<<6 | m.serialTop // as long, in DER, too
-	keyID := sha1.Sum(point)                        //nolint:gosec // RFC 5280 4.2.1.2
+	serial := pki.NewSerialAt(issued).Bytes()
+	if len(serial) != m.serialLen {
+		return casting{}, errors.New("another kind of serial number")
+	}
+	keyID := sha1.Sum(point) //nolint:gosec // RFC 5280 4.2.1.2
 	tbs := bytes.Clone(m.tbs)
 	copy(tbs[m.serial[0]:], serial)
 	copy(tbs[m.point[0]:], point)

@@ -46,9 +46,7 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (minted, error) 
 	if err != nil {
 		return minted{}, err
 	}
-	if draft.Serial, err = pki.NewSerial(); err != nil {
-		return minted{}, err
-	}
+	draft.Serial = pki.NewSerialAt(now)
 	template, err := in.shape(draft, st)
 	if err != nil {
 		return minted{}, err

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -142,12 +144,8 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 		if seen.on != nil && seen.on.CAs != st.version {
 			return errStale
 		}
-		id, err := newID()
-		if err != nil {
-			return err
-		}
 		crt, err := a.issue(now, st, issuance{
-			id: id, request: req, method: store.Renewed, renews: old,
+			id: RenewalID(now), request: req, method: store.Renewed, renews: old,
 			profile: a.cfg.Profiles.ForRenewal(seen.record().Profile), validity: seen.record().Validity,
 		})
 		if err != nil {
@@ -187,6 +185,14 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 	issued, err := a.issuedAs(done)
 	issued.again = again
 	return issued, err
+}
+
+// RenewalID returns an id for a renewal: 30 bits of the time, in seconds, and 33 random ones. Nobody is told it, unlike that of a request, which
+// is all random; and those of one hour are neighbours in an index, see pki.NewSerialAt.
+func RenewalID(now time.Time) int64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return now.Unix()&(1<<30-1)<<33 | int64(binary.BigEndian.Uint64(b[:])>>31|1)
 }
 
 // budget is that of the lineage of old, which was issued as the row kept says.

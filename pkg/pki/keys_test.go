@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseKeyType(t *testing.T) {
@@ -117,6 +118,29 @@ func TestNewSerial(t *testing.T) {
 	}
 	if len(seen) != 200 || longest < 150 {
 		t.Errorf("%d of 200 serials differ, the longest has %d bits", len(seen), longest)
+	}
+}
+
+// Serial numbers of leaves grow with time, have the same length, and differ in all that is not the time.
+func TestNewSerialAt(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	last, seen := new(big.Int), make(map[string]bool)
+	for i := range 200 {
+		serial := NewSerialAt(at.Add(time.Duration(i) * 16 * time.Millisecond))
+		if serial.Cmp(last) <= 0 || serial.Sign() <= 0 || (serial.BitLen()+7)/8 != 20 || serial.BitLen() > 159 {
+			t.Errorf("%#x comes after %#x, and has %d bits", serial, last, serial.BitLen())
+		}
+		last = serial
+		seen[string(serial.FillBytes(make([]byte, 20))[5:])] = true
+		seen[string(NewSerialAt(at).FillBytes(make([]byte, 20))[5:])] = true
+	}
+	if len(seen) != 400 {
+		t.Errorf("%d of 400 random parts differ", len(seen))
+	}
+	for _, odd := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Date(2247, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)} {
+		if serial := NewSerialAt(odd); serial.Sign() <= 0 || serial.BitLen() > 159 {
+			t.Errorf("%v: %#x", odd, serial)
+		}
 	}
 }
 
