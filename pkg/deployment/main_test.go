@@ -43,7 +43,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	// As make builds them, so that make install finds in bin what it would build.
-	if err := testkit.BuildWith(dir, tools, "-trimpath"); err != nil {
+	if err := testkit.BuildReleased(dir, tools); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

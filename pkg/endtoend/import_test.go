@@ -9,14 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"cauase/pkg/caucase/caucasetest"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
 
-// TestImportKilled kills imports at moments all over their duration. There is no database then, or
+// TestImportKilled kills imports at each step that they make on disk. There is no database then, or
 // an empty one, which the next import fills, or all of it is there.
 func TestImportKilled(t *testing.T) {
 	t.Parallel()
@@ -25,35 +24,20 @@ func TestImportKilled(t *testing.T) {
 	caFrom(t, filepath.Join(home, "ca.pem"))
 	for _, args := range [][]string{{"import-caucase", "caucase.sqlite"}, {"import-ca", "ca.pem"}} {
 		t.Run(args[0], func(t *testing.T) {
-			command := func(db string) *exec.Cmd {
-				cmd := exec.Command(filepath.Join(binDir, "cauased"), append([]string{"manage", args[0], "--db", db}, args[1:]...)...)
+			command := func(dir string) *exec.Cmd {
+				cmd := exec.Command(filepath.Join(releasedDir, "cauased"), append([]string{"manage", args[0], "--db", filepath.Join(dir, "db")}, args[1:]...)...)
 				cmd.Dir = home
 				return cmd
 			}
 			dir := t.TempDir()
-			begin := time.Now()
-			if out, err := command(filepath.Join(dir, "whole")).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			lasts := time.Since(begin)
-			want := rowsOf(t, filepath.Join(dir, "whole"))
+			moments := momentsOf(t, command(dir), dir)
+			want := rowsOf(t, filepath.Join(dir, "db"))
 			outcomes := map[string]int{}
-			const moments = 40
-			for i := range moments {
-				db := filepath.Join(dir, fmt.Sprintf("db%d", i))
-				cmd := command(db)
-				begin := time.Now()
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				ended := make(chan error, 1)
-				go func() { ended <- cmd.Wait() }()
-				select {
-				case <-ended:
-					lasts = time.Since(begin) // how busy the machine is changes
-				case <-time.After(lasts * time.Duration(i) / moments * 6 / 5):
-					_ = cmd.Process.Kill()
-					<-ended
+			for _, moment := range moments {
+				dir := t.TempDir()
+				db := filepath.Join(dir, "db")
+				if !killAt(t, command(dir), dir, moment) {
+					outcomes["not killed"]++
 				}
 				outcome := "nothing"
 				if _, err := os.Stat(db); err == nil {
@@ -63,25 +47,24 @@ func TestImportKilled(t *testing.T) {
 					case want:
 						outcome = "complete"
 					default:
-						t.Errorf("killed at moment %d: %d rows of %d", i, got, want)
+						t.Errorf("killed when it %s: %d rows of %d", moment, got, want)
 					}
 				} else if !errors.Is(err, fs.ErrNotExist) {
 					t.Error(err)
 				}
 				outcomes[outcome]++
-				begin = time.Now()
-				out, err := command(db).CombinedOutput()
-				if err == nil {
-					lasts = time.Since(begin)
-				}
+				out, err := command(dir).CombinedOutput()
 				if outcome == "complete" && err == nil || outcome != "complete" && err != nil {
-					t.Errorf("killed at moment %d, %s, and again: %v\n%s", i, outcome, err, out)
+					t.Errorf("killed when it %s, %s, and again: %v\n%s", moment, outcome, err, out)
 				}
 				if got := rowsOf(t, db); got != want {
-					t.Errorf("killed at moment %d, %s, and again: %d rows of %d", i, outcome, got, want)
+					t.Errorf("killed when it %s, %s, and again: %d rows of %d", moment, outcome, got, want)
 				}
 			}
-			t.Logf("took %v; left behind: %v", lasts, outcomes)
+			t.Logf("killed at %v; left behind: %v", moments, outcomes)
+			if outcomes["nothing"] == 0 {
+				t.Error("none was interrupted")
+			}
 		})
 	}
 }
@@ -96,7 +79,7 @@ func TestImportsAtOnce(t *testing.T) {
 		ended := make(chan error)
 		const imports = 4
 		for range imports {
-			cmd := exec.Command(filepath.Join(binDir, "cauased"), "manage", "import-caucase", "--db", db, "caucase.sqlite")
+			cmd := exec.Command(filepath.Join(releasedDir, "cauased"), "manage", "import-caucase", "--db", db, "caucase.sqlite")
 			cmd.Dir = home
 			go func() { ended <- cmd.Run() }()
 		}

@@ -66,67 +66,55 @@ func backedUp(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, out := runTool(t, dir, "cauased", "manage", "backup", "--db", "old.sqlite", "backup"); code != 0 {
+	if code, out := runToolOf(t, releasedDir, dir, "cauased", "manage", "backup", "--db", "old.sqlite", "backup"); code != 0 {
 		t.Fatal(out)
 	}
 }
 
-// TestRestoreKilled kills cauased at any time of a restore. What it leaves behind can be restored
+// TestRestoreKilled kills cauased at each step of a restore on disk. What it leaves behind can be restored
 // into, or is complete; never anything between.
 func TestRestoreKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	backedUp(t, dir)
 	keyPair(t, dir, "next")
-	restore := []string{"manage", "restore", "--db", "new.sqlite", "backup", "alice.key", "next.csr", "next.crt"}
-	began := time.Now()
-	if code, out := runTool(t, dir, "cauased", restore...); code != 0 {
-		t.Fatal(out)
+	// A folder of its own for each, in which nothing else happens.
+	restore := func(to string) []string {
+		return []string{"manage", "restore", "--db", filepath.Join(to, "new.sqlite"), "backup", "alice.key", "next.csr", filepath.Join(to, "next.crt")}
 	}
-	whole := time.Since(began)
-	clean := func() {
-		for _, path := range []string{"new.sqlite", "new.sqlite-wal", "new.sqlite-shm", "next.crt"} {
-			_ = os.Remove(filepath.Join(dir, path)) // it may not be there
-		}
-	}
-	interrupted, complete := 0, 0
-	const rounds = 15
-	for i := range rounds {
-		clean()
-		cmd := exec.Command(filepath.Join(binDir, "cauased"), restore...)
+	command := func(to string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(releasedDir, "cauased"), restore(to)...)
 		cmd.Dir = dir
-		began := time.Now()
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		// From its first moment to a little after its last.
-		timer := time.AfterFunc(whole*time.Duration(i)*6/(5*rounds), func() { _ = cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		if err == nil {
-			complete++
-			whole = time.Since(began) // how busy the machine is changes
+		return cmd
+	}
+	to := t.TempDir()
+	moments := momentsOf(t, command(to), to)
+	outcomes := map[string]int{}
+	for _, moment := range moments {
+		to := t.TempDir()
+		db := filepath.Join(to, "new.sqlite")
+		if !killAt(t, command(to), to, moment) {
+			outcomes["not killed"]++
 			continue
 		}
-		interrupted++
-		began = time.Now()
-		if code, out := runTool(t, dir, "cauased", restore...); code == 0 {
-			whole = time.Since(began)
+		if code, out := runToolOf(t, releasedDir, dir, "cauased", restore(to)...); code == 0 {
+			outcomes["restored into"]++
 		} else {
 			// Then it was complete, but perhaps for the certificate.
-			if !strings.Contains(out, "is in new.sqlite already") && !strings.Contains(out, "next.crt: file already exists") {
-				t.Fatalf("round %d: %s", i, out)
+			outcomes["complete"]++
+			if !strings.Contains(out, "is in "+db+" already") && !strings.Contains(out, "next.crt: file already exists") {
+				t.Fatalf("killed when it %s: %s", moment, out)
 			}
-			if code, out := runTool(t, dir, "cauased", "manage", "audit", "--db", "new.sqlite", "--action", "backup.restore"); code != 0 || strings.Count(out, "\n") != 1 {
-				t.Errorf("round %d: neither empty nor complete: %s", i, out)
+			if code, out := runToolOf(t, releasedDir, dir, "cauased", "manage", "audit", "--db", db, "--action", "backup.restore"); code != 0 || strings.Count(out, "\n") != 1 {
+				t.Errorf("killed when it %s: neither empty nor complete: %s", moment, out)
 			}
 		}
-		if code, out := runTool(t, dir, "cauased", "manage", "check", "--db", "new.sqlite"); code != 0 {
-			t.Errorf("round %d: %s", i, out)
+		if code, out := runToolOf(t, releasedDir, dir, "cauased", "manage", "check", "--db", db); code != 0 {
+			t.Errorf("killed when it %s: %s", moment, out)
 		}
 	}
-	t.Logf("a restore takes %v; of %d, %d were killed, %d were not", whole, rounds, interrupted, complete)
-	if interrupted == 0 {
+	t.Logf("killed at %v; they were %v", moments, outcomes)
+	if outcomes["restored into"] == 0 {
 		t.Error("none was interrupted")
 	}
 }
@@ -144,6 +132,7 @@ func TestDrillKilled(t *testing.T) {
 	drill := []string{"manage", "drill", "--directory", scratch, "backup", "alice.key"}
 	orphan := ""
 	for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
+		// Under the race detector it lasts long enough to be interrupted.
 		cmd := exec.Command(filepath.Join(binDir, "cauased"), drill...)
 		cmd.Dir = dir
 		if err := cmd.Start(); err != nil {
@@ -166,7 +155,7 @@ func TestDrillKilled(t *testing.T) {
 			orphan = left(t, scratch)[0].Name()
 		}
 	}
-	if code, out := runTool(t, dir, "cauased", drill...); code != 0 || len(left(t, scratch)) != 0 {
+	if code, out := runToolOf(t, releasedDir, dir, "cauased", drill...); code != 0 || len(left(t, scratch)) != 0 {
 		t.Errorf("%s, left behind: %v", out, left(t, scratch))
 	}
 }

@@ -43,7 +43,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	// Without the race detector, which takes several times the memory.
-	if err := testkit.BuildWith(dir, map[string]string{"cauased": "cauased"}, "-trimpath"); err != nil {
+	if err := testkit.BuildReleased(dir, map[string]string{"cauased": "cauased"}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

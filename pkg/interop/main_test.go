@@ -55,10 +55,10 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
-	if err := testkit.BuildWith(bin, map[string]string{
+	if err := testkit.BuildReleased(bin, map[string]string{
 		"cauased": "cauased", "cauase": "cauase",
 		"cauase-probe": "probe", "cauase-rerequest": "rerequest", "cauase-key-id": "keyid",
-	}, "-trimpath"); err != nil {
+	}); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 1
 	}
