@@ -58,9 +58,10 @@ func CheckFree(path string) error {
 // opened without locks, log or recovery. It goes through SQLite, not os.Open, because POSIX
 // drops all of a process's locks on a file when any of its descriptors is closed.
 func inspectFile(ctx context.Context, d *dialect, path string) error {
+	logged := hasLog(path)
 	id, err := applicationIDOf(ctx, path, url.Values{"mode": {"ro"}, "immutable": {"1"}})
-	if isDamaged(err) && hasLog(path) {
-		// Somebody died while moving the log into the file: only both together are whole, and
+	if isDamaged(err) && (logged || hasLog(path)) {
+		// Somebody moves the log into the file just now, or died doing that: only both together are whole, and
 		// SQLite puts them together.
 		id, err = applicationIDOf(ctx, path, sqliteParams(inspectTimeout))
 	}
