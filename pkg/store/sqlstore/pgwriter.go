@@ -72,8 +72,11 @@ func (w *pgWriter) keep(ctx context.Context) error {
 	if !w.saved {
 		return nil
 	}
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
 	w.push(statement{query: "RELEASE SAVEPOINT job"})
-	return w.flush(ctx)
+	return nil
 }
 
 // undo drops what the server has not heard of. What it has heard of goes with the savepoint, or with
