@@ -99,8 +99,10 @@ func TestEverythingIsMeasured(t *testing.T) {
 		expect(t, rows, workGrowth+size, ours(sqliteEngine), perSecond, startMs, listMs, residentMiB, sizeMB)
 	}
 	checkDrawing(t, filepath.Join(dir, "growth.svg"))
-	expect(t, rows, workRenewNew, profiledSubject, allocations, allocatedKB)
-	for _, name := range []string{cpuProfile, allocProfile} {
+	for _, work := range []string{workEnrol, workRenewNew} {
+		expect(t, rows, work, profiledSubject(sqliteEngine), allocations, allocatedKB)
+	}
+	for _, name := range []string{cpuProfile, allocProfile, "enrolment-" + cpuProfile, "enrolment-" + allocProfile} {
 		if info, err := os.Stat(filepath.Join(dir, "profiles", name)); err != nil || info.Size() < 100 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -45,7 +45,7 @@ type settings struct {
 	idle         time.Duration // for which an agent is looked at
 	growth       []int         // numbers of certificates; none: no curves
 	svg          string        // file for the curves
-	profiles     string        // folder for profiles of a renewal; empty: none
+	profiles     string        // folder for profiles; empty: none
 }
 
 // A bench is one run.

@@ -26,8 +26,14 @@ const (
 	allocProfile = "allocs.pprof"
 )
 
-// profiling is the group of rows about what a renewal spends its time and memory on. Its daemon is built to be
-// profiled, and nothing else is measured of it.
+// A profiledWork is what profiles are taken of, in files with a prefix.
+type profiledWork struct {
+	name, prefix string
+	plan         func() (plan, error)
+}
+
+// profiling is the group of rows about what a renewal, and an enrolment, spend their time and memory on. Their daemon is
+// built to be profiled, and nothing else is measured of it.
 func (b *bench) profiling(ctx context.Context) error {
 	if b.profiles == "" {
 		b.say("-profile says no folder")
@@ -45,17 +51,19 @@ func (b *bench) profiling(ctx context.Context) error {
 		return err
 	}
 	defer b.stopAll([]contender{d})
-	p, err := d.enrolment(b.requests)
-	if err != nil {
-		return err
+	works := []profiledWork{
+		{workEnrol, "enrolment-", func() (plan, error) { return d.enrolment(b.requests) }},
+		{workRenewNew, "", func() (plan, error) { return d.renewal(false) }}, // of the hosts there are then
 	}
-	if _, err := b.load(d.servers()...).run(ctx, p); err != nil {
-		return err
+	for _, w := range works {
+		if err := b.countAllocations(ctx, d, at, w); err != nil {
+			return err
+		}
+		if err := b.recordProfiles(ctx, d, at, w); err != nil {
+			return err
+		}
 	}
-	if err := b.countAllocations(ctx, d, at); err != nil {
-		return err
-	}
-	return b.recordProfiles(ctx, d, at)
+	return nil
 }
 
 // startProfiled starts a daemon that serves profiles at the endpoint.
@@ -71,7 +79,7 @@ func (b *bench) startProfiled(ctx context.Context, program string) (*daemon, *en
 	at := &endpoint{address: loopback(port + 2)}
 	profiled := *b
 	profiled.daemon, profiled.environment = program, []string{"CAUASE_PROFILE_ADDRESS=" + at.address, "GODEBUG=memprofilerate=65536"}
-	db, err := b.newDatabase(ctx, sqliteEngine, dir)
+	db, err := b.newDatabase(ctx, b.engines[0], dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,10 +90,10 @@ func (b *bench) startProfiled(ctx context.Context, program string) (*daemon, *en
 	return d, at, d.prepare(ctx)
 }
 
-// countAllocations counts what one renewal allocates.
-func (b *bench) countAllocations(ctx context.Context, d *daemon, at *endpoint) error {
-	for range b.repeats {
-		p, err := d.renewal(false)
+// countAllocations counts what one operation allocates. The first load makes what is there to stay.
+func (b *bench) countAllocations(ctx context.Context, d *daemon, at *endpoint, w profiledWork) error {
+	for i := range b.repeats + 1 {
+		p, err := w.plan()
 		if err != nil {
 			return err
 		}
@@ -100,13 +108,16 @@ func (b *bench) countAllocations(ctx context.Context, d *daemon, at *endpoint) e
 		if err != nil {
 			return err
 		}
-		b.results.add(workRenewNew, profiledSubject, allocations, (after.objects-before.objects)/float64(p.count))
-		b.results.add(workRenewNew, profiledSubject, allocatedKB, (after.bytes-before.bytes)/1e3/float64(p.count))
+		if i == 0 {
+			continue
+		}
+		b.results.add(w.name, profiledSubject(b.engines[0]), allocations, (after.objects-before.objects)/float64(p.count))
+		b.results.add(w.name, profiledSubject(b.engines[0]), allocatedKB, (after.bytes-before.bytes)/1e3/float64(p.count))
 	}
 	return nil
 }
 
-const profiledSubject = "cauased sqlite, profiled"
+func profiledSubject(engine string) string { return ours(engine) + ", profiled" }
 
 type allocation struct{ objects, bytes float64 }
 
@@ -127,8 +138,8 @@ func allocated(ctx context.Context, at *endpoint) (a allocation, err error) {
 	return allocation{objects, bytes}, errors.Join(err1, err2)
 }
 
-// recordProfiles has hosts renew while both profiles are taken.
-func (b *bench) recordProfiles(ctx context.Context, d *daemon, at *endpoint) error {
+// recordProfiles has hosts do the work while both profiles are taken.
+func (b *bench) recordProfiles(ctx context.Context, d *daemon, at *endpoint, w profiledWork) error {
 	seconds := max(1, int((10 * b.probe).Seconds()))
 	took := make(chan error, 2)
 	for file, path := range map[string]string{cpuProfile: "profile", allocProfile: "allocs"} {
@@ -136,13 +147,13 @@ func (b *bench) recordProfiles(ctx context.Context, d *daemon, at *endpoint) err
 		go func() {
 			a, err := at.once(ctx, get, http.StatusOK)
 			if err == nil {
-				err = os.WriteFile(filepath.Join(b.profiles, file), a.body, 0o644)
+				err = os.WriteFile(filepath.Join(b.profiles, w.prefix+file), a.body, 0o644)
 			}
 			took <- err
 		}()
 	}
 	for end := elapsed() + time.Duration(seconds)*time.Second; elapsed() < end; {
-		p, err := d.renewal(false)
+		p, err := w.plan()
 		if err != nil {
 			return err
 		}

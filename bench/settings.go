@@ -51,7 +51,7 @@ func parse(args []string, stderr io.Writer) (s settings, f form, err error) {
 	lists := flags.String("revocations", "100000,1000000", "`LIST` of sizes of revocation lists")
 	sizes := flags.String("growth", "", "`LIST` of growing numbers of certificates, such as 10000,100000,1000000,5000000: what becomes of rate, lists, memory, start and size")
 	flags.StringVar(&s.svg, "svg", "", "`FILE` for the curves of -growth")
-	flags.StringVar(&s.profiles, "profile", "", "`FOLDER` for profiles of the processor time and the allocations of renewals")
+	flags.StringVar(&s.profiles, "profile", "", "`FOLDER` for profiles of the processor time and the allocations of renewals and of enrolments, on the first engine")
 	asJSON := flags.Bool("json", false, "write JSON")
 	asPage := flags.Bool("markdown", false, "write the tables of docs/performance.md")
 	if err := flags.Parse(args); err != nil {

@@ -154,6 +154,8 @@ type Authority struct {
 
 	voucher  voucherCache
 	refusals refusals
+	attended atomic.Bool // the last request was not approved automatically, though its profile allows that
+	room     room
 
 	followers followers // who follow only to CA certificates of the same subject
 }
@@ -273,10 +275,16 @@ func LockAutoApproval(ctx context.Context, tx store.Tx, now time.Time, row store
 // if there is one, which another daemon may have done a moment ago, else the configured one.
 func (a *Authority) autoApprovals(ctx context.Context, r store.Reader) (count int64, locked bool, err error) {
 	value, err := r.Setting(ctx, a.name, store.SettingAutoApprove)
-	if errors.Is(err, store.ErrNotFound) {
-		return int64(a.row.AutoApprove), false, nil
-	} else if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, false, err
+	}
+	return a.parseAutoApprovals(value)
+}
+
+// parseAutoApprovals is autoApprovals for the value of the setting; empty: there is none.
+func (a *Authority) parseAutoApprovals(value string) (count int64, locked bool, err error) {
+	if value == "" {
+		return int64(a.row.AutoApprove), false, nil
 	}
 	if count, err = strconv.ParseInt(value, 10, 64); err != nil || count < 0 {
 		return 0, false, fmt.Errorf("%w: setting %s of %s is %q, not a count", ErrDamaged, store.SettingAutoApprove, a.name, value)

@@ -29,9 +29,14 @@ func stillEntitled(ctx context.Context, r store.Reader, actor audit.Actor) error
 	}
 	switch _, err := r.Revocation(ctx, store.AuthorityName(actor.Authority), actor.Serial); {
 	case err == nil:
-		return fmt.Errorf("%w: certificate %#x is %w", ErrUnauthorized, actor.Serial, errRevoked)
+		return notEntitled(actor)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
 	return nil
+}
+
+// notEntitled is why a user whose certificate was revoked changes nothing.
+func notEntitled(actor audit.Actor) error {
+	return fmt.Errorf("%w: certificate %#x is %w", ErrUnauthorized, actor.Serial, errRevoked)
 }

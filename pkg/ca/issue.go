@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto"
@@ -100,10 +101,21 @@ func (in issuance) create(template *x509.Certificate, by generation, pub crypto.
 
 // record stores a certificate that was signed with the state st, on behalf of actor, and begins its lineage.
 func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
+	// A daemon that slept, or one of several on the same database, may have signed with a CA
+	// that has been succeeded.
+	if err := a.unchanged(ctx, tx, st.version); err != nil {
+		return err
+	}
+	return a.recordUnchanged(ctx, tx, now, actor, action, crt)
+}
+
+// recordUnchanged is record for a certificate of which it is known that its CA has not been succeeded.
+func (a *Authority) recordUnchanged(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, action audit.Action, crt store.Certificate) error {
+	crt.IssuedBy = actor.String()
 	if err := a.begin(ctx, tx, now, &crt); err != nil {
 		return err
 	}
-	return a.add(ctx, tx, now, st, actor, action, crt)
+	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, action, crt))
 }
 
 // recordRenewal is record for a certificate that carries a lineage on.
@@ -121,19 +133,6 @@ func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Tim
 		return err
 	}
 	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, audit.Renew, crt))
-}
-
-func (a *Authority) add(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
-	// A daemon that slept, or one of several on the same database, may have signed with a CA
-	// that has been succeeded.
-	if err := a.unchanged(ctx, tx, st.version); err != nil {
-		return err
-	}
-	crt.IssuedBy = actor.String()
-	if err := tx.AddCertificate(ctx, crt); err != nil {
-		return err
-	}
-	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, action, crt))
 }
 
 // issuedEntry is the entry about a certificate that has been issued.
@@ -201,17 +200,16 @@ func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, ho
 
 func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Actor, id int64, how Approval) (minted, error) {
 	var pending store.Request
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
+	err := store.Glance(ctx, a.store, func(r store.Reader) (err error) {
 		pending, err = a.pending(ctx, r, id, how.Shown)
 		return err
 	})
 	if err != nil {
 		return minted{}, err
 	}
-	// It was checked when it came in, but the rules may have become stricter since.
-	req, err := pki.ParseRequest(pending.PEM)
+	req, err := a.stored(pending)
 	if err != nil {
-		return minted{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return minted{}, err
 	}
 	st, err := a.current(ctx, now)
 	if err != nil {
@@ -229,25 +227,54 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return minted{}, err
 	}
-	return crt, a.updateFor(ctx, actor, func(tx store.Tx) error {
-		if _, err := a.pending(ctx, tx, id, Shown{req.Digest}); err != nil {
+	return crt, a.store.Update(ctx, func(tx store.Tx) error {
+		if err := a.take(ctx, tx, st, actor, id, req); err != nil {
 			return err
 		}
-		if err := tx.DeleteRequest(ctx, a.name, id); err != nil {
-			return absent(err, "pending request", id)
-		}
-		// Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
-		if err := a.checkKey(ctx, tx, req.KeyID); err != nil {
-			return err
-		}
-		return a.record(ctx, tx, now, st, actor, audit.Sign, crt.Certificate)
+		return a.recordUnchanged(ctx, tx, now, actor, audit.Sign, crt.Certificate)
 	})
+}
+
+// stored is a pending request as it was when it came in, by the rules of today.
+func (a *Authority) stored(pending store.Request) (*pki.Request, error) {
+	req, err := pki.ParseStored(pending.PEM)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if !bytes.Equal(req.Digest[:], pending.Digest) || !bytes.Equal(req.KeyID, pending.KeyID) {
+		return nil, fmt.Errorf("%w: pending request %d of %s is not the one that was submitted: reject it, and have it submitted again", ErrDamaged, pending.ID, a.name)
+	}
+	return req, nil
+}
+
+// take takes a request that was approved from those that are pending, if it still can be, with the CA certificates of st: see updateFor
+// about the user. Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
+func (a *Authority) take(ctx context.Context, tx store.Tx, st state, actor audit.Actor, id int64, req *pki.Request) error {
+	on, err := tx.Approvable(ctx, a.name, id, req.KeyID, store.AuthorityName(actor.Authority), actor.Serial)
+	switch {
+	case err != nil:
+		return err
+	case on.Revoked:
+		return notEntitled(actor)
+	case on.Digest == nil:
+		return absent(store.ErrNotFound, "pending request", id)
+	case !bytes.Equal(on.Digest, req.Digest[:]):
+		var other pki.Digest
+		copy(other[:], on.Digest)
+		return Shown{req.Digest}.check(other)
+	case on.CAs != st.version:
+		return errStale
+	}
+	if err := tx.TakeRequest(ctx, a.name, id); err != nil {
+		return err
+	}
+	return a.judgeKey(ctx, tx, req.KeyID, on.OfCA, on.Compromised)
 }
 
 // Certificate returns the certificate issued for a request. ErrNotFound while it is pending.
 func (a *Authority) Certificate(ctx context.Context, id int64) (Issued, error) {
 	var row store.Certificate
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
+	err := store.ViewOne(ctx, a.store, func(r store.Reader) (err error) {
 		row, err = r.Certificate(ctx, a.name, id)
 		return err
 	})

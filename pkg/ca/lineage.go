@@ -81,7 +81,7 @@ func (a *Authority) known(ctx context.Context, r store.Reader, actor audit.Actor
 	return actor, l, err
 }
 
-// begin stores the lineage of a certificate that renews none.
+// begin stores a certificate that renews none, and its lineage.
 func (a *Authority) begin(ctx context.Context, tx store.Tx, now time.Time, crt *store.Certificate) error {
 	crt.Lineage = crt.ID
 	if a.row.Role == store.RoleUsers {
@@ -92,7 +92,7 @@ func (a *Authority) begin(ctx context.Context, tx store.Tx, now time.Time, crt *
 			return fmt.Errorf("%w (%d)", ErrTooManyUsers, n)
 		}
 	}
-	return tx.AddLineage(ctx, store.FirstOf(*crt, a.row.Role), NamesOf(crt.DER))
+	return tx.AddFirst(ctx, *crt, store.FirstOf(*crt, a.row.Role), NamesOf(crt.DER))
 }
 
 // A continuation is a lineage that is to be carried on.

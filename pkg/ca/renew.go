@@ -64,13 +64,17 @@ func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt 
 	case err != nil:
 		return nil, err
 	}
-	by := slices.IndexFunc(st.list, func(g generation) bool { return g.id == on.Certificate.CAID })
-	recorded := bytes.Equal(on.Certificate.DER, crt.Raw) && !crt.IsCA && crt.SerialNumber.Sign() > 0 &&
-		by >= 0 && st.list[by].good(now) && pki.CheckValidity(crt, now) == nil
-	if recorded {
+	if st.recorded(now, on, crt) {
 		return &on, nil
 	}
 	return nil, issuedHere(now, st, crt) // which says what is wrong with it
+}
+
+// recorded reports whether a certificate is the one that on is about, byte for byte, and valid.
+func (s state) recorded(now time.Time, on store.Renewable, crt *x509.Certificate) bool {
+	by := slices.IndexFunc(s.list, func(g generation) bool { return g.id == on.Certificate.CAID })
+	return bytes.Equal(on.Certificate.DER, crt.Raw) && !crt.IsCA && crt.SerialNumber.Sign() > 0 &&
+		by >= 0 && s.list[by].good(now) && pki.CheckValidity(crt, now) == nil
 }
 
 // issuedHere refuses what this authority has not issued, or what is not valid. It has no serial number that cannot be

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -62,38 +63,45 @@ type incoming struct {
 
 // A position is where a request stands among those that were ever received.
 type position struct {
-	known *Submission // it was received before
-	auto  bool        // it is among the first, and of a profile that needs no user
+	known    *Submission // it was received before
+	auto     bool        // it is among the first, and of a profile that needs no user
+	received int64       // so many were, before
 }
 
 // position finds out what r says of a request with this digest and key, and refuses what must not be certified.
-func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, digest, keyID []byte, asked *profile.Profile) (p position, err error) {
-	switch known, err := a.knownRequest(ctx, r, now, digest); {
-	case err == nil:
-		return position{known: &known}, nil
-	case !errors.Is(err, ErrNotFound):
-		return position{}, err
-	}
-	if err := a.checkKey(ctx, r, keyID); err != nil {
-		return position{}, err
-	}
-	received, err := r.Counter(ctx, a.name, store.CounterReceivedCSR)
+func (a *Authority) position(ctx context.Context, r store.Reader, now time.Time, digest, keyID []byte, asked *profile.Profile) (position, error) {
+	on, err := r.Submittable(ctx, a.name, digest, keyID)
 	if err != nil {
 		return position{}, err
 	}
-	approvals, _, err := a.autoApprovals(ctx, r)
-	return position{auto: received < approvals && asked.Unattended()}, err
+	return a.positionWith(ctx, r, now, on, digest, keyID, asked)
+}
+
+// positionWith is position for a request of which on is on record.
+func (a *Authority) positionWith(ctx context.Context, r store.Reader, now time.Time, on store.Submittable, digest, keyID []byte, asked *profile.Profile) (p position, err error) {
+	switch {
+	case on.Pending != 0:
+		return position{known: &Submission{ID: on.Pending, again: true}}, nil
+	case on.Certified:
+		switch known, err := a.knownCertificate(ctx, r, now, digest); {
+		case err == nil:
+			return position{known: &known}, nil
+		case !errors.Is(err, ErrNotFound):
+			return position{}, err
+		}
+	}
+	if err := a.judgeKey(ctx, r, keyID, on.OfCA, on.Compromised); err != nil {
+		return position{}, err
+	}
+	approvals, _, err := a.parseAutoApprovals(on.AutoApprove)
+	return position{auto: on.Received < approvals && asked.Unattended(), received: on.Received}, err
 }
 
 // submit signs a request that is going to be approved automatically before it is recorded, as far as
 // can be seen then. Where another request has taken that place it waits for a user like others, and what was
 // signed is nobody's: it never leaves this function.
 func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req incoming) (Submission, error) {
-	var seen position
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		seen, err = a.position(ctx, r, now, req.Digest[:], req.KeyID, req.asked)
-		return err
-	})
+	seen, err := a.lookAhead(ctx, now, req)
 	if err != nil {
 		return Submission{}, err
 	}
@@ -114,9 +122,10 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		}
 	}
 	var done Submission
-	approved := false
+	var waiting *tally
+	approved, received := false, int64(0)
 	err = a.store.Update(ctx, func(tx store.Tx) error {
-		done, approved = Submission{ID: id}, false
+		done, approved, waiting, received = Submission{ID: id}, false, nil, 0
 		at, err := a.position(ctx, tx, now, req.Digest[:], req.KeyID, req.asked)
 		if err != nil {
 			return err
@@ -125,28 +134,55 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 			done = *at.known
 			return nil
 		}
-		if at.auto && !seen.auto {
-			return errRaced // more are approved than a moment ago
+		if req.asked.Unattended() {
+			a.attended.Store(!at.auto)
 		}
+		if at.auto && !seen.auto {
+			return errRaced // more are approved than a moment ago, or nobody has looked
+		}
+		received = at.received + 1
 		// Those that are approved, too: the limit comes before any approval.
-		if err := a.roomToWait(ctx, tx, actor); err != nil {
+		if waiting, err = a.roomToWait(ctx, tx, actor, at.received); err != nil {
 			return err
 		}
+		if !at.auto {
+			if err := tx.AppendAudit(ctx, a.submitted(now, actor, id, req)); err != nil {
+				return err
+			}
+			return tx.AddReceived(ctx, a.pendingRow(now, actor, id, req))
+		}
+		approved = true
 		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
 			return err
 		}
-		if at.auto {
-			approved = true
-			return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed.Certificate)
-		}
-		return a.keep(ctx, tx, now, actor, id, req)
+		return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed.Certificate)
 	})
-	if err != nil || !approved {
-		return done, err
+	if err != nil {
+		return Submission{}, err
+	}
+	a.room.note(waiting)
+	if received > 0 {
+		a.room.received.Store(received)
+	}
+	if !approved {
+		return done, nil
 	}
 	a.observe(audit.Sign, &err)
 	issued, err := a.issuedAs(signed)
 	return Submission{ID: id, Issued: &issued}, err
+}
+
+// lookAhead finds the position of a request before anything is made of it. There is no need to look once requests wait for a user
+// as a rule: the transaction that records the request looks, too, and if it is to be approved all the same, there is another attempt.
+func (a *Authority) lookAhead(ctx context.Context, now time.Time, req incoming) (seen position, err error) {
+	if !req.asked.Unattended() || a.attended.Load() {
+		return position{}, nil
+	}
+	err = a.store.View(ctx, func(r store.Reader) (err error) {
+		seen, err = a.position(ctx, r, now, req.Digest[:], req.KeyID, req.asked)
+		return err
+	})
+	return seen, err
 }
 
 // unattended is the daemon, deciding about the request that actor has sent.
@@ -184,21 +220,26 @@ func (a *Authority) refusedUnattended(ctx context.Context, now time.Time, actor 
 	return why
 }
 
-// receive counts and records a request that was not known.
-func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
-	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
-		return err
-	}
+// submitted is the entry about a request that was not known.
+func (a *Authority) submitted(now time.Time, actor audit.Actor, id int64, req incoming) audit.Entry {
 	e := a.detailed(a.entry(now, actor, audit.Submit, audit.RequestObject(id)), req.Subject, req.SANs)
 	if req.named != "" {
 		e.Detail += " profile=" + req.named
 	}
-	return tx.AppendAudit(ctx, e)
+	return e
 }
 
-// keep has a request wait for a user.
-func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
-	return tx.AddRequest(ctx, store.Request{
+// receive counts and records a request that was not known and does not wait for a user.
+func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
+	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
+		return err
+	}
+	return tx.AppendAudit(ctx, a.submitted(now, actor, id, req))
+}
+
+// pendingRow is the row of a request that waits for a user.
+func (a *Authority) pendingRow(now time.Time, actor audit.Actor, id int64, req incoming) store.Request {
+	return store.Request{
 		Authority:  a.name,
 		ID:         id,
 		ReceivedAt: now,
@@ -210,7 +251,7 @@ func (a *Authority) keep(ctx context.Context, tx store.Tx, now time.Time, actor 
 		Subject:    req.Subject,
 		SANs:       req.SANs,
 		Profile:    req.named,
-	})
+	}
 }
 
 // knownRequest finds what became of a request that was made before: one that is pending, or one
@@ -220,6 +261,11 @@ func (a *Authority) knownRequest(ctx context.Context, r store.Reader, now time.T
 	if !errors.Is(err, store.ErrNotFound) {
 		return Submission{ID: pending.ID, again: true}, err
 	}
+	return a.knownCertificate(ctx, r, now, digest)
+}
+
+// knownCertificate finds the certificate that a request has got before and that can still be used.
+func (a *Authority) knownCertificate(ctx context.Context, r store.Reader, now time.Time, digest []byte) (Submission, error) {
 	row, err := a.usableByCSR(ctx, r, now, digest)
 	if err != nil {
 		return Submission{}, err
@@ -288,7 +334,9 @@ func (a *Authority) judgeKey(ctx context.Context, r store.Reader, keyID []byte, 
 // or for its parent, however it is spelt: for any generation, those to come included.
 func (s state) acceptable(subject []byte) error {
 	for _, g := range slices.Concat(s.list, s.revoked) {
-		if pki.ClaimsAuthority(subject, g.crt.RawSubject) || pki.ClaimsAuthority(subject, g.crt.RawIssuer) {
+		claims := pki.ClaimsAuthority(subject, g.crt.RawSubject) ||
+			!bytes.Equal(g.crt.RawIssuer, g.crt.RawSubject) && pki.ClaimsAuthority(subject, g.crt.RawIssuer)
+		if claims {
 			return fmt.Errorf("%w: the subject %s is that of the certificate authority", ErrInvalid, pki.SubjectString(subject))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
@@ -94,42 +95,80 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 	if err != nil {
 		return actor, err
 	}
-	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
-		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	on, err := a.onRecord(ctx, now, st, crt)
+	if err != nil {
+		return actor, err
+	}
+	if on == nil {
+		if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
+			return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		}
 	}
 	keyID, err := pki.KeyID(crt.PublicKey)
 	if err != nil {
 		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	user := actor
-	err = a.store.View(ctx, func(r store.Reader) error {
-		user = actor
-		user.Kind, user.Serial, user.KeyID, user.Authority = audit.User, crt.SerialNumber, keyID, string(a.name)
-		if err := a.notRevoked(ctx, r, crt, ErrUnauthorized); err != nil {
-			return err
-		}
-		var l store.Lineage
-		if user, l, err = a.known(ctx, r, user); err != nil {
-			return err
-		}
-		if l.Newest == nil { // it is not on record
-			switch err := a.notOfEnded(ctx, r, crt); {
-			case errors.Is(err, errEnded):
-				return fmt.Errorf("%w: %w", ErrUnauthorized, err)
-			case err != nil:
-				return err
-			}
-			l.Role = store.RoleAdministrator
-		}
-		if user.Role = l.Role; l.State != store.LineageActive {
-			return fmt.Errorf("%w: the lineage of certificate %#x has ended", ErrUnauthorized, crt.SerialNumber)
-		}
-		return nil
-	})
+	user.Kind, user.Serial, user.KeyID, user.Authority = audit.User, crt.SerialNumber, keyID, string(a.name)
+	var l store.Lineage
+	switch {
+	case on == nil:
+		user, l, err = a.unrecordedUser(ctx, user, crt)
+	case on.Revoked:
+		err = fmt.Errorf("%w: %w", ErrUnauthorized, revoked(crt))
+	default:
+		l, user.Lineage = on.Lineage, lineageText(on.Lineage.ID)
+	}
 	if err != nil {
 		return actor, err
 	}
+	if user.Role = l.Role; l.State != store.LineageActive {
+		return actor, fmt.Errorf("%w: the lineage of certificate %#x has ended", ErrUnauthorized, crt.SerialNumber)
+	}
 	return user, nil
+}
+
+// onRecord returns what is on record of a certificate, if it is that byte for byte and counts now, so that its signature need not be
+// verified; nil otherwise.
+func (a *Authority) onRecord(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, error) {
+	var on store.Renewable
+	err := store.ViewOne(ctx, a.store, func(r store.Reader) (err error) {
+		on, err = r.Renewable(ctx, a.name, crt.SerialNumber, nil)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !st.recorded(now, on, crt):
+		return nil, nil
+	}
+	return &on, nil
+}
+
+// unrecordedUser is for a user whose certificate is not on record as it is.
+func (a *Authority) unrecordedUser(ctx context.Context, user audit.Actor, crt *x509.Certificate) (_ audit.Actor, l store.Lineage, err error) {
+	err = a.store.View(ctx, func(r store.Reader) error {
+		if err := a.notRevoked(ctx, r, crt, ErrUnauthorized); err != nil {
+			return err
+		}
+		if user, l, err = a.known(ctx, r, user); err != nil {
+			return err
+		}
+		if l.Newest != nil {
+			return nil
+		}
+		switch err := a.notOfEnded(ctx, r, crt); {
+		case errors.Is(err, errEnded):
+			return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		case err != nil:
+			return err
+		}
+		l.Role = store.RoleAdministrator
+		return nil
+	})
+	return user, l, err
 }
 
 // voucherCache keeps the last voucher: signing one at every request would let anybody keep the

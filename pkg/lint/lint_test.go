@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	zlint "github.com/zmap/zlint/v3/lint"
+
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 )
@@ -476,6 +478,15 @@ func TestExcusesAreDocumented(t *testing.T) {
 		}
 		if !strings.Contains(string(manual), "`"+name+"`") {
 			t.Errorf("%s is not in docs/operations.md", name)
+		}
+	}
+}
+
+// Rules are asked without being configured, which none of them needs.
+func TestRulesNeedNoConfiguration(t *testing.T) {
+	for _, rule := range newLinter(t).lints {
+		if _, is := rule.Lint().(zlint.Configurable); is {
+			t.Errorf("%s wants to be configured", rule.Name)
 		}
 	}
 }

@@ -13,7 +13,10 @@ var ownRules = []struct {
 	breaks                      func(*zx509.Certificate) (details string, bad bool)
 }{
 	{"validity", "a certificate must not end before it begins", "RFC 5280: 4.1.2.5", func(c *zx509.Certificate) (string, bool) {
-		return fmt.Sprintf("%s to %s", c.NotBefore.UTC(), c.NotAfter.UTC()), c.NotAfter.Before(c.NotBefore)
+		if !c.NotAfter.Before(c.NotBefore) {
+			return "", false
+		}
+		return fmt.Sprintf("%s to %s", c.NotBefore.UTC(), c.NotAfter.UTC()), true
 	}},
 	{"country", "a country is a code of two letters", "RFC 5280: A.1", func(c *zx509.Certificate) (string, bool) {
 		country := asn1.ObjectIdentifier{2, 5, 4, 6}

@@ -66,19 +66,8 @@ func GenerationSubject(name []byte, from time.Time, pub crypto.PublicKey) ([]byt
 // TrimGeneration returns the name of a CA without what tells this generation from the others, as
 // [GenerationSubject] has added it. It returns any other name as it is.
 func TrimGeneration(name []byte) []byte {
-	return trimLast(name, func(last attribute) bool {
-		return last.tag == cbasn1.PrintableString && generationPattern.Match(last.value)
-	})
-}
-
-// trimLast leaves out the last RDN of a name if it is a serialNumber that fits, and not all there is.
-func trimLast(name []byte, fits func(attribute) bool) []byte {
 	attrs, err := parseName(name)
-	if err != nil || len(attrs) < 2 {
-		return name
-	}
-	last := attrs[len(attrs)-1]
-	if last.joined || !last.oid.Equal(oidSerialNumber) || !fits(last) {
+	if err != nil || len(withoutLast(attrs, isGeneration)) == len(attrs) {
 		return name
 	}
 	input := cryptobyte.String(name)
@@ -97,6 +86,23 @@ func trimLast(name []byte, fits func(attribute) bool) []byte {
 	return trimmed
 }
 
+// isGeneration reports whether a serialNumber is that of a generation.
+func isGeneration(a attribute) bool {
+	return a.tag == cbasn1.PrintableString && generationPattern.Match(a.value)
+}
+
+// withoutLast leaves out the last RDN of a name if it is a serialNumber that fits, and not all there is.
+func withoutLast(attrs []attribute, fits func(attribute) bool) []attribute {
+	if len(attrs) < 2 {
+		return attrs
+	}
+	last := attrs[len(attrs)-1]
+	if last.joined || !last.oid.Equal(oidSerialNumber) || !fits(last) {
+		return attrs
+	}
+	return attrs[:len(attrs)-1]
+}
+
 // SameAuthority reports whether two names in DER are those of generations of one CA: the same, byte for byte, but for
 // what tells generations apart.
 func SameAuthority(a, b []byte) bool {
@@ -106,7 +112,18 @@ func SameAuthority(a, b []byte) bool {
 // ClaimsAuthority reports whether a verifier, or a person, could take a name for that of the CA called ca, however it is spelt: for
 // that of any of its generations, those of the future included. It compares as [SameName] does.
 func ClaimsAuthority(name, ca []byte) bool {
-	base := TrimGeneration(ca)
-	return SameName(name, ca) || SameName(name, base) ||
-		SameName(trimLast(name, func(attribute) bool { return true }), base)
+	if bytes.Equal(name, ca) {
+		return true
+	}
+	claimed, err := parseName(name)
+	if err != nil {
+		return false
+	}
+	own, err := parseName(ca)
+	if err != nil {
+		return false
+	}
+	base := withoutLast(own, isGeneration)
+	return sameRDNs(claimed, own) || sameRDNs(claimed, base) ||
+		sameRDNs(withoutLast(claimed, func(attribute) bool { return true }), base)
 }

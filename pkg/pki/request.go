@@ -2,6 +2,10 @@ package pki
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -39,9 +43,42 @@ func ParseRequest(pemData []byte) (*Request, error) {
 	return o.Check()
 }
 
+// ParseStored reads a request that ParseRequest has accepted and that was kept since, by rules that may have become stricter. That its
+// maker holds the key was proved then, and is not computed again: whoever keeps requests has to see that this is still the same, by its
+// digest.
+func ParseStored(pemData []byte) (*Request, error) {
+	o, err := ParseOutline(pemData)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPublicKey(o.req.CSR.PublicKey); err != nil {
+		return nil, refuse("CSR", err)
+	}
+	if err := checkSignatureAlgorithm(o.req.CSR); err != nil {
+		return nil, refuse("CSR", err)
+	}
+	return &o.req, nil
+}
+
 // An Outline is a request of which the form has been checked. Nothing has been computed with its key yet,
 // which takes a thousand times as long: whoever can refuse it for another reason does so first.
 type Outline struct{ req Request }
+
+// cheapModulus is the size of RSA keys, in bits, with which a signature is verified as fast as with one of P-256.
+const cheapModulus = 4096
+
+// Cheap reports whether Check computes no longer than a query takes.
+func (o Outline) Cheap() bool {
+	switch key := o.req.CSR.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return key.Curve == elliptic.P256()
+	case *rsa.PublicKey:
+		return key.N.BitLen() <= cheapModulus
+	case ed25519.PublicKey:
+		return true
+	}
+	return false
+}
 
 // Digest is that of the Request it may become.
 func (o Outline) Digest() []byte { return o.req.Digest[:] }
@@ -257,9 +294,8 @@ func parseExtensions(element cryptobyte.String) ([]pkix.Extension, error) {
 	return all, nil
 }
 
-// checkSelfSignature proves that the requester holds the key. x509 itself would still
-// accept SHA-1 in a request.
-func checkSelfSignature(csr *x509.CertificateRequest) error {
+// checkSignatureAlgorithm is there as x509 itself would still accept SHA-1 in a request.
+func checkSignatureAlgorithm(csr *x509.CertificateRequest) error {
 	switch csr.SignatureAlgorithm {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
 		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
@@ -269,6 +305,14 @@ func checkSelfSignature(csr *x509.CertificateRequest) error {
 		return fmt.Errorf("signature algorithm %s is not known, or not with these parameters: SHA-256 or better needed", signatureOID(csr.Raw))
 	default:
 		return fmt.Errorf("signature algorithm %s is not accepted: SHA-256 or better needed", csr.SignatureAlgorithm)
+	}
+	return nil
+}
+
+// checkSelfSignature proves that the requester holds the key.
+func checkSelfSignature(csr *x509.CertificateRequest) error {
+	if err := checkSignatureAlgorithm(csr); err != nil {
+		return err
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return errors.New("self-signature does not verify: it was not made with the requested key, or the request was changed")

@@ -181,6 +181,8 @@ func TestParseRequestRefusesKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseRequest(testCSR{spki: test.spki}.pem(t))
 			checkRefused(t, err, "CSR", test.why)
+			_, err = ParseStored(testCSR{spki: test.spki}.pem(t))
+			checkRefused(t, err, "CSR", test.why)
 		})
 	}
 }
@@ -218,7 +220,17 @@ func TestParseRequestRefusesSignatures(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := ParseRequest(test.csr.pem(t))
+			text := test.csr.pem(t)
+			_, err := ParseRequest(text)
+			checkRefused(t, err, "CSR", test.why)
+			// What is kept was verified when it came; rules that need no arithmetic hold for it as for others.
+			stored, err := ParseStored(text)
+			if test.why == "does not verify" {
+				if err != nil || !bytes.Equal(stored.PEM, text) {
+					t.Errorf("kept: %v", err)
+				}
+				return
+			}
 			checkRefused(t, err, "CSR", test.why)
 		})
 	}

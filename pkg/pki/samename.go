@@ -28,7 +28,12 @@ func SameName(a, b []byte) bool {
 	}
 	nameA, errA := parseName(a)
 	nameB, errB := parseName(b)
-	if errA != nil || errB != nil || len(nameA) != len(nameB) {
+	return errA == nil && errB == nil && sameRDNs(nameA, nameB)
+}
+
+// sameRDNs compares two names RDN by RDN.
+func sameRDNs(nameA, nameB []attribute) bool {
+	if len(nameA) != len(nameB) {
 		return false
 	}
 	for len(nameA) > 0 {
@@ -54,6 +59,9 @@ func rdnSize(name []attribute) int {
 // sameRDN compares two sets of attributes of the same size. DER sorts them by their bytes, which
 // may differ where values are the same.
 func sameRDN(a, b []attribute) bool {
+	if len(a) == 1 {
+		return a[0].matches(b[0])
+	}
 	left := make([]matchKey, len(b))
 	for i, attr := range b {
 		left[i] = attr.matchKey()
@@ -66,6 +74,19 @@ func sameRDN(a, b []attribute) bool {
 		left = slices.Delete(left, i, i+1)
 	}
 	return true
+}
+
+// matches reports whether two attributes have the same matchKey.
+func (a attribute) matches(b attribute) bool {
+	if !a.oid.Equal(b.oid) {
+		return false
+	}
+	textA, isA := a.text()
+	textB, isB := b.text()
+	if isA && isB {
+		return textA == textB || prepareText(textA) == prepareText(textB)
+	}
+	return !isA && !isB && a.tag == b.tag && bytes.Equal(a.value, b.value)
 }
 
 // A matchKey is an attribute in the form in which == decides whether two match.
@@ -118,12 +139,28 @@ func (a attribute) text() (string, bool) {
 // map, normalize, and insignificant space handling. What step prohibit would call undefined is
 // compared nevertheless, which can only find more names equal.
 func prepareText(s string) string {
+	if isPlain(s) {
+		return strings.ToLower(s)
+	}
 	s = strings.Map(mapRune, s)
 	// Normalization may bring up letters that were not folded, and folding what is not normal.
 	for range 2 {
 		s = norm.NFKC.String(cases.Fold().String(s))
 	}
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }), " ")
+}
+
+// isPlain reports whether preparation does no more to s than to fold the case of ASCII letters.
+func isPlain(s string) bool {
+	space := true // what has been before s, and what follows it, is as good as one
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c >= 0x7f || c == ' ' && space {
+			return false
+		}
+		space = c == ' '
+	}
+	return !space || s == ""
 }
 
 // mapRune is step map of RFC 4518 2.2, without case folding: to a space, to nothing (-1), or to the

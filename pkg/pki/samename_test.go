@@ -96,3 +96,26 @@ func TestSameName(t *testing.T) {
 		}
 	}
 }
+
+// Plain texts are prepared as all others would be.
+func TestPrepareText(t *testing.T) {
+	var texts []string
+	for a := range rune(0x180) {
+		for _, b := range "aZ \t\u00ad" {
+			texts = append(texts, string([]rune{a, b}), string([]rune{b, a, b}), string([]rune{'x', b, a}))
+		}
+	}
+	plain := 0
+	for _, s := range append(texts, "", " ", "a b", "a  b") {
+		if isPlain(s) {
+			plain++
+		}
+		// U+200B is mapped to nothing.
+		if got, want := prepareText(s), prepareText(s+"\u200b"); got != want {
+			t.Fatalf("%q: %q, and not %q", s, got, want)
+		}
+	}
+	if plain < 500 || plain > len(texts)/2 {
+		t.Errorf("%d of %d are plain", plain, len(texts))
+	}
+}

@@ -328,6 +328,10 @@ type Reader interface {
 
 	Request(ctx context.Context, a AuthorityName, id int64) (Request, error)
 	RequestByDigest(ctx context.Context, a AuthorityName, digest []byte) (Request, error)
+	// Submittable returns what decides about a request with this digest and key that is submitted, and Approvable what decides about
+	// the pending one with this id, which has that key, when the user with this certificate approves it. A user without one is not revoked.
+	Submittable(ctx context.Context, a AuthorityName, digest, keyID []byte) (Submittable, error)
+	Approvable(ctx context.Context, a AuthorityName, id int64, keyID []byte, users AuthorityName, serial *big.Int) (Approvable, error)
 	// Requests returns at most limit pending requests (0: all), oldest first.
 	Requests(ctx context.Context, a AuthorityName, limit int) ([]Request, error)
 	CountRequests(ctx context.Context, a AuthorityName) (int, error)
@@ -445,6 +449,10 @@ type Tx interface {
 	DeleteSignoff(ctx context.Context, a AuthorityName, id int64) error
 
 	AddRequest(ctx context.Context, r Request) error
+	// AddReceived stores a request and counts it by CounterReceivedCSR. Unlike AddRequest it need not tell at once that there is such a
+	// request: Update fails then. So does TakeRequest, which is DeleteRequest otherwise.
+	AddReceived(ctx context.Context, r Request) error
+	TakeRequest(ctx context.Context, a AuthorityName, id int64) error
 	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.
 	DeleteRequest(ctx context.Context, a AuthorityName, id int64) error
 
@@ -466,6 +474,9 @@ type Tx interface {
 	RevokeLineage(ctx context.Context, a AuthorityName, id int64, now time.Time, like Revocation, keep time.Duration) (int, error)
 
 	AddCertificate(ctx context.Context, c Certificate) error
+	// AddFirst stores a certificate that begins the lineage l, and that lineage with its names. Like AddRenewal it need not tell at
+	// once that there is such a certificate or lineage: Update fails then.
+	AddFirst(ctx context.Context, c Certificate, l Lineage, names []Name) error
 	// AddRenewal stores a certificate that renews what was is about, and what becomes of its lineage. It is ErrChanged if was
 	// does not hold any more: Lineage, that it is not Revoked, and CAs; or if the key of c is that of a CA, or compromised.
 	// It need not tell at once: then Update fails.

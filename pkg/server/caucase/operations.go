@@ -85,7 +85,7 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 }
 
 // submit submits a request of anybody's. Whether there is room for it, and whether it is there already, comes
-// before what costs something.
+// before what costs more than to look.
 func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen choice) (ca.Submission, error) {
 	outline, err := pki.ParseOutline(text)
 	if err != nil {

@@ -42,7 +42,7 @@ func (w *groupWriter) show(g *glance) error {
 	if !g.state.CompareAndSwap(queued, claimed) {
 		return nil
 	}
-	h := &handle{s: w.s, dialect: w.dialect, write: true}
+	h := &handle{s: w.s, dialect: w.dialect, write: true, single: true}
 	err := guard(w.log, func() error { return g.ask(reader{h}) })
 	h.ended.Store(true)
 	g.done <- err
@@ -68,21 +68,20 @@ func (w *groupWriter) showAll() error {
 
 // Renewable implements store.Store.
 func (db *DB) Renewable(ctx context.Context, a store.AuthorityName, serial *big.Int, keyID []byte) (v store.Renewable, err error) {
-	if err := db.enter(); err != nil {
-		return v, err
-	}
-	defer db.running.Done()
-	err = db.glance(ctx, func(r store.Reader) (err error) {
+	err = db.Glance(ctx, func(r store.Reader) (err error) {
 		v, err = r.Renewable(ctx, a, serial, keyID)
 		return err
 	})
 	return v, err
 }
 
-// A singleSession can be asked something outside of a transaction.
-type singleSession interface {
-	readSession
-	alone(ctx context.Context) error // makes ready for that
+// Glance implements store.Glancer.
+func (db *DB) Glance(ctx context.Context, fn func(store.Reader) error) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.running.Done()
+	return guard(db.log, func() error { return db.glance(ctx, fn) })
 }
 
 // glanceByReader asks on a connection that reads, where the database keeps one cache for all connections.
@@ -92,10 +91,10 @@ func glanceByReader(ctx context.Context, d *dialect, readers *pool, ask func(sto
 		return err
 	}
 	defer func() { readers.put(s) }()
-	if err := s.(singleSession).alone(ctx); err != nil {
+	if err := s.alone(ctx); err != nil {
 		return err
 	}
-	h := &handle{s: s, dialect: d}
+	h := &handle{s: s, dialect: d, single: true}
 	defer h.ended.Store(true)
 	return ask(reader{h})
 }

@@ -51,7 +51,11 @@ type DB struct {
 	closed  bool
 }
 
-var _ store.Store = (*DB)(nil)
+var (
+	_ store.Store     = (*DB)(nil)
+	_ store.OneViewer = (*DB)(nil)
+	_ store.Glancer   = (*DB)(nil)
+)
 
 // Open opens the database that dsn names and brings its layout up to date: the path of a SQLite
 // file, or a postgres:// or postgresql:// URL. Errors name it without its password.
@@ -128,6 +132,15 @@ func (db *DB) View(ctx context.Context, fn func(store.Reader) error) (err error)
 		_ = s.rollback(context.WithoutCancel(ctx)) // nothing was written; put looks whether it is sound
 	}()
 	return guard(db.log, func() error { return fn(reader{h}) })
+}
+
+// ViewOne implements store.OneViewer: the query is a transaction of its own.
+func (db *DB) ViewOne(ctx context.Context, fn func(store.Reader) error) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.running.Done()
+	return guard(db.log, func() error { return glanceByReader(ctx, db.dialect, db.readers, fn) })
 }
 
 // counterPing is what Ping writes: an empty transaction writes nothing, and so proves nothing.

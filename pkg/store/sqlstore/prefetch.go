@@ -17,7 +17,7 @@ var _ store.Prefetcher = reader{}
 // Prefetch implements store.Prefetcher.
 func (r reader) Prefetch(ctx context.Context, ask func(store.Reader)) error {
 	s, ok := r.s.(batcher)
-	if !ok {
+	if !ok || r.single {
 		return nil
 	}
 	if err := r.ready(ctx); err != nil {

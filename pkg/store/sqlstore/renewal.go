@@ -23,7 +23,7 @@ var renewable = "SELECT " + columnsOf("c", renewed) + ", " + columnsOf("l", stan
 var (
 	renewed  = []string{"authority", "id", "serial", "ca_id", "der", "profile", "validity", "lineage"}
 	standing = []string{
-		"authority", "id", "state", "newest", "not_after", "renewals", "address", "forks", "day", "day_renewals", "day_revocations", "day_bytes",
+		"authority", "id", "role", "state", "newest", "not_after", "renewals", "address", "forks", "day", "day_renewals", "day_revocations", "day_bytes",
 	}
 )
 

@@ -41,6 +41,8 @@ func (t tx) AddRequest(ctx context.Context, q store.Request) error {
 	return t.insert(ctx, insertRequest, args...)
 }
 
+const deleteRequest = `DELETE FROM request WHERE authority = ? AND id = ?`
+
 func (t tx) DeleteRequest(ctx context.Context, a store.AuthorityName, id int64) error {
-	return t.change(ctx, `DELETE FROM request WHERE authority = ? AND id = ?`, string(a), id)
+	return t.change(ctx, deleteRequest, string(a), id)
 }

@@ -40,6 +40,8 @@ type session interface {
 // A readSession is for Views.
 type readSession interface {
 	session
+	// alone makes ready for one query that is a transaction of its own, after which there is nothing to roll back.
+	alone(ctx context.Context) error
 	// rollback ends the transaction. After an error the session is not to be used again.
 	rollback(ctx context.Context) error
 	// sound reports whether the session can be used again.
@@ -82,11 +84,16 @@ type rows interface {
 // errEnded is what a Reader or Tx says when it was kept.
 var errEnded = errors.New("store: used after its transaction has ended")
 
+// errSecond is what a Reader says that was for one query.
+var errSecond = errors.New("store: a second query where there was to be one")
+
 // A handle is a session during one transaction.
 type handle struct {
 	s       session
 	dialect *dialect
 	write   bool
+	single  bool // there is one query, and no transaction around it
+	queried bool // it was made
 	bulk    bool // statements need not tell at once what they did
 	ended   atomic.Bool
 	asked   *[]statement       // not nil: queries are noted here, and not asked
@@ -206,6 +213,10 @@ func (h *handle) each(ctx context.Context, fn func(scanner) error, query string,
 		*h.asked = append(*h.asked, statement{query: query, args: args})
 		return nil
 	}
+	if h.single && h.queried {
+		return errSecond
+	}
+	h.queried = true
 	var rows rows
 	if known := h.answered(query, args); known != nil {
 		rows = known

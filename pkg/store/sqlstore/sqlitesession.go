@@ -115,6 +115,11 @@ func (s *sqliteSession) begin(ctx context.Context) error {
 	return err
 }
 
+func (s *sqliteSession) alone(context.Context) error {
+	s.broken = false
+	return nil
+}
+
 func (s *sqliteSession) rollback(ctx context.Context) error {
 	_, err := s.exec(ctx, "ROLLBACK")
 	s.broken = err != nil // its next user would find a transaction

@@ -26,7 +26,7 @@ func testRenewable(t *testing.T, d *db) {
 		return errOf(tx.AddCounter(ctx, store.Services, store.CounterCA, 7))
 	})
 	known := store.Lineage{
-		Authority: lineage.Authority, ID: lineage.ID, State: lineage.State, Newest: lineage.Newest, NotAfter: lineage.NotAfter,
+		Authority: lineage.Authority, ID: lineage.ID, Role: lineage.Role, State: lineage.State, Newest: lineage.Newest, NotAfter: lineage.NotAfter,
 		Renewals: lineage.Renewals, Address: lineage.Address, Forks: lineage.Forks,
 		Day: lineage.Day, DayRenewals: lineage.DayRenewals, DayRevocations: lineage.DayRevocations, DayBytes: lineage.DayBytes,
 	}

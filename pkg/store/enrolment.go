@@ -1,0 +1,24 @@
+package store
+
+// A Submittable is all that decides about a request which somebody submits, as one snapshot.
+type Submittable struct {
+	Pending     int64  // Request.ID of the same request, which waits for a decision; 0: it does not
+	Certified   bool   // a certificate was issued for the same request
+	Received    int64  // CounterReceivedCSR of its authority
+	AutoApprove string // SettingAutoApprove of its authority; empty: it was never set
+
+	// About the key that is to be certified.
+	OfCA        bool // see Reader.IsCAKey
+	Compromised bool // see Reader.KeyCompromised
+}
+
+// An Approvable is all that decides about a request which a user approves, as one snapshot.
+type Approvable struct {
+	Digest  []byte // Request.Digest of the pending request; nil: it is not pending
+	Revoked bool   // the certificate of the user is
+	CAs     int64  // CounterCA of the request's authority
+
+	// About the key that is to be certified.
+	OfCA        bool // see Reader.IsCAKey
+	Compromised bool // see Reader.KeyCompromised
+}
