@@ -79,6 +79,10 @@ type Config struct {
 	// return at once.
 	Observe func(name store.AuthorityName, action audit.Action, err error)
 
+	// Outdated, when set, is told that revocation lists are out of date: after a revocation, and when somebody asks for a long list and is given
+	// the previous one meanwhile. It must return at once, and have Refresh called soon.
+	Outdated func()
+
 	// Ready, when set, says why nothing may be made now: a daemon whose clock differs too much from those of
 	// others on the same store would damage what they share. It must return at once.
 	Ready func() error
@@ -200,7 +204,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
 		log:     cfg.Log.With("authority", string(row.Name)),
-		rolling: newLock(), crls: crlCache{making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()},
+		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()},
 	}
 	a.warnOfProfiles(ctx)
 	if err := a.lockAutoApprove(ctx); err != nil {

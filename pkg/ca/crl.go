@@ -16,6 +16,7 @@ import (
 // crlCache holds the lists that are being served, and what makes the next ones cheap.
 type crlCache struct {
 	serving atomic.Pointer[crlSet]
+	long    int64 // longList, but in tests
 
 	news    news
 	asked   inquiry        // which lists are the latest
@@ -33,6 +34,7 @@ type crlSet struct {
 	loaded  time.Time // when it was made, or read from the store
 	count   int       // of entries
 	lists   []crlOf
+	late    lateness
 }
 
 func (s *crlSet) list(of crlOf) List {
@@ -47,14 +49,6 @@ type crlOf struct {
 	keyID []byte
 	der   pki.Octets
 	made  *sync.Map // see List.Made
-}
-
-// revokedEntries are the encoded entries of the lists, kept from one list to the next.
-type revokedEntries struct {
-	of     pki.RevokedEntries
-	newest store.Revoked
-	pruned int64 // value of store.CounterPruned when they were read
-	loaded bool
 }
 
 // CRLs returns the revocation lists of every valid CA, oldest CA first. They all have the same
@@ -104,10 +98,10 @@ func (a *Authority) CRL(ctx context.Context, keyID *big.Int) (List, error) {
 // currentCRLs returns lists that are up to date now, making them first when there are none,
 // when half their life has passed, or when something has been revoked since. While the store cannot
 // tell, those it last confirmed are better than none, for as long as verifiers accept them. They are not
-// served when the store says that they are outdated but cannot record new ones.
+// served when the store says that they are outdated but cannot record new ones. Nobody waits for long lists: see servesOn.
 func (a *Authority) currentCRLs(ctx context.Context) (set *crlSet, err error) {
 	for range attempts {
-		set, err = a.listsAhead(ctx, 0)
+		set, err = a.lists(ctx, 0, true)
 		if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUncertain) {
 			return set, err
 		}
@@ -127,6 +121,12 @@ func (a *Authority) currentCRLs(ctx context.Context) (set *crlSet, err error) {
 
 // listsAhead returns lists that will still be up to date in so long a time.
 func (a *Authority) listsAhead(ctx context.Context, ahead time.Duration) (*crlSet, error) {
+	return a.lists(ctx, ahead, false)
+}
+
+// lists returns lists that will still be up to date in so long a time, or, if the caller takes those, the ones that are served while others
+// make the next.
+func (a *Authority) lists(ctx context.Context, ahead time.Duration, previous bool) (*crlSet, error) {
 	now := a.clock.Now()
 	var set *crlSet
 	err := a.retryStale(ctx, func() error {
@@ -134,7 +134,7 @@ func (a *Authority) listsAhead(ctx context.Context, ahead time.Duration) (*crlSe
 		if err != nil {
 			return err
 		}
-		set, err = a.crlsOf(ctx, now, ahead, st)
+		set, err = a.crlsOf(ctx, now, ahead, st, previous)
 		return err
 	})
 	return set, err
@@ -143,7 +143,7 @@ func (a *Authority) listsAhead(ctx context.Context, ahead time.Duration) (*crlSe
 // errLacking means that the lists in memory lack a revocation, and that no others can be made.
 var errLacking = errors.New("the last revocation lists are out of date")
 
-func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Duration, st state) (*crlSet, error) {
+func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Duration, st state, previous bool) (*crlSet, error) {
 	number, version, err := a.numbers(ctx, now)
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 	if version != st.version {
 		return nil, errStale // another daemon has rolled over
 	}
-	if set := a.crls.serving.Load(); set.serves(now, ahead, number, version) {
+	if set := a.crls.serving.Load(); set.serves(now, ahead, number, version) || previous && a.servesOn(set, now, version) {
 		return set, nil
 	}
 	if err := a.crls.making.lock(ctx); err != nil {
@@ -167,7 +167,11 @@ func (a *Authority) crlsOf(ctx context.Context, now time.Time, ahead time.Durati
 		a.crls.news.publish()
 		return set, nil
 	}
-	if last := a.crls.serving.Load(); last != nil && last.number != number {
+	last := a.crls.serving.Load()
+	if last != nil && ctx.Err() == nil && !errors.Is(err, errStale) {
+		last.late.giveUp()
+	}
+	if last != nil && last.number != number {
 		return nil, fmt.Errorf("%w: %w", errLacking, err)
 	}
 	return nil, err

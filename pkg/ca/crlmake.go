@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -22,11 +21,31 @@ type basis struct {
 	listed  time.Time // the latest ThisUpdate of lists that others have made, before the CAs were imported
 }
 
-// basisOf reads the basis of lists of these generations. The caller holds crls.making.
-func (a *Authority) basisOf(ctx context.Context, r store.Reader, listed []generation) (basis, error) {
+// readBasis reads the basis of lists of these generations. The caller holds crls.making.
+func (a *Authority) readBasis(ctx context.Context, listed []generation) (b basis, err error) {
+	read := func(ahead bool) error {
+		return a.store.View(ctx, func(r store.Reader) (err error) {
+			b, err = a.basisOf(ctx, r, listed, ahead)
+			return err
+		})
+	}
+	if err = read(false); errors.Is(err, errUnread) {
+		if err = a.readAhead(ctx); err == nil {
+			err = read(true)
+		}
+	}
+	return b, err
+}
+
+// basisOf reads the basis of lists of these generations. Where many revocations may have to be read for it, it fails with errUnread unless that was
+// tried ahead. The caller holds crls.making.
+func (a *Authority) basisOf(ctx context.Context, r store.Reader, listed []generation, ahead bool) (basis, error) {
 	b, err := a.countersOf(ctx, r)
 	if err != nil {
 		return b, err
+	}
+	if !ahead && !a.crls.entries.fit(b.entries.pruned) {
+		return b, errUnread
 	}
 	b.rows = map[int64]store.CRL{}
 	for _, g := range listed {
@@ -38,7 +57,7 @@ func (a *Authority) basisOf(ctx context.Context, r store.Reader, listed []genera
 		}
 		b.rows[g.id] = row
 	}
-	b.entries, err = a.readEntries(ctx, r)
+	b.entries, err = a.readEntries(ctx, r, b.entries.pruned)
 	return b, err
 }
 
@@ -89,11 +108,7 @@ func (a *Authority) makeCRLs(ctx context.Context, now time.Time, ahead time.Dura
 	}
 	var damaged int64 // number of lists that cannot be put together again
 	for range crlRaces {
-		var b basis
-		err := a.store.View(ctx, func(r store.Reader) (err error) {
-			b, err = a.basisOf(ctx, r, listed)
-			return err
-		})
+		b, err := a.readBasis(ctx, listed)
 		switch {
 		case err != nil:
 			return nil, err
@@ -148,7 +163,7 @@ func (a *Authority) makeCRLsLocked(ctx context.Context, now time.Time, st state,
 	var made madeCRLs
 	var b basis
 	err := a.store.Update(ctx, func(tx store.Tx) (err error) {
-		if b, err = a.basisOf(ctx, tx, listed); err != nil {
+		if b, err = a.basisOf(ctx, tx, listed, true); err != nil {
 			return err
 		}
 		if b.version != st.version {
@@ -270,49 +285,4 @@ func (a *Authority) crlTemplate(row store.CRL, g generation, entries pki.Octets)
 		NextUpdate: row.NextUpdate,
 		Entries:    entries,
 	}
-}
-
-// revocationPage is how many revocations are read at a time.
-const revocationPage = 10_000
-
-// readEntries returns the entries with what was revoked since they were last read. They are
-// read anew when old ones have been pruned, or when the newest is not there any more: a server that failed may
-// have shown what never reached its successor. The caller holds crls.making.
-func (a *Authority) readEntries(ctx context.Context, r store.Reader) (revokedEntries, error) {
-	pruned, err := r.Counter(ctx, a.name, store.CounterPruned)
-	if err != nil {
-		return revokedEntries{}, err
-	}
-	next := a.crls.entries
-	if !next.loaded || next.pruned != pruned {
-		next = revokedEntries{pruned: pruned, loaded: true}
-	}
-	for {
-		read, missed, known := 0, false, next.of.Count() > 0
-		err := r.Revoked(ctx, a.name, max(next.newest.Seq-1, 0), revocationPage, func(rev store.Revoked) (err error) {
-			if read++; read == 1 && known { // it is the newest, once more
-				if missed = !sameRevocation(rev, next.newest); missed {
-					return errRaced
-				}
-				return nil
-			}
-			if next.of, err = next.of.Append(rev.Serial, rev.RevokedAt, rev.Reason); err != nil {
-				return fmt.Errorf("%w: revocation %d of %s: %w", ErrDamaged, rev.Seq, a.name, err)
-			}
-			next.newest = rev
-			return nil
-		})
-		switch {
-		case missed || err == nil && known && read == 0:
-			next = revokedEntries{pruned: pruned, loaded: true}
-		case err != nil:
-			return revokedEntries{}, err
-		case read < revocationPage:
-			return next, nil
-		}
-	}
-}
-
-func sameRevocation(a, b store.Revoked) bool {
-	return a.Seq == b.Seq && bytes.Equal(a.Serial, b.Serial) && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
 }

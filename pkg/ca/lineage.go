@@ -263,7 +263,7 @@ func (a *Authority) listRest(ctx context.Context, tx store.Tx, now time.Time, id
 func (a *Authority) EndLineage(ctx context.Context, actor audit.Actor, id int64, reason int) (err error) {
 	defer a.observe(audit.EndLineage, &err)
 	now := a.clock.Now()
-	err = a.updateFor(ctx, actor, func(tx store.Tx) error {
+	err = a.revoked(a.updateFor(ctx, actor, func(tx store.Tx) error {
 		l, err := tx.Lineage(ctx, a.name, id)
 		switch {
 		case err != nil:
@@ -272,7 +272,7 @@ func (a *Authority) EndLineage(ctx context.Context, actor audit.Actor, id int64,
 			return fmt.Errorf("%w: lineage %d has ended already", ErrConflict, id)
 		}
 		return a.endLineage(ctx, tx, now, actor, l, reason, 0)
-	})
+	}))
 	if err != nil {
 		return a.refused(ctx, now, actor, audit.EndLineage, audit.LineageObject(id), err)
 	}

@@ -3,6 +3,7 @@ package ca
 import (
 	"context"
 	"errors"
+	"math/big"
 	"time"
 
 	"cauase/pkg/rollover"
@@ -94,14 +95,24 @@ func (a *Authority) pruneCertificates(ctx context.Context, now time.Time) error 
 // also when the daemon was off meanwhile, or when spans have changed.
 func (a *Authority) pruneRevocations(ctx context.Context, now time.Time, lists *crlSet) error {
 	cutoff := earlier(now, lists.from)
-	return a.prune(ctx, func(tx store.Tx) (int, error) {
-		n, err := tx.PruneRevocations(ctx, a.name, cutoff, pruneBatch)
-		if err != nil || n == 0 {
-			return n, err
+	var gone pruning
+	var batch []*big.Int
+	var counter int64
+	for {
+		err := a.store.Update(ctx, func(tx store.Tx) (err error) {
+			if batch, err = tx.PruneRevocations(ctx, a.name, cutoff, pruneBatch); err != nil || len(batch) == 0 {
+				return err
+			}
+			counter, err = tx.AddCounter(ctx, a.name, store.CounterPruned, int64(len(batch)))
+			return err
+		})
+		if err == nil && len(batch) > 0 {
+			gone.add(batch, counter)
 		}
-		_, err = tx.AddCounter(ctx, a.name, store.CounterPruned, int64(n))
-		return n, err
-	})
+		if err != nil || len(batch) < pruneBatch {
+			return errors.Join(err, a.dropEntries(ctx, gone))
+		}
+	}
 }
 
 // prune repeats one batch until nothing is left to do.

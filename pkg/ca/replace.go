@@ -48,7 +48,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 		if err != nil {
 			return err
 		}
-		return a.store.Update(ctx, func(tx store.Tx) error {
+		return a.revoked(a.store.Update(ctx, func(tx store.Tx) error {
 			lineage, err := a.continuing(ctx, tx, old, req.KeyID)
 			if err != nil {
 				return err
@@ -61,7 +61,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 				return err
 			}
 			return a.revokeKey(ctx, tx, now, actor, old)
-		})
+		}))
 	})
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, actor, audit.Renew, audit.SerialObject(old.SerialNumber), err)

@@ -81,9 +81,9 @@ func (a *Authority) revoke(ctx context.Context, now time.Time, actor audit.Actor
 		Reason:    how.Reason,
 	}
 	limits := a.budget(crt, store.Certificate{})
-	return a.updateFor(ctx, actor, func(tx store.Tx) error {
+	return a.revoked(a.updateFor(ctx, actor, func(tx store.Tx) error {
 		return a.withdraw(ctx, tx, now, actor, pki.SubjectString(crt.RawSubject), rev, how, limits)
-	})
+	}))
 }
 
 // revokeSerial revokes a certificate that is perhaps not on record: it may have been issued
@@ -98,7 +98,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 			return fmt.Errorf("%w: %#x is the serial of a CA certificate", ErrInvalid, serial)
 		}
 	}
-	return a.updateFor(ctx, actor, func(tx store.Tx) error {
+	return a.revoked(a.updateFor(ctx, actor, func(tx store.Tx) error {
 		rev := store.Revocation{
 			Authority: a.name,
 			Serial:    serial,
@@ -117,7 +117,7 @@ func (a *Authority) revokeSerial(ctx context.Context, now time.Time, actor audit
 			return err
 		}
 		return a.withdraw(ctx, tx, now, actor, subject, rev, how, budgetOf(a.spans.Leaf, a.cfg.Renewals))
-	})
+	}))
 }
 
 // withdraw stores a revocation, and ends the lineage of the certificate unless that goes alone.

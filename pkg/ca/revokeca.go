@@ -43,9 +43,9 @@ func (a *Authority) RevokeCA(ctx context.Context, actor audit.Actor, keyID []byt
 		if selfSigned(revoked.crt) {
 			return fmt.Errorf("%w: this CA certificate is self-signed: no list could say that it is revoked", ErrInvalid)
 		}
-		return a.store.Update(ctx, func(tx store.Tx) error {
+		return parent.revoked(a.store.Update(ctx, func(tx store.Tx) error {
 			return a.revokeCA(ctx, tx, now, actor, parent, loaded.version, revoked, reason)
-		})
+		}))
 	})
 	if err != nil {
 		return err

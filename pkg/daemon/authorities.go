@@ -80,6 +80,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,
+		Outdated:       d.hear,
 		Observe:        d.observe(),
 		Log:            d.log,
 	}

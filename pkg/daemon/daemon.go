@@ -43,6 +43,7 @@ type Daemon struct {
 	server      *server.Server
 
 	skew atomic.Pointer[error] // what is wrong with our clock, if anything
+	news chan struct{}         // holds something if there is reason to catch up
 }
 
 // Start opens everything, sockets first: a second daemon in the same place gets no
@@ -52,7 +53,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}}
-	d.first.signed = make(chan struct{}, 1)
+	d.first.signed, d.news = make(chan struct{}, 1), make(chan struct{}, 1)
 	if d.listeners, err = server.Listen(ctx, log, cfg.Bind, cfg.Port); err != nil {
 		return nil, &SettingError{Bind, err}
 	}

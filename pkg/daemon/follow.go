@@ -12,48 +12,52 @@ import (
 	"cauase/pkg/store"
 )
 
-// Several daemons on one database: each has its own key pair, and everything else in common.
+// Several daemons on one database: each has its own key pair, and everything else in common. What others have changed is taken over here, and
+// what we have revoked ourselves gets onto a list, before anybody asks for it.
 
 // pollInterval is how often a daemon looks whether others have changed anything. On a database that
 // several share it is told sooner, if nothing is lost on the way.
 const pollInterval = time.Second
 
-// follow keeps up with whatever others do to the store, until ctx ends: other daemons, or an operator's
+// follow keeps up with whatever happens to the store, until ctx ends: by us, by other daemons, or by an operator's
 // commands. It returns a channel that is closed when it has ended.
 func (d *Daemon) follow(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
-	news := make(chan struct{}, 1)
 	var running sync.WaitGroup
 	if shared, ok := d.store.(store.Watcher); ok {
-		running.Go(func() {
-			shared.Watch(ctx, func() {
-				select {
-				case news <- struct{}{}:
-				default: // it is about to look anyway
-				}
-			})
-		})
+		running.Go(func() { shared.Watch(ctx, d.hear) })
 	}
-	running.Go(func() { d.keepUp(ctx, news) })
+	d.hear() // a long list takes a while to be read: it is there, or on the way, when the first one asks
+	running.Go(func() { d.keepUp(ctx) })
 	go func() { running.Wait(); close(done) }()
 	return done
 }
 
-// minGather is how long, at least, news are gathered after others were dealt with.
+// hear has us catch up soon.
+func (d *Daemon) hear() {
+	select {
+	case d.news <- struct{}{}:
+	default: // we are about to look anyway
+	}
+}
+
+// minGather is how long, at least, news are gathered after others were dealt with, if there are many.
 const minGather = 100 * time.Millisecond
 
-// keepUp catches up at each piece of news, and now and then. When much happens, such as thousands of
+// keepUp catches up at each piece of news, and now and then. A few are dealt with at once. When much happens, such as thousands of
 // revocations, news are gathered for so long that long lists are not made without a pause.
-func (d *Daemon) keepUp(ctx context.Context, news <-chan struct{}) {
+func (d *Daemon) keepUp(ctx context.Context) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	away := false
+	credit := pollInterval // of pauses that need not be made, for every interval
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-poll.C:
-		case <-news:
+			credit = pollInterval
+		case <-d.news:
 		}
 		begun := d.clock.Now()
 		err := d.catchUp(ctx)
@@ -67,7 +71,11 @@ func (d *Daemon) keepUp(ctx context.Context, news <-chan struct{}) {
 			d.log.InfoContext(ctx, "what others do to the database is seen again")
 		}
 		away = err != nil
-		pause := time.NewTimer(min(max(4*took, minGather), pollInterval))
+		gather := min(max(4*took, minGather), pollInterval)
+		if credit -= gather; credit >= 0 {
+			continue
+		}
+		pause := time.NewTimer(gather)
 		select {
 		case <-ctx.Done():
 			pause.Stop()

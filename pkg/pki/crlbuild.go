@@ -56,11 +56,12 @@ const (
 func AppendRevoked(dst, serial []byte, at time.Time, reason int) ([]byte, error) {
 	serial = bytes.TrimLeft(serial, "\x00")
 	at = at.UTC()
+	year, month, day := at.Date() // once, as it is half of the work
 	switch {
 	case len(serial) > maxSerial:
 		return nil, fmt.Errorf("CRL entry: a serial number of %d octets, more than %d", len(serial), maxSerial)
-	case at.Year() < 0 || at.Year() > 9999:
-		return nil, fmt.Errorf("CRL entry: the year %d cannot be written", at.Year())
+	case year < 0 || year > 9999:
+		return nil, fmt.Errorf("CRL entry: the year %d cannot be written", year)
 	case reason < 0 || reason > 127:
 		return nil, fmt.Errorf("CRL entry: there is no reason %d", reason)
 	}
@@ -72,17 +73,25 @@ func AppendRevoked(dst, serial []byte, at time.Time, reason int) ([]byte, error)
 		dst = append(dst, byte(cbasn1.INTEGER), byte(len(serial)))
 	}
 	dst = append(dst, serial...)
-	if isUTCTime(at) {
-		dst = at.AppendFormat(append(dst, byte(cbasn1.UTCTime), byte(len(utcTime))), utcTime)
+	if inUTCTime(year) {
+		dst = append(dst, byte(cbasn1.UTCTime), byte(len(utcTime)))
 	} else {
-		dst = at.AppendFormat(append(dst, byte(cbasn1.GeneralizedTime), byte(len(generalizedTime))), generalizedTime)
+		dst = append(dst, byte(cbasn1.GeneralizedTime), byte(len(generalizedTime)))
+		dst = appendTwoDigits(dst, year/100)
 	}
+	hour, minute, second := at.Clock()
+	for _, n := range [...]int{year % 100, int(month), day, hour, minute, second} {
+		dst = appendTwoDigits(dst, n)
+	}
+	dst = append(dst, 'Z')
 	if reason != 0 {
 		dst = append(dst, 0x30, 12, 0x30, 10, 6, 3, 0x55, 0x1d, 0x15, 4, 3, 10, 1, byte(reason)) // crlEntryExtensions with a reasonCode
 	}
 	dst[begin+1] = byte(len(dst) - begin - 2)
 	return dst, nil
 }
+
+func appendTwoDigits(dst []byte, n int) []byte { return append(dst, '0'+byte(n/10), '0'+byte(n%10)) }
 
 // SignCRL makes the DER of the list, signed by key, which must be that of t.Issuer. It returns
 // the signature as well: with it, AssembleCRL makes the same bytes again.
@@ -232,7 +241,10 @@ func addTime(b *cryptobyte.Builder, t time.Time) {
 	b.AddASN1GeneralizedTime(t)
 }
 
-func isUTCTime(t time.Time) bool { return t.Year() >= 1950 && t.Year() < 2050 }
+func isUTCTime(t time.Time) bool { return inUTCTime(t.Year()) }
+
+// inUTCTime reports whether a year is one that UTCTime can say.
+func inUTCTime(year int) bool { return year >= 1950 && year < 2050 }
 
 // algorithmIdentifier returns the DER of the AlgorithmIdentifier of alg, and the hash that
 // goes with it: 0 for Ed25519, which takes the message itself.

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"io"
 	"slices"
-	"time"
 )
 
 // Octets are a text in parts: long ones that several texts have in common need not be copied into each. The
@@ -36,45 +35,6 @@ func (o Octets) ReadAt(p []byte, at int64) (n int, err error) {
 		}
 	}
 	return n, io.EOF
-}
-
-// entriesPart is how large a part of the entries of revocation lists may be before the next begins.
-const entriesPart = 256 << 10
-
-// RevokedEntries are the entries of a revocation list, encoded, in parts which all lists have in common that
-// have these entries, and those with more. The zero value has none.
-type RevokedEntries struct {
-	full  Octets
-	last  []byte
-	count int
-}
-
-// Append returns the entries with one more. It may be called on the latest only: others have the
-// same parts.
-func (e RevokedEntries) Append(serial []byte, at time.Time, reason int) (RevokedEntries, error) {
-	if e.last == nil && len(e.full) > 0 {
-		e.last = make([]byte, 0, entriesPart+maxRevoked)
-	}
-	last, err := AppendRevoked(e.last, serial, at, reason)
-	if err != nil {
-		return RevokedEntries{}, err
-	}
-	e.last, e.count = last, e.count+1
-	if len(e.last) >= entriesPart {
-		e.full, e.last = append(e.full, slices.Clip(e.last)), nil
-	}
-	return e, nil
-}
-
-// Count is how many there are.
-func (e RevokedEntries) Count() int { return e.count }
-
-// Octets are the entries one after the other.
-func (e RevokedEntries) Octets() Octets {
-	if len(e.last) == 0 {
-		return slices.Clip(e.full)
-	}
-	return append(slices.Clip(e.full), e.last)
 }
 
 // A PEMText is octets as a PEM block that is encoded as it is read.

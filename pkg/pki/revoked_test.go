@@ -93,3 +93,98 @@ func TestRevokedEntriesAllocateByParts(t *testing.T) {
 		t.Errorf("%d entries, %d counted, want %d", read, entries.Count(), count)
 	}
 }
+
+// Entries can be taken out of any parts, without encoding the others anew, and without changing what lists that are being served
+// have. Parts from which nothing goes are shared.
+func TestRevokedEntriesWithout(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	serial := func(i int) []byte { return new(big.Int).SetUint64(uint64(i) * 0x9e3779b97f4a7c15).Bytes() } // of all lengths, some with the high bit
+	build := func(keep func(int) bool, numbers ...int) (e RevokedEntries) {
+		for _, i := range numbers {
+			var err error
+			if !keep(i) {
+				continue
+			}
+			if e, err = e.Append(serial(i), at.AddDate(i%80, 0, 0), i%3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return e
+	}
+	var numbers []int
+	for i := range 30_000 {
+		numbers = append(numbers, i)
+	}
+	all := func(int) bool { return true }
+	for name, gone := range map[string]func(int) bool{
+		"none":             func(int) bool { return false },
+		"all":              all,
+		"the zero":         func(i int) bool { return i == 0 },
+		"the oldest":       func(i int) bool { return i < 9_000 },
+		"the newest":       func(i int) bool { return i >= 29_990 },
+		"every second":     func(i int) bool { return i%2 == 0 },
+		"nearly all":       func(i int) bool { return i%5000 != 7 },
+		"one in the midst": func(i int) bool { return i == 15_000 },
+	} {
+		whole := build(all, numbers...)
+		before := whole.Octets().Join()
+		serials := map[string]bool{}
+		for _, i := range numbers {
+			if gone(i) {
+				serials[string(serial(i))] = true
+			}
+		}
+		left := whole.Without(serials)
+		served := whole.Octets()
+		more := []int{40_000, 40_001, 40_002}
+		for _, i := range more {
+			var err error
+			if left, err = left.Append(serial(i), at.AddDate(i%80, 0, 0), i%3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := build(func(i int) bool { return !gone(i) || i >= 40_000 }, append(numbers[:len(numbers):len(numbers)], more...)...)
+		if !bytes.Equal(left.Octets().Join(), want.Octets().Join()) || left.Count() != want.Count() {
+			t.Errorf("%s: %d entries of %d octets, want %d of %d", name, left.Count(), left.Octets().Size(), want.Count(), want.Octets().Size())
+		}
+		if !bytes.Equal(served.Join(), before) {
+			t.Errorf("%s: a list that is being served has changed", name)
+		}
+		if name == "the oldest" {
+			shared := 0
+			for _, part := range left.full {
+				for _, was := range whole.full {
+					if &part[0] == &was[0] {
+						shared++
+					}
+				}
+			}
+			if shared == 0 {
+				t.Errorf("%s: no part of %d is shared", name, len(left.full))
+			}
+		}
+	}
+}
+
+// Entries that were read apart are the list that they would be if they had been read one after the other.
+func TestRevokedEntriesThen(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, sizes := range [][]int{{0, 0}, {0, 3}, {3, 0}, {8000, 8000}, {1, 20_000}, {20_000, 1}, {9000, 1, 9000}} {
+		var joined, want RevokedEntries
+		next := byte(1)
+		for _, size := range sizes {
+			var part RevokedEntries
+			for range size {
+				next = next%100 + 1
+				part, _ = part.Append([]byte{next, 9}, at, 0)
+				want, _ = want.Append([]byte{next, 9}, at, 0)
+			}
+			joined = joined.Then(part)
+		}
+		joined, _ = joined.Append([]byte{101}, at, 1)
+		want, _ = want.Append([]byte{101}, at, 1)
+		if !bytes.Equal(joined.Octets().Join(), want.Octets().Join()) || joined.Count() != want.Count() {
+			t.Errorf("%v: %d entries, want %d", sizes, joined.Count(), want.Count())
+		}
+	}
+}

@@ -398,6 +398,8 @@ type Reader interface {
 	Revocations(ctx context.Context, a AuthorityName, afterSeq int64, limit int) ([]Revocation, error)
 	// Revoked calls fn with what lists say of these revocations, until it fails. It is for a million of them.
 	Revoked(ctx context.Context, a AuthorityName, afterSeq int64, limit int, fn func(Revoked) error) error
+	// RevokedSpan returns the smallest and the largest Seq of the revocations that are kept, zero without any.
+	RevokedSpan(ctx context.Context, a AuthorityName) (first, last int64, err error)
 	// CountRevocations counts the revocations that are kept, for display: it reads them all.
 	CountRevocations(ctx context.Context, a AuthorityName) (int, error)
 
@@ -489,8 +491,8 @@ type Tx interface {
 	// AddRevocation stores a revocation and returns its Seq.
 	AddRevocation(ctx context.Context, r Revocation) (int64, error)
 	// PruneRevocations deletes at most limit revocations whose KeepUntil lies before t, and
-	// returns how many.
-	PruneRevocations(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
+	// returns their serials.
+	PruneRevocations(ctx context.Context, a AuthorityName, t time.Time, limit int) ([]*big.Int, error)
 
 	// PutInvitation stores what has become of an invitation, in place of what was known of it.
 	PutInvitation(ctx context.Context, i Invitation) error

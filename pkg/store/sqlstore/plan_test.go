@@ -84,6 +84,7 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"KeyCompromised":   func(c ctx, t tx) error { _, err := t.KeyCompromised(c, nil); return err },
 		"Revocations":      func(c ctx, t tx) error { _, err := t.Revocations(c, a, 0, 0); return err },
 		"Revoked":          func(c ctx, t tx) error { return t.Revoked(c, a, 0, 0, func(store.Revoked) error { return nil }) },
+		"RevokedSpan":      func(c ctx, t tx) error { _, _, err := t.RevokedSpan(c, a); return err },
 		"CountRevocations": func(c ctx, t tx) error { _, err := t.CountRevocations(c, a); return err },
 		"CRL":              func(c ctx, t tx) error { _, err := t.CRL(c, a, 1); return err },
 		"Counter":          func(c ctx, t tx) error { _, err := t.Counter(c, a, "x"); return err },

@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
+	"fmt"
 	"math/big"
 	"time"
 
@@ -35,6 +37,15 @@ func (r reader) Revocations(ctx context.Context, a store.AuthorityName, afterSeq
 const revokedAfter = `SELECT seq, serial, revoked_at, reason FROM revocation WHERE authority = ? AND seq > ? ORDER BY seq LIMIT ?`
 
 func (r reader) Revoked(ctx context.Context, a store.AuthorityName, afterSeq int64, limit int, fn func(store.Revoked) error) error {
+	if s, ok := r.s.(plainSession); ok && r.asked == nil {
+		return r.eachPlain(ctx, s, func(row []driver.Value) error {
+			v, err := revokedOf(row)
+			if err != nil {
+				return err
+			}
+			return fn(v)
+		}, revokedAfter, string(a), afterSeq, orAll(limit))
+	}
 	var v store.Revoked
 	var at int64
 	into := []any{&v.Seq, &v.Serial, &at, &v.Reason}
@@ -45,6 +56,31 @@ func (r reader) Revoked(ctx context.Context, a store.AuthorityName, afterSeq int
 		v.RevokedAt = fromMicros(at)
 		return fn(v)
 	}, revokedAfter, string(a), afterSeq, orAll(limit))
+}
+
+// revokedOf reads a row of revokedAfter.
+func revokedOf(row []driver.Value) (v store.Revoked, err error) {
+	seq, seqOK := row[0].(int64)
+	serial, serialOK := row[1].([]byte)
+	at, atOK := row[2].(int64)
+	reason, reasonOK := row[3].(int64)
+	if !seqOK || !serialOK || !atOK || !reasonOK {
+		return v, fmt.Errorf("%w: a revocation has columns of other types", store.ErrUnavailable)
+	}
+	return store.Revoked{Seq: seq, Serial: serial, RevokedAt: fromMicros(at), Reason: int(reason)}, nil
+}
+
+// revokedSpan looks at both ends of the index: of min and max in one SELECT SQLite would read all rows.
+const revokedSpan = `
+	SELECT coalesce((SELECT min(seq) FROM revocation WHERE authority = ?), 0),
+		coalesce((SELECT max(seq) FROM revocation WHERE authority = ?), 0)`
+
+func (r reader) RevokedSpan(ctx context.Context, a store.AuthorityName) (first, last int64, err error) {
+	span, err := one(ctx, r.handle, func(row scanner) (span [2]int64, err error) {
+		err = row.Scan(&span[0], &span[1])
+		return span, err
+	}, revokedSpan, string(a), string(a))
+	return span[0], span[1], err
 }
 
 func (r reader) CountRevocations(ctx context.Context, a store.AuthorityName) (int, error) {
@@ -88,10 +124,16 @@ func (t tx) loadRevocation(ctx context.Context, v store.Revocation) error {
 	return t.insert(ctx, insertRevocation, args...)
 }
 
-func (t tx) PruneRevocations(ctx context.Context, a store.AuthorityName, before time.Time, limit int) (int, error) {
-	n, err := t.exec(ctx, `
+func (t tx) PruneRevocations(ctx context.Context, a store.AuthorityName, before time.Time, limit int) ([]*big.Int, error) {
+	return list(ctx, t.handle, serialOf, `
 		DELETE FROM revocation WHERE authority = ? AND seq IN (
-			SELECT seq FROM revocation WHERE authority = ? AND keep_until < ? ORDER BY keep_until LIMIT ?)`,
+			SELECT seq FROM revocation WHERE authority = ? AND keep_until < ? ORDER BY keep_until LIMIT ?)
+		RETURNING serial`,
 		string(a), string(a), micros(before), max(limit, 0))
-	return int(n), err
+}
+
+func serialOf(row scanner) (*big.Int, error) {
+	var serial []byte
+	err := row.Scan(&serial)
+	return new(big.Int).SetBytes(serial), err
 }

@@ -241,6 +241,10 @@ func testRevocations(t *testing.T, d *db) {
 		}
 		enough := errors.New("enough")
 		is(t, "until fn fails", r.Revoked(ctx, store.Services, 0, 0, func(store.Revoked) error { return enough }), enough)
+		begin, end, err := r.RevokedSpan(ctx, store.Services)
+		same(t, "span", [3]any{begin, end, err}, [3]any{first.Seq, second.Seq, nil})
+		begin, end, err = r.RevokedSpan(ctx, "nobody")
+		same(t, "span of none", [3]any{begin, end, err}, [3]any{int64(0), int64(0), nil})
 		n, err := r.CountRevocations(ctx, store.Services)
 		same(t, "count", n, 2)
 		return err
@@ -279,8 +283,12 @@ func testPruneRevocations(t *testing.T, d *db) {
 	prune := func(a store.AuthorityName, day, limit, want int) {
 		t.Helper()
 		d.update(func(ctx context.Context, tx store.Tx) error {
-			n, err := tx.PruneRevocations(ctx, a, newRevocation(a, day).KeepUntil, limit)
-			same(t, "pruned", n, want)
+			pruned, err := tx.PruneRevocations(ctx, a, newRevocation(a, day).KeepUntil, limit)
+			for _, serial := range pruned {
+				_, gone := tx.Revocation(ctx, a, serial)
+				is(t, "what was pruned", gone, store.ErrNotFound)
+			}
+			same(t, "pruned", len(pruned), want)
 			return err
 		})
 	}
