@@ -40,31 +40,6 @@ func (w *world) revoked(n int) {
 
 var crlSizes = []int{1_000, 10_000, 100_000, 1_000_000}
 
-// What a revocation costs until the list that shows it can be served.
-func BenchmarkCRLAfterRevocation(b *testing.B) {
-	for _, n := range crlSizes {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			w := newWorld(b)
-			a := w.open(config(store.Services))
-			w.revoked(n)
-			if _, err := wired(a).CRLs(w.ctx); err != nil {
-				b.Fatal(err)
-			}
-			serial := int64(1)
-			b.ReportAllocs()
-			for b.Loop() {
-				serial++
-				if err := wired(a).RevokeByUser(w.ctx, alice, envelope.Revocation{Serial: big.NewInt(serial)}); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := wired(a).CRLs(w.ctx); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
 // What the first list after a start costs.
 func BenchmarkCRLFresh(b *testing.B) {
 	for _, n := range crlSizes {
