@@ -43,7 +43,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "db.sqlite")
+	path := catest.NewDatabase(t)
 	st, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +55,7 @@ func names(texts ...string) invite.Names {
 	return n
 }
 
-func newSite(t *testing.T) *site { return newSiteIn(t, filepath.Join(t.TempDir(), "db.sqlite")) }
+func newSite(t *testing.T) *site { return newSiteIn(t, catest.NewDatabase(t)) }
 
 func newSiteIn(t *testing.T, database string) *site {
 	db, err := sqlstore.Open(t.Context(), database, sqlstore.Options{})

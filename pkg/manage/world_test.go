@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,7 +26,7 @@ const day = 24 * time.Hour
 // newStore opens an empty database of its own.
 func newStore(t testing.TB) *sqlstore.DB {
 	t.Helper()
-	return openStore(t, filepath.Join(t.TempDir(), "db.sqlite"))
+	return openStore(t, catest.NewDatabase(t))
 }
 
 var postgres = pgtest.Shared(pgtest.Options{})

@@ -31,8 +31,9 @@ type Site struct {
 // NewSite makes a site that lasts until the test ends.
 func NewSite(t testing.TB) *Site {
 	t.Helper()
-	s := &Site{Dir: t.TempDir(), Clock: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC))}
-	db, err := sqlstore.Open(t.Context(), filepath.Join(s.Dir, "db.sqlite"), sqlstore.Options{})
+	path := NewDatabase(t)
+	s := &Site{Dir: filepath.Dir(path), Clock: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC))}
+	db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
