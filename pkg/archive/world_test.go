@@ -22,6 +22,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/store/sqlstore/sqltest"
 	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 )
@@ -43,7 +44,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	path := catest.NewDatabase(t)
+	path := sqltest.New(t)
 	st, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
 	if err != nil {
 		t.Fatal(err)

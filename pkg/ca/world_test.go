@@ -8,7 +8,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"math/big"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/store/sqlstore/sqltest"
 )
 
 const day = 24 * time.Hour
@@ -40,7 +40,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, ctx: t.Context(), path: filepath.Join(t.TempDir(), "ca.sqlite"), clock: clock.NewFake(epoch)}
+	w := &world{t: t, ctx: t.Context(), path: sqltest.New(t), clock: clock.NewFake(epoch)}
 	w.openStore()
 	t.Cleanup(func() { _ = w.store.Close() })
 	return w

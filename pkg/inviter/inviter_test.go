@@ -22,6 +22,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/store/sqlstore/sqltest"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -55,7 +56,7 @@ func names(texts ...string) invite.Names {
 	return n
 }
 
-func newSite(t *testing.T) *site { return newSiteIn(t, catest.NewDatabase(t)) }
+func newSite(t *testing.T) *site { return newSiteIn(t, sqltest.New(t)) }
 
 func newSiteIn(t *testing.T, database string) *site {
 	db, err := sqlstore.Open(t.Context(), database, sqlstore.Options{})

@@ -18,6 +18,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/store/sqlstore/sqltest"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -26,7 +27,7 @@ const day = 24 * time.Hour
 // newStore opens an empty database of its own.
 func newStore(t testing.TB) *sqlstore.DB {
 	t.Helper()
-	return openStore(t, catest.NewDatabase(t))
+	return openStore(t, sqltest.New(t))
 }
 
 var postgres = pgtest.Shared(pgtest.Options{})

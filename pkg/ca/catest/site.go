@@ -16,6 +16,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/store/sqlstore/sqltest"
 	"cauase/pkg/testkit/pkitest"
 )
 
@@ -31,7 +32,7 @@ type Site struct {
 // NewSite makes a site that lasts until the test ends.
 func NewSite(t testing.TB) *Site {
 	t.Helper()
-	path := NewDatabase(t)
+	path := sqltest.New(t)
 	s := &Site{Dir: filepath.Dir(path), Clock: clock.NewFake(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC))}
 	db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
 	if err != nil {

@@ -1,4 +1,5 @@
-package catest
+// Package sqltest makes databases for the tests of other packages.
+package sqltest
 
 import (
 	"context"
@@ -30,9 +31,9 @@ var empty = sync.OnceValues(func() (content []byte, err error) {
 	return os.ReadFile(path) //nolint:gosec // our own
 })
 
-// NewDatabase makes an empty SQLite database, which has its layout already, in a folder that goes with the test, and
+// New makes an empty SQLite database, which has its layout already, in a folder that goes with the test, and
 // returns its path. It is for tests that are not about how databases come about.
-func NewDatabase(t testing.TB) (path string) {
+func New(t testing.TB) (path string) {
 	t.Helper()
 	content, err := empty()
 	if err != nil {
