@@ -14,5 +14,6 @@ func main() {
 	if updater.Separated(os.Args) {
 		os.Exit(updater.ServeSeparated(clock.System()))
 	}
+	limitGarbage(os.Getenv)
 	os.Exit(run(context.Background(), os.Args, clock.System(), os.Stdout, os.Stderr))
 }

@@ -192,7 +192,7 @@ func (s *service) run(ctx context.Context, metrics string) error {
 				s.reload("the file has changed")
 			}
 		case <-s.changed:
-			s.notify("STATUS=" + updater.Summary(s.agent.Statuses()))
+			s.notify("STATUS=" + s.agent.Summary())
 		case <-ticks.C:
 			if s.agent.Alive(aliveWithin) {
 				s.notify(systemd.SdNotifyWatchdog)

@@ -179,12 +179,18 @@ func (c *Client) transport(config *tls.Config) http.RoundTripper {
 	if c.options.Transport != nil {
 		return c.options.Transport(config)
 	}
-	dial := c.options.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	transport := NewTransport(config)
+	if c.options.Dial != nil {
+		transport.DialContext = c.options.Dial
 	}
+	return transport
+}
+
+// NewTransport returns what clients send requests with where [Options] say nothing else: for many of them that are to share
+// connections.
+func NewTransport(config *tls.Config) *http.Transport {
 	return &http.Transport{
-		DialContext:            dial,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,

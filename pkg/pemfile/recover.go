@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"cauase/pkg/folder"
 )
@@ -35,10 +34,10 @@ func RecoverPair(paths PairPaths) (mended bool, err error) {
 		return false, err
 	}
 	defer r.key.in.Close()
-	sweep(r.key.in, stagedName(r.key.name))
-	sweep(r.key.in, stagedCrtName(r.key.name))
+	paths.Attributes.sweep(r.key.in, stagedName(r.key.name))
+	paths.Attributes.sweep(r.key.in, stagedCrtName(r.key.name))
 	if paths.Combined() {
-		sweep(r.key.in, r.key.name)
+		paths.Attributes.sweep(r.key.in, r.key.name)
 		return false, nil
 	}
 	if r.crt, err = paths.Attributes.replaced(paths.Crt); err != nil {
@@ -48,8 +47,8 @@ func RecoverPair(paths PairPaths) (mended bool, err error) {
 	if mended, err = r.run(); err != nil {
 		return false, err
 	}
-	sweep(r.key.in, r.key.name)
-	sweep(r.crt.in, r.crt.name)
+	paths.Attributes.sweep(r.key.in, r.key.name)
+	paths.Attributes.sweep(r.crt.in, r.crt.name)
 	return mended, nil
 }
 
@@ -104,8 +103,8 @@ func (r *recovery) place(p place, from string) error {
 // complete puts a pair in place whose halves were both written and not yet renamed, if
 // it is newer than current; nil stands for no current certificate.
 func (r *recovery) complete(current *x509.Certificate) (bool, error) {
-	for _, crt := range leftovers(r.crt.in, r.crt.name, suffixNew) {
-		for _, key := range leftovers(r.key.in, r.key.name, suffixNew) {
+	for _, crt := range r.paths.Attributes.leftovers(r.crt.in, r.crt.name, suffixNew) {
+		for _, key := range r.paths.Attributes.leftovers(r.key.in, r.key.name, suffixNew) {
 			pair, whole := r.matches(key, crt)
 			if !whole || current != nil && pair.Crt.NotBefore.Before(current.NotBefore) {
 				continue
@@ -121,48 +120,15 @@ func (r *recovery) complete(current *x509.Certificate) (bool, error) {
 }
 
 func (r *recovery) mend() error {
-	for _, crt := range leftovers(r.crt.in, r.crt.name, suffixNew) {
+	for _, crt := range r.paths.Attributes.leftovers(r.crt.in, r.crt.name, suffixNew) {
 		if _, whole := r.matches(r.key.name, crt); whole {
 			return r.place(r.crt, crt)
 		}
 	}
-	for _, key := range leftovers(r.key.in, r.key.name, suffixOld) {
+	for _, key := range r.paths.Attributes.leftovers(r.key.in, r.key.name, suffixOld) {
 		if _, whole := r.matches(key, r.crt.name); whole {
 			return r.place(r.key, key)
 		}
 	}
 	return fmt.Errorf("%s and %s: %w, and nothing beside them mends it", r.paths.Key, r.paths.Crt, ErrMismatch)
-}
-
-func sweep(in *folder.Folder, name string) {
-	for _, left := range leftovers(in, name, suffixNew, suffixOld) {
-		_ = in.Remove(left)
-	}
-}
-
-// leftovers lists the temporary names of a file that exist.
-func leftovers(in *folder.Folder, file string, suffixes ...string) []string {
-	names, err := in.Names(maxEntries, func(name string) bool {
-		rest, ours := strings.CutPrefix(name, siblingPrefix(file))
-		if !ours {
-			return false
-		}
-		for _, suffix := range suffixes {
-			random, ends := strings.CutSuffix(rest, suffix)
-			if ends && len(random) == 16 && strings.Trim(random, "0123456789abcdef") == "" {
-				return true
-			}
-		}
-		return false
-	})
-	if err != nil {
-		return nil
-	}
-	var files []string
-	for _, name := range names {
-		if info, err := in.Stat(name); err == nil && info.Mode().IsRegular() {
-			files = append(files, name)
-		}
-	}
-	return files
 }

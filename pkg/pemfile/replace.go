@@ -59,6 +59,9 @@ type Attributes struct {
 	// Follow is File.Follow for all files.
 	Follow bool
 
+	// Listings are those in which leftovers are looked for; nil to list folders anew.
+	Listings *Listings
+
 	// Guard is for whoever works on files of others, or for others: folders that others than root and the
 	// user of this process can write to are refused with [ErrExposed], and, unless Follow allows them, so
 	// are symbolic links, wherever in a path they stand and for reading, too.

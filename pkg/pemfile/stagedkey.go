@@ -142,7 +142,7 @@ func (a Attributes) Sweep(path string, before time.Time) {
 		return
 	}
 	defer in.Close()
-	for _, left := range leftovers(in, name, suffixNew, suffixOld) {
+	for _, left := range a.leftovers(in, name, suffixNew, suffixOld) {
 		removeBefore(in, left, before)
 	}
 }
@@ -156,7 +156,7 @@ func removeBefore(in *folder.Folder, name string, before time.Time) {
 // SweepAll is Sweep for any time. Nobody else may be writing path meanwhile.
 func (a Attributes) SweepAll(path string) {
 	if in, name, err := a.Access().Parent(path); err == nil {
-		sweep(in, name)
+		a.sweep(in, name)
 		in.Close()
 	}
 }

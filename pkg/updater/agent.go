@@ -10,11 +10,11 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
 	"cauase/pkg/clock"
+	"cauase/pkg/pemfile"
 )
 
 // Options are what an Agent needs of the world.
@@ -43,10 +43,14 @@ type Options struct {
 	onLook  func()      // like OnStatus, after every look
 	onLists func()      // from any goroutine, when some job has other revocation lists
 	watched func() bool // whether events of files come
+
+	net   *network         // of all jobs
+	onNet func(url string) // from any goroutine, when a daemon is reached that was not
 }
 
-// realHook has hooks run, unless a test has another idea of them.
-func (o *Options) realHook() {
+// equip has hooks run, unless a test has another idea of them, and jobs share a network.
+func (o *Options) equip() {
+	o.net = newNetwork(o)
 	if o.Hook == nil {
 		o.Hook, o.checkHook = runHook, startable
 	}
@@ -59,6 +63,7 @@ type Agent struct {
 
 	mu      sync.Mutex
 	running []*running
+	lookers lookers
 	ctx     context.Context
 	done    sync.WaitGroup
 
@@ -94,9 +99,9 @@ func (r *running) handOver(o Options) {
 
 // New returns an agent that has nothing to do yet.
 func New(o Options) *Agent {
-	o.realHook()
+	o.equip()
 	a := &Agent{o: o, pushes: map[source]*push{}}
-	a.o.onLists = a.stirPushes
+	a.o.onLists, a.o.onNet = a.stirPushes, a.heal
 	if !o.NoWatch {
 		a.watch = newWatcher(a.kick, o.Log)
 		a.o.watched = a.watch.works
@@ -167,7 +172,10 @@ func (a *Agent) Start(ctx context.Context, jobs []Job) error {
 			return named(&jobs[i], err)
 		}
 	}
+	// With all files in hand, so that each folder need be listed once only: whatever is in it by now is left of a crash.
+	listings := &pemfile.Listings{}
 	for i, k := range keepers {
+		k.tidy(listings)
 		a.begin(k, jobs[i])
 	}
 	a.watchAll()
@@ -200,6 +208,7 @@ func (w *worker) openPatiently(ctx context.Context) bool {
 	for {
 		err := w.open()
 		if err == nil {
+			w.tidy(nil)
 			return true
 		}
 		if w.job.inOtherHands(false) {
@@ -232,8 +241,13 @@ func (a *Agent) Replace(jobs []Job) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	added := map[int]keeper{}
+	before, stays := map[string]*running{}, map[*running]bool{} // no two have one name
+	for _, r := range a.running {
+		before[r.job.Name] = r
+	}
 	for i := range jobs {
-		if slices.ContainsFunc(a.running, func(r *running) bool { return reflect.DeepEqual(jobs[i], r.job) }) {
+		if r := before[jobs[i].Name]; r != nil && reflect.DeepEqual(jobs[i], r.job) {
+			stays[r] = true
 			continue
 		}
 		var err error
@@ -243,7 +257,7 @@ func (a *Agent) Replace(jobs []Job) error {
 	}
 	var kept []*running
 	for _, r := range a.running {
-		if slices.ContainsFunc(jobs, func(j Job) bool { return reflect.DeepEqual(j, r.job) }) {
+		if stays[r] {
 			kept = append(kept, r)
 			continue
 		}
@@ -276,6 +290,22 @@ func (a *Agent) Wait() {
 	if a.watch != nil {
 		a.watch.close()
 	}
+	a.o.net.close()
+}
+
+// heal has the jobs try again now what has failed because a daemon could not be reached. Workers call it, for whose end others
+// wait with a.mu held.
+func (a *Agent) heal(url string) {
+	go func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, r := range a.running {
+			if w, here := r.keeper().(*worker); here && w.service.URL() == url && w.cutOff.Load() {
+				w.healed.Store(true)
+				w.wake()
+			}
+		}
+	}()
 }
 
 // Once does what is due for each job, and returns how they do then.
@@ -283,7 +313,8 @@ func Once(ctx context.Context, o Options, jobs []Job) ([]Status, error) {
 	if err := CheckJobs(jobs); err != nil {
 		return nil, err
 	}
-	o.realHook()
+	o.equip()
+	defer o.net.close()
 	var all []Status
 	for i := range jobs {
 		status, err := onceFor(ctx, o, &jobs[i])
@@ -314,6 +345,7 @@ func onceFor(ctx context.Context, o Options, job *Job) (Status, error) {
 	if err := w.open(); err != nil {
 		return Status{}, err
 	}
+	w.tidy(nil)
 	w.once(ctx)
 	return *w.status.Load(), nil
 }
@@ -324,7 +356,7 @@ func Look(o Options, jobs []Job) ([]Status, error) {
 		return nil, err
 	}
 	o.Log = slog.New(slog.DiscardHandler)
-	o.realHook()
+	o.equip()
 	var all []Status
 	for i := range jobs {
 		status, err := lookFor(o, &jobs[i])
@@ -391,6 +423,19 @@ func (a *Agent) Statuses() []Status {
 	return all
 }
 
+// Summary is one line for people.
+func (a *Agent) Summary() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []*Status
+	for _, r := range a.running {
+		if s := r.keeper().latest(); s != nil {
+			all = append(all, s)
+		}
+	}
+	return summary(all)
+}
+
 // Alive reports whether every job has shown a sign of life within a time.
 func (a *Agent) Alive(within time.Duration) bool {
 	a.mu.Lock()
@@ -404,8 +449,7 @@ func (a *Agent) Alive(within time.Duration) bool {
 	return true
 }
 
-// Summary is one line for people.
-func Summary(all []Status) string {
+func summary(all []*Status) string {
 	if len(all) == 1 {
 		return all[0].summary()
 	}
@@ -418,25 +462,4 @@ func Summary(all []Status) string {
 		}
 	}
 	return fmt.Sprintf("%d of %d ok, outage budget %.0f days", counts[StateOK], len(all), budget/day.Seconds())
-}
-
-// kick has every job look at its files.
-func (a *Agent) kick() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, r := range a.running {
-		r.keeper().wake()
-	}
-	a.watchAll()
-}
-
-func (a *Agent) watchAll() {
-	if a.watch == nil {
-		return
-	}
-	var paths []string
-	for _, r := range a.running {
-		paths = append(paths, r.keeper().watches()...)
-	}
-	a.watch.set(paths)
 }

@@ -151,6 +151,7 @@ func (x *exchange) refreshLists(ctx context.Context) {
 		tag = ""
 	}
 	x.crls, x.tag, x.crlErr = x.service.RevalidateCRLs(ctx, trusted, have, tag)
+	x.crls = shareLists(x.crls)
 }
 
 // refreshServices follows the CA of services, where that is kept in a place of its own.

@@ -38,9 +38,10 @@ func (j *Job) checkFolders() error {
 
 // checkPlaces does so for those that are worked in.
 func (j *Job) checkPlaces() error {
-	access := j.attributes(nil).Access()
+	c := folderCheck{access: j.attributes(nil).Access(), good: map[string]*folder.Folder{}}
+	defer c.close()
 	for _, path := range append(j.paths(), j.statePath()) {
-		if err := checkFolder(access, path); err != nil {
+		if err := c.check(path); err != nil {
 			return err
 		}
 	}
@@ -79,10 +80,47 @@ func unsafe(err error) bool {
 	return errors.Is(err, pemfile.ErrExposed) || errors.Is(err, pemfile.ErrSymlink)
 }
 
-// checkFolder checks the folder that a file is in, or the nearest one above it that exists, and path itself
+// A folderCheck checks the folders of several files, each folder once: most jobs have all of theirs in one, and every agent does
+// this every minute.
+type folderCheck struct {
+	access folder.Access
+	good   map[string]*folder.Folder // by the path as it is written
+	others []*folder.Folder
+}
+
+func (c *folderCheck) close() {
+	for _, in := range c.good {
+		in.Close()
+	}
+	for _, in := range c.others {
+		in.Close()
+	}
+}
+
+// parent is that of folder.Access. The folder stays open until the end of the check.
+func (c *folderCheck) parent(path string) (*folder.Folder, string, error) {
+	dir, base := filepath.Split(path)
+	plain := base != "" && base != "." && base != ".."
+	if in := c.good[dir]; in != nil && plain {
+		return in, base, nil
+	}
+	in, name, err := c.access.Parent(path)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case plain:
+		c.good[dir] = in
+	default:
+		c.others = append(c.others, in) // of something else than what is written before the last slash
+	}
+	return in, name, nil
+}
+
+// check checks the folder that a file is in, or the nearest one above it that exists, and path itself
 // if it is a folder.
-func checkFolder(access folder.Access, path string) error {
-	in, name, err := access.Parent(path)
+func (c *folderCheck) check(path string) error {
+	access := c.access
+	in, name, err := c.parent(path)
 	for above := filepath.Dir(path); errors.Is(err, fs.ErrNotExist); above = filepath.Dir(above) {
 		if in, err = access.Open(above); err == nil {
 			in.Close()
@@ -102,7 +140,6 @@ func checkFolder(access folder.Access, path string) error {
 		return nil //nolint:nilerr // whoever reads the file says it
 	}
 	info, err := in.Stat(name)
-	in.Close()
 	if err != nil || !info.IsDir() {
 		return nil //nolint:nilerr // likewise
 	}

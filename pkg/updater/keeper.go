@@ -2,6 +2,8 @@ package updater
 
 import (
 	"context"
+
+	"cauase/pkg/pemfile"
 )
 
 // A keeper does one job for as long as it is to be done: a worker in this process, or one in a
@@ -9,6 +11,9 @@ import (
 type keeper interface {
 	// open prepares what can be prepared at once, and fails if it makes no sense to begin.
 	open() error
+
+	// tidy removes what crashes have left of its files, once it is open.
+	tidy(*pemfile.Listings)
 
 	// do does the job until ctx ends.
 	do(ctx context.Context)

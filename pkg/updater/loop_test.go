@@ -330,6 +330,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
+		h.o.equip()
 		w, err := newWorker(&h.job, h.o)
 		must(t, err)
 		must(t, w.open())
@@ -364,6 +365,7 @@ func TestClockJumps(t *testing.T) {
 		t.Errorf("after ten years back: %v", plan)
 	}
 	h := newHost(t, t.TempDir())
+	h.o.equip()
 	w, err := newWorker(&h.job, h.o)
 	must(t, err)
 	w.retries[TaskRenew] = &retry{next: now.Add(3650 * day)}

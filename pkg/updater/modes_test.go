@@ -160,7 +160,7 @@ func TestSlowDaemon(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		must(t, os.Remove(h.path("crl.pem")))
-		a.kick()
+		a.kick(nil)
 		time.Sleep(time.Second)
 		if got, err := os.ReadFile(h.path("crl.pem")); err != nil || string(got) != string(before) {
 			t.Errorf("the list is not back: %v", err)

@@ -74,7 +74,7 @@ func (a *Agent) arrangePushes() {
 			continue
 		}
 		c, err := client.New(client.Options{
-			URL: job.CAURL, Authority: job.Authority, Clock: a.o.Clock, UserAgent: a.o.UserAgent, Transport: a.o.Transport, Timeout: a.o.Timeout,
+			URL: job.CAURL, Authority: job.Authority, Clock: a.o.Clock, UserAgent: a.o.UserAgent, Transport: a.o.net.transport, Timeout: a.o.Timeout,
 		})
 		if err != nil {
 			continue // it was checked with the job

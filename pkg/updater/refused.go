@@ -7,6 +7,7 @@ import (
 
 	"cauase/pkg/clock"
 	"cauase/pkg/enroll"
+	"cauase/pkg/pemfile"
 )
 
 // A refused job is one that nobody can do as its folders are: somebody could have it work on something else. It is looked at
@@ -25,11 +26,12 @@ func newRefused(job *Job, o Options, err error) *refused {
 	return &refused{job: job, o: o, err: err, since: o.Clock.Now(), kick: make(chan struct{}, 1)}
 }
 
-func (r *refused) open() error       { return nil }
-func (r *refused) close()            {}
-func (r *refused) latest() *Status   { return r.status.Load() }
-func (r *refused) lastSign() int64   { return r.beat.Load() }
-func (r *refused) watches() []string { return r.job.paths() }
+func (r *refused) open() error            { return nil }
+func (r *refused) close()                 {}
+func (r *refused) tidy(*pemfile.Listings) {}
+func (r *refused) latest() *Status        { return r.status.Load() }
+func (r *refused) lastSign() int64        { return r.beat.Load() }
+func (r *refused) watches() []string      { return r.job.paths() }
 
 func (r *refused) refresh() { r.wake() }
 

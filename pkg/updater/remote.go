@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"cauase/pkg/pemfile"
 )
 
 // A remote has a job done by a process with the rights of the owner of its files: this program, started anew,
@@ -41,10 +43,11 @@ func newRemote(job *Job, o Options) *remote {
 	return r
 }
 
-func (r *remote) open() error       { return nil }
-func (r *remote) close()            {}
-func (r *remote) wake()             {} // it watches by itself
-func (r *remote) watches() []string { return nil }
+func (r *remote) open() error            { return nil }
+func (r *remote) close()                 {}
+func (r *remote) tidy(*pemfile.Listings) {}
+func (r *remote) wake()                  {} // it watches by itself
+func (r *remote) watches() []string      { return nil }
 
 // refresh passes on what the agent is told in the same way.
 func (r *remote) refresh() {

@@ -51,11 +51,13 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 	if err == nil {
 		delete(w.retries, task)
 		w.resolved(task)
+		if task == TaskFiles {
+			return
+		}
 		// The daemon can be reached again: what failed because it could not need not wait.
-		for _, other := range w.retries {
-			if other.class == enroll.ClassNetwork && task != TaskFiles {
-				other.next = now
-			}
+		w.tryAgain(now)
+		if url := w.service.URL(); w.o.onNet != nil && w.o.net.found(url) {
+			w.o.onNet(url)
 		}
 		return
 	}
@@ -67,19 +69,41 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 	case task == TaskEnrol:
 		longest = time.Minute // somebody is waiting
 	}
-	t.next = now.Add(min(t.backoff.NextBackOff(), longest))
+	pause := min(t.backoff.NextBackOff(), longest)
+	if wanted := client.RetryAfter(err); wanted > 0 {
+		pause = max(pause, jittered(min(wanted, longestWish)))
+	}
+	t.next = now.Add(pause)
 	if errors.Is(err, client.ErrPending) {
 		w.resolved(task)
 		return
 	}
 	class, hint := w.explain(err)
 	t.class = class
+	if class == enroll.ClassNetwork && task != TaskFiles {
+		w.cutOff.Store(true)
+		w.o.net.lost(w.service.URL())
+	}
 	if task == TaskFiles {
 		err = discreet(err)
 	}
 	// Errors that were joined come one a line.
 	w.problem(task, class, pki.EscapeText(cli.Plain(strings.ReplaceAll(err.Error(), "\n", "; "))), hint, t.next)
 }
+
+// tryAgain has what failed because the daemon was not reached be tried now.
+func (w *worker) tryAgain(now time.Time) {
+	w.cutOff.Store(false)
+	for _, t := range w.retries {
+		if t.class == enroll.ClassNetwork {
+			t.next = now
+		}
+	}
+}
+
+// longestWish is for how long a daemon that asks for time is left alone at most, before chance adds half of it: less than
+// farthestTry.
+const longestWish = time.Hour
 
 // problem notes that something is wrong. Only the first of a kind is news.
 func (w *worker) problem(task Task, class, message, hint string, next time.Time) {

@@ -19,6 +19,9 @@ func (w *worker) round(ctx context.Context) time.Time {
 		w.fingerprint = fingerprint(w.job.looked())
 		s := look(w.job, now)
 		w.notice(s, now)
+		if w.healed.Swap(false) {
+			w.tryAgain(now)
+		}
 		state := w.state(s, now)
 		plan := Decide(w.timing(), state, now)
 		mended := w.act(ctx, s, plan)
@@ -66,7 +69,7 @@ func (w *worker) act(ctx context.Context, s *snapshot, plan Plan) (mended bool) 
 	for _, action := range plan.Actions {
 		switch action {
 		case ActRecover:
-			w.recover()
+			w.recover(nil)
 			mended = true
 		case ActMend:
 			mended = w.mend("key and certificate", w.mendPair, "crt", "key") || mended
@@ -105,7 +108,9 @@ func (w *worker) startExchange(ctx context.Context, s *snapshot, actions []Actio
 	}
 	w.netBusy = true
 	go func() {
+		ctx, leave := w.o.net.talk(ctx, w.service.URL())
 		x.run(ctx, actions)
+		leave()
 		w.results <- func() {
 			w.netBusy = false
 			w.finish(ctx, x)

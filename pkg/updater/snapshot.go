@@ -109,7 +109,7 @@ func lookAtCAs(j *Job, path string) storeSnapshot {
 	case len(crts) == 0:
 		return storeSnapshot{state: StoreMissing}
 	}
-	return storeSnapshot{crts: crts}
+	return storeSnapshot{crts: shareCertificates(crts)}
 }
 
 func lookAtCRLs(j *Job, s *snapshot, now time.Time) {
@@ -118,6 +118,7 @@ func lookAtCRLs(j *Job, s *snapshot, now time.Time) {
 		s.crl = storeSnapshot{state: StoreBroken, err: discreet(err)}
 		return
 	}
+	all = shareLists(all)
 	for _, ca := range s.ca.crts {
 		if crl := crlOf(ca, all); crl != nil {
 			s.crls = append(s.crls, crl)

@@ -73,7 +73,7 @@ func TestTree(t *testing.T) {
 			h.verifies(time.Now())
 		}
 		must(t, os.Remove(h.job.Root))
-		a.kick()
+		a.kick(nil)
 		time.Sleep(2 * time.Hour)
 		h.verifies(time.Now())
 		if s := h.status(a); s.State != StateOK {

@@ -50,7 +50,9 @@ func (w *worker) wait(ctx context.Context, wake time.Time) bool {
 }
 
 // called reports whether somebody wants the worker to act, and it can.
-func (w *worker) called() bool { return !w.netBusy && (w.asked.Load() || w.pushed.Load() != nil) }
+func (w *worker) called() bool {
+	return !w.netBusy && (w.asked.Load() || w.pushed.Load() != nil || w.healed.Load())
+}
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)

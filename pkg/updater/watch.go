@@ -2,6 +2,7 @@ package updater
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,8 +16,8 @@ import (
 // A watcher calls back when something happens in the folders of files, which may not exist
 // yet, come and go, or be symbolic links into other folders.
 type watcher struct {
-	events *fsnotify.Watcher // nil if the system has no more of them
-	notify func()
+	events *fsnotify.Watcher      // nil if the system has no more of them
+	notify func(changed []string) // what has changed, nil if that is not known
 	log    *slog.Logger
 	failed atomic.Bool
 	done   chan struct{}
@@ -26,7 +27,7 @@ type watcher struct {
 	closed  bool
 }
 
-func newWatcher(notify func(), log *slog.Logger) *watcher {
+func newWatcher(notify func(changed []string), log *slog.Logger) *watcher {
 	w := &watcher{notify: notify, log: log, current: map[string]bool{}, done: make(chan struct{})}
 	events, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -47,34 +48,44 @@ func (w *watcher) run() {
 	defer close(w.done)
 	for {
 		select {
-		case _, open := <-w.events.Events:
+		case event, open := <-w.events.Events:
 			if !open {
 				return
 			}
-			w.settle()
-			w.notify()
+			w.notify(w.settle(event.Name))
 		case err, open := <-w.events.Errors:
 			if !open {
 				return
 			}
 			w.log.Warn("events of files may have been missed", "error", err.Error())
-			w.notify()
+			w.notify(nil)
 		}
 	}
 }
 
-// settle swallows what comes together, and at most so many notifications a second come out.
-func (w *watcher) settle() {
+// maxChanged bounds the names that are kept of what has changed at once.
+const maxChanged = 10_000
+
+// settle collects the names in what comes together, so that at most so many notifications a second come out. Nil stands for
+// more than are kept.
+func (w *watcher) settle(first string) []string {
 	timer := time.NewTimer(debounce)
 	defer timer.Stop()
+	changed := map[string]bool{first: true}
 	for {
 		select {
-		case _, open := <-w.events.Events:
+		case event, open := <-w.events.Events:
 			if !open {
-				return
+				return slices.Collect(maps.Keys(changed))
+			}
+			if len(changed) <= maxChanged {
+				changed[event.Name] = true
 			}
 		case <-timer.C:
-			return
+			if len(changed) > maxChanged {
+				return nil
+			}
+			return slices.Collect(maps.Keys(changed))
 		}
 	}
 }
@@ -164,7 +175,7 @@ func Watch(paths []string, log *slog.Logger) (<-chan struct{}, func()) {
 	events := make(chan struct{}, 1)
 	var w *watcher
 	ready := make(chan struct{})
-	w = newWatcher(func() {
+	w = newWatcher(func([]string) {
 		<-ready
 		w.set(present(paths))
 		select {

@@ -64,6 +64,8 @@ type worker struct {
 	kick              chan struct{}    // somebody should look; from any goroutine
 
 	// From any goroutine:
+	cutOff atomic.Bool                       // something has failed as the daemon was not reached
+	healed atomic.Bool                       // it was by another job, so that this is to be tried again
 	asked  atomic.Bool                       // everything is to be looked at
 	pushed atomic.Pointer[client.ServedCRLs] // what the daemon has sent by itself
 	lists  atomic.Pointer[heldLists]         // what to wait for newer ones of, nil if there are none
@@ -88,7 +90,7 @@ func newWorker(job *Job, o Options) (*worker, error) {
 	w.paths = pemfile.PairPaths{Crt: job.Crt, Key: job.Key, Attributes: job.attributes(o.Step)}
 	options := client.Options{
 		URL: job.CAURL, Authority: job.Authority, Clock: o.Clock, CatchUp: job.CatchUp,
-		UserAgent: o.UserAgent, Transport: o.Transport, Timeout: o.Timeout,
+		UserAgent: o.UserAgent, Transport: o.net.transport, Timeout: o.Timeout,
 	}
 	var err error
 	if w.service, err = client.New(options); err != nil {
@@ -116,30 +118,36 @@ func (w *worker) open() error {
 		w.log.Warn("what was remembered cannot be read, and is forgotten", "file", w.job.statePath(), "error", err.Error())
 	}
 	w.saved = w.memory.Counts
-	w.sweep()
 	return nil
 }
 
-// sweep removes what crashes have left behind.
-func (w *worker) sweep() {
+// tidy removes what crashes have left behind.
+func (w *worker) tidy(listings *pemfile.Listings) {
 	// Files that are shared with other agents may be being written by them.
 	before := w.o.Clock.Now().Add(-time.Hour)
-	w.job.caStore(w.job.CA).Sweep(before)
-	w.job.crlStore().Sweep(before)
-	for _, path := range []string{w.job.CASCA, w.job.Root} {
+	stores := []pemfile.Store{w.job.crlStore()}
+	for _, path := range []string{w.job.CA, w.job.CASCA, w.job.Root} {
 		if path != "" {
-			w.job.caStore(path).Sweep(before)
+			stores = append(stores, w.job.caStore(path))
 		}
 	}
-	w.job.beside(nil).Sweep(w.job.statePath(), w.o.Clock.Now())
+	for _, store := range stores {
+		store.Attributes.Listings = listings
+		store.Sweep(before)
+	}
+	beside := w.job.beside(nil)
+	beside.Listings = listings
+	beside.Sweep(w.job.statePath(), w.o.Clock.Now())
 	if w.job.Crt != "" {
-		w.recover()
+		w.recover(listings)
 	}
 }
 
-func (w *worker) recover() {
+func (w *worker) recover(listings *pemfile.Listings) {
 	w.recovered = true
-	mended, err := w.engine.Recover()
+	engine := *w.engine
+	engine.Paths.Attributes.Listings = listings
+	mended, err := engine.Recover()
 	if mended {
 		w.log.Warn("an interrupted change of key and certificate was completed or undone", "certificate", w.job.Crt)
 		w.changed("crt", "key")
