@@ -91,12 +91,14 @@ func (w *worker) tried(task Task, err error, slack time.Duration) {
 	w.problem(task, class, pki.EscapeText(cli.Plain(strings.ReplaceAll(err.Error(), "\n", "; "))), hint, t.next)
 }
 
-// tryAgain has what failed because the daemon was not reached be tried now.
+// tryAgain has what failed because the daemon was not reached be tried now. If it fails for another reason then, that one has its
+// short pauses still before it.
 func (w *worker) tryAgain(now time.Time) {
 	w.cutOff.Store(false)
 	for _, t := range w.retries {
 		if t.class == enroll.ClassNetwork {
 			t.next = now
+			t.backoff.Reset()
 		}
 	}
 }
