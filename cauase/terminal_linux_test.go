@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -50,7 +51,11 @@ type terminal struct {
 }
 
 func (s *shell) asTool(line string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAsTool$")
+	args := []string{os.Args[0], "-test.run=^TestAsTool$"}
+	if signal.Ignored(os.Interrupt) { // by a shell that runs the tests in the background; whoever sits at a terminal does not
+		args = append([]string{"env", "--default-signal=INT"}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), asTool+"="+line, toolTime+"="+s.daemon.Clock.Now().Format(time.RFC3339), "TERM=dumb")
 	return cmd
 }
@@ -156,6 +161,8 @@ func (t *terminal) types(text string) {
 // ends waits for the end of the tool, which leaves the terminal as it was.
 func (t *terminal) ends(code int) {
 	t.Helper()
+	hung := time.AfterFunc(time.Minute, func() { _ = t.cmd.Process.Kill() })
+	defer hung.Stop()
 	_ = t.cmd.Wait()
 	if got := t.cmd.ProcessState.Sys().(syscall.WaitStatus); code >= 0 && got.ExitStatus() != code || code < 0 && got.Signal() != syscall.Signal(-code) {
 		t.Errorf("ended with %v, want %d:\n%s", t.cmd.ProcessState, code, t.transcript())
