@@ -29,6 +29,9 @@ func (r *results) targets() (list []verdict) {
 			if v, there := r.median(at.Work, at.Subject, milliseconds); ok && there && bare > 0 {
 				list = append(list, judge(at.Work+" entries, to hash and signature", v/bare, 0, 2.5))
 			}
+			if v, there := r.median(at.Work, at.Subject, longestWait); ok && there && bare > 0 {
+				list = append(list, judge("longest wait for a list meanwhile, of "+strings.TrimPrefix(at.Work, workListAfter)+" entries, to hash and signature", v/bare, 0, 1))
+			}
 		case at.Work == workListRestart+"1000000":
 			most(at.Work+" entries, ms", at.Work, at.Subject, milliseconds, 700)
 		case at.Work == workReady:
