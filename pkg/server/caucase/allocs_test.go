@@ -14,9 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
 	"cauase/pkg/testkit"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A wire is a kept connection whose client allocates nothing: what is counted is the server's.
@@ -191,11 +194,47 @@ func TestAllocations(t *testing.T) {
 	if _, err := pki.ParseCertificatePEM([]byte(text)); err != nil {
 		t.Fatalf("%v\n%s", err, answer)
 	}
-	const most = 1000 // with all that is parsed, signed and recorded
+	const most = 800 // with all that is parsed, signed and recorded
 	net := got - bare(t, first, answer)
 	t.Logf("a renewal: %.0f allocations beyond those of net/http, of %.0f", net, got)
 	if net > most {
 		t.Errorf("a renewal: %.0f allocations, where %d are enough", net, most)
+	}
+}
+
+// TestEnrolmentAllocations pins what an authority allocates for a submission, its approval and the fetching of the certificate, with all that
+// is parsed, linted, signed and recorded.
+func TestEnrolmentAllocations(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector allocates")
+	}
+	s := newSite(t)
+	user := audit.Actor{Kind: audit.User, Serial: big.NewInt(7), Address: "192.0.2.8"}
+	const enrolments = 20
+	var requests [][]byte
+	for range enrolments + 2 {
+		requests = append(requests, pkitest.NamedRequest(t, pkitest.Key(t), "web", "web.example"))
+	}
+	enrol := func() {
+		text := requests[0]
+		requests = requests[1:]
+		done, err := submit(t.Context(), s.Services, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, text, choice{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Services.Approve(t.Context(), user, done.ID, ca.Approval{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Services.Certificate(t.Context(), done.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enrol()
+	const most = 2300
+	got := testing.AllocsPerRun(enrolments, enrol)
+	t.Logf("an enrolment: %.0f allocations", got)
+	if got > most {
+		t.Errorf("an enrolment: %.0f allocations, where %d are enough", got, most)
 	}
 }
 
