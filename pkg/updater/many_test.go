@@ -354,3 +354,44 @@ func (h *host) certificate(path string) *x509.Certificate {
 	must(h.t, err)
 	return crt
 }
+
+// TestRetryAfterHoldsAll: when a daemon asks one job for time, those that are waiting for their turn leave it alone for that long, too.
+func TestRetryAfterHoldsAll(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = undisturbed
+		jobs := h.manyJobs(10 * talkers)
+		var renewals, during atomic.Int64
+		var refused atomic.Pointer[time.Time]
+		h.count(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet {
+				return false
+			}
+			if at := refused.Load(); at != nil {
+				if passed := time.Since(*at); passed > 100*time.Millisecond && passed < 39*time.Second {
+					during.Add(1)
+				}
+				return false
+			}
+			if renewals.Add(1) != 3 {
+				return false
+			}
+			now := time.Now()
+			refused.Store(&now)
+			w.Header().Set("Retry-After", "40")
+			http.Error(w, "later", http.StatusTooManyRequests)
+			return true
+		})
+		// All are due when they begin.
+		time.Sleep(time.Until(h.certificate(jobs[0].Crt).NotAfter.Add(-DefaultThreshold / 2)))
+		a, stop := h.startMany(jobs)
+		defer stop()
+		time.Sleep(10 * time.Minute)
+		h.allOK(a, len(jobs))
+		// Those whose turn it is may have got as far as to renew.
+		if refused.Load() == nil || during.Load() >= talkers {
+			t.Errorf("%d requests to renew while the daemon wants to be left alone", during.Load())
+		}
+	})
+}
