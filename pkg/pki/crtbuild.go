@@ -150,7 +150,7 @@ func onlyLeaf(t *x509.Certificate) error {
 
 // tbsCertificate is the DER of the TBSCertificate (RFC 5280 4.1).
 func tbsCertificate(t, issuer *x509.Certificate, pub crypto.PublicKey, alg []byte) ([]byte, error) {
-	spki, err := x509.MarshalPKIXPublicKey(pub)
+	spki, err := marshalSPKI(pub)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,18 +168,42 @@ func DescribeKey(pub crypto.PublicKey) string {
 // subjectPublicKey BIT STRING without tag, length and count of unused bits. It fails
 // on keys that have no SubjectPublicKeyInfo form.
 func KeyID(pub crypto.PublicKey) ([]byte, error) {
-	if key, ok := pub.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P256() {
-		// The BIT STRING is the point, uncompressed (RFC 5480 2.2). The detour over the whole structure would cost more than half of what
-		// reading a certificate does.
-		if point, err := key.Bytes(); err == nil {
-			return keyIDOfBits(point), nil
-		}
+	if point := pointOfP256(pub); point != nil {
+		return keyIDOfBits(point), nil
 	}
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return nil, fmt.Errorf("key id: %w", err)
 	}
 	return keyIDOfSPKI(der)
+}
+
+// pointOfP256 is what the BIT STRING of a P-256 key holds, the point, uncompressed (RFC 5480 2.2); nil for any other key. The detour over a
+// structure that is the same for all of them would cost more than half of what reading a certificate does.
+func pointOfP256(pub crypto.PublicKey) []byte {
+	key, ok := pub.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil
+	}
+	point, err := key.Bytes()
+	if err != nil {
+		return nil // not on the curve: x509 says so
+	}
+	return point
+}
+
+// spkiP256 is what comes before the point in the SubjectPublicKeyInfo of a P-256 key.
+var spkiP256 = []byte{
+	0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+	0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+}
+
+// marshalSPKI is x509.MarshalPKIXPublicKey, for P-256 keys without reflection.
+func marshalSPKI(pub crypto.PublicKey) ([]byte, error) {
+	if point := pointOfP256(pub); point != nil {
+		return slices.Concat(spkiP256, point), nil
+	}
+	return x509.MarshalPKIXPublicKey(pub)
 }
 
 // KeyIDOf identifies the key of a certificate that exists, which may be of a kind that is not known here: then

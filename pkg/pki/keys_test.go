@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -99,6 +100,30 @@ func TestKeyID(t *testing.T) {
 	}
 	if _, err := KeyID("not a key"); err == nil {
 		t.Error("a string has a key id")
+	}
+}
+
+// The short way to the SubjectPublicKeyInfo of a key ends where x509's does.
+func TestMarshalSPKI(t *testing.T) {
+	for _, kind := range []KeyType{KeyECDSAP256, KeyECDSAP384, KeyEd25519} {
+		for range 20 {
+			key, err := kind.Generate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := x509.MarshalPKIXPublicKey(key.Public())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := marshalSPKI(key.Public()); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%s: %x, %v, want %x", kind, got, err, want)
+			}
+		}
+	}
+	for _, bad := range []crypto.PublicKey{nil, rawPoint(big.NewInt(1), big.NewInt(1))} {
+		if got, err := marshalSPKI(bad); err == nil {
+			t.Errorf("%v: %x", bad, got)
+		}
 	}
 }
 

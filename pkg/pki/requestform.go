@@ -21,7 +21,7 @@ func parseCSR(der []byte, p requestParts) (*x509.CertificateRequest, error) {
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "x509: "))
 	}
-	spki, err := x509.MarshalPKIXPublicKey(csr.PublicKey)
+	spki, err := marshalSPKI(csr.PublicKey)
 	if err != nil { // DSA, X25519, or one that x509 does not know
 		return nil, errors.New("public key algorithm is not accepted: RSA, ECDSA or Ed25519 needed")
 	}

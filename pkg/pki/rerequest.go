@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -15,7 +14,7 @@ import (
 // Rerequest makes the DER of a request that is template but for its key: subject and
 // attributes, extensions among them, are the same bytes.
 func Rerequest(template *Request, key crypto.Signer) ([]byte, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	spki, err := marshalSPKI(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("CSR: %w", err)
 	}
