@@ -345,7 +345,7 @@ type Reader interface {
 
 	Certificate(ctx context.Context, a AuthorityName, id int64) (Certificate, error)
 	CertificateBySerial(ctx context.Context, a AuthorityName, serial *big.Int) (Certificate, error)
-	// CertificateByCSR returns the newest certificate issued for the request with this digest.
+	// CertificateByCSR returns the newest certificate issued for the request with this digest, renewals excepted.
 	CertificateByCSR(ctx context.Context, a AuthorityName, digest []byte) (Certificate, error)
 	// KeyInUse reports whether a pending request or a recorded certificate has this key.
 	KeyInUse(ctx context.Context, a AuthorityName, keyID []byte) (bool, error)
@@ -355,7 +355,7 @@ type Reader interface {
 	// zero time. It is for display: its cost grows with their number.
 	CountCertificates(ctx context.Context, a AuthorityName, t time.Time) (int, error)
 
-	// RenewalByCSR returns the newest certificate that the request with this digest has made of the one with
+	// RenewalByCSR returns the newest certificate that the request with this digest has made of the one on record with
 	// the serial renews.
 	RenewalByCSR(ctx context.Context, a AuthorityName, digest []byte, renews *big.Int) (Certificate, error)
 

@@ -101,11 +101,11 @@ func auditQuery(f audit.Filter, b seqRange, limit int64) (query string, args []a
 }
 
 // ofLineage are the conditions by each of which an entry is about a lineage, and that an index covers: the actor's, that
-// of the object, and of what came before there was one: the request and the certificate that it began with, and
+// of the object unless they are the same, and of what came before there was one: the request and the certificate that it began with, and
 // entries of before that name no lineage.
 var ofLineage = []string{
 	"lineage = ? AND lineage <> ''",
-	"object_lineage = ? AND object_lineage <> ''",
+	"object_lineage = ? AND object_lineage <> '' AND object_lineage <> lineage",
 	"object_id = ? AND object_id <> ''",
 }
 

@@ -13,7 +13,7 @@ func (r reader) RenewalByCSR(ctx context.Context, a store.AuthorityName, digest 
 	if !ok {
 		return store.Certificate{}, store.ErrNotFound
 	}
-	return one(ctx, r.handle, certificates.scan, renewalByCSR, string(a), required(digest), b)
+	return one(ctx, r.handle, certificates.scan, renewalByCSR, string(a), string(a), b, required(digest), b)
 }
 
 func (r reader) Lineage(ctx context.Context, a store.AuthorityName, id int64) (store.Lineage, error) {

@@ -26,7 +26,7 @@ func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, er
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d), toRenewals(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -44,7 +44,8 @@ const (
 	layoutLineages   = 3 // certificates belong to lineages, CA certificates below a parent have self-signed twins
 	layoutRejections = 4 // rejected requests are remembered, the audit log is indexed by lineage
 	layoutNames      = 5 // the names of lineages are in a table of their own
-	layoutNow        = layoutNames
+	layoutRenewals   = 6 // renewals are in fewer indices
+	layoutNow        = layoutRenewals
 )
 
 // toRows changes the layout to that of version 2, in one transaction.
@@ -102,6 +103,13 @@ func toNames(d *dialect) *goose.Migration {
 	}}, nil)
 }
 
+// toRenewals changes the layout to that of version 6, in one transaction.
+func toRenewals(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutRenewals, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		return changeToRenewals(ctx, d, tx)
+	}}, nil)
+}
+
 // addColumn adds a column to a table, unless it is there; types has its type by dialect. Callers take turns.
 func addColumn(ctx context.Context, d *dialect, tx *sql.Tx, table, column string, types map[string]string) error {
 	look := `SELECT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = ?)`
@@ -155,6 +163,8 @@ func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *sl
 		err = prepareAuditLineage(ctx, d, db, log)
 	case current == layoutRejections:
 		err = prepareNames(ctx, d, db, log)
+	case current == layoutNames:
+		err = prepareRenewalIndices(ctx, d, db, log)
 	}
 	return done, err // if there is nothing yet, or it is done, there is nothing to do
 }

@@ -24,7 +24,7 @@ func layout3() releasedLayout {
 				t.Errorf("a request of %v has address %v", row["submitter"], row["address"])
 			}
 		}
-		if names := r.indices(t, "audit_log"); !slices.Contains(names, "audit_log_lineage") || !slices.Contains(names, "audit_log_object_lineage") {
+		if names := r.indices(t, "audit_log"); !slices.Contains(names, "audit_log_lineage") || !slices.Contains(names, "audit_log_other_lineage") {
 			t.Errorf("indices: %q", names)
 		}
 		r.checkLogOfLineages(t, old)

@@ -123,7 +123,9 @@ type releasedLayout struct {
 	meanwhile map[string]func(*testing.T, released)
 }
 
-func layouts() []releasedLayout { return []releasedLayout{layout1(), layout2(), layout3(), layout4()} }
+func layouts() []releasedLayout {
+	return []releasedLayout{layout1(), layout2(), layout3(), layout4(), layout5()}
+}
 
 // with adds tables to those of the layout before.
 func (l releasedLayout) with(tables map[string]string) map[string]string {

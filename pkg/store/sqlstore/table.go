@@ -197,12 +197,13 @@ var (
 
 // The statements that are made of them.
 var (
-	insertCA           = cas.without("id") + " RETURNING id"
-	insertEntry        = auditLog.without("seq")
-	insertRequest      = requests.insert + " ON CONFLICT DO NOTHING"
-	insertRejection    = rejections.insert + " ON CONFLICT DO NOTHING"
-	insertCertificate  = certificates.insert + " ON CONFLICT DO NOTHING"
-	renewalByCSR       = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
+	insertCA          = cas.without("id") + " RETURNING id"
+	insertEntry       = auditLog.without("seq")
+	insertRequest     = requests.insert + " ON CONFLICT DO NOTHING"
+	insertRejection   = rejections.insert + " ON CONFLICT DO NOTHING"
+	insertCertificate = certificates.insert + " ON CONFLICT DO NOTHING"
+	renewalByCSR      = certificates.query + `WHERE authority = ? AND lineage = (SELECT lineage FROM certificate WHERE authority = ? AND serial = ?)
+		AND csr_digest = ? AND renews = ? ORDER BY issued_at DESC, seq DESC LIMIT 1`
 	updateSignoff      = signoffs.update("authority", "id")
 	insertLineage      = lineages.insert + " ON CONFLICT DO NOTHING" // whose names are not known
 	insertNamed        = insertInto(lineages.kind.Table, append(columnNames(lineages.kind), "named")) + " ON CONFLICT DO NOTHING"
@@ -214,7 +215,7 @@ var (
 	replaceCRL         = crls.insert + " ON CONFLICT (authority, ca_id) DO UPDATE SET " + overwrite(crls.kind, "authority", "ca_id")
 	replaceInvitation  = invitations.insert + " ON CONFLICT (authority, id) DO UPDATE SET " + overwrite(invitations.kind, "authority", "id")
 	selectEntry        = auditLog.query
-	certificatesByCSR  = certificates.query + "WHERE authority = ? AND csr_digest = ? ORDER BY issued_at DESC, seq DESC LIMIT 1"
+	certificatesByCSR  = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews IS NULL ORDER BY issued_at DESC, seq DESC LIMIT 1"
 	certificateByID    = certificates.query + "WHERE authority = ? AND id = ?"
 	certificateByBytes = certificates.query + "WHERE authority = ? AND serial = ?"
 )

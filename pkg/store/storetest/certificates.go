@@ -75,13 +75,17 @@ func testCertificateByCSR(t *testing.T, d *db) {
 	// In the order they are stored in, which is not that of their age, as after a restore.
 	newest, oldest, twin := newCertificate(store.Services, caID, 3), newCertificate(store.Services, caID, 1), newCertificate(store.Services, caID, 2)
 	twin.IssuedAt = newest.IssuedAt
-	for _, c := range []*store.Certificate{&newest, &twin, &oldest} {
-		c.CSRDigest = digest
+	renewal := newCertificate(store.Services, caID, 4)
+	for _, c := range []*store.Certificate{&newest, &twin, &oldest, &renewal} {
+		c.CSRDigest, c.Renews = digest, nil
+		if c == &renewal {
+			c.Renews = twin.Serial
+		}
 		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddCertificate(ctx, *c) })
 	}
 	d.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.CertificateByCSR(ctx, store.Services, digest)
-		same(t, "the newest", got, twin) // and of two of the same time, the later
+		same(t, "the newest that renews none", got, twin) // and of two of the same time, the later
 		if err != nil {
 			return err
 		}

@@ -212,7 +212,7 @@ func testLoadThenWork(t *testing.T, d *db) {
 		}
 		// The same request once more: the later certificate is the newer one.
 		c := newCertificate(store.Users, rows[3].(store.CA).ID, 6)
-		c.ID, c.Serial = 1, serial(22)
+		c.ID, c.Serial, c.Renews = 1, serial(22), nil
 		if err := tx.AddCertificate(ctx, c); err != nil {
 			return err
 		}

@@ -137,8 +137,13 @@ func testLineageCertificates(t *testing.T, d *db) {
 func testRenewalByCSR(t *testing.T, d *db) {
 	caID := d.ca(store.Services)
 	first, again, other := newCertificate(store.Services, caID, 1), newCertificate(store.Services, caID, 2), newCertificate(store.Services, caID, 3)
+	for _, n := range []int{50, 51} { // that are renewed
+		c := newCertificate(store.Services, caID, n)
+		c.Serial, c.Lineage = serial(n), 7
+		d.update(func(ctx context.Context, tx store.Tx) error { return tx.AddCertificate(ctx, c) })
+	}
 	for _, c := range []*store.Certificate{&again, &first, &other} {
-		c.CSRDigest, c.Renews = id20('d', 9), serial(50)
+		c.CSRDigest, c.Renews, c.Lineage = id20('d', 9), serial(50), 7
 		if c == &other {
 			c.Renews = serial(51)
 		}
