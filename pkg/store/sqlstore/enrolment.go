@@ -15,7 +15,7 @@ const ofKey = `EXISTS (SELECT 1 FROM ca_certificate k WHERE k.key_id = ?),
 // and the key's id, twice.
 const submittable = `SELECT
 	coalesce((SELECT q.id FROM request q WHERE q.authority = ? AND q.csr_digest = ?), 0),
-	EXISTS (SELECT 1 FROM certificate c WHERE c.authority = ? AND c.csr_digest = ?),
+	EXISTS (SELECT 1 FROM certificate c WHERE c.authority = ? AND c.csr_digest = ? AND c.renews IS NULL),
 	coalesce((SELECT n.value FROM counter n WHERE n.authority = ? AND n.name = '` + store.CounterReceivedCSR + `'), 0),
 	coalesce((SELECT s.value FROM setting s WHERE s.authority = ? AND s.name = '` + store.SettingAutoApprove + `'), ''),
 	` + ofKey

@@ -41,7 +41,7 @@ func testSubmittable(t *testing.T, d *db) {
 	compromised := d.compromise()
 	pending, other := newRequest(store.Services, 1), newRequest(store.Users, 2)
 	certified := newCertificate(store.Services, d.ca(store.Services), 4)
-	certified.CSRDigest = newRequest(store.Services, 4).Digest
+	certified.CSRDigest, certified.Renews = newRequest(store.Services, 4).Digest, nil
 	ask := func(what string, digest, keyID []byte, want store.Submittable) {
 		t.Helper()
 		d.view(func(ctx context.Context, r store.Reader) error {
