@@ -3,7 +3,7 @@ package store
 // A Submittable is all that decides about a request which somebody submits, as one snapshot.
 type Submittable struct {
 	Pending     int64  // Request.ID of the same request, which waits for a decision; 0: it does not
-	Certified   bool   // a certificate was issued for the same request
+	Certified   bool   // a certificate was issued for the same request, renewals excepted
 	Received    int64  // CounterReceivedCSR of its authority
 	AutoApprove string // SettingAutoApprove of its authority; empty: it was never set
 
