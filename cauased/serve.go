@@ -40,7 +40,6 @@ func serve(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer) error {
 }
 
 func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stderr io.Writer) error {
-	limitGarbage(os.Getenv)
 	cfg.Lists = limitMemory(os.Getenv)
 	buffer := server.NewLogBuffer(stderr)
 	log := newLogger(cfg, buffer)

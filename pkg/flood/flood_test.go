@@ -174,7 +174,7 @@ func (d *target) do(ip, method, path string, body []byte) (int, error) {
 type honest struct {
 	asked, failed atomic.Int64
 	slowest       atomic.Int64 // in nanoseconds
-	last          atomic.Value // of the failures
+	last          atomic.Value // of the failures, as text
 	end           func()
 }
 
@@ -196,7 +196,7 @@ func (d *target) honest(f func() error) *honest {
 			h.slowest.Store(max(h.slowest.Load(), int64(time.Since(began))))
 			if err != nil {
 				h.failed.Add(1)
-				h.last.Store(err)
+				h.last.Store(err.Error())
 			}
 		}
 	})
