@@ -57,7 +57,11 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 // What is on record byte for byte needs no arithmetic: the signature of what is not shows that it was issued after
 // the backup that was restored.
 func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, error) {
-	on, err := a.store.Renewable(ctx, a.name, crt.SerialNumber, nil)
+	var on store.Renewable
+	err := store.Glance(ctx, a.store, func(r store.Reader) (err error) {
+		on, err = r.Renewable(ctx, a.name, crt.SerialNumber, nil)
+		return err
+	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, issuedHere(now, st, crt)
@@ -191,8 +195,8 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 	return issued, err
 }
 
-// RenewalID returns an id for a renewal: 30 bits of the time, in seconds, and 33 random ones. Nobody is told it, unlike that of a request, which
-// is all random; and those of one hour are neighbours in an index, see pki.NewSerialAt.
+// RenewalID returns an id for a renewal: 30 bits of the time, in seconds, and 33 random ones. Its holder is not told it, unlike that of a request,
+// which is all random; and those of one hour are neighbours in an index, see pki.NewSerialAt.
 func RenewalID(now time.Time) int64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -112,3 +112,24 @@ func TestSameEnvelopeInParallel(t *testing.T) {
 		t.Errorf("%d certificates for one envelope", len(distinct))
 	}
 }
+
+// Ids of renewals grow with time until they begin anew, are positive whatever the clock says, and differ.
+func TestRenewalID(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	seen := make(map[int64]bool)
+	for range 100 {
+		now, next := RenewalID(at), RenewalID(at.Add(time.Second))
+		if now <= 0 || next <= now {
+			t.Errorf("%d comes after %d", next, now)
+		}
+		seen[now], seen[next] = true, true
+	}
+	if len(seen) != 200 {
+		t.Errorf("%d of 200 ids differ", len(seen))
+	}
+	for _, odd := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Unix(1<<30, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)} {
+		if id := RenewalID(odd); id <= 0 {
+			t.Errorf("%v: %d", odd, id)
+		}
+	}
+}

@@ -1,9 +1,6 @@
 package store
 
-import (
-	"context"
-	"math/big"
-)
+import "context"
 
 // Within makes a Store of a transaction that is under way, so that several operations, each of
 // which believes to have its own transaction, happen together or not at all. An Update that fails
@@ -14,8 +11,5 @@ type within struct{ tx Tx }
 
 func (w within) View(_ context.Context, fn func(Reader) error) error { return fn(w.tx) }
 func (w within) Update(_ context.Context, fn func(Tx) error) error   { return fn(w.tx) }
-func (w within) Renewable(ctx context.Context, a AuthorityName, serial *big.Int, keyID []byte) (Renewable, error) {
-	return w.tx.Renewable(ctx, a, serial, keyID)
-}
-func (within) Ping(context.Context) error { return nil }
-func (within) Close() error               { return nil }
+func (within) Ping(context.Context) error                            { return nil }
+func (within) Close() error                                          { return nil }

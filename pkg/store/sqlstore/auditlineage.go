@@ -36,12 +36,7 @@ func prepareAuditLineage(ctx context.Context, d *dialect, db *sql.DB, log *slog.
 	if _, err := inTransaction(ctx, db, column); err != nil {
 		return err
 	}
-	for _, index := range auditIndices(d) {
-		if _, err := db.ExecContext(ctx, index.create("")); err != nil {
-			return err
-		}
-	}
-	return nil
+	return createAll(ctx, db, auditIndices(d))
 }
 
 func addObjectLineage(ctx context.Context, d *dialect, tx *sql.Tx) error {
@@ -59,10 +54,8 @@ func changeToRejections(ctx context.Context, d *dialect, tx *sql.Tx) error {
 	if err := addObjectLineage(ctx, d, tx); err != nil {
 		return err
 	}
-	for _, index := range auditIndices(d) {
-		if _, err := tx.ExecContext(ctx, index.create("")); err != nil {
-			return err
-		}
+	if err := createAll(ctx, tx, auditIndices(d)); err != nil {
+		return err
 	}
 	return runStep(ctx, d, tx, "rejections")
 }

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"errors"
-	"math/big"
 	"sync/atomic"
 
 	"cauase/pkg/store"
@@ -64,15 +63,6 @@ func (w *groupWriter) showAll() error {
 			return nil
 		}
 	}
-}
-
-// Renewable implements store.Store.
-func (db *DB) Renewable(ctx context.Context, a store.AuthorityName, serial *big.Int, keyID []byte) (v store.Renewable, err error) {
-	err = db.Glance(ctx, func(r store.Reader) (err error) {
-		v, err = r.Renewable(ctx, a, serial, keyID)
-		return err
-	})
-	return v, err
 }
 
 // Glance implements store.Glancer.

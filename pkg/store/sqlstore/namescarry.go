@@ -51,10 +51,8 @@ func prepareNames(ctx context.Context, d *dialect, db *sql.DB, log *slog.Logger)
 	if _, err := inTransaction(ctx, db, table); err != nil {
 		return err
 	}
-	for _, index := range nameIndices() {
-		if _, err := db.ExecContext(ctx, index.create("")); err != nil {
-			return err
-		}
+	if err := createAll(ctx, db, nameIndices()); err != nil {
+		return err
 	}
 	return nameInBatches(ctx, d, db, log)
 }
@@ -84,10 +82,8 @@ func changeToNames(ctx context.Context, d *dialect, tx *sql.Tx) error {
 	if err := addNameTable(ctx, d, tx); err != nil {
 		return err
 	}
-	for _, index := range nameIndices() {
-		if _, err := tx.ExecContext(ctx, index.create("")); err != nil {
-			return err
-		}
+	if err := createAll(ctx, tx, nameIndices()); err != nil {
+		return err
 	}
 	// Names were found by subjects before. What is left of that would be written at every renewal; an earlier version
 	// that goes on does without it, and takes longer to find who has a name.

@@ -29,12 +29,7 @@ func prepareRenewalIndices(ctx context.Context, d *dialect, db *sql.DB, log *slo
 			return indexBesideOthers(ctx, conn, renewalIndices(d), log)
 		})
 	}
-	for _, index := range renewalIndices(d) {
-		if _, err := db.ExecContext(ctx, index.create("")); err != nil {
-			return err
-		}
-	}
-	return nil
+	return createAll(ctx, db, renewalIndices(d))
 }
 
 // changeToRenewals changes the layout to that of version 6.
@@ -42,10 +37,8 @@ func changeToRenewals(ctx context.Context, d *dialect, tx *sql.Tx) error {
 	if err := holdUpdates(ctx, d, tx); err != nil {
 		return err
 	}
-	for _, index := range renewalIndices(d) {
-		if _, err := tx.ExecContext(ctx, index.create("")); err != nil {
-			return err
-		}
+	if err := createAll(ctx, tx, renewalIndices(d)); err != nil {
+		return err
 	}
 	for _, replaced := range []string{"certificate_csr", "audit_log_object_lineage"} {
 		if _, err := tx.ExecContext(ctx, "DROP INDEX IF EXISTS "+replaced); err != nil {

@@ -16,6 +16,18 @@ func (i sideIndex) create(how string) string {
 	return "CREATE INDEX " + how + " IF NOT EXISTS " + i.name + " ON " + i.table + " " + i.on
 }
 
+// createAll makes indices, unless they are there.
+func createAll(ctx context.Context, db interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, indices []sideIndex) error {
+	for _, index := range indices {
+		if _, err := db.ExecContext(ctx, index.create("")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // indexLock is the advisory lock of whoever makes indices in PostgreSQL.
 const indexLock = 0x6361756173650004
 

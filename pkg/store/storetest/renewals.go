@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"math/big"
 	"testing"
 
 	"cauase/pkg/store"
@@ -50,7 +51,7 @@ func testRenewable(t *testing.T, d *db) {
 			same(t, test.name, got, want)
 			return err
 		})
-		got, err := d.Renewable(t.Context(), store.Services, old.Serial, test.keyID)
+		got, err := d.renewable(old.Serial, test.keyID)
 		same(t, "by itself, "+test.name, got, want)
 		is(t, "by itself, "+test.name, err, nil)
 	}
@@ -77,6 +78,15 @@ func testRenewable(t *testing.T, d *db) {
 		same(t, "revoked by the same transaction", got, want)
 		return err
 	})
+}
+
+// renewable is what a renewal looks at before it writes.
+func (d *db) renewable(serial *big.Int, keyID []byte) (v store.Renewable, err error) {
+	err = store.Glance(d.t.Context(), d.Store, func(r store.Reader) (err error) {
+		v, err = r.Renewable(d.t.Context(), store.Services, serial, keyID)
+		return err
+	})
+	return v, err
 }
 
 func errOf(_ int64, err error) error { return err }
@@ -128,7 +138,7 @@ func testRenewalOfChanged(t *testing.T, d *db) {
 		return errors.Join(tx.PutAuthority(ctx, a), tx.AddLineage(ctx, l, nil), tx.AddCertificate(ctx, old),
 			errOf(tx.AddRevocation(ctx, compromised)), errOf(tx.AddCounter(ctx, store.Services, store.CounterCA, 7)))
 	})
-	was, err := d.Renewable(t.Context(), store.Services, old.Serial, made.KeyID)
+	was, err := d.renewable(old.Serial, made.KeyID)
 	if err != nil {
 		t.Fatal(err)
 	}
