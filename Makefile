@@ -72,7 +72,8 @@ LONG := $(addprefix ./pkg/,endtoend fleet store/sqlstore cluster manage deployme
 PACKAGES_AT_ONCE ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)
 
 # A program under the race detector waits for a second before it ends, each time. The fleet's decades, which
-# pass step by step, are simulated without it, in a third of the time; with it, their first years are. What
+# pass step by step, are simulated without it, in a third of the time; with it, their first years are. Allocations
+# are counted without it, as it makes some of its own. What
 # go test vets of each package make lint vets, with all else. What is built without the race detector is built as
 # make build does, so that nothing is compiled in three ways.
 test: export GORACE := atexit_sleep_ms=10 $(GORACE)
@@ -80,6 +81,7 @@ test: ## build and run the tests, with the race detector where there is a C comp
 	CGO_ENABLED=0 $(GO) build -trimpath ./...
 	$(GO) test $(RACE) -vet=off -p $(PACKAGES_AT_ONCE) -timeout 40m $(LONG) ./...
 	$(if $(RACE),CGO_ENABLED=0 $(GO) test -trimpath -vet=off -timeout 40m ./pkg/fleet/)
+	$(if $(RACE),CGO_ENABLED=0 $(GO) test -trimpath -vet=off -run Allocations ./pkg/server/caucase/)
 
 lint: ## gofmt, go vet, staticcheck, and the house rules
 	@bad=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$bad" || { echo "gofmt: $$bad" >&2; exit 1; }
