@@ -28,7 +28,7 @@ func userRequest(t *testing.T, cn string) *pki.Request {
 // poll submits a request, as whoever wants to be first would do again and again, and reports whether it was signed.
 func poll(t *testing.T, users *ca.Authority, req *pki.Request) (id int64, signed bool) {
 	t.Helper()
-	got, err := users.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.66"}, req, "")
+	got, err := users.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.66"}, req, ca.Asked{})
 	if err != nil && !errors.Is(err, ca.ErrTooManyPending) {
 		t.Fatal(err)
 	}

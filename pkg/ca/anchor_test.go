@@ -133,7 +133,7 @@ func (w *world) approve(a *Authority, name string) Issued {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	submitted, err := a.Submit(w.ctx, anonymous, req, "")
+	submitted, err := a.Submit(w.ctx, anonymous, req, Asked{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

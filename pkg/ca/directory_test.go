@@ -75,7 +75,7 @@ func TestDirectoryFollowsTheStore(t *testing.T) {
 	w.put(row)
 	w.refresh(d, true)
 	lab, _ = d.Authority("a-lab")
-	if _, err := lab.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "late")), ""); !errors.Is(err, ErrRetired) {
+	if _, err := lab.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "late")), Asked{}); !errors.Is(err, ErrRetired) {
 		t.Errorf("a retired authority: %v", err)
 	}
 	if same, _ := d.Authority(store.Services); same != cas {

@@ -138,7 +138,7 @@ func TestMoreAutomaticApprovals(t *testing.T) {
 	submit := func(cn string) (approved bool) {
 		t.Helper()
 		req := request(t, csrNamed(t, newKey(t), cn))
-		done, err := a.Submit(w.ctx, anonymous, req, "")
+		done, err := a.Submit(w.ctx, anonymous, req, Asked{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ func TestObjectsOfAnotherAuthority(t *testing.T) {
 	crt, key := w.enrol(b, "theirs")
 	mine, mineKey := w.enrol(a, "mine")
 	submit := func(of *Authority, name string) int64 {
-		made, err := of.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), name)), "")
+		made, err := of.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), name)), Asked{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestRetired(t *testing.T) {
 	cfg := config(store.Services)
 	a := w.open(cfg)
 	crt, key := w.enrol(a, "host")
-	waiting, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "late")), "")
+	waiting, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "late")), Asked{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestRetired(t *testing.T) {
 	cfg.row.RetiredAt = w.clock.Now()
 	a = w.open(cfg)
 	w.clock.Advance(3 * day)
-	_, err = a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "x")), "")
+	_, err = a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "x")), Asked{})
 	wantError(t, err, ErrRetired)
 	_, err = a.Approve(w.ctx, alice, waiting.ID, Approval{})
 	wantError(t, err, ErrRetired)
@@ -190,7 +190,7 @@ func TestApprovalsChooseProfiles(t *testing.T) {
 		{"the daemon's", Approval{Profile: profile.NameDaemonServer}, 0, profile.ErrUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			made, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "host")), "")
+			made, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "host")), Asked{})
 			if err != nil {
 				t.Fatal(err)
 			}

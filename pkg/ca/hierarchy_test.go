@@ -67,7 +67,7 @@ func (w *world) issue(a *Authority, cn string) Issued {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	submitted, err := a.Submit(w.ctx, anonymous, req, "")
+	submitted, err := a.Submit(w.ctx, anonymous, req, Asked{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestARootSignsCAsOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := root.Submit(w.ctx, anonymous, req, ""); !errors.Is(err, ErrInvalid) {
+	if _, err := root.Submit(w.ctx, anonymous, req, Asked{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a leaf: %v", err)
 	}
 	services := w.join(f, config(store.Services))
@@ -213,7 +213,7 @@ func TestPermittedNamesBindTheWholeAuthority(t *testing.T) {
 		t.Error(err)
 	}
 	csr := csrFor(t, newKey(t), x509.CertificateRequest{DNSNames: []string{"host.example.com"}})
-	submitted, err := lab.Submit(w.ctx, anonymous, request(t, csr), "")
+	submitted, err := lab.Submit(w.ctx, anonymous, request(t, csr), Asked{})
 	if err == nil {
 		_, err = lab.Approve(w.ctx, alice, submitted.ID, Approval{})
 	}

@@ -46,8 +46,8 @@ type Invitation struct {
 
 // SubmitInvited takes a request together with an invitation, and signs it at once. The use is counted in the transaction
 // that records the certificate. The same request again gets the same certificate, and is no second use. The
-// profile may be empty, or the one that the invitation is for.
-func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv Invitation, profileName string) (done Submission, err error) {
+// profile asked for may be empty, or the one that the invitation is for.
+func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv Invitation, how Asked) (done Submission, err error) {
 	defer a.observeOnce(audit.UseInvitation, &err, &done.again)
 	if err := a.issuesLeaves(); err != nil {
 		return Submission{}, err
@@ -63,7 +63,7 @@ func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *p
 			return err
 		}
 		use := invited{Request: req, invitation: inv, actor: actor}
-		if use.profile, err = a.invitedProfile(inv, profileName); err != nil {
+		if use.profile, err = a.invitedProfile(inv, how.Profile); err != nil {
 			return err
 		}
 		done, by, err = a.useInvitation(ctx, now, st, use)

@@ -155,7 +155,7 @@ func BenchmarkApproval(b *testing.B) {
 				b.StopTimer()
 				req := next()
 				b.StartTimer()
-				made, err := a.Submit(context.Background(), anonymous, req, "")
+				made, err := a.Submit(context.Background(), anonymous, req, Asked{})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -36,7 +36,7 @@ func profiles(t testing.TB) *profile.Set {
 
 func (w *world) submit(a *Authority, csr []byte, profileName string) (Submission, error) {
 	w.t.Helper()
-	return a.Submit(w.ctx, anonymous, request(w.t, csr), profileName)
+	return a.Submit(w.ctx, anonymous, request(w.t, csr), Asked{Profile: profileName})
 }
 
 // submitted submits a request that must be taken.

@@ -19,15 +19,15 @@ import (
 
 // Submit takes a certificate signing request, and says what became of it. The same request again is
 // answered with the id it already has, and changes nothing. The first AutoApprove requests ever are signed
-// at once, unless their profile is one that needs a user; others wait for one. The profile is the one to sign
-// with; empty: the authority's default. A request that does not fit the profile is refused.
-func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profileName string) (done Submission, err error) {
+// at once, unless their profile is one that needs a user; others wait for one. A request that does not fit the
+// profile it asks for is refused.
+func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Request, how Asked) (done Submission, err error) {
 	defer a.observeOnce(audit.Submit, &err, &done.again)
 	if err := a.issuesLeaves(); err != nil {
 		return Submission{}, err
 	}
 	now := a.clock.Now()
-	asked, err := a.profileNamed(profileName)
+	asked, err := a.profileNamed(how.Profile)
 	if err != nil {
 		return Submission{}, err
 	}
@@ -42,7 +42,7 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		if err := st.acceptable(req.CSR.RawSubject); err != nil {
 			return err
 		}
-		done, err = a.submit(ctx, now, st, actor, incoming{Request: req, asked: asked, named: profileName})
+		done, err = a.submit(ctx, now, st, actor, incoming{Request: req, asked: asked, named: how.Profile})
 		return err
 	})
 	if broken := (*lint.Error)(nil); errors.As(err, &broken) {

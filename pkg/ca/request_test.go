@@ -279,7 +279,7 @@ func TestCAsOwnNameSpeltDifferently(t *testing.T) {
 		})
 	}
 	t.Run("by the profile", func(t *testing.T) {
-		_, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "harmless")), "fixed")
+		_, err := a.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "harmless")), Asked{Profile: "fixed"})
 		wantError(t, err, ErrInvalid)
 	})
 }

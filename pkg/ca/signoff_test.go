@@ -108,7 +108,7 @@ func (c *ceremony) request(t *testing.T, count int) []store.Signoff {
 func TestSignoff(t *testing.T) {
 	c := newCeremony(t)
 	w := c.online
-	if _, err := c.lab.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "host")), ""); !errors.Is(err, ErrSignoff) {
+	if _, err := c.lab.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "host")), Asked{}); !errors.Is(err, ErrSignoff) {
 		t.Fatalf("before there is a CA certificate: %v", err)
 	}
 	w.maintainAll(c.family)
@@ -155,7 +155,7 @@ func TestSignoff(t *testing.T) {
 	if err := c.lab.Maintain(w.ctx); err != nil && !errors.Is(err, ErrSignoff) {
 		t.Errorf("after the end: %v", err)
 	}
-	if _, err := c.lab.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "too-late")), ""); !errors.Is(err, ErrSignoff) {
+	if _, err := c.lab.Submit(w.ctx, anonymous, request(t, csrNamed(t, newKey(t), "too-late")), Asked{}); !errors.Is(err, ErrSignoff) {
 		t.Errorf("after the end: %v", err)
 	}
 	// An answer is welcome whenever it comes.

@@ -89,7 +89,7 @@ func TestSlowSignerDelaysItsCallerOnly(t *testing.T) {
 	}
 	submit := func(s *site, name string) int64 {
 		t.Helper()
-		made, err := s.services.Submit(s.ctx, anonymous, request(t, csrNamed(t, newKey(t), name)), "")
+		made, err := s.services.Submit(s.ctx, anonymous, request(t, csrNamed(t, newKey(t), name)), Asked{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestSlowSignerDelaysItsCallerOnly(t *testing.T) {
 			return err
 		}},
 		{name: "an automatic approval", autoApprove: 10, operate: func(s *site) error {
-			made, err := s.services.Submit(s.ctx, anonymous, request(t, csrNamed(t, newKey(t), "auto")), "")
+			made, err := s.services.Submit(s.ctx, anonymous, request(t, csrNamed(t, newKey(t), "auto")), Asked{})
 			if err == nil && made.Issued == nil {
 				err = fmt.Errorf("it waits for a user")
 			}
@@ -385,7 +385,7 @@ func TestAutomaticApprovalsAreCounted(t *testing.T) {
 	for i := range all {
 		req := request(t, csrNamed(t, newKey(t), fmt.Sprint("host", i)))
 		wg.Go(func() {
-			made, err := daemons[i%2].Submit(w.ctx, anonymous, req, "")
+			made, err := daemons[i%2].Submit(w.ctx, anonymous, req, Asked{})
 			if err != nil {
 				t.Error(err)
 				return

@@ -10,6 +10,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 	"cauase/pkg/store"
 )
 
@@ -24,6 +25,12 @@ type Issued struct {
 	Chain []*x509.Certificate
 
 	again bool // of an earlier operation, whose answer was asked for once more
+}
+
+// Asked says how a request is made, beside what is in it.
+type Asked struct {
+	Profile string       // to sign with; empty: the authority's default
+	By      policy.Asker // who asks, as far as that was proved
 }
 
 // A Submission is what became of a request.

@@ -23,7 +23,7 @@ func (w wire) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (id 
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	made, err := w.Authority.Submit(ctx, actor, req, "")
+	made, err := w.Authority.Submit(ctx, actor, req, Asked{})
 	return made.ID, err
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
 	"cauase/pkg/clock"
 	"cauase/pkg/invite"
@@ -51,7 +52,7 @@ func (r running) accept(t *testing.T, signed *invite.Signed, cn string) error {
 	// A common name and nothing else, as the first user's invitation allows.
 	req := pkitest.ParsedRequest(t, pkitest.Key(t), &x509.CertificateRequest{Subject: pkix.Name{CommonName: cn}})
 	_, err := catest.Named(t, r, store.Users).SubmitInvited(t.Context(), audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.1"},
-		req, inviter.Of(signed), "")
+		req, inviter.Of(signed), ca.Asked{})
 	return err
 }
 

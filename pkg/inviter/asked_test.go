@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/inviter"
 	"cauase/pkg/testkit/pkitest"
 )
@@ -26,7 +27,7 @@ func TestWhatARequestCannotHaveByAnInvitation(t *testing.T) {
 	s := newSite(t)
 	id := func(last ...int) asn1.ObjectIdentifier { return append(asn1.ObjectIdentifier{2, 5, 29}, last...) }
 	ocspSigning, codeSigning := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 9}, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}
-	ca := pkix.Extension{Id: id(19), Critical: true, Value: marshal(t, struct {
+	authority := pkix.Extension{Id: id(19), Critical: true, Value: marshal(t, struct {
 		CA bool
 	}{true})}
 	signs := pkix.Extension{Id: id(15), Critical: true, Value: marshal(t, asn1.BitString{Bytes: []byte{0x86}, BitLength: 7})} // digitalSignature, keyCertSign, cRLSign
@@ -38,10 +39,10 @@ func TestWhatARequestCannotHaveByAnInvitation(t *testing.T) {
 		asked   []pkix.Extension
 		usage   []x509.ExtKeyUsage
 	}{
-		"a CA":                  {"", []pkix.Extension{ca, signs}, nil},
+		"a CA":                  {"", []pkix.Extension{authority, signs}, nil},
 		"a responder":           {"", []pkix.Extension{answers}, nil},
 		"extensions of its own": {"", []pkix.Extension{constraints, unknown}, nil},
-		"a CA, by a profile":    {"server", []pkix.Extension{ca, signs, answers}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
+		"a CA, by a profile":    {"server", []pkix.Extension{authority, signs, answers}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
 		"usages beside the profile's": {"server", []pkix.Extension{{Id: id(37), Value: marshal(t, []asn1.ObjectIdentifier{codeSigning})}},
 			[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
 	} {
@@ -51,7 +52,7 @@ func TestWhatARequestCannotHaveByAnInvitation(t *testing.T) {
 			i := s.invitation("dns:*.web.example")
 			i.Profile = test.profile
 			req := pkitest.ParsedRequest(t, pkitest.Key(t), &x509.CertificateRequest{DNSNames: []string{"a.web.example"}, ExtraExtensions: test.asked})
-			got, err := s.cas.SubmitInvited(s.ctx, stranger, req, inviter.Of(sign(t, s.aliceKey, i)), "")
+			got, err := s.cas.SubmitInvited(s.ctx, stranger, req, inviter.Of(sign(t, s.aliceKey, i)), ca.Asked{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -119,7 +119,7 @@ func request(t *testing.T, key crypto.Signer, cn string, dns ...string) *pki.Req
 }
 
 func (s *site) use(a *ca.Authority, signed *invite.Signed, req *pki.Request) (ca.Submission, error) {
-	return a.SubmitInvited(s.ctx, stranger, req, inviter.Of(signed), "")
+	return a.SubmitInvited(s.ctx, stranger, req, inviter.Of(signed), ca.Asked{})
 }
 
 func (s *site) mustUse(a *ca.Authority, signed *invite.Signed, req *pki.Request) *ca.Issued {
@@ -281,9 +281,9 @@ func TestARequestForAnotherProfileIsRefused(t *testing.T) {
 	i.Profile = "server"
 	signed := sign(t, s.aliceKey, i)
 	req := request(t, pkitest.Key(t), "", "a.web.example")
-	_, err := s.cas.SubmitInvited(s.ctx, stranger, req, inviter.Of(signed), "client")
+	_, err := s.cas.SubmitInvited(s.ctx, stranger, req, inviter.Of(signed), ca.Asked{Profile: "client"})
 	s.refused(err, "asks for profile \"client\", and the invitation is for server")
-	got, err := s.cas.SubmitInvited(s.ctx, stranger, req, inviter.Of(signed), "server")
+	got, err := s.cas.SubmitInvited(s.ctx, stranger, req, inviter.Of(signed), ca.Asked{Profile: "server"})
 	if err != nil || got.Issued.Certificate.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -360,7 +360,7 @@ func TestAnInvitationForARequestThatWaits(t *testing.T) {
 	s := newSite(t)
 	key := pkitest.Key(t)
 	req := request(t, key, "bob")
-	waiting, err := s.cau.Submit(s.ctx, stranger, req, "")
+	waiting, err := s.cau.Submit(s.ctx, stranger, req, ca.Asked{})
 	if err != nil || waiting.Issued != nil {
 		t.Fatalf("%+v %v", waiting, err)
 	}
@@ -393,7 +393,7 @@ func TestARevokedCertificateIsNotIssuedAgain(t *testing.T) {
 func TestInvitedThoughThePendingListIsFull(t *testing.T) {
 	s := newSite(t)
 	for n := range 50 {
-		if _, err := s.cas.Submit(s.ctx, operator, request(t, pkitest.Key(t), fmt.Sprint("h", n)), ""); err != nil {
+		if _, err := s.cas.Submit(s.ctx, operator, request(t, pkitest.Key(t), fmt.Sprint("h", n)), ca.Asked{}); err != nil {
 			t.Fatal(err)
 		}
 	}

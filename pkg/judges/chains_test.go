@@ -95,7 +95,7 @@ func (h *house) authority(name store.AuthorityName) *ca.Authority {
 func (h *house) issue(of store.AuthorityName, profileName string, names x509.CertificateRequest) ca.Issued {
 	h.t.Helper()
 	a := h.authority(of)
-	submitted, err := a.Submit(h.t.Context(), audit.Actor{Kind: audit.Anonymous}, pkitest.ParsedRequest(h.t, pkitest.Key(h.t), &names), "")
+	submitted, err := a.Submit(h.t.Context(), audit.Actor{Kind: audit.Anonymous}, pkitest.ParsedRequest(h.t, pkitest.Key(h.t), &names), ca.Asked{})
 	if err != nil {
 		h.t.Fatal(err)
 	}

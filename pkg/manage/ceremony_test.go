@@ -92,7 +92,7 @@ func (s *stage) verify(roots []*x509.Certificate) error {
 	s.t.Helper()
 	ctx := s.t.Context()
 	lab := must[*ca.Authority](s.t)(openOne(ctx, s.online, s.clk, "lab", netloc))
-	made := must[ca.Submission](s.t)(lab.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, pkitest.HostRequest(s.t, "host.example.org"), ""))
+	made := must[ca.Submission](s.t)(lab.Submit(ctx, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, pkitest.HostRequest(s.t, "host.example.org"), ca.Asked{}))
 	issued := must[ca.Issued](s.t)(lab.Approve(ctx, audit.Actor{Kind: audit.User, KeyID: []byte{1}}, made.ID, ca.Approval{}))
 	pool, between := x509.NewCertPool(), x509.NewCertPool()
 	for _, crt := range roots {

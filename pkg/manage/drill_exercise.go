@@ -198,7 +198,7 @@ func (d *drill) issue(ctx context.Context, a *ca.Authority) (crypto.Signer, *x50
 	if err != nil {
 		return nil, nil, err
 	}
-	made, err := a.Submit(ctx, audit.Actor{Kind: audit.Operator}, req, "")
+	made, err := a.Submit(ctx, audit.Actor{Kind: audit.Operator}, req, ca.Asked{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("request: %w", err)
 	}

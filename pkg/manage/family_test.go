@@ -91,7 +91,7 @@ func (f *family) authority(name store.AuthorityName) *ca.Authority {
 func (f *family) issue(a *ca.Authority, name string) ca.Issued {
 	f.t.Helper()
 	req := pkitest.HostRequest(f.t, name)
-	made := must[ca.Submission](f.t)(a.Submit(f.t.Context(), audit.Actor{Kind: audit.Anonymous}, req, ""))
+	made := must[ca.Submission](f.t)(a.Submit(f.t.Context(), audit.Actor{Kind: audit.Anonymous}, req, ca.Asked{}))
 	return must[ca.Issued](f.t)(a.Approve(f.t.Context(), audit.Actor{Kind: audit.Operator}, made.ID, ca.Approval{}))
 }
 

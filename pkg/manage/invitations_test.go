@@ -46,7 +46,7 @@ func TestARestoreEndsInvitations(t *testing.T) {
 				t.Helper()
 				users := must[*ca.Authority](t)(openOne(t.Context(), st, clk, store.Users, "ca.example:8009"))
 				req := pkitest.ParsedRequest(t, pkitest.Key(t), &x509.CertificateRequest{Subject: pkix.Name{CommonName: "bob"}})
-				_, err := users.SubmitInvited(t.Context(), audit.Actor{Kind: audit.Anonymous}, req, inviter.Of(signed), "")
+				_, err := users.SubmitInvited(t.Context(), audit.Actor{Kind: audit.Anonymous}, req, inviter.Of(signed), ca.Asked{})
 				return err
 			}
 			for name, signed := range map[string]*invite.Signed{"in the backup": before, "after the backup": later} {

@@ -154,40 +154,30 @@ func stringType(tag cbasn1.Tag) string {
 // label names the attribute as RFC 4514 section 3 and openssl do, unknown ones by
 // their dotted OID.
 func (a attribute) label() string {
-	switch oid := a.oid.String(); oid {
-	case "2.5.4.3":
-		return "CN"
-	case "2.5.4.4":
-		return "SN"
-	case "2.5.4.5":
-		return "serialNumber"
-	case "2.5.4.6":
-		return "C"
-	case "2.5.4.7":
-		return "L"
-	case "2.5.4.8":
-		return "ST"
-	case "2.5.4.9":
-		return "street"
-	case "2.5.4.10":
-		return "O"
-	case "2.5.4.11":
-		return "OU"
-	case "2.5.4.12":
-		return "title"
-	case "2.5.4.17":
-		return "postalCode"
-	case "2.5.4.42":
-		return "GN"
-	case "0.9.2342.19200300.100.1.1":
-		return "UID"
-	case "0.9.2342.19200300.100.1.25":
-		return "DC"
-	case "1.2.840.113549.1.9.1":
-		return "emailAddress"
-	default:
-		return clip(oid, 60)
+	oid := a.oid.String()
+	if label, known := attributeLabels[oid]; known {
+		return label
 	}
+	return clip(oid, 60)
+}
+
+// attributeLabels are the names of attribute types in RFC 4514 and openssl.
+var attributeLabels = map[string]string{
+	"2.5.4.3":                    "CN",
+	"2.5.4.4":                    "SN",
+	"2.5.4.5":                    "serialNumber",
+	"2.5.4.6":                    "C",
+	"2.5.4.7":                    "L",
+	"2.5.4.8":                    "ST",
+	"2.5.4.9":                    "street",
+	"2.5.4.10":                   "O",
+	"2.5.4.11":                   "OU",
+	"2.5.4.12":                   "title",
+	"2.5.4.17":                   "postalCode",
+	"2.5.4.42":                   "GN",
+	"0.9.2342.19200300.100.1.1":  "UID",
+	"0.9.2342.19200300.100.1.25": "DC",
+	"1.2.840.113549.1.9.1":       "emailAddress",
 }
 
 // SubjectString returns the DER of a Name (an x509 RawSubject or RawIssuer) as RFC

@@ -85,7 +85,7 @@ func (w Wire) Submit(ctx context.Context, actor audit.Actor, csrPEM []byte) (id 
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
 	}
-	made, err := w.Authority.Submit(ctx, actor, req, "")
+	made, err := w.Authority.Submit(ctx, actor, req, ca.Asked{})
 	return made.ID, err
 }
 

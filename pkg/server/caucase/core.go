@@ -19,7 +19,7 @@ type Core interface {
 	Row() store.Authority
 
 	Foresee(ctx context.Context, actor audit.Actor, o pki.Outline, profile string) (*ca.Submission, error)
-	Submit(ctx context.Context, actor audit.Actor, req *pki.Request, profile string) (ca.Submission, error)
+	Submit(ctx context.Context, actor audit.Actor, req *pki.Request, how ca.Asked) (ca.Submission, error)
 	Pending(ctx context.Context) ([]store.Request, error)
 	Request(ctx context.Context, id int64) (ca.Submitted, error)
 	Preview(ctx context.Context, how ca.Approval, requests ...ca.Submitted) ([]ca.Preview, error)
@@ -31,7 +31,7 @@ type Core interface {
 	Certificate(ctx context.Context, id int64) (ca.Issued, error)
 
 	CheckInvitation(ctx context.Context, actor audit.Actor, inv ca.Invitation) error
-	SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv ca.Invitation, profile string) (ca.Submission, error)
+	SubmitInvited(ctx context.Context, actor audit.Actor, req *pki.Request, inv ca.Invitation, how ca.Asked) (ca.Submission, error)
 	RefusedInvitation(ctx context.Context, actor audit.Actor, why error) error
 	Invitations(ctx context.Context) ([]store.Invitation, error)
 	Void(ctx context.Context, actor audit.Actor, id string) error

@@ -12,8 +12,12 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 	"cauase/pkg/server"
 )
+
+// frontEnd is the name of this one, in rules and on record.
+const frontEnd = "caucase"
 
 // Content types of the protocol.
 const (
@@ -109,8 +113,11 @@ func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen 
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	return a.Submit(ctx, actor, req, chosen.profile)
+	return a.Submit(ctx, actor, req, ca.Asked{Profile: chosen.profile, By: asker()})
 }
+
+// asker is who asks by way of this front-end.
+func asker() policy.Asker { return policy.Asker{FrontEnd: frontEnd} }
 
 func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
 	a, id, err := f.object(x)
