@@ -202,6 +202,12 @@ func (c *checker) row(row store.Row) []problem {
 		return c.rememberCRL(v)
 	case store.Request:
 		return c.request(v)
+	case store.Approval:
+		return c.notFuture("when it was given", v.ApprovedAt)
+	case store.Adoption:
+		return c.notFuture("when it was confirmed", v.HeldAt)
+	case store.Delivery:
+		return c.notFuture("when it was made", v.CreatedAt)
 	case store.Rejection:
 		return c.rejection(v)
 	case store.Lineage:

@@ -1,6 +1,9 @@
 package policy
 
-// An Asker is who asks for a certificate, as far as it has proved it.
+import "github.com/go-json-experiment/json"
+
+// An Asker is who asks for a certificate, as far as it has proved it. It is kept with requests and the certificates that come of them,
+// so that rules can be tried on what was asked for before.
 type Asker struct {
 	Address     string       `json:"address,omitzero"`     // of the peer
 	FrontEnd    string       `json:"front_end,omitzero"`   // "caucase", "signing" (PUT /api/csr/{id}), later "acme", "management"
@@ -25,4 +28,19 @@ type SSHHost struct {
 	Fingerprint string   `json:"fingerprint"`    // "SHA256:…"
 	Names       []string `json:"names,omitzero"` // hosts that known_hosts or the host certificate give this key
 	CA          string   `json:"ca,omitzero"`    // fingerprint of the key that has signed the host certificate
+}
+
+// Text is the form in which an Asker is kept.
+func (a Asker) Text() (string, error) {
+	text, err := json.Marshal(a, json.Deterministic(true))
+	return string(text), err
+}
+
+// ParseAsker reads what Text has written. The empty text is of somebody of whom nothing is known.
+func ParseAsker(text string) (a Asker, err error) {
+	if text == "" {
+		return Asker{}, nil
+	}
+	err = json.Unmarshal([]byte(text), &a)
+	return a, err
 }

@@ -123,7 +123,20 @@ type CA struct {
 
 	ParentAuthority AuthorityName // that has signed it; empty: it is self-signed
 	ParentCA        int64         // CA.ID of the generation of the parent that has; 0: self-signed, or not known here
+
+	Activation  Activation
+	ActivatedAt time.Time // since when it signs, whatever its age; zero: its age decides
 }
+
+// An Activation says when a generation begins to sign.
+type Activation string
+
+// The ways to begin.
+const (
+	ByAge       Activation = ""        // a span after it was made
+	AtOnce      Activation = "now"     // as soon as it was made
+	WhenAdopted Activation = "adopted" // when the hosts hold it
+)
 
 // Trusted is the certificate known to those who trust this CA itself and not its parent: a self-signed one.
 func (c CA) Trusted() []byte {
@@ -161,6 +174,7 @@ type Request struct {
 	SANs       []string
 	Profile    string // that was asked for; empty: the authority's default
 	Address    string // from which it was submitted; empty: from none, or from one that is not known
+	Asked      string // policy.Asker as JSON: who has asked, and how; empty: not known
 }
 
 // Method says why a certificate was issued.
@@ -199,6 +213,10 @@ type Certificate struct {
 	Profile   string        // by which it was made; empty: as requested
 	Validity  time.Duration // that was granted, and that renewals get; 0: the authority's span
 	Lineage   int64         // Lineage.ID, of which it is one certificate
+
+	Asked      string // policy.Asker as JSON: who has asked for it, and how; empty: not known, or a renewal
+	Rule       string // of the policy that has approved it; empty: none
+	RuleDigest []byte // SHA-256 of that rule as it was
 }
 
 // A Revocation withdraws a certificate until it has expired anyway.
@@ -288,6 +306,9 @@ type Reader interface {
 	// CountSubmitters returns how many pending requests there are of each submitter.
 	CountSubmitters(ctx context.Context, a AuthorityName) (map[string]int, error)
 
+	// Approvals returns what users have consented to of a pending request, by Lineage.
+	Approvals(ctx context.Context, a AuthorityName, request int64) ([]Approval, error)
+
 	// Rejection returns what is remembered of the request with this id, and RejectionByDigest of the one with this
 	// digest: ErrNotFound unless it was rejected.
 	Rejection(ctx context.Context, a AuthorityName, id int64) (Rejection, error)
@@ -360,6 +381,13 @@ type Reader interface {
 	Invitations(ctx context.Context, a AuthorityName, limit int) ([]Invitation, error)
 	CountInvitations(ctx context.Context, a AuthorityName) (int, error)
 
+	// Deliveries returns at most limit (0: all) of those that are due at t, those first that have been for longest.
+	Deliveries(ctx context.Context, t time.Time, limit int) ([]Delivery, error)
+	CountDeliveries(ctx context.Context) (int, error)
+
+	// Adoptions returns at most limit (0: all) with a Lineage larger than after, by Lineage.
+	Adoptions(ctx context.Context, a AuthorityName, after int64, limit int) ([]Adoption, error)
+
 	// Counter returns a counter's value, 0 when it was never set.
 	Counter(ctx context.Context, a AuthorityName, name string) (int64, error)
 	// Setting returns a setting's value, ErrNotFound when it was never set.
@@ -370,9 +398,9 @@ type Reader interface {
 
 	// Rows calls fn with every row of every authority, until fn fails. The order is that in which
 	// Load takes them and the same for every store that holds the same rows: authorities by name, CAs
-	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age,
-	// rejections by authority and ID, lineages by authority and ID, certificates in the order of issuance, revocations by authority and Seq,
-	// invitations by authority and ID, counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
+	// by ID, sign-offs by authority and ID, CRLs by CA, requests by age, approvals by authority, request and lineage,
+	// rejections by authority and ID, lineages and adoptions by authority and ID, certificates in the order of issuance, revocations by authority and Seq,
+	// invitations by authority and ID, deliveries by ID, counters and settings by authority and name, the audit log by Seq. Texts are ordered byte by
 	// byte. What Ping writes is left out. Memory does not grow with their number. fn must not use
 	// the Reader.
 	Rows(ctx context.Context, fn func(Row) error) error
@@ -388,6 +416,9 @@ type Tx interface {
 	// EraseCAKey forgets where the private key of a CA is, and the key itself when it is in the row,
 	// and sets the CA's state, CAErased, CADisowned or CARevoked; its certificate and link stay.
 	EraseCAKey(ctx context.Context, a AuthorityName, id int64, state CAState) error
+
+	// ActivateCA stores when a generation begins to sign.
+	ActivateCA(ctx context.Context, a AuthorityName, id int64, how Activation, at time.Time) error
 
 	// PutAuthority stores an authority in place of the one with its name, and counts the change.
 	PutAuthority(ctx context.Context, a Authority) error
@@ -407,6 +438,9 @@ type Tx interface {
 	TakeRequest(ctx context.Context, a AuthorityName, id int64) error
 	// DeleteRequest removes a pending request; ErrNotFound when it is not pending.
 	DeleteRequest(ctx context.Context, a AuthorityName, id int64) error
+
+	// PutApproval stores the consent of a user to a pending request, in place of an earlier one. It goes with the request.
+	PutApproval(ctx context.Context, v Approval) error
 
 	// PutRejection stores that a request was rejected, in place of an earlier rejection of the same request.
 	PutRejection(ctx context.Context, r Rejection) error
@@ -448,6 +482,15 @@ type Tx interface {
 	PutInvitation(ctx context.Context, i Invitation) error
 	// PruneInvitations deletes at most limit invitations whose Until lies before t, and returns how many.
 	PruneInvitations(ctx context.Context, a AuthorityName, t time.Time, limit int) (int, error)
+
+	// AddDelivery stores an event, whatever its ID. PutDelivery stores a changed one in place of the one with its ID, and DeleteDelivery
+	// removes it: ErrNotFound when there is none, as after another daemon has delivered it.
+	AddDelivery(ctx context.Context, d Delivery) error
+	PutDelivery(ctx context.Context, d Delivery) error
+	DeleteDelivery(ctx context.Context, id int64) error
+
+	// PutAdoption stores what the holder of a lineage's certificate has confirmed, in place of an earlier one. It goes with the lineage.
+	PutAdoption(ctx context.Context, v Adoption) error
 
 	// PutCRL stores a CA's CRL in place of its older one.
 	PutCRL(ctx context.Context, c CRL) error

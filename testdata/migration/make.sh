@@ -8,6 +8,7 @@ layout=$1 bin=$2 dir=$3
 here=$(cd "$(dirname "$0")" && pwd)
 export PATH=$bin:$PATH
 cd "$dir"
+export HOME=$PWD XDG_CONFIG_HOME=$PWD/.config # what clients remember of a daemon with that address is not of this one
 port=${PORT:-18609}
 netloc=127.0.0.1:$port
 pid=

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"cauase/pkg/store"
 )
@@ -33,6 +34,15 @@ func (t tx) EraseCAKey(ctx context.Context, a store.AuthorityName, id int64, sta
 		return t.change(ctx, `UPDATE ca_certificate SET custody = '', key_ref = NULL, state = ? WHERE authority = ? AND id = ?`,
 			string(state), string(a), id)
 	})
+}
+
+func (t tx) ActivateCA(ctx context.Context, a store.AuthorityName, id int64, how store.Activation, at time.Time) error {
+	var since any
+	if !at.IsZero() {
+		since = micros(at)
+	}
+	return t.change(ctx, `UPDATE ca_certificate SET activation = ?, activated_at = ? WHERE authority = ? AND id = ?`,
+		string(how), since, string(a), id)
 }
 
 // wiping runs a change that removes a key, which otherwise would stay readable in the file, in space that

@@ -26,7 +26,7 @@ func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, er
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d), toRenewals(d))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d), toRenewals(d), toPolicies(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -45,7 +45,8 @@ const (
 	layoutRejections = 4 // rejected requests are remembered, the audit log is indexed by lineage
 	layoutNames      = 5 // the names of lineages are in a table of their own
 	layoutRenewals   = 6 // renewals are in fewer indices
-	layoutNow        = layoutRenewals
+	layoutPolicies   = 7 // who has asked, and what policy has decided; approvals, deliveries, adoptions
+	layoutNow        = layoutPolicies
 )
 
 // toRows changes the layout to that of version 2, in one transaction.
@@ -108,6 +109,20 @@ func toRenewals(d *dialect) *goose.Migration {
 	return goose.NewGoMigration(layoutRenewals, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
 		return changeToRenewals(ctx, d, tx)
 	}}, nil)
+}
+
+// toPolicies changes the layout to that of version 7, in one transaction. Nothing of it takes longer in a large database.
+func toPolicies(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutPolicies, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		return changeToPolicies(ctx, d, tx)
+	}}, nil)
+}
+
+func changeToPolicies(ctx context.Context, d *dialect, tx *sql.Tx) error {
+	if err := holdUpdates(ctx, d, tx); err != nil {
+		return err
+	}
+	return runStep(ctx, d, tx, "policies")
 }
 
 // addColumn adds a column to a table, unless it is there; types has its type by dialect. Callers take turns.

@@ -138,7 +138,21 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"RejectionByDigest": func(c ctx, t tx) error { _, err := t.RejectionByDigest(c, a, nil); return err },
 		"PutRejection":      func(c ctx, t tx) error { return t.PutRejection(c, store.Rejection{Authority: a}) },
 		"PruneRejections":   func(c ctx, t tx) error { _, err := t.PruneRejections(c, a, when, 1, 1); return err },
-		"DeleteSetting":     func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
+		"Approvals":         func(c ctx, t tx) error { _, err := t.Approvals(c, a, 1); return err },
+		"PutApproval": func(c ctx, t tx) error {
+			return errors.Join(t.AddRequest(c, store.Request{Authority: a, ID: 6, Digest: []byte{6}}), t.PutApproval(c, store.Approval{Authority: a, Request: 6}))
+		},
+		"Adoptions": func(c ctx, t tx) error { _, err := t.Adoptions(c, a, 0, 1); return err },
+		"PutAdoption": func(c ctx, t tx) error {
+			return errors.Join(t.AddLineage(c, store.Lineage{Authority: a, ID: 6, Newest: serial}, nil), t.PutAdoption(c, store.Adoption{Authority: a, Lineage: 6}))
+		},
+		"Deliveries":      func(c ctx, t tx) error { _, err := t.Deliveries(c, when, 1); return err },
+		"CountDeliveries": func(c ctx, t tx) error { _, err := t.CountDeliveries(c); return err },
+		"AddDelivery":     func(c ctx, t tx) error { return t.AddDelivery(c, store.Delivery{}) },
+		"PutDelivery":     func(c ctx, t tx) error { return t.PutDelivery(c, store.Delivery{ID: 1}) },
+		"DeleteDelivery":  func(c ctx, t tx) error { return t.DeleteDelivery(c, 1) },
+		"ActivateCA":      func(c ctx, t tx) error { return t.ActivateCA(c, a, 1, store.AtOnce, when) },
+		"DeleteSetting":   func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
 	}
 }
 
@@ -186,7 +200,8 @@ const ofOneLineage = "FROM audit_log WHERE seq IN ("
 func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true, ofOneLineage: true} // certificates of one request, three pages
 	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true}
-	scans[anyUnnamed] = true // whose index is empty, as a rule
+	scans["SELECT count(*) FROM delivery"] = true // which are few
+	scans[anyUnnamed] = true                      // whose index is empty, as a rule
 	sorts[sqliteDialect().indices] = true
 	for _, query := range append(faults, unlisted) { // which look at all there is
 		scans[query], sorts[query] = true, true

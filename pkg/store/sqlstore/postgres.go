@@ -17,7 +17,7 @@ func pgDialect() *dialect {
 		goose:    goose.DialectPostgres,
 		strict:   true,
 		classify: classifyPostgres,
-		loaded:   []string{advance("ca_certificate", "id"), advance("signoff", "id"), advance("request", "seq"), advance("certificate", "seq"), advance("audit_log", "seq")},
+		loaded:   []string{advance("ca_certificate", "id"), advance("signoff", "id"), advance("request", "seq"), advance("certificate", "seq"), advance("delivery", "id"), advance("audit_log", "seq")},
 	}
 }
 

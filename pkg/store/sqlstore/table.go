@@ -187,11 +187,14 @@ var (
 	signoffs     = newTableOf[store.Signoff]()
 	crls         = newTableOf[store.CRL]()
 	requests     = newTableOf[store.Request]()
+	approvals    = newTableOf[store.Approval]()
 	rejections   = newTableOf[store.Rejection]()
 	lineages     = newTableOf[store.Lineage]()
+	adoptions    = newTableOf[store.Adoption]()
 	certificates = newTableOf[store.Certificate]()
 	revocations  = newTableOf[store.Revocation]()
 	invitations  = newTableOf[store.Invitation]()
+	deliveries   = newTableOf[store.Delivery]()
 	auditLog     = newTableOf[store.AuditEntry]()
 )
 
@@ -213,6 +216,10 @@ var (
 	insertRevocation   = revocations.insert + " ON CONFLICT DO NOTHING"
 	replaceAuthority   = authorities.insert + " ON CONFLICT (name) DO UPDATE SET " + overwrite(authorities.kind, "name")
 	replaceCRL         = crls.insert + " ON CONFLICT (authority, ca_id) DO UPDATE SET " + overwrite(crls.kind, "authority", "ca_id")
+	replaceApproval    = approvals.insert + " ON CONFLICT (authority, request, lineage) DO UPDATE SET " + overwrite(approvals.kind, "authority", "request", "lineage")
+	replaceAdoption    = adoptions.insert + " ON CONFLICT (authority, lineage) DO UPDATE SET " + overwrite(adoptions.kind, "authority", "lineage")
+	insertDelivery     = deliveries.without("id")
+	updateDelivery     = deliveries.update("id")
 	replaceInvitation  = invitations.insert + " ON CONFLICT (authority, id) DO UPDATE SET " + overwrite(invitations.kind, "authority", "id")
 	selectEntry        = auditLog.query
 	certificatesByCSR  = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews IS NULL ORDER BY issued_at DESC, seq DESC LIMIT 1"

@@ -98,7 +98,8 @@ func testSignoffs(t *testing.T, d *db) {
 func testKinds(t *testing.T, d *db) {
 	full := []store.Row{newAuthority(1), newCA("a-01", 1), newSignoff("a-01", 1),
 		store.CRL{Authority: "a-01", CAID: 1, Number: 5, ThisUpdate: day(1), NextUpdate: day(2), Pruned: 1, Signature: []byte{1}},
-		newRequest("a-01", 1), newRejection("a-01", 1), newLineage("a-01", 1), newCertificate("a-01", 1, 1), newRevocation("a-01", 1), newInvitation("a-01", 1),
+		newRequest("a-01", 1), newApproval("a-01", 1, 1), newRejection("a-01", 1), newLineage("a-01", 1), newAdoption("a-01", 1), newCertificate("a-01", 1, 1), newRevocation("a-01", 1), newInvitation("a-01", 1),
+		newDelivery(1),
 		store.Counter{Authority: "a-01", Name: "n", Value: 1}, store.Setting{Authority: "a-01", Name: "n", Value: "v"},
 		store.AuditEntry{Entry: newEntry(1)}}
 	var rows []store.Row
@@ -129,7 +130,8 @@ func testKinds(t *testing.T, d *db) {
 			case store.Random:
 				switch {
 				case kind.Name == "certificate" && c.Name == "lineage": // it would get one
-				case kind.Name == "rejection", kind.Name == "lineage": // which come in the order of ids
+				case kind.Name == "approval" && c.Name == "request":
+				case kind.Name == "rejection", kind.Name == "lineage", kind.Name == "approval", kind.Name == "adoption": // which come in the order of ids
 					bare[j] = values[j].(int64) + 1
 				default:
 					bare[j] = int64(0)

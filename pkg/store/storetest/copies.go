@@ -70,6 +70,10 @@ func (d *db) fill() {
 			try(tx.AddRequest(ctx, newRequest(store.Services, n)))
 			try(tx.AddRequest(ctx, newRequest(store.HTTPS, n)))
 		}
+		for _, n := range []int{2, 1} {
+			try(tx.PutApproval(ctx, newApproval(store.HTTPS, 1, n)))
+			try(tx.PutApproval(ctx, newApproval(store.Services, 3-n, 3)))
+		}
 		for _, n := range []int{3, 1, 2} {
 			try(tx.PutRejection(ctx, newRejection(store.Users, n)))
 			try(tx.PutRejection(ctx, newRejection(store.Services, n)))
@@ -77,6 +81,8 @@ func (d *db) fill() {
 		for _, n := range []int{2, 1} {
 			try(tx.AddLineage(ctx, newLineage(store.Users, n), nil))
 			try(tx.AddLineage(ctx, newLineage(store.Services, n), newNames(n)))
+			try(tx.PutAdoption(ctx, newAdoption(store.Services, n)))
+			try(tx.AddDelivery(ctx, newDelivery(n)))
 		}
 		for _, n := range []int{6, 4, 5} {
 			try(tx.AddCertificate(ctx, newCertificate(store.Users, users, n)))
@@ -118,8 +124,8 @@ func kindsOf(rows []store.Row) (kinds []string) {
 func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
-	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Rejection", "store.Lineage", "store.Certificate",
-		"store.Revocation", "store.Invitation", "store.Counter", "store.Setting", "store.AuditEntry"})
+	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Approval", "store.Rejection", "store.Lineage", "store.Adoption",
+		"store.Certificate", "store.Revocation", "store.Invitation", "store.Delivery", "store.Counter", "store.Setting", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
 		switch v := row.(type) {
@@ -133,10 +139,16 @@ func testRows(t *testing.T, d *db) {
 			order = append(order, fmt.Sprintf("crl %s", v.Authority))
 		case store.Request:
 			order = append(order, fmt.Sprintf("csr %s %d", v.Authority, v.ID-1<<62))
+		case store.Approval:
+			order = append(order, fmt.Sprintf("approval %s %d %d", v.Authority, v.Request-1<<62, v.Lineage-1<<61))
 		case store.Rejection:
 			order = append(order, fmt.Sprintf("rejection %s %d", v.Authority, v.ID-1<<62))
 		case store.Lineage:
 			order = append(order, fmt.Sprintf("lineage %s %d", v.Authority, v.ID-1<<61))
+		case store.Adoption:
+			order = append(order, fmt.Sprintf("adoption %s %d", v.Authority, v.Lineage-1<<61))
+		case store.Delivery:
+			order = append(order, fmt.Sprintf("delivery %d", v.Attempts))
 		case store.Certificate:
 			order = append(order, fmt.Sprintf("crt %s %d", v.Authority, v.ID-1<<62))
 		case store.Revocation:
@@ -155,11 +167,14 @@ func testRows(t *testing.T, d *db) {
 		"authority a-01", "authority a-02",
 		"ca cas key=true", "ca cau key=true", "ca cas key=false", "signoff a-01", "signoff a-02", "crl cas", "crl cas",
 		"csr cas 1", "csr cas 2", "csr cas 3", "csr https 1", "csr https 2", "csr https 3",
+		"approval cas 1 3", "approval cas 2 3", "approval https 1 1", "approval https 1 2",
 		"rejection cas 1", "rejection cas 2", "rejection cas 3", "rejection cau 1", "rejection cau 2", "rejection cau 3",
 		"lineage cas 1", "lineage cas 2", "lineage cau 1", "lineage cau 2",
+		"adoption cas 1", "adoption cas 2",
 		"crt cau 6", "crt cas 6", "crt cau 4", "crt cas 4", "crt cau 5", "crt cas 5", "crt cas 7",
 		"revocation cas 1", "revocation cas 3", "revocation cau 1", "revocation cau 2", "revocation cau 3",
 		"invitation cas 1", "invitation cas 2", "invitation cas 3", "invitation cau 1", "invitation cau 2", "invitation cau 3",
+		"delivery 2", "delivery 1",
 		"counter  authorities", "counter  of the daemon", "counter cas A", "counter cas _", "counter cas a", "counter cas b",
 		"setting cas B", "setting cas _", "setting cas b", "setting cau auto_approve_count",
 		"audit 06", "audit 05", "audit 07",
@@ -179,7 +194,7 @@ func testLoad(t *testing.T, d *db) {
 	same(t, "rows", other.rows(), rows)
 	other.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.CertificateBySerial(ctx, store.Services, serial(4))
-		same(t, "certificate", got, rows[28])
+		same(t, "certificate", got, rows[34])
 		_, missing := r.CertificateBySerial(ctx, store.HTTPS, serial(4))
 		is(t, "certificate of another authority", missing, store.ErrNotFound)
 		return err

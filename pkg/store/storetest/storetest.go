@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"requests", testRequests},
 		{"order of requests", testRequestOrder},
 		{"requests are unique", testRequestUnique},
+		{"approvals", testApprovals},
 		{"rejections", testRejections},
 		{"pruning rejections", testPruneRejections},
 		{"certificates", testCertificates},
@@ -67,6 +68,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"CRLs", testCRLs},
 		{"invitations", testInvitations},
 		{"pruning invitations", testPruneInvitations},
+		{"deliveries", testDeliveries},
+		{"adoptions", testAdoptions},
+		{"activation of a CA", testActivateCA},
 		{"counters", testCounters},
 		{"settings", testSettings},
 		{"audit log", testAudit},
@@ -178,6 +182,9 @@ func newCA(a store.AuthorityName, n int) store.CA {
 
 		ParentAuthority: "home-root",
 		ParentCA:        int64(n + 70),
+
+		Activation:  store.WhenAdopted,
+		ActivatedAt: day(n + 1),
 	}
 }
 
@@ -230,6 +237,35 @@ func newRequest(a store.AuthorityName, n int) store.Request {
 		SANs:       []string{"DNS:host.example", "URI:urn:x?<&>"},
 		Profile:    "server",
 		Address:    "192.0.2.1",
+		Asked:      `{"address":"192.0.2.1"}`,
+	}
+}
+
+func newApproval(a store.AuthorityName, request, lineage int) store.Approval {
+	return store.Approval{
+		Authority:  a,
+		Request:    1<<62 + int64(request),
+		Lineage:    1<<61 + int64(lineage),
+		ApprovedAt: day(lineage),
+		ApprovedBy: "user serial=1 key=02",
+		Serial:     "0x1",
+		What:       id20('w', lineage),
+	}
+}
+
+func newAdoption(a store.AuthorityName, n int) store.Adoption {
+	return store.Adoption{Authority: a, Lineage: 1<<61 + int64(n), CAKeyID: id20('k', n), HeldAt: day(n), Address: "192.0.2.1"}
+}
+
+func newDelivery(n int) store.Delivery {
+	return store.Delivery{
+		Authority: store.Services,
+		Hook:      "löwe",
+		Event:     []byte{'{', byte(n), 0xff},
+		CreatedAt: day(n),
+		DueAt:     day(n + 1),
+		Attempts:  n,
+		LastError: "no route to host",
 	}
 }
 
@@ -266,6 +302,10 @@ func newCertificate(a store.AuthorityName, caID int64, n int) store.Certificate 
 		Profile:   "server-client",
 		Validity:  36 * time.Hour,
 		Lineage:   1<<61 + int64(n),
+
+		Asked:      `{"address":"192.0.2.1"}`,
+		Rule:       "web",
+		RuleDigest: id20('r', n),
 	}
 }
 

@@ -1,0 +1,147 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"cauase/pkg/store"
+)
+
+func testApprovals(t *testing.T, d *db) {
+	first, second, other := newApproval(store.Services, 1, 1), newApproval(store.Services, 1, 2), newApproval(store.Users, 1, 1)
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		return errors.Join(tx.AddRequest(ctx, newRequest(store.Services, 1)), tx.AddRequest(ctx, newRequest(store.Users, 1)),
+			tx.PutApproval(ctx, second), tx.PutApproval(ctx, first), tx.PutApproval(ctx, other))
+	})
+	want := func(what string, a store.AuthorityName, request int64, want ...store.Approval) {
+		t.Helper()
+		d.view(func(ctx context.Context, r store.Reader) error {
+			got, err := r.Approvals(ctx, a, request)
+			same(t, what, got, want)
+			return err
+		})
+	}
+	want("of the request", store.Services, first.Request, first, second)
+	want("of one of another authority", store.Users, first.Request, other)
+	want("of none", store.Services, first.Request+1)
+
+	// A user who approves something else has approved that.
+	first.ApprovedAt, first.What = day(9), id20('w', 9)
+	d.update(func(ctx context.Context, tx store.Tx) error { return tx.PutApproval(ctx, first) })
+	want("approved again", store.Services, first.Request, first, second)
+
+	err := d.Update(t.Context(), func(tx store.Tx) error { return tx.PutApproval(t.Context(), newApproval(store.Services, 2, 1)) })
+	if err == nil {
+		t.Error("a request that is not there was approved")
+	}
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		return tx.TakeRequest(ctx, store.Services, first.Request)
+	})
+	want("taken", store.Services, first.Request)
+	d.update(func(ctx context.Context, tx store.Tx) error { return tx.DeleteRequest(ctx, store.Users, other.Request) })
+	want("deleted", store.Users, other.Request)
+}
+
+func testAdoptions(t *testing.T, d *db) {
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		for _, n := range []int{3, 1, 2} {
+			err = errors.Join(err, tx.AddLineage(ctx, newLineage(store.Services, n), nil), tx.PutAdoption(ctx, newAdoption(store.Services, n)))
+		}
+		return errors.Join(err, tx.AddLineage(ctx, newLineage(store.Users, 1), nil), tx.PutAdoption(ctx, newAdoption(store.Users, 1)))
+	})
+	want := func(what string, after int64, limit int, want ...store.Adoption) {
+		t.Helper()
+		d.view(func(ctx context.Context, r store.Reader) error {
+			got, err := r.Adoptions(ctx, store.Services, after, limit)
+			same(t, what, got, want)
+			return err
+		})
+	}
+	all := []store.Adoption{newAdoption(store.Services, 1), newAdoption(store.Services, 2), newAdoption(store.Services, 3)}
+	want("all", 0, 0, all...)
+	want("a page", 0, 2, all[:2]...)
+	want("the next", all[1].Lineage, 2, all[2])
+
+	all[1].CAKeyID, all[1].HeldAt = id20('k', 9), day(9)
+	d.update(func(ctx context.Context, tx store.Tx) error { return tx.PutAdoption(ctx, all[1]) })
+	want("a newer generation", 0, 0, all...)
+	err := d.Update(t.Context(), func(tx store.Tx) error { return tx.PutAdoption(t.Context(), newAdoption(store.Services, 4)) })
+	if err == nil {
+		t.Error("a lineage that is not there has adopted something")
+	}
+}
+
+func testDeliveries(t *testing.T, d *db) {
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		for _, n := range []int{3, 1, 2} {
+			err = errors.Join(err, tx.AddDelivery(ctx, newDelivery(n)))
+		}
+		return err
+	})
+	due := func(what string, at, limit int, want ...int) (found []store.Delivery) {
+		t.Helper()
+		d.view(func(ctx context.Context, r store.Reader) (err error) {
+			found, err = r.Deliveries(ctx, day(at), limit)
+			var which []int
+			for _, one := range found {
+				which = append(which, one.Attempts)
+			}
+			same(t, what, which, want)
+			return err
+		})
+		return found
+	}
+	due("before any is due", 1, 0)
+	due("one", 2, 0, 1)
+	all := due("all", 9, 0, 1, 2, 3)
+	due("those that have waited longest", 9, 2, 1, 2)
+	want := newDelivery(2)
+	want.ID = all[1].ID
+	same(t, "as it was stored", all[1], want)
+
+	later := all[0]
+	later.DueAt, later.LastError = day(8), "refused"
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		is(t, "one that is not there", tx.DeleteDelivery(ctx, 1<<40), store.ErrNotFound)
+		is(t, "changing one that is not there", tx.PutDelivery(ctx, store.Delivery{ID: 1 << 40, CreatedAt: day(1), DueAt: day(1)}), store.ErrNotFound)
+		return errors.Join(tx.DeleteDelivery(ctx, all[1].ID), tx.PutDelivery(ctx, later))
+	})
+	left := due("what is left", 9, 0, 3, 1)
+	same(t, "put off", left[1], later)
+	d.view(func(ctx context.Context, r store.Reader) error {
+		n, err := r.CountDeliveries(ctx)
+		same(t, "count", n, 2)
+		return err
+	})
+}
+
+func testActivateCA(t *testing.T, d *db) {
+	ca := newCA(store.Services, 1)
+	ca.Activation, ca.ActivatedAt = store.WhenAdopted, day(3)
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		ca.ID, err = tx.AddCA(ctx, ca)
+		return err
+	})
+	want := func(what string) {
+		t.Helper()
+		d.view(func(ctx context.Context, r store.Reader) error {
+			got, err := r.CAs(ctx, store.Services)
+			same(t, what, got, []store.CA{ca})
+			return err
+		})
+	}
+	want("as it was made")
+	ca.Activation, ca.ActivatedAt = store.AtOnce, day(7)
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		is(t, "one of another authority", tx.ActivateCA(ctx, store.Users, ca.ID, ca.Activation, ca.ActivatedAt), store.ErrNotFound)
+		return tx.ActivateCA(ctx, ca.Authority, ca.ID, ca.Activation, ca.ActivatedAt)
+	})
+	want("active")
+	ca.Activation, ca.ActivatedAt = store.ByAge, time.Time{}
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		return tx.ActivateCA(ctx, ca.Authority, ca.ID, ca.Activation, ca.ActivatedAt)
+	})
+	want("by age again")
+}
