@@ -17,13 +17,14 @@ const toolName = "cauase"
 
 // An environment is everything outside a run that it depends on, so that tests can replace it.
 type environment struct {
-	args   []string // the program's name first
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
-	clock  clock.Clock
-	prompt func(text string) ([]byte, error) // asks at the terminal, nil if there is none
-	width  int                               // of the terminal at stdout, in columns; 0 if that is none
+	args    []string // the program's name first
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	clock   clock.Clock
+	prompt  func(text string) ([]byte, error) // asks at the terminal, nil if there is none
+	display func(text string) error           // shows something at the terminal, nil if there is none
+	width   int                               // of the terminal at stdout, in columns; 0 if that is none
 }
 
 // run executes one command line and returns the code to exit with.
@@ -58,6 +59,8 @@ environment variables or in the configuration that cauase init makes; the comman
 			t.initCommand(),
 			t.requestCommand(),
 			t.signCommand(),
+			t.selfSignedCommand(),
+			t.p12Command(),
 			t.inviteCommand(),
 			group("csr", "certificate signing requests",
 				t.csrSend(), t.csrList(), t.csrShow(), t.csrGet(), t.csrSign(), t.csrReject()),

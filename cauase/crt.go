@@ -47,9 +47,12 @@ func (t *tool) stored(paths pemfile.PairPaths, crt *x509.Certificate, id client.
 		return err
 	}
 	view := t.viewCertificate(crt)
-	view.File = paths.Crt
+	view.File, view.P12 = paths.Crt, t.p12Made
 	return t.print(view, func(p *printer) {
 		p.line("%s: certificate of %s, %s", paths.Crt, subjectOrNames(view.Subject, view.SANs), view.Validity)
+		if view.P12 != nil {
+			p.p12(*view.P12)
+		}
 	})
 }
 

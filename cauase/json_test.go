@@ -65,6 +65,10 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	check("request", "--cn web", "result", 4)
 	check("request", "--cn web --sign", "certificate", 0)
 	check("request", "--cn web", "certificate", 0)
+	s.write("password", []byte("correct horse\n"))
+	check("request", "--cn browser --sign --eku client --p12 browser.p12 --p12-password-file password", "certificate", 0)
+	check("p12", "--crt web.pem --p12-password-file password", "PKCS #12 file", 0)
+	check("self-signed", "--cn device.example --out device", "self-signed certificate", 0)
 	s.write("other.csr.pem", pkitest.NamedRequest(t, pkitest.Key(t), "other.example"))
 	check("csr send", "other.csr.pem", "list of sent", 0)
 	var sent []sentView

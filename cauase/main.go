@@ -22,12 +22,13 @@ func execute(args []string, now clock.Clock) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // another signal ends what the first one does not
 	return run(ctx, environment{
-		args:   args,
-		stdin:  os.Stdin,
-		stdout: os.Stdout,
-		stderr: os.Stderr,
-		clock:  now,
-		prompt: manners.Terminal(os.Stderr),
-		width:  terminalWidth(os.Stdout),
+		args:    args,
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+		clock:   now,
+		prompt:  manners.Terminal(os.Stderr),
+		display: manners.Display(os.Stderr),
+		width:   terminalWidth(os.Stdout),
 	})
 }

@@ -108,9 +108,13 @@ func (t *tool) warnOpen(path string) {
 
 // warnOpenPassphrase does so of the file of a passphrase.
 func (t *tool) warnOpenPassphrase() {
-	if path := t.passphraseFile; t.readableByAll(path) {
+	t.warnOpenSecret(t.passphraseFile, "passphrase")
+}
+
+func (t *tool) warnOpenSecret(path, what string) {
+	if t.readableByAll(path) {
 		t.warned = append(t.warned, path)
-		t.warn("%s holds a passphrase that every user of this machine can read: chmod 600 %s, and if others have been here, choose another", path, path)
+		t.warn("%s holds a "+what+" that every user of this machine can read: chmod 600 %s, and if others have been here, choose another", path, path)
 	}
 }
 

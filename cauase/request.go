@@ -42,9 +42,14 @@ the request is pending. With --wait it stays until there is a decision. With
 Once a user has rejected the request, the same command says so and why, and exits
 with 4, until --again submits it once more, or --force makes a new one.
 
+With --p12 the result is a file that browsers import. The certificate, without its key, is
+stored beside it, to be shown or revoked:
+
+  cauase request --sign --cn NAME --eku client --p12 FILE
+
 A common name that is a host's is asked for as a DNS name, too, if no other name
 is given, as verifiers look for hosts there only; --no-san leaves it out.`,
-		Flags: append(nameFlags(),
+		Flags: append(append(nameFlags(),
 			&cli.StringFlag{Name: "crt", TakesFile: true, Usage: "store the certificate in `FILE` (default: the common name and .pem), with the key unless --key is given"},
 			&cli.StringFlag{Name: "key", TakesFile: true, Usage: "store the key in `FILE` of its own"},
 			&cli.StringFlag{Name: "csr", TakesFile: true, Usage: "keep the request in `FILE` (default: that of the certificate, with .csr.pem; with a dot in front in the end where one file holds a service's key and certificate)"},
@@ -58,7 +63,8 @@ is given, as verifiers look for hosts there only; --no-san leaves it out.`,
 			&cli.BoolFlag{Name: "force", Usage: "make a new key where one exists, which it replaces together with the certificate"},
 			&cli.BoolFlag{Name: "again", Usage: "submit the request once more that a user has rejected"},
 			waitFlag(untilDecided),
-		),
+			&cli.StringFlag{Name: flagP12, TakesFile: true, Usage: "put key, certificate and the CA certificates behind it into a PKCS #12 `FILE`, for a browser, Windows or Java; without --crt and --key, the key is nowhere else in the end"},
+		), p12Flags()...),
 		Action: t.action(t.request),
 	}
 }
@@ -70,6 +76,9 @@ type enrolment struct {
 	hidden string // what the request's file is called once there is a certificate, if not the same
 	*enroll.Request
 	undo []func() // what takes back the files this run has written
+
+	p12     *p12Output // the PKCS #12 file that is wanted, too, nil for none
+	p12Only bool       // the key is to be in that only
 }
 
 func (t *tool) request(c *cli.Context) error {
@@ -99,8 +108,11 @@ func (t *tool) request(c *cli.Context) error {
 		return err
 	}
 	from, done, err := t.prepare(r, wanted, c.Bool("force"))
-	if err != nil || done {
+	if err != nil {
 		return err
+	}
+	if done {
+		return t.already(r, from.Pair)
 	}
 	if r.Request == nil {
 		if added := t.addHost(c, wanted, invitation); added != "" {
@@ -132,6 +144,21 @@ func (t *tool) request(c *cli.Context) error {
 		return durable.Rename(r.csr, r.hidden)
 	}
 	return err
+}
+
+// already ends a command whose certificate an earlier run has got.
+func (t *tool) already(r *enrolment, pair pemfile.Pair) error {
+	if r.p12 != nil {
+		if err := t.bundle(r, pair); err != nil {
+			return err
+		}
+	}
+	view := t.viewCertificate(pair.Crt)
+	view.File, view.P12 = r.engine.Paths.Crt, t.p12Made
+	if !t.json && view.P12 == nil {
+		return nil
+	}
+	return t.print(view, func(p *printer) { p.p12(*view.P12) })
 }
 
 // meet brings trust up to date, and opens a session where the request is to be signed by the user who makes it.
@@ -166,6 +193,10 @@ func (r *enrolment) hide() {
 
 func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 	crt := c.String("crt")
+	archive := c.String(flagP12)
+	if crt == "" && archive != "" {
+		crt = stem(archive) + ".pem"
+	}
 	if crt == "" {
 		name := c.String("cn")
 		if name == "" {
@@ -177,7 +208,10 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 		crt = name + ".pem"
 	}
 	pair := pemfile.PairPaths{Crt: crt, Key: c.String("key")}
-	r := &enrolment{csr: c.String("csr")}
+	r := &enrolment{csr: c.String("csr"), p12Only: archive != "" && !c.IsSet("crt") && !c.IsSet("key")}
+	if r.p12Only {
+		pair.Key = workingKey(archive)
+	}
 	if r.csr == "" {
 		stem := strings.TrimSuffix(strings.TrimSuffix(crt, ".pem"), ".crt")
 		r.csr = stem + ".csr.pem"
@@ -192,6 +226,11 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 		return nil, fmt.Errorf("--csr %s: the request needs a file of its own", r.csr)
 	}
 	for _, path := range []string{crt, pair.Key, r.csr} {
+		if path != "" && archive != "" && sameFile(path, archive) {
+			return nil, fmt.Errorf("--%s %s: the PKCS #12 file needs a file of its own", flagP12, archive)
+		}
+	}
+	for _, path := range []string{crt, pair.Key, r.csr, archive} {
 		if path != "" && (sameFile(path, t.caStore.Path) || sameFile(path, t.crlStore.Path) || sameFile(path, t.rootStore.Path)) {
 			return nil, manners.WithHint(fmt.Errorf("%s is for what comes from the CA", path), "choose another file")
 		}
@@ -203,9 +242,28 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.wantP12(c, r); err != nil {
+		return nil, err
+	}
 	r.engine = t.engine(pair)
 	r.engine.CSR, r.engine.Profile, r.engine.Chain, r.engine.Again = r.csr, c.String("profile"), c.Bool("chain"), c.Bool("again")
 	return r, nil
+}
+
+// wantP12 reads whether, and how, the certificate is to be in a PKCS #12 file, too.
+func (t *tool) wantP12(c *cli.Context, r *enrolment) (err error) {
+	path := c.String(flagP12)
+	if path == "" {
+		for _, name := range []string{flagP12Password, flagMake, flagLegacy, flagP12} {
+			if c.IsSet(name) {
+				return errUsage(c, fmt.Sprintf("--%s is about a PKCS #12 file: give --%s FILE", name, flagP12))
+			}
+		}
+		return nil
+	}
+	_, err = os.Lstat(workingKey(path))
+	r.p12, err = t.p12Output(c, path, r.p12Only && err == nil)
+	return err
 }
 
 // sameFile reports whether two paths name one file, whether it exists or not.
@@ -312,7 +370,11 @@ func (t *tool) collect(ctx context.Context, r *enrolment, wait bool) error {
 		for _, diff := range issue.Differences {
 			t.note("signed with changes: %s", diff)
 		}
-		return t.install(r.engine, issue, r.ID)
+		changed, err := r.engine.Install(issue)
+		if err == nil && r.p12 != nil {
+			err = t.bundle(r, issue.Pair)
+		}
+		return t.stored(r.engine.Paths, issue.Pair.Crt, r.ID, changed, err)
 	case errors.Is(err, enroll.ErrRejected):
 		return t.rejected(r, err)
 	case undecided(ctx, err):

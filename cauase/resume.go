@@ -93,11 +93,6 @@ func (t *tool) resume(r *enrolment, wanted *x509.CertificateRequest, from enroll
 	if crt != nil && !found.Staged && pki.CheckValidity(crt, t.clock.Now()) == nil {
 		t.note("%s holds a valid certificate for this request already; --force makes a new key and request", r.engine.Paths.Crt)
 		r.Request = found
-		if t.json {
-			view := t.viewCertificate(crt)
-			view.File = r.engine.Paths.Crt
-			return true, t.print(view, nil)
-		}
 		return true, nil
 	}
 	r.Request = found

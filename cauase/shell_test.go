@@ -22,6 +22,7 @@ type shell struct {
 	daemon *clienttest.Daemon
 	width  int                               // of the terminal
 	prompt func(text string) ([]byte, error) // what is typed there, nil for nobody
+	shown  *strings.Builder                  // what is to be seen at the terminal only, nil if there is none
 	out    string                            // of the last command
 	err    string
 }
@@ -51,8 +52,16 @@ func (s *shell) run(line string) int {
 func (s *shell) runContext(ctx context.Context, line string) int {
 	s.Helper()
 	var stdout, stderr bytes.Buffer
+	var display func(string) error
+	if s.shown != nil {
+		display = func(text string) error {
+			_, err := s.shown.WriteString(text)
+			return err
+		}
+	}
 	code := run(ctx, environment{
-		args: strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width, prompt: s.prompt,
+		display: display,
+		args:    strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width, prompt: s.prompt,
 	})
 	s.out, s.err = stdout.String(), stderr.String()
 	return code

@@ -39,6 +39,7 @@ type tool struct {
 	known      [][]byte // passphrases that were given in this run
 	warned     []string // files with keys that others can read
 	changed    []string // kinds of files that changed, for the hook
+	p12Made    *p12View // the PKCS #12 file that this run has made beside the certificate, if any
 }
 
 // action adds to a command what all have in common: hints for errors

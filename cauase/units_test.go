@@ -17,7 +17,7 @@ func TestUnitsEverywhere(t *testing.T) {
 	// What reads each option.
 	lines := map[string]string{
 		"threshold": "crt renew web.pem --threshold=", "ttl": "invite --dns x.example --ttl=", "wait": "request --cn web --wait=",
-		"validity": "sign nothing.csr --validity=",
+		"validity": "sign nothing.csr --validity=", "days": "self-signed --cn x --out x --force --days=",
 	}
 	timed := regexp.MustCompile("`(DURATION|DAYS)`")
 	named := map[string]bool{}

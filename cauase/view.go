@@ -36,6 +36,8 @@ type certificateView struct {
 	Fingerprint string `json:"fingerprint"`
 	Pin         string `json:"-"`               // the fingerprint, for CAs that may be pinned
 	Trust       string `json:"trust,omitempty"` // who among those trusted issued it
+
+	P12 *p12View `json:"p12,omitempty"` // that was made of it
 }
 
 func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {

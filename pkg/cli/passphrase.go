@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -22,17 +24,23 @@ type Passphrases struct {
 	File   string // "" to ask, "-" for standard input
 	Stdin  io.Reader
 	Prompt func(text string) ([]byte, error) // asks at the terminal; its error is ErrNoTerminal if there is none
+
+	Name string // what they are called, "" for passphrase
+	Flag string // what names File, "" for FlagPassphraseFile
 }
 
+func (p Passphrases) name() string { return cmp.Or(p.Name, "passphrase") }
+func (p Passphrases) flag() string { return cmp.Or(p.Flag, FlagPassphraseFile) }
+
 // ErrNoTerminal says that there is nobody to ask.
-var ErrNoTerminal = errors.New("a passphrase is needed, and there is no terminal to ask for it")
+var ErrNoTerminal = errors.New("there is no terminal to ask for it")
 
 // Ask returns the passphrase for what is described.
 func (p Passphrases) Ask(what string) ([]byte, error) {
 	if p.File != "" {
 		return p.read()
 	}
-	return p.prompt("Passphrase for " + what + ": ")
+	return p.prompt(strings.ToUpper(p.name()[:1]) + p.name()[1:] + " for " + what + ": ")
 }
 
 // Choose returns a new passphrase, which has to be typed twice.
@@ -40,19 +48,19 @@ func (p Passphrases) Choose(what string) ([]byte, error) {
 	if p.File != "" {
 		return p.read()
 	}
-	one, err := p.prompt("New passphrase for " + what + ": ")
+	one, err := p.prompt("New " + p.name() + " for " + what + ": ")
 	if err != nil {
 		return nil, err
 	}
 	if len(one) == 0 {
-		return nil, errors.New("the passphrase is empty")
+		return nil, fmt.Errorf("the %s is empty", p.name())
 	}
 	two, err := p.prompt("The same again: ")
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(one, two) {
-		return nil, errors.New("the two passphrases are not the same")
+		return nil, fmt.Errorf("the two %ss are not the same", p.name())
 	}
 	return one, nil
 }
@@ -66,9 +74,33 @@ func (p Passphrases) prompt(text string) ([]byte, error) {
 		}
 	}
 	if errors.Is(err, ErrNoTerminal) {
-		return nil, WithHint(err, "put it into a file that only you can read, and give that with --%s", FlagPassphraseFile)
+		return nil, WithHint(fmt.Errorf("a %s is needed, and %w", p.name(), err), "put it into a file that only you can read, and give that with --%s", p.flag())
 	}
 	return nil, err
+}
+
+// Display returns what shows somebody at the terminal a text that is to be in no file and no log: at the one of stderr, or
+// at the one that controls the process. It is nil if there is none.
+func Display(stderr *os.File) func(text string) error {
+	if term.IsTerminal(int(stderr.Fd())) {
+		return func(text string) error {
+			_, err := io.WriteString(stderr, text)
+			return err
+		}
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+	if err != nil {
+		return nil
+	}
+	_ = tty.Close()
+	return func(text string) error {
+		tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(tty, text)
+		return errors.Join(err, tty.Close())
+	}
 }
 
 // maxPassphraseFile is more than any passphrase, in bytes.
@@ -78,12 +110,12 @@ const maxPassphraseFile = 64 << 10
 func (p Passphrases) read() ([]byte, error) {
 	data, err := p.content()
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", FlagPassphraseFile, err)
+		return nil, fmt.Errorf("--%s: %w", p.flag(), err)
 	}
 	line, _, _ := bytes.Cut(data, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if len(line) == 0 {
-		return nil, fmt.Errorf("--%s: the first line of %s is empty", FlagPassphraseFile, p.File)
+		return nil, fmt.Errorf("--%s: the first line of %s is empty", p.flag(), p.File)
 	}
 	return line, nil
 }

@@ -279,7 +279,7 @@ func (h helpOf) check(t *testing.T, words []string) string {
 		if word == "help" || word == "version" {
 			continue // of every tool, and of every command
 		}
-		if len(verbs) == 0 || !regexp.MustCompile(`^[a-z-]+$`).MatchString(word) {
+		if len(verbs) == 0 || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(word) {
 			continue
 		}
 		if slices.Contains(verbs, word) {

@@ -58,8 +58,8 @@ func (l *Lock) key(block *pem.Block) (crypto.Signer, error) {
 	return nil, err
 }
 
-// encodeKey writes a private key as its file has it.
-func (a Attributes) encodeKey(key crypto.Signer) ([]byte, error) {
+// EncodeKey writes a private key as its file has it.
+func (a Attributes) EncodeKey(key crypto.Signer) ([]byte, error) {
 	if a.Lock == nil {
 		return pki.EncodePrivateKeyPEM(key)
 	}

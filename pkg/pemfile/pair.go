@@ -198,7 +198,7 @@ func WritePair(paths PairPaths, pair Pair) (changed bool, err error) {
 	if pair.Crt == nil || !pki.SameKey(pair.Key.Public(), pair.Crt.PublicKey) {
 		return false, ErrMismatch
 	}
-	key, err := paths.Attributes.encodeKey(pair.Key)
+	key, err := paths.Attributes.EncodeKey(pair.Key)
 	if err != nil {
 		return false, err
 	}

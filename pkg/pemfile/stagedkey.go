@@ -29,7 +29,7 @@ func (p PairPaths) nextKey() string {
 // StageKey puts a new key on disk, beside the pair it will be part of. It is kept there
 // until [DropStagedKey]: a certificate is asked for only with a key that no crash can lose.
 func StageKey(paths PairPaths, key crypto.Signer) error {
-	content, err := paths.Attributes.encodeKey(key)
+	content, err := paths.Attributes.EncodeKey(key)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func PlaceStagedKey(paths PairPaths) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	content, err := paths.Attributes.encodeKey(key)
+	content, err := paths.Attributes.EncodeKey(key)
 	if err != nil {
 		return err
 	}
