@@ -13,6 +13,9 @@
 // it has one left: whatever it signed last expires no later than itself, and every holder has
 // renewed, and so met the successor, at least once before the successor signs anything.
 // No cross-signing is needed.
+//
+// An operator may start a generation out of turn, and have it active sooner: at once, or once its
+// holders say that they have it. Whatever became of a generation, the next one is due by the same rule.
 package rollover
 
 import (
@@ -26,7 +29,22 @@ type Generation struct {
 	CreatedAt time.Time // when it was made: its age is counted from then, not from a backdated NotBefore
 	NotBefore time.Time
 	NotAfter  time.Time
+
+	Activation Activation
+	// ActivatedAt is since when it is active, if Activation is Activated, and when it is going to be at the latest, if that is
+	// WhenAdopted.
+	ActivatedAt time.Time
 }
+
+// An Activation says what makes a generation active.
+type Activation string
+
+// What makes a generation active.
+const (
+	ByAge       Activation = ""        // that it has existed for more than a span
+	Activated   Activation = "now"     // it was decided: it is, whatever its age
+	WhenAdopted Activation = "adopted" // that its holders have it, which is then decided; or that it is ActivatedAt, or old enough
+)
 
 // A Phase is a stage in the life of a generation.
 type Phase string
@@ -139,8 +157,8 @@ func (p *Plan) consider(t, now time.Time) {
 	}
 }
 
-// signer picks the newest valid generation that has existed for more than a span. When none
-// has, as in the first span of all, it picks the oldest valid one: that is the one which is handed to
+// signer picks the newest valid generation whose time to be active has come. When there is
+// none, as in the first span of all, it picks the oldest valid one: that is the one which is handed to
 // every newcomer, and a successor made this very second, as happens with a life of three spans, or a
 // clock set back by a moment, must not make anything active that holders have not met.
 func signer(now time.Time, spans Spans, generations []Generation) int {
@@ -178,9 +196,26 @@ func Valid(now time.Time, g Generation) bool {
 	return !now.Before(g.NotBefore) && now.Before(firstSecondAfter(g))
 }
 
-// ActiveAt is the first instant at which g has existed for more than a span.
+// ActiveAt is the first instant at which g may sign: when it has existed for more than a span, unless it was
+// decided otherwise. That is a matter of record, and not of clocks: a daemon whose clock is a little behind that of
+// the one which has recorded it must not go on with the generation before.
 func ActiveAt(spans Spans, g Generation) time.Time {
-	return g.CreatedAt.Add(spans.Leaf).Add(time.Microsecond)
+	ofAge := g.CreatedAt.Add(spans.Leaf).Add(time.Microsecond)
+	switch {
+	case g.Activation == Activated:
+		return g.NotBefore
+	case g.Activation == WhenAdopted && !g.ActivatedAt.IsZero() && g.ActivatedAt.Before(ofAge):
+		return g.ActivatedAt
+	}
+	return ofAge
+}
+
+// ActiveFrom is ActiveAt as people are told it.
+func ActiveFrom(spans Spans, g Generation) time.Time {
+	if g.Activation == Activated && !g.ActivatedAt.IsZero() {
+		return g.ActivatedAt
+	}
+	return ActiveAt(spans, g)
 }
 
 // SuccessorAt is when g has two spans left, and its successor is due.
