@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"cauase/pkg/pki"
@@ -35,6 +36,13 @@ func (c *Client) UpdateCRLs(ctx context.Context, trusted []*x509.Certificate, lo
 // time, together with the lists that are local now. Lists can be many megabytes, which
 // need not come again while they are the same. Daemons that know no tags return "".
 func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate, local []*x509.RevocationList, tag string) (crls []*x509.RevocationList, newTag string, err error) {
+	crls, newTag, _, err = c.LookForCRLs(ctx, trusted, local, tag)
+	return crls, newTag, err
+}
+
+// LookForCRLs is RevalidateCRLs for those who want to know of new CA certificates, too: it also returns what the daemon
+// has sent, nil if that is the same as before, see [ServedCRLs.Strange].
+func (c *Client) LookForCRLs(ctx context.Context, trusted []*x509.Certificate, local []*x509.RevocationList, tag string) (crls []*x509.RevocationList, newTag string, served *ServedCRLs, err error) {
 	const op = "get revocation lists"
 	now := c.options.Clock.Now()
 	if tag != "" && !complete(trusted, local, now) {
@@ -44,21 +52,20 @@ func (c *Client) RevalidateCRLs(ctx context.Context, trusted []*x509.Certificate
 		op: op, method: http.MethodGet, path: "/crl", want: http.StatusOK, limit: pki.MaxCRLSize, large: true, tag: tag,
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	if body == nil {
 		crls, _, err = selectCRLs(trusted, local, nil, now)
-		return crls, tag, err
+		return crls, tag, nil, err
 	}
-	served, err := parseServed(body, header)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", op, err)
+	if served, err = parseServed(body, header); err != nil {
+		return nil, "", nil, fmt.Errorf("%s: %w", op, err)
 	}
 	crls, newTag, err = c.TakeCRLs(trusted, local, served)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", op, err)
+		return nil, "", served, fmt.Errorf("%s: %w", op, err)
 	}
-	return crls, newTag, nil
+	return crls, newTag, served, nil
 }
 
 // ServedCRLs are revocation lists as a daemon has sent them. Whether any of them is to be believed is for
@@ -74,6 +81,16 @@ func parseServed(body []byte, header http.Header) (*ServedCRLs, error) {
 		return nil, err
 	}
 	return &ServedCRLs{crls: crls, tag: header.Get("ETag")}, nil
+}
+
+// Strange reports whether there is a list of a CA that is not among those trusted, and has the name of their authority: there may be
+// one that has followed them. Nothing vouches for it, so that it is no more than a reason to ask.
+func (s *ServedCRLs) Strange(trusted []*x509.Certificate) bool {
+	return slices.ContainsFunc(s.crls, func(crl *x509.RevocationList) bool {
+		known := func(ca *x509.Certificate) bool { return claimsIssuer(crl, ca) }
+		ours := func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crl.RawIssuer) }
+		return slices.ContainsFunc(trusted, ours) && !slices.ContainsFunc(trusted, known)
+	})
 }
 
 // TakeCRLs is [Client.RevalidateCRLs] with lists that were sent already.

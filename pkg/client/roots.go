@@ -68,7 +68,10 @@ func (c *Client) UpdateRoots(ctx context.Context, cas Trust, local []*x509.Certi
 			return Trust{}, err
 		}
 	}
-	known := withoutOwn(local, cas.CAs)
+	known, err := c.withoutWithdrawn(ctx, withoutOwn(local, cas.CAs), cas.CAs)
+	if err != nil {
+		return Trust{}, err
+	}
 	if len(below) == 0 {
 		// A root in the bundle may be one that has not signed anything yet, as the authority has only just been put
 		// below it. Whoever can leave a root out must not take it away from those who trust it.

@@ -39,7 +39,7 @@ func (c *Client) Survey(ctx context.Context, local []*x509.Certificate, pins []P
 	}
 	for _, l := range links {
 		for _, crt := range []*x509.Certificate{l.old, l.new} {
-			if l.err == nil && checkAnchor(crt) == nil && pki.CheckValidity(crt, now) == nil && !slices.ContainsFunc(s.Trust.CAs, crt.Equal) {
+			if l.err == nil && checkAnchor(crt) == nil && pki.CheckValidity(crt, now) == nil && !slices.ContainsFunc(slices.Concat(s.Trust.CAs, s.Trust.Withdrawn), crt.Equal) {
 				s.Others = append(s.Others, crt)
 			}
 		}

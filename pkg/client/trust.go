@@ -41,11 +41,16 @@ type Trust struct {
 	// FirstUse says that nothing but the network vouches for CAs: there was no store,
 	// and no pin.
 	FirstUse bool
+
+	// Withdrawn are CA certificates of the authority that are trusted no longer, though they have not expired: a later one says that
+	// somebody else may have their keys.
+	Withdrawn []*x509.Certificate
 }
 
 // UpdateTrust follows an authority from the CA certificates stored locally to those it
 // has now (protocol: 5). The newest local one that is valid is the anchor, and each
-// later one must be vouched for by its predecessor's key. Expired ones are dropped.
+// later one must be vouched for by its predecessor's key. Expired ones are dropped, and so are those that
+// a later one has withdrawn.
 //
 // Without local ones, pins decide which of the daemon's CA certificates are trusted to
 // begin with: those pinned, or else those that a pinned root has signed, and without pins the oldest valid one is, on first use. Pins also serve to
@@ -85,6 +90,9 @@ func (c *Client) follow(ctx context.Context, local []*x509.Certificate, pins []P
 		return Trust{}, err
 	}
 	trust.CAs = current(append(cas, successors...), now)
+	if trust.CAs, trust.Withdrawn, err = c.withdraw(ctx, trust.CAs); err != nil {
+		return Trust{}, err
+	}
 	if newestValid(trust.CAs, now) == nil {
 		return Trust{}, fmt.Errorf("%w: it ends before a CA certificate that is valid now", ErrChain)
 	}

@@ -43,3 +43,14 @@ func (Statements) ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, 
 	}
 	return Sign(key, payload)
 }
+
+// Withdrawal returns the envelope by which a CA, whose key is given, says that an earlier one is to be trusted no longer.
+func (Statements) Withdrawal(key crypto.Signer, by, withdrawn *x509.Certificate) ([]byte, error) {
+	payload, err := EncodeWithdrawal(Withdrawal{
+		WithdrawnPEM: string(pki.EncodeCertificatePEM(withdrawn.Raw)), ByPEM: string(pki.EncodeCertificatePEM(by.Raw)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return Sign(key, payload)
+}

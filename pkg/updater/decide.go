@@ -60,6 +60,7 @@ const (
 	taskRequest Task = "request" // a CSR that cannot be used
 	taskTargets Task = "targets" // files that cannot be replaced
 	TaskHook    Task = "hook"    // one that could not be started
+	taskConfirm Task = "confirm" // which CA certificate is on disk; nothing is wrong here if that fails
 )
 
 var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, TaskPair, TaskStores, taskUrgent, taskRequest, taskTargets, TaskHook}
@@ -71,6 +72,8 @@ type State struct {
 	Certificate Life      // while Pair is PairGood
 	Jitter      float64   // of the certificate: 0 to 1, always the same
 	Revoked     bool      // the certificate is
+	Orphaned    bool      // the CA that has issued it was withdrawn
+	Unconfirmed bool      // the daemon has not been told of the newest CA certificate on disk
 	Mendable    bool      // what is missing of the pair is known
 	Recovered   bool      // an interrupted write was looked for since Pair is what it is
 	Request     RequestState
@@ -115,6 +118,7 @@ const (
 	ActLists   Action = "refresh lists" // the revocation lists alone
 	ActEnrol   Action = "enrol"
 	ActRenew   Action = "renew"
+	ActConfirm Action = "confirm" // to the daemon which CA certificate is on disk
 	ActHook    Action = "hook"
 )
 
@@ -300,6 +304,7 @@ func (p *planner) certificate(t Timing) {
 		case s.Revoked:
 		case p.now.Before(expired):
 			p.renew(t)
+			p.confirm()
 			p.at(expired) // which changes everything
 		case s.Request == RequestReady:
 			p.task(TaskEnrol, p.now, ActEnrol)
@@ -321,12 +326,23 @@ func (p *planner) certificate(t Timing) {
 }
 
 func (p *planner) renew(t Timing) {
-	due := later(t.RenewAt(p.state.Certificate, p.state.Jitter), p.state.Retry[TaskRenew])
+	due := t.RenewAt(p.state.Certificate, p.state.Jitter)
+	if p.state.Orphaned {
+		due = p.now // nobody who has the same CA certificates as this host takes it for valid any more
+	}
+	due = later(due, p.state.Retry[TaskRenew])
 	if !due.After(p.now) && !p.has(ActRefresh) {
 		// The issuer may be a CA that is not known here yet.
 		p.plan.Actions = append(p.plan.Actions, ActRefresh)
 	}
 	p.at(due, ActRenew)
+}
+
+// confirm tells the daemon which CA certificate is here. What is about to be fetched may be another one.
+func (p *planner) confirm() {
+	if p.state.Unconfirmed && p.state.CA == StoreGood && !p.has(ActRefresh) && !p.has(ActRenew) {
+		p.task(taskConfirm, p.now, ActConfirm)
+	}
 }
 
 func (p *planner) has(action Action) bool {

@@ -3,6 +3,7 @@ package updater
 import (
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,6 +38,7 @@ type exchange struct {
 	tag                        string
 	refreshTried               bool // which includes the lists
 	listsTried                 bool
+	strange                    bool // there are lists of a CA that is not known here
 	caErr, crlErr              error
 	enrolTried                 bool
 	enrolErr                   error
@@ -44,6 +46,8 @@ type exchange struct {
 	renewTried                 bool
 	renewErr                   error
 	issue                      *enroll.Issue // nil if there is none
+	confirmed                  string        // key identifier of the CA certificate that was to be confirmed; "" if none was
+	confirmErr                 error
 }
 
 func (x *exchange) run(ctx context.Context, actions []Action) {
@@ -53,6 +57,9 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 			x.refresh(ctx)
 		case ActLists:
 			x.refreshLists(ctx)
+			if x.strange && !x.refreshTried {
+				x.refresh(ctx) // there may be a new CA certificate
+			}
 		case ActEnrol:
 			x.enrolTried = true
 			if x.enrolErr = x.caErr; !x.hopeless() {
@@ -64,6 +71,8 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 				// By the previous CA certificates, if the current ones could not be fetched.
 				x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
 			}
+		case ActConfirm:
+			x.confirm(ctx)
 		}
 	}
 }
@@ -141,7 +150,9 @@ func (x *exchange) refreshLists(ctx context.Context) {
 	}
 	have := slices.Concat(x.snapshot.crls, x.known.crls)
 	if x.pushed != nil {
+		x.strange = x.pushed.Strange(trusted)
 		x.crls, x.tag, x.crlErr = x.service.TakeCRLs(trusted, have, x.pushed)
+		x.pushed = nil
 		if x.crlErr == nil {
 			return
 		}
@@ -150,8 +161,21 @@ func (x *exchange) refreshLists(ctx context.Context) {
 	if x.snapshot.crl.state != StoreGood || !sameCRLs(x.snapshot.crls, x.known.crls) {
 		tag = ""
 	}
-	x.crls, x.tag, x.crlErr = x.service.RevalidateCRLs(ctx, trusted, have, tag)
+	var served *client.ServedCRLs
+	x.crls, x.tag, served, x.crlErr = x.service.LookForCRLs(ctx, trusted, have, tag)
 	x.crls = shareLists(x.crls)
+	x.strange = served != nil && served.Strange(trusted)
+}
+
+// confirm tells the daemon which CA certificate is on disk. The snapshot was read from there.
+func (x *exchange) confirm(ctx context.Context) {
+	newest := x.snapshot.newestCA()
+	if newest == nil {
+		return
+	}
+	x.confirmed = hex.EncodeToString(newest.SubjectKeyId)
+	pair := x.snapshot.files.Pair
+	x.confirmErr = x.service.ConfirmCA(ctx, pair.Crt, pair.Key, newest.SubjectKeyId)
 }
 
 // refreshServices follows the CA of services, where that is kept in a place of its own.

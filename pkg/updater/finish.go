@@ -44,6 +44,7 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 	}
 	w.finishSubmission(x)
 	w.finishInvited()
+	w.finishConfirm(x)
 	if x.enrolTried {
 		w.finishEnrol(x)
 	}
@@ -73,6 +74,30 @@ func (w *worker) finishSubmission(x *exchange) {
 	}
 	if news {
 		w.save()
+	}
+}
+
+// finishConfirm remembers what the daemon was told of. One that does not ask, as those of earlier versions, is not told again before
+// there is something new to tell; nothing on this host depends on it.
+func (w *worker) finishConfirm(x *exchange) {
+	switch err := x.confirmErr; {
+	case x.confirmed == "":
+	case err == nil:
+		delete(w.retries, taskConfirm)
+		w.memory.Confirmed = x.confirmed
+		w.save()
+	case errors.Is(err, client.ErrNotTold):
+		delete(w.retries, taskConfirm)
+		w.untold = x.confirmed
+		w.log.Debug("the daemon was not told which CA certificate is here", "error", err.Error())
+	default:
+		t := w.retryOf(taskConfirm)
+		pause := min(t.backoff.NextBackOff(), unhurried)
+		if wanted := client.RetryAfter(err); wanted > 0 {
+			pause = max(pause, jittered(min(wanted, longestWish)))
+		}
+		t.next = w.o.Clock.Now().Add(pause)
+		w.log.Debug("the daemon could not be told which CA certificate is here", "error", err.Error())
 	}
 }
 
@@ -191,6 +216,7 @@ func (w *worker) finishEnrol(x *exchange) {
 		}
 		w.memory.Counts.Enrolments++
 		w.memory.Request = nil
+		w.memory.Confirmed, w.untold = "", ""
 		w.save()
 	}
 	w.tried(TaskEnrol, err, 0)

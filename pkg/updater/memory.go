@@ -40,6 +40,9 @@ type memory struct {
 	// Lists are the revocation lists that were last fetched: those need not come again after a restart.
 	Lists *fetchedLists `json:"lists,omitempty"`
 
+	// Confirmed is the key identifier, in hexadecimal, of the CA certificate that the daemon was told is on disk.
+	Confirmed string `json:"confirmed_ca,omitempty"`
+
 	Counts Counts `json:"counts,omitzero"`
 }
 
@@ -47,6 +50,9 @@ type fetchedLists struct {
 	Tag    string `json:"tag"`    // see client.RevalidateCRLs
 	Digest string `json:"digest"` // of all of them
 }
+
+// maxKeyID is more than key identifiers have.
+const maxKeyID = 64
 
 // maxTag is the longest tag that is kept.
 const maxTag = 200
@@ -122,6 +128,9 @@ func (m *memory) plausible() bool {
 		if _, err := pki.ParseRequest([]byte(r.PEM)); r.PEM != "" && err != nil {
 			return false
 		}
+	}
+	if _, err := hex.DecodeString(m.Confirmed); err != nil || len(m.Confirmed) > 2*maxKeyID {
+		return false
 	}
 	if m.Lists != nil && !m.Lists.plausible() || !m.Counts.plausible() {
 		return false

@@ -3,6 +3,7 @@ package updater
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"os"
 	"time"
@@ -16,6 +17,9 @@ func (w *worker) notice(s *snapshot, now time.Time) {
 		w.pairState, w.pairSince, w.recovered = s.pairState, now, false
 	}
 	if s.pairState == PairGood {
+		if w.known.crt != nil && !w.known.crt.Equal(s.files.Pair.Crt) && !w.wrote {
+			w.memory.Confirmed = "" // by whoever had the other
+		}
 		if !w.wrote && w.known.crt != nil && !w.known.crt.Equal(s.files.Pair.Crt) {
 			w.log.Info("another key and certificate are here, from now on these are kept", "certificate", w.job.Crt,
 				"subject", pki.SubjectString(s.files.Pair.Crt.RawSubject), "not_after", stamp(s.files.Pair.Crt.NotAfter))
@@ -72,6 +76,7 @@ func (w *worker) state(s *snapshot, now time.Time) State {
 	state := State{
 		Pair: s.pairState, Since: w.pairSince, Recovered: w.recovered,
 		Revoked:  s.revoked(),
+		Orphaned: s.orphaned(), Unconfirmed: w.unconfirmed(s),
 		Mendable: w.mendable(s),
 		CA:       max(s.ca.state, s.casca.state, s.root.state), CAMendable: w.caMendable(s),
 		CRL: s.crl.state, CRLMendable: w.crlMendable(s, now),
@@ -111,6 +116,16 @@ func (w *worker) state(s *snapshot, now time.Time) State {
 		}
 	}
 	return state
+}
+
+// unconfirmed reports whether the daemon is to be told of the newest CA certificate on disk.
+func (w *worker) unconfirmed(s *snapshot) bool {
+	newest := s.newestCA()
+	if newest == nil || w.silent || len(newest.SubjectKeyId) == 0 {
+		return false
+	}
+	id := hex.EncodeToString(newest.SubjectKeyId)
+	return id != w.memory.Confirmed && id != w.untold
 }
 
 // hasSomethingToServe reports whether there is, or has been, the certificate that is wanted. A service that is told to use

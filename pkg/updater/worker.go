@@ -52,6 +52,7 @@ type worker struct {
 	checked   time.Time
 	touched   bool
 	pending   bool
+	untold    string // key identifier of a CA certificate of which the daemon does not want to be told
 	eager     bool
 	silent    bool // nothing is written
 	wrote     bool // what has changed since the last look was our doing
