@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -73,6 +74,8 @@ type Authority struct {
 
 	mu      sync.Mutex
 	cas     []CA
+	gone    map[string]bool   // withdrawn ones, by their certificates
+	held    map[string]string // key identifiers of CA certificates that holders say they have, by their serials
 	nextID  uint64
 	csrs    map[uint64][]byte
 	refused map[uint64]rejection
@@ -304,7 +307,7 @@ func (a *Authority) Oldest() *x509.Certificate {
 func (a *Authority) Generations() []CA {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]CA(nil), a.cas...)
+	return slices.DeleteFunc(slices.Clone(a.cas), func(ca CA) bool { return a.gone[string(ca.Crt.Raw)] })
 }
 
 func (a *Authority) certificates() []*x509.Certificate {
@@ -318,7 +321,9 @@ func (a *Authority) certificates() []*x509.Certificate {
 // Chain is the signed succession, from the first generation on.
 func (a *Authority) Chain() []byte {
 	var links []json.RawMessage
-	cas := a.Generations()
+	a.mu.Lock()
+	cas := slices.Clone(a.cas)
+	a.mu.Unlock()
 	for i := 1; i < len(cas); i++ {
 		links = append(links, a.Link(cas[i-1], cas[i]))
 	}

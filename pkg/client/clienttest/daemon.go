@@ -189,6 +189,18 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 		d.roots(w, authority)
 	case "GET crt/parent.json":
 		_, _ = w.Write(authority.ParentStatements())
+	case "GET crt/withdrawn.json":
+		if d.Reference {
+			http.Error(w, "Invalid integer", http.StatusBadRequest)
+			return
+		}
+		_, _ = w.Write(authority.Withdrawals())
+	case "PUT crt/holds":
+		if d.Reference {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		authority.holds(w, body)
 	case "GET timeline":
 		d.timeline(w, authority)
 	case "PUT csr":

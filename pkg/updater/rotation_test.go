@@ -1,0 +1,132 @@
+package updater
+
+import (
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cauase/pkg/client/clienttest"
+)
+
+// TestEarlyRotation: an agent hears of a CA certificate that was made out of turn when it looks for lists, and not weeks later; once it
+// is on disk it tells the daemon, once. When the one before is withdrawn it trusts that no longer, and has its certificate replaced.
+func TestEarlyRotation(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = undisturbed
+		h.job.CRLRefresh = time.Hour
+		told := func() (n int) {
+			for _, request := range h.daemon.Seen() {
+				if strings.HasSuffix(request, "/cas/crt/holds") {
+					n++
+				}
+			}
+			return n
+		}
+		first := h.daemon.CAS.Newest()
+		a, stop := h.start()
+		defer func() { stop() }()
+		time.Sleep(day)
+		before := h.certificate(h.job.Crt)
+		if held := h.daemon.CAS.Held(before.SerialNumber); held != keyIDOf(first) || told() != 1 {
+			t.Fatalf("confirmed %q, by %d messages\n%s", held, told(), h.log)
+		}
+
+		second := h.daemon.CAS.Rollover()
+		h.daemon.CAS.Number++
+		time.Sleep(2 * time.Hour)
+		if s := h.status(a); s.State != StateOK || len(s.CAs) != 2 {
+			t.Errorf("after the rotation: %+v\n%s", s, h.log)
+		}
+		if held := h.daemon.CAS.Held(before.SerialNumber); held != keyIDOf(second) || told() != 2 {
+			t.Errorf("confirmed %q, by %d messages", held, told())
+		}
+		if crt := h.certificate(h.job.Crt); !crt.Equal(before) {
+			t.Error("the certificate was replaced for nothing")
+		}
+		stop()
+		a, stop = h.start()
+		time.Sleep(day)
+		if told() != 2 {
+			t.Errorf("told %d times: a restart is no news", told())
+		}
+
+		h.daemon.CAS.Withdraw(first)
+		h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/crt/renew") {
+				return false
+			}
+			return h.daemon.CAS.RenewWithdrawn(w, r, first)
+		})
+		a.Refresh()
+		time.Sleep(time.Minute)
+		s := h.status(a)
+		if len(s.CAs) != 1 || s.CAs[0].KeyID != keyIDOf(second) {
+			t.Errorf("still trusted: %+v\n%s", s.CAs, h.log)
+		}
+		after := h.certificate(h.job.Crt)
+		if after.CheckSignatureFrom(second.Crt) != nil {
+			t.Errorf("the certificate is still by the CA that was withdrawn\n%s", h.log)
+		}
+	})
+}
+
+// TestWithdrawnDaemonOfBefore: a daemon that takes no confirmations is not asked again, and nothing is wrong.
+func TestWithdrawnDaemonOfBefore(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = undisturbed
+		h.job.CRLRefresh = time.Hour
+		told := 0
+		h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/crt/holds") {
+				told++
+				http.Error(w, "Invalid integer", http.StatusBadRequest)
+				return true
+			}
+			return false
+		})
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(10 * day)
+		if s := h.status(a); told != 1 || s.State != StateOK || len(s.Problems) > 0 {
+			t.Errorf("told %d times: %+v\n%s", told, s, h.log)
+		}
+	})
+}
+
+// TestConfirmUntilHeard: a daemon that cannot be told now is told later, and the job is fine meanwhile.
+func TestConfirmUntilHeard(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = undisturbed
+		told := 0
+		h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/crt/holds") {
+				return false
+			}
+			if told++; told > 4 {
+				return false
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(day)
+		if s := h.status(a); told != 5 || s.State != StateOK || len(s.Problems) > 0 {
+			t.Errorf("told %d times: %+v\n%s", told, s, h.log)
+		}
+		if held := h.daemon.CAS.Held(h.certificate(h.job.Crt).SerialNumber); held != keyIDOf(h.daemon.CAS.Newest()) {
+			t.Errorf("confirmed %q", held)
+		}
+	})
+}
+
+func keyIDOf(ca clienttest.CA) string { return hex.EncodeToString(ca.Crt.SubjectKeyId) }
