@@ -37,7 +37,7 @@ func TestEarlyRotation(t *testing.T) {
 		}
 
 		second := h.daemon.CAS.Rollover()
-		h.daemon.CAS.Number++
+		h.daemon.CAS.Renumber()
 		time.Sleep(2 * time.Hour)
 		if s := h.status(a); s.State != StateOK || len(s.CAs) != 2 {
 			t.Errorf("after the rotation: %+v\n%s", s, h.log)

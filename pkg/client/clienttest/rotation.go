@@ -89,3 +89,10 @@ func (a *Authority) RenewWithdrawn(w http.ResponseWriter, r *http.Request, ca CA
 	a.mu.Unlock()
 	return true
 }
+
+// Renumber has the next lists have another number, as those of a daemon have once there is another CA certificate.
+func (a *Authority) Renumber() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Number++
+}
