@@ -54,6 +54,7 @@ func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stder
 		}
 		return explainStart(err)
 	}
+	returnMemory()
 	err = announce(ctx, d, cfg, log, stdout)
 	if err == nil {
 		err = d.Run(ctx, force)

@@ -3,49 +3,55 @@ package cli
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	urfave "github.com/urfave/cli/v2"
 )
 
 // plainTexts are what the libraries below us say, in their own terms, and what people are told instead. The first that
-// fits at a place counts; what other tools are searched for stays in parentheses.
-var plainTexts = []struct {
+// fits at a place counts; what other tools are searched for stays in parentheses. They are made when first needed: a daemon at rest needs none.
+var plainTexts = sync.OnceValue(func() []plainText {
+	return []plainText{
+		{regexp.MustCompile(`(?:Get|Post|Put|Delete|Head|Patch) "([^"]+)": `), `$1: `},
+		{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): (?:connect: )?connection refused`), `nothing listens at $1 (connection refused)`},
+		{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): (?:connect: )?(no route to host|network is unreachable|host is down)`), `$1 cannot be reached ($2)`},
+		{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): i/o timeout`), `no answer from $1 in time (i/o timeout)`},
+		{regexp.MustCompile(`(?:dial (?:tcp|udp)[46]?(?: [^ ]+)?: )?\blookup ([^ :]+)(?: on [^ ]+)?: no such host`), `cannot find the host $1 (no such host)`},
+		{regexp.MustCompile(`(?:dial (?:tcp|udp)[46]?(?: [^ ]+)?: )?\blookup ([^ :]+)(?: on [^ ]+:\d+)?: (?:(?:read|dial) udp [^ ]+: )?(server misbehaving|Temporary failure in name resolution|i/o timeout|no answer from DNS server|.*connection refused)`), `cannot look up the host $1: the name server does not answer ($2)`},
+		{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: lookup ([^ :]+)(?: on [^ ]+)?: (.+)`), `cannot look up the host $1: $2`},
+		{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: (?:connect: )?(.+)`), `cannot connect: $1`},
+		{regexp.MustCompile(`(?:read|write) (?:tcp|udp)[46]? [^ ]+->([^ ]+): (?:read: |write: )?(connection reset by peer|broken pipe)`), `$1 has cut off the connection ($2)`},
+		{regexp.MustCompile(`context deadline exceeded(?: \(Client\.Timeout[^)]*\))?|net/http: request canceled(?: while waiting for connection)? \(Client\.Timeout[^)]*\)`), `no answer in time`},
+		{regexp.MustCompile(`context canceled`), `interrupted (canceled)`},
+		{regexp.MustCompile(`(?:net/http: )?(?:HTTP/1\.x transport connection broken: )?malformed HTTP (?:response|status code|version).*`), `what answers there does not speak HTTP: is it the port of HTTPS?`},
+		{regexp.MustCompile(`http: server gave HTTP response to HTTPS client|tls: first record does not look like a TLS handshake`), `what answers there speaks no TLS: is it the port of HTTP?`},
+		{regexp.MustCompile(`tls: failed to verify certificate: `), `the certificate cannot be verified: `},
+		{regexp.MustCompile(`x509: certificate signed by unknown authority(?: \(possibly because of .*\))?`), `it is from a CA that is not trusted here (unknown authority)`},
+		{regexp.MustCompile(`x509: certificate has expired or is not yet valid: (.*)`), `it has expired or is not yet valid: $1`},
+		{regexp.MustCompile(`x509: certificate is valid for (.+), not (\S+)`), `it is for $1, not for $2`},
+		{regexp.MustCompile(`x509: cannot validate certificate for (\S+) because it doesn't contain any IP SANs`), `it is not for the address $1`},
+		{regexp.MustCompile(`asn1: (?:structure|syntax) error: `), `not valid DER: `},
+		{regexp.MustCompile(`strconv\.\w+: parsing ("(?:[^"\\]|\\.)*"): value out of range`), `$1 is out of range`},
+		{regexp.MustCompile(`strconv\.\w+: parsing ("(?:[^"\\]|\\.)*"): invalid syntax`), `$1 is not a number`},
+		{regexp.MustCompile(`time: (?:invalid duration|unknown unit .* in duration|missing unit in duration) ("(?:[^"\\]|\\.)*")`), `$1 is not a duration such as 90s, 36h or 30d`},
+		{regexp.MustCompile(`json: (?:cannot|unable to) unmarshal (?:JSON )?([aeiou]\w+)(?: into Go (?:.*?(?:field \S*?\.?(\w+) of type|value of type) )?\S+)?`), `JSON has an $1 where something else is expected`},
+		{regexp.MustCompile(`json: (?:cannot|unable to) unmarshal (?:JSON )?(\w+)(?: into Go (?:.*?(?:field \S*?\.?(\w+) of type|value of type) )?\S+)?`), `JSON has a $1 where something else is expected`},
+		{regexp.MustCompile(`json: unknown field `), `JSON has the unknown member `},
+		{regexp.MustCompile(`(?:unexpected end of JSON input|invalid character '.+' (?:looking for beginning of|after|in (?:string|numeric|literal|\\u)) .*)`), `not valid JSON ($0)`},
+		{regexp.MustCompile(`jsontext: `), `not valid JSON: `},
+		{regexp.MustCompile(`(^|: )(?:x509|tls|net/http|pem|toml): `), `$1`},
+	}
+})
+
+// A plainText is what a library says, and what people are told.
+type plainText struct {
 	said *regexp.Regexp
 	tell string
-}{
-	{regexp.MustCompile(`(?:Get|Post|Put|Delete|Head|Patch) "([^"]+)": `), `$1: `},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): (?:connect: )?connection refused`), `nothing listens at $1 (connection refused)`},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): (?:connect: )?(no route to host|network is unreachable|host is down)`), `$1 cannot be reached ($2)`},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]? ([^ ]+): i/o timeout`), `no answer from $1 in time (i/o timeout)`},
-	{regexp.MustCompile(`(?:dial (?:tcp|udp)[46]?(?: [^ ]+)?: )?\blookup ([^ :]+)(?: on [^ ]+)?: no such host`), `cannot find the host $1 (no such host)`},
-	{regexp.MustCompile(`(?:dial (?:tcp|udp)[46]?(?: [^ ]+)?: )?\blookup ([^ :]+)(?: on [^ ]+:\d+)?: (?:(?:read|dial) udp [^ ]+: )?(server misbehaving|Temporary failure in name resolution|i/o timeout|no answer from DNS server|.*connection refused)`), `cannot look up the host $1: the name server does not answer ($2)`},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: lookup ([^ :]+)(?: on [^ ]+)?: (.+)`), `cannot look up the host $1: $2`},
-	{regexp.MustCompile(`dial (?:tcp|udp)[46]?(?: [^ ]+)?: (?:connect: )?(.+)`), `cannot connect: $1`},
-	{regexp.MustCompile(`(?:read|write) (?:tcp|udp)[46]? [^ ]+->([^ ]+): (?:read: |write: )?(connection reset by peer|broken pipe)`), `$1 has cut off the connection ($2)`},
-	{regexp.MustCompile(`context deadline exceeded(?: \(Client\.Timeout[^)]*\))?|net/http: request canceled(?: while waiting for connection)? \(Client\.Timeout[^)]*\)`), `no answer in time`},
-	{regexp.MustCompile(`context canceled`), `interrupted (canceled)`},
-	{regexp.MustCompile(`(?:net/http: )?(?:HTTP/1\.x transport connection broken: )?malformed HTTP (?:response|status code|version).*`), `what answers there does not speak HTTP: is it the port of HTTPS?`},
-	{regexp.MustCompile(`http: server gave HTTP response to HTTPS client|tls: first record does not look like a TLS handshake`), `what answers there speaks no TLS: is it the port of HTTP?`},
-	{regexp.MustCompile(`tls: failed to verify certificate: `), `the certificate cannot be verified: `},
-	{regexp.MustCompile(`x509: certificate signed by unknown authority(?: \(possibly because of .*\))?`), `it is from a CA that is not trusted here (unknown authority)`},
-	{regexp.MustCompile(`x509: certificate has expired or is not yet valid: (.*)`), `it has expired or is not yet valid: $1`},
-	{regexp.MustCompile(`x509: certificate is valid for (.+), not (\S+)`), `it is for $1, not for $2`},
-	{regexp.MustCompile(`x509: cannot validate certificate for (\S+) because it doesn't contain any IP SANs`), `it is not for the address $1`},
-	{regexp.MustCompile(`asn1: (?:structure|syntax) error: `), `not valid DER: `},
-	{regexp.MustCompile(`strconv\.\w+: parsing ("(?:[^"\\]|\\.)*"): value out of range`), `$1 is out of range`},
-	{regexp.MustCompile(`strconv\.\w+: parsing ("(?:[^"\\]|\\.)*"): invalid syntax`), `$1 is not a number`},
-	{regexp.MustCompile(`time: (?:invalid duration|unknown unit .* in duration|missing unit in duration) ("(?:[^"\\]|\\.)*")`), `$1 is not a duration such as 90s, 36h or 30d`},
-	{regexp.MustCompile(`json: (?:cannot|unable to) unmarshal (?:JSON )?([aeiou]\w+)(?: into Go (?:.*?(?:field \S*?\.?(\w+) of type|value of type) )?\S+)?`), `JSON has an $1 where something else is expected`},
-	{regexp.MustCompile(`json: (?:cannot|unable to) unmarshal (?:JSON )?(\w+)(?: into Go (?:.*?(?:field \S*?\.?(\w+) of type|value of type) )?\S+)?`), `JSON has a $1 where something else is expected`},
-	{regexp.MustCompile(`json: unknown field `), `JSON has the unknown member `},
-	{regexp.MustCompile(`(?:unexpected end of JSON input|invalid character '.+' (?:looking for beginning of|after|in (?:string|numeric|literal|\\u)) .*)`), `not valid JSON ($0)`},
-	{regexp.MustCompile(`jsontext: `), `not valid JSON: `},
-	{regexp.MustCompile(`(^|: )(?:x509|tls|net/http|pem|toml): `), `$1`},
 }
 
 // Plain says in words for users what a library has said.
 func Plain(text string) string {
-	for _, p := range plainTexts {
+	for _, p := range plainTexts() {
 		text = p.said.ReplaceAllString(text, p.tell)
 	}
 	return text
