@@ -14,7 +14,7 @@ DESTDIR ?=
 # which the detector knows nothing, however often it is asked. The arithmetic below Go's signatures, and what
 # stretches passphrases, works on numbers that nobody else has, and takes several times as long when it is asked
 # at each digit. Package testkit builds tools likewise.
-UNWATCHED := -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false -gcflags=crypto/internal/fips140/bigmod=-race=false -gcflags=crypto/internal/fips140/nistec/...=-race=false -gcflags=crypto/internal/fips140/edwards25519/...=-race=false -gcflags=golang.org/x/crypto/pbkdf2=-race=false -gcflags=crypto/pbkdf2=-race=false -gcflags=crypto/internal/fips140/pbkdf2=-race=false -gcflags=crypto/internal/fips140/hmac=-race=false -gcflags=crypto/internal/fips140/sha256=-race=false
+UNWATCHED := -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false -gcflags=crypto/internal/fips140/bigmod=-race=false -gcflags=crypto/internal/fips140/nistec/...=-race=false -gcflags=crypto/internal/fips140/edwards25519/...=-race=false -gcflags=golang.org/x/crypto/pbkdf2=-race=false -gcflags=software.sslmate.com/src/go-pkcs12=-race=false -gcflags=crypto/pbkdf2=-race=false -gcflags=crypto/internal/fips140/pbkdf2=-race=false -gcflags=crypto/internal/fips140/hmac=-race=false -gcflags=crypto/internal/fips140/sha256=-race=false
 CC_FOUND := $(shell command -v $${CC:-gcc} 2>/dev/null)
 RACE     := $(if $(CC_FOUND),-race $(UNWATCHED),)
 ifeq ($(CC_FOUND),)

@@ -54,7 +54,7 @@ func TestPageBlocks(t *testing.T) {
 	named := func(page, name string) bool {
 		quoted := regexp.MustCompile(`"(sh |console )?` + regexp.QuoteMeta(name) + `"`)
 		return slices.ContainsFunc(tests, func(test string) bool {
-			ofServers := strings.HasPrefix(test, "site_test.go\n") && slices.Contains([]string{"nginx.md", "haproxy.md", "postgresql.md", "go.md"}, filepath.Base(page))
+			ofServers := strings.HasPrefix(test, "site_test.go\n") && slices.Contains([]string{"nginx.md", "haproxy.md", "postgresql.md", "go.md", "browser.md"}, filepath.Base(page))
 			return (ofServers || strings.Contains(test, filepath.Base(page)+`"`)) && quoted.MatchString(test)
 		})
 	}

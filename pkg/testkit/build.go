@@ -33,7 +33,7 @@ var unwatched = []string{
 	"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false",
 	"-gcflags=crypto/internal/fips140/bigmod=-race=false", "-gcflags=crypto/internal/fips140/nistec/...=-race=false",
 	"-gcflags=crypto/internal/fips140/edwards25519/...=-race=false",
-	"-gcflags=golang.org/x/crypto/pbkdf2=-race=false", "-gcflags=crypto/pbkdf2=-race=false",
+	"-gcflags=golang.org/x/crypto/pbkdf2=-race=false", "-gcflags=software.sslmate.com/src/go-pkcs12=-race=false", "-gcflags=crypto/pbkdf2=-race=false",
 	"-gcflags=crypto/internal/fips140/pbkdf2=-race=false", "-gcflags=crypto/internal/fips140/hmac=-race=false",
 	"-gcflags=crypto/internal/fips140/sha256=-race=false",
 }
