@@ -248,7 +248,7 @@ func compileNames(p *Profile, c Config) error {
 }
 
 func compileKeys(p *Profile, c Config) error {
-	known := keyNames()
+	known := KeyNames()
 	for _, name := range c.KeyTypes {
 		if !slices.Contains(known, name) {
 			return fieldError("key_types", "%q is none of %s", name, join(known, "and"))

@@ -269,7 +269,7 @@ func TestManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := append(keyNames(), sortedKeys(purposeIDs)...)
+	words := append(KeyNames(), sortedKeys(purposeIDs)...)
 	for name := range usageBits {
 		if name != "nonRepudiation" { // the former name of another one
 			words = append(words, name)

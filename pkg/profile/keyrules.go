@@ -18,8 +18,8 @@ import (
 // [pki.KeyType], "ecdsa-p521", and "rsa" and "ecdsa" for all of their sizes. None: every key that [pki.CheckPublicKey] accepts.
 type keyRules []string
 
-// keyNames lists what may stand in keyRules.
-func keyNames() []string {
+// KeyNames lists the types of keys that a profile, or a rule, can name.
+func KeyNames() []string {
 	var names []string
 	for _, t := range pki.KeyTypes() {
 		names = append(names, string(t))
