@@ -30,6 +30,7 @@ type serveOptions struct {
 
 	logLevel slog.Level
 	logJSON  bool
+	file     settingsFile
 }
 
 // A reader takes values from a command line and keeps the first error.
@@ -94,10 +95,11 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		},
 
 		Profiles:      r.file.profiles,
+		Tables:        r.file.Tables,
 		CORSWhitelist: c.StringSlice(flagCORSWhitelist),
 		NoPush:        !c.Bool(flagPush),
 		Version:       cli.Version(),
-	}}
+	}, file: r.file}
 	cfg.FirstUser = r.firstUser(cfg.Config)
 	cfg.Port = r.port(cfg.Netloc)
 	cfg.Bind = c.StringSlice(flagBind)

@@ -10,7 +10,6 @@ import (
 
 	"cauase/pkg/cli"
 	"cauase/pkg/config"
-	"cauase/pkg/profile"
 	"cauase/pkg/store/sqlstore"
 )
 
@@ -19,9 +18,10 @@ const flagConfig = "config"
 // A settingsFile is a configuration file: values of flags that neither the command line nor the
 // environment gives.
 type settingsFile struct {
-	path     string
-	used     map[string]config.Position // of the flags that have their value from here
-	profiles *profile.Set               // nil: the built-in ones
+	path         string
+	used         map[string]config.Position // of the flags that have their value from here
+	settings     map[string]config.Setting  // all that stand there
+	parsedTables                            // none: the built-in profiles, and no rules
 }
 
 // alternatives are groups of flags that exclude each other: where one is given, the file's values of the others are
@@ -38,34 +38,21 @@ func readFile(c *urfave.Context) (settingsFile, error) {
 	if err != nil {
 		return f, fmt.Errorf("--%s: %w", flagConfig, err)
 	}
-	if err := errors.Join(f.apply(c, content), f.readProfiles(content)); err != nil {
-		return f, fmt.Errorf("%s: %w", f.path, err)
+	err = f.apply(c, content)
+	var wrong error
+	if f.parsedTables, wrong = readTables(f.path, content); err != nil || wrong != nil {
+		return f, fmt.Errorf("%s: %w", f.path, errors.Join(err, wrong))
 	}
 	return f, nil
 }
 
-// readProfiles reads the tables [profile.NAME].
-func (f *settingsFile) readProfiles(content []byte) error {
-	var tables struct {
-		Profiles map[string]profile.Config `toml:"profile"`
-	}
-	if err := config.DecodeTables(content, &tables); err != nil {
-		return err
-	}
-	set, err := profile.NewSet(tables.Profiles)
-	var wrong *profile.ConfigError
-	if errors.As(err, &wrong) {
-		return fmt.Errorf("%v: %w", config.PlacesIn(content).Find("profile", wrong.Profile, wrong.Field), err)
-	}
-	f.profiles = set
-	return err
-}
-
-func (f settingsFile) apply(c *urfave.Context, content []byte) error {
+// apply gives c the values of the settings.
+func (f *settingsFile) apply(c *urfave.Context, content []byte) error {
 	settings, err := config.Settings(content)
 	if err != nil {
 		return err
 	}
+	f.settings = settings
 	given := func(name string) bool { return c.IsSet(name) }
 	answered := map[string]bool{}
 	for _, names := range alternatives {

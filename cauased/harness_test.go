@@ -70,8 +70,13 @@ type running struct {
 
 func launch(t *testing.T, cfg serveOptions, now time.Time) running {
 	t.Helper()
+	return launchLogged(t, cfg, now, slog.New(slog.DiscardHandler))
+}
+
+func launchLogged(t *testing.T, cfg serveOptions, now time.Time, log *slog.Logger) running {
+	t.Helper()
 	clk := clock.NewFake(now)
-	d, err := daemon.Start(t.Context(), cfg.Config, clk, slog.New(slog.DiscardHandler))
+	d, err := daemon.Start(t.Context(), cfg.Config, clk, log)
 	if err != nil {
 		t.Fatal(err)
 	}

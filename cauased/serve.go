@@ -43,7 +43,7 @@ func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stder
 	cfg.Lists = limitMemory(os.Getenv)
 	buffer := server.NewLogBuffer(stderr)
 	log := newLogger(cfg, buffer)
-	ctx, force, release := withSignals(c.Context, log)
+	ctx, force, hangups, release := withSignals(c.Context, log)
 	defer release()
 	defer buffer.Flush() // while nobody who has stopped reading can end us
 
@@ -57,7 +57,9 @@ func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stder
 	returnMemory()
 	err = announce(ctx, d, cfg, log, stdout)
 	if err == nil {
+		reloaded := onHangup(ctx, hangups, func() { cfg.file.reload(ctx, d, log, reloadable(c)) })
 		err = d.Run(ctx, force)
+		<-reloaded
 	}
 	if closeErr := d.Close(); err == nil {
 		err = closeErr
@@ -74,32 +76,21 @@ func serveAs(c *urfave.Context, cfg serveOptions, clk clock.Clock, stdout, stder
 }
 
 // withSignals returns two contexts that end with parent: the first at the first SIGTERM
-// or SIGINT too, the second at another one that does not come together with it. SIGHUP ends nothing, nor does SIGPIPE: a terminal that was closed and a reader
+// or SIGINT too, the second at another one that does not come together with it. SIGHUP ends nothing, and comes out of hangups; nor does SIGPIPE: a terminal that was closed and a reader
 // of the log that has died are no reason to issue no certificates.
-func withSignals(parent context.Context, log *slog.Logger) (first, second context.Context, release func()) {
+func withSignals(parent context.Context, log *slog.Logger) (first, second context.Context, hangups <-chan os.Signal, release func()) {
 	first, endFirst := context.WithCancel(parent)
 	// A parent that ends asks for a gentle end.
 	second, endSecond := context.WithCancel(context.WithoutCancel(parent))
-	signals, hangups, pipes := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signals, terminals, pipes := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Notify(terminals, syscall.SIGHUP)
 	signal.Notify(pipes, syscall.SIGPIPE) // which would otherwise come of writing to a closed stderr, and end us
 	done := make(chan struct{})
 	go heedStops(signals, done, log, endFirst, endSecond)
-	go func() {
-		for {
-			select {
-			case <-hangups:
-				log.Warn("SIGHUP has no effect: options are read at the start only, what is in the database is followed as it changes; " +
-					"restart the daemon to have it read its options")
-			case <-done:
-				return
-			}
-		}
-	}()
-	return first, second, func() {
+	return first, second, terminals, func() {
 		signal.Stop(signals)
-		signal.Stop(hangups)
+		signal.Stop(terminals)
 		signal.Stop(pipes)
 		close(done)
 		endFirst()

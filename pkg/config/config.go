@@ -137,8 +137,8 @@ func Settings(content []byte) (map[string]Setting, error) {
 // topLevel returns where the keys before the first table stand.
 func topLevel(content []byte) (map[string]Position, error) {
 	places := make(map[string]Position)
-	err := eachKey(content, func(table, key []string, begins bool, at Position) {
-		if !begins && len(table) == 0 && len(key) == 1 {
+	err := eachKey(content, func(table, key []string, begins beginning, at Position) {
+		if begins == ofValue && len(table) == 0 && len(key) == 1 {
 			places[key[0]] = at
 		}
 	})

@@ -13,21 +13,26 @@ import (
 // asked for its own.
 type Places struct {
 	keys map[string]Position // by path
+	once map[string]Position // of tables in single brackets, [TABLE], by path
 	in   map[string]Position // by array, index and name
 }
 
 // PlacesIn returns where the keys of a file stand. Of what cannot be parsed there are none; whoever reads the file has
 // said so.
 func PlacesIn(content []byte) *Places {
-	p := &Places{keys: map[string]Position{}, in: map[string]Position{}}
+	p := &Places{keys: map[string]Position{}, once: map[string]Position{}, in: map[string]Position{}}
 	begun := map[string]int{} // tables of an array, by its path
-	_ = eachKey(content, func(table, key []string, begins bool, at Position) {
+	_ = eachKey(content, func(table, key []string, begins beginning, at Position) {
 		whole := joined(slices.Concat(table, key)...)
 		if _, known := p.keys[whole]; !known {
 			p.keys[whole] = at
 		}
 		switch {
-		case begins:
+		case begins == ofTable:
+			p.once[whole] = at
+			begun[whole]++
+		case begins == ofArray:
+			p.in[joined(whole, strconv.Itoa(begun[whole]), "")] = at
 			begun[whole]++
 		case len(table) == 1 && len(key) == 1:
 			p.in[joined(table[0], strconv.Itoa(begun[joined(table[0])]-1), key[0])] = at
@@ -62,9 +67,32 @@ func (p *Places) FindIn(array string, index int, name string) Position {
 	return p.in[joined(array, strconv.Itoa(index), name)]
 }
 
+// FindTable returns where a key stands in one of the tables of an array, like FindIn, or where that table begins if the key is not there.
+func (p *Places) FindTable(array string, index int, name string) Position {
+	if at, known := p.in[joined(array, strconv.Itoa(index), name)]; known {
+		return at
+	}
+	return p.in[joined(joined(array), strconv.Itoa(index), "")]
+}
+
+// Once returns where [TABLE] stands, and whether it does: parsers take it for one of [[TABLE]], or leave it out.
+func (p *Places) Once(table string) (Position, bool) {
+	at, there := p.once[joined(table)]
+	return at, there
+}
+
+// A beginning is what begins with a key.
+type beginning int
+
+const (
+	ofValue beginning = iota
+	ofTable           // [TABLE]
+	ofArray           // [[TABLE]]
+)
+
 // eachKey calls fn with each key and the table that it is in; where a table begins,
 // its name is the key.
-func eachKey(content []byte, fn func(table, key []string, begins bool, at Position)) error {
+func eachKey(content []byte, fn func(table, key []string, begins beginning, at Position)) error {
 	content, err := plain(content)
 	if err != nil {
 		return err
@@ -87,10 +115,14 @@ func eachKey(content []byte, fn func(table, key []string, begins bool, at Positi
 			key = append(key, string(parts.Node().Data))
 		}
 		if e.Kind == unstable.KeyValue {
-			fn(table, key, false, at)
+			fn(table, key, ofValue, at)
 			continue
 		}
-		fn(nil, key, true, at)
+		begins := ofTable
+		if e.Kind == unstable.ArrayTable {
+			begins = ofArray
+		}
+		fn(nil, key, begins, at)
 		table = key
 	}
 	return p.Error()

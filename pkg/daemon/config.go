@@ -54,6 +54,8 @@ type Config struct {
 
 	Profiles *profile.Set // what certificates may be like; nil: the built-in ones
 
+	Tables Tables // see Reload
+
 	// Limits bound what peers may have the daemon do and hold.
 	Limits server.Limits
 

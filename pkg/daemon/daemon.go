@@ -18,6 +18,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
 	"cauase/pkg/lint"
+	"cauase/pkg/policy"
 	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
@@ -35,6 +36,7 @@ type Daemon struct {
 	store       store.Store
 	authorities *ca.Directory
 	linter      *lint.Linter // of all of them
+	policy      *policy.Engine
 	noticed     noticed
 	first       firstUser
 	archive     *archive.Archive // nil when no backups are taken
@@ -52,7 +54,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}}
+	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}, policy: policy.NewEngine(cfg.Tables.Policy)}
 	d.first.signed, d.news = make(chan struct{}, 1), make(chan struct{}, 1)
 	if d.listeners, err = server.Listen(ctx, log, cfg.Bind, cfg.Port); err != nil {
 		return nil, &SettingError{Bind, err}
@@ -83,6 +85,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := d.openAuthorities(ctx); err != nil {
 		return nil, err
 	}
+	d.warnOfRules(ctx, cfg.Tables)
 	if err := d.openArchive(); err != nil {
 		return nil, &SettingError{BackupDirectory, err}
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // TestDaemonSurvivesWhoReadsItsLog: neither a reader of stdout and stderr that has died, nor a terminal that was closed, ends the
-// daemon. It says that SIGHUP changes nothing, and ends as it is told to.
+// daemon. Without a configuration file SIGHUP changes nothing, and it ends as it is told to.
 func TestDaemonSurvivesWhoReadsItsLog(t *testing.T) {
 	dir := t.TempDir()
 	netloc, err := freeNetloc()

@@ -89,15 +89,13 @@ func (r *rule) unknown(in Surroundings, warn func(field, format string, args ...
 		if of.have == nil || of.names == nil {
 			continue
 		}
-		missing := 0
-		for _, name := range of.names {
-			if !slices.Contains(of.have, name) {
-				warn(of.field, of.what, name)
-				missing++
+		missing := slices.DeleteFunc(slices.Clone(of.names), func(name string) bool { return slices.Contains(of.have, name) })
+		for _, name := range missing {
+			if len(missing) == len(of.names) {
+				warn(of.field, of.what+": the rule can never match", name)
+				continue
 			}
-		}
-		if missing == len(of.names) {
-			warn(of.field, "the rule can never match")
+			warn(of.field, of.what, name)
 		}
 	}
 }

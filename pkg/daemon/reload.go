@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"context"
+	"encoding/hex"
+
+	"cauase/pkg/policy"
+	"cauase/pkg/store"
+)
+
+// Tables are what a configuration file says beside settings, and what a running daemon can be told anew. They have been checked, as
+// far as that is possible without a database.
+type Tables struct {
+	// Policy is what becomes of requests before a user has looked at them; nil: they wait for one.
+	Policy *policy.Set
+	// PolicyAt says where a field of a rule stands, for warnings; nil: that is not known.
+	PolicyAt func(rule int, field string) string
+}
+
+// Policy returns the rules in force.
+func (d *Daemon) Policy() *policy.Engine { return d.policy }
+
+// Reload has tables take the place of those before. An operation under way goes by either.
+func (d *Daemon) Reload(ctx context.Context, t Tables) {
+	d.warnOfRules(ctx, t)
+	d.policy.Replace(t.Policy)
+	d.log.InfoContext(ctx, "configuration reloaded", "policy_rules", t.Policy.Len(), "policy_digest", hex.EncodeToString(t.Policy.Digest()))
+}
+
+// warnOfRules logs what is strange about rules, given the authorities and profiles that there are.
+func (d *Daemon) warnOfRules(ctx context.Context, t Tables) {
+	for _, w := range t.Policy.Warnings(d.surroundings()) {
+		at := w.Rule
+		if t.PolicyAt != nil {
+			at = t.PolicyAt(w.Index, w.Field)
+		}
+		d.log.WarnContext(ctx, "a policy rule is not what it seems", "rule", w.Rule, "at", at, "warning", w.String())
+	}
+}
+
+// surroundings are what rules can refer to.
+func (d *Daemon) surroundings() policy.Surroundings {
+	in := policy.Surroundings{Daemon: d.ownNames()}
+	for _, a := range d.authorities.All() {
+		in.Authorities = append(in.Authorities, string(a.Name()))
+		if a.Row().Role == store.RoleUsers {
+			in.Users = append(in.Users, string(a.Name()))
+		}
+	}
+	if d.cfg.Profiles != nil {
+		in.Profiles = d.cfg.Profiles.Names()
+	}
+	return in
+}
+
+// ownNames are the hosts by which the daemon itself is reached.
+func (d *Daemon) ownNames() []string { return []string{d.cfg.Netloc.Host} }
