@@ -90,7 +90,7 @@ func TestMatrix(t *testing.T) {
 			{near, "URI:https://a.web.example/app/%2e%2e", Hold}, {near, "URI:https://a.web.example/app/7/8", Hold}, {near, "URI:https://a.web.example/app/", Hold},
 			{near, "URI:https://a.web.example:8443/app/7", Hold}, {near, "URI:https://a.web.example/app/7?x", Hold}, {near, "URI:http://a.web.example/app/7", Hold},
 			{near, "URI:https://evil.example#.web.example/app/7", Hold}, {near, "URI:urn:dev:7", Approve}, {near, "URI:urn:dev:7:8", Hold}, {near, "URI:https://*.web.example/app/7", Hold}},
-		approve + `names = ["https://*.example/"]`:         {{near, "URI:https://ca.example/", Hold}, {near, "URI:https://cb.example/", Approve}},
+		approve + `names = ["https://*.example/"]`: {{near, "URI:https://ca.example/", Hold}, {near, "URI:https://cb.example/", Approve}},
 		approve + `names = ["cn:*", "o:Example", "ou:*"]`: {
 			{near, "CN:alice subject:O=Example", Approve}, {near, "CN:ALICE subject:O=EXAMPLE subject:OU=a.b", Approve}, {near, "CN:alice subject:O=Evil", Hold},
 			{near, "CN:pay.bank.example", Hold}, {near, "CN:a@b.example", Hold}, {near, "CN:*", Hold}, {near, "DNS:a.web.example", Hold}, {near, "CN:localhost", Approve}},
@@ -119,10 +119,10 @@ func TestMatrix(t *testing.T) {
 			{near, "DNS:*.web.example", Refuse}, {near, "CN:PAY.web.example", Refuse}, {near, "IP:::ffff:10.0.0.1", Refuse}, {near, "DNS:x.example", Hold}, {near, "", Hold}},
 		"decision = \"refuse\"\nmatch = \"all\"\nnames = [\"*.bank.example\"]": {{near, "DNS:pay.bank.example", Refuse}, {near, "DNS:x.example DNS:pay.bank.example", Hold}},
 		approve: {{near, "DNS:a.b.c.example subject:O=x otherName:", Approve}, {near, "DNS:*.web.example", Hold}, {near, "DNS:ca.example", Hold}, {near, "DNS:co.uk", Hold}, {near, "IP:10.0.0.9", Hold}},
-		"authority = \"other\"\ndecision = \"refuse\"":                          {{near, "DNS:a.web.example", Hold}},
-		"profile = [\"web\", \"as-requested\"]\ndecision = \"refuse\"":           {{near, "DNS:a.web.example", Refuse}},
-		"keys = [\"ecdsa\"]\ndecision = \"refuse\"":                              {{near, "DNS:a.web.example", Refuse}},
-		"keys = [\"rsa\", \"ecdsa-p384\", \"ed25519\"]\ndecision = \"refuse\"":    {{near, "DNS:a.web.example", Hold}},
+		"authority = \"other\"\ndecision = \"refuse\"":                                    {{near, "DNS:a.web.example", Hold}},
+		"profile = [\"web\", \"as-requested\"]\ndecision = \"refuse\"":                    {{near, "DNS:a.web.example", Refuse}},
+		"keys = [\"ecdsa\"]\ndecision = \"refuse\"":                                       {{near, "DNS:a.web.example", Refuse}},
+		"keys = [\"rsa\", \"ecdsa-p384\", \"ed25519\"]\ndecision = \"refuse\"":            {{near, "DNS:a.web.example", Hold}},
 		"keys = [\"ecdsa-p256\"]\ndecision = \"hold\"\n[[policy]]\ndecision = \"refuse\"": {{near, "DNS:a.web.example", Hold}},
 	} {
 		text := ""
