@@ -172,7 +172,7 @@ func TestUsersAreApprovedByNameOnly(t *testing.T) {
 			t.Errorf("%s: %s", rule, v.Decision)
 		}
 	}
-	if w := rules(t, "[[policy]]\ndecision = \"approve\"\nauthority = \"cau\"\nnames = \"cn:*\"").Warnings(Surroundings{}); len(w) != 1 || !strings.Contains(fmt.Sprint(w), "users") {
+	if w := rules(t, "[[policy]]\ndecision = \"approve\"\nauthority = \"cau\"\nnames = \"cn:*\"").Warnings(Surroundings{Users: []string{"cau"}}); len(w) != 1 || !strings.Contains(fmt.Sprint(w), "users") {
 		t.Errorf("warnings: %v", w)
 	}
 }

@@ -39,9 +39,6 @@ func (s *Set) Warnings(in Surroundings) (all []Warning) {
 	if s == nil {
 		return nil
 	}
-	if in.Users == nil {
-		in.Users = usersByDefault
-	}
 	for i, r := range s.rules {
 		warn := func(field, format string, args ...any) {
 			all = append(all, Warning{i, r.name, field, fmt.Sprintf(format, args...)})
@@ -135,12 +132,9 @@ func (s *Set) shadowOf(i int, in Surroundings, roughly bool) *rule {
 	return nil
 }
 
-// usersByDefault is the authority that certifies users, as there is no other one.
-var usersByDefault = []string{"cau"}
-
 // covers reports whether r matches whatever other matches. It may miss that it does, and is never wrong if it says so.
 func (r *rule) covers(other *rule, in Surroundings, roughly bool) bool {
-	aboutUsers := func(name string) bool { return slices.Contains(in.Users, name) }
+	aboutUsers := func(name string) bool { return in.Users == nil || slices.Contains(in.Users, name) }
 	switch {
 	case !within(other.authorities, r.authorities), !within(other.profiles, r.profiles), !within(other.frontEnds, r.frontEnds),
 		!within(other.clients, r.clients), !within(other.certificate, r.certificate), r.ssh && !other.ssh, r.invitation && !other.invitation:
