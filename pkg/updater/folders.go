@@ -152,28 +152,16 @@ func (c *folderCheck) check(path string) error {
 	return nil
 }
 
-// checkHook reports why a hook is not to be run: others could have put something else in its place. Symbolic
-// links in folders that are safe are, too.
+// checkHook reports why a hook is not to be run, see [folder.CheckProgram].
 func checkHook(path string) error {
-	in, name, err := folder.Access{Guard: true}.Target(path)
-	if err != nil {
+	switch err := folder.CheckProgram(path); {
+	case err == nil:
+		return nil
+	case errors.Is(err, pemfile.ErrNotRegular):
+		return fmt.Errorf("%s: %w", hookOption, err)
+	default:
 		return hookError(path, err)
 	}
-	defer in.Close()
-	info, err := in.Stat(name)
-	if err != nil {
-		return hookError(path, err)
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: %s %w", hookOption, path, pemfile.ErrNotRegular)
-	}
-	if known, err := in.WithExtended(name, info); err == nil { // which takes reading it
-		info = known
-	}
-	if err := info.Exposed(path); err != nil {
-		return hookError(path, err)
-	}
-	return nil
 }
 
 // hookOption is how the hook is given.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cauase/pkg/cli"
+	"cauase/pkg/folder"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 )
@@ -87,7 +88,7 @@ func startable(path string) error {
 	if err := checkHook(path); err != nil {
 		return err
 	}
-	if err := executable(path); err != nil {
+	if err := folder.Executable(path); err != nil {
 		return cli.ExplainStart(path, err)
 	}
 	// Started, it would be a matter of the interpreter what it says of that.

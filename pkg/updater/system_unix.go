@@ -3,7 +3,6 @@
 package updater
 
 import (
-	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -44,13 +43,4 @@ func closeToChildren() {
 			closeOnExec(number)
 		}
 	}
-}
-
-// executable reports why this process may not run a file.
-func executable(path string) error {
-	err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
-	if err != nil {
-		return &fs.PathError{Op: "execute", Path: path, Err: err}
-	}
-	return nil
 }

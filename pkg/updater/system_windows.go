@@ -26,9 +26,6 @@ func askToEnd(*exec.Cmd) {}
 // kill ends the program.
 func kill(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
 
-// executable does nothing: what may be run is not a matter of a file's mode.
-func executable(string) error { return nil }
-
 func closeOnExec(int) {}
 
 func closeToChildren() {}
