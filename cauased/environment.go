@@ -22,7 +22,7 @@ var ofContainers = regexp.MustCompile(`^CAUASED_(SERVICE_HOST|SERVICE_PORT(_[A-Z
 // checkEnvironment refuses variables that look like settings of ours and are none: whoever misspells one
 // believes it to be in force.
 func checkEnvironment(app *urfave.App, names []string) error {
-	known := cli.Variables(app)
+	known := append(cli.Variables(app), identityPassphrase)
 	var all error
 	for _, name := range names {
 		if !strings.HasPrefix(name, environmentPrefix) || slices.Contains(known, name) || ofContainers.MatchString(name) {

@@ -72,6 +72,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					ownSubjectsCommand(clk, stdout),
 					importCaucaseCommand(clk, stdout, stderr),
 					importCACommand(clk, stdout, stderr),
+					createIdentityCommand(clk, stdout, stderr),
 					importIdentityCommand(clk, stdout, stderr),
 					importCRLCommand(clk, stdout, stderr),
 					exportCACommand(clk, stdout, stderr),

@@ -294,7 +294,7 @@ func readImported(call *authorityCall) ([]manage.KeyPair, error) {
 			return nil, fmt.Errorf("--%s does not go with --%s: that is as in the certificates", flag, flagImport)
 		}
 	}
-	return readKeyPairs(c, call.stderr, paths)
+	return readKeyPairs(passphrases(c, call.stderr), paths)
 }
 
 // printAdded prints the authority that was added, and what to trust.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -41,12 +40,12 @@ func importBadCAFlag() urfave.Flag {
 }
 
 // readKeyPairs reads CA certificates and their keys from files.
-func readKeyPairs(c *urfave.Context, stderr io.Writer, paths []string) ([]manage.KeyPair, error) {
+func readKeyPairs(secret cli.Passphrases, paths []string) ([]manage.KeyPair, error) {
 	files, err := readInputs(paths)
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := manage.ReadKeyPairs(files, passphrases(c, stderr).Ask)
+	pairs, err := manage.ReadKeyPairs(files, secret.Ask)
 	if errors.Is(err, manage.ErrUnpaired) {
 		return nil, cli.WithHint(err, "give all files at once, each key with its certificate, and each of them once")
 	}
@@ -80,40 +79,18 @@ func importCACommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command 
 			if c.NArg() == 0 {
 				return cli.WithHint(errors.New("one or more files are needed"), "see cauased manage import-ca --help")
 			}
-			return importCA(c, clk.Now(), stdout, stderr, c.Args().Slice())
+			return importCA(c, clk.Now(), stdout, stderr, passphrases(c, stderr), c.Args().Slice())
 		},
 	}
 }
 
-// importIdentityCommand does so from the folder of a one-folder CA.
-func importIdentityCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
-	return &urfave.Command{
-		Name:      "import-identity",
-		Usage:     "begin an authority with the CA in a folder",
-		ArgsUsage: "DIRECTORY",
-		Description: "Takes the CA from the files ca.cert.pem and ca.private_key.pem in DIRECTORY, by the rules of\n" +
-			"import-ca, and nothing else from there.\n\n" +
-			"Example:\n" +
-			"  cauased manage import-identity /srv/old-ca",
-		HideHelpCommand: true,
-		Flags:           importCAFlags(),
-		Action: func(c *urfave.Context) error {
-			if c.NArg() != 1 {
-				return cli.WithHint(errors.New("a directory is needed"), "see cauased manage import-identity --help")
-			}
-			dir := c.Args().First()
-			return importCA(c, clk.Now(), stdout, stderr, []string{filepath.Join(dir, "ca.cert.pem"), filepath.Join(dir, "ca.private_key.pem")})
-		},
-	}
-}
-
-func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, paths []string) error {
+func importCA(c *urfave.Context, now time.Time, stdout, stderr io.Writer, secret cli.Passphrases, paths []string) error {
 	hint := "see cauased manage " + c.Command.Name + " --help"
 	name, err := importTarget(c, now)
 	if err != nil {
 		return cli.WithHint(err, "%s", hint)
 	}
-	pairs, err := readKeyPairs(c, stderr, paths)
+	pairs, err := readKeyPairs(secret, paths)
 	if err != nil {
 		return err
 	}

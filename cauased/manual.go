@@ -22,6 +22,7 @@ func manual() cli.Manual {
 			flagRole: roles, flagReason: pki.ReasonNames(),
 		},
 		Environment: []cli.Fact{
+			{Name: identityPassphrase, Text: "the passphrase for the CA of manage create-identity and import-identity"},
 			{Name: "PGPASSFILE, PGSSLROOTCERT …", Text: "what libpq reads to connect to PostgreSQL"},
 			{Name: "NOTIFY_SOCKET, WATCHDOG_USEC", Text: "by which systemd is told that the daemon serves"},
 			{Name: "NO_COLOR", Text: "no colours on a terminal, if it is not empty; TERM=dumb says the same"},

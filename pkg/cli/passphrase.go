@@ -15,15 +15,17 @@ import (
 	"golang.org/x/term"
 )
 
-// FlagPassphraseFile names the file that a passphrase is read from. There is no variable for a passphrase: others can
-// read the environment of a process, and programs that it starts inherit it.
+// FlagPassphraseFile names the file that a passphrase is read from. There is no variable for a passphrase but where a command is run
+// by what knows no other way: others of the same user can read the environment of a process, and programs that it starts inherit it.
 const FlagPassphraseFile = "passphrase-file"
 
 // Passphrases are read from a file, or else asked for at the terminal.
 type Passphrases struct {
-	File   string // "" to ask, "-" for standard input
-	Stdin  io.Reader
-	Prompt func(text string) ([]byte, error) // asks at the terminal; its error is ErrNoTerminal if there is none
+	File string // "" to ask, "-" for standard input
+	// Variable names the environment variable that has the passphrase, if there is no File; "": none may.
+	Variable string
+	Stdin    io.Reader
+	Prompt   func(text string) ([]byte, error) // asks at the terminal; its error is ErrNoTerminal if there is none
 
 	Name string // what they are called, "" for passphrase
 	Flag string // what names File, "" for FlagPassphraseFile
@@ -37,16 +39,16 @@ var ErrNoTerminal = errors.New("there is no terminal to ask for it")
 
 // Ask returns the passphrase for what is described.
 func (p Passphrases) Ask(what string) ([]byte, error) {
-	if p.File != "" {
-		return p.read()
+	if given, passphrase, err := p.given(); given {
+		return passphrase, err
 	}
 	return p.prompt(strings.ToUpper(p.name()[:1]) + p.name()[1:] + " for " + what + ": ")
 }
 
 // Choose returns a new passphrase, which has to be typed twice.
 func (p Passphrases) Choose(what string) ([]byte, error) {
-	if p.File != "" {
-		return p.read()
+	if given, passphrase, err := p.given(); given {
+		return passphrase, err
 	}
 	one, err := p.prompt("New " + p.name() + " for " + what + ": ")
 	if err != nil {
@@ -65,6 +67,22 @@ func (p Passphrases) Choose(what string) ([]byte, error) {
 	return one, nil
 }
 
+// given returns the passphrase of the file, or of the variable, if there is either.
+func (p Passphrases) given() (given bool, passphrase []byte, err error) {
+	if p.File != "" {
+		passphrase, err = p.read()
+		return true, passphrase, err
+	}
+	if p.Variable == "" {
+		return false, nil, nil
+	}
+	value, set := os.LookupEnv(p.Variable)
+	if set && value == "" {
+		err = fmt.Errorf("environment variable %s is empty", p.Variable)
+	}
+	return set, []byte(value), err
+}
+
 func (p Passphrases) prompt(text string) ([]byte, error) {
 	err := ErrNoTerminal
 	if p.Prompt != nil {
@@ -74,7 +92,11 @@ func (p Passphrases) prompt(text string) ([]byte, error) {
 		}
 	}
 	if errors.Is(err, ErrNoTerminal) {
-		return nil, WithHint(fmt.Errorf("a %s is needed, and %w", p.name(), err), "put it into a file that only you can read, and give that with --%s", p.flag())
+		err = fmt.Errorf("a %s is needed, and %w", p.name(), err)
+		if p.Variable != "" {
+			return nil, WithHint(err, "put it into a file that only you can read, and give that with --%s, or into the environment variable %s", p.flag(), p.Variable)
+		}
+		return nil, WithHint(err, "put it into a file that only you can read, and give that with --%s", p.flag())
 	}
 	return nil, err
 }
