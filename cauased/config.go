@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
@@ -106,6 +107,13 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 	if len(cfg.Bind) == 0 {
 		cfg.Bind = []string{cfg.Netloc.Host}
 	}
+	cfg.SocketMode = r.socketMode()
+	_, sockets := server.SplitBind(cfg.Bind)
+	for _, path := range sockets {
+		if err := server.CheckSocketPath(path); err != nil {
+			r.fail(flagBind, err)
+		}
+	}
 	for _, origin := range cfg.CORSWhitelist {
 		if err := caucase.CheckOrigin(origin); err != nil {
 			r.fail(flagCORSWhitelist, err)
@@ -162,6 +170,16 @@ func (r *reader) port(netloc server.Netloc) int {
 		r.fail(flagBasePort, err)
 	}
 	return port
+}
+
+// socketMode is that of Unix sockets.
+func (r *reader) socketMode() fs.FileMode {
+	text := r.c.String(flagSocketMode)
+	mode, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || mode == 0 || mode&^0o777 != 0 {
+		r.fail(flagSocketMode, fmt.Errorf("%q is not a mode such as 0660", text))
+	}
+	return fs.FileMode(mode)
 }
 
 func (r *reader) metrics() string {

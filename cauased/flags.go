@@ -22,6 +22,7 @@ const (
 	flagNetloc             = "netloc"
 	flagBasePort           = "base-port"
 	flagBind               = "bind"
+	flagSocketMode         = "socket-mode"
 	flagThreshold          = "threshold"
 	flagKeyLen             = "key-len"
 	flagLockAutoApprove    = "lock-auto-approve-count"
@@ -89,7 +90,8 @@ func serveFlags() []urfave.Flag {
 		text(groupAddress, flagNetloc, "", "`HOST[:PORT]` at which verifiers reach this service; becomes part of certificates (required)"),
 		cli.Int(urfave.IntFlag{Category: groupAddress, Name: flagBasePort, EnvVars: env(flagBasePort), DefaultText: "that of --netloc, or 80",
 			Usage: "`PORT` of HTTP here; HTTPS has the next one, or 443 for 80"}),
-		texts(groupAddress, flagBind, "`ADDRESS` to listen on, repeatable (default: whatever the host of --netloc resolves to)"),
+		texts(groupAddress, flagBind, "`ADDRESS` to listen on, or unix:PATH for a socket that answers HTTP, repeatable (default: whatever the host of --netloc resolves to)"),
+		text(groupAddress, flagSocketMode, "0660", "`MODE` of the sockets of --bind unix:PATH: who may write may connect"),
 		text(groupAddress, flagMetrics, "", "`ADDRESS:PORT` at which to serve metrics to Prometheus, without authentication (default: none)"),
 
 		text(groupFiles, flagConfig, "", "`FILE` (TOML) of options that are given neither here nor in the environment; paths in it are relative to its folder"),

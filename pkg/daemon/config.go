@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"io/fs"
 	"time"
 
 	"cauase/pkg/archive"
@@ -26,7 +27,9 @@ type Config struct {
 
 	Netloc server.Netloc // where verifiers reach the daemon
 	Port   int           // to bind for HTTP; 0 lets the system choose
-	Bind   []string      // addresses and names to listen on
+	Bind   []string      // addresses and names to listen on, and Unix sockets, as unix:PATH
+
+	SocketMode fs.FileMode // of Unix sockets; 0: server.DefaultSocketMode
 
 	// Users and Services are the authorities that every daemon has. What is said here of them is put
 	// into their rows at each start.

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -56,7 +58,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	}
 	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}, policy: policy.NewEngine(cfg.Tables.Policy)}
 	d.first.signed, d.news = make(chan struct{}, 1), make(chan struct{}, 1)
-	if d.listeners, err = server.Listen(ctx, log, cfg.Bind, cfg.Port); err != nil {
+	if d.listeners, err = listen(ctx, log, cfg); err != nil {
 		return nil, &SettingError{Bind, err}
 	}
 	if d.metrics, err = listenMetrics(ctx, cfg, log); err != nil {
@@ -100,6 +102,22 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		return nil, &SettingError{FirstUser, err}
 	}
 	return d, nil
+}
+
+// listen opens the sockets of the configuration.
+func listen(ctx context.Context, log *slog.Logger, cfg Config) (*server.Listeners, error) {
+	hosts, sockets := server.SplitBind(cfg.Bind)
+	l, err := server.Listen(ctx, log, hosts, cfg.Port)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range sockets {
+		if err := l.ListenUnix(ctx, path, cmp.Or(cfg.SocketMode, server.DefaultSocketMode)); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 func (d *Daemon) openStore(ctx context.Context) error {
@@ -277,7 +295,7 @@ func (d *Daemon) Close() error {
 // Listening returns the addresses at which the daemon listens, those for HTTP first.
 func (d *Daemon) Listening() []net.Addr {
 	var list []net.Addr
-	for _, l := range append(append([]net.Listener(nil), d.listeners.HTTP...), d.listeners.HTTPS...) {
+	for _, l := range slices.Concat(d.listeners.HTTP, d.listeners.HTTPS, d.listeners.Unix) {
 		list = append(list, l.Addr())
 	}
 	return list

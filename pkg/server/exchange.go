@@ -60,8 +60,15 @@ type Exchange struct {
 	parameters [4]parameter
 }
 
+// unixAddress stands for the addresses of all who come over Unix sockets: what is before those may speak for the whole world, and
+// limits per address are about all of them together.
+const unixAddress = "unix"
+
 // anonymous is the sender before it has shown who it is.
 func anonymous(r *http.Request, requestID string) audit.Actor {
+	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
+		return audit.Actor{Kind: audit.Anonymous, Address: unixAddress, RequestID: requestID}
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr

@@ -17,6 +17,7 @@ import (
 // comes first when a daemon starts: of two that want the same port only one goes further.
 type Listeners struct {
 	HTTP, HTTPS []net.Listener
+	Unix        []net.Listener // sockets in the file system, for HTTP
 }
 
 // Listen opens a socket for HTTP on port, and one for HTTPS on the port that goes with
@@ -70,7 +71,7 @@ func Listen(ctx context.Context, log *slog.Logger, hosts []string, port int) (_ 
 			}
 		}
 	}
-	if len(l.HTTP) == 0 {
+	if len(l.HTTP) == 0 && len(hosts) > 0 {
 		return nil, unused
 	}
 	return l, nil
@@ -144,7 +145,7 @@ func (l *Listeners) open(ctx context.Context, addr netip.Addr, port int) error {
 
 // Close closes all sockets. Closing them twice does no harm.
 func (l *Listeners) Close() {
-	for _, one := range append(slices.Clone(l.HTTP), l.HTTPS...) {
+	for _, one := range slices.Concat(l.HTTP, l.HTTPS, l.Unix) {
 		_ = one.Close()
 	}
 }

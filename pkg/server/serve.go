@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -37,13 +38,13 @@ func (s *Server) Serve(ctx, force context.Context, l *Listeners, handshake *Hand
 	srv := s.httpServer(force)
 	srv.TLSConfig = handshake.Config()
 
-	failed := make(chan error, len(l.HTTP)+len(l.HTTPS))
+	failed := make(chan error, len(l.HTTP)+len(l.HTTPS)+len(l.Unix))
 	var running sync.WaitGroup
 	enter := func(at net.Listener, config *tls.Config) {
 		e := newEntrance(at, s, config)
 		running.Go(func() { failed <- srv.Serve(e) })
 	}
-	for _, plain := range l.HTTP {
+	for _, plain := range slices.Concat(l.HTTP, l.Unix) {
 		enter(plain, nil)
 	}
 	for _, secure := range l.HTTPS {
