@@ -381,9 +381,10 @@ type Reader interface {
 	Invitations(ctx context.Context, a AuthorityName, limit int) ([]Invitation, error)
 	CountInvitations(ctx context.Context, a AuthorityName) (int, error)
 
-	// Deliveries returns at most limit (0: all) of those that are due at t, those first that have been for longest.
-	Deliveries(ctx context.Context, t time.Time, limit int) ([]Delivery, error)
-	CountDeliveries(ctx context.Context) (int, error)
+	// Deliveries returns at most limit (0: all) for a hook of those that are due at t, those first that have been for longest.
+	Deliveries(ctx context.Context, hook string, t time.Time, limit int) ([]Delivery, error)
+	// CountDeliveries returns how many there are for each hook.
+	CountDeliveries(ctx context.Context) (map[string]int, error)
 
 	// Adoptions returns at most limit (0: all) with a Lineage larger than after, by Lineage.
 	Adoptions(ctx context.Context, a AuthorityName, after int64, limit int) ([]Adoption, error)

@@ -7,12 +7,24 @@ import (
 	"cauase/pkg/store"
 )
 
-func (r reader) Deliveries(ctx context.Context, at time.Time, limit int) ([]store.Delivery, error) {
-	return list(ctx, r.handle, deliveries.scan, deliveries.query+`WHERE due_at <= ? ORDER BY due_at, id LIMIT ?`, micros(at), orAll(limit))
+func (r reader) Deliveries(ctx context.Context, hook string, at time.Time, limit int) ([]store.Delivery, error) {
+	return list(ctx, r.handle, deliveries.scan, deliveries.query+`WHERE hook = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?`, hook, micros(at), orAll(limit))
 }
 
-func (r reader) CountDeliveries(ctx context.Context) (int, error) {
-	return one(ctx, r.handle, scalar[int], "SELECT count(*) FROM delivery")
+const countDeliveries = `SELECT hook, count(*) FROM delivery GROUP BY hook`
+
+func (r reader) CountDeliveries(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := r.each(ctx, func(row scanner) error {
+		var hook string
+		var n int
+		if err := row.Scan(&hook, &n); err != nil {
+			return err
+		}
+		counts[hook] = n
+		return nil
+	}, countDeliveries)
+	return counts, err
 }
 
 func (t tx) AddDelivery(ctx context.Context, d store.Delivery) error {

@@ -78,12 +78,14 @@ func testDeliveries(t *testing.T, d *db) {
 		for _, n := range []int{3, 1, 2} {
 			err = errors.Join(err, tx.AddDelivery(ctx, newDelivery(n)))
 		}
-		return err
+		other := newDelivery(1)
+		other.Hook = "another"
+		return errors.Join(err, tx.AddDelivery(ctx, other))
 	})
 	due := func(what string, at, limit int, want ...int) (found []store.Delivery) {
 		t.Helper()
 		d.view(func(ctx context.Context, r store.Reader) (err error) {
-			found, err = r.Deliveries(ctx, day(at), limit)
+			found, err = r.Deliveries(ctx, newDelivery(1).Hook, day(at), limit)
 			var which []int
 			for _, one := range found {
 				which = append(which, one.Attempts)
@@ -111,8 +113,8 @@ func testDeliveries(t *testing.T, d *db) {
 	left := due("what is left", 9, 0, 3, 1)
 	same(t, "put off", left[1], later)
 	d.view(func(ctx context.Context, r store.Reader) error {
-		n, err := r.CountDeliveries(ctx)
-		same(t, "count", n, 2)
+		counts, err := r.CountDeliveries(ctx)
+		same(t, "count", counts, map[string]int{newDelivery(1).Hook: 2, "another": 1})
 		return err
 	})
 }

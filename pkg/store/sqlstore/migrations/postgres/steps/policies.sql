@@ -33,7 +33,7 @@ CREATE TABLE delivery (
     last_error TEXT   COLLATE "C" NOT NULL
 );
 
-CREATE INDEX delivery_due ON delivery (due_at, id);   -- Deliveries
+CREATE INDEX delivery_due ON delivery (hook, due_at, id);   -- Deliveries, CountDeliveries
 
 CREATE TABLE adoption (
     authority TEXT   COLLATE "C" NOT NULL CHECK (authority <> ''),

@@ -34,7 +34,7 @@ CREATE TABLE delivery (
     last_error TEXT    NOT NULL
 ) STRICT;
 
-CREATE INDEX delivery_due ON delivery (due_at, id);   -- Deliveries
+CREATE INDEX delivery_due ON delivery (hook, due_at, id);   -- Deliveries, CountDeliveries
 
 -- The newest generation that each host holds. Goes with the lineage.
 CREATE TABLE adoption (
