@@ -201,7 +201,7 @@ func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true, ofOneLineage: true} // certificates of one request, three pages
 	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true}
 	scans[countDeliveries] = true // which are few
-	scans[anyUnnamed] = true                      // whose index is empty, as a rule
+	scans[anyUnnamed] = true      // whose index is empty, as a rule
 	sorts[sqliteDialect().indices] = true
 	for _, query := range append(faults, unlisted) { // which look at all there is
 		scans[query], sorts[query] = true, true
