@@ -51,6 +51,17 @@ func (s *shell) run(line string) int {
 
 func (s *shell) runContext(ctx context.Context, line string) int {
 	s.Helper()
+	return s.runWords(ctx, strings.Fields(line)...)
+}
+
+// runArgs runs a command whose arguments may have spaces in them.
+func (s *shell) runArgs(args ...string) int {
+	s.Helper()
+	return s.runWords(context.Background(), args...)
+}
+
+func (s *shell) runWords(ctx context.Context, words ...string) int {
+	s.Helper()
 	var stdout, stderr bytes.Buffer
 	var display func(string) error
 	if s.shown != nil {
@@ -61,7 +72,7 @@ func (s *shell) runContext(ctx context.Context, line string) int {
 	}
 	code := run(ctx, environment{
 		display: display,
-		args:    strings.Fields("cauase " + line), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width, prompt: s.prompt,
+		args:    append([]string{toolName}, words...), stdout: &stdout, stderr: &stderr, clock: s.daemon.Clock, width: s.width, prompt: s.prompt,
 	})
 	s.out, s.err = stdout.String(), stderr.String()
 	return code

@@ -19,6 +19,9 @@ func Label(w io.Writer, label string) string {
 	return label + ":"
 }
 
+// Coloured reports whether w is a terminal that has colours.
+func Coloured(w io.Writer) bool { return coloured(w) }
+
 func coloured(w io.Writer) bool {
 	f, isFile := w.(*os.File)
 	if !isFile || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
