@@ -58,13 +58,16 @@ func (p *Program) Name() string { return p.path }
 func (p *Program) Run(ctx context.Context, input []byte) ([]byte, error) {
 	answer, err := p.run(ctx, input)
 	if err != nil {
-		p.log.ErrorContext(ctx, "hook failed", "error", pki.EscapeText(err.Error()))
-		return nil, p.failure(err)
+		return nil, p.note(ctx, err)
 	}
 	return answer, nil
 }
 
-func (p *Program) failure(err error) error { return &Failure{p.event, p.path, err} }
+// note logs what went wrong, and makes a [Failure] of it.
+func (p *Program) note(ctx context.Context, err error) error {
+	p.log.ErrorContext(ctx, "hook failed", "error", pki.EscapeText(err.Error()))
+	return &Failure{p.event, p.path, err}
+}
 
 func (p *Program) run(ctx context.Context, input []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, ErrTimeout) // in line, too

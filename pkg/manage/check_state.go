@@ -61,7 +61,7 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := ca.ParseStrictFollower(v.Value); err != nil {
 			return []problem{errorf("%v: no new CA certificate can be made", err)}
 		}
-	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc:
+	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc, store.SettingOutboxLease:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingInvitationsSince:
 		if _, err := time.Parse(time.RFC3339, v.Value); err != nil {

@@ -43,5 +43,7 @@ const (
 	SettingInvitationsSince = "invitations_since"
 	// SettingMaxUsers is how many lineages of users there may be at once, as the last daemon to start was told.
 	SettingMaxUsers = "max_users"
-	SettingNetloc   = "netloc" // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
+	// SettingOutboxLease says which daemon delivers events, and until when.
+	SettingOutboxLease = "outbox_lease"
+	SettingNetloc      = "netloc" // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
 )
