@@ -219,6 +219,9 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return minted{}, err
 	}
+	if req.Foreign && how.Template == nil {
+		return minted{}, fmt.Errorf("%w: request %d: %w", ErrInvalid, id, errForeign)
+	}
 	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: how.Validity}
 	if template := how.Template; template != nil {
 		in.template, in.method = template, store.TemplateSign

@@ -52,6 +52,9 @@ func (a *Authority) preview(now time.Time, st state, how Approval, req Submitted
 	if err != nil {
 		return refused(err)
 	}
+	if req.Foreign() {
+		return refused(errForeign)
+	}
 	// It was checked when it came in, self-signature included.
 	block, _ := pem.Decode(req.Text)
 	if block == nil {

@@ -31,6 +31,9 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 	if err != nil {
 		return Submission{}, err
 	}
+	if req.Foreign {
+		return a.submitForeign(ctx, now, actor, incoming{Request: req, asked: asked, named: how.Profile})
+	}
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {

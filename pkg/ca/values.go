@@ -56,6 +56,12 @@ type Submitted struct {
 	Address    string    // from which it was submitted, while it is pending; empty: not known
 }
 
+// Foreign reports whether only the key of the request can be certified, see [pki.ParseForeign].
+func (s Submitted) Foreign() bool {
+	_, err := pki.ParseOutline(s.Text)
+	return err != nil
+}
+
 // An Approval says how a request is to be signed. With the zero Approval it is signed as it is.
 type Approval struct {
 	// Template, when set, has the subject and the extensions: only the key is then the request's.

@@ -143,7 +143,9 @@ const maxPendingAnswer = 64 << 20
 // Pending lists the requests nobody has decided on.
 func (s *Session) Pending(ctx context.Context) ([]Submitted, error) {
 	const op = "list requests"
-	body, _, err := s.https.do(ctx, call{op: op, method: http.MethodGet, path: "/csr", want: http.StatusOK, limit: maxPendingAnswer})
+	// A reference daemon takes no notice of the query.
+	foreign := url.Values{"foreign": {"true"}}
+	body, _, err := s.https.do(ctx, call{op: op, method: http.MethodGet, path: "/csr", query: foreign, want: http.StatusOK, limit: maxPendingAnswer})
 	if err != nil {
 		return nil, err
 	}

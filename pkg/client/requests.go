@@ -45,15 +45,22 @@ type Submission struct {
 	// Once has a request that a user has rejected before be refused with a [Rejection], instead of waiting for a
 	// decision once more.
 	Once bool
+
+	// Foreign has a request be taken of which only the key can be certified, with a template: see [pki.ParseForeign]. Only
+	// for users.
+	Foreign bool
 }
 
 func (s Submission) query() url.Values {
 	query := profileQuery(s.Profile)
-	if s.Once {
+	for name, set := range map[string]bool{"once": s.Once, "foreign": s.Foreign} {
+		if !set {
+			continue
+		}
 		if query == nil {
 			query = url.Values{}
 		}
-		query.Set("once", "true")
+		query.Set(name, "true")
 	}
 	return query
 }

@@ -24,6 +24,11 @@ func (c *checker) request(v store.Request) []problem {
 	problems := c.notFuture("when it was received", v.ReceivedAt)
 	req, err := pki.ParseRequest(v.PEM)
 	if err != nil {
+		if foreign, unusable := pki.ParseForeign(v.PEM); unusable == nil {
+			req, err = foreign, nil
+		}
+	}
+	if err != nil {
 		return append(problems, errorf("it cannot be parsed: %v", err))
 	}
 	if !bytes.Equal(req.Digest[:], v.Digest) {

@@ -14,14 +14,18 @@ import (
 // It may be what [ParseRequest] refuses, as others have issued it. Form, key and signature are checked as there;
 // subject and extensions of the result are empty.
 func ParseRenewalRequest(pemData []byte) (*Request, error) {
-	req, err := parseRenewalRequest(pemData)
+	req, err := parsePossession(pemData)
+	if err == nil {
+		err = checkSelfSignature(req.CSR)
+	}
 	if err != nil {
 		return nil, refuse("CSR", err)
 	}
 	return req, nil
 }
 
-func parseRenewalRequest(pemData []byte) (*Request, error) {
+// parsePossession reads of a request what proves that somebody holds a key: the key, and the signature, which is not verified yet.
+func parsePossession(pemData []byte) (*Request, error) {
 	der, err := onlyBlock(pemData, MaxCSRSize, typeCSR, typeCSRLegacy)
 	if err != nil {
 		return nil, err
@@ -50,9 +54,6 @@ func parseRenewalRequest(pemData []byte) (*Request, error) {
 		return nil, err
 	}
 	if err := checkPublicKey(csr.PublicKey); err != nil {
-		return nil, err
-	}
-	if err := checkSelfSignature(csr); err != nil {
 		return nil, err
 	}
 	return &Request{CSR: csr, PEM: bytes.Clone(pemData), KeyID: id, Digest: sha256.Sum256(der)}, nil

@@ -25,6 +25,9 @@ type Request struct {
 	Digest  Digest   // the same for the same request, however its PEM was wrapped
 	Subject string   // as SubjectString shows it
 	SANs    []string // as SANStrings shows them
+
+	// Foreign says that it is one of [ParseForeign]: only its key can be certified, and subject and extensions are not in CSR.
+	Foreign bool
 }
 
 // ParseRequest reads a PKCS#10 request (RFC 2986) of at most MaxCSRSize bytes and
@@ -43,12 +46,15 @@ func ParseRequest(pemData []byte) (*Request, error) {
 	return o.Check()
 }
 
-// ParseStored reads a request that ParseRequest has accepted and that was kept since, by rules that may have become stricter. That its
-// maker holds the key was proved then, and is not computed again: whoever keeps requests has to see that this is still the same, by its
+// ParseStored reads a request that ParseRequest or [ParseForeign] has accepted and that was kept since, by rules that may have become
+// stricter: then it is a foreign one. That its maker holds the key was proved then, and is not computed again: whoever keeps requests has to see that this is still the same, by its
 // digest.
 func ParseStored(pemData []byte) (*Request, error) {
 	o, err := ParseOutline(pemData)
 	if err != nil {
+		if foreign, unusable := parseForeign(pemData); unusable == nil {
+			return foreign, nil
+		}
 		return nil, err
 	}
 	if err := checkPublicKey(o.req.CSR.PublicKey); err != nil {

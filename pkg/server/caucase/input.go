@@ -76,6 +76,7 @@ type choice struct {
 	profile  string
 	validity time.Duration
 	once     bool        // refuse a request that was rejected before
+	foreign  bool        // take requests of which only the key can be certified
 	digest   *pki.Digest // of the request that is asked about
 }
 
@@ -100,6 +101,10 @@ func choose(x *server.Exchange, names ...string) (c choice, err error) {
 		case "once":
 			if c.once = values[0] == "true"; !c.once {
 				return c, server.Refuse(http.StatusBadRequest, "once must be true")
+			}
+		case "foreign":
+			if c.foreign = values[0] == "true"; !c.foreign {
+				return c, server.Refuse(http.StatusBadRequest, "foreign must be true")
 			}
 		case "digest":
 			digest, err := pki.ParseDigest(values[0])

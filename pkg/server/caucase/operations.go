@@ -33,14 +33,21 @@ func (f *FrontEnd) getPending(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
+	chosen, err := choose(x, "foreign")
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, _ audit.Actor) error {
 		pending, err := a.Pending(ctx)
 		if err != nil {
 			return err
 		}
-		requests := make([]ca.Submitted, len(pending))
-		for i, r := range pending {
-			requests[i] = ca.SubmittedOf(r)
+		requests := make([]ca.Submitted, 0, len(pending))
+		for _, r := range pending {
+			// The reference's client shows nothing of a list in which it cannot read one.
+			if s := ca.SubmittedOf(r); chosen.foreign || !s.Foreign() {
+				requests = append(requests, s)
+			}
 		}
 		list, err := describeRequests(ctx, a, ca.Approval{}, requests, true)
 		if err != nil {
@@ -64,7 +71,7 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := choose(x, "profile", "once")
+	chosen, err := choose(x, "profile", "once", "foreign")
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +80,11 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
-		if user, known := x.Recognise(ctx); known {
+		user, known := x.Recognise(ctx)
+		if known {
 			actor = user
 		}
+		chosen.foreign = chosen.foreign && known // whoever it is refused to hears what is wrong with the request
 		submission, err := submit(ctx, a, actor, body, chosen)
 		if rejected := (*ca.Rejected)(nil); errors.As(err, &rejected) && x.Accepts(typeProblem) {
 			return replyRejected(x, http.StatusConflict, rejected)
@@ -92,6 +101,11 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 // before what costs more than to look.
 func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen choice) (ca.Submission, error) {
 	outline, err := pki.ParseOutline(text)
+	if err != nil && chosen.foreign {
+		if req, unusable := pki.ParseForeign(text); unusable == nil {
+			return a.Submit(ctx, actor, req, ca.Asked{Profile: chosen.profile, By: asker()})
+		}
+	}
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
