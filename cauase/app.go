@@ -68,7 +68,7 @@ environment variables or in the configuration that cauase init makes; the comman
 				t.crtGet(), t.crtRenew(), t.crtRevoke(), t.crtShow()),
 			group("lineage", "certificates with their renewals, for users", t.lineageList(), t.lineageShow(), t.lineageRevoke()),
 			group("cors", "what web pages may do in your name, for users", t.corsList(), t.corsWithdraw()),
-			group("ca", "CA certificates", t.caUpdate(), t.caRoot(), t.caShow(), t.caCard()),
+			group("ca", "CA certificates", t.caUpdate(), t.caRoot(), t.caShow(), t.caCard(), t.caInstall(), t.caRemove()),
 			group("crl", "certificate revocation lists", t.crlUpdate(), t.crlShow()),
 			group(cmdConfig, "the settings of this user", t.configShow()),
 			completionCommand(),

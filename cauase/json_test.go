@@ -92,6 +92,8 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	check("crl show", "", "list of revocation list", 0)
 	check("config show", "", "settings", 0)
 	check("ca show", "", "timeline", 0)
+	check("ca install", "--into curl", "stores", 0)
+	check("ca remove", "--into curl", "stores", 0)
 	check("ca card", "--out card.png", "trust card", 0)
 	check("invite", "--dns x.example --out x.invite", "invitation", 0)
 	check("invite", "--dns x.example", "invitation", 0)

@@ -47,7 +47,7 @@ func manual() manners.Manual {
 		Globals: globalsOf(),
 		Values: map[string][]string{
 			"mode": modes, "key-type": keyTypeNames(), "reason": pki.ReasonNames(), "eku": usageNames, "profile": profileNames,
-			"type": keyTypeNames(),
+			"type": keyTypeNames(), "into": storeKinds(),
 		},
 		Lookup: map[string]func() []string{"context": contextNames},
 		Environment: []manners.Fact{
@@ -93,6 +93,8 @@ func manual() manners.Manual {
 			{Line: "cauase ca root --root-ca root.pem", Text: "store the roots that verify everything"},
 			{Line: "cauase ca show --offline", Text: "show which CA certificates are trusted, and until when"},
 			{Line: "cauase ca card --out card.png", Text: "print by what others know the CA, and the command with which they begin"},
+			{Line: "cauase ca install --dry-run", Text: "say what it takes for programs of this machine to trust the CA"},
+			{Line: "cauase ca remove --into nss", Text: "have the browsers of this user trust it no more"},
 			{Line: "cauase crl update --crl /etc/nginx/cas.crl.pem --on-renew /usr/local/bin/reload", Text: "bring a revocation list up to date"},
 			{Line: "cauase crl show", Text: "describe the revocation lists that are stored"},
 			{Line: "cauase config show --context lab", Text: "show each setting, and where it is from"},
@@ -129,6 +131,8 @@ func globalsOf() map[string][]string {
 		"ca root":     with(daemon, "on-renew", "root-ca"),
 		"ca show":     with(daemon, "crl", "user-crl", manners.FlagDecimal),
 		"ca card":     with(settings, "ca-url", "mode", "authority", "ca-crt", "user-ca-crt"),
+		"ca install":  with(settings, "ca-url", "mode", "authority", "ca-crt", "user-ca-crt", "root-ca"),
+		"ca remove":   with(settings, "ca-url", "mode", "authority"),
 		"crl update":  with(daemon, "crl", "user-crl", "on-renew"),
 		"crl show":    with(settings, "mode", "authority", "crl", "user-crl", "ca-crt", "user-ca-crt", manners.FlagDecimal),
 		"config":      with(user, "crl", "user-crl", "root-ca", "threshold", "key-type", "on-renew"),
