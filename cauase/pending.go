@@ -37,6 +37,8 @@ type requestView struct {
 	Namesakes     []namesakeView `json:"namesakes,omitempty"` // who has a name of it already
 	MoreNamesakes bool           `json:"more_namesakes,omitempty"`
 
+	Approvals *approvalsView `json:"approvals,omitempty"` // where several users have to approve it, or a rule says something to them
+
 	// Extensions are the kinds of all that the request asks for, Dropped those that it does not get.
 	Extensions []string `json:"extensions,omitempty"`
 	Dropped    []string `json:"dropped,omitempty"`
@@ -55,6 +57,54 @@ type namesakeView struct {
 	Subject  string    `json:"subject"`
 	NotAfter time.Time `json:"not_after"`
 	Name     string    `json:"name,omitempty"`
+}
+
+// approvalsView are how many users have to approve a request, and who has.
+type approvalsView struct {
+	Needed int            `json:"needed"`
+	Rule   string         `json:"rule,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+	By     []approverView `json:"by"`
+	Others []approverView `json:"others,omitempty"` // of something else, such as with another profile
+}
+
+type approverView struct {
+	Lineage string    `json:"lineage"`
+	Subject string    `json:"subject"`
+	At      time.Time `json:"at"`
+}
+
+func viewApprovals(a *client.Approvals) *approvalsView {
+	if a == nil {
+		return nil
+	}
+	list := func(of []client.Approver) []approverView {
+		views := []approverView{}
+		for _, one := range of {
+			views = append(views, approverView{pki.EscapeText(one.Lineage), pki.EscapeText(one.Subject), one.At.UTC()})
+		}
+		return views
+	}
+	return &approvalsView{a.Needed, pki.EscapeText(a.Rule), pki.EscapeText(a.Reason), list(a.By), list(a.Others)}
+}
+
+// text says how it stands: "1 of 2 approvals, by CN=alice".
+func (v *approvalsView) text() string {
+	text := fmt.Sprintf("%d of %d", len(v.By), v.Needed)
+	for i, of := range [][]approverView{v.By, v.Others} {
+		for j, one := range of {
+			switch {
+			case j > 0:
+				text += " and "
+			case i > 0:
+				text += "; of something else, such as with another profile, by "
+			default:
+				text += ", by "
+			}
+			text += safe(one.Subject)
+		}
+	}
+	return text
 }
 
 // text warns of it.
@@ -163,6 +213,7 @@ func (v *requestView) came(s client.Submitted) {
 		v.Namesakes = append(v.Namesakes, namesakeView{pki.EscapeText(n.Lineage), pki.EscapeText(n.Subject), n.NotAfter.UTC(), pki.EscapeText(n.Name)})
 	}
 	v.MoreNamesakes = s.MoreNamesakes
+	v.Approvals = viewApprovals(s.Approvals)
 }
 
 // validity is how long the certificate would be valid, "" where the daemon does not say.
@@ -201,6 +252,11 @@ func (p *printer) requestDetails(v requestView, subject, key, profile, validity 
 		p.field("note", "so many lineages have a name of it that not all were looked at; none of those that were is valid")
 	case v.MoreNamesakes:
 		p.field("WARNING", "and more have a name of it")
+	}
+	if v.Approvals != nil {
+		p.field("approvals", v.Approvals.text())
+		p.field("rule", safe(v.Approvals.Rule))
+		p.field("because", safe(v.Approvals.Reason))
 	}
 	p.field("problem", safe(v.Problem))
 	p.field("unverified", v.Unverified)

@@ -133,8 +133,16 @@ func (t *tool) sign(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return &view, s.Approve(c.Context, id, how)
+		return &view, awaiting(s.Approve(c.Context, id, how))
 	})
+}
+
+// awaiting has an approval that is not enough be no failure: what was asked for is not there yet.
+func awaiting(err error) error {
+	if errors.Is(err, client.ErrAwaiting) {
+		return manners.WithCode(manners.WithHint(err, "the request waits for another user to sign it in the same way"), manners.ExitPending)
+	}
+	return err
 }
 
 // bind completes an approval such that what is shown, and nothing else, is signed.

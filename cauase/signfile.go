@@ -268,6 +268,11 @@ func (t *tool) approveShown(ctx context.Context, s *signature, unasked, wait boo
 	switch {
 	case client.IsStatus(err, http.StatusNotFound):
 		return false, nil // somebody has decided meanwhile: fetching it tells
+	case errors.Is(err, client.ErrAwaiting) && wait:
+		t.note("%v", err)
+		return false, nil
+	case errors.Is(err, client.ErrAwaiting):
+		return false, manners.WithCode(manners.WithHint(err, "request %s is left pending; %s", s.id, s.later()), manners.ExitPending)
 	case err != nil:
 		return false, manners.WithHint(err, "%srequest %s is left pending; %s", notAUser(err), s.id, s.later())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -50,6 +51,9 @@ func (t *tool) signOwn(ctx context.Context, r *enrolment, how client.Approval, w
 	switch {
 	case err == nil, client.IsStatus(err, http.StatusNotFound):
 		return nil // which is signed already, or rejected: collecting it tells
+	case errors.Is(err, client.ErrAwaiting):
+		t.note("%v", err)
+		return nil // which waits for others, as if somebody else had submitted it
 	case ctx.Err() != nil:
 		return t.leftPending(ctx, r)
 	}

@@ -17,7 +17,8 @@ const (
 	ExpireCA    Action = "ca.expire"
 	Submit      Action = "csr.submit"
 	Reject      Action = "csr.reject"
-	Expire      Action = "csr.expire" // it was pending for too long
+	Expire      Action = "csr.expire"  // it was pending for too long
+	Approve     Action = "csr.approve" // one of several users who have to
 	Sign        Action = "crt.sign"
 	Renew       Action = "crt.renew"
 	Revoke      Action = "crt.revoke"
@@ -56,7 +57,7 @@ const (
 // Actions returns all actions that are recorded.
 func Actions() []Action {
 	return []Action{
-		CreateCA, ExpireCA, Submit, Reject, Expire, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
+		CreateCA, ExpireCA, Submit, Reject, Expire, Approve, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
 		ExportCA, ImportCRL, ImportAll, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
 		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}

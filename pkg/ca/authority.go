@@ -23,6 +23,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/keys"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 	"cauase/pkg/profile"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -60,6 +61,12 @@ type Config struct {
 
 	// Profiles are what certificates may be like; the built-in ones if nil.
 	Profiles *profile.Set
+
+	// Rules are what operators have decided about requests; nil: all wait for a user.
+	Rules *policy.Engine
+
+	// Policy decides about requests; Rules do if nil. It can only be stricter than those.
+	Policy Policy
 
 	// Linter looks at what is to be approved; a lint.Linter of its own, made when first needed, if nil.
 	Linter Linter

@@ -6,7 +6,7 @@ import (
 )
 
 // Why an operation is refused. The text of an error that wraps ErrInvalid, ErrConflict,
-// ErrOther, ErrTooManyPending or ErrUnauthorized may be shown to whoever asked.
+// ErrOther, ErrTooManyPending, ErrPolicy or ErrUnauthorized may be shown to whoever asked.
 var (
 	// ErrNotFound means that there is no such request, certificate or list, or that it is not in
 	// a state in which the operation makes sense, such as signing what is signed already.

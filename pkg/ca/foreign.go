@@ -16,7 +16,7 @@ var errForeign = errors.New("it is of a form of which only the key can be certif
 // submitForeign records a request of which only the key can be certified, see [pki.ParseForeign], for a user, who is going to
 // say for whom. It is never signed unattended, and not for what is in it: what is decided about, by rules and profiles, is the template,
 // once there is one.
-func (a *Authority) submitForeign(ctx context.Context, now time.Time, actor audit.Actor, req incoming) (done Submission, err error) {
+func (a *Authority) submitForeign(ctx context.Context, now time.Time, actor audit.Actor, req *incoming) (done Submission, err error) {
 	if actor.Kind != audit.User {
 		return Submission{}, fmt.Errorf("%w: only users may submit it: %w", ErrInvalid, errForeign)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
@@ -57,18 +58,25 @@ func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *p
 		return Submission{}, ErrRetired
 	}
 	var by inviter
+	use := invited{Request: req, invitation: inv, actor: actor, by: asks(how.By, actor)}
+	use.by.Invitation = inv.ID
+	if use.asker, err = use.by.Text(); err != nil {
+		return Submission{}, err
+	}
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
 		if err != nil {
 			return err
 		}
-		use := invited{Request: req, invitation: inv, actor: actor}
 		if use.profile, err = a.invitedProfile(inv, how.Profile); err != nil {
 			return err
 		}
-		done, by, err = a.useInvitation(ctx, now, st, use)
+		done, by, err = a.useInvitation(ctx, now, st, &use)
 		return err
 	})
+	if errors.Is(err, ErrPolicy) {
+		return Submission{}, a.refusedByRule(ctx, now, actor, req, err)
+	}
 	if errors.Is(err, ErrUninvited) {
 		return Submission{}, a.refusedInvitation(ctx, now, actor, by, inv, err)
 	}
@@ -113,6 +121,9 @@ type invited struct {
 	invitation Invitation
 	actor      audit.Actor // who has presented it
 	profile    *profile.Profile
+	by         policy.Asker
+	asker      string          // the same, as it is kept
+	verdict    *policy.Verdict // what was decided about it; nil: nothing yet
 }
 
 // invitedProfile returns the profile to sign with.
@@ -145,12 +156,12 @@ type inviter struct {
 }
 
 // useInvitation signs a request if the invitation is good for it.
-func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, use invited) (Submission, inviter, error) {
+func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, use *invited) (Submission, inviter, error) {
 	var by inviter
 	var at place
 	var since time.Time
 	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		if by, err = a.inviter(ctx, r, now, st, use); err != nil {
+		if by, err = a.inviter(ctx, r, now, st, *use); err != nil {
 			return err
 		}
 		if since, err = a.invitationsSince(ctx, r); err != nil {
@@ -159,7 +170,7 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 		if use.invitation.By == nil {
 			since = operatorsSince(now, since)
 		}
-		at, err = a.placeOf(ctx, r, now, use)
+		at, err = a.placeOf(ctx, r, now, *use)
 		return err
 	})
 	if err != nil {
@@ -193,24 +204,28 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 			return Submission{}, by, err
 		}
 	}
-	crt, err := a.issue(now, st, issuance{id: id, request: use.Request, method: store.Invited, profile: use.profile})
+	validity, err := a.permitInvited(ctx, now, use)
+	if err != nil {
+		return Submission{}, by, err
+	}
+	crt, err := a.issue(now, st, issuance{id: id, request: use.Request, method: store.Invited, profile: use.profile, validity: validity, asker: use.asker})
 	if err != nil {
 		return Submission{}, by, err
 	}
 	var earlier *Submission
 	err = a.store.Update(ctx, func(tx store.Tx) error {
 		earlier = nil
-		found, err := a.placeOf(ctx, tx, now, use)
+		found, err := a.placeOf(ctx, tx, now, *use)
 		if err != nil {
 			return err
 		}
 		if earlier = found.issued; earlier != nil {
 			return nil
 		}
-		if found.pending != at.pending {
+		if found.pending != at.pending || !current(use.verdict) {
 			return errRaced // somebody has submitted it, or decided about it
 		}
-		return a.recordInvited(ctx, tx, now, st, use, by, found, crt.Certificate)
+		return a.recordInvited(ctx, tx, now, st, *use, by, found, crt.Certificate)
 	})
 	switch {
 	case err != nil:
@@ -235,7 +250,7 @@ func (a *Authority) recordInvited(ctx context.Context, tx store.Tx, now time.Tim
 	}
 	switch at.pending {
 	case 0:
-		in := incoming{Request: use.Request, named: use.invitation.Profile}
+		in := &incoming{Request: use.Request, named: use.invitation.Profile}
 		if err := a.receive(ctx, tx, now, use.actor, crt.ID, in); err != nil {
 			return err
 		}

@@ -28,6 +28,10 @@ type issuance struct {
 	profile  *profile.Profile
 	validity time.Duration // asked for, or that of the certificate that is renewed; 0: the profile's
 
+	asker      string // who has asked for it, as it is kept
+	rule       string // that has approved it; empty: none
+	ruleDigest []byte
+
 	template *pki.Request      // subject and extensions given by a user instead
 	renews   *x509.Certificate // subject and extensions carried on from here instead
 }
@@ -75,6 +79,8 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (minted, error) 
 		CSRDigest: in.request.Digest[:],
 		DER:       crt.Raw,
 		Profile:   in.profile.Name(),
+		Asked:     in.asker,
+		Rule:      in.rule, RuleDigest: in.ruleDigest,
 	}
 	if in.validity > 0 || validity != a.spans.Leaf {
 		row.Validity = validity // otherwise renewals follow the authority's span
@@ -138,7 +144,7 @@ func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Tim
 // issuedEntry is the entry about a certificate that has been issued.
 func (a *Authority) issuedEntry(now time.Time, actor audit.Actor, action audit.Action, crt store.Certificate) audit.Entry {
 	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial).Of(crt.Lineage))
-	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt)
+	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt) + ruledBy(crt.Rule, crt.RuleDigest)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + pki.FormatSerial(crt.Renews)
 	}
@@ -192,6 +198,13 @@ func (a *Authority) Approve(ctx context.Context, actor audit.Actor, id int64, ho
 		crt, err = a.approve(ctx, now, actor, id, how)
 		return err
 	})
+	if errors.Is(err, ErrAwaiting) {
+		return Issued{}, err // and on record
+	}
+	if d := (*Denied)(nil); errors.As(err, &d) {
+		_ = a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), fmt.Errorf("rule %s: %w", d.Rule, err))
+		return Issued{}, err
+	}
 	if err != nil {
 		return Issued{}, a.refused(ctx, now, actor, audit.Sign, audit.RequestObject(id), err)
 	}
@@ -222,7 +235,15 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if req.Foreign && how.Template == nil {
 		return minted{}, fmt.Errorf("%w: request %d: %w", ErrInvalid, id, errForeign)
 	}
-	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: how.Validity}
+	j, err := a.judge(now, pending, req.CSR, by, how)
+	if err != nil {
+		return minted{}, err
+	}
+	enough, err := a.enough(ctx, now, actor, pending, j)
+	if err != nil {
+		return minted{}, err
+	}
+	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: j.validity, asker: pending.Asked}
 	if template := how.Template; template != nil {
 		in.template, in.method = template, store.TemplateSign
 	}
@@ -231,6 +252,9 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 		return minted{}, err
 	}
 	return crt, a.store.Update(ctx, func(tx store.Tx) error {
+		if err := enough(tx); err != nil {
+			return err
+		}
 		if err := a.take(ctx, tx, st, actor, id, req); err != nil {
 			return err
 		}

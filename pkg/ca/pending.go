@@ -135,6 +135,9 @@ func (a *Authority) Foresee(ctx context.Context, actor audit.Actor, o pki.Outlin
 			done = at.known
 			return err
 		}
+		if a.ruled() {
+			return nil // whether it has to wait is not known yet
+		}
 		waiting, err = a.roomToWait(ctx, r, actor, at.received)
 		return err
 	})

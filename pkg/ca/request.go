@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/lint"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
 )
@@ -31,8 +32,12 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 	if err != nil {
 		return Submission{}, err
 	}
+	in := incoming{Request: req, asked: asked, named: how.Profile, by: asks(how.By, actor)}
+	if in.asker, err = in.by.Text(); err != nil {
+		return Submission{}, err
+	}
 	if req.Foreign {
-		return a.submitForeign(ctx, now, actor, incoming{Request: req, asked: asked, named: how.Profile})
+		return a.submitForeign(ctx, now, actor, &in)
 	}
 	err = a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
@@ -45,9 +50,12 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		if err := st.acceptable(req.CSR.RawSubject); err != nil {
 			return err
 		}
-		done, err = a.submit(ctx, now, st, actor, incoming{Request: req, asked: asked, named: how.Profile})
+		done, err = a.submit(ctx, now, st, actor, &in)
 		return err
 	})
+	if errors.Is(err, ErrPolicy) {
+		return Submission{}, a.refusedByRule(ctx, now, actor, req, err)
+	}
 	if broken := (*lint.Error)(nil); errors.As(err, &broken) {
 		return Submission{}, a.refusedUnattended(ctx, now, actor, req, err)
 	}
@@ -62,6 +70,18 @@ type incoming struct {
 	*pki.Request
 	asked *profile.Profile // to sign with
 	named string           // how the request names it; empty if it does not
+
+	by      policy.Asker
+	asker   string          // the same, as it is kept
+	verdict *policy.Verdict // what was decided; nil: nothing yet
+}
+
+// approvedByRule reports whether it is signed at once because a rule says so.
+func (in *incoming) approvedByRule() bool { return in.verdict.Decision == policy.Approve }
+
+// first reports whether it may be signed at once for being among the first, as no rule says something else.
+func (in *incoming) first() bool {
+	return in.verdict.Rule == "" && in.verdict.Decision == policy.Hold && in.verdict.Reason == ""
 }
 
 // A position is where a request stands among those that were ever received.
@@ -69,6 +89,7 @@ type position struct {
 	known    *Submission // it was received before
 	auto     bool        // it is among the first, and of a profile that needs no user
 	received int64       // so many were, before
+	spent    bool        // it had a certificate, which was revoked or has expired
 }
 
 // position finds out what r says of a request with this digest and key, and refuses what must not be certified.
@@ -97,13 +118,13 @@ func (a *Authority) positionWith(ctx context.Context, r store.Reader, now time.T
 		return position{}, err
 	}
 	approvals, _, err := a.parseAutoApprovals(on.AutoApprove)
-	return position{auto: on.Received < approvals && asked.Unattended(), received: on.Received}, err
+	return position{auto: on.Received < approvals && asked.Unattended(), received: on.Received, spent: on.Certified}, err
 }
 
 // submit signs a request that is going to be approved automatically before it is recorded, as far as
 // can be seen then. Where another request has taken that place it waits for a user like others, and what was
 // signed is nobody's: it never leaves this function.
-func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req incoming) (Submission, error) {
+func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor audit.Actor, req *incoming) (Submission, error) {
 	seen, err := a.lookAhead(ctx, now, req)
 	if err != nil {
 		return Submission{}, err
@@ -114,13 +135,24 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	if err := a.check(now, st, req.Request, req.asked); err != nil {
 		return Submission{}, err
 	}
+	if req.verdict, err = a.decide(ctx, now, req.verdict, req.Request, req.asked, req.by); err != nil {
+		return Submission{}, err
+	}
+	if err := denied(req.verdict); err != nil {
+		return Submission{}, err
+	}
+	if seen.spent && req.approvedByRule() {
+		// Whoever was revoked is not to come back without a user's knowing.
+		req.verdict.Decision, req.verdict.Reason = policy.Hold, "the certificate for this very request was revoked or has expired"
+	}
 	id, err := newID()
 	if err != nil {
 		return Submission{}, err
 	}
 	var signed minted
-	if seen.auto {
-		if signed, err = a.issue(now, st, issuance{id: id, request: req.Request, method: store.AutoSigned, profile: req.asked}); err != nil {
+	sign := req.approvedByRule() || seen.auto && req.first()
+	if sign {
+		if signed, err = a.issueUnattended(now, st, id, req); err != nil {
 			return Submission{}, err
 		}
 	}
@@ -140,15 +172,21 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		if req.asked.Unattended() {
 			a.attended.Store(!at.auto)
 		}
-		if at.auto && !seen.auto {
-			return errRaced // more are approved than a moment ago, or nobody has looked
+		auto := req.approvedByRule() || at.auto && req.first()
+		if auto && !sign || at.spent && req.approvedByRule() || !current(req.verdict) {
+			return errRaced // more are approved than a moment ago, or nobody has looked, or rules have changed
 		}
 		received = at.received + 1
-		// Those that are approved, too: the limit comes before any approval.
-		if waiting, err = a.roomToWait(ctx, tx, actor, at.received); err != nil {
+		if req.approvedByRule() {
+			err = a.stillShown(ctx, tx, req.by)
+		} else {
+			// Those that are approved for being the first, too: the limit comes before any approval of that kind.
+			waiting, err = a.roomToWait(ctx, tx, actor, at.received)
+		}
+		if err != nil {
 			return err
 		}
-		if !at.auto {
+		if !auto {
 			if err := tx.AppendAudit(ctx, a.submitted(now, actor, id, req)); err != nil {
 				return err
 			}
@@ -177,8 +215,9 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 
 // lookAhead finds the position of a request before anything is made of it. There is no need to look once requests wait for a user
 // as a rule: the transaction that records the request looks, too, and if it is to be approved all the same, there is another attempt.
-func (a *Authority) lookAhead(ctx context.Context, now time.Time, req incoming) (seen position, err error) {
-	if !req.asked.Unattended() || a.attended.Load() {
+func (a *Authority) lookAhead(ctx context.Context, now time.Time, req *incoming) (seen position, err error) {
+	// What is known is not decided about again.
+	if !a.ruled() && (!req.asked.Unattended() || a.attended.Load()) {
 		return position{}, nil
 	}
 	err = a.store.View(ctx, func(r store.Reader) (err error) {
@@ -186,6 +225,19 @@ func (a *Authority) lookAhead(ctx context.Context, now time.Time, req incoming) 
 		return err
 	})
 	return seen, err
+}
+
+// issueUnattended signs a request that nobody has looked at.
+func (a *Authority) issueUnattended(now time.Time, st state, id int64, req *incoming) (minted, error) {
+	in := issuance{id: id, request: req.Request, method: store.AutoSigned, profile: req.asked, asker: req.asker}
+	if req.approvedByRule() {
+		var err error
+		if in.validity, err = a.capped(req.verdict, req.asked, 0); err != nil {
+			return minted{}, err
+		}
+		in.rule, in.ruleDigest = req.verdict.Rule, req.verdict.Digest
+	}
+	return a.issue(now, st, in)
 }
 
 // unattended is the daemon, deciding about the request that actor has sent.
@@ -224,16 +276,22 @@ func (a *Authority) refusedUnattended(ctx context.Context, now time.Time, actor 
 }
 
 // submitted is the entry about a request that was not known.
-func (a *Authority) submitted(now time.Time, actor audit.Actor, id int64, req incoming) audit.Entry {
+func (a *Authority) submitted(now time.Time, actor audit.Actor, id int64, req *incoming) audit.Entry {
 	e := a.detailed(a.entry(now, actor, audit.Submit, audit.RequestObject(id)), req.Subject, req.SANs)
 	if req.named != "" {
 		e.Detail += " profile=" + req.named
+	}
+	if v := req.verdict; v != nil && v.Decision == policy.Hold && v.Rule != "" {
+		e.Detail += " held by rule " + v.Rule
+		if v.Reason != "" {
+			e.Detail += ": " + v.Reason
+		}
 	}
 	return e
 }
 
 // receive counts and records a request that was not known and does not wait for a user.
-func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req incoming) error {
+func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, id int64, req *incoming) error {
 	if _, err := tx.AddCounter(ctx, a.name, store.CounterReceivedCSR, 1); err != nil {
 		return err
 	}
@@ -241,7 +299,7 @@ func (a *Authority) receive(ctx context.Context, tx store.Tx, now time.Time, act
 }
 
 // pendingRow is the row of a request that waits for a user.
-func (a *Authority) pendingRow(now time.Time, actor audit.Actor, id int64, req incoming) store.Request {
+func (a *Authority) pendingRow(now time.Time, actor audit.Actor, id int64, req *incoming) store.Request {
 	return store.Request{
 		Authority:  a.name,
 		ID:         id,
@@ -254,6 +312,7 @@ func (a *Authority) pendingRow(now time.Time, actor audit.Actor, id int64, req i
 		Subject:    req.Subject,
 		SANs:       req.SANs,
 		Profile:    req.named,
+		Asked:      req.asker,
 	}
 }
 

@@ -40,7 +40,29 @@ type Submitted struct {
 	Namesakes []Namesake
 	// MoreNamesakes says that there are more, or may be.
 	MoreNamesakes bool
+
+	// Approvals are how many users have to approve it, to users; nil where it is one, and nothing is said about it.
+	Approvals *Approvals
 }
+
+// Approvals are how many users have to approve a request, and who has.
+type Approvals struct {
+	Needed int        `json:"needed"`
+	Rule   string     `json:"rule"`   // that says so
+	Reason string     `json:"reason"` // of that rule
+	By     []Approver `json:"by"`
+	Others []Approver `json:"others"` // of another content, which do not count for what is shown
+}
+
+// An Approver is a user who has approved a request.
+type Approver struct {
+	Lineage string    `json:"lineage"`
+	Subject string    `json:"subject"`
+	At      time.Time `json:"at"`
+}
+
+// ErrAwaiting means that an approval is on record, and that other users have to approve the request, too.
+var ErrAwaiting = errors.New("approved, and not signed yet")
 
 // A Namesake is a lineage that has a name already.
 type Namesake struct {
@@ -86,6 +108,7 @@ type submittedWire struct {
 	Submitter   *Submitter   `json:"submitter"`
 	Namesakes   []Namesake   `json:"namesakes"`
 	More        bool         `json:"more_namesakes"`
+	Approvals   *Approvals   `json:"approvals"`
 }
 
 type previewWire struct {
@@ -104,7 +127,7 @@ func (w submittedWire) read() (Submitted, error) {
 	if err != nil {
 		return Submitted{}, fmt.Errorf("%w: %w", ErrNotCA, err)
 	}
-	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter, Namesakes: w.Namesakes, MoreNamesakes: w.More}
+	s := Submitted{ID: id, PEM: []byte(w.CSR), Profile: w.Profile, Problem: w.Problem, Received: w.Received, Submitter: w.Submitter, Namesakes: w.Namesakes, MoreNamesakes: w.More, Approvals: w.Approvals}
 	if w.Certificate == nil {
 		return s, nil
 	}
@@ -239,7 +262,8 @@ func (a Approval) query() url.Values {
 	return query
 }
 
-// Approve signs a pending request. A reference daemon takes no notice of profile and validity.
+// Approve signs a pending request; ErrAwaiting means that other users have to approve it, too. A reference daemon takes no notice of
+// profile and validity.
 func (s *Session) Approve(ctx context.Context, id ID, how Approval) error {
 	c := call{op: "sign request " + id.String(), method: http.MethodPut, path: "/crt/" + id.String(), query: how.query(), want: http.StatusNoContent}
 	if len(how.Template) > 0 {
@@ -249,7 +273,11 @@ func (s *Session) Approve(ctx context.Context, id ID, how Approval) error {
 		}
 		c.body, c.typ = template, typePKCS10
 	}
-	return s.decide(ctx, c, how.Shown)
+	err := s.decide(ctx, c, how.Shown)
+	if waits := (*StatusError)(nil); errors.As(err, &waits) && waits.Status == http.StatusAccepted {
+		return fmt.Errorf("request %s: %w: %s", id, ErrAwaiting, waits.Reason)
+	}
+	return err
 }
 
 // Reject removes a pending request, see [Approval] for what was shown. The reason, "" for none, is told to whoever has

@@ -77,6 +77,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		PendingTTL:     d.cfg.PendingTTL,
 		PendingShare:   d.cfg.PendingShare,
 		Profiles:       d.cfg.Profiles,
+		Rules:          d.policy,
 		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,

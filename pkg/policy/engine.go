@@ -52,14 +52,6 @@ func (e *Engine) Decide(_ context.Context, c Case) (Verdict, error) {
 	return v, nil
 }
 
-// Judge says what becomes of a request that a user approves: nothing is counted, and no rate is looked at.
-func (e *Engine) Judge(c Case) Verdict {
-	if r := e.set.Load().judge(&c, nil); r != nil {
-		return r.verdict()
-	}
-	return Verdict{Decision: Hold}
-}
-
 // maxAskers is how many askers of a rule are remembered at once; while there are more, the next one waits for a user.
 const maxAskers = 10_000
 

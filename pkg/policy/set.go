@@ -231,6 +231,14 @@ type Step struct {
 	Why      string `json:"why,omitzero"` // it did not
 }
 
+// Judge returns what the rules decide about a case, rates aside.
+func (s *Set) Judge(c Case) Verdict {
+	if r := s.judge(&c, nil); r != nil {
+		return r.verdict()
+	}
+	return Verdict{Decision: Hold}
+}
+
 // Explain returns what the rules decide about a case, rates aside, and what each of them said of it, up to the one that decides.
 func (s *Set) Explain(c Case) (Verdict, []Step) {
 	var steps []Step

@@ -97,6 +97,34 @@ func (r subjectRules) apply(asked []byte) ([]byte, error) {
 	return asn1.Marshal(out)
 }
 
+// Requested returns the part of a requested subject that would be in the certificate because somebody asked for it, and not because
+// the profile says so. What the profile refuses stays.
+func (p *Profile) Requested(subject []byte) []byte {
+	r := p.subject
+	switch {
+	case p.copies, !r.ruled && !r.empty:
+		return subject
+	case r.empty:
+		return []byte{asn1.TagSequence | 0x20, 0}
+	}
+	var in, out []rdnSET
+	if rest, err := asn1.Unmarshal(subject, &in); err != nil || len(rest) > 0 {
+		return subject
+	}
+	for _, rdn := range in {
+		for _, value := range rdn {
+			if kind, err := r.kindOf(value); err != nil || r.rules[kind].fixed == nil {
+				out = append(out, rdnSET{value})
+			}
+		}
+	}
+	der, err := asn1.Marshal(out)
+	if err != nil {
+		return subject
+	}
+	return der
+}
+
 // kindOf returns the name of an attribute's kind, or why it must not be asked for.
 func (r subjectRules) kindOf(value attributeValue) (string, error) {
 	i := slices.IndexFunc(attributeKinds, func(k attributeKind) bool { return k.id.Equal(value.ID) })

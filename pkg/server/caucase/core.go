@@ -25,6 +25,7 @@ type Core interface {
 	Preview(ctx context.Context, how ca.Approval, requests ...ca.Submitted) ([]ca.Preview, error)
 	Reject(ctx context.Context, actor audit.Actor, id int64, shown ca.Shown, reason string) error
 	Namesakes(ctx context.Context, requests []ca.Submitted) ([]ca.Namesakes, error)
+	Standings(ctx context.Context, how ca.Approval, requests []ca.Submitted) ([]ca.Standing, error)
 	SubjectOf(ctx context.Context, actor audit.Actor) string
 	Rejection(ctx context.Context, id int64, digest pki.Digest) (*ca.Rejected, error)
 	Approve(ctx context.Context, actor audit.Actor, id int64, how ca.Approval) (ca.Issued, error)

@@ -29,6 +29,42 @@ type described struct {
 	Submitter *submitter `json:"submitter,omitempty"`
 	Namesakes []namesake `json:"namesakes,omitempty"`
 	More      bool       `json:"more_namesakes,omitempty"` // there are more, or may be
+	Approvals *approvals `json:"approvals,omitempty"`      // where a rule asks for several, or says something to users
+}
+
+// approvals are how many users have to approve a request, and who has.
+type approvals struct {
+	Needed int        `json:"needed"`
+	Rule   string     `json:"rule,omitempty"`
+	Reason string     `json:"reason,omitempty"` // of that rule
+	By     []approver `json:"by,omitempty"`
+	Others []approver `json:"others,omitempty"` // of another content, which do not count for this one
+}
+
+type approver struct {
+	Lineage string    `json:"lineage"`
+	Subject string    `json:"subject"`
+	At      time.Time `json:"at"`
+}
+
+// addApprovals says how many users have to approve requests that wait, and who has.
+func addApprovals(ctx context.Context, a Core, how ca.Approval, list []described, requests []ca.Submitted) error {
+	standings, err := a.Standings(ctx, how, requests)
+	if err != nil {
+		return err
+	}
+	wire := func(of []ca.Approver) (list []approver) {
+		for _, one := range of {
+			list = append(list, approver{strconv.FormatInt(one.Lineage, 10), one.Subject, one.At.UTC()})
+		}
+		return list
+	}
+	for i, s := range standings {
+		if requests[i].Pending && (s.Needed > 1 || s.Reason != "" || len(s.By)+len(s.Others) > 0) {
+			list[i].Approvals = &approvals{s.Needed, s.Rule, s.Reason, wire(s.By), wire(s.Others)}
+		}
+	}
+	return nil
 }
 
 // A namesake is a lineage with a valid certificate for a name that the request asks for, or one of which either covers the other.
@@ -117,6 +153,9 @@ func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []c
 	}
 	if toUser {
 		if err := addNamesakes(ctx, a, list, requests); err != nil {
+			return nil, err
+		}
+		if err := addApprovals(ctx, a, how, list, requests); err != nil {
 			return nil, err
 		}
 	}

@@ -258,7 +258,12 @@ func (f *FrontEnd) putCertificate(x *server.Exchange) (server.Perform, error) {
 				return err
 			}
 		}
-		if _, err := a.Approve(ctx, actor, id, how); err != nil {
+		_, err = a.Approve(ctx, actor, id, how)
+		if waits := (*ca.Awaiting)(nil); errors.As(err, &waits) {
+			// It is on record, and there is no certificate yet.
+			return x.Reply(http.StatusAccepted, server.TypeText, []byte(pki.EscapeText(waits.Error())+"\n"))
+		}
+		if err != nil {
 			return err
 		}
 		return x.Empty(http.StatusNoContent)

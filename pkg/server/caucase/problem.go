@@ -24,7 +24,8 @@ type class struct {
 // not list is an internal error.
 var classes = [...]class{
 	{ca.ErrNotFound, http.StatusNotFound, false, "not found"},
-	{ca.ErrRetired, http.StatusGone, true, ""},        // before ErrInvalid, which it is, too
+	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
+	{ca.ErrPolicy, http.StatusForbidden, true, ""},
 	{ca.ErrUninvited, http.StatusForbidden, true, ""}, // likewise
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrBudget, http.StatusTooManyRequests, true, ""},
