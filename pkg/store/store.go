@@ -98,6 +98,9 @@ const (
 	CADisowned CAState = "disowned" // set aside, as it was made while the clock was far ahead; its key is gone
 	CAExternal CAState = "external" // its key is elsewhere: only its certificate is known here
 	CARevoked  CAState = "revoked"  // its certificate was revoked by the parent, its key is gone
+	// CACompromised: it was withdrawn, as somebody else may have its key, which is gone here. Its certificates on record can be
+	// exchanged for others, and are good for nothing else.
+	CACompromised CAState = "compromised"
 )
 
 // A KeyRef says where the private key of a CA is: in whose custody, and how to find it there.
@@ -125,7 +128,7 @@ type CA struct {
 	ParentCA        int64         // CA.ID of the generation of the parent that has; 0: self-signed, or not known here
 
 	Activation  Activation
-	ActivatedAt time.Time // since when it signs, whatever its age; zero: its age decides
+	ActivatedAt time.Time // since when it signs, whatever its age; of one that is yet to be adopted, when it begins to at the latest
 }
 
 // An Activation says when a generation begins to sign.
@@ -136,7 +139,12 @@ const (
 	ByAge       Activation = ""        // a span after it was made
 	AtOnce      Activation = "now"     // as soon as it was made
 	WhenAdopted Activation = "adopted" // when the hosts hold it
+	// WhenAdoptedWithdraw is WhenAdopted; those before it become CACompromised then.
+	WhenAdoptedWithdraw Activation = "adopted, withdraw"
 )
+
+// Waiting reports whether it is still to be decided that a generation begins to sign.
+func (a Activation) Waiting() bool { return a == WhenAdopted || a == WhenAdoptedWithdraw }
 
 // Trusted is the certificate known to those who trust this CA itself and not its parent: a self-signed one.
 func (c CA) Trusted() []byte {
@@ -388,6 +396,13 @@ type Reader interface {
 
 	// Adoptions returns at most limit (0: all) with a Lineage larger than after, by Lineage.
 	Adoptions(ctx context.Context, a AuthorityName, after int64, limit int) ([]Adoption, error)
+	// Adoption returns what one lineage has confirmed, ErrNotFound when it never has.
+	Adoption(ctx context.Context, a AuthorityName, lineage int64) (Adoption, error)
+	// CountHolders counts the lineages that are active and have a certificate that is valid at t, by what is known of their
+	// holders having one of some CAs. Stragglers returns at most limit (0: all) of those that are not known to have any of them, with an ID larger than
+	// after, by ID.
+	CountHolders(ctx context.Context, a AuthorityName, t time.Time, of Sought) (Holders, error)
+	Stragglers(ctx context.Context, a AuthorityName, t time.Time, of Sought, after int64, limit int) ([]Straggler, error)
 
 	// Counter returns a counter's value, 0 when it was never set.
 	Counter(ctx context.Context, a AuthorityName, name string) (int64, error)
@@ -415,7 +430,7 @@ type Tx interface {
 	// AddCA stores a new generation and returns its ID.
 	AddCA(ctx context.Context, ca CA) (int64, error)
 	// EraseCAKey forgets where the private key of a CA is, and the key itself when it is in the row,
-	// and sets the CA's state, CAErased, CADisowned or CARevoked; its certificate and link stay.
+	// and sets the CA's state, CAErased, CADisowned, CARevoked or CACompromised; its certificate and link stay.
 	EraseCAKey(ctx context.Context, a AuthorityName, id int64, state CAState) error
 
 	// ActivateCA stores when a generation begins to sign.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cauase/pkg/store"
@@ -27,7 +28,7 @@ func (t tx) AddCA(ctx context.Context, ca store.CA) (int64, error) {
 }
 
 func (t tx) EraseCAKey(ctx context.Context, a store.AuthorityName, id int64, state store.CAState) error {
-	if state != store.CAErased && state != store.CADisowned && state != store.CARevoked {
+	if !slices.Contains([]store.CAState{store.CAErased, store.CADisowned, store.CARevoked, store.CACompromised}, state) {
 		return fmt.Errorf("store: a CA without its key cannot be %q", state)
 	}
 	return t.wiping(ctx, func() error {

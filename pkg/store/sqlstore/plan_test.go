@@ -143,6 +143,15 @@ func calls() map[string]func(context.Context, store.Tx) error {
 			return errors.Join(t.AddRequest(c, store.Request{Authority: a, ID: 6, Digest: []byte{6}}), t.PutApproval(c, store.Approval{Authority: a, Request: 6}))
 		},
 		"Adoptions": func(c ctx, t tx) error { _, err := t.Adoptions(c, a, 0, 1); return err },
+		"Adoption":  func(c ctx, t tx) error { _, err := t.Adoption(c, a, 1); return err },
+		"CountHolders": func(c ctx, t tx) error {
+			_, err := t.CountHolders(c, a, when, store.Sought{KeyIDs: [][]byte{{1}, {2}}, Since: when})
+			return err
+		},
+		"Stragglers": func(c ctx, t tx) error {
+			_, err := t.Stragglers(c, a, when, store.Sought{KeyIDs: [][]byte{{1}}, Since: when}, 1, 1)
+			return err
+		},
 		"PutAdoption": func(c ctx, t tx) error {
 			return errors.Join(t.AddLineage(c, store.Lineage{Authority: a, ID: 6, Newest: serial}, nil), t.PutAdoption(c, store.Adoption{Authority: a, Lineage: 6}))
 		},

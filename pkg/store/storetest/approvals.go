@@ -73,6 +73,100 @@ func testAdoptions(t *testing.T, d *db) {
 	}
 }
 
+// testHolders: of the lineages that go on, each is counted once, by what it has confirmed and when it last had a certificate.
+func testHolders(t *testing.T, d *db) {
+	const made, now = 50, 60
+	older, newer, newest := id20('k', 1), id20('k', 2), id20('k', 3)
+	lineage := func(n, created, renewed, ends int, change func(*store.Lineage)) store.Lineage {
+		l := newLineage(store.Services, n)
+		l.State, l.EndedAt, l.Reason = store.LineageActive, time.Time{}, 0
+		l.CreatedAt, l.RenewedAt, l.NotAfter = day(created), time.Time{}, day(ends)
+		if renewed > 0 {
+			l.RenewedAt = day(renewed)
+		}
+		if change != nil {
+			change(&l)
+		}
+		return l
+	}
+	type host struct {
+		store.Lineage
+		holds []byte
+	}
+	hosts := []host{
+		{lineage(1, 10, 0, 90, nil), newer},  // confirmed
+		{lineage(2, 10, 0, 90, nil), newest}, // confirmed what came after
+		{lineage(3, 10, 40, 90, nil), older}, // behind
+		{lineage(4, 10, 55, 90, nil), older}, // behind, though renewed since: it would say so
+		{lineage(5, 10, 0, 90, nil), nil},    // silent
+		{lineage(6, 10, 49, 90, nil), nil},   // silent
+		{lineage(7, 10, 50, 90, nil), nil},   // renewed since
+		{lineage(8, 51, 0, 90, nil), nil},    // began since
+		{lineage(9, 10, 0, 59, nil), older},  // expired
+		{lineage(10, 10, 0, 60, nil), nil},   // in its last moment
+		{lineage(11, 10, 0, 90, func(l *store.Lineage) { l.State, l.EndedAt = store.LineageEnded, day(20) }), nil},
+		{lineage(12, 10, 0, 90, func(l *store.Lineage) { l.Authority = store.Users }), nil},
+	}
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		for _, h := range hosts {
+			err = errors.Join(err, tx.AddLineage(ctx, h.Lineage, nil))
+			if h.holds != nil {
+				err = errors.Join(err, tx.PutAdoption(ctx, store.Adoption{Authority: h.Authority, Lineage: h.ID, CAKeyID: h.holds, HeldAt: day(56), Address: "192.0.2.7"}))
+			}
+		}
+		return err
+	})
+	sought := store.Sought{KeyIDs: [][]byte{newer, newest}, Since: day(made)}
+	d.view(func(ctx context.Context, r store.Reader) error {
+		got, err := r.CountHolders(ctx, store.Services, day(now), sought)
+		same(t, "holders", got, store.Holders{Seen: 9, Confirmed: 2, Renewed: 2, Behind: 2, Silent: 3})
+		same(t, "missing", got.Missing(), 5)
+		if err != nil {
+			return err
+		}
+		got, err = r.CountHolders(ctx, store.Services, day(now), store.Sought{KeyIDs: [][]byte{newest}, Since: day(made)})
+		same(t, "holders of the newest", got, store.Holders{Seen: 9, Confirmed: 1, Renewed: 2, Behind: 3, Silent: 3})
+		if err != nil {
+			return err
+		}
+		got, err = r.CountHolders(ctx, store.HTTPS, day(now), sought)
+		same(t, "holders of another authority", got, store.Holders{})
+		return err
+	})
+	want := func(what string, after int64, limit int, want ...int) (found []store.Straggler) {
+		t.Helper()
+		d.view(func(ctx context.Context, r store.Reader) (err error) {
+			found, err = r.Stragglers(ctx, store.Services, day(now), sought, after, limit)
+			var ids, wanted []int64
+			for _, s := range found {
+				ids = append(ids, s.Lineage)
+			}
+			for _, n := range want {
+				wanted = append(wanted, hosts[n-1].ID)
+			}
+			same(t, what, ids, wanted)
+			return err
+		})
+		return found
+	}
+	all := want("stragglers", 0, 0, 3, 4, 5, 6, 10)
+	want("a page", 0, 2, 3, 4)
+	want("the next", hosts[3].ID, 2, 5, 6)
+	third, fifth := hosts[2], hosts[4]
+	same(t, "one that is behind", all[0], store.Straggler{
+		Lineage: third.ID, Subject: third.Subject, NotAfter: third.NotAfter, AskedAt: third.RenewedAt, Address: third.Address, Held: older, HeldAt: day(56),
+	})
+	same(t, "one that is silent", all[2], store.Straggler{Lineage: fifth.ID, Subject: fifth.Subject, NotAfter: fifth.NotAfter, AskedAt: fifth.CreatedAt, Address: fifth.Address})
+
+	d.view(func(ctx context.Context, r store.Reader) error {
+		got, err := r.Adoption(ctx, store.Services, third.ID)
+		same(t, "one", got, store.Adoption{Authority: store.Services, Lineage: third.ID, CAKeyID: older, HeldAt: day(56), Address: "192.0.2.7"})
+		_, missing := r.Adoption(ctx, store.Services, fifth.ID)
+		is(t, "one that has confirmed nothing", missing, store.ErrNotFound)
+		return err
+	})
+}
+
 func testDeliveries(t *testing.T, d *db) {
 	d.update(func(ctx context.Context, tx store.Tx) (err error) {
 		for _, n := range []int{3, 1, 2} {

@@ -86,6 +86,11 @@ func testEraseCAKey(t *testing.T, d *db) {
 				t.Errorf("a CA without its key became %q", state)
 			}
 		}
+		for _, state := range []store.CAState{store.CAErased, store.CARevoked, store.CACompromised} {
+			if err := tx.EraseCAKey(ctx, store.Services, id, state); err != nil {
+				return err
+			}
+		}
 		return tx.EraseCAKey(ctx, store.Services, id, store.CADisowned)
 	})
 	erased, kept := newCA(store.Services, 1), newCA(store.Services, 1)

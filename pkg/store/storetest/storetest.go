@@ -71,6 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"deliveries", testDeliveries},
 		{"adoptions", testAdoptions},
 		{"activation of a CA", testActivateCA},
+		{"holders of CAs", testHolders},
 		{"counters", testCounters},
 		{"settings", testSettings},
 		{"audit log", testAudit},
