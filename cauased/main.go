@@ -64,6 +64,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 				Before:          optionsBehind,
 				Subcommands: withSettings(withNotations([]*urfave.Command{
 					authorityCommand(clk, stdout, stderr),
+					rotateCommand(clk, stdout, stderr),
 					inviteCommand(clk, stdout, stderr),
 					approveCommand(clk, stdout),
 					auditCommand(clk, stdout),

@@ -80,6 +80,9 @@ func (call *authorityCall) show(view any, text func(p *printer)) error {
 
 // authorityHint is where to read more about the command that runs.
 func authorityHint(c *urfave.Context) string {
+	if c.Command.Name == nameRotate {
+		return "see cauased manage " + nameRotate + " --help"
+	}
 	return "see cauased manage authority " + c.Command.Name + " --help"
 }
 

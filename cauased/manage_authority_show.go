@@ -217,6 +217,8 @@ func stateText(s store.CAState) string {
 		return "made while the clock was ahead"
 	case store.CAExternal:
 		return "key elsewhere"
+	case store.CACompromised:
+		return "withdrawn, as somebody else may have its key, and the key erased"
 	case store.CARevoked:
 		return "revoked by the parent, key erased"
 	}

@@ -121,6 +121,12 @@ func printAuthority(p *printer, now time.Time, a manage.AuthorityStatus) {
 		}
 		p.line("  CA %s %s: %s, from %s to %s%s", ca.KeyID, ca.KeyType, ca.Phase, stamp(ca.NotBefore), stamp(ca.NotAfter), key)
 	}
+	if r := a.Rotation; r != nil {
+		printRotation(p, now, *r)
+		if r.Hosts.Missing() > 0 {
+			p.line("  cauased manage rotate %s --status lists those that are missing", a.Name)
+		}
+	}
 	switch {
 	case a.NextCA == nil:
 		p.line("  next CA: not before the time of the one there is has come")

@@ -45,6 +45,10 @@ const (
 	InstallSignoff  Action = "signoff.install"
 	DropSignoff     Action = "signoff.drop"
 	RevokeCA        Action = "ca.revoke"
+	RotateCA        Action = "ca.rotate"   // a generation was started out of turn
+	ActivateCA      Action = "ca.activate" // sooner than its age would have it
+	WithdrawCA      Action = "ca.withdraw" // somebody else may have its key
+	HoldCA          Action = "ca.hold"     // a holder has confirmed to have it; recorded if that is refused
 
 	Fork       Action = "lineage.fork" // a certificate was renewed that had been renewed before
 	EndLineage Action = "lineage.end"
@@ -59,7 +63,7 @@ func Actions() []Action {
 	return []Action{
 		CreateCA, ExpireCA, Submit, Reject, Expire, Approve, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
 		ExportCA, ImportCRL, ImportAll, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
-		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
+		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}
 }
 

@@ -112,6 +112,8 @@ type Statements interface {
 	Succession(key crypto.Signer, old, next *x509.Certificate) ([]byte, error)
 	// Predecessor returns the old one of such a statement, which this authority has made.
 	Predecessor(statement []byte) (*x509.Certificate, error)
+	// Withdrawal says that withdrawn is to be trusted no longer; the key is that of by, a later one.
+	Withdrawal(key crypto.Signer, by, withdrawn *x509.Certificate) ([]byte, error)
 	// ServerCA says that cas sign the certificates of the daemon's own listeners.
 	ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, error)
 }
@@ -164,6 +166,9 @@ type Authority struct {
 	supplied atomic.Pointer[suppliedCache] // lists of CAs that are kept elsewhere
 
 	voucher  voucherCache
+	gone     withdrawalCache
+	adopted  recentAdoption
+	sought   atomic.Pointer[sought] // how far it was looked who has a generation that waits
 	refusals refusals
 	attended atomic.Bool // the last request was not approved automatically, though its profile allows that
 	room     room
@@ -211,7 +216,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
 		log:     cfg.Log.With("authority", string(row.Name)),
-		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()},
+		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()}, gone: withdrawalCache{making: newLock()}, adopted: recentAdoption{making: newLock()},
 	}
 	a.warnOfProfiles(ctx)
 	if err := a.lockAutoApprove(ctx); err != nil {

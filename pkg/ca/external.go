@@ -185,7 +185,7 @@ func (a *Authority) externalTimeline(ctx context.Context, now time.Time) (Timeli
 		}
 		t.Generations = append(t.Generations, TimelineGeneration{
 			Certificate: g.trusted(), Phase: phases[i], CreatedAt: g.times.CreatedAt,
-			ActiveFrom: rollover.ActiveAt(a.spans, g.times), RetiredFrom: g.times.NotAfter,
+			ActiveFrom: rollover.ActiveFrom(a.spans, g.times), RetiredFrom: g.times.NotAfter,
 		})
 	}
 	return t, nil

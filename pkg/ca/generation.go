@@ -22,6 +22,7 @@ type generation struct {
 	id    int64
 	state store.CAState
 	times rollover.Generation
+	begin store.Activation // as the row has it
 	crt   *x509.Certificate
 
 	// anchor is self-signed, for the name and key of crt, where a parent has signed that one: there are
@@ -51,7 +52,7 @@ type generations struct {
 	list      []generation
 	retiredAt time.Time // as the authority's row says; zero: it is not retired
 
-	// revoked are those that were revoked. They count for nothing, but clients that know one follow its
+	// revoked are those that were revoked or withdrawn. They count for nothing, but clients that know one follow its
 	// word to what came after.
 	revoked []generation
 }
@@ -137,7 +138,8 @@ func (g *generations) succession(of Statements) ([]statement, error) {
 
 // successionAround is succession where generations were revoked. A successor is vouched for by the one
 // before it that was not revoked then: which that was, only the statements say. None of them leads to one that is
-// revoked: whoever has not met it is not to begin to trust it.
+// revoked: whoever has not met it is not to begin to trust it. To one that was withdrawn they do, as those who trust what came before it have no
+// other way to what came after, and are told there to trust none of these.
 func (g *generations) successionAround(of Statements) (all []statement, err error) {
 	known := slices.Concat(g.list, g.revoked)
 	for at := g.last(); at != nil && at.link != nil && len(all) <= len(known); {
@@ -207,7 +209,7 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 			return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 		}
 		switch one.state {
-		case store.CARevoked:
+		case store.CARevoked, store.CACompromised:
 			g.revoked = append(g.revoked, one)
 			continue
 		case store.CADisowned:
@@ -223,12 +225,25 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 	return g, nil
 }
 
+// TimesOf returns what rollover has to know of a generation.
+func TimesOf(row store.CA) rollover.Generation {
+	g := rollover.Generation{CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter, ActivatedAt: row.ActivatedAt}
+	switch {
+	case row.Activation == store.AtOnce:
+		g.Activation = rollover.Activated
+	case row.Activation.Waiting():
+		g.Activation = rollover.WhenAdopted
+	}
+	return g
+}
+
 // open makes a generation of its row.
 func (a *Authority) open(ctx context.Context, row store.CA, known *generations) (generation, error) {
 	g := generation{
 		id:    row.ID,
 		state: row.State,
-		times: rollover.Generation{CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter},
+		times: TimesOf(row),
+		begin: row.Activation,
 		ref:   refOf(row),
 		link:  row.Link,
 

@@ -439,7 +439,7 @@ func (a *Authority) stillUser(ctx context.Context, r store.Reader, by inviter) e
 		return err
 	}
 	i := slices.IndexFunc(cas, func(c store.CA) bool { return c.ID == by.ca })
-	if i < 0 || cas[i].State == store.CARevoked || cas[i].State == store.CADisowned {
+	if i < 0 || slices.Contains([]store.CAState{store.CARevoked, store.CACompromised, store.CADisowned}, cas[i].State) {
 		return fmt.Errorf("%w: the CA of the user who has signed it does not count any more", ErrUninvited)
 	}
 	return nil

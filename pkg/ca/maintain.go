@@ -42,6 +42,7 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	}
 	errs = append(errs, a.endLineages(ctx, now), a.recordRefusals(ctx, now, false), a.recordFollower(ctx))
 	errs = append(errs, a.prepareSignoff(ctx, now))
+	errs = append(errs, a.activateWaiting(ctx, now))
 	if err := a.rollOver(ctx, now, false); !errors.Is(err, ErrSignoff) {
 		errs = append(errs, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
+	"cauase/pkg/rollover"
 	"cauase/pkg/store"
 )
 
@@ -63,15 +64,33 @@ func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt 
 		return err
 	})
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, issuedHere(now, st, crt)
-	case err != nil:
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, err
-	}
-	if st.recorded(now, on, crt) {
+	case err == nil && (st.recorded(now, on, crt) || st.exchangeable(now, on, crt)):
 		return &on, nil
 	}
-	return nil, issuedHere(now, st, crt) // which says what is wrong with it
+	// Another daemon may have withdrawn the CA a moment ago. What is on record is looked at again as it is renewed.
+	if st, err = a.latest(ctx, now, st); err != nil {
+		return nil, err
+	}
+	return nil, issuedHere(now, st, crt) // which also says what is wrong with what is on record
+}
+
+// latest returns the state at now, given one that was looked at a moment ago: what another daemon has done meanwhile counts.
+func (a *Authority) latest(ctx context.Context, now time.Time, st state) (state, error) {
+	same := false
+	err := a.store.View(ctx, func(r store.Reader) error {
+		version, err := r.Counter(ctx, a.name, store.CounterCA)
+		same = version == st.version
+		return err
+	})
+	if err != nil || same {
+		return st, err
+	}
+	if err := a.reload(ctx); err != nil {
+		return st, err
+	}
+	return a.current(ctx, now)
 }
 
 // recorded reports whether a certificate is the one that on is about, byte for byte, and valid.
@@ -79,6 +98,15 @@ func (s state) recorded(now time.Time, on store.Renewable, crt *x509.Certificate
 	by := slices.IndexFunc(s.list, func(g generation) bool { return g.id == on.Certificate.CAID })
 	return bytes.Equal(on.Certificate.DER, crt.Raw) && !crt.IsCA && crt.SerialNumber.Sign() > 0 &&
 		by >= 0 && s.list[by].good(now) && pki.CheckValidity(crt, now) == nil
+}
+
+// exchangeable is recorded for a certificate of a CA that was withdrawn. A thief of its key can make certificates of any name, but
+// has put none on record; and the key of one that is there proves to be its holder who proved it before. So it can be exchanged for
+// one of a CA that is trusted, which is all that it is good for.
+func (s state) exchangeable(now time.Time, on store.Renewable, crt *x509.Certificate) bool {
+	by := slices.IndexFunc(s.revoked, func(g generation) bool { return g.id == on.Certificate.CAID })
+	return bytes.Equal(on.Certificate.DER, crt.Raw) && !crt.IsCA && crt.SerialNumber.Sign() > 0 &&
+		by >= 0 && s.revoked[by].state == store.CACompromised && rollover.Valid(now, s.revoked[by].times) && pki.CheckValidity(crt, now) == nil
 }
 
 // issuedHere refuses what this authority has not issued, or what is not valid. It has no serial number that cannot be

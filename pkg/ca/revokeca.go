@@ -66,23 +66,8 @@ func (a *Authority) revokeCA(ctx context.Context, tx store.Tx, now time.Time, ac
 	if err := a.unchanged(ctx, tx, version); err != nil {
 		return err
 	}
-	if !parent.external() {
-		l, err := parent.lineageOf(ctx, tx, g.crt.SerialNumber)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		err = parent.addRevocation(ctx, tx, now, actor, g.crt.Subject.String(), store.Revocation{
-			Authority: parent.name,
-			Serial:    g.crt.SerialNumber,
-			KeyID:     g.crt.SubjectKeyId,
-			RevokedAt: now.Add(-parent.crlBackdate()),
-			KeepUntil: parent.keepUntil(g.crt.NotAfter),
-			Reason:    reason,
-		}, l.ID)
-		// The parent may have revoked it before, by itself.
-		if err != nil && !errors.Is(err, ErrConflict) {
-			return err
-		}
+	if err := a.listAtParent(ctx, tx, now, actor, parent, g, reason); err != nil {
+		return err
 	}
 	if err := tx.EraseCAKey(ctx, a.name, g.id, store.CARevoked); err != nil {
 		return err
@@ -93,6 +78,29 @@ func (a *Authority) revokeCA(ctx context.Context, tx store.Tx, now time.Time, ac
 	e := a.entry(now, actor, audit.RevokeCA, audit.CAObject(g.crt.SubjectKeyId))
 	e.Detail = fmt.Sprintf("reason=%d", reason)
 	return tx.AppendAudit(ctx, e)
+}
+
+// listAtParent has the parent list a CA certificate that it has signed as revoked, unless its key is elsewhere.
+func (a *Authority) listAtParent(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, parent *Authority, g generation, reason int) error {
+	if parent.external() {
+		return nil
+	}
+	l, err := parent.lineageOf(ctx, tx, g.crt.SerialNumber)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	err = parent.addRevocation(ctx, tx, now, actor, g.crt.Subject.String(), store.Revocation{
+		Authority: parent.name,
+		Serial:    g.crt.SerialNumber,
+		KeyID:     g.crt.SubjectKeyId,
+		RevokedAt: now.Add(-parent.crlBackdate()),
+		KeepUntil: parent.keepUntil(g.crt.NotAfter),
+		Reason:    reason,
+	}, l.ID)
+	if errors.Is(err, ErrConflict) {
+		return nil // the parent may have revoked it before, by itself
+	}
+	return err
 }
 
 // issuesLeaves refuses operations on leaf certificates to authorities that have none.

@@ -96,7 +96,7 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err
 		if !a.cfg.Decide(now, a.spans, loaded.times()).Create {
 			return nil
 		}
-		if err = a.succeed(ctx, now, loaded); !errors.Is(err, errStale) {
+		if _, err = a.succeed(ctx, now, loaded, nil); !errors.Is(err, errStale) {
 			return err
 		}
 		if parent, _ := a.parent(); parent != nil {
@@ -109,8 +109,8 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err
 }
 
 // succeed makes the successor of the generations loaded, and stores it unless they have changed
-// by then.
-func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generations) (err error) {
+// by then. A rotation says how, if it is made out of turn.
+func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generations, early *rotation) (made generation, err error) {
 	next := &generations{revoked: loaded.revoked, retiredAt: loaded.retiredAt}
 	var fromFuture []generation
 	for _, g := range loaded.list {
@@ -122,8 +122,9 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 	}
 	made, by, signedOff, err := a.nextGeneration(ctx, now, next)
 	if err != nil {
-		return err
+		return made, err
 	}
+	early.begin(&made, now, a.spans)
 	kept := signedOff != nil // whatever happens, the key stands in the row of the sign-off
 	defer func() {
 		// When it is not known whether it was stored, it is kept: it may be all there is.
@@ -158,13 +159,20 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 				return err
 			}
 		}
-		made.id, next.version, err = a.addGeneration(ctx, tx, now, made, by)
+		if made.id, next.version, err = a.addGeneration(ctx, tx, now, made, by); err != nil || early == nil {
+			return err
+		}
+		next.version, err = a.recordRotation(ctx, tx, now, early, made, next.list)
 		return err
 	})
 	if err != nil {
-		return err
+		return made, err
 	}
 	kept = true
+	if early != nil && early.withdraws() {
+		a.erased(ctx, next.list)
+		return made, a.reload(ctx)
+	}
 	next.list = append(next.list, made)
 	for _, g := range fromFuture {
 		a.erase(ctx, g.ref)
@@ -174,9 +182,9 @@ func (a *Authority) succeed(ctx context.Context, now time.Time, loaded *generati
 	a.log.InfoContext(ctx, "new CA certificate", "key_id", hex.EncodeToString(made.crt.SubjectKeyId),
 		"not_after", made.times.NotAfter, "generation", len(next.list))
 	if !a.cas.CompareAndSwap(loaded, next) {
-		return a.reload(ctx)
+		return made, a.reload(ctx)
 	}
-	return nil
+	return made, nil
 }
 
 // nextGeneration makes the generation that follows those of next: the one that a parent has signed off
@@ -244,6 +252,8 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		KeyID:       made.crt.SubjectKeyId,
 		Certificate: made.crt.Raw,
 		Link:        made.link,
+		Activation:  made.begin,
+		ActivatedAt: made.times.ActivatedAt,
 	}
 	if made.anchor != nil {
 		row.Anchor, row.ParentLink = made.anchor.Raw, made.parentLink

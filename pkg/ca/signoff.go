@@ -213,6 +213,28 @@ func (a *Authority) RequestSignoffs(ctx context.Context, actor audit.Actor, coun
 	return nil, fmt.Errorf("%w: sign-offs of %s", errRaced, a.name)
 }
 
+// signoffNow sees to it that a key and a request are there for a CA certificate that is needed now, out of turn.
+func (a *Authority) signoffNow(ctx context.Context, now time.Time, actor audit.Actor) (store.Signoff, error) {
+	for range attempts {
+		rows, err := a.signoffs(ctx)
+		if err != nil {
+			return store.Signoff{}, err
+		}
+		for _, row := range rows {
+			if row.Certificate == nil && !now.Before(row.NotBefore) && now.Before(row.NotAfter) {
+				return row, nil
+			}
+		}
+		if len(rows) >= MaxSignoffs {
+			return store.Signoff{}, fmt.Errorf("%w: %d sign-offs of %s are in stock, or asked for, already", ErrConflict, len(rows), a.name)
+		}
+		if err := a.addSignoff(ctx, now, actor, now, len(rows)); err != nil && !errors.Is(err, errStale) {
+			return store.Signoff{}, err
+		}
+	}
+	return store.Signoff{}, fmt.Errorf("%w: sign-offs of %s", errRaced, a.name)
+}
+
 // addSignoff makes a key and a request for a CA certificate that is needed from then on. It is stored
 // if there are still as many as known.
 func (a *Authority) addSignoff(ctx context.Context, now time.Time, actor audit.Actor, from time.Time, known int) error {

@@ -32,6 +32,8 @@ type Timeline struct {
 	Role    store.Role
 	Parent  store.AuthorityName // empty: CA certificates are self-signed
 	Signoff *Awaited            // a sign-off of the parent that is waited for; nil when there is none
+
+	Adoption *Adoption // how far the newest CA certificate has got; nil when nobody needs to know any more
 }
 
 // A TimelineGeneration is one CA certificate that has not expired.
@@ -44,6 +46,9 @@ type TimelineGeneration struct {
 	ActiveFrom time.Time
 	// RetiredFrom is when its successor starts to sign, as far as that is known.
 	RetiredFrom time.Time
+	// Begin is how it was started, if that was out of turn. While one waits for hosts to have it, ActiveFrom is when it becomes active
+	// at the latest.
+	Begin store.Activation
 }
 
 // Timeline reports where the authority stands, rolling over first when that is due.
@@ -78,20 +83,28 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	case waiting:
 		t.Signoff = &awaited
 	}
+	if t.Adoption, err = a.RecentAdoption(ctx); err != nil {
+		return Timeline{}, err
+	}
 	phases := a.cfg.Decide(now, spans, st.times()).Phases
 	for i, g := range st.list {
 		if phases[i] == rollover.Expired {
 			continue
 		}
 		one := TimelineGeneration{
-			Certificate: g.trusted(), Phase: phases[i], CreatedAt: g.times.CreatedAt,
-			ActiveFrom: rollover.ActiveAt(spans, g.times),
+			Certificate: g.trusted(), Phase: phases[i], CreatedAt: g.times.CreatedAt, Begin: g.begin,
+			ActiveFrom: rollover.ActiveFrom(spans, g.times),
 		}
 		if i == 0 {
 			one.ActiveFrom = g.times.CreatedAt
 		}
 		if i+1 < len(st.list) {
-			one.RetiredFrom = rollover.ActiveAt(spans, st.list[i+1].times)
+			// One that was started later may be active sooner.
+			one.RetiredFrom = rollover.ActiveFrom(spans, st.list[i+1].times)
+			for _, next := range st.list[i+2:] {
+				one.RetiredFrom = earlier(one.RetiredFrom, rollover.ActiveFrom(spans, next.times))
+			}
+			one.RetiredFrom = later(one.RetiredFrom, one.CreatedAt)
 		} else if one.RetiredFrom = g.times.NotAfter; !t.NextCA.IsZero() {
 			one.RetiredFrom = t.NextCA.Add(spans.Leaf)
 		}

@@ -100,6 +100,9 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 		return actor, err
 	}
 	if on == nil {
+		if st, err = a.latest(ctx, now, st); err != nil {
+			return actor, err
+		}
 		if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
 			return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 		}
@@ -141,6 +144,14 @@ func (a *Authority) onRecord(ctx context.Context, now time.Time, st state, crt *
 		return nil, nil
 	case err != nil:
 		return nil, err
+	case on.CAs != st.version:
+		if st, err = a.latest(ctx, now, st); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case st.exchangeable(now, on, crt):
+		return nil, fmt.Errorf("%w: the CA that has issued certificate %#x was withdrawn, as somebody else may have its key: renew the certificate", ErrUnauthorized, crt.SerialNumber)
 	case !st.recorded(now, on, crt):
 		return nil, nil
 	}

@@ -84,9 +84,13 @@ func parseServed(body []byte, header http.Header) (*ServedCRLs, error) {
 }
 
 // Strange reports whether there is a list of a CA that is not among those trusted, and has the name of their authority: there may be
-// one that has followed them. Nothing vouches for it, so that it is no more than a reason to ask.
+// one that has followed them. So it does if there is none of one that is trusted: it may have been withdrawn. Nothing vouches for
+// either, so that it is no more than a reason to ask.
 func (s *ServedCRLs) Strange(trusted []*x509.Certificate) bool {
-	return slices.ContainsFunc(s.crls, func(crl *x509.RevocationList) bool {
+	missing := slices.ContainsFunc(trusted, func(ca *x509.Certificate) bool {
+		return !slices.ContainsFunc(s.crls, func(crl *x509.RevocationList) bool { return claimsIssuer(crl, ca) })
+	})
+	return missing || slices.ContainsFunc(s.crls, func(crl *x509.RevocationList) bool {
 		known := func(ca *x509.Certificate) bool { return claimsIssuer(crl, ca) }
 		ours := func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crl.RawIssuer) }
 		return slices.ContainsFunc(trusted, ours) && !slices.ContainsFunc(trusted, known)

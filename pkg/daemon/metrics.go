@@ -119,6 +119,10 @@ func (d *Daemon) source(a *ca.Authority) metrics.Source {
 		if !s.External && !d.retired(a) {
 			s.Span = t.Span
 		}
+		if r := t.Adoption; r != nil {
+			h := r.Holders
+			s.Rotation = metrics.Rotation{KeyID: hex.EncodeToString(r.KeyID), Confirmed: h.Confirmed, Renewed: h.Renewed, Behind: h.Behind, Silent: h.Silent}
+		}
 		for _, g := range t.Generations {
 			s.Generations = append(s.Generations, metrics.Generation{
 				KeyID: hex.EncodeToString(g.Certificate.SubjectKeyId), Phase: string(g.Phase), NotAfter: g.Certificate.NotAfter,

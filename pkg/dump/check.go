@@ -155,7 +155,7 @@ func state(l *line) error {
 		if ca.Key.Custody == "" {
 			return errors.New("state: it is usable, and has no key")
 		}
-	case store.CAErased, store.CADisowned, store.CAExternal, store.CARevoked:
+	case store.CAErased, store.CADisowned, store.CAExternal, store.CARevoked, store.CACompromised:
 		if ca.Key.Custody != "" || len(ca.Key.Ref) > 0 {
 			return fmt.Errorf("state: it is %s, and has a key", ca.State)
 		}

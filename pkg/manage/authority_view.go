@@ -63,7 +63,9 @@ type GenerationView struct {
 	NotBefore   time.Time           `json:"not_before"`
 	NotAfter    time.Time           `json:"not_after"`
 	Subject     string              `json:"subject"`
-	Issuer      store.AuthorityName `json:"issuer,omitempty"` // empty: it is self-signed
+	Issuer      store.AuthorityName `json:"issuer,omitempty"`     // empty: it is self-signed
+	Activation  store.Activation    `json:"activation,omitempty"` // how it began to sign, or is to, if not by its age
+	Withdraws   bool                `json:"-"`                    // those before it are withdrawn once it signs
 
 	crt *x509.Certificate
 }
@@ -219,6 +221,7 @@ func (v *AuthorityView) fillGenerations(row store.Authority, cas []store.CA, now
 		g := GenerationView{
 			ID: one.ID, KeyID: hex.EncodeToString(one.KeyID), KeyType: "unknown", Phase: unknownPhase, State: one.State,
 			NotBefore: one.NotBefore, NotAfter: one.NotAfter, Issuer: one.ParentAuthority,
+			Activation: one.Activation, Withdraws: one.Activation == store.WhenAdoptedWithdraw,
 		}
 		crt, err := x509.ParseCertificate(one.Certificate)
 		if err != nil {
@@ -234,13 +237,10 @@ func (v *AuthorityView) fillGenerations(row store.Authority, cas []store.CA, now
 				g.KeyType = string(t)
 			}
 		}
-		switch one.State {
-		case store.CADisowned:
-			g.Phase = Disowned
-		case store.CARevoked:
-			g.Phase = Revoked
-		default:
-			times = append(times, rollover.Generation{CreatedAt: one.CreatedAt, NotBefore: one.NotBefore, NotAfter: one.NotAfter})
+		if phase := phaseOf(one.State); phase != "" {
+			g.Phase = phase
+		} else {
+			times = append(times, ca.TimesOf(one))
 			places = append(places, len(v.Generations))
 		}
 		if (one.State == store.CAUsable || one.State == store.CAExternal) && now.Before(one.NotAfter) && (v.SignsUntil == nil || v.SignsUntil.Before(one.NotAfter)) {

@@ -50,6 +50,7 @@ func (c *checker) ca(v store.CA) []problem {
 	}
 	problems = append(problems, anchor(v, crt)...)
 	problems = append(problems, c.caKey(info)...)
+	problems = append(problems, activation(v)...)
 	problems = append(problems, c.link(info, before)...)
 	for _, older := range before {
 		if older.crt != nil && bytes.Equal(older.row.KeyID, v.KeyID) {
@@ -129,6 +130,26 @@ func anchor(v store.CA, crt *x509.Certificate) []problem {
 	return nil
 }
 
+// activation checks when a CA begins to sign.
+func activation(v store.CA) []problem {
+	switch v.Activation {
+	case store.ByAge:
+		if !v.ActivatedAt.IsZero() {
+			return []problem{warningf("it is said to sign since %s, and nothing says why", v.ActivatedAt.Format(time.RFC3339))}
+		}
+	case store.AtOnce, store.WhenAdopted, store.WhenAdoptedWithdraw:
+		switch {
+		case v.ActivatedAt.IsZero():
+			return []problem{warningf("it is recorded as started out of turn, and not since or until when")}
+		case v.ActivatedAt.Before(v.NotBefore) || v.ActivatedAt.After(v.NotAfter):
+			return []problem{warningf("it is said to sign from %s on, when it is not valid", v.ActivatedAt.Format(time.RFC3339))}
+		}
+	default:
+		return []problem{errorf("there is no activation %.40q", string(v.Activation))}
+	}
+	return nil
+}
+
 // sameTimes compares whole seconds, which is what certificates hold.
 func sameTimes(notBefore, notAfter time.Time, crt *x509.Certificate) *problem {
 	if notBefore.Unix() == crt.NotBefore.Unix() && notAfter.Unix() == crt.NotAfter.Unix() {
@@ -149,7 +170,7 @@ func (c *checker) caKey(i *caInfo) []problem {
 			return []problem{errorf("it is recorded as usable, and has no private key")}
 		}
 		return keyFits(v.Key, i.crt.PublicKey, "its certificate")
-	case store.CAErased, store.CADisowned, store.CARevoked, store.CAExternal:
+	case store.CAErased, store.CADisowned, store.CARevoked, store.CACompromised, store.CAExternal:
 	default:
 		return []problem{errorf("there is no state %.40q", string(v.State))}
 	}

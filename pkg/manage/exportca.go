@@ -114,6 +114,8 @@ func whyNoKey(state store.CAState) string {
 		return "its key is kept elsewhere"
 	case store.CARevoked:
 		return "revoked by its parent, and its key erased"
+	case store.CACompromised:
+		return "withdrawn, as somebody else may have its key, and the key erased"
 	case store.CADisowned:
 		return "made while the clock was ahead, and its key erased"
 	case store.CAErased:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cauase/pkg/archive"
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -31,6 +32,7 @@ type AuthorityStatus struct {
 	CAs       []CAStatus          `json:"cas"`                // oldest first
 	NextCA    *time.Time          `json:"next_ca"`            // when the newest CA's successor is due; null when there is no CA, or only one from the future
 	NextKey   string              `json:"next_key_type,omitempty"`
+	Rotation  *RotationStatus     `json:"rotation,omitempty"` // of the newest CA, while not everybody who has a certificate has had one since; null of the only one
 	Valid     int                 `json:"certificates_valid"` // revoked ones included
 	Expired   int                 `json:"certificates_expired"`
 	Total     int                 `json:"certificates"`
@@ -55,6 +57,9 @@ type CAStatus struct {
 	State     store.CAState  `json:"state"`
 	HasKey    bool           `json:"has_key"`
 
+	// Activation is how it began to sign, or is to, if not by its age.
+	Activation store.Activation `json:"activation,omitempty"`
+
 	ParentAuthority store.AuthorityName `json:"issuer,omitempty"` // that has signed it; left out when it is self-signed
 }
 
@@ -70,6 +75,22 @@ const Disowned rollover.Phase = "put aside"
 
 // Revoked is the phase of a CA whose certificate the parent has revoked.
 const Revoked rollover.Phase = "revoked"
+
+// Withdrawn is the phase of a CA that nobody is to trust any more, as somebody else may have its key.
+const Withdrawn rollover.Phase = "withdrawn"
+
+// phaseOf is the phase of a CA that its state says; empty: time does.
+func phaseOf(state store.CAState) rollover.Phase {
+	switch state {
+	case store.CARevoked:
+		return Revoked
+	case store.CACompromised:
+		return Withdrawn
+	case store.CADisowned:
+		return Disowned
+	}
+	return ""
+}
 
 // A CRLStatus describes the newest revocation list.
 type CRLStatus struct {
@@ -129,6 +150,9 @@ func authorityStatus(ctx context.Context, r store.Reader, now time.Time, row sto
 		return a, err
 	}
 	a.generations(cas, now, spans)
+	if err := a.rotation(ctx, r, now, row, cas, spans); err != nil {
+		return a, err
+	}
 	for _, count := range []struct {
 		into *int
 		of   func() (int, error)
@@ -159,6 +183,16 @@ func authorityStatus(ctx context.Context, r store.Reader, now time.Time, row sto
 	return a, a.settings(ctx, r)
 }
 
+// rotation counts who has the newest CA certificate, if that matters still.
+func (a *AuthorityStatus) rotation(ctx context.Context, r store.Reader, now time.Time, row store.Authority, cas []store.CA, spans rollover.Spans) error {
+	if len(cas) < 2 || spans.Check() != nil || now.Sub(cas[len(cas)-1].CreatedAt) > spans.Leaf {
+		return nil
+	}
+	var err error
+	a.Rotation, err = rotationStatus(ctx, r, now, row, cas, spans, 0)
+	return err
+}
+
 // signoffs counts those whose time has not passed. The ones that were used are not there any more.
 func (a *AuthorityStatus) signoffs(ctx context.Context, r store.Reader, now time.Time) error {
 	rows, err := r.Signoffs(ctx, a.Name)
@@ -187,21 +221,17 @@ func (a *AuthorityStatus) signoffs(ctx context.Context, r store.Reader, now time
 func (a *AuthorityStatus) generations(cas []store.CA, now time.Time, spans rollover.Spans) {
 	var times []rollover.Generation
 	var places []int // in a.CAs of what is in times
-	for _, ca := range cas {
-		c := CAStatus{ID: ca.ID, KeyID: hex.EncodeToString(ca.KeyID), KeyType: "unknown", Phase: Disowned,
-			CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, State: ca.State, HasKey: ca.State == store.CAUsable, ParentAuthority: ca.ParentAuthority}
-		if crt, err := x509.ParseCertificate(ca.Certificate); err == nil {
+	for _, row := range cas {
+		c := CAStatus{ID: row.ID, KeyID: hex.EncodeToString(row.KeyID), KeyType: "unknown", Activation: row.Activation,
+			CreatedAt: row.CreatedAt, NotBefore: row.NotBefore, NotAfter: row.NotAfter, State: row.State, HasKey: row.State == store.CAUsable, ParentAuthority: row.ParentAuthority}
+		if crt, err := x509.ParseCertificate(row.Certificate); err == nil {
 			c.KeyType = pki.DescribeKey(crt.PublicKey)
 			if t, err := pki.KeyTypeOf(crt.PublicKey); err == nil {
 				c.KeyType = string(t)
 			}
 		}
-		switch ca.State {
-		case store.CARevoked:
-			c.Phase = Revoked
-		case store.CADisowned:
-		default:
-			times = append(times, rollover.Generation{CreatedAt: ca.CreatedAt, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter})
+		if c.Phase = phaseOf(row.State); c.Phase == "" {
+			times = append(times, ca.TimesOf(row))
 			places = append(places, len(a.CAs))
 		}
 		a.CAs = append(a.CAs, c)

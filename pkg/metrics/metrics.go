@@ -25,10 +25,17 @@ type Generation struct {
 	NotAfter time.Time
 }
 
+// A Rotation is how many hosts have the newest CA certificate, by what is known of them: see ca.Adoption.
+type Rotation struct {
+	KeyID                              string // hex; empty: nobody needs to know
+	Confirmed, Renewed, Behind, Silent int
+}
+
 // A State is what an authority is asked for at each scrape.
 type State struct {
 	Authority   string
 	Generations []Generation
+	Rotation    Rotation
 	CRLNumber   int64
 	ThisUpdate  time.Time
 	NextUpdate  time.Time
@@ -184,6 +191,7 @@ var (
 	external      = desc("cauase_authority_external", "1 when people bring the CA certificates and lists of the authority, whose keys are elsewhere.", "authority")
 	signoffNeeded = desc("cauase_signoff_needed", "1 when a CA certificate has to be signed off by the parent.", "authority")
 	usableUntil   = desc("cauase_ca_usable_until_timestamp_seconds", "Expiry of the last CA certificate that can be used; not there when none can.", "authority")
+	hosts         = desc("cauase_ca_hosts", "Lineages with a valid certificate, by what is known of their hosts having the newest CA certificate, while not all have renewed since it was made.", "authority", "key_id", "state")
 	up            = desc("cauase_authority_up", "1 when the state of the authority could be read.", "authority")
 )
 
@@ -194,7 +202,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe sends what Collect may send.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, users, forked, httpsNotAfter, up,
-		span, external, signoffNeeded, usableUntil} {
+		span, external, signoffNeeded, usableUntil, hosts} {
 		ch <- d
 	}
 }
@@ -226,6 +234,11 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(crlNumber, float64(s.CRLNumber), s.Authority)
 			gauge(crlThisUpdate, float64(s.ThisUpdate.Unix()), s.Authority)
 			gauge(crlNextUpdate, float64(s.NextUpdate.Unix()), s.Authority)
+		}
+		if r := s.Rotation; r.KeyID != "" {
+			for state, n := range map[string]int{"confirmed": r.Confirmed, "renewed": r.Renewed, "behind": r.Behind, "silent": r.Silent} {
+				gauge(hosts, float64(n), s.Authority, r.KeyID, state)
+			}
 		}
 		gauge(revoked, float64(s.Revoked), s.Authority)
 		gauge(pending, float64(s.Pending), s.Authority)

@@ -32,6 +32,7 @@ func example(t *testing.T) *Metrics {
 		Generations: []Generation{{"aa", "retired", at}, {"bb", "active", at.Add(time.Hour)}},
 		CRLNumber:   7, ThisUpdate: at, NextUpdate: at.Add(time.Minute), Revoked: 3, Pending: 2, Users: 4,
 		Span: 93 * 24 * time.Hour, UsableUntil: at.Add(time.Hour),
+		Rotation: Rotation{KeyID: "bb", Confirmed: 57, Behind: 2},
 	}
 	external := State{Authority: "offline", External: true, UsableUntil: at}
 	waiting := State{Authority: "lab", SignoffNeeded: true}
@@ -67,6 +68,9 @@ func TestScrape(t *testing.T) {
 		`cauase_limited_total{limit="write_rate"} 1`,
 		`cauase_waits_total{outcome="news"} 1`,
 		`cauase_waiting 1000`,
+		`cauase_ca_hosts{authority="cas",key_id="bb",state="confirmed"} 57`,
+		`cauase_ca_hosts{authority="cas",key_id="bb",state="behind"} 2`,
+		`cauase_ca_hosts{authority="cas",key_id="bb",state="silent"} 0`,
 		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="aa",phase="retired"} 1.8e+09`,
 		`cauase_ca_not_after_timestamp_seconds{authority="cas",key_id="bb",phase="active"} 1.8000036e+09`,
 		`cauase_crl_number{authority="cas"} 7`,

@@ -105,6 +105,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "crl/{aki}.crl", 200, func() request { return at("/cas/crl/%s.crl", casAKI) }},
 		{"GET", "crt/root.pem", 200, func() request { return at("/cas/crt/root.pem") }},
 		{"GET", "crt/parent.json", 200, func() request { return at("/cas/crt/parent.json") }},
+		{"GET", "crt/withdrawn.json", 200, func() request { return at("/cas/crt/withdrawn.json") }},
 		{"GET", "crt/{aki}.crt", 200, func() request { return at("/cas/crt/%s.crt", casAKI) }},
 		{"GET", "crt/{id}", 200, func() request { _, id := newIssued(); return at("/cas/crt/%d", id) }},
 		{"PUT", "crt/{id}", 204, func() request { return at("/cas/crt/%d", newPending()) }},
@@ -117,6 +118,14 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "lineage/{id}", 200, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
 		{"DELETE", "lineage/{id}", 204, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
 		{"PUT", "crt/renew", 200, func() request { crt, _ := newIssued(); return json("/cas/crt/renew", renewalOf(t, crt)) }},
+		{"PUT", "crt/holds", 204, func() request {
+			crt, _ := newIssued()
+			cas, err := s.Services.CACertificates(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return json("/cas/crt/holds", holdingOf(t, crt, cas[0].SubjectKeyId))
+		}},
 		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, true)) }},
 		{"PUT", "crt/revoke", 204, func() request { crt, _ := newIssued(); return json("/cas/crt/revoke", revocationOf(t, crt, false)) }},
 	}

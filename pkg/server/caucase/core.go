@@ -38,6 +38,7 @@ type Core interface {
 	Void(ctx context.Context, actor audit.Actor, id string) error
 
 	Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (ca.Holder, error)
+	Confirm(ctx context.Context, h ca.Holder, keyID []byte) error
 	Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error)
 	RevokeOwn(ctx context.Context, h ca.Holder, how ca.Revoking) error
 	Refused(ctx context.Context, h ca.Holder, action audit.Action, why error) error
@@ -62,6 +63,7 @@ type Core interface {
 	ParentStatements(ctx context.Context) ([][]byte, error)
 	Roots(ctx context.Context) ([]*x509.Certificate, error)
 	Succession(ctx context.Context) ([][]byte, error)
+	Withdrawals(ctx context.Context) ([][]byte, error)
 	NoteStrictFollower(holder bool)
 	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)
 }

@@ -77,11 +77,13 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "crt/ca.crt.json", access: anyone, root: true, handler: f.getChain},
 		{method: http.MethodGet, path: "crt/root.pem", access: anyone, root: true, handler: f.getRoots},
 		{method: http.MethodGet, path: "crt/parent.json", access: anyone, handler: f.getParentStatements},
+		{method: http.MethodGet, path: "crt/withdrawn.json", access: anyone, handler: f.getWithdrawals},
 		{method: http.MethodGet, path: "crt/https-ca.json", access: anyone, handler: f.getVoucher},
 		{method: http.MethodGet, path: "crt/{aki}.crt", access: anyone, root: true, head: true, handler: f.getIssuer},
 		{method: http.MethodGet, path: "crt/{id}", access: anyone, handler: f.getCertificate},
 		{method: http.MethodPut, path: "crt/{id}", access: user, handler: f.putCertificate},
 		{method: http.MethodPut, path: "crt/renew", access: server.Holder, handler: f.putRenewal},
+		{method: http.MethodPut, path: "crt/holds", access: server.Holder, handler: f.putHolding},
 		{method: http.MethodPut, path: "crt/revoke", access: server.HolderOrUser, handler: f.putRevocation},
 	}
 }

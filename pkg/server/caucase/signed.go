@@ -64,6 +64,42 @@ func renewal(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelop
 	return h, req, nil
 }
 
+// putHolding takes the word of a holder that a CA certificate is on its host.
+func (f *FrontEnd) putHolding(x *server.Exchange) (server.Perform, error) {
+	a, err := f.authority(x)
+	if err != nil {
+		return nil, err
+	}
+	e, err := readEnvelope(x)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, actor audit.Actor) error {
+		h, keyID, err := holding(ctx, a, actor, e)
+		if err != nil {
+			return a.Refused(ctx, ca.Holder{}, audit.HoldCA, err)
+		}
+		if err := a.Confirm(ctx, h, keyID); err != nil {
+			return err
+		}
+		return x.Empty(http.StatusNoContent)
+	}, nil
+}
+
+// holding returns who confirms, and the key identifier of what.
+func holding(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelope) (h ca.Holder, keyID []byte, err error) {
+	payload, err := envelope.DecodeHolding(e.Payload())
+	if err != nil {
+		return h, nil, fmt.Errorf("%w: %w", ca.ErrInvalid, err)
+	}
+	crt, err := pki.ParseIssuedPEM([]byte(payload.CertificatePEM))
+	if err != nil {
+		return h, nil, fmt.Errorf("%w: crt_pem: %w", ca.ErrInvalid, err)
+	}
+	h, err = holder(ctx, a, actor, crt, e)
+	return h, payload.KeyID, err
+}
+
 // putRevocation revokes for a holder, who has signed, or for a user, who has not.
 func (f *FrontEnd) putRevocation(x *server.Exchange) (server.Perform, error) {
 	a, err := f.authority(x)

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
+	"cauase/pkg/store"
 )
 
 // timelineJSON is where an authority stands in its self-renewal (docs/protocol.md, "Timeline").
@@ -21,7 +23,32 @@ type timelineJSON struct {
 	NextCA      time.Time        `json:"next_ca,omitzero"`    // not there when the daemon makes none any more
 	RetiredAt   time.Time        `json:"retired_at,omitzero"` // from then on it issues nothing
 	CRL         crlJSON          `json:"crl"`
-	Signoff     *signoffJSON     `json:"signoff,omitempty"` // that is waited for
+	Signoff     *signoffJSON     `json:"signoff,omitempty"`  // that is waited for
+	Adoption    *adoptionJSON    `json:"adoption,omitempty"` // of the newest CA certificate, while not everybody has renewed since
+}
+
+// adoptionJSON is how many hosts have the newest CA certificate, as of a moment ago.
+type adoptionJSON struct {
+	KeyID     string     `json:"key_id"`
+	Latest    *time.Time `json:"active_at_the_latest,omitempty"` // not there once it is active
+	Hosts     int        `json:"hosts"`                          // lineages that go on with a valid certificate: the sum of those that follow
+	Confirmed int        `json:"confirmed"`
+	Renewed   int        `json:"renewed"`
+	Behind    int        `json:"behind"`
+	Silent    int        `json:"silent"`
+}
+
+func adoptionOf(a *ca.Adoption) *adoptionJSON {
+	if a == nil {
+		return nil
+	}
+	h := a.Holders
+	out := &adoptionJSON{KeyID: hex.EncodeToString(a.KeyID), Hosts: h.Seen, Confirmed: h.Confirmed, Renewed: h.Renewed, Behind: h.Behind, Silent: h.Silent}
+	if !a.Latest.IsZero() {
+		latest := utc(a.Latest)
+		out.Latest = &latest
+	}
+	return out
 }
 
 type signoffJSON struct {
@@ -41,6 +68,7 @@ type generationJSON struct {
 	ActiveFrom  time.Time `json:"active_from"`
 	RetiredFrom time.Time `json:"retired_from"`
 	KeyType     string    `json:"key_type"`
+	Activation  string    `json:"activation,omitempty"` // how it begins to sign, if not by its age: now, adopted
 }
 
 type crlJSON struct {
@@ -75,12 +103,13 @@ func (f *FrontEnd) getTimeline(x *server.Exchange) (server.Perform, error) {
 				out.Signoff.UsableUntil = &until
 			}
 		}
+		out.Adoption = adoptionOf(t.Adoption)
 		for _, g := range t.Generations {
 			one := generationJSON{
 				KeyID: hex.EncodeToString(g.Certificate.SubjectKeyId), Phase: string(g.Phase),
 				NotBefore: utc(g.Certificate.NotBefore), NotAfter: utc(g.Certificate.NotAfter),
 				ActiveFrom: utc(g.ActiveFrom), RetiredFrom: utc(g.RetiredFrom),
-				KeyType: pki.DescribeKey(g.Certificate.PublicKey),
+				KeyType: pki.DescribeKey(g.Certificate.PublicKey), Activation: activationText(g.Begin),
 			}
 			if issuer := g.Certificate.AuthorityKeyId; !bytes.Equal(issuer, g.Certificate.SubjectKeyId) {
 				one.Issuer = hex.EncodeToString(issuer)
@@ -89,6 +118,14 @@ func (f *FrontEnd) getTimeline(x *server.Exchange) (server.Perform, error) {
 		}
 		return replyJSON(x, out)
 	}, nil
+}
+
+// activationText says whether a CA certificate waits for hosts to have it. What becomes of those before it then is nobody's business.
+func activationText(a store.Activation) string {
+	if a.Waiting() {
+		return string(store.WhenAdopted)
+	}
+	return string(a)
 }
 
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

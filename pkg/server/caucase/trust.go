@@ -85,6 +85,15 @@ func (f *FrontEnd) getParentStatements(x *server.Exchange) (server.Perform, erro
 	})
 }
 
+// getWithdrawals answers with the signed statements of the authority's newest CA certificate about earlier ones that are to be
+// trusted no longer: a JSON list of envelopes, oldest first.
+func (f *FrontEnd) getWithdrawals(x *server.Exchange) (server.Perform, error) {
+	return f.readCached(x, server.TypeJSON, func(ctx context.Context, a Core) ([]byte, error) {
+		statements, err := a.Withdrawals(ctx)
+		return jsonList(statements), err
+	})
+}
+
 func jsonList(elements [][]byte) []byte {
 	return append(append([]byte{'['}, bytes.Join(elements, []byte(", "))...), ']')
 }

@@ -34,8 +34,8 @@ func (r reader) CountHolders(ctx context.Context, a store.AuthorityName, t time.
 		err = row.Scan(&h.Seen, &h.Confirmed, &h.Renewed, &h.Silent)
 		return h, err
 	}, `SELECT count(*), count(CASE WHEN `+confirmed+` THEN 1 END),
-		count(CASE WHEN a.lineage IS NULL AND `+askedAt+` >= ? THEN 1 END),
-		count(CASE WHEN a.lineage IS NULL AND `+askedAt+` < ? THEN 1 END) `+fromHolders, args...)
+		count(CASE WHEN a.lineage IS NULL AND `+askedAt+` > ? THEN 1 END),
+		count(CASE WHEN a.lineage IS NULL AND `+askedAt+` <= ? THEN 1 END) `+fromHolders, args...)
 	h.Behind = h.Seen - h.Confirmed - h.Renewed - h.Silent
 	return h, err
 }
@@ -53,7 +53,7 @@ func (r reader) Stragglers(ctx context.Context, a store.AuthorityName, t time.Ti
 		}
 		return s, err
 	}, `SELECT l.id, l.subject, l.not_after, `+askedAt+`, l.address, a.ca_key_id, a.held_at `+fromHolders+`
-		AND l.id > ? AND (a.lineage IS NULL AND `+askedAt+` < ? OR a.lineage IS NOT NULL AND NOT `+confirmed+`)
+		AND l.id > ? AND (a.lineage IS NULL AND `+askedAt+` <= ? OR a.lineage IS NOT NULL AND NOT `+confirmed+`)
 		ORDER BY l.id LIMIT ?`, append(args, orAll(limit))...)
 }
 

@@ -99,8 +99,8 @@ func testHolders(t *testing.T, d *db) {
 		{lineage(3, 10, 40, 90, nil), older}, // behind
 		{lineage(4, 10, 55, 90, nil), older}, // behind, though renewed since: it would say so
 		{lineage(5, 10, 0, 90, nil), nil},    // silent
-		{lineage(6, 10, 49, 90, nil), nil},   // silent
-		{lineage(7, 10, 50, 90, nil), nil},   // renewed since
+		{lineage(6, 10, 50, 90, nil), nil},   // silent
+		{lineage(7, 10, 51, 90, nil), nil},   // renewed since
 		{lineage(8, 51, 0, 90, nil), nil},    // began since
 		{lineage(9, 10, 0, 59, nil), older},  // expired
 		{lineage(10, 10, 0, 60, nil), nil},   // in its last moment
