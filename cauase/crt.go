@@ -29,12 +29,6 @@ func chainFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "chain", Usage: "store the CA certificates between the certificate and its root behind it, as servers send them"}
 }
 
-// install puts in place what was issued for a request.
-func (t *tool) install(engine *enroll.Engine, issue *enroll.Issue, id client.ID) error {
-	changed, err := engine.Install(issue)
-	return t.stored(engine.Paths, issue.Pair.Crt, id, changed, err)
-}
-
 // stored says what became of a certificate that was to be put into its file.
 func (t *tool) stored(paths pemfile.PairPaths, crt *x509.Certificate, id client.ID, changed []string, err error) error {
 	t.changed = append(t.changed, changed...)

@@ -98,6 +98,9 @@ func globalFlags() []cli.Flag {
 	}
 }
 
+// trustingNobody are the commands that work with files alone: where trust is kept, and whether that is safe, is nothing to them.
+var trustingNobody = []string{cmdSelfSigned, flagP12}
+
 // maxCatchUp is more than any CA certificate lives.
 const maxCatchUp = 1000
 
@@ -132,10 +135,12 @@ func (t *tool) readSettings(c *cli.Context) error {
 	if err := s.choose(c); err != nil {
 		return err
 	}
-	if err := s.findStore(c, t.note); err != nil {
-		return err
+	if !slices.Contains(trustingNobody, c.Args().First()) {
+		if err := s.findStore(c, t.note); err != nil {
+			return err
+		}
+		s.locate(c)
 	}
-	s.locate(c)
 	days := c.Float64("threshold")
 	if !(days >= 0 && days <= maxThreshold) {
 		return fmt.Errorf("%s %v is not a number of days", manners.NameOf(c, "threshold"), days)

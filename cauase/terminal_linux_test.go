@@ -240,3 +240,33 @@ func TestQuestionAtATerminal(t *testing.T) {
 	signed.expect("a.crt.pem: certificate of CN=host")
 	signed.ends(0)
 }
+
+// A password is not shown where it is typed; one that was made is, once.
+func TestPasswordsAtATerminal(t *testing.T) {
+	s := newShell(t)
+	chosen := s.atTerminal("self-signed --cn chosen --out dir")
+	chosen.secret("New password for dir/chosen.p12: ", "correct horse\n")
+	chosen.secret("The same again: ", "correct horse\n")
+	chosen.ends(0)
+	s.opened("dir/chosen.p12", "correct horse")
+	if strings.Contains(chosen.transcript(), "horse") {
+		t.Errorf("shown: %s", chosen.transcript())
+	}
+	made := s.atTerminal("self-signed --cn made --out dir --make-password")
+	made.until("the password", func() bool {
+		_, after, shown := strings.Cut(made.transcript(), "Password of dir/made.p12, shown this once: ")
+		return shown && strings.Contains(after, "\r\n")
+	})
+	made.ends(0)
+	_, after, _ := strings.Cut(made.transcript(), "shown this once: ")
+	password, _, _ := strings.Cut(after, "\r\n")
+	s.opened("dir/made.p12", password)
+	if strings.Count(made.transcript(), password) != 1 {
+		t.Errorf("shown: %s", made.transcript())
+	}
+	for _, name := range s.files() {
+		if content, err := os.ReadFile(name); err == nil && strings.Contains(string(content), password) {
+			t.Errorf("%s has the password", name)
+		}
+	}
+}

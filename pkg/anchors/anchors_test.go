@@ -207,7 +207,17 @@ func TestNSS(t *testing.T) {
 	if found, err := (anchors.Search{Kinds: []string{"nss"}, Home: home}).Find(); err != nil || len(found) != 2 {
 		t.Errorf("%+v, %v", found, err)
 	}
-	if found, err := (anchors.Search{Kinds: []string{"nss"}, Home: t.TempDir()}).Find(); err != nil || len(found) != 1 || found[0].Store != nil || found[0].Why == "" {
+	home = t.TempDir()
+	made := find(t, anchors.Search{Kinds: []string{"nss"}, Home: home})()
+	there, err := made.List(t.Context())
+	crt := generation(t)
+	if err = errors.Join(err, made.Check(), made.Apply(t.Context(), owner.Plan(there, []*x509.Certificate{crt}))); err != nil {
+		t.Error(err)
+	}
+	if out := must(t, "certutil", "-L", "-d", "sql:"+anchors.UserNSS(home)); !named(out, crt, "C,,") {
+		t.Errorf("made is %s", out)
+	}
+	if found, err := (anchors.Search{Home: t.TempDir(), Keystores: []string{os.DevNull}}).Find(); err != nil || found[len(found)-1].Store != nil || found[len(found)-1].Why == "" {
 		t.Errorf("%+v, %v", found, err)
 	}
 }

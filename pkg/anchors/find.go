@@ -14,7 +14,7 @@ func Kinds() []string { return []string{"debian", "redhat", "java", "nss"} }
 
 // A Search says which stores to look for.
 type Search struct {
-	Kinds []string // empty for all
+	Kinds []string // empty for all; a database of NSS is made for the user who asks for that kind and has none
 	Home  string   // of the user, "" for nobody's
 
 	NSS         []string // folders of databases, instead of those of the user
@@ -91,6 +91,9 @@ func (s Search) findNSS() (found []Found, err error) {
 			return nil, err
 		}
 		found = append(found, Found{Kind: "nss", Store: &nss{folder: folder, password: s.NSSPassword}})
+	}
+	if len(found) == 0 && s.Home != "" && slices.Contains(s.Kinds, "nss") {
+		return []Found{{Kind: "nss", Store: &nss{folder: UserNSS(s.Home), password: s.NSSPassword, make: true}}}, nil
 	}
 	if len(found) == 0 {
 		return []Found{{Kind: "nss", Why: "this user has no NSS database"}}, nil

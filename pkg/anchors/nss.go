@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,12 +17,21 @@ import (
 type nss struct {
 	folder   string
 	password string // file, "" for none
+	make     bool   // if it does not exist
+}
+
+func (n *nss) missing() bool {
+	_, err := os.Stat(filepath.Join(n.folder, "cert9.db"))
+	return n.make && errors.Is(err, fs.ErrNotExist)
 }
 
 func (n *nss) Kind() string  { return "nss" }
 func (n *nss) Place() string { return n.folder }
 
 func (n *nss) Check() error {
+	if n.missing() {
+		return nil
+	}
 	if !writable(n.folder) {
 		return fmt.Errorf("%s: %w", n.folder, ErrRoot)
 	}
@@ -51,6 +61,9 @@ func (e ErrNoTool) Error() string {
 // List returns what is ours. Certificates of one subject, such as the generations of a CA, are listed together whatever name is asked
 // for: which is meant, the name says.
 func (n *nss) List(ctx context.Context) (found []Entry, err error) {
+	if n.missing() {
+		return nil, nil
+	}
 	list, err := n.certutil(ctx, "-L")
 	if err != nil {
 		return nil, err
@@ -80,6 +93,11 @@ func (n *nss) List(ctx context.Context) (found []Entry, err error) {
 const trusted = "C,,"
 
 func (n *nss) Apply(ctx context.Context, c Change) error {
+	if n.missing() {
+		if err := MakeNSS(ctx, n.folder); err != nil {
+			return err
+		}
+	}
 	dir, remove, err := newScratch()
 	if err != nil {
 		return err
