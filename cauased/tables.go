@@ -3,17 +3,30 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"cauase/pkg/config"
 	"cauase/pkg/daemon"
+	"cauase/pkg/hook"
 	"cauase/pkg/policy"
 	"cauase/pkg/profile"
+	"cauase/pkg/server/signing"
+	"cauase/pkg/store"
 )
 
 // fileTables are the tables of a configuration file, beside its settings. All but the profiles are read again while the daemon runs.
 type fileTables struct {
 	Profiles map[string]profile.Config `toml:"profile"`
 	Policy   []policy.Config           `toml:"policy"`
+	Hooks    hook.Config               `toml:"hooks"`
+	Webhooks []hook.WebhookTable       `toml:"webhook"`
+	Signing  *signingTable             `toml:"signing"`
+}
+
+// A signingTable has PUT /api/csr/{id} be answered.
+type signingTable struct {
+	Authority string `toml:"authority"`
+	Profile   string `toml:"profile"`
 }
 
 // A parsedTables is what the tables of a file mean.
@@ -32,11 +45,13 @@ func readTables(path string, content []byte) (p parsedTables, err error) {
 	places := config.PlacesIn(content)
 	profiles, err := readProfiles(file.Profiles, places)
 	rules, wrong := readRules(file.Policy, places)
-	if err := errors.Join(err, wrong); err != nil {
+	hooks, unfit := readHooks(file, places)
+	api, mistaken := readSigning(file.Signing, places)
+	if err := errors.Join(err, wrong, unfit, mistaken); err != nil {
 		return p, err
 	}
 	p = parsedTables{profiles: profiles, profile: file.Profiles}
-	p.Policy = rules
+	p.Policy, p.Hooks, p.Signing = rules, hooks, api
 	p.PolicyAt = func(rule int, field string) string {
 		return fmt.Sprintf("%s: %v", path, places.FindTable("policy", rule, field))
 	}
@@ -51,6 +66,40 @@ func readProfiles(tables map[string]profile.Config, places *config.Places) (*pro
 		return nil, fmt.Errorf("%v: %w", places.Find("profile", wrong.Profile, wrong.Field), err)
 	}
 	return set, err
+}
+
+// readHooks makes what the tables [hooks] and [[webhook]] say. Each that is wrong is named with its place.
+func readHooks(file fileTables, places *config.Places) (*hook.Set, error) {
+	if at, single := places.Once("webhook"); single {
+		return nil, fmt.Errorf("%v: web servers stand in double brackets, [[webhook]], as there may be several", at)
+	}
+	set, err := hook.Compile(file.Hooks, file.Webhooks, slog.New(slog.DiscardHandler)) // until the daemon has one
+	if err == nil {
+		return set, nil
+	}
+	var all error
+	for _, err := range unjoin(err) {
+		if wrong := (*hook.ConfigError)(nil); errors.As(err, &wrong) {
+			at := places.Find("hooks", wrong.Field)
+			if wrong.Webhook >= 0 {
+				at = places.FindTable("webhook", wrong.Webhook, wrong.Field)
+			}
+			err = fmt.Errorf("%v: %w", at, err)
+		}
+		all = errors.Join(all, err)
+	}
+	return nil, all
+}
+
+// readSigning makes what the table [signing] says.
+func readSigning(table *signingTable, places *config.Places) (*signing.Target, error) {
+	if table == nil {
+		return nil, nil
+	}
+	if name := store.AuthorityName(table.Authority); !name.Valid() {
+		return nil, fmt.Errorf("%v: signing.authority: %q is no name of an authority", places.Find("signing", "authority"), table.Authority)
+	}
+	return &signing.Target{Authority: store.AuthorityName(table.Authority), Profile: table.Profile}, nil
 }
 
 // readRules makes what the tables [[policy]] say. Each rule that is wrong is named with its place.

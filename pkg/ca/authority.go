@@ -65,6 +65,10 @@ type Config struct {
 	// Rules are what operators have decided about requests; nil: all wait for a user.
 	Rules *policy.Engine
 
+	// Presign may change certificates before they are signed, and Announce records what is to be told of them; nil: nobody does.
+	Presign  Presigner
+	Announce Announcer
+
 	// Policy decides about requests; Rules do if nil. It can only be stricter than those.
 	Policy Policy
 

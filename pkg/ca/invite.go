@@ -208,7 +208,7 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 	if err != nil {
 		return Submission{}, by, err
 	}
-	crt, err := a.issue(now, st, issuance{id: id, request: use.Request, method: store.Invited, profile: use.profile, validity: validity, asker: use.asker})
+	crt, err := a.issue(ctx, now, st, issuance{id: id, request: use.Request, method: store.Invited, profile: use.profile, validity: validity, longest: use.verdict.MaxValidity, asker: use.asker})
 	if err != nil {
 		return Submission{}, by, err
 	}
@@ -225,7 +225,7 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 		if found.pending != at.pending || !current(use.verdict) {
 			return errRaced // somebody has submitted it, or decided about it
 		}
-		return a.recordInvited(ctx, tx, now, st, *use, by, found, crt.Certificate)
+		return a.recordInvited(ctx, tx, now, st, *use, by, found, crt)
 	})
 	switch {
 	case err != nil:
@@ -239,7 +239,7 @@ func (a *Authority) useInvitation(ctx context.Context, now time.Time, st state, 
 }
 
 // recordInvited records the certificate and the use of the invitation, if nothing has come between.
-func (a *Authority) recordInvited(ctx context.Context, tx store.Tx, now time.Time, st state, use invited, by inviter, at place, crt store.Certificate) error {
+func (a *Authority) recordInvited(ctx context.Context, tx store.Tx, now time.Time, st state, use invited, by inviter, at place, crt minted) error {
 	if by.crt != nil {
 		if err := a.stillUser(ctx, tx, by); err != nil {
 			return err

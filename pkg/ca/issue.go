@@ -32,6 +32,10 @@ type issuance struct {
 	rule       string // that has approved it; empty: none
 	ruleDigest []byte
 
+	longest   time.Duration // that the rule allows which has approved it; 0: it says nothing
+	amendedBy string        // whoever has changed it; empty: nobody
+	amended   string        // by whom, and what
+
 	template *pki.Request      // subject and extensions given by a user instead
 	renews   *x509.Certificate // subject and extensions carried on from here instead
 }
@@ -40,10 +44,12 @@ type issuance struct {
 type minted struct {
 	store.Certificate
 	parsed *x509.Certificate // nil if it was made earlier
+
+	amended string // by whom, and what; empty: it was not
 }
 
 // issue signs a certificate: draft, check, lint, sign. It is not valid before record has stored it.
-func (a *Authority) issue(now time.Time, st state, in issuance) (minted, error) {
+func (a *Authority) issue(ctx context.Context, now time.Time, st state, in issuance) (minted, error) {
 	if a.retired(now) {
 		return minted{}, ErrRetired
 	}
@@ -56,8 +62,11 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (minted, error) 
 	if err != nil {
 		return minted{}, err
 	}
-	if err := a.lint(template, st, in); err != nil {
+	if template, err = a.amend(ctx, now, st, &in, &draft, &validity, template); err != nil {
 		return minted{}, err
+	}
+	if err := a.lint(template, st, in); err != nil {
+		return minted{}, in.blame(err)
 	}
 	crt, err := in.create(template, st.signer, draft.PublicKey)
 	if err != nil {
@@ -89,7 +98,7 @@ func (a *Authority) issue(now time.Time, st state, in issuance) (minted, error) 
 		row.Renews = in.renews.SerialNumber
 		row.CSR = nil // all that counts of it is the key, and a digest to know it again
 	}
-	return minted{row, crt}, nil
+	return minted{Certificate: row, parsed: crt, amended: in.amended}, nil
 }
 
 // create signs template and parses the result, which proves that what goes out can be read. A renewal may have
@@ -106,7 +115,7 @@ func (in issuance) create(template *x509.Certificate, by generation, pub crypto.
 }
 
 // record stores a certificate that was signed with the state st, on behalf of actor, and begins its lineage.
-func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt store.Certificate) error {
+func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st state, actor audit.Actor, action audit.Action, crt minted) error {
 	// A daemon that slept, or one of several on the same database, may have signed with a CA
 	// that has been succeeded.
 	if err := a.unchanged(ctx, tx, st.version); err != nil {
@@ -116,12 +125,20 @@ func (a *Authority) record(ctx context.Context, tx store.Tx, now time.Time, st s
 }
 
 // recordUnchanged is record for a certificate of which it is known that its CA has not been succeeded.
-func (a *Authority) recordUnchanged(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, action audit.Action, crt store.Certificate) error {
+func (a *Authority) recordUnchanged(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, action audit.Action, m minted) error {
+	crt := m.Certificate
 	crt.IssuedBy = actor.String()
 	if err := a.begin(ctx, tx, now, &crt); err != nil {
 		return err
 	}
-	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, action, crt))
+	if err := a.announce(ctx, tx, now, actor, crt); err != nil {
+		return err
+	}
+	e := a.issuedEntry(now, actor, action, crt)
+	if m.amended != "" {
+		e.Detail += "; " + m.amended
+	}
+	return tx.AppendAudit(ctx, e)
 }
 
 // recordRenewal is record for a certificate that carries a lineage on.
@@ -136,6 +153,9 @@ func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Tim
 	actor.Lineage = lineageText(c.ID)
 	crt.Lineage, crt.IssuedBy = c.ID, actor.String()
 	if err := a.carryOn(ctx, tx, now, st, actor, c, crt); err != nil {
+		return err
+	}
+	if err := a.announce(ctx, tx, now, actor, crt); err != nil {
 		return err
 	}
 	return tx.AppendAudit(ctx, a.issuedEntry(now, actor, audit.Renew, crt))
@@ -243,11 +263,11 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 	if err != nil {
 		return minted{}, err
 	}
-	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: j.validity, asker: pending.Asked}
+	in := issuance{id: id, request: req, method: store.Signed, profile: by, validity: j.validity, longest: j.verdict.MaxValidity, asker: pending.Asked}
 	if template := how.Template; template != nil {
 		in.template, in.method = template, store.TemplateSign
 	}
-	crt, err := a.issue(now, st, in)
+	crt, err := a.issue(ctx, now, st, in)
 	if err != nil {
 		return minted{}, err
 	}
@@ -258,7 +278,7 @@ func (a *Authority) approve(ctx context.Context, now time.Time, actor audit.Acto
 		if err := a.take(ctx, tx, st, actor, id, req); err != nil {
 			return err
 		}
-		return a.recordUnchanged(ctx, tx, now, actor, audit.Sign, crt.Certificate)
+		return a.recordUnchanged(ctx, tx, now, actor, audit.Sign, crt)
 	})
 }
 

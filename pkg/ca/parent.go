@@ -108,7 +108,7 @@ func (p issuer) recordIn(ctx context.Context, tx store.Tx, now time.Time, actor 
 	if csr != nil {
 		row.CSR, row.CSRDigest = csr.PEM, csr.Digest[:]
 	}
-	return p.parent.record(ctx, tx, now, p.st, actor, audit.Sign, row)
+	return p.parent.record(ctx, tx, now, p.st, actor, audit.Sign, minted{Certificate: row})
 }
 
 // CertifiedRow is what a parent records of a CA certificate that its CA with this id has signed.

@@ -111,7 +111,7 @@ var undecided = policy.Verdict{Decision: policy.Hold}
 
 // ruled reports whether anything could decide about requests.
 func (a *Authority) ruled() bool {
-	return a.cfg.Policy != nil || a.cfg.Rules != nil && a.cfg.Rules.Set().Len() > 0
+	return a.asksOthers() || a.cfg.Rules != nil && a.cfg.Rules.Set().Len() > 0
 }
 
 // decide asks what becomes of a request, or returns what was decided before as long as the rules are those that did.

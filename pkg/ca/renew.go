@@ -180,7 +180,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 		if seen.on != nil && seen.on.CAs != st.version {
 			return errStale
 		}
-		crt, err := a.issue(now, st, issuance{
+		crt, err := a.issue(ctx, now, st, issuance{
 			id: RenewalID(now), request: req, method: store.Renewed, renews: old,
 			profile: a.cfg.Profiles.ForRenewal(seen.record().Profile), validity: seen.record().Validity,
 		})

@@ -44,7 +44,7 @@ func (a *Authority) Replace(ctx context.Context, actor audit.Actor, old *x509.Ce
 		if err != nil {
 			return err
 		}
-		crt, err = a.issue(now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: kept, validity: validity})
+		crt, err = a.issue(ctx, now, st, issuance{id: id, request: req, method: store.Renewed, renews: old, profile: kept, validity: validity})
 		if err != nil {
 			return err
 		}

@@ -152,7 +152,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	var signed minted
 	sign := req.approvedByRule() || seen.auto && req.first()
 	if sign {
-		if signed, err = a.issueUnattended(now, st, id, req); err != nil {
+		if signed, err = a.issueUnattended(ctx, now, st, id, req); err != nil {
 			return Submission{}, err
 		}
 	}
@@ -196,7 +196,7 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		if err := a.receive(ctx, tx, now, actor, id, req); err != nil {
 			return err
 		}
-		return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed.Certificate)
+		return a.record(ctx, tx, now, st, unattended(actor), audit.Sign, signed)
 	})
 	if err != nil {
 		return Submission{}, err
@@ -228,16 +228,17 @@ func (a *Authority) lookAhead(ctx context.Context, now time.Time, req *incoming)
 }
 
 // issueUnattended signs a request that nobody has looked at.
-func (a *Authority) issueUnattended(now time.Time, st state, id int64, req *incoming) (minted, error) {
+func (a *Authority) issueUnattended(ctx context.Context, now time.Time, st state, id int64, req *incoming) (minted, error) {
 	in := issuance{id: id, request: req.Request, method: store.AutoSigned, profile: req.asked, asker: req.asker}
 	if req.approvedByRule() {
 		var err error
 		if in.validity, err = a.capped(req.verdict, req.asked, 0); err != nil {
 			return minted{}, err
 		}
+		in.longest = req.verdict.MaxValidity
 		in.rule, in.ruleDigest = req.verdict.Rule, req.verdict.Digest
 	}
-	return a.issue(now, st, in)
+	return a.issue(ctx, now, st, in)
 }
 
 // unattended is the daemon, deciding about the request that actor has sent.

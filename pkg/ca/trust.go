@@ -240,7 +240,7 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 		if err != nil {
 			return err
 		}
-		crt, err := a.issue(now, st, issuance{
+		crt, err := a.issue(ctx, now, st, issuance{
 			id:      id,
 			request: &pki.Request{CSR: &x509.CertificateRequest{RawSubject: emptySubject, Extensions: extensions, PublicKey: pub}, KeyID: keyID},
 			method:  store.Internal,
@@ -251,7 +251,7 @@ func (a *Authority) IssueServer(ctx context.Context, pub crypto.PublicKey) (leaf
 		}
 		issuer, leaf = st.signer.crt, crt.parsed
 		return a.store.Update(ctx, func(tx store.Tx) error {
-			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon}, audit.Sign, crt.Certificate)
+			return a.record(ctx, tx, now, st, audit.Actor{Kind: audit.Daemon}, audit.Sign, crt)
 		})
 	})
 	return leaf, issuer, err

@@ -10,6 +10,7 @@ import (
 
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
+	"cauase/pkg/hook"
 	"cauase/pkg/lint"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store"
@@ -78,6 +79,9 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		PendingShare:   d.cfg.PendingShare,
 		Profiles:       d.cfg.Profiles,
 		Rules:          d.policy,
+		Policy:         hookedPolicy{&hook.Policy{Rules: d.policy, Hooks: &d.hooks}},
+		Presign:        presigner{d},
+		Announce:       announcer{d},
 		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,

@@ -19,10 +19,13 @@ import (
 	"cauase/pkg/archive"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/hook"
 	"cauase/pkg/lint"
+	"cauase/pkg/outbox"
 	"cauase/pkg/policy"
 	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
+	"cauase/pkg/server/signing"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 )
@@ -39,6 +42,9 @@ type Daemon struct {
 	authorities *ca.Directory
 	linter      *lint.Linter // of all of them
 	policy      *policy.Engine
+	hooks       hook.Holder
+	outbox      *outbox.Outbox
+	signing     atomic.Pointer[signing.Target] // nil: PUT /api/csr/{id} is not answered
 	noticed     noticed
 	first       firstUser
 	archive     *archive.Archive // nil when no backups are taken
@@ -77,9 +83,14 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 			}
 		}
 	}()
+	d.useHooks(cfg.Tables.Hooks)
+	if err := d.askToStart(ctx); err != nil {
+		return nil, err
+	}
 	if err := d.openStore(ctx); err != nil {
 		return nil, &SettingError{Database, err}
 	}
+	d.openOutbox()
 	corsKeys, err := d.openCORSKeys(ctx)
 	if err != nil {
 		return nil, &SettingError{CORSKeyStore, err}
@@ -88,6 +99,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		return nil, err
 	}
 	d.warnOfRules(ctx, cfg.Tables)
+	d.useSigning(ctx, cfg.Tables.Signing)
 	if err := d.openArchive(); err != nil {
 		return nil, &SettingError{BackupDirectory, err}
 	}
@@ -158,7 +170,7 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 	d.server, err = server.New(server.Config{
 		Clock:     d.clock,
 		Log:       d.log,
-		FrontEnds: []server.FrontEnd{front},
+		FrontEnds: d.frontEnds(front),
 		Ready:     d.checks,
 		Limits:    d.cfg.Limits,
 		Limited:   d.metrics.observeLimits(),
@@ -238,6 +250,11 @@ func (d *Daemon) Run(ctx, force context.Context) error {
 		d.loop(loop, toldOf)
 	}()
 	followed := d.follow(loop)
+	delivered := make(chan struct{})
+	go func() {
+		defer close(delivered)
+		d.outbox.Run(loop)
+	}()
 	d.metrics.serve(d)
 	toBackups, endBackups := context.WithCancel(ctx)
 	backups := d.backUp(toBackups)
@@ -252,6 +269,7 @@ func (d *Daemon) Run(ctx, force context.Context) error {
 	endBackups()
 	<-done
 	<-followed
+	<-delivered
 	<-backups
 	for _, a := range d.authorities.All() {
 		a.Finish(force)

@@ -302,6 +302,9 @@ func (d *Daemon) observe() func(store.AuthorityName, audit.Action, error) {
 		if count != nil {
 			count(name, action, err)
 		}
+		if (action == audit.Sign || action == audit.Renew) && err == nil {
+			d.outbox.Kick()
+		}
 		if action == audit.Sign && err == nil {
 			select {
 			case d.first.signed <- struct{}{}:

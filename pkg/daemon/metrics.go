@@ -57,6 +57,7 @@ func (m *metricsServer) serve(d *Daemon) {
 	m.daemon = d
 	m.metrics.Connections(d.server.Connections)
 	m.metrics.Waiting(d.server.Waiting)
+	m.metrics.Outbox(d.outbox.Pending, d.outbox.Dropped)
 	if d.archive != nil {
 		m.metrics.Backups(d.backupMetrics)
 	}
@@ -154,6 +155,14 @@ func (m *metricsServer) observeLimits() func(reason string) {
 		return nil
 	}
 	return m.metrics.Limited
+}
+
+// observeDeliveries counts what recipients of events were told.
+func (m *metricsServer) observeDeliveries() func(recipient string, err error) {
+	if m == nil {
+		return nil
+	}
+	return func(recipient string, err error) { m.metrics.Delivered(recipient, err == nil) }
 }
 
 func (m *metricsServer) observeOperation() func(store.AuthorityName, audit.Action, error) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 
+	"cauase/pkg/hook"
 	"cauase/pkg/policy"
+	"cauase/pkg/server/signing"
 	"cauase/pkg/store"
 )
 
@@ -13,6 +15,10 @@ import (
 type Tables struct {
 	// Policy is what becomes of requests before a user has looked at them; nil: they wait for one.
 	Policy *policy.Set
+	// Hooks are programs and web servers that are asked or told; nil: none.
+	Hooks *hook.Set
+	// Signing has PUT /api/csr/{id} be answered; nil: it is not. It takes a start to begin with that.
+	Signing *signing.Target
 	// PolicyAt says where a field of a rule stands, for warnings; nil: that is not known.
 	PolicyAt func(rule int, field string) string
 }
@@ -23,6 +29,8 @@ func (d *Daemon) Policy() *policy.Engine { return d.policy }
 // Reload has tables take the place of those before. An operation under way goes by either.
 func (d *Daemon) Reload(ctx context.Context, t Tables) {
 	d.warnOfRules(ctx, t)
+	d.useHooks(t.Hooks)
+	d.useSigning(ctx, t.Signing)
 	d.policy.Replace(t.Policy)
 	d.log.InfoContext(ctx, "configuration reloaded", "policy_rules", t.Policy.Len(), "policy_digest", hex.EncodeToString(t.Policy.Digest()))
 }

@@ -46,8 +46,13 @@ func NewProgram(event Event, path string, timeout time.Duration, log *slog.Logge
 	if timeout <= 0 {
 		timeout = event.Timeout()
 	}
-	return &Program{event: event, path: path, timeout: timeout, log: log.With("hook", string(event), "path", pki.EscapeText(path)),
-		line: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce)}
+	p := &Program{event: event, path: path, timeout: timeout, line: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce)}
+	p.logTo(log)
+	return p
+}
+
+func (p *Program) logTo(log *slog.Logger) {
+	p.log = log.With("hook", string(p.event), "path", pki.EscapeText(p.path))
 }
 
 // Name says which hook it is.

@@ -13,7 +13,7 @@ import (
 type Recipient interface {
 	// Key names it in the database, as long as it is configured.
 	Key() string
-	// Wants reports whether it is told of renewals, too.
+	// Renewals reports whether it is told of renewals, too.
 	Renewals() bool
 	// Deliver tells it of an event. An error means that it has to be told again.
 	Deliver(ctx context.Context, now time.Time, event []byte) error

@@ -3,6 +3,8 @@ package hook
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"cauase/pkg/policy"
@@ -12,6 +14,18 @@ import (
 type Set struct {
 	Boot, Authorize, Presign []*Program
 	Recipients               []Recipient // told of certificates after the fact
+}
+
+// LogTo has the hooks log there from now on. It is for a set that nobody uses yet.
+func (s *Set) LogTo(log *slog.Logger) {
+	for _, p := range slices.Concat(s.Boot, s.Authorize, s.Presign) {
+		p.logTo(log)
+	}
+	for _, r := range s.Recipients {
+		if r, ok := r.(interface{ logTo(*slog.Logger) }); ok {
+			r.logTo(log)
+		}
+	}
 }
 
 // A Decider says what becomes of requests.

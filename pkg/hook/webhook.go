@@ -68,8 +68,8 @@ func NewWebhook(c WebhookConfig, log *slog.Logger) (*Webhook, error) {
 	case u.Fragment != "":
 		return nil, &FieldError{"url", errors.New("has a fragment, which is never sent")}
 	}
-	w := &Webhook{name: c.Name, url: c.URL, shown: u.Scheme + "://" + u.Host, timeout: c.Timeout, renewals: c.Renewals,
-		log: log.With("hook", string(Postsign), "webhook", c.Name)}
+	w := &Webhook{name: c.Name, url: c.URL, shown: u.Scheme + "://" + u.Host, timeout: c.Timeout, renewals: c.Renewals}
+	w.logTo(log)
 	if w.timeout <= 0 {
 		w.timeout = defaultWebhookTimeout
 	}
@@ -88,6 +88,10 @@ func NewWebhook(c WebhookConfig, log *slog.Logger) (*Webhook, error) {
 	}
 	w.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return w, nil
+}
+
+func (w *Webhook) logTo(log *slog.Logger) {
+	w.log = log.With("hook", string(Postsign), "webhook", w.name)
 }
 
 // A FieldError is an error about a field of a table.

@@ -70,6 +70,7 @@ type Metrics struct {
 	requests   *prometheus.HistogramVec
 	limited    *prometheus.CounterVec
 	awaited    *prometheus.CounterVec
+	deliveries *prometheus.CounterVec
 }
 
 // New returns metrics that ask, at each scrape, those sources for the state of the authorities that there
@@ -104,6 +105,10 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 		Name: "cauase_waits_total",
 		Help: "Answers to requests that asked to wait for newer revocation lists, by what ended the wait.",
 	}, []string{"outcome"})
+	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cauase_deliveries_total",
+		Help: "Attempts to tell hooks of certificates, by recipient and outcome.",
+	}, []string{"recipient", "outcome"})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "cauase_build_info",
 		Help: "1, with the version of cauased.",
@@ -112,7 +117,7 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.operations, m.refused, m.forks, m.requests, m.limited, m.awaited,
+		build, m.operations, m.refused, m.forks, m.requests, m.limited, m.awaited, m.deliveries,
 		&stateCollector{log: log, sources: sources, httpsNotAfter: httpsNotAfter},
 	)
 	return m
