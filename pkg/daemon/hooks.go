@@ -19,6 +19,9 @@ import (
 	"cauase/pkg/store"
 )
 
+// Hooks returns those that count.
+func (d *Daemon) Hooks() *hook.Set { return d.hooks.Set() }
+
 // useHooks has hooks take the place of those before.
 func (d *Daemon) useHooks(s *hook.Set) {
 	if s == nil {
