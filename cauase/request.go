@@ -32,6 +32,10 @@ func (t *tool) requestCommand() *cli.Command {
 With --invite the request is signed at once, if the invitation is for its names; without names,
 the one that the invitation is for is asked for.
 
+With --ssh-host-key, a host proves which one it is by its SSH host key, and with
+--proof-crt by a certificate that it has already: rules of the daemon may have it
+signed at once, for the names that are its own. Without names, those are asked for.
+
 With --sign, a user signs it at once with the key of --user-key.
 
 While the request awaits a decision, key and request are kept, and the same
@@ -57,6 +61,9 @@ is given, as verifiers look for hosts there only; --no-san leaves it out.`,
 			noSANFlag(),
 			chainFlag(),
 			inviteFlag(),
+			sshHostKeyFlag(),
+			&cli.StringFlag{Name: flagProofCrt, TakesFile: true, Usage: "prove who asks by the certificate in `FILE`, of any authority of services of the daemon"},
+			&cli.StringFlag{Name: flagProofKey, TakesFile: true, Usage: "the key of that certificate is in `FILE` (default: with the certificate)"},
 			encryptFlag(),
 			&cli.BoolFlag{Name: "sign", Usage: "sign the request at once, as the user of --user-key"},
 			validityFlag("with --sign, "),
@@ -99,6 +106,13 @@ func (t *tool) request(c *cli.Context) error {
 	if invitation != nil && how != nil {
 		return errUsage(c, "--sign and --invite exclude each other: either signs at once")
 	}
+	proving, err := t.proving(c)
+	if err != nil {
+		return err
+	}
+	if proving != nil && (invitation != nil || how != nil) {
+		return errUsage(c, "a proof of who asks is for the daemon's rules to decide by; with --sign or --invite they are not asked")
+	}
 	r, err := t.requestPaths(c)
 	if err != nil {
 		return err
@@ -119,7 +133,7 @@ func (t *tool) request(c *cli.Context) error {
 			t.note("asking for %s, too, as verifiers do not look for hosts in the common name; --no-san leaves it out", added)
 		}
 	}
-	r.engine.Invitation = invitation
+	r.engine.Invitation, r.engine.Proving = invitation, proving
 	if err := t.meet(c.Context, r, how != nil); err != nil {
 		return err
 	}
@@ -170,7 +184,9 @@ func (t *tool) meet(ctx context.Context, r *enrolment, sign bool) (err error) {
 			r.engine.Client, r.engine.Again = t.client, true
 		}
 	case invitation == nil:
-		r.engine.Client, err = t.trust(ctx)
+		if r.engine.Client, err = t.trust(ctx); err == nil && r.engine.Proving != nil {
+			r.engine.Proving.CAs = t.trusted
+		}
 	case !t.clock.Now().Before(invitation.Until):
 		err = manners.WithHint(fmt.Errorf("the invitation has ended %s", invitation.Until.Format(time.RFC3339)), "ask whoever has invited you for another one")
 	default:

@@ -21,6 +21,8 @@ type fileTables struct {
 	Hooks    hook.Config               `toml:"hooks"`
 	Webhooks []hook.WebhookTable       `toml:"webhook"`
 	Signing  *signingTable             `toml:"signing"`
+	SSH      sshTable                  `toml:"ssh"`
+	DNS      dnsTable                  `toml:"dns"`
 }
 
 // A signingTable has PUT /api/csr/{id} be answered.
@@ -47,11 +49,14 @@ func readTables(path string, content []byte) (p parsedTables, err error) {
 	rules, wrong := readRules(file.Policy, places)
 	hooks, unfit := readHooks(file, places)
 	api, mistaken := readSigning(file.Signing, places)
-	if err := errors.Join(err, wrong, unfit, mistaken); err != nil {
+	hosts, unknown := file.SSH.read(path, places)
+	server, unclear := file.DNS.server(places)
+	if err := errors.Join(err, wrong, unfit, mistaken, unknown, unclear); err != nil {
 		return p, err
 	}
 	p = parsedTables{profiles: profiles, profile: file.Profiles}
 	p.Policy, p.Hooks, p.Signing = rules, hooks, api
+	p.Hosts, p.NameServer = hosts, server
 	p.PolicyAt = func(rule int, field string) string {
 		return fmt.Sprintf("%s: %v", path, places.FindTable("policy", rule, field))
 	}

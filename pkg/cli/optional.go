@@ -24,9 +24,14 @@ func (f *OptionalDurationFlag) TakesValue() bool { return false }
 
 // String implements urfave.Flag.
 func (f *OptionalDurationFlag) String() string {
-	bare := urfave.FlagStringer(&urfave.BoolFlag{Name: f.Name, Usage: strings.ReplaceAll(f.Usage, "`", "")})
+	return withOptional("DURATION", f.Name, f.Usage)
+}
+
+// withOptional is how a flag is shown of which the value may be left out.
+func withOptional(value, name, usage string) string {
+	bare := urfave.FlagStringer(&urfave.BoolFlag{Name: name, Usage: strings.ReplaceAll(usage, "`", "")})
 	names, usage, _ := strings.Cut(bare, "\t")
-	return names + "[=DURATION]\t" + usage
+	return names + "[=" + value + "]\t" + usage
 }
 
 // Apply implements urfave.Flag.
@@ -62,3 +67,45 @@ func (o *optionalDuration) String() string { return o.value.String() }
 
 // IsBoolFlag has package flag take the flag without a value.
 func (o *optionalDuration) IsBoolFlag() bool { return true }
+
+// An OptionalPathFlag is a flag of a file that may be left out: --ssh-host-key, or --ssh-host-key=FILE.
+type OptionalPathFlag struct{ urfave.StringFlag }
+
+// OptionalPath returns f as an OptionalPathFlag. Given without a value it is set, and empty.
+func OptionalPath(f urfave.StringFlag) urfave.Flag {
+	f.TakesFile = true
+	return &OptionalPathFlag{f}
+}
+
+// TakesValue implements urfave.DocGenerationFlag: what follows the flag is not its value.
+func (f *OptionalPathFlag) TakesValue() bool { return false }
+
+// String implements urfave.Flag.
+func (f *OptionalPathFlag) String() string {
+	return withOptional("FILE", f.Name, f.Usage)
+}
+
+// Apply implements urfave.Flag.
+func (f *OptionalPathFlag) Apply(set *flag.FlagSet) error {
+	for _, name := range f.Names() {
+		set.Var(new(optionalPath), name, "")
+	}
+	return nil
+}
+
+// An optionalPath is the value of such a flag.
+type optionalPath string
+
+// Set implements flag.Value. Package flag sets what is given without a value to true; a file of that name is ./true.
+func (o *optionalPath) Set(text string) error {
+	if text == "true" {
+		text = ""
+	}
+	*o = optionalPath(text)
+	return nil
+}
+
+func (o *optionalPath) String() string { return string(*o) }
+
+// IsBoolFlag has package flag take the flag without a value.
+func (o *optionalPath) IsBoolFlag() bool { return true }

@@ -45,6 +45,7 @@ type Daemon struct {
 	hooks       hook.Holder
 	outbox      *outbox.Outbox
 	signing     atomic.Pointer[signing.Target] // nil: PUT /api/csr/{id} is not answered
+	known       atomic.Pointer[known]
 	noticed     noticed
 	first       firstUser
 	archive     *archive.Archive // nil when no backups are taken
@@ -63,6 +64,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}, policy: policy.NewEngine(cfg.Tables.Policy)}
+	d.learn(cfg.Tables)
 	d.first.signed, d.news = make(chan struct{}, 1), make(chan struct{}, 1)
 	if d.listeners, err = listen(ctx, log, cfg); err != nil {
 		return nil, &SettingError{Bind, err}
@@ -163,6 +165,8 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		CORSKeys:      corsKeys,
 		CORSWhitelist: d.cfg.CORSWhitelist,
 		NoPush:        d.cfg.NoPush,
+		Hosts:         d.hosts,
+		AddressNames:  d.addressNames,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"cauase/pkg/hook"
 	"cauase/pkg/policy"
+	"cauase/pkg/proof"
 	"cauase/pkg/server/signing"
 	"cauase/pkg/store"
 )
@@ -21,6 +22,40 @@ type Tables struct {
 	Signing *signing.Target
 	// PolicyAt says where a field of a rule stands, for warnings; nil: that is not known.
 	PolicyAt func(rule int, field string) string
+
+	// Hosts are the SSH host keys by which hosts prove who they are; nil: none are known.
+	Hosts *proof.Hosts
+	// NameServer, ADDRESS:PORT, is asked what addresses are called, if a rule wants to know; empty: those of the system are.
+	NameServer string
+}
+
+// known is who or what is known beside the database.
+type known struct {
+	hosts   *proof.Hosts
+	reverse *proof.Reverse
+	server  string // that reverse asks
+}
+
+// learn has the tables say who is known.
+func (d *Daemon) learn(t Tables) {
+	now := &known{hosts: t.Hosts, server: t.NameServer}
+	if before := d.known.Load(); before != nil && before.server == now.server {
+		now.reverse = before.reverse // with what it is asking, and its limits
+	} else {
+		now.reverse = proof.NewReverse(proof.ResolverAt(now.server))
+	}
+	d.known.Store(now)
+}
+
+// hosts are the SSH host keys that are known, nil for none.
+func (d *Daemon) hosts() *proof.Hosts { return d.known.Load().hosts }
+
+// addressNames are what an address is called, if a rule about an authority wants to know.
+func (d *Daemon) addressNames(ctx context.Context, authority store.AuthorityName, address string) ([]string, error) {
+	if !d.policy.Set().WantsReverse(string(authority)) {
+		return nil, nil
+	}
+	return d.known.Load().reverse.Names(ctx, address)
 }
 
 // Policy returns the rules in force.
@@ -31,8 +66,9 @@ func (d *Daemon) Reload(ctx context.Context, t Tables) {
 	d.warnOfRules(ctx, t)
 	d.useHooks(t.Hooks)
 	d.useSigning(ctx, t.Signing)
+	d.learn(t)
 	d.policy.Replace(t.Policy)
-	d.log.InfoContext(ctx, "configuration reloaded", "policy_rules", t.Policy.Len(), "policy_digest", hex.EncodeToString(t.Policy.Digest()))
+	d.log.InfoContext(ctx, "configuration reloaded", "policy_rules", t.Policy.Len(), "policy_digest", hex.EncodeToString(t.Policy.Digest()), "ssh", t.Hosts.Describe())
 }
 
 // warnOfRules logs what is strange about rules, given the authorities and profiles that there are.

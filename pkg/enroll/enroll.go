@@ -57,6 +57,9 @@ type Engine struct {
 	Invitation *invite.Signed
 	InvitedCAs []*x509.Certificate
 
+	// Proving, if it is not nil, is what requests are submitted with to prove who asks.
+	Proving *client.Proving
+
 	// Chain stores the CA certificates between a certificate and its root behind it. Renewals
 	// do so, too, if there are some behind the certificate renewed.
 	Chain bool

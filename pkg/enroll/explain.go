@@ -53,6 +53,7 @@ var explanations = []struct {
 }{
 	{client.ErrInvitedElsewhere, "invitation", impostor + ", or {ca} is of another CA: choose another place for this one's"},
 	{client.ErrNoInvitations, "invitation", "without one a request waits until a user signs it"},
+	{client.ErrNoProofs, "proof", "without one a request waits until a user signs it"},
 	{client.ErrNotCA, ClassNotCA, "check --ca-url: it is the http:// address and port of cauased"},
 	{client.ErrTooLong, ClassNotCA, ""},
 	{client.ErrRoots, "roots", impostor + ", or the authority has got another root: then remove the file of roots after making sure; nothing has been stored"},
@@ -129,6 +130,8 @@ func explainAnswer(err error) (class, hint string) {
 			return ClassNotCA, "that is the port of HTTPS; --ca-url takes the one of HTTP: one less, or 80 for 443"
 		case client.IsUninvited(err):
 			return "invitation", "ask whoever has invited you for another invitation"
+		case client.IsUnproven(err):
+			return "proof", "the daemon's operators say in its configuration which hosts it knows, and what those may have; compare the clocks of both machines if it says that a proof is old"
 		case status.Status == http.StatusInsufficientStorage:
 			return "too many pending", "an administrator has to sign or reject some"
 		case status.Status >= 500:

@@ -131,6 +131,8 @@ func (e *Engine) Submit(ctx context.Context, r *Request) error {
 	switch {
 	case e.Invitation != nil:
 		id, err = e.Client.SubmitInvited(ctx, r.PEM, e.Profile, e.Invitation, e.InvitedCAs)
+	case e.Proving != nil:
+		id, err = e.Client.SubmitProven(ctx, r.PEM, how, *e.Proving)
 	case e.User != nil:
 		id, err = e.User.Submit(ctx, r.PEM, how)
 	default:

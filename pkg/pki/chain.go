@@ -72,15 +72,19 @@ func AsCA(crt *x509.Certificate, keyID []byte) {
 // others may have no identifier at all.
 func findIssuer(crt *x509.Certificate, cas []*x509.Certificate) *x509.Certificate {
 	for _, ca := range cas {
-		if !bytes.Equal(crt.RawIssuer, ca.RawSubject) {
-			continue
-		}
-		if id := crt.AuthorityKeyId; len(id) > 0 && len(ca.SubjectKeyId) > 0 && !bytes.Equal(id, ca.SubjectKeyId) && !bytes.Equal(id, ca.AuthorityKeyId) {
-			continue
-		}
-		if crt.CheckSignatureFrom(ca) == nil {
+		if NamesIssuer(crt, ca) && crt.CheckSignatureFrom(ca) == nil {
 			return ca
 		}
 	}
 	return nil
+}
+
+// NamesIssuer reports whether a certificate says of itself that ca has issued it, by name and key identifier. No signature
+// is verified.
+func NamesIssuer(crt, ca *x509.Certificate) bool {
+	if !bytes.Equal(crt.RawIssuer, ca.RawSubject) {
+		return false
+	}
+	id := crt.AuthorityKeyId
+	return len(id) == 0 || len(ca.SubjectKeyId) == 0 || bytes.Equal(id, ca.SubjectKeyId) || bytes.Equal(id, ca.AuthorityKeyId)
 }

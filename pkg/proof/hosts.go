@@ -265,5 +265,8 @@ func few(names, candidates []string) []string {
 
 // Describe says how much there is, for the log.
 func (h *Hosts) Describe() string {
+	if h == nil {
+		return "none"
+	}
 	return fmt.Sprintf("%d host keys, %d CAs, %d revoked", len(h.keys), len(h.cas), len(h.revoked))
 }

@@ -218,7 +218,7 @@ func TestEnrolmentAllocations(t *testing.T) {
 	enrol := func() {
 		text := requests[0]
 		requests = requests[1:]
-		done, err := submit(t.Context(), s.Services, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, text, choice{})
+		done, err := s.front.submit(t.Context(), s.Services, audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.7"}, submitting{text: text})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -80,6 +80,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	provenCSR := newCSR(t, pkitest.Key(t), "proven")
 	newIssued := func() (*tls.Certificate, int64) { return s.issue(s.Services) }
 
 	// What each route answers to whoever may call it. All others get a 401.
@@ -96,6 +97,7 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"PUT", "csr", 201, func() request { return request{"/cas/csr", newCSR(t, pkitest.Key(t), "new"), nil} }},
 		{"GET", "csr/{id}", 200, func() request { return at("/cas/csr/%d", newPending()) }},
 		{"DELETE", "csr/{id}", 204, func() request { return at("/cas/csr/%d", newPending()) }},
+		{"PUT", "prove", 201, func() request { return json("/cas/prove", s.proven(provenCSR)) }},
 		{"PUT", "invite", 201, func() request { return json("/cas/invite", s.presented("new", s.invitation("cn:new"))) }},
 		{"GET", "invite", 200, func() request { return at("/cas/invite") }},
 		{"DELETE", "invite/{id}", 204, func() request { return at("/cas/invite/%s", s.invitation("cn:new").ID) }},

@@ -9,6 +9,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 	"cauase/pkg/store"
 )
 
@@ -39,6 +40,7 @@ type Core interface {
 
 	Holder(ctx context.Context, actor audit.Actor, crt *x509.Certificate, verify func(crypto.PublicKey) error) (ca.Holder, error)
 	Confirm(ctx context.Context, h ca.Holder, keyID []byte) error
+	Credential(ctx context.Context, h ca.Holder) (*policy.Certificate, error)
 	Renew(ctx context.Context, h ca.Holder, req *pki.Request) (ca.Issued, error)
 	RevokeOwn(ctx context.Context, h ca.Holder, how ca.Revoking) error
 	Refused(ctx context.Context, h ca.Holder, action audit.Action, why error) error

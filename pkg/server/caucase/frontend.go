@@ -13,11 +13,12 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/proof"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
 
-// Config is what a FrontEnd works with. Everything but CORSWhitelist is needed.
+// Config is what a FrontEnd works with. Everything up to CORSKeys is needed.
 type Config struct {
 	Netloc server.Netloc
 	Clock  clock.Clock
@@ -31,6 +32,11 @@ type Config struct {
 
 	CORSKeys      *CORSKeys
 	CORSWhitelist []string // origins, as browsers write them
+
+	// Hosts returns the SSH host keys that are known now, nil for none. Nil: there never are any.
+	Hosts func() *proof.Hosts
+	// AddressNames returns what an address is called and who has that name confirms, where rules for an authority want to know; nil: they never do.
+	AddressNames func(ctx context.Context, authority store.AuthorityName, address string) ([]string, error)
 
 	NoPush bool // nobody is made to wait for newer revocation lists
 }

@@ -45,7 +45,7 @@ func presentedFor(t testing.TB, key crypto.Signer, cn, text string) string {
 	return string(body)
 }
 
-func must(t *testing.T) func([]byte, error) []byte {
+func must(t testing.TB) func([]byte, error) []byte {
 	return func(data []byte, err error) []byte {
 		t.Helper()
 		if err != nil {

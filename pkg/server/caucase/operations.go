@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/pki"
-	"cauase/pkg/policy"
 	"cauase/pkg/server"
 )
 
@@ -85,31 +83,31 @@ func (f *FrontEnd) putRequest(x *server.Exchange) (server.Perform, error) {
 			actor = user
 		}
 		chosen.foreign = chosen.foreign && known // whoever it is refused to hears what is wrong with the request
-		submission, err := submit(ctx, a, actor, body, chosen)
-		if rejected := (*ca.Rejected)(nil); errors.As(err, &rejected) && x.Accepts(typeProblem) {
-			return replyRejected(x, http.StatusConflict, rejected)
-		}
-		if err != nil {
-			return err
-		}
-		x.Header().Set("Location", strconv.FormatInt(submission.ID, 10))
-		return x.Empty(http.StatusCreated)
+		submission, err := f.submit(ctx, a, actor, submitting{text: body, choice: chosen})
+		return replySubmitted(x, submission, err)
 	}, nil
+}
+
+// submitting is a request that is being submitted.
+type submitting struct {
+	text []byte
+	choice
+	*proofs // of who asks; nil: nobody has proved anything
 }
 
 // submit submits a request of anybody's. Whether there is room for it, and whether it is there already, comes
 // before what costs more than to look.
-func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen choice) (ca.Submission, error) {
-	outline, err := pki.ParseOutline(text)
-	if err != nil && chosen.foreign {
-		if req, unusable := pki.ParseForeign(text); unusable == nil {
-			return a.Submit(ctx, actor, req, ca.Asked{Profile: chosen.profile, By: asker()})
+func (f *FrontEnd) submit(ctx context.Context, a Core, actor audit.Actor, s submitting) (ca.Submission, error) {
+	outline, err := pki.ParseOutline(s.text)
+	if err != nil && s.foreign {
+		if req, unusable := pki.ParseForeign(s.text); unusable == nil {
+			return f.submitAs(ctx, a, actor, req, s)
 		}
 	}
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	if chosen.once {
+	if s.once {
 		switch rejected, err := a.Rejection(ctx, 0, pki.Digest(outline.Digest())); {
 		case err == nil:
 			return ca.Submission{}, rejected
@@ -117,7 +115,12 @@ func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen 
 			return ca.Submission{}, err
 		}
 	}
-	switch done, err := a.Foresee(ctx, actor, outline, chosen.profile); {
+	if s.proofs != nil {
+		if err := f.examine(ctx, a, s.proofs, pki.Digest(outline.Digest())); err != nil {
+			return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, err)
+		}
+	}
+	switch done, err := a.Foresee(ctx, actor, outline, s.profile); {
 	case err != nil:
 		return ca.Submission{}, err
 	case done != nil:
@@ -127,11 +130,17 @@ func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, chosen 
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	return a.Submit(ctx, actor, req, ca.Asked{Profile: chosen.profile, By: asker()})
+	return f.submitAs(ctx, a, actor, req, s)
 }
 
-// asker is who asks by way of this front-end.
-func asker() policy.Asker { return policy.Asker{FrontEnd: frontEnd} }
+// submitAs submits a request as one of whoever proves to ask.
+func (f *FrontEnd) submitAs(ctx context.Context, a Core, actor audit.Actor, req *pki.Request, s submitting) (ca.Submission, error) {
+	by, err := f.prove(ctx, a, actor, s.proofs, req)
+	if err != nil {
+		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, err)
+	}
+	return a.Submit(ctx, actor, req, ca.Asked{Profile: s.profile, By: by})
+}
 
 func (f *FrontEnd) getRequest(x *server.Exchange) (server.Perform, error) {
 	a, id, err := f.object(x)

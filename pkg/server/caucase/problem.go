@@ -8,6 +8,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
+	"cauase/pkg/proof"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
@@ -27,6 +28,8 @@ var classes = [...]class{
 	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
 	{ca.ErrPolicy, http.StatusForbidden, true, ""},
 	{ca.ErrUninvited, http.StatusForbidden, true, ""}, // likewise
+	{proof.ErrRefused, http.StatusForbidden, true, ""},
+	{proof.ErrNoAnswer, http.StatusServiceUnavailable, true, ""},
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrBudget, http.StatusTooManyRequests, true, ""},
 	{ca.ErrRejected, http.StatusConflict, true, ""},

@@ -63,6 +63,7 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "csr/{id}", access: anyone, handler: f.getRequest},
 		{method: http.MethodDelete, path: "csr/{id}", access: user, handler: f.deleteRequest},
 
+		{method: http.MethodPut, path: "prove", access: anyone, handler: f.putProven},
 		{method: http.MethodPut, path: "invite", access: anyone, handler: f.putInvited},
 		{method: http.MethodGet, path: "invite", access: user, handler: f.getInvitations},
 		{method: http.MethodDelete, path: "invite/{id}", access: user, handler: f.deleteInvitation},
