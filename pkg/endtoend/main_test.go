@@ -19,7 +19,12 @@ var binDir string
 // releasedDir holds cauased as it is shipped, without the race detector, for tests that start it time and again.
 var releasedDir string
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	if zone := os.Getenv(envZone); zone != "" {
+		serveZone(zone) // in a network namespace
+	}
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "cauase-endtoend-")
