@@ -104,6 +104,10 @@ func (t *tool) anchor(c *cli.Context, remove, all bool) error {
 			view.Certificates = append(view.Certificates, trustView{string(t.authority), pki.SubjectString(crt.RawSubject), client.PinOf(crt).String(), from})
 		}
 	}
+	known, err := t.trustedHere()
+	if err != nil && !remove {
+		return err
+	}
 	found, err := search.Find()
 	if err != nil {
 		return err
@@ -111,9 +115,11 @@ func (t *tool) anchor(c *cli.Context, remove, all bool) error {
 	plan := func(there []anchors.Entry) anchors.Change {
 		switch {
 		case all:
-			return anchors.PlanRemoval(there, anchors.IsOurs)
+			return anchors.PlanRemoval(there, func(anchors.Entry) bool { return true })
 		case remove:
-			return anchors.PlanRemoval(there, owner.Owns)
+			return anchors.PlanRemoval(there, func(e anchors.Entry) bool {
+				return owner.Owns(e.Name) || e.Crt != nil && slices.ContainsFunc(known, e.Crt.Equal)
+			})
 		}
 		return owner.Plan(there, wanted)
 	}
@@ -197,6 +203,13 @@ func (t *tool) rootsToInstall() (roots []*x509.Certificate, from string, err err
 		return nil, "", manners.WithHint(fmt.Errorf("the CA certificates in %s are below a root, which is what programs have to trust", store.Path), "%s ca root%s fetches it", toolName, t.authorityFlag())
 	}
 	return nil, "", manners.WithHint(fmt.Errorf("%s holds no valid CA certificate of %s", t.caStore.Path, t.authority), "%s ca update%s fetches them", toolName, t.authorityFlag())
+}
+
+// trustedHere are all CA certificates of the authority at work that are stored.
+func (t *tool) trustedHere() ([]*x509.Certificate, error) {
+	cas, err := t.caStore.ReadCertificates()
+	roots, failed := t.rootStore.ReadCertificates()
+	return append(cas, roots...), join(err, failed)
 }
 
 // anchorIn makes the change in one store. Where that is not possible is no error unless the store was asked for.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,15 +9,14 @@ import (
 
 	"cauase/pkg/anchors"
 	"cauase/pkg/client/clienttest"
+	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 )
 
 // TestInstallFollows: what is trusted here is in the store, over a rollover, and nothing else is touched. Package deployment has the
 // stores of a machine.
 func TestInstallFollows(t *testing.T) {
-	if _, err := exec.LookPath("certutil"); err != nil {
-		t.Skip("NOT TESTED: certutil is not installed (apt-get install libnss3-tools)")
-	}
+	testkit.Need(t, "certutil", "libnss3-tools")
 	s := newShell(t)
 	s.ok("ca update")
 	s.ok("--mode user ca update")
@@ -39,6 +37,15 @@ func TestInstallFollows(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	if v := run("ca install"); len(v.Added) != 1 || v.Place != db {
+		t.Errorf("%+v", v)
+	}
+	if v := run("--ca-url http://another.example ca install"); len(v.Added) != 0 || len(v.Kept) != 1 {
+		t.Errorf("by another address: %+v", v)
+	}
+	if v := run("--ca-url http://another.example ca remove"); len(v.Removed) != 1 {
+		t.Errorf("by another address: %+v", v)
+	}
+	if v := run("ca install"); len(v.Added) != 1 {
 		t.Errorf("%+v", v)
 	}
 	if v := run("--mode user ca install"); len(v.Added) != 1 || len(v.Kept) != 0 {

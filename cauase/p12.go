@@ -1,13 +1,11 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -235,6 +233,9 @@ func (t *tool) p12(c *cli.Context) error {
 		return errUsage(c, "which certificate?")
 	}
 	out := c.String("out")
+	if out == standardInput {
+		return errUsage(c, "--out: a PKCS #12 file goes into a file, not to standard output")
+	}
 	if out == "" {
 		out = stem(paths.Crt) + ".p12"
 	}
@@ -290,9 +291,13 @@ func (t *tool) readIdentity(paths pemfile.PairPaths, cas []string) (id p12.Ident
 		return id, err
 	}
 	for _, path := range cas {
-		more, err := pemfile.ReadCertificates(path)
+		content, err := pemfile.Read(path)
 		if err != nil {
 			return id, fmt.Errorf("--ca %w", err)
+		}
+		more, err := pki.ParseCertificateFile(content)
+		if err != nil {
+			return id, fmt.Errorf("--ca %s: %w", path, err)
 		}
 		candidates = append(candidates, more...)
 	}
@@ -311,36 +316,4 @@ func stem(path string) string {
 		}
 	}
 	return path
-}
-
-// workingKey is where the key is kept that will be in a PKCS #12 file only, until that is there.
-func workingKey(path string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".key")
-}
-
-// bundle puts a pair that was issued, and the CA certificates that stand behind it, into the PKCS #12 file of a request. A key that
-// is to be there only is removed once it is.
-func (t *tool) bundle(r *enrolment, pair pemfile.Pair) error {
-	candidates := slices.Concat(pair.Chain, t.trusted, t.roots)
-	if stored, err := t.caStore.ReadCertificates(); err == nil {
-		candidates = append(candidates, stored...)
-	}
-	if stored, err := t.rootStore.ReadCertificates(); err == nil {
-		candidates = append(candidates, stored...)
-	}
-	candidates = slices.DeleteFunc(candidates, func(crt *x509.Certificate) bool { return !crt.IsCA })
-	id := p12.Identity{Key: pair.Key, Crt: pair.Crt, Chain: p12.ChainOf(pair.Crt, candidates)}
-	if err := t.writeP12(r.p12, id); err != nil {
-		return manners.WithHint(fmt.Errorf("the certificate was issued, but %w", err), "key and certificate are in %s and %s, from which %s p12 makes the file", r.engine.Paths.KeyPath(), r.engine.Paths.Crt, toolName)
-	}
-	view := r.p12.view(id)
-	t.p12Made = &view
-	if !r.p12Only {
-		return nil
-	}
-	key := r.engine.Paths.KeyPath()
-	if err := os.Remove(key); err != nil {
-		return fmt.Errorf("%s is written, but the key outside of it cannot be removed: %w", r.p12.path, err)
-	}
-	return durable.SyncFolder(filepath.Dir(key))
 }

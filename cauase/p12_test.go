@@ -180,6 +180,11 @@ func TestP12OfFiles(t *testing.T) {
 	}
 	s.ok("p12 --key web.key --crt web.crt --out web.p12" + with)
 	s.opened("web.p12", "correct horse")
+	s.write("cas.der", s.daemon.CAS.Newest().Crt.Raw)
+	s.ok("p12 --key web.key --crt web.crt --ca cas.der --out der.p12" + with)
+	if id := s.opened("der.p12", "correct horse"); len(id.Chain) != 1 {
+		t.Errorf("%d CA certificates of DER", len(id.Chain))
+	}
 	s.write("stranger.key", pkitest.KeyPEM(t, pkitest.Key(t)))
 	s.write("nothing", []byte(""))
 	stranger := pkitest.NewCA(t, "Stranger", time.Now(), time.Now().Add(time.Hour))
@@ -196,6 +201,8 @@ func TestP12OfFiles(t *testing.T) {
 		"p12 --key web.key --crt web.crt --ca stranger.pem --out x.p12": "none of the certificates there has signed",
 		"p12 --key web.key --crt web.crt --ca nowhere --out x.p12":      "nowhere",
 		"p12 --key web.key --crt web.crt --out no/where.p12":            "no such file",
+		"p12 --key web.key --crt web.crt --out -":                       "not to standard output",
+		"p12 --key web.key --crt web.crt --ca stranger.key --out x.p12": "--ca stranger.key",
 		"p12 --out x.p12":     "which certificate",
 		"p12 x --crt web.crt": "files are given with",
 		"request --sign --cn other --p12 other.pem --crt other.pem": "needs a file of its own",

@@ -160,21 +160,6 @@ func (t *tool) request(c *cli.Context) error {
 	return err
 }
 
-// already ends a command whose certificate an earlier run has got.
-func (t *tool) already(r *enrolment, pair pemfile.Pair) error {
-	if r.p12 != nil {
-		if err := t.bundle(r, pair); err != nil {
-			return err
-		}
-	}
-	view := t.viewCertificate(pair.Crt)
-	view.File, view.P12 = r.engine.Paths.Crt, t.p12Made
-	if !t.json && view.P12 == nil {
-		return nil
-	}
-	return t.print(view, func(p *printer) { p.p12(*view.P12) })
-}
-
 // meet brings trust up to date, and opens a session where the request is to be signed by the user who makes it.
 func (t *tool) meet(ctx context.Context, r *enrolment, sign bool) (err error) {
 	switch invitation := r.engine.Invitation; {
@@ -264,22 +249,6 @@ func (t *tool) requestPaths(c *cli.Context) (*enrolment, error) {
 	r.engine = t.engine(pair)
 	r.engine.CSR, r.engine.Profile, r.engine.Chain, r.engine.Again = r.csr, c.String("profile"), c.Bool("chain"), c.Bool("again")
 	return r, nil
-}
-
-// wantP12 reads whether, and how, the certificate is to be in a PKCS #12 file, too.
-func (t *tool) wantP12(c *cli.Context, r *enrolment) (err error) {
-	path := c.String(flagP12)
-	if path == "" {
-		for _, name := range []string{flagP12Password, flagMake, flagLegacy, flagP12} {
-			if c.IsSet(name) {
-				return errUsage(c, fmt.Sprintf("--%s is about a PKCS #12 file: give --%s FILE", name, flagP12))
-			}
-		}
-		return nil
-	}
-	_, err = os.Lstat(workingKey(path))
-	r.p12, err = t.p12Output(c, path, r.p12Only && err == nil)
-	return err
 }
 
 // sameFile reports whether two paths name one file, whether it exists or not.

@@ -103,12 +103,13 @@ func (c Change) gone() (all []string) {
 func (o Owner) Plan(there []Entry, wanted []*x509.Certificate) (c Change) {
 	for _, crt := range wanted {
 		entry := Entry{Name: o.NameOf(crt), Crt: crt}
-		same := func(e Entry) bool { return e.Name == entry.Name && e.Crt != nil && e.Crt.Equal(crt) }
+		same := func(e Entry) bool { return e.Crt != nil && e.Crt.Equal(crt) }
 		if slices.ContainsFunc(c.Add, same) || slices.ContainsFunc(c.Keep, same) {
 			continue
 		}
-		if slices.ContainsFunc(there, same) {
-			c.Keep = append(c.Keep, entry)
+		// Also as that of another owner, such as of the same CA by another address.
+		if i := slices.IndexFunc(there, same); i >= 0 {
+			c.Keep = append(c.Keep, there[i])
 		} else {
 			c.Add = append(c.Add, entry)
 		}
@@ -121,10 +122,10 @@ func (o Owner) Plan(there []Entry, wanted []*x509.Certificate) (c Change) {
 	return c
 }
 
-// PlanRemoval decides what has to be done so that nothing of the owners that mine reports is in a store.
-func PlanRemoval(there []Entry, mine func(name string) bool) (c Change) {
+// PlanRemoval decides what has to be done so that nothing that is mine is in a store.
+func PlanRemoval(there []Entry, mine func(Entry) bool) (c Change) {
 	for _, entry := range there {
-		if mine(entry.Name) {
+		if mine(entry) {
 			c.Remove = append(c.Remove, entry)
 		}
 	}

@@ -68,6 +68,7 @@ func TestPlan(t *testing.T) {
 		"again":               {[]anchors.Entry{entry(owner, now)}, []*x509.Certificate{now}, 0, 0, 1},
 		"rollover":            {[]anchors.Entry{entry(owner, old), entry(owner, now)}, []*x509.Certificate{now, next}, 1, 1, 1},
 		"of another CA":       {[]anchors.Entry{entry(elsewhere, old)}, []*x509.Certificate{now}, 1, 0, 0},
+		"by another address":  {[]anchors.Entry{entry(elsewhere, now)}, []*x509.Certificate{now}, 0, 0, 1},
 		"damaged":             {[]anchors.Entry{damaged}, []*x509.Certificate{now}, 1, 1, 0},
 		"unreadable":          {[]anchors.Entry{{Name: owner.NameOf(old)}}, nil, 0, 1, 0},
 		"nothing trusted now": {[]anchors.Entry{entry(owner, now)}, nil, 0, 1, 0},
@@ -77,7 +78,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s: %+v", name, plan)
 		}
 	}
-	if plan := anchors.PlanRemoval([]anchors.Entry{entry(owner, now), entry(elsewhere, now)}, owner.Owns); len(plan.Remove) != 1 {
+	if plan := anchors.PlanRemoval([]anchors.Entry{entry(owner, now), entry(elsewhere, now)}, func(e anchors.Entry) bool { return owner.Owns(e.Name) }); len(plan.Remove) != 1 {
 		t.Errorf("%+v", plan)
 	}
 }
