@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -302,6 +303,58 @@ esac`)
 	}
 	if said := strings.Join(r.details(t, audit.Submit, audit.Refused), "\n"); strings.Count(said, "presign hook "+presign) < 5 {
 		t.Errorf("the audit log says\n%s", said)
+	}
+}
+
+// TestPresignGoesByTheRule, too: what approves for a day gets no hook two.
+func TestPresignGoesByTheRule(t *testing.T) {
+	rules := rulesOf(t, policy.Config{Name: "day", Names: "*.web.example", Decision: "approve", MaxValidity: "1d"})
+	presign := hookScript(t, `case "$(cat)" in
+*'"client":"two"'*) echo '{"validity":"2d"}';;
+*) echo '{"validity":"12h"}';;
+esac`)
+	r := launch(t, testConfig(t, t.TempDir(), withSigning(rules, hooksOf(t, hook.Config{Presign: []string{presign}}))), testTime())
+	if status, answer := r.putCSR(t, "two", request(t, "a.web.example")); status != http.StatusForbidden {
+		t.Errorf("%d %v", status, answer)
+	}
+	status, answer := r.putCSR(t, "half", request(t, "b.web.example"))
+	if status != http.StatusOK || parsed(t, answer["signed_x509_pem"]).NotAfter.Sub(testTime()) != 12*time.Hour {
+		t.Errorf("%d %v", status, answer)
+	}
+}
+
+// TestRenewals are told to whom they interest, and pass by presign and authorize hooks.
+func TestRenewals(t *testing.T) {
+	to, asked := filepath.Join(t.TempDir(), "told"), filepath.Join(t.TempDir(), "asked")
+	ask := hookScript(t, "echo x >> "+asked+"; echo '{\"decision\":\"allow\"}'")
+	hooks := hooksOf(t, hook.Config{Authorize: []string{ask}, Presign: []string{ask}, Postsign: []string{hookScript(t, "cat >> "+to)}, Renewals: true})
+	r := launch(t, testConfig(t, t.TempDir(), withSigning(approvesWeb(t), hooks)), testTime())
+	key := pkitest.Key(t)
+	status, answer := r.putCSR(t, "web1", pkitest.NamedRequest(t, key, "a.web.example", "a.web.example"))
+	if status != http.StatusOK {
+		t.Fatalf("%d %v", status, answer)
+	}
+	before, err := os.ReadFile(asked)
+	if err != nil || len(before) != 4 {
+		t.Fatalf("asked %q, %v", before, err)
+	}
+	old := parsed(t, answer["signed_x509_pem"])
+	a, _ := r.Authority(store.Services)
+	holder, err := a.Holder(t.Context(), audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.1"}, old, func(crypto.PublicKey) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := a.Renew(t.Context(), holder, pkitest.HostRequest(t, "a.web.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`"id":"crt-cas-%x"`, issued.Serial)
+	waitFor(t, "the renewal is told", func() bool {
+		text, err := os.ReadFile(to)
+		return err == nil && strings.Contains(string(text), want) && strings.Contains(string(text), `"renews":"`+pki.FormatSerial(old.SerialNumber)+`"`)
+	})
+	if after, err := os.ReadFile(asked); err != nil || len(after) != len(before) {
+		t.Errorf("hooks were asked about a renewal: %q, %v", after, err)
 	}
 }
 

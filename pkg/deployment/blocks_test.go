@@ -29,6 +29,8 @@ var notRun = map[string]string{
 	"docs/operations.md: install -d -m 0700":              "in /var/lib; endtoend starts and ends daemons",
 	"docs/operations.md: cauase --user-key user.pem sign": "scripts of testdata/script sign files",
 	"docs/operations.md: cauased --netloc":                "waits for half past three; package archive takes backups",
+	"docs/operations.md: cauased manage create-identity":  "asks for a passphrase at a terminal",
+	"docs/signing-api.md: curl --data-binary":             "scripts of testdata/script ask with curl",
 	"docs/operations.md: $ cauase-key-id":                 "an example of output",
 	"docs/operations.md: error: certificate cas":          "an example of output",
 	"docs/performance.md: make bench":                     "takes long, and measures this machine",

@@ -102,6 +102,9 @@ type PresignAnswer struct {
 func (s *Set) Ask(ctx context.Context, p Proposal) (all Amendment, err error) {
 	for _, program := range s.Presign {
 		one, err := program.presign(ctx, p)
+		if gone := ctx.Err(); gone != nil {
+			return all, gone // which is no decision
+		}
 		if err != nil {
 			return all, err
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cauase/pkg/cli"
+	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 )
 
@@ -36,6 +37,8 @@ type Program struct {
 	path    string
 	timeout time.Duration
 	log     *slog.Logger
+
+	spoken spoken
 
 	line  chan struct{} // a place for each call, those that wait included
 	slots chan struct{} // and for each that runs
@@ -70,7 +73,12 @@ func (p *Program) Run(ctx context.Context, input []byte) ([]byte, error) {
 
 // note logs what went wrong, and makes a [Failure] of it.
 func (p *Program) note(ctx context.Context, err error) error {
-	p.log.ErrorContext(ctx, "hook failed", "error", pki.EscapeText(err.Error()))
+	switch {
+	case errors.Is(err, context.Canceled): // whoever has asked has gone, or the daemon ends
+		p.log.DebugContext(ctx, "hook ended", "error", pki.EscapeText(err.Error()))
+	case p.spoken.may():
+		p.log.ErrorContext(ctx, "hook failed", "error", pki.EscapeText(err.Error()))
+	}
 	return &Failure{p.event, p.path, err}
 }
 
@@ -108,7 +116,7 @@ func (p *Program) call(ctx context.Context, input []byte) ([]byte, error) {
 	flooded := make(chan struct{})
 	flood := sync.OnceFunc(func() { close(flooded) })
 	out := &limitedBuffer{room: MaxAnswer, full: flood}
-	messages := &messageLog{ctx: ctx, log: p.log, room: maxMessages, full: flood}
+	messages := &messageLog{ctx: ctx, log: p.log, may: p.spoken.may, room: maxMessages, full: flood}
 	cmd := exec.Command(p.path)
 	cmd.Args = []string{p.path}
 	cmd.Dir = "/"
@@ -192,6 +200,7 @@ const (
 type messageLog struct {
 	ctx        context.Context
 	log        *slog.Logger
+	may        func() bool // write another line
 	room       int
 	full       func()
 	overflowed bool
@@ -228,7 +237,7 @@ func (m *messageLog) flush() {
 		text += "…"
 	}
 	m.line, m.cut = m.line[:0], false
-	if m.lines++; m.lines > maxLines {
+	if m.lines++; m.lines > maxLines || !m.may() {
 		m.omitted++
 		return
 	}
@@ -239,7 +248,28 @@ func (m *messageLog) finish() {
 	if len(m.line) > 0 {
 		m.flush()
 	}
-	if m.omitted > 0 {
+	if m.omitted > 0 && m.may() {
 		m.log.WarnContext(m.ctx, "hook says more than is logged", "lines_omitted", m.omitted)
 	}
+}
+
+// A spoken counts lines of the log about a hook: as many as anybody reads, however often strangers have it called.
+type spoken struct {
+	mu    sync.Mutex
+	since time.Time
+	lines int
+}
+
+// maxSpoken is how many lines there are of one hook in a minute.
+const maxSpoken = 600
+
+// may reports whether there may be another line now, and counts it.
+func (s *spoken) may() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := clock.System().Now(); now.Sub(s.since) >= time.Minute || now.Before(s.since) {
+		s.since, s.lines = now, 0
+	}
+	s.lines++
+	return s.lines <= maxSpoken
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cauase/pkg/folder"
+	"cauase/pkg/policy"
 	"cauase/pkg/testkit"
 )
 
@@ -89,14 +90,14 @@ func TestFaults(t *testing.T) {
 		{name: "crashes", script: "kill -SEGV $$", text: "signal 11"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			path := script(t, test.script) // while nothing forks, which would have it open for writing
 			t.Parallel()
 			log, _ := logged()
-			// Names that nobody else's processes have tell whether any is left.
 			timeout := test.timeout
 			if timeout == 0 {
 				timeout = time.Minute
 			}
-			p := NewProgram(Authorize, script(t, test.script), timeout, log)
+			p := NewProgram(Authorize, path, timeout, log)
 			answer, err := p.Run(t.Context(), []byte(strings.Repeat("x", 1<<20)))
 			failure := (*Failure)(nil)
 			if !errors.As(err, &failure) || answer != nil {
@@ -254,5 +255,45 @@ func TestACrowdBeforeAHook(t *testing.T) {
 	}
 	if text, err := os.ReadFile(began); err != nil || len(text) > 2*atOnce {
 		t.Errorf("more ran at a time than may: %q, %v", text, err)
+	}
+}
+
+// TestWhatHooksSayIsBounded, however often strangers have them called.
+func TestWhatHooksSayIsBounded(t *testing.T) {
+	log, buffer := logged()
+	p := NewProgram(Authorize, script(t, "i=0; while [ $i -lt 60 ]; do echo line $i >&2; i=$((i+1)); done; exit 1"), 0, log)
+	for range 20 {
+		if _, err := p.Run(t.Context(), nil); err == nil {
+			t.Fatal("it does not fail")
+		}
+	}
+	if lines := strings.Count(buffer.String(), "\n"); lines > maxSpoken || lines < maxSpoken/2 {
+		t.Errorf("%d lines", lines)
+	}
+}
+
+// TestWhoeverHasGone is no reason to say that a hook fails, and nothing was decided.
+func TestWhoeverHasGone(t *testing.T) {
+	log, buffer := logged()
+	c, _ := caseOf(t)
+	began := filepath.Join(t.TempDir(), "began")
+	holder := &Holder{}
+	holder.Replace(&Set{Authorize: []*Program{NewProgram(Authorize, script(t, "echo x > "+began+"; exec sleep 1000"), time.Hour, log)}})
+	p := &Policy{Rules: always{Decision: policy.Approve}, Hooks: holder}
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		for {
+			if text, err := os.ReadFile(began); err == nil && len(text) > 0 {
+				leave()
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if v, err := p.Decide(ctx, c); !errors.Is(err, context.Canceled) || v.Decision != "" {
+		t.Errorf("%+v %v", v, err)
+	}
+	if strings.Contains(buffer.String(), "level=ERROR") {
+		t.Errorf("the log says\n%s", buffer.String())
 	}
 }

@@ -72,6 +72,9 @@ func (p *Policy) Decide(ctx context.Context, c policy.Case) (policy.Verdict, err
 	}
 	for _, program := range hooks.Authorize {
 		d, reason := program.authorize(ctx, input)
+		if err := ctx.Err(); err != nil {
+			return policy.Verdict{}, err // which is no decision
+		}
 		if d.Stricter(v.Decision) {
 			v.Decision, v.Reason, v.Rule, v.Digest = d, reason, NameOf(Authorize, program.path), nil
 		}
