@@ -29,6 +29,7 @@ func (d *Daemon) frontEnds(first server.FrontEnd) []server.FrontEnd {
 			}
 			return a, true
 		},
+		AddressNames: d.addressNames,
 	}))
 }
 

@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/policy"
+	"cauase/pkg/proof"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
@@ -44,6 +45,8 @@ type Config struct {
 	Target func() (Target, bool)
 	// Authority returns the authority of a name, and whether there is one.
 	Authority func(name store.AuthorityName) (Core, bool)
+	// AddressNames returns what an address is called and who has that name confirms, where rules for an authority want to know.
+	AddressNames func(ctx context.Context, authority store.AuthorityName, address string) ([]string, error)
 }
 
 // A FrontEnd is a server.FrontEnd.
@@ -109,9 +112,8 @@ func (f *FrontEnd) put(x *server.Exchange) (server.Perform, error) {
 	}
 	return func(ctx context.Context, actor audit.Actor) error {
 		x.Header().Set("Cache-Control", server.NoStore)
-		done, err := submit(ctx, authority, actor, body, ca.Asked{Profile: target.Profile, By: policy.Asker{
-			Address: actor.Address, FrontEnd: frontEnd, Client: id,
-		}})
+		by := policy.Asker{Address: actor.Address, FrontEnd: frontEnd, Client: id}
+		done, err := f.submit(ctx, authority, actor, body, target, by)
 		if err != nil {
 			return err
 		}
@@ -139,12 +141,12 @@ type held struct {
 }
 
 // submit submits a request. Whether there is room for it, and whether it is there already, comes before what costs more than to look.
-func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, how ca.Asked) (ca.Submission, error) {
+func (f *FrontEnd) submit(ctx context.Context, a Core, actor audit.Actor, text []byte, to Target, by policy.Asker) (ca.Submission, error) {
 	outline, err := pki.ParseOutline(text)
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	switch done, err := a.Foresee(ctx, actor, outline, how.Profile); {
+	switch done, err := a.Foresee(ctx, actor, outline, to.Profile); {
 	case err != nil:
 		return ca.Submission{}, err
 	case done != nil:
@@ -154,7 +156,10 @@ func submit(ctx context.Context, a Core, actor audit.Actor, text []byte, how ca.
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	return a.Submit(ctx, actor, req, how)
+	if by.Reverse, err = f.cfg.AddressNames(ctx, to.Authority, by.Address); err != nil {
+		return ca.Submission{}, err
+	}
+	return a.Submit(ctx, actor, req, ca.Asked{Profile: to.Profile, By: by})
 }
 
 // A class says how the errors of a sentinel are answered.
@@ -167,6 +172,7 @@ type class struct {
 // classes is the table from errors to statuses, the first match counts.
 var classes = [...]class{
 	{ca.ErrPolicy, http.StatusForbidden, ""},
+	{proof.ErrNoAnswer, http.StatusServiceUnavailable, ""},
 	{ca.ErrRetired, http.StatusGone, ""},
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, ""},
 	{ca.ErrConflict, http.StatusConflict, ""},
