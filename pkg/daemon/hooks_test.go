@@ -2,22 +2,27 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/hook"
 	"cauase/pkg/pki"
 	"cauase/pkg/policy"
@@ -411,5 +416,80 @@ func TestBootHooks(t *testing.T) {
 		if entries, _ := os.ReadDir(dir); len(entries) > 0 || !strings.Contains(err.Error(), "boot hook /") {
 			t.Errorf("%s: %v, left %v", text, err, entries)
 		}
+	}
+}
+
+// TestAHookThatHangs holds up whom it is asked about, and nobody else.
+func TestAHookThatHangs(t *testing.T) {
+	began := filepath.Join(t.TempDir(), "began")
+	hang := hookScript(t, `case "$(cat)" in *'"client":"hang"'*) echo x >> `+began+`; exec sleep 1000;; esac; echo '{"decision":"allow"}'`)
+	hooks := hooksOf(t, hook.Config{Authorize: []string{hang}, Timeout: "10m"})
+	r := launch(t, testConfig(t, t.TempDir(), withSigning(approvesWeb(t), hooks)), testTime())
+	status, answer := r.putCSR(t, "web1", request(t, "a.web.example"))
+	if status != http.StatusOK {
+		t.Fatalf("%d %v", status, answer)
+	}
+	old := parsed(t, answer["signed_x509_pem"])
+	waiting, leave := context.WithCancel(t.Context())
+	var gone sync.WaitGroup
+	for range 2 {
+		body := request(t, "b.web.example")
+		gone.Go(func() {
+			req, err := http.NewRequestWithContext(waiting, http.MethodPut, r.httpURL("/api/csr/hang"), bytes.NewReader(body))
+			if err != nil {
+				return
+			}
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	waitFor(t, "the hook hangs twice", func() bool { text, _ := os.ReadFile(began); return len(text) == 4 })
+	if status, _ := r.putCSR(t, "web1", request(t, "c.web.example")); status != http.StatusOK {
+		t.Errorf("another request: %d", status)
+	}
+	a, _ := r.Authority(store.Services)
+	holder, err := a.Holder(t.Context(), audit.Actor{Kind: audit.Anonymous}, old, func(crypto.PublicKey) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Renew(t.Context(), holder, pkitest.HostRequest(t, "a.web.example")); err != nil {
+		t.Errorf("a renewal: %v", err)
+	}
+	if status, body := testkit.Get(t, r.httpURL("/cas/crl")); status != http.StatusOK || !strings.Contains(body, "BEGIN X509 CRL") {
+		t.Errorf("lists: %d", status)
+	}
+	leave()
+	gone.Wait()
+	if all := r.certificates(t); len(all) != 3 {
+		t.Errorf("%d certificates", len(all))
+	}
+}
+
+// TestHooksOfApprovals: what a user approves passes by presign hooks, too, and they have the last word.
+func TestHooksOfApprovals(t *testing.T) {
+	presign := hookScript(t, `case "$(cat)" in *no.example*) echo '{"decision":"refuse","reason":"never"}';; *) echo '{"validity":"1d"}';; esac`)
+	r := launch(t, testConfig(t, t.TempDir(), withSigning(nil, hooksOf(t, hook.Config{Presign: []string{presign}}))), testTime())
+	a, _ := r.Authority(store.Services)
+	user := audit.Actor{Kind: audit.User, Authority: string(store.Users), Serial: big.NewInt(7), KeyID: []byte{7}, Lineage: "7"}
+	for name, allowed := range map[string]bool{"yes.example": true, "no.example": false} {
+		done, err := a.Submit(t.Context(), audit.Actor{Kind: audit.Anonymous, Address: "192.0.2.1"}, pkitest.HostRequest(t, name), ca.Asked{})
+		if err != nil || done.Issued != nil {
+			t.Fatal(done, err)
+		}
+		issued, err := a.Approve(t.Context(), user, done.ID, ca.Approval{})
+		switch {
+		case allowed && (err != nil || issued.Certificate.NotAfter.Sub(testTime()) != 24*time.Hour):
+			t.Errorf("%s: %v", name, err)
+		case !allowed && (!errors.Is(err, ca.ErrPolicy) || !strings.Contains(err.Error(), "never")):
+			t.Errorf("%s: %v", name, err)
+		case !allowed:
+			if pending, err := a.Pending(t.Context()); err != nil || len(pending) != 1 {
+				t.Errorf("it does not wait any more: %v, %v", pending, err)
+			}
+		}
+	}
+	if said := strings.Join(r.details(t, audit.Sign, audit.Refused), "\n"); !strings.Contains(said, "presign hook "+presign) || !strings.Contains(said, "never") {
+		t.Errorf("the audit log says\n%s", said)
 	}
 }

@@ -56,6 +56,8 @@ func example(t *testing.T) *Metrics {
 	m.Awaited("news")
 	m.Connections(func() int { return 5 })
 	m.Waiting(func() int { return 1000 })
+	m.Delivered("inventory", false)
+	m.Outbox(func() map[string]int { return map[string]int{"inventory": 3} }, func() int64 { return 1 })
 	m.Request("GET", "/cas/crl", 200, 3*time.Millisecond)
 	return m
 }
@@ -66,6 +68,9 @@ func TestScrape(t *testing.T) {
 		`cauase_build_info{version="v1"} 1`,
 		`cauase_forks_total{authority="cas"} 1`,
 		`cauase_limited_total{limit="write_rate"} 1`,
+		`cauase_deliveries_total{outcome="failed",recipient="inventory"} 1`,
+		`cauase_outbox_pending{recipient="inventory"} 3`,
+		`cauase_outbox_lost_total 1`,
 		`cauase_waits_total{outcome="news"} 1`,
 		`cauase_waiting 1000`,
 		`cauase_ca_hosts{authority="cas",key_id="bb",state="confirmed"} 57`,
