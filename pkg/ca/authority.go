@@ -72,6 +72,10 @@ type Config struct {
 	// Policy decides about requests; Rules do if nil. It can only be stricter than those.
 	Policy Policy
 
+	// AddressNames returns what an address is called, and who has that name confirms, where rules for an authority want to know; nil: they
+	// never do. It may take its time.
+	AddressNames func(ctx context.Context, authority store.AuthorityName, address string) ([]string, error)
+
 	// Linter looks at what is to be approved; a lint.Linter of its own, made when first needed, if nil.
 	Linter Linter
 

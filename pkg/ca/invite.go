@@ -58,7 +58,10 @@ func (a *Authority) SubmitInvited(ctx context.Context, actor audit.Actor, req *p
 		return Submission{}, ErrRetired
 	}
 	var by inviter
-	use := invited{Request: req, invitation: inv, actor: actor, by: asks(how.By, actor)}
+	use := invited{Request: req, invitation: inv, actor: actor}
+	if use.by, err = a.asks(ctx, how.By, actor); err != nil {
+		return Submission{}, err
+	}
 	use.by.Invitation = inv.ID
 	if use.asker, err = use.by.Text(); err != nil {
 		return Submission{}, err

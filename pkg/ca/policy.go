@@ -95,15 +95,26 @@ func (a *Authority) own() []string {
 	return []string{strings.Trim(host, "[]")}
 }
 
+// ErrAddressNames means that what the asker's address is called is a condition of a rule, and cannot be found out now.
+var ErrAddressNames = errors.New("what the address of the asker is called cannot be found out now, try again")
+
 // asks returns who asks, with what the connection says of that.
-func asks(by policy.Asker, actor audit.Actor) policy.Asker {
+func (a *Authority) asks(ctx context.Context, by policy.Asker, actor audit.Actor) (policy.Asker, error) {
 	if by.Address == "" {
 		by.Address = actor.Address
+	}
+	if a.cfg.AddressNames != nil {
+		names, err := a.cfg.AddressNames(ctx, a.name, by.Address)
+		if err != nil {
+			// Without them another rule would decide.
+			return by, fmt.Errorf("%w: %w", ErrAddressNames, err)
+		}
+		by.Reverse = names
 	}
 	if by.Certificate == nil && actor.Kind == audit.User && actor.Serial != nil {
 		by.Certificate = &policy.Certificate{Authority: actor.Authority, Serial: fmt.Sprintf("%#x", actor.Serial), Lineage: actor.Lineage}
 	}
-	return by
+	return by, nil
 }
 
 // undecided is the verdict where there are no rules.

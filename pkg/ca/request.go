@@ -32,7 +32,10 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 	if err != nil {
 		return Submission{}, err
 	}
-	in := incoming{Request: req, asked: asked, named: how.Profile, by: asks(how.By, actor)}
+	in := incoming{Request: req, asked: asked, named: how.Profile}
+	if in.by, err = a.asks(ctx, how.By, actor); err != nil {
+		return Submission{}, err
+	}
 	if in.asker, err = in.by.Text(); err != nil {
 		return Submission{}, err
 	}

@@ -79,6 +79,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		PendingShare:   d.cfg.PendingShare,
 		Profiles:       d.cfg.Profiles,
 		Rules:          d.policy,
+		AddressNames:   d.addressNames,
 		Policy:         hookedPolicy{&hook.Policy{Rules: d.policy, Hooks: &d.hooks}},
 		Presign:        presigner{d},
 		Announce:       announcer{d},

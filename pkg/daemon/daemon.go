@@ -166,7 +166,6 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		CORSWhitelist: d.cfg.CORSWhitelist,
 		NoPush:        d.cfg.NoPush,
 		Hosts:         d.hosts,
-		AddressNames:  d.addressNames,
 	})
 	if err != nil {
 		return err

@@ -29,7 +29,6 @@ func (d *Daemon) frontEnds(first server.FrontEnd) []server.FrontEnd {
 			}
 			return a, true
 		},
-		AddressNames: d.addressNames,
 	}))
 }
 

@@ -35,8 +35,6 @@ type Config struct {
 
 	// Hosts returns the SSH host keys that are known now, nil for none. Nil: there never are any.
 	Hosts func() *proof.Hosts
-	// AddressNames returns what an address is called and who has that name confirms, where rules for an authority want to know; nil: they never do.
-	AddressNames func(ctx context.Context, authority store.AuthorityName, address string) ([]string, error)
 
 	NoPush bool // nobody is made to wait for newer revocation lists
 }

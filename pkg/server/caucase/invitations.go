@@ -58,11 +58,7 @@ func (f *FrontEnd) putInvited(x *server.Exchange) (server.Perform, error) {
 		if err != nil {
 			return err
 		}
-		by, err := f.asker(ctx, a, actor)
-		if err != nil {
-			return err
-		}
-		submission, err := a.SubmitInvited(ctx, actor, req, permitted, ca.Asked{Profile: chosen.profile, By: by})
+		submission, err := a.SubmitInvited(ctx, actor, req, permitted, ca.Asked{Profile: chosen.profile, By: asker()})
 		if err != nil {
 			return err
 		}

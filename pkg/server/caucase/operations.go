@@ -135,7 +135,7 @@ func (f *FrontEnd) submit(ctx context.Context, a Core, actor audit.Actor, s subm
 
 // submitAs submits a request as one of whoever proves to ask.
 func (f *FrontEnd) submitAs(ctx context.Context, a Core, actor audit.Actor, req *pki.Request, s submitting) (ca.Submission, error) {
-	by, err := f.prove(ctx, a, actor, s.proofs, req)
+	by, err := f.prove(ctx, actor, s.proofs, req)
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, err)
 	}

@@ -29,7 +29,7 @@ var classes = [...]class{
 	{ca.ErrPolicy, http.StatusForbidden, true, ""},
 	{ca.ErrUninvited, http.StatusForbidden, true, ""}, // likewise
 	{proof.ErrRefused, http.StatusForbidden, true, ""},
-	{proof.ErrNoAnswer, http.StatusServiceUnavailable, true, ""},
+	{ca.ErrAddressNames, http.StatusServiceUnavailable, true, ""},
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, true, ""},
 	{ca.ErrBudget, http.StatusTooManyRequests, true, ""},
 	{ca.ErrRejected, http.StatusConflict, true, ""},

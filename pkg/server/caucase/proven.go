@@ -122,19 +122,13 @@ func (f *FrontEnd) issuerOf(ctx context.Context, crt *x509.Certificate) (Core, e
 	return nil, fmt.Errorf("%w: the certificate is of no authority of this daemon that is valid", proof.ErrRefused)
 }
 
-// asker is who asks by way of this front-end, as far as the connection tells.
-func (f *FrontEnd) asker(ctx context.Context, a Core, actor audit.Actor) (by policy.Asker, err error) {
-	by = policy.Asker{FrontEnd: frontEnd, Address: actor.Address}
-	if f.cfg.AddressNames != nil {
-		by.Reverse, err = f.cfg.AddressNames(ctx, a.Name(), actor.Address)
-	}
-	return by, err
-}
+// asker is who asks by way of this front-end, before it has proved anything.
+func asker() policy.Asker { return policy.Asker{FrontEnd: frontEnd} }
 
 // prove finds out who asks, and refuses what proves nothing.
-func (f *FrontEnd) prove(ctx context.Context, a Core, actor audit.Actor, p *proofs, req *pki.Request) (by policy.Asker, err error) {
-	if by, err = f.asker(ctx, a, actor); p == nil || err != nil {
-		return by, err
+func (f *FrontEnd) prove(ctx context.Context, actor audit.Actor, p *proofs, req *pki.Request) (by policy.Asker, err error) {
+	if by = asker(); p == nil {
+		return by, nil
 	}
 	if p.ssh != nil {
 		hosts := f.hosts()

@@ -15,7 +15,6 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/policy"
-	"cauase/pkg/proof"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
@@ -45,8 +44,6 @@ type Config struct {
 	Target func() (Target, bool)
 	// Authority returns the authority of a name, and whether there is one.
 	Authority func(name store.AuthorityName) (Core, bool)
-	// AddressNames returns what an address is called and who has that name confirms, where rules for an authority want to know.
-	AddressNames func(ctx context.Context, authority store.AuthorityName, address string) ([]string, error)
 }
 
 // A FrontEnd is a server.FrontEnd.
@@ -156,9 +153,6 @@ func (f *FrontEnd) submit(ctx context.Context, a Core, actor audit.Actor, text [
 	if err != nil {
 		return ca.Submission{}, a.Refused(ctx, ca.Holder{}, audit.Submit, fmt.Errorf("%w: %w", ca.ErrInvalid, err))
 	}
-	if by.Reverse, err = f.cfg.AddressNames(ctx, to.Authority, by.Address); err != nil {
-		return ca.Submission{}, err
-	}
 	return a.Submit(ctx, actor, req, ca.Asked{Profile: to.Profile, By: by})
 }
 
@@ -172,7 +166,7 @@ type class struct {
 // classes is the table from errors to statuses, the first match counts.
 var classes = [...]class{
 	{ca.ErrPolicy, http.StatusForbidden, ""},
-	{proof.ErrNoAnswer, http.StatusServiceUnavailable, ""},
+	{ca.ErrAddressNames, http.StatusServiceUnavailable, ""},
 	{ca.ErrRetired, http.StatusGone, ""},
 	{ca.ErrTooManyPending, http.StatusInsufficientStorage, ""},
 	{ca.ErrConflict, http.StatusConflict, ""},
