@@ -42,6 +42,11 @@ func (p *printer) overview(o *overview, width int, verbose bool) {
 		p.line("    %s", o.where(g))
 	}
 	p.line("%-4s%s", o.nextLabel(), o.Next.phaseText(o.Now))
+	if a := o.Adoption; a != nil {
+		p.line("")
+		p.line("The newest is on %d of %d hosts that have confirmed it, and on %d more that were renewed since; %d have an earlier one, %d cannot tell.",
+			a.Confirmed, a.Hosts, a.Renewed, a.Behind, a.Silent)
+	}
 	p.line("")
 	p.crlGenerations(o)
 	if verbose {
@@ -64,6 +69,9 @@ func (o *overview) spanText() string {
 func (g generation) phaseText(now time.Time) string {
 	switch g.Phase {
 	case rollover.Passive:
+		if g.waiting {
+			return "passive; active when all hosts have it, at the latest on " + dateText(g.ActiveFrom, now)
+		}
 		return "passive; active on " + dateText(g.ActiveFrom, now)
 	case rollover.Active:
 		return "active; retired on " + dateText(g.RetiredFrom, now)

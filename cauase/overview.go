@@ -30,6 +30,8 @@ type overview struct {
 
 	FirstContact bool `json:"first_contact"` // nothing here vouches for any of it
 
+	Adoption *client.Adoption `json:"adoption,omitempty"` // of the newest CA certificate, as the daemon says
+
 	span        time.Duration
 	problemText string // Problem, in a few words
 }
@@ -46,6 +48,7 @@ type generation struct {
 	crt     *x509.Certificate
 	created time.Time // rather than NotBefore, which may be backdated
 	first   bool      // of all, says the daemon: it has signed from the start
+	waiting bool      // for hosts to have it
 }
 
 // A nextGeneration is the CA certificate that does not exist yet.
@@ -194,13 +197,16 @@ func (o *overview) order(said *client.Timeline) {
 	for i := range o.Generations {
 		g := &o.Generations[i]
 		g.dateCreation(o.span, said)
-		times = append(times, rollover.Generation{CreatedAt: g.created, NotBefore: g.crt.NotBefore, NotAfter: g.crt.NotAfter})
+		times = append(times, g.times(said))
+	}
+	if said != nil {
+		o.Adoption = said.Adoption
 	}
 	plan := rollover.Decide(o.Now, spans, times)
 	for i := range o.Generations {
 		g := &o.Generations[i]
 		g.Phase = plan.Phases[i]
-		g.ActiveFrom = rollover.ActiveAt(spans, times[i])
+		g.ActiveFrom = rollover.ActiveFrom(spans, times[i])
 		if i > 0 {
 			if end := times[i-1].NotAfter.Add(time.Second); end.Before(g.ActiveFrom) {
 				g.ActiveFrom = latest(end, g.created)
@@ -218,6 +224,9 @@ func (o *overview) order(said *client.Timeline) {
 		next := o.Next.ActiveFrom
 		if i+1 < len(o.Generations) {
 			next = o.Generations[i+1].ActiveFrom
+			for _, g := range o.Generations[i+1:] { // one that was started later may sign sooner
+				next = earliest(next, g.ActiveFrom)
+			}
 		}
 		o.Generations[i].RetiredFrom = earliest(next, o.Generations[i].crt.NotAfter.UTC())
 	}
@@ -235,7 +244,8 @@ func boundary(overdue bool, now time.Time) time.Time {
 // daemon says, or from its life, which is a whole number of spans.
 func (g *generation) dateCreation(span time.Duration, said *client.Timeline) {
 	if said != nil {
-		if from, ok := said.ActiveFromOf(g.crt); ok {
+		early, _ := said.Early(g.crt)
+		if from, ok := said.ActiveFromOf(g.crt); ok && !early {
 			g.created = from.Add(-span)
 			if g.created.Before(g.crt.NotBefore.Add(-time.Second)) {
 				g.created, g.first = from, true
@@ -248,6 +258,22 @@ func (g *generation) dateCreation(span time.Duration, said *client.Timeline) {
 	if at := g.crt.NotAfter.Add(-time.Duration(life * float64(span))); life >= rollover.MinLife && at.Sub(g.crt.NotBefore) <= span/maxBackdate {
 		g.created = at
 	}
+}
+
+// times is what decides in which phase it is.
+func (g *generation) times(said *client.Timeline) rollover.Generation {
+	t := rollover.Generation{CreatedAt: g.created, NotBefore: g.crt.NotBefore, NotAfter: g.crt.NotAfter}
+	if said == nil {
+		return t
+	}
+	early, waiting := said.Early(g.crt)
+	if from, ok := said.ActiveFromOf(g.crt); ok && early {
+		t.Activation, t.ActivatedAt = rollover.Activated, from
+		if g.waiting = waiting; waiting {
+			t.Activation = rollover.WhenAdopted
+		}
+	}
+	return t
 }
 
 // maxBackdate is the part of a span that daemons set NotBefore back at most.

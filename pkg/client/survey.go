@@ -45,7 +45,12 @@ func (c *Client) Survey(ctx context.Context, local []*x509.Certificate, pins []P
 		}
 	}
 	s.Others = current(s.Others, now)
-	return s, nil
+	// A CA certificate that is trusted may have withdrawn some of these.
+	all := slices.Concat(s.Others, s.Trust.CAs)
+	byAge(all)
+	_, withdrawn, err := c.withdraw(ctx, all)
+	s.Others = slices.DeleteFunc(s.Others, func(crt *x509.Certificate) bool { return slices.ContainsFunc(withdrawn, crt.Equal) })
+	return s, err
 }
 
 // ErrNoTimeline says that the daemon has no timeline, as no reference daemon does.
@@ -69,6 +74,23 @@ type Timeline struct {
 	// ActiveFrom is when CAs start to sign, or did, by their subject key identifier
 	// in hexadecimal.
 	ActiveFrom map[string]time.Time
+
+	// Activation says of CAs that were started out of turn how they begin to sign: "now", since ActiveFrom, or "adopted", when hosts have
+	// them, and at ActiveFrom at the latest. By key identifier, as ActiveFrom.
+	Activation map[string]string
+
+	// Adoption is how many hosts have the newest CA certificate; nil if the daemon does not say.
+	Adoption *Adoption
+}
+
+// An Adoption is how many hosts have a CA certificate: lineages with a valid certificate, which are the sum of the others.
+type Adoption struct {
+	KeyID     string `json:"key_id"`
+	Hosts     int    `json:"hosts"`
+	Confirmed int    `json:"confirmed"` // their agents say so
+	Renewed   int    `json:"renewed"`   // cannot tell, but had a certificate since it was made
+	Behind    int    `json:"behind"`    // have confirmed an earlier one
+	Silent    int    `json:"silent"`    // cannot tell, and had no certificate since
 }
 
 // maxSpan is more than any daemon allows.
@@ -102,7 +124,9 @@ func readTimeline(body []byte) (Timeline, error) {
 		Generations []struct {
 			KeyID      string    `json:"key_id"`
 			ActiveFrom time.Time `json:"active_from"`
+			Activation string    `json:"activation"`
 		} `json:"generations"`
+		Adoption *Adoption `json:"adoption"`
 	}
 	if err := json.Unmarshal(body, &wire); err != nil {
 		return Timeline{}, fmt.Errorf("%w: %s", ErrNotCA, pki.EscapeText(err.Error()))
@@ -118,11 +142,32 @@ func readTimeline(body []byte) (Timeline, error) {
 		}
 	}
 	t := Timeline{Parent: parent, Span: time.Duration(wire.Span * float64(time.Second)), Now: wire.Now,
-		NextCA: wire.NextCA, RetiredAt: wire.RetiredAt, ActiveFrom: map[string]time.Time{}}
+		NextCA: wire.NextCA, RetiredAt: wire.RetiredAt, ActiveFrom: map[string]time.Time{}, Activation: map[string]string{}}
 	for _, g := range wire.Generations {
 		t.ActiveFrom[g.KeyID] = g.ActiveFrom
+		if g.Activation == activatedNow || g.Activation == activatedWhenAdopted {
+			t.Activation[g.KeyID] = g.Activation
+		}
+	}
+	if a := wire.Adoption; a != nil && min(a.Hosts, a.Confirmed, a.Renewed, a.Behind, a.Silent) >= 0 && len(a.KeyID) <= 2*maxKeyID && pki.EscapeText(a.KeyID) == a.KeyID {
+		t.Adoption = a
 	}
 	return t, nil
+}
+
+// What Timeline.Activation says.
+const (
+	activatedNow         = "now"
+	activatedWhenAdopted = "adopted"
+)
+
+// maxKeyID is more than key identifiers have.
+const maxKeyID = 64
+
+// Early reports whether a CA was started out of turn, and whether it signs already, or waits for hosts to have it.
+func (t Timeline) Early(ca *x509.Certificate) (early, waiting bool) {
+	how := t.Activation[hex.EncodeToString(ca.SubjectKeyId)]
+	return how != "", how == activatedWhenAdopted
 }
 
 // ActiveFromOf returns what the timeline says about ca, if that can be: between the

@@ -36,6 +36,8 @@ type agent struct {
 	past []*leaf // of what it held before, what has not expired
 	next *request
 
+	confirmed string // key identifier of the CA certificate that it has told the daemon to have
+
 	seen  time.Time // its last round that was completed, zero before the first
 	step  int       // when its lists were last refreshed
 	out   time.Time // it is away until then
@@ -116,12 +118,35 @@ func (a *agent) refresh() error {
 			return err
 		}
 	}
+	if err := a.confirm(); err != nil {
+		return err
+	}
 	a.seen = a.sim.now()
 	if a.crt != a.met.crt || !maps.Equal(a.trusts, a.met.trusts) || !maps.Equal(a.roots, a.met.roots) || !maps.Equal(a.lists, a.met.lists) {
 		a.met = a.state
 		a.sim.oracle.check(a)
 	}
 	return nil
+}
+
+// confirm tells the daemon which CA certificate it has, if that is news.
+func (a *agent) confirm() error {
+	if a.crt == nil || len(a.cas) == 0 || pki.CheckValidity(a.crt.crt, a.sim.now()) != nil {
+		return nil
+	}
+	newest := a.cas[len(a.cas)-1]
+	if a.confirmed == string(newest.SubjectKeyId) {
+		return nil
+	}
+	err := a.client.ConfirmCA(a.sim.ctx, a.crt.crt, a.key, newest.SubjectKeyId)
+	switch {
+	case err == nil:
+		a.confirmed = string(newest.SubjectKeyId)
+		a.sim.stats.confirmed++
+	case errors.Is(err, client.ErrNotTold):
+		return nil // its certificate was revoked, which it hears next
+	}
+	return err
 }
 
 // away returns how long an agent has been out of touch.
@@ -372,6 +397,7 @@ func (a *agent) enrol() (err error) {
 		return err
 	}
 	s.stats.enrolments++
+	a.confirmed = "" // by another lineage
 	a.hold(issued, a.next.key)
 	a.next = nil
 	return nil

@@ -127,7 +127,8 @@ func (o *oracle) meet(a, other *agent) {
 		return // of other authorities, it has no lists
 	}
 	// Hosts met the CA that signs now, passive, at least a span ago.
-	if (a.away() < o.met(l.issuer) || !a.seen.Before(l.issuer.created)) && !a.trusts[l.issuer] {
+	uncounted := !l.issuer.active.IsZero() && !a.counts(l.issuer.active)
+	if (a.away() < o.met(l.issuer) || !a.seen.Before(l.issuer.created)) && !a.trusts[l.issuer] && !uncounted {
 		o.sim.violated(peersAccept, "%s, away for %v, does not know generation %d, which signed for %s on %s",
 			a.name, a.away(), l.issuer.index, other.name, l.issued.Format(time.RFC3339))
 	}

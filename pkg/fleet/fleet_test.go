@@ -258,6 +258,12 @@ func TestMutations(t *testing.T) {
 		{"a root is succeeded late", func(p *plan) { p.family, p.decideRoot = true, succeedLate }, inTime},
 		{"the chain is not served", func(p *plan) { p.family, p.tamper = true, dropChain }, keepsTrust},
 		{"the newest root is not announced", func(p *plan) { p.family, p.tamper = true, dropRoot }, peersAccept},
+		{"what waits for hosts signs at once", func(p *plan) {
+			p.decide, p.arrange = adoptAtOnce, rotateEarly(store.Services, 0.7, store.WhenAdopted)
+		}, activeSigns},
+		{"what all hosts have does not sign", func(p *plan) {
+			p.decide, p.arrange = adoptNever, rotateEarly(store.Services, 0.7, store.WhenAdopted)
+		}, activeSigns},
 		{"a restart brings back a revoked CA", func(p *plan) {
 			p.family, p.calm = true, true
 			p.arrange = bringBackRevoked(children[0], 2.5)

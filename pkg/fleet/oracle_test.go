@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -29,6 +30,8 @@ type oracle struct {
 	last    map[string][]byte
 
 	consents []*consent // of the offline root
+
+	early map[string]ca.Rotation // of those that were started out of turn, by key identifier
 }
 
 // An issuer is a CA certificate.
@@ -42,6 +45,10 @@ type issuer struct {
 	index   int       // among those of its authority
 	number  *big.Int  // of the newest list that was served
 	revoked time.Time // zero when it is not
+
+	early  bool      // it was started out of turn
+	waits  bool      // for hosts to have it
+	active time.Time // since when it was decided that it is; zero while it is not
 }
 
 // A leaf is a certificate that was issued.
@@ -85,6 +92,7 @@ func newOracle(s *sim) *oracle {
 		leaves:  map[string]*leaf{},
 		lists:   map[string]*list{},
 		last:    map[string][]byte{},
+		early:   map[string]ca.Rotation{},
 	}
 }
 
@@ -140,6 +148,8 @@ func (o *oracle) learn(of store.AuthorityName) {
 		older := o.cas[of]
 		i := &issuer{crt: crt, anchor: known[n], of: of, created: crt.NotBefore.Add(backdate), index: len(older), number: new(big.Int)}
 		i.shown = i.created
+		how, early := o.early[string(crt.SubjectKeyId)]
+		i.early, i.waits = early, how.Begin == store.WhenAdopted
 		switch of {
 		case offlineRoot:
 			i.created, i.shown = crt.NotBefore.Add(byHand), o.sim.now()
@@ -148,7 +158,7 @@ func (o *oracle) learn(of store.AuthorityName) {
 		}
 		if i.index > 0 {
 			before := older[i.index-1]
-			if left := before.crt.NotAfter.Sub(i.created); left > 2*o.span(of) {
+			if left := before.crt.NotAfter.Sub(i.created); left > 2*o.span(of) && !i.early {
 				o.sim.violated(inTime, "a CA certificate of %s was made when the one before had %v left", of, left)
 			}
 		}
@@ -208,7 +218,7 @@ func (o *oracle) active(of store.AuthorityName, at time.Time) *issuer {
 		if at.Before(i.created) || at.After(i.crt.NotAfter) || i.revokedAt(at) {
 			continue
 		}
-		if at.Sub(i.created) > o.span(of) {
+		if at.Sub(i.created) > o.span(of) || o.decided(i) && !at.Before(i.active) {
 			return i
 		}
 		oldest = i

@@ -84,6 +84,7 @@ type stats struct {
 	lockedOut                                                  int // users that were revoked
 	expired, followed, reanchored                              int // hosts that were away for long
 	meetings, byRoots, revokedCAs                              int
+	rotations, adoptions, confirmed                            int
 
 	visits                                                       map[string]int // by operators, for sign-offs
 	curtailed, answersLost, stalled, refused, roots, rootsPinned int
