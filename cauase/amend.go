@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cauase/pkg/pki"
+
+	manners "cauase/pkg/cli"
 )
 
 // subjectTypes are the attributes of a subject that flags give (RFC 5280 appendix A.1).
@@ -17,26 +19,26 @@ var subjectTypes = map[string]asn1.ObjectIdentifier{
 	"cn": {2, 5, 4, 3}, "country": {2, 5, 4, 6}, "org": {2, 5, 4, 10}, "ou": {2, 5, 4, 11},
 }
 
-// amended returns what is to be signed instead of the names and extensions of a request, as the flags say: a request
-// with a key of its own, which counts for nothing. Nil: the request is to be signed as it is.
-func (t *tool) amended(c *cli.Context, req *pki.Request) (*pki.Request, error) {
+// amended returns what is to be signed instead of the names and extensions of a request, as the flags and what was corrected
+// say: a request with a key of its own, which counts for nothing. Nil: the request is to be signed as it is.
+func (t *tool) amended(c *cli.Context, req *pki.Request, asked pki.Corrected) (*pki.Request, error) {
 	given, err := template(c)
 	if err != nil {
 		return nil, err
 	}
 	made := &x509.CertificateRequest{
-		RawSubject: req.CSR.RawSubject, Subject: req.CSR.Subject,
-		DNSNames: req.CSR.DNSNames, IPAddresses: req.CSR.IPAddresses, EmailAddresses: req.CSR.EmailAddresses, URIs: req.CSR.URIs,
+		RawSubject: asked.Subject,
+		DNSNames:   asked.DNSNames, IPAddresses: asked.IPAddresses, EmailAddresses: asked.EmailAddresses, URIs: asked.URIs,
 	}
-	changed := false
+	changed := req.Foreign || len(asked.Changes) > 0
 	for name := range subjectTypes {
-		changed = changed || c.IsSet(name)
-	}
-	if changed {
-		if made.RawSubject, err = amendedSubject(c, req.CSR.RawSubject, given.Subject); err != nil {
+		if !c.IsSet(name) {
+			continue
+		}
+		changed = true
+		if made.RawSubject, err = amendedSubject(c, asked.Subject, given.Subject); err != nil {
 			return nil, err
 		}
-		made.Subject = given.Subject
 	}
 	for flag, replace := range map[string]func(){
 		"dns":   func() { made.DNSNames = given.DNSNames },
@@ -49,15 +51,16 @@ func (t *tool) amended(c *cli.Context, req *pki.Request) (*pki.Request, error) {
 			changed = true
 		}
 	}
-	if made.Subject.CommonName == "" {
-		made.Subject.CommonName = req.CSR.Subject.CommonName
+	// It is not made from this, but from RawSubject.
+	if made.Subject.CommonName = asked.CommonName; c.IsSet("cn") {
+		made.Subject.CommonName = given.Subject.CommonName
 	}
 	if added := t.addHost(c, made, nil); added != "" {
 		t.note("signing for %s, too, as verifiers do not look for hosts in the common name; --no-san leaves it out", added)
 		changed = true
 	}
-	for _, ext := range req.CSR.Extensions {
-		if oid := ext.Id.String(); oid != oidSubjectAltName && (oid != oidExtKeyUsage || !c.IsSet("eku")) {
+	for _, ext := range asked.Extensions {
+		if ext.Id.String() != oidExtKeyUsage || !c.IsSet("eku") {
 			made.ExtraExtensions = append(made.ExtraExtensions, ext)
 		}
 	}
@@ -76,7 +79,11 @@ func (t *tool) amended(c *cli.Context, req *pki.Request) (*pki.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pki.ParseRequest(pki.EncodeCSRPEM(der))
+	changedTo, err := pki.ParseRequest(pki.EncodeCSRPEM(der))
+	if err != nil {
+		return nil, manners.WithHint(err, "%s", otherNames)
+	}
+	return changedTo, nil
 }
 
 // amendedSubject replaces those attributes of a subject that flags give, and leaves the others as and where they are.

@@ -41,7 +41,7 @@ func (t *tool) stored(paths pemfile.PairPaths, crt *x509.Certificate, id client.
 		return err
 	}
 	view := t.viewCertificate(crt)
-	view.File, view.P12 = paths.Crt, t.p12Made
+	view.File, view.P12, view.Corrected = paths.Crt, t.p12Made, t.corrected
 	return t.print(view, func(p *printer) {
 		p.line("%s: certificate of %s, %s", paths.Crt, subjectOrNames(view.Subject, view.SANs), view.Validity)
 		if view.P12 != nil {

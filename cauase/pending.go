@@ -47,6 +47,10 @@ type requestView struct {
 	Previewed bool   `json:"previewed"`
 	Problem   string `json:"problem,omitempty"`
 
+	// Corrected is what was changed of what the request asks for, Notes what else of it is not used.
+	Corrected []string `json:"-"`
+	Notes     []string `json:"-"`
+
 	// Unverified says why somebody else may have written all this, "" if only the daemon can.
 	Unverified string `json:"unverified,omitempty"`
 }
@@ -257,6 +261,12 @@ func (p *printer) requestDetails(v requestView, subject, key, profile, validity 
 		p.field("approvals", v.Approvals.text())
 		p.field("rule", safe(v.Approvals.Rule))
 		p.field("because", safe(v.Approvals.Reason))
+	}
+	for _, change := range v.Corrected {
+		p.field("corrected", safe(change))
+	}
+	for _, note := range v.Notes {
+		p.field("note", safe(note))
 	}
 	p.field("problem", safe(v.Problem))
 	p.field("unverified", v.Unverified)

@@ -33,10 +33,19 @@ What is given with flags takes the place of what the request asks for of that ki
 names, --eku of its extended key usages. The key is the request's in any case. A common name that is a
 host's becomes a DNS name, too, if there is no other name.
 
+Requests of appliances are corrected where certificates do not have what they ask for: names in
+T61String or BMPString, extensions under Microsoft's old attribute, addresses among DNS names. What was
+corrected is shown before the question. What cannot be corrected without guessing is an error.
+
+The certificate is written as the device wants it, by --format or by the end of the file's name: pem;
+der (.der); chain, the certificate and those of its CAs up to the root, in PEM; p7b (.p7b, .p7c), the
+same as PKCS #7 in PEM; p7b-der, that in DER.
+
 What has an id is signed with cauase csr sign.`,
 		Flags: append(nameFlags(),
 			noSANFlag(),
-			&cli.StringFlag{Name: "crt", TakesFile: true, Usage: "store the certificate in `FILE`, - for standard output (default: that of the request, with .crt.pem)"},
+			&cli.StringFlag{Name: "crt", Aliases: []string{"out"}, TakesFile: true, Usage: "store the certificate in `FILE`, - for standard output (default: that of the request, with .crt.pem, or what --format has)"},
+			formatFlag(),
 			chainFlag(),
 			&cli.StringFlag{Name: "profile", Usage: "sign as a certificate of this `PROFILE` (default: the authority's)"},
 			validityFlag(""),
@@ -51,7 +60,9 @@ What has an id is signed with cauase csr sign.`,
 type signature struct {
 	path    string // of the request
 	out     string // of the certificate
+	format  format // in which the certificate is stored
 	request *pki.Request
+	asked   pki.Corrected // what it asks for
 	how     client.Approval
 	changed *pki.Request // what is signed instead of the names and extensions of the request, nil for these
 	session *client.Session
@@ -78,14 +89,17 @@ func (t *tool) signFile(c *cli.Context) error {
 	}
 	defer s.session.Close()
 	err = t.persist(ctx, wait, func() (err error) {
-		s.id, err = s.session.Submit(c.Context, s.request.PEM, client.Submission{Profile: s.how.Profile})
+		s.id, err = s.session.Submit(c.Context, s.request.PEM, client.Submission{Profile: s.how.Profile, Foreign: s.request.Foreign})
 		return err
 	}, enroll.Busy)
-	if err != nil {
+	switch {
+	case s.request.Foreign && client.IsStatus(err, http.StatusBadRequest):
+		return manners.WithHint(err, "this daemon takes only requests that it could sign as they are: the device has to make another one")
+	case err != nil:
 		return err
 	}
 	engine := t.engine(pemfile.PairPaths{Crt: s.out})
-	engine.Client, engine.Chain = t.client, c.Bool("chain")
+	engine.Client, engine.Chain = t.client, c.Bool("chain") || s.format.chain
 	if err = t.signSubmitted(ctx, engine, s, c.Bool("yes"), wait); undecided(ctx, err) {
 		return t.pending(ctx, resultView{ID: s.id.String(), File: s.path}, s.later())
 	}
@@ -100,7 +114,7 @@ func (t *tool) signSubmitted(ctx context.Context, engine *enroll.Engine, s *sign
 		return s.signedAsItIs()
 	case err == nil:
 		t.note("%s was signed already", s.path)
-		return t.storeSigned(engine, s, issued)
+		return t.storeSigned(ctx, engine, s, issued)
 	case !errors.Is(err, client.ErrPending):
 		return err
 	}
@@ -126,7 +140,7 @@ func (t *tool) signSubmitted(ctx context.Context, engine *enroll.Engine, s *sign
 	case err != nil:
 		return err
 	}
-	return t.storeSigned(engine, s, issued)
+	return t.storeSigned(ctx, engine, s, issued)
 }
 
 // fits reports whether a certificate that was signed before, of which the answer may have been lost, is what is wanted now.
@@ -181,10 +195,16 @@ func (t *tool) prepareSignature(c *cli.Context) (*signature, error) {
 	if s.how.Validity, err = givenValidity(c); err != nil {
 		return nil, err
 	}
-	if s.request, err = t.parseRequest(s.path); err != nil {
+	if s.request, s.asked, err = t.parseForeign(c, s.path); err != nil {
 		return nil, err
 	}
-	if s.changed, err = t.amended(c, s.request); err != nil {
+	if s.format, err = chosenFormat(c, s.out); err != nil {
+		return nil, err
+	}
+	if t.json && s.format.binary && (s.out == standardInput || s.out == "" && s.path == standardInput) {
+		return nil, manners.WithHint(errTextOnly, "write it into a file with --out, or choose another --format")
+	}
+	if s.changed, err = t.amended(c, s.request, s.asked); err != nil {
 		return nil, err
 	}
 	if s.changed != nil {
@@ -195,7 +215,7 @@ func (t *tool) prepareSignature(c *cli.Context) (*signature, error) {
 	case s.path == standardInput:
 		s.out = standardInput
 	default:
-		s.out = beside(s.path, ".crt.pem")
+		s.out = beside(s.path, s.format.suffix)
 	}
 	if s.out == standardInput {
 		return s, nil
@@ -223,6 +243,9 @@ func (s *signature) checkOutput() error {
 	if err != nil {
 		return err
 	}
+	if s.format.encode != nil {
+		return s.replaceable(data, other)
+	}
 	pair, err := pemfile.ReadPair(pemfile.PairPaths{Crt: s.out})
 	if err == nil && pki.SameKey(pair.Key.Public(), s.request.CSR.PublicKey) {
 		return nil
@@ -243,6 +266,8 @@ func (t *tool) approveShown(ctx context.Context, s *signature, unasked, wait boo
 		if err == nil {
 			s.how.Shown = &s.request.Digest
 			how, view, err = bind(s.how, s.changed, found)
+			view.corrected(s.request, s.asked)
+			t.corrected = s.asked.Changes
 		}
 		return err
 	}, enroll.Busy)
@@ -280,9 +305,12 @@ func (t *tool) approveShown(ctx context.Context, s *signature, unasked, wait boo
 }
 
 // storeSigned stores the certificate that was issued for a request from elsewhere.
-func (t *tool) storeSigned(engine *enroll.Engine, s *signature, issued client.Issued) error {
+func (t *tool) storeSigned(ctx context.Context, engine *enroll.Engine, s *signature, issued client.Issued) error {
 	if !pki.SameKey(issued.Certificate.PublicKey, s.request.CSR.PublicKey) {
 		return fmt.Errorf("certificate %s: %w", s.id, client.ErrWrongKey)
+	}
+	if s.format.encode != nil {
+		return t.storeReply(ctx, engine, s, issued)
 	}
 	if s.out == standardInput {
 		return t.printPEM(s.id, issued.PEM())

@@ -40,6 +40,7 @@ type tool struct {
 	warned     []string // files with keys that others can read
 	changed    []string // kinds of files that changed, for the hook
 	p12Made    *p12View // the PKCS #12 file that this run has made beside the certificate, if any
+	corrected  []string // of what the request asks for that is signed
 }
 
 // action adds to a command what all have in common: hints for errors

@@ -38,6 +38,8 @@ type certificateView struct {
 	Trust       string `json:"trust,omitempty"` // who among those trusted issued it
 
 	P12 *p12View `json:"p12,omitempty"` // that was made of it
+
+	Corrected []string `json:"corrected,omitempty"` // of what the request for it asks for
 }
 
 func (t *tool) viewCertificate(crt *x509.Certificate) certificateView {

@@ -62,11 +62,15 @@ func onlyRequest(blocks []*pem.Block, text []byte) ([]byte, error) {
 	case hasPrivateKey(blocks):
 		return nil, errors.New("a private key, and no certificate signing request: the key must stay where it is")
 	case len(blocks) > 0 && blocks[0].Type == typeCertificate:
-		return nil, errors.New("a certificate, and no certificate signing request")
+		return nil, errors.New("a certificate, and no certificate signing request: that is what its owner has made before, and what a CA answers")
 	case len(blocks) > 0:
 		return nil, fmt.Errorf("PEM block %s where %s is expected", quote(blocks[0].Type), quote(typeCSR))
 	case len(trimSpace(text)) == 0:
 		return nil, errors.New("empty")
+	case cutOff(text) != nil:
+		return nil, fmt.Errorf("neither PEM nor DER of a certificate signing request: %w", cutOff(text))
+	case bytes.HasPrefix(text, []byte("\xfe\xed\xfe\xed")):
+		return nil, errors.New("a Java keystore, and no certificate signing request: keytool -certreq makes one of it")
 	case bytes.IndexByte(text, 0) >= 0:
 		return nil, errors.New("neither PEM nor DER of a certificate signing request")
 	}
@@ -79,6 +83,9 @@ func hasPrivateKey(blocks []*pem.Block) bool {
 
 // requestPEM encodes what has the form of a request (RFC 2986), and nothing else.
 func requestPEM(der []byte) ([]byte, error) {
+	if err := cutOff(der); err != nil {
+		return nil, fmt.Errorf("not a PKCS#10 request (RFC 2986): %w", err)
+	}
 	if !isRequest(der) {
 		return nil, errors.New("not a PKCS#10 request (RFC 2986)")
 	}
@@ -87,6 +94,18 @@ func requestPEM(der []byte) ([]byte, error) {
 		return nil, fmt.Errorf("longer than %d bytes", MaxCSRSize)
 	}
 	return text, nil
+}
+
+// cutOff says of what begins as DER that its end is missing, nil of anything else.
+func cutOff(data []byte) error {
+	const header = 4 // of a SEQUENCE of 256 bytes to 64 KiB, such as all requests are
+	if len(data) < header || data[0] != 0x30 || data[1] != 0x82 {
+		return nil
+	}
+	if size := header + int(data[2])<<8 + int(data[3]); len(data) < size {
+		return fmt.Errorf("it is cut off, of %d bytes there are %d: copy it once more", size, len(data))
+	}
+	return nil
 }
 
 // isRequest reports whether der has the form of a request: version, name and key, signed. Neither private keys nor

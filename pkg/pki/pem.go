@@ -329,7 +329,7 @@ func cutBlock(data []byte) (*pem.Block, []byte, error) {
 	}
 	end := bytes.Index(body, []byte(dashes))
 	if !found || end < 0 {
-		return nil, nil, fmt.Errorf("PEM block %s has no end", quote(typ))
+		return nil, nil, fmt.Errorf("PEM block %s has no end: it is cut off", quote(typ))
 	}
 	line, rest, _ := bytes.Cut(body[end:], []byte("\n"))
 	if endTyp, ok := boundary(line, pemEnd); !ok || endTyp != typ {
