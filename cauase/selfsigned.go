@@ -153,17 +153,17 @@ func (t *tool) storeSelfSigned(c *cli.Context, id p12.Identity, keyType pki.KeyT
 	if err != nil {
 		return err
 	}
-	if err := t.handOverPassword(o); err != nil {
+	files := []pemfile.File{
+		{Path: paths.Key, Content: keyPEM, Secret: true},
+		{Path: paths.Crt, Content: pki.EncodeCertificatePEM(id.Crt.Raw)},
+		{Path: o.path, Content: content, Secret: true},
+	}
+	if o.keep != "" {
+		files = append(files, pemfile.File{Path: o.keep, Content: []byte(o.password + "\n"), Secret: true})
+	} else if err := t.handOverPassword(o); err != nil {
 		return err
 	}
-	if _, err := pemfile.WriteAll(
-		pemfile.File{Path: paths.Key, Content: keyPEM, Secret: true},
-		pemfile.File{Path: paths.Crt, Content: pki.EncodeCertificatePEM(id.Crt.Raw)},
-		pemfile.File{Path: o.path, Content: content, Secret: true},
-	); err != nil {
-		if o.keep != "" {
-			_ = os.Remove(o.keep)
-		}
+	if _, err := pemfile.WriteAll(files...); err != nil {
 		return err
 	}
 	view := selfSignedView{
@@ -192,13 +192,8 @@ func (t *tool) selfSignedP12(c *cli.Context, path string) (*p12Output, error) {
 	if c.Bool(flagLegacy) {
 		o.form = p12.Legacy
 	}
-	if _, err := os.Lstat(o.keep); err == nil {
-		if !o.replace {
-			return nil, manners.WithHint(fmt.Errorf("%s exists", o.keep), "choose another folder, or replace what is there with --force")
-		}
-		if err := os.Remove(o.keep); err != nil {
-			return nil, err
-		}
+	if _, err := os.Lstat(o.keep); err == nil && !o.replace {
+		return nil, manners.WithHint(fmt.Errorf("%s exists", o.keep), "choose another folder, or replace what is there with --force")
 	}
 	o.password, err = p12.NewPassword()
 	t.note("nobody can be asked for a password: one is made, and is in %s", o.keep)

@@ -35,7 +35,7 @@ func TestPageBrowser(t *testing.T) {
 	s := newSite(t, "browser.md", "etc/nginx/tls", "intranet.example.org", employees)
 	s.startPageOfEmployees(nginx)
 
-	bob, brief := s.colleague("bob", ""), s.colleague("brief", "5s")
+	brief, bob := s.colleague("brief", "20s"), s.colleague("bob", "")
 	curl, openssl := s.block("curl"), s.block("openssl")
 	readers := map[string]func(folder string) error{
 		"curl":     func(folder string) error { return s.readByCurl(curl, folder) },
