@@ -295,9 +295,9 @@ func (p *pattern) parseAttribute(text string) error {
 		case !ok:
 			return fmt.Errorf("begins with none of the attributes of subjects, such as O, OU or UID, and no object identifier")
 		case known == "CN":
-			return errors.New("is a common name: write cn:")
+			return errors.New("is a common name, for which cn: stands")
 		case known == "emailAddress":
-			return errors.New("is a mail address: write email:")
+			return errors.New("is a mail address, for which email: stands")
 		}
 		p.label, text = known, value
 	}

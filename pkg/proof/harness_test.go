@@ -2,7 +2,8 @@ package proof
 
 import (
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // to be refused
+	//lint:ignore SA1019 it is to be refused
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
