@@ -14,7 +14,9 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
+	"cauase/pkg/hook"
 	"cauase/pkg/manage"
+	"cauase/pkg/outbox"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -71,6 +73,9 @@ func approve(c *urfave.Context, clk clock.Clock, stdout io.Writer, db store.Stor
 		return err
 	}
 	in.Profiles = file.profiles
+	if len(file.told) > 0 {
+		in.Announce = hook.Announcer{Subscribers: func() []hook.Subscriber { return file.told }, Add: outbox.Record}
+	}
 	done, err := manage.Approve(c.Context, db, clk, in)
 	if errors.Is(err, manage.ErrNotPending) {
 		return cli.WithHint(err, hint)

@@ -241,7 +241,7 @@ func readProfilesOnly(c *urfave.Context) (settingsFile, error) {
 	if err != nil {
 		return f, fmt.Errorf("--%s: %w", flagConfig, err)
 	}
-	if f.parsedTables, err = readTables(f.path, content); err != nil {
+	if f.parsedTables, _, _, err = readAlone(f.path, content); err != nil {
 		return f, fmt.Errorf("%s: %w", f.path, err)
 	}
 	return f, nil

@@ -36,31 +36,44 @@ type parsedTables struct {
 	daemon.Tables
 	profiles *profile.Set
 	profile  map[string]profile.Config // as they stand there
+	told     []hook.Subscriber         // of certificates
 }
 
 // readTables reads the tables of a file, whole: with an error there are none.
 func readTables(path string, content []byte) (p parsedTables, err error) {
-	var file fileTables
-	if err := config.DecodeTables(content, &file); err != nil {
-		return p, err
+	p, file, places, err := readAlone(path, content)
+	if places == nil {
+		return parsedTables{}, err
 	}
-	places := config.PlacesIn(content)
+	hooks, unfit := readHooks(file, places)
+	hosts, unknown := file.SSH.read(path, places)
+	if err := errors.Join(err, unfit, unknown); err != nil {
+		return parsedTables{}, err
+	}
+	p.Hooks, p.Hosts = hooks, hosts
+	return p, nil
+}
+
+// readAlone reads what the tables say that follows from the file alone, for commands: whoever runs them may neither read the other files
+// that it names nor call the programs, and those may be the daemon's own. Without places the file makes no sense at all.
+func readAlone(path string, content []byte) (p parsedTables, file fileTables, places *config.Places, err error) {
+	if err := config.DecodeTables(content, &file); err != nil {
+		return p, file, nil, err
+	}
+	places = config.PlacesIn(content)
 	profiles, err := readProfiles(file.Profiles, places)
 	rules, wrong := readRules(file.Policy, places)
-	hooks, unfit := readHooks(file, places)
 	api, mistaken := readSigning(file.Signing, places)
-	hosts, unknown := file.SSH.read(path, places)
 	server, unclear := file.DNS.server(places)
-	if err := errors.Join(err, wrong, unfit, mistaken, unknown, unclear); err != nil {
-		return p, err
+	if err := errors.Join(err, wrong, mistaken, unclear); err != nil {
+		return p, file, places, err
 	}
-	p = parsedTables{profiles: profiles, profile: file.Profiles}
-	p.Policy, p.Hooks, p.Signing = rules, hooks, api
-	p.Hosts, p.NameServer = hosts, server
+	p = parsedTables{profiles: profiles, profile: file.Profiles, told: hook.Subscribers(file.Hooks, file.Webhooks)}
+	p.Policy, p.Signing, p.NameServer = rules, api, server
 	p.PolicyAt = func(rule int, field string) string {
 		return fmt.Sprintf("%s: %v", path, places.FindTable("policy", rule, field))
 	}
-	return p, nil
+	return p, file, places, nil
 }
 
 // readProfiles makes what the tables [profile.NAME] say.

@@ -82,7 +82,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		AddressNames:   d.addressNames,
 		Policy:         hookedPolicy{&hook.Policy{Rules: d.policy, Hooks: &d.hooks}},
 		Presign:        presigner{d},
-		Announce:       announcer{d},
+		Announce:       d.announcer(),
 		Linter:         d.linter,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,

@@ -5,18 +5,12 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/hook"
 	"cauase/pkg/outbox"
 	"cauase/pkg/pki"
-	"cauase/pkg/policy"
-	"cauase/pkg/store"
 )
 
 // Hooks returns those that count.
@@ -102,45 +96,20 @@ func (p presigner) Presign(ctx context.Context, about ca.Proposal) (ca.Amendment
 	return out, nil
 }
 
-// An announcer records events for whoever is told of certificates.
-type announcer struct{ d *Daemon }
-
-// Announces reports whether anybody is.
-func (n announcer) Announces(renewal bool) bool {
-	return slices.ContainsFunc(n.d.hooks.Set().Recipients, func(r hook.Recipient) bool { return !renewal || r.Renewals() })
-}
-
-// Announce implements [ca.Announcer].
-func (n announcer) Announce(ctx context.Context, tx store.Tx, now time.Time, actor audit.Actor, crt store.Certificate) error {
-	event := hook.IssuedEvent{
-		ID: fmt.Sprintf("crt-%s-%x", crt.Authority, crt.Serial), Time: now.UTC(), Authority: string(crt.Authority),
-		Certificate: hook.Issued{
-			ID: strconv.FormatInt(crt.ID, 10), Serial: pki.FormatSerial(crt.Serial), Lineage: strconv.FormatInt(crt.Lineage, 10),
-			Subject: crt.Subject, Names: crt.SANs, NotBefore: crt.NotBefore.UTC(), NotAfter: crt.NotAfter.UTC(), Profile: crt.Profile,
-			Method: string(crt.Method), IssuedBy: actor.String(), Rule: crt.Rule, PEM: string(pki.EncodeCertificatePEM(crt.DER)),
+// announcer records events for whoever is told of certificates.
+func (d *Daemon) announcer() ca.Announcer {
+	return hook.Announcer{
+		Subscribers: func() []hook.Subscriber {
+			recipients := d.hooks.Set().Recipients
+			if len(recipients) == 0 {
+				return nil
+			}
+			list := make([]hook.Subscriber, len(recipients))
+			for i, r := range recipients {
+				list[i] = r
+			}
+			return list
 		},
+		Add: d.outbox.Add,
 	}
-	if crt.Renews != nil {
-		event.Certificate.Renews = pki.FormatSerial(crt.Renews)
-	}
-	if crt.Asked != "" {
-		asker, err := policy.ParseAsker(crt.Asked)
-		if err != nil {
-			return err
-		}
-		event.Asker = &asker
-	}
-	text, err := event.Text()
-	if err != nil {
-		return err
-	}
-	for _, r := range n.d.hooks.Set().Recipients {
-		if event.Certificate.Renews != "" && !r.Renewals() {
-			continue
-		}
-		if err := n.d.outbox.Add(ctx, tx, now, crt.Authority, r.Key(), text); err != nil {
-			return err
-		}
-	}
-	return nil
 }

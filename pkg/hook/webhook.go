@@ -159,7 +159,9 @@ func readRoots(path string) (*x509.CertPool, error) {
 }
 
 // Key is the name of the webhook, told from paths of programs.
-func (w *Webhook) Key() string { return "webhook " + w.name }
+func (w *Webhook) Key() string { return webhookKey(w.name) }
+
+func webhookKey(name string) string { return "webhook " + name }
 
 // Renewals reports whether it is told of renewals, too.
 func (w *Webhook) Renewals() bool { return w.renewals }

@@ -28,7 +28,7 @@ type Invitee struct {
 
 // Invite makes an invitation, signed by the CA of the authority.
 func Invite(ctx context.Context, st store.Store, clk clock.Clock, in Invitee) (*invite.Signed, error) {
-	a, err := openWith(ctx, st, clk, in.Authority, in.Netloc, in.Profiles)
+	a, err := openWith(ctx, st, clk, in.Authority, in.Netloc, in.Profiles, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func Invite(ctx context.Context, st store.Store, clk clock.Clock, in Invitee) (*
 }
 
 // openWith is openOne for what depends on the profiles that there are.
-func openWith(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, netloc string, profiles *profile.Set) (*ca.Authority, error) {
+func openWith(ctx context.Context, st store.Store, clk clock.Clock, name store.AuthorityName, netloc string, profiles *profile.Set, announce ca.Announcer) (*ca.Authority, error) {
 	row, err := rowOf(ctx, st, name)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func openWith(ctx context.Context, st store.Store, clk clock.Clock, name store.A
 	}
 	return ca.OpenOne(ctx, st, clk, name, func(row store.Authority) ca.Config {
 		cfg := config(row)
-		cfg.Profiles, cfg.MaxUsers = profiles, users
+		cfg.Profiles, cfg.MaxUsers, cfg.Announce = profiles, users, announce
 		return cfg
 	})
 }
@@ -146,6 +146,9 @@ type Approval struct {
 	Profiles  *profile.Set  // nil: the built-in ones
 	Profile   string        // to sign with; empty: the request's
 	Validity  time.Duration // 0: the profile's
+
+	// Announce records what the daemon is to tell of the certificate; nil: nothing.
+	Announce ca.Announcer
 }
 
 // Approve signs a pending request on behalf of an operator.
@@ -158,7 +161,7 @@ func Approve(ctx context.Context, st store.Store, clk clock.Clock, in Approval) 
 		if req.ID != in.ID {
 			continue
 		}
-		a, err := openWith(ctx, st, clk, req.Authority, in.Netloc, in.Profiles)
+		a, err := openWith(ctx, st, clk, req.Authority, in.Netloc, in.Profiles, in.Announce)
 		if err != nil {
 			return Approved{}, err
 		}

@@ -90,6 +90,11 @@ func (o *Outbox) Add(ctx context.Context, tx store.Tx, now time.Time, authority 
 		o.lose(ctx, recipient, 1, "too many events wait")
 		return nil
 	}
+	return Record(ctx, tx, now, authority, recipient, event)
+}
+
+// Record records an event that some daemon on the database delivers.
+func Record(ctx context.Context, tx store.Tx, now time.Time, authority store.AuthorityName, recipient string, event []byte) error {
 	return tx.AddDelivery(ctx, store.Delivery{Authority: authority, Hook: recipient, Event: event, CreatedAt: now, DueAt: now})
 }
 

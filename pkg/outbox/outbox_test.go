@@ -117,6 +117,21 @@ func waitFor(t *testing.T, what string, there func() bool) {
 	}
 }
 
+// rest waits until nobody is being told: until then the clock must not be moved, by which pauses are measured.
+func (p post) rest(t *testing.T) {
+	t.Helper()
+	waitFor(t, "rest", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, w := range p.workers {
+			if w.busy {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // TestEventsAreDeliveredInOrder, and one recipient that hangs holds up no other.
 func TestEventsAreDeliveredInOrder(t *testing.T) {
 	st, clk := open(t, sqltest.New(t)), clock.NewFake(start())
@@ -154,11 +169,11 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		receive(t, r, "a")
 		waitFor(t, "noted", func() bool { all := left(t, st); return len(all) == 1 && all[0].Attempts == n })
+		p.rest(t)
 		d := left(t, st)[0]
 		if wait := d.DueAt.Sub(clk.Now()); wait < firstPause/2 || wait > longestPause*2 || d.LastError != `not\x1b[2J now` {
 			t.Errorf("after %d: %v, %q", n, wait, d.LastError)
 		}
-		p.Kick()
 		clk.Set(d.DueAt.Add(longestPause * 2))
 		p.Kick()
 		if n == 2 {
@@ -172,7 +187,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 			for n < left(t, st)[0].Attempts {
 				n++
 			}
-			clk.Set(left(t, st)[0].DueAt.Add(longestPause * 2))
+			clk.Set(left(t, st)[0].DueAt.Add(longestPause * 4))
 			p = run(t, st, clk, r)
 		}
 	}
@@ -217,13 +232,17 @@ func TestWhatNobodyTakes(t *testing.T) {
 	add(t, p.Outbox, st, start(), "away", "a")
 	add(t, p.Outbox, st, start(), "gone", "b")
 	receive(t, r, "a")
+	waitFor(t, "noted", func() bool {
+		return slices.ContainsFunc(left(t, st), func(d store.Delivery) bool { return d.Attempts == 1 })
+	})
+	p.rest(t)
 	p.count(t.Context())
 	if got := p.Pending(); got["away"] != 1 || got["gone"] != 1 {
 		t.Errorf("pending %v", got)
 	}
 	clk.Advance(MaxAge + time.Hour)
 	p.Kick()
-	waitFor(t, "given up", func() bool { p.Kick(); p.count(t.Context()); return len(left(t, st)) == 0 })
+	waitFor(t, "given up", func() bool { p.Kick(); p.count(t.Context()); return len(left(t, st)) == 0 && p.Dropped() == 2 })
 	if p.Dropped() != 2 || !strings.Contains(p.log.String(), "events are lost") {
 		t.Errorf("%d lost\n%s", p.Dropped(), p.log.String())
 	}
