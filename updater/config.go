@@ -110,6 +110,7 @@ func (r raw) over(defaults raw) raw {
 	set(&r.Root, defaults.Root)
 	set(&r.CSR, defaults.CSR)
 	set(&r.Invite, defaults.Invite)
+	set(&r.SSHHostKey, defaults.SSHHostKey)
 	set(&r.Key, defaults.Key)
 	set(&r.Crt, defaults.Crt)
 	set(&r.CA, defaults.CA)
@@ -135,7 +136,7 @@ func set[T any](value **T, otherwise *T) {
 }
 
 func locate(j *updater.Job, folder string) {
-	for _, path := range []*string{&j.Crt, &j.Key, &j.CSR, &j.CA, &j.CRL, &j.CASCA, &j.Root, &j.Invite, &j.State, &j.OnRenew} {
+	for _, path := range []*string{&j.Crt, &j.Key, &j.CSR, &j.CA, &j.CRL, &j.CASCA, &j.Root, &j.Invite, &j.SSHHostKey, &j.State, &j.OnRenew} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)
 		}

@@ -138,6 +138,7 @@ func flags() []urfave.Flag {
 		file("root", "keep the roots that verify all the authority issues, `PATH` like --cas-ca"),
 		file("csr", "request in `FILE` for the first certificate; ignored once --crt holds a valid one"),
 		file("invite-file", "invitation in `FILE`, by which the request is signed at once, and which says which CA to trust; erased after use"),
+		file("ssh-host-key", "prove which host asks for the first certificate by its SSH host key in `FILE`, such as /etc/ssh/ssh_host_ed25519_key; rules of the daemon may have the request signed at once"),
 		file("key", "private key in `FILE` (default: with the certificate)"),
 		file("crt", "certificate in `FILE`"),
 		file("store", "CA certificates and revocation lists are in `FOLDER` where --ca, --crl and --cas-ca do not say otherwise, as cas.crt.pem and cas.crl.pem: where cauase --store has them"),
@@ -195,6 +196,7 @@ type raw struct {
 	Chain          *bool     `toml:"chain"`
 	Root           *string   `toml:"root"`
 	Invite         *string   `toml:"invite-file"`
+	SSHHostKey     *string   `toml:"ssh-host-key"`
 	Context        *string   `toml:"context"`
 }
 
@@ -235,7 +237,7 @@ func fromFlags(c *urfave.Context) raw {
 		CSR: str("csr"), Key: str("key"), Crt: str("crt"), CA: str("ca"), CRL: str("crl"), Store: str("store"),
 		CAFingerprint: c.StringSlice("ca-fingerprint"), CatchUp: num("catch-up"),
 		Owner: str("owner"), Group: str("group"), FileMode: str("file-mode"), State: str("state"),
-		Profile: str("profile"), Root: str("root"), Invite: str("invite-file"),
+		Profile: str("profile"), Root: str("root"), Invite: str("invite-file"), SSHHostKey: str("ssh-host-key"),
 		Authority: str("authority"), Context: str(flagContext),
 	}
 	if c.IsSet("crl-push") {

@@ -26,7 +26,7 @@ type namer func(setting string) string
 func (r raw) job(name namer) (updater.Job, error) {
 	j := updater.Job{
 		Name: r.Name, CAURL: or(r.CAURL, ""), Crt: or(r.Crt, ""), Key: or(r.Key, ""), CSR: or(r.CSR, ""),
-		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Invite: or(r.Invite, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
+		CA: or(r.CA, ""), CRL: or(r.CRL, ""), CASCA: or(r.CASCA, ""), State: or(r.State, ""), Root: or(r.Root, ""), Invite: or(r.Invite, ""), SSHHostKey: or(r.SSHHostKey, ""), Profile: or(r.Profile, ""), Chain: or(r.Chain, false),
 		OnRenew: or(r.OnRenew, ""), Follow: or(r.FollowSymlinks, false),
 		HookTimeout: updater.DefaultHookTimeout, NoPush: !or(r.CRLPush, true),
 	}

@@ -236,7 +236,7 @@ func (x *exchange) enrol(ctx context.Context) error {
 	}
 	x.submission = &s
 	if r.ID = s.ID; r.ID == 0 {
-		engine, err := x.invited(ctx)
+		engine, err := x.submitting(ctx)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/enroll"
 	"cauase/pkg/invite"
+	"cauase/pkg/proof"
 )
 
 // invitation reads the invitation of the job, nil if there is none: it may have been used, and erased.
@@ -48,6 +49,20 @@ func (x *exchange) pins(authority client.AuthorityName, local []*x509.Certificat
 		pins = append(pins[:len(pins):len(pins)], client.PinsOf(signed, authority)...)
 	}
 	return pins, nil
+}
+
+// submitting is the engine to submit with: with what has the request signed at once, if there is something.
+func (x *exchange) submitting(ctx context.Context) (*enroll.Engine, error) {
+	if x.job.SSHHostKey == "" {
+		return x.invited(ctx)
+	}
+	key, err := proof.ReadSSHKey(x.job.SSHHostKey)
+	if err != nil {
+		return nil, err
+	}
+	engine := *x.engine
+	engine.Proving = &client.Proving{SSH: key, CAs: x.trusted()}
+	return &engine, nil
 }
 
 // invited is the engine to submit with: with the invitation, if there is one.

@@ -41,11 +41,14 @@ type Job struct {
 	Key    string // "" if it is kept in Crt
 	CSR    string // "" for no bootstrap
 	Invite string // an invitation to submit it with, erased after that; "" for none
-	CA     string // of Authority
-	CRL    string // of Authority
-	CASCA  string // of the authority for services, "" if CA is that
-	Root   string // what verifies all that Authority issues, "" if that is not to be kept
-	State  string // what is remembered across restarts, "" for a name beside Crt or CRL
+
+	SSHHostKey string // with which to prove which host submits it; "" for none
+
+	CA    string // of Authority
+	CRL   string // of Authority
+	CASCA string // of the authority for services, "" if CA is that
+	Root  string // what verifies all that Authority issues, "" if that is not to be kept
+	State string // what is remembered across restarts, "" for a name beside Crt or CRL
 
 	Threshold    time.Duration // of the certificate's validity, under which it is renewed
 	CRLThreshold time.Duration // of a revocation list's validity, under which it is an emergency that there is no newer one
@@ -83,6 +86,10 @@ func (j *Job) Validate() error {
 		return errors.New("there is a request without a certificate to get")
 	case j.Invite != "" && j.CSR == "":
 		return errors.New("there is an invitation without a request to use it for")
+	case j.SSHHostKey != "" && j.CSR == "":
+		return errors.New("there is an SSH host key without a request to use it for")
+	case j.SSHHostKey != "" && j.Invite != "":
+		return errors.New("there are an SSH host key and an invitation: either is to have the request signed")
 	case j.Crt == "" && j.Chain:
 		return errors.New("there is a chain without a certificate before it")
 	case j.HookTimeout <= 0:
@@ -184,7 +191,7 @@ func (j *Job) crlStore() pemfile.Store {
 // absolute is the job for a process in another working directory.
 func (j *Job) absolute() (Job, error) {
 	a := *j
-	for _, path := range []*string{&a.Crt, &a.Key, &a.CSR, &a.Invite, &a.CA, &a.CRL, &a.CASCA, &a.Root, &a.State, &a.OnRenew} {
+	for _, path := range []*string{&a.Crt, &a.Key, &a.CSR, &a.Invite, &a.SSHHostKey, &a.CA, &a.CRL, &a.CASCA, &a.Root, &a.State, &a.OnRenew} {
 		if *path == "" {
 			continue
 		}
