@@ -82,6 +82,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					drillCommand(clk, stdout, stderr),
 					copyCommand(clk, stdout, stderr),
 					checkCommand(clk, stdout, stderr),
+					policyCommand(clk, stdout, stderr),
 					statusCommand(clk, stdout),
 					migrateCommand(stdout),
 				}), stderr),

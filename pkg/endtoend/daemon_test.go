@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -84,6 +85,28 @@ func startDaemonOf(bin, dir, netloc string, env []string, args ...string) (*daem
 }
 
 func (d *daemon) url() string { return "http://" + d.netloc }
+
+// reload sends SIGHUP, and waits until something is logged that was not before.
+func (d *daemon) reload(pattern string) error {
+	before := len(d.stderr.String())
+	logged, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	for expired := time.After(deadline); ; {
+		if text := d.stderr.String()[before:]; logged.MatchString(text) {
+			return nil
+		}
+		select {
+		case <-expired:
+			return fmt.Errorf("not logged: %s\n%s", pattern, d.stderr.String()[before:])
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
 
 // waitReady polls, because nothing tells from outside when a process begins to listen.
 func (d *daemon) waitReady() error {

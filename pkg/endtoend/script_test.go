@@ -131,10 +131,10 @@ const caDir = "ca"
 // it has to say in daemon.out; daemon
 // stop ends it by SIGTERM, upon which it has to exit with 0; daemon kill ends it by SIGKILL;
 // daemon log [!] REGEXP looks into what it has written to stderr, daemon out into stdout; daemon told runs, in a shell, the
-// command that it tells its operator to type next.
+// command that it tells its operator to type next; daemon reload REGEXP sends SIGHUP, and waits until it has logged that.
 func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
-		ts.Fatalf("usage: daemon start|stop|kill|log|out")
+		ts.Fatalf("usage: daemon start|stop|kill|reload|log|out")
 	}
 	s := stateOf(ts)
 	if args[0] != "start" && s.daemon == nil {
@@ -163,6 +163,8 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("the daemon tells no command to type:\n%s", s.daemon.stdout.String())
 		}
 		cmdCode(ts, neg, []string{"0", "sh", "-c", line})
+	case "reload":
+		ts.Check(s.daemon.reload(args[1]))
 	case "log", "out":
 		text := s.daemon.stderr.String()
 		if args[0] == "out" {
