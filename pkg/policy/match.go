@@ -190,27 +190,52 @@ func (id *identity) add(name string) {
 	}
 }
 
-// commonName is the common name in a subject as pki.SubjectString writes it, "" if there is not exactly one.
-func commonName(subject string) string {
-	der, err := pki.ParseSubject(subject)
-	if err != nil {
-		return ""
-	}
-	attributes, err := pki.SubjectAttributes(der)
-	if err != nil {
-		return ""
-	}
-	found := ""
-	for _, attr := range attributes {
-		switch {
-		case attr.Label != "CN":
-		case found != "":
-			return ""
-		default:
-			found = attr.Text
+// commonName is the common name in a subject as pki.SubjectString writes it, "" if there is not exactly one, or one that does not print.
+func commonName(subject string) (found string) {
+	for rest := subject; rest != ""; {
+		var attribute string
+		attribute, rest = cutAttribute(rest)
+		value, isCN := strings.CutPrefix(attribute, "CN=")
+		if !isCN {
+			continue
 		}
+		text, ok := unescape(value)
+		if !ok || found != "" || text == "" {
+			return ""
+		}
+		found = text
 	}
 	return found
+}
+
+// cutAttribute cuts at the first comma or plus sign that is not escaped (RFC 4514 2.4).
+func cutAttribute(text string) (attribute, rest string) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case ',', '+':
+			return text[:i], text[i+1:]
+		}
+	}
+	return text, ""
+}
+
+// unescape undoes the escapes of RFC 4514 2.4 with a character behind a backslash. Of what has others, or is no text, nothing is known for sure.
+func unescape(value string) (string, bool) {
+	if strings.HasPrefix(value, "#") {
+		return "", false
+	}
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		if value[i] == '\\' {
+			if i++; i == len(value) || !strings.ContainsRune("\"+,;<=>\\# ", rune(value[i])) {
+				return "", false
+			}
+		}
+		b.WriteByte(value[i])
+	}
+	return b.String(), true
 }
 
 // matches reports whether a name is one that p stands for. Whoever approves is told of names that are meant for sure, whoever

@@ -270,6 +270,9 @@ func (p *pattern) parseMailbox(text string) error {
 		err = errors.New("is no mail address")
 	}
 	p.shown = "email:" + p.mailbox + "@" + strings.Join(p.labels, ".")
+	if p.literal && strings.Contains(p.mailbox, "*") {
+		p.shown = literally + p.shown
+	}
 	return err
 }
 
@@ -279,7 +282,7 @@ func (p *pattern) parseText(text string) error {
 		return fmt.Errorf("has %s as a part: in a common name it stands alone", p.holds)
 	}
 	p.text, p.shown = foldPattern(text, p.holds), "cn:"+text
-	if p.literal {
+	if p.literal && strings.Contains(text, "*") {
 		p.shown = literally + p.shown
 	}
 	return nil
@@ -305,7 +308,7 @@ func (p *pattern) parseAttribute(text string) error {
 		return fmt.Errorf("has %s, which stands for names of hosts", p.holds)
 	}
 	p.text, p.shown = foldPattern(text, ""), "subject:"+p.label+"="+text
-	if p.literal {
+	if p.literal && strings.Contains(text, "*") {
 		p.shown = literally + p.shown
 	}
 	return nil

@@ -157,7 +157,7 @@ func (r *rule) isFrom(c *prepared) bool {
 
 // isClient compares with patterns in which a * is any text without a slash.
 func (r *rule) isClient(client string) bool {
-	return client != "" && slices.ContainsFunc(r.clients, func(glob string) bool { return matchGlob(glob, client, "/") })
+	return client != "" && len(client) <= maxPattern && slices.ContainsFunc(r.clients, func(glob string) bool { return matchGlob(glob, client, "/") })
 }
 
 // isKey reports whether a type of key, or its family, is one of the rule's.

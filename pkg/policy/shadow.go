@@ -199,7 +199,7 @@ func (p *pattern) covers(q *pattern, daemon []string, approving bool) bool {
 	switch {
 	case p.shown == q.shown:
 		return true
-	case p.kind != q.kind, p.holds != "", q.holds != "", p.literal && !q.literal:
+	case p.kind != q.kind, p.holds != "", q.holds != "", p.literal:
 		return false
 	}
 	switch p.kind {
