@@ -148,8 +148,10 @@ func (d dice) request(t *testing.T, key crypto.Signer) (*pki.Request, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return req, pick(d, "", "server", "client", "as-requested")
+	return req, d.profile()
 }
+
+func (d dice) profile() string { return pick(d, "", "server", "client", "as-requested") }
 
 var replayEpoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -181,6 +183,10 @@ func trialOf(t *testing.T, rules *policy.Set) Trial {
 func TestReplayIsWhatEnforcementDecides(t *testing.T) {
 	const sets, each = 25, 400
 	d := newDice(t, 1)
+	requests := make([]*pki.Request, each) // of which each comes with every set, by somebody else: to make them takes longer than to decide
+	for i := range requests {
+		requests[i], _ = d.request(t, pick(d, d.keys...))
+	}
 	decided := map[policy.Decision]int{}
 	for range sets {
 		trial := trialOf(t, d.rules(t))
@@ -191,7 +197,7 @@ func TestReplayIsWhatEnforcementDecides(t *testing.T) {
 				return err
 			}
 			for i := range int64(each) {
-				req, profileName := d.request(t, pick(d, d.keys...))
+				req, profileName := requests[d.IntN(len(requests))], d.profile()
 				by, at := d.asker(), replayEpoch.Add(time.Duration(i)*7*time.Minute)
 				p, err := trial.Profiles.Lookup(cmp.Or(profileName, profile.NameAsRequested))
 				if err != nil {
