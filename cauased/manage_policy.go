@@ -163,7 +163,7 @@ func policyTestCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
 		HideHelpCommand: true,
 		Flags: []urfave.Flag{
 			dbFlag(), netlocFlag(),
-			&urfave.StringFlag{Name: flagAuthority, Usage: "submitted to the authority `NAME` (default: whichever has the request, or " + string(store.Services) + ")"},
+			&urfave.StringFlag{Name: flagAuthority, Usage: "submitted to the authority `NAME` (default: whichever has the request, or " + usualAuthority(clk) + ")"},
 			&urfave.StringFlag{Name: flagProfile, Usage: "for a certificate of this `PROFILE` (default: what the request on record asks for, or the authority's)"},
 			&urfave.StringFlag{Name: flagFrom, Usage: "from this `ADDRESS`"},
 			&urfave.StringSliceFlag{Name: flagAs, Usage: "by somebody who has shown `WHAT`, see above; can be repeated"},

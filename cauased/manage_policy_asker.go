@@ -67,7 +67,7 @@ func askedFor(c *urfave.Context, clk clock.Clock) (on manage.Recorded, own []str
 	if byID {
 		return on, own, nil
 	}
-	name, err := pickAuthority(rows, cmp.Or(c.String(flagAuthority), string(store.Services)))
+	name, err := pickAuthority(rows, cmp.Or(c.String(flagAuthority), usualAuthority(clk)))
 	if err != nil {
 		return on, nil, err
 	}
@@ -77,6 +77,11 @@ func askedFor(c *urfave.Context, clk clock.Clock) (on manage.Recorded, own []str
 		}
 	}
 	return on, own, nil
+}
+
+// usualAuthority is the one of services that every daemon has.
+func usualAuthority(clk clock.Clock) string {
+	return string(store.ByRole(store.Standards(clk.Now()), store.RoleServices)[0].Name)
 }
 
 // requestIn reads a request from a file.
