@@ -210,6 +210,12 @@ func (a *Authority) stillShown(ctx context.Context, r store.Reader, by policy.As
 	issuer := store.AuthorityName(by.Certificate.Authority)
 	serial, ok := new(big.Int).SetString(by.Certificate.Serial, 0)
 	if !ok || !issuer.Valid() {
+		switch _, err := r.Authority(ctx, issuer); {
+		case err == nil:
+			return fmt.Errorf("%w: which certificate was shown cannot be told", ErrUnauthorized)
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
 		return nil // of an authority elsewhere
 	}
 	switch _, err := r.Revocation(ctx, issuer, serial); {
@@ -242,7 +248,8 @@ func (a *Authority) permitInvited(ctx context.Context, now time.Time, use *invit
 	if err := denied(use.verdict); err != nil {
 		return 0, err
 	}
-	if needed := use.verdict.Needed(); needed > 1 {
+	// An operator's counts for as many as are needed: somebody has to be able to begin.
+	if needed := use.verdict.Needed(); needed > 1 && use.invitation.By != nil {
 		return 0, fmt.Errorf("%w: %d users have to approve this request, and an invitation is the approval of one: ask without it", ErrUninvited, needed)
 	}
 	return a.capped(use.verdict, use.profile, 0)

@@ -283,6 +283,17 @@ func TestRulesAboutTheInvited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if want == ErrUninvited {
+			// An operator's invitation makes up for it, one of a user does not.
+			use := &invited{Request: request(t, csrOf(t, "", name)), invitation: inv, profile: profile.AsRequested()}
+			if _, err := a.permitInvited(w.ctx, epoch, use); err != nil {
+				t.Error(err)
+			}
+			use.verdict, use.invitation.By = nil, alice.Serial
+			_, err := a.permitInvited(w.ctx, epoch, use)
+			wantError(t, err, want)
+			continue
+		}
 		done, err := a.SubmitInvited(w.ctx, anonymous, request(t, csrOf(t, "", name)), inv, Asked{})
 		wantError(t, err, want)
 		if want == nil && done.Issued.Certificate.NotAfter.Sub(epoch) != 7*day {

@@ -19,6 +19,7 @@ type target struct {
 	mailbox string     // of what is, or reads as, a mail address, with the labels of its host
 	folded  string     // of a common name or an attribute
 	label   string     // of an attribute
+	loose   bool       // it reads as a host to some only: what approves does not take it for one
 
 	special string // why only a pattern that spells it approves it; empty: any does
 	suffix  bool   // that is for being a public suffix
@@ -74,6 +75,9 @@ func newTarget(n Name, daemon []string) target {
 		} else if t.labels == nil {
 			t.asMailbox(n.Value)
 		}
+		if t.labels == nil && !t.addr.IsValid() {
+			t.asHost(n.Value)
+		}
 	case KindSubject:
 		var text string
 		t.label, text, _ = strings.Cut(n.Value, "=")
@@ -81,6 +85,23 @@ func newTarget(n Name, daemon []string) target {
 	}
 	t.special, t.suffix = special(t, daemon)
 	return t
+}
+
+// asHost takes a common name apart that some would take for a host: with a dot at the end, white space around it, or U-labels.
+func (t *target) asHost(text string) {
+	ascii, err := toASCII.ToASCII(strings.TrimSuffix(strings.TrimSpace(text), "."))
+	if err != nil {
+		return
+	}
+	rest, wildcard := strings.CutPrefix(strings.TrimSuffix(ascii, "."), "*.")
+	labels := hostLabels(rest)
+	if len(labels) < 2 {
+		return
+	}
+	if wildcard {
+		labels = append([]string{"*"}, labels...)
+	}
+	t.labels, t.loose = labels, true
 }
 
 // asMailbox takes what reads as a mail address apart.
@@ -293,7 +314,7 @@ func (p *pattern) matchesHost(t *target, c *prepared, id *identity, approving bo
 		return slices.Contains(id.addresses, t.addr)
 	case alone && t.Kind == KindCN && id.commonFolded != "" && id.commonFolded == t.folded:
 		return true
-	case t.labels == nil:
+	case t.labels == nil, t.loose && approving:
 		return false
 	case p.holds == "":
 		return p.literal && slices.Equal(p.labels, t.labels) || !(p.literal && p.labels[0] == "*") && matchLabels(p.labels, t.labels, !approving)

@@ -54,6 +54,9 @@ func (s *Set) Warnings(in Surroundings) (all []Warning) {
 				warn("names", "%s can never match: each name that it stands for is a public suffix, which only a pattern that spells it approves", p.shown)
 			}
 		}
+		if r.approvals > 1 && len(in.Users) > 0 && !s.severalFor(in.Users) {
+			warn("approvals", "users can certify users, and nobody has to agree: a user who makes another one approves twice. Have a rule for authority %q ask for several, too", in.Users[0])
+		}
 		if r.decision != Approve {
 			continue
 		}
@@ -70,6 +73,13 @@ func (s *Set) Warnings(in Surroundings) (all []Warning) {
 		}
 	}
 	return all
+}
+
+// severalFor reports whether a rule has several users approve new users.
+func (s *Set) severalFor(users []string) bool {
+	return slices.ContainsFunc(s.rules, func(r *rule) bool {
+		return r.approvals > 1 && (r.authorities == nil && r.names == nil || within(users, r.authorities) && r.authorities != nil)
+	})
 }
 
 // unknown warns of what a rule refers to and is not there.
