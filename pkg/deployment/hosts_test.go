@@ -37,6 +37,16 @@ func (o *office) until(script string) {
 	}
 }
 
+// eventually reports whether something comes true in time: it depends on other processes.
+func (o *office) eventually(done func() bool) bool {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // background runs a command of the shell until the test ends, or until it is told to.
 func (o *office) background(command string) (stop func() int) {
 	o.t.Helper()
