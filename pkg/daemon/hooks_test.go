@@ -381,14 +381,20 @@ func TestPostsignIsTold(t *testing.T) {
 		event.Certificate.Rule != "web" || event.Type != hook.CertificateIssued || !slices.Equal(event.Certificate.Names, []string{"DNS:a.web.example"}) {
 		t.Errorf("%+v", event)
 	}
-	waitFor(t, "nothing waits", func() bool {
-		var counts map[string]int
-		err := r.store.View(t.Context(), func(reader store.Reader) (err error) {
-			counts, err = reader.CountDeliveries(t.Context())
-			return err
-		})
-		return err == nil && len(counts) == 0
+	waitFor(t, "nothing waits", func() bool { return len(r.deliveries(t)) == 0 })
+}
+
+// deliveries is what waits, by recipient.
+func (r running) deliveries(t *testing.T) (counts map[string]int) {
+	t.Helper()
+	err := r.store.View(t.Context(), func(reader store.Reader) (err error) {
+		counts, err = reader.CountDeliveries(t.Context())
+		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts
 }
 
 // TestBootHooks may veto the start, and then nothing is there that was not before.
