@@ -143,6 +143,12 @@ func (t *tool) crtRenew() *cli.Command {
 	}
 }
 
+// orphaned reports whether the CA that has issued a certificate was withdrawn, as the store says that an update has left.
+func (t *tool) orphaned(crt *x509.Certificate) bool {
+	stored, err := t.caStore.ReadCertificates()
+	return err == nil && client.Orphaned(crt, stored)
+}
+
 func (t *tool) renew(c *cli.Context) error {
 	paths, err := pairPaths(c)
 	if err != nil {
@@ -165,7 +171,7 @@ func (t *tool) renew(c *cli.Context) error {
 	case left < 0:
 		return manners.WithHint(fmt.Errorf("%s expired %s ago", paths.Crt, duration(-left)),
 			"an expired certificate cannot be renewed: make a new one with %s request", toolName)
-	case left >= t.threshold && !c.Bool("force"):
+	case left >= t.threshold && !c.Bool("force") && !t.orphaned(old):
 		view := t.viewCertificate(old)
 		view.File = paths.Crt
 		return t.print(view, func(p *printer) {
@@ -197,6 +203,7 @@ func (t *tool) renew(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	t.holder = issue.Pair
 	view := t.viewCertificate(issue.Pair.Crt)
 	view.File = paths.Crt
 	return t.print(view, func(p *printer) {

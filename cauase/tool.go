@@ -35,12 +35,13 @@ type tool struct {
 	vouched  bool                // the daemon has vouched for its HTTPS certificate
 	roots    []*x509.Certificate // what the store of roots is to hold, if anything
 
-	rootsFirst bool     // nothing but the network vouches for roots
-	known      [][]byte // passphrases that were given in this run
-	warned     []string // files with keys that others can read
-	changed    []string // kinds of files that changed, for the hook
-	p12Made    *p12View // the PKCS #12 file that this run has made beside the certificate, if any
-	corrected  []string // of what the request asks for that is signed
+	rootsFirst bool         // nothing but the network vouches for roots
+	known      [][]byte     // passphrases that were given in this run
+	warned     []string     // files with keys that others can read
+	changed    []string     // kinds of files that changed, for the hook
+	holder     pemfile.Pair // whose certificate was renewed, and who is to tell the daemon which CA certificates are stored
+	p12Made    *p12View     // the PKCS #12 file that this run has made beside the certificate, if any
+	corrected  []string     // of what the request asks for that is signed
 }
 
 // action adds to a command what all have in common: hints for errors
@@ -52,6 +53,9 @@ func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 		if t.unsaved && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveTrust())
 		}
+		if err == nil && t.holder.Crt != nil {
+			t.confirm(c.Context)
+		}
 		if t.vouched && manners.Code(err) != manners.ExitError {
 			err = join(err, t.rememberVouched())
 		}
@@ -62,6 +66,14 @@ func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 			err = join(err, t.runHook(c.Context))
 		}
 		return err
+	}
+}
+
+// confirm tells the daemon that the CA certificates are stored, as those are waited for who have said so before. Daemons of before, and caucase's, do not want
+// to know, and nothing here depends on it.
+func (t *tool) confirm(ctx context.Context) {
+	if newest := client.Newest(t.trusted); newest != nil && t.client != nil && t.holder.Key != nil {
+		_ = t.client.ConfirmCA(ctx, t.holder.Crt, t.holder.Key, newest.SubjectKeyId)
 	}
 }
 

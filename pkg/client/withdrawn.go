@@ -97,6 +97,25 @@ func (c *Client) withoutWithdrawn(ctx context.Context, known, trusted []*x509.Ce
 	return slices.DeleteFunc(known, func(crt *x509.Certificate) bool { return slices.ContainsFunc(withdrawn, crt.Equal) }), err
 }
 
+// Orphaned reports whether a certificate is of an authority of which CA certificates are trusted, but not of one of these: its CA was
+// withdrawn, and so it is to be renewed.
+func Orphaned(crt *x509.Certificate, trusted []*x509.Certificate) bool {
+	ours := func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crt.RawIssuer) }
+	issuer := func(ca *x509.Certificate) bool { return string(ca.SubjectKeyId) == string(crt.AuthorityKeyId) }
+	return len(crt.AuthorityKeyId) > 0 && slices.ContainsFunc(trusted, ours) && !slices.ContainsFunc(trusted, issuer)
+}
+
+// Newest returns the CA certificate whose validity began last, nil if there is none.
+func Newest(cas []*x509.Certificate) *x509.Certificate {
+	var newest *x509.Certificate
+	for _, ca := range cas {
+		if newest == nil || ca.NotBefore.After(newest.NotBefore) {
+			newest = ca
+		}
+	}
+	return newest
+}
+
 // ErrNotTold says that a daemon does not ask which CA certificates hosts have, as no reference daemon does.
 var ErrNotTold = errors.New("the daemon does not take confirmations of CA certificates")
 

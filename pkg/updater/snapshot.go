@@ -176,25 +176,11 @@ func (s *snapshot) revoked() bool {
 }
 
 // newestCA is the CA certificate on disk whose validity began last; nil if there is none.
-func (s *snapshot) newestCA() (newest *x509.Certificate) {
-	for _, ca := range s.ca.crts {
-		if newest == nil || ca.NotBefore.After(newest.NotBefore) {
-			newest = ca
-		}
-	}
-	return newest
-}
+func (s *snapshot) newestCA() *x509.Certificate { return client.Newest(s.ca.crts) }
 
-// orphaned reports whether the certificate is of a CA of the authority that is trusted here, but not of one of those
-// trusted: its own was withdrawn.
+// orphaned reports whether the CA that has issued the certificate was withdrawn.
 func (s *snapshot) orphaned() bool {
-	if s.pairState != PairGood || s.ca.state != StoreGood || len(s.files.Pair.Crt.AuthorityKeyId) == 0 {
-		return false
-	}
-	crt := s.files.Pair.Crt
-	ours := func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crt.RawIssuer) }
-	issuer := func(ca *x509.Certificate) bool { return bytes.Equal(ca.SubjectKeyId, crt.AuthorityKeyId) }
-	return slices.ContainsFunc(s.ca.crts, ours) && !slices.ContainsFunc(s.ca.crts, issuer)
+	return s.pairState == PairGood && s.ca.state == StoreGood && client.Orphaned(s.files.Pair.Crt, s.ca.crts)
 }
 
 // crlLife is the validity of the list that ends first, among those of CAs still valid.
