@@ -306,7 +306,8 @@ func TestRotateCompromised(t *testing.T) {
 	w.clock.Advance(time.Hour)
 	thief := a.cas.Load().newest()
 	forgedKey := newKey(t)
-	forged := w.forge(thief, crt, forgedKey)
+	forged := w.forge(thief, crt, forgedKey, 1)
+	posing := w.forge(thief, crt, forgedKey, 0) // as one that is on record
 	if h, err := w.holderOf(a, forged, forgedKey); err != nil {
 		t.Fatalf("before, it would be taken for one of before a restored backup: %v", err)
 	} else if h.on != nil {
@@ -318,8 +319,10 @@ func TestRotateCompromised(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	for name, one := range map[string]*Authority{"the one told": a, "another": other} {
-		if _, err := w.holderOf(one, forged, forgedKey); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%s: a forged certificate is accepted: %v", name, err)
+		for what, crt := range map[string]*x509.Certificate{"one that is not on record": forged, "one in place of one on record": posing} {
+			if _, err := w.holderOf(one, crt, forgedKey); !errors.Is(err, ErrInvalid) {
+				t.Errorf("%s: a forged certificate is accepted, %s: %v", name, what, err)
+			}
 		}
 		if err := one.reload(w.ctx); err != nil { // as it does every second
 			t.Fatal(err)
@@ -368,10 +371,10 @@ func TestRotateCompromised(t *testing.T) {
 }
 
 // forge makes what a thief of a CA's key can: a certificate like one that is on record, for another key.
-func (w *world) forge(by generation, like *x509.Certificate, key crypto.Signer) *x509.Certificate {
+func (w *world) forge(by generation, like *x509.Certificate, key crypto.Signer, serial int64) *x509.Certificate {
 	w.t.Helper()
 	template := *like
-	template.SerialNumber = new(big.Int).Add(like.SerialNumber, big.NewInt(1))
+	template.SerialNumber = new(big.Int).Add(like.SerialNumber, big.NewInt(serial))
 	template.SubjectKeyId = nil
 	crt, err := create(&template, by.crt, key.Public(), by.key)
 	if err != nil {
@@ -423,7 +426,7 @@ func TestRotateCompromisedUser(t *testing.T) {
 	thief := a.cas.Load().newest()
 	w.clock.Advance(time.Hour)
 	w.rotate(a, Rotation{Begin: store.AtOnce, Compromised: true})
-	if _, err := a.Authenticate(w.ctx, anonymous, w.forge(thief, crt, newKey(t))); !errors.Is(err, ErrUnauthorized) {
+	if _, err := a.Authenticate(w.ctx, anonymous, w.forge(thief, crt, newKey(t), 0)); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("forged: %v", err)
 	}
 	if _, err := a.Authenticate(w.ctx, anonymous, crt); !errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), "renew") {
