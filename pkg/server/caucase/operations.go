@@ -123,7 +123,7 @@ func (f *FrontEnd) submit(ctx context.Context, a Core, actor audit.Actor, s subm
 	switch done, err := a.Foresee(ctx, actor, outline, s.profile); {
 	case err != nil:
 		return ca.Submission{}, err
-	case done != nil:
+	case done != nil && s.proofs == nil: // a proof that does not count is refused, whatever it is for
 		return *done, nil
 	}
 	req, err := outline.Check()

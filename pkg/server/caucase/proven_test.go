@@ -138,6 +138,11 @@ func TestProvenRequests(t *testing.T) {
 	if again.StatusCode != 201 || again.Header.Get("Location") != got.Header.Get("Location") {
 		t.Errorf("again: %d %s", again.StatusCode, again.Header)
 	}
+	// With a proof that does not count it is refused, although it is known.
+	_, stranger, _ := ed25519.GenerateKey(rand.Reader)
+	if got := p.put("/cas/prove", proof.Presentation{RequestPEM: csr, SSH: p.sshProof(stranger, s)}); got.StatusCode != 403 {
+		t.Errorf("a stranger, with a request that is known: %d %s", got.StatusCode, got.body)
+	}
 }
 
 // What proves nothing is refused with the reason, and nothing is kept of the request.
