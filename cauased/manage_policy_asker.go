@@ -121,7 +121,7 @@ func givenAsker(c *urfave.Context, by policy.Asker) (policy.Asker, error) {
 func addShown(by *policy.Asker, text string) error {
 	kind, value, _ := strings.Cut(text, ":")
 	if value == "" && kind != "invitation" {
-		return fmt.Errorf("%q says nothing behind %s:", text, kind)
+		return fmt.Errorf("%q says only what kind it is of", text)
 	}
 	switch kind {
 	case "ssh":
