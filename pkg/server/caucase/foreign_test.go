@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"cauase/pkg/pki"
 	"cauase/pkg/testkit/pkitest"
@@ -48,6 +49,7 @@ func TestForeignRequestIsSignedWithATemplate(t *testing.T) {
 	if got := s.do(c, "PUT", "https:/cas/csr?foreign=true", string(pki.EncodeCSRPEM(der))); got.StatusCode != http.StatusBadRequest {
 		t.Errorf("with a signature that does not verify: %d %s", got.StatusCode, got.body)
 	}
+	s.Clock.Advance(time.Second) // so that it comes after the other
 	got := s.do(c, "PUT", "https:/cas/csr?foreign=true", foreign)
 	id := got.Header.Get("Location")
 	if got.StatusCode != http.StatusCreated || id == "" {
