@@ -46,4 +46,7 @@ func growth(inUse uint64) int {
 }
 
 // returnMemory gives back what the start has needed.
-func returnMemory() { debug.FreeOSMemory() }
+func returnMemory() {
+	debug.FreeOSMemory()
+	_, _ = dropProgram() // which costs nothing but memory if it cannot be done
+}

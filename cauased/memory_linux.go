@@ -1,6 +1,11 @@
 package main
 
-import "syscall"
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
 
 // tmpfsMagic marks file systems that are in memory (statfs(2)).
 const tmpfsMagic = 0x01021994
@@ -12,4 +17,31 @@ func hasRoom(dir string, bytes int64) bool {
 		return false
 	}
 	return int64(st.Type) == tmpfsMagic && st.Bavail > uint64(bytes)/uint64(st.Bsize) //nolint:unconvert // differs between machines
+}
+
+// dropProgram drops the pages of the program's code from this process: the start has run through much that is not needed again. They are read from
+// the file once more when they are, which is in the system's memory as a rule. It says how many bytes these were at most.
+//
+// Only code is dropped, which nobody writes to. Other parts of the file may have been changed in memory, as by a loader.
+func dropProgram() (size uintptr, err error) {
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return 0, err
+	}
+	maps, err := os.ReadFile("/proc/self/maps") // proc_pid_maps(5)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(maps)) {
+		var first, after uintptr
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &first, &after, &mode); err != nil || mode != "r-xp" || !strings.HasSuffix(line, " "+self+"\n") {
+			continue
+		}
+		if _, _, e := syscall.Syscall(syscall.SYS_MADVISE, first, after-first, syscall.MADV_DONTNEED); e != 0 {
+			return size, e
+		}
+		size += after - first
+	}
+	return size, nil
 }
