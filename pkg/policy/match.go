@@ -19,7 +19,7 @@ type target struct {
 	mailbox string     // of what is, or reads as, a mail address, with the labels of its host
 	folded  string     // of a common name or an attribute
 	label   string     // of an attribute
-	loose   bool       // it reads as a host to some only: what approves does not take it for one
+	loose   bool       // it reads as any of these to some only: what approves does not take it for one
 
 	special string // why only a pattern that spells it approves it; empty: any does
 	suffix  bool   // that is for being a public suffix
@@ -65,7 +65,9 @@ func newTarget(n Name, daemon []string) target {
 	case KindIP:
 		t.addr, _ = netip.ParseAddr(n.Value)
 	case KindEmail:
-		t.asMailbox(n.Value)
+		if t.asMailbox(n.Value); t.labels == nil {
+			t.asLooseMailbox(n.Value)
+		}
 	case KindCN:
 		t.folded = pki.FoldText(n.Value)
 		if addr, err := netip.ParseAddr(n.Value); err == nil {
@@ -76,7 +78,7 @@ func newTarget(n Name, daemon []string) target {
 			t.asMailbox(n.Value)
 		}
 		if t.labels == nil && !t.addr.IsValid() {
-			t.asHost(n.Value)
+			t.asLoose(n.Value)
 		}
 	case KindSubject:
 		var text string
@@ -87,27 +89,61 @@ func newTarget(n Name, daemon []string) target {
 	return t
 }
 
-// asHost takes a common name apart that some would take for a host: with a dot at the end, white space around it, or U-labels.
-func (t *target) asHost(text string) {
+// asLoose takes a common name apart that some would take for an address, a host or a mail address.
+func (t *target) asLoose(text string) {
+	if addr, err := netip.ParseAddr(strings.Trim(strings.TrimSpace(text), "[]")); err == nil {
+		t.addr, t.loose = addr, true
+	} else if strings.Contains(text, "@") {
+		t.asLooseMailbox(text)
+	} else if labels := looseLabels(text); len(labels) > 1 {
+		t.labels, t.loose = labels, true
+	}
+}
+
+// looseLabels are those of what some would take for a host: with a dot at the end, white space around it, U-labels, or a * as a part of the
+// first label, as verifiers may have it in a common name (RFC 6125 6.4.3).
+func looseLabels(text string) []string {
 	ascii, err := toASCII.ToASCII(strings.TrimSuffix(strings.TrimSpace(text), "."))
 	if err != nil {
+		return nil
+	}
+	labels := strings.Split(lower(strings.TrimSuffix(ascii, ".")), ".")
+	for i, label := range labels {
+		if i == 0 {
+			label = strings.ReplaceAll(label, "*", "x")
+		}
+		if !isLabel(label) {
+			return nil
+		}
+	}
+	return labels
+}
+
+// isMailbox reports whether what is before the @ is that and nothing else: no name, no quotes, no other address.
+func isMailbox(text string) bool {
+	return isASCII(text) && !strings.ContainsAny(text, " \t@<>\"\\,;:()[]{}")
+}
+
+// asLooseMailbox takes apart what some would take for a mail address: with white space around it, in angle brackets, or with a host that
+// is not written as certificates have it.
+func (t *target) asLooseMailbox(text string) {
+	if open := strings.LastIndexByte(text, '<'); open >= 0 {
+		text, _, _ = strings.Cut(text[open+1:], ">")
+	}
+	text = strings.TrimSpace(text)
+	at := strings.LastIndexByte(text, '@')
+	if at < 1 {
 		return
 	}
-	rest, wildcard := strings.CutPrefix(strings.TrimSuffix(ascii, "."), "*.")
-	labels := hostLabels(rest)
-	if len(labels) < 2 {
-		return
+	if labels := looseLabels(text[at+1:]); labels != nil {
+		t.mailbox, t.labels, t.loose = text[:at], labels, true
 	}
-	if wildcard {
-		labels = append([]string{"*"}, labels...)
-	}
-	t.labels, t.loose = labels, true
 }
 
 // asMailbox takes what reads as a mail address apart.
 func (t *target) asMailbox(text string) {
 	at := strings.LastIndexByte(text, '@')
-	if at < 1 {
+	if at < 1 || !isMailbox(text[:at]) {
 		return
 	}
 	if labels := hostLabels(text[at+1:]); labels != nil {
@@ -171,7 +207,7 @@ func (p *pattern) matches(t *target, c *prepared, id *identity, approving bool) 
 		return p.matchesHost(t, c, id, approving)
 	case KindIP:
 		switch {
-		case !t.addr.IsValid():
+		case !t.addr.IsValid(), t.loose && approving:
 			return false
 		case p.holds != "":
 			return slices.Contains(id.addresses, t.addr)
@@ -181,17 +217,19 @@ func (p *pattern) matches(t *target, c *prepared, id *identity, approving bool) 
 		return p.network.Contains(t.addr.Unmap().WithZone(""))
 	case KindEmail:
 		switch {
-		case t.mailbox == "" || t.Kind != KindEmail && t.Kind != KindCN:
+		case t.mailbox == "" || t.Kind != KindEmail && t.Kind != KindCN || t.loose && approving:
 			return false
 		case p.holds != "":
 			return slices.ContainsFunc(id.mails, func(mail string) bool { return canonicalMail(mail) == canonicalMail(t.Value) })
 		}
-		return (p.mailbox == t.mailbox || p.mailbox == "*" && !p.literal) && matchLabels(p.labels, t.labels, !approving)
+		// Whom letters of another case reach is for the host to say (RFC 5321 2.4): as a rule, the same.
+		same := p.mailbox == t.mailbox || !approving && strings.EqualFold(p.mailbox, t.mailbox)
+		return (same || p.mailbox == "*" && !p.literal) && matchLabels(p.labels, t.labels, !approving)
 	case KindURI:
 		if p.holds != "" {
 			return t.Kind == KindURI && slices.Contains(id.uris, canonicalURI(t.Value))
 		}
-		return t.Kind == KindURI && p.uri.matches(t.Value)
+		return t.Kind == KindURI && (p.uri.matches(t.Value) || !approving && p.uri.overlaps(t.Value))
 	case KindCN:
 		if t.Kind != KindCN {
 			return false
@@ -214,7 +252,7 @@ func (p *pattern) matchesHost(t *target, c *prepared, id *identity, approving bo
 	switch {
 	case t.Kind != KindDNS && t.Kind != KindCN && t.Kind != KindIP, t.mailbox != "":
 		return false
-	case alone && t.addr.IsValid():
+	case alone && t.addr.IsValid() && !(t.loose && approving):
 		return slices.Contains(id.addresses, t.addr)
 	case alone && t.Kind == KindCN && id.commonFolded != "" && id.commonFolded == t.folded:
 		return true
@@ -234,7 +272,7 @@ func (p *pattern) matchesHost(t *target, c *prepared, id *identity, approving bo
 }
 
 // matchLabels compares label by label. A * in the pattern is one label. One in the name is itself, or, where all that could be
-// taken for the same name counts, any label.
+// taken for the same name counts, any label; there it can be a part of one, too.
 func matchLabels(pattern, name []string, overlap bool) bool {
 	if len(pattern) != len(name) {
 		return false
@@ -242,13 +280,19 @@ func matchLabels(pattern, name []string, overlap bool) bool {
 	for i, label := range name {
 		switch {
 		case label == pattern[i]:
-		case overlap && label == "*":
+		case overlap && strings.Contains(label, "*") && (pattern[i] == "*" || couldBe(label, pattern[i])):
 		case pattern[i] == "*" && isLabel(label):
 		default:
 			return false
 		}
 	}
 	return true
+}
+
+// couldBe reports whether a label with a * in it could stand for another one.
+func couldBe(wildcard, label string) bool {
+	first, last := strings.IndexByte(wildcard, '*'), strings.LastIndexByte(wildcard, '*')
+	return len(label) >= first+len(wildcard)-1-last && strings.HasPrefix(label, wildcard[:first]) && strings.HasSuffix(label, wildcard[last+1:])
 }
 
 func isLabel(label string) bool {

@@ -258,7 +258,7 @@ func (p *pattern) parseMailbox(text string) error {
 		switch {
 		case strings.Contains(p.mailbox, "*") && !p.literal:
 			return errors.New("has a * as a part of what is before the @: it stands for all of it")
-		case strings.ContainsAny(p.mailbox, " @<>\"\\,;:()[]{}") || !isASCII(p.mailbox):
+		case !isMailbox(p.mailbox):
 			return errors.New("is no mail address such as *@example.org")
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 )
 
@@ -154,6 +155,47 @@ func (u uriPattern) matches(text string) bool {
 		}
 	}
 	return true
+}
+
+// overlaps reports whether a URI leads to where one does that the pattern stands for, however it is written: with a port that is the usual
+// one, escapes, segments that lead nowhere, a query or a fragment.
+func (u uriPattern) overlaps(text string) bool {
+	if u.exact != "" {
+		spelled, asked := strings.Contains(u.exact, "?"), strings.Contains(text, "?")
+		return (asked || !spelled) && plainURI(text, spelled) == plainURI(u.exact, spelled)
+	}
+	plain := plainURI(text, false)
+	return u.matches(plain) || u.matches(strings.TrimSuffix(plain, "/"))
+}
+
+// usualPorts are those that go without saying.
+var usualPorts = map[string]string{"http": "80", "ws": "80", "https": "443", "wss": "443", "ldap": "389", "ldaps": "636"}
+
+// plainURI writes a URI in the one way in which all that lead to the same place are written, with its query or without.
+func plainURI(text string, query bool) string {
+	u, err := url.Parse(strings.ReplaceAll(text, `\`, "/"))
+	if err != nil {
+		return text
+	}
+	out := lower(u.Scheme) + ":"
+	if opaque, err := url.PathUnescape(u.Opaque); u.Opaque != "" && err == nil {
+		out += opaque
+	} else if u.Opaque != "" {
+		out += u.Opaque
+	}
+	if u.Host != "" {
+		out += "//" + strings.TrimSuffix(lower(u.Hostname()), ".")
+		if port := u.Port(); port != "" && port != usualPorts[lower(u.Scheme)] {
+			out += ":" + port
+		}
+	}
+	if u.Opaque == "" {
+		out += path.Clean("/" + u.Path)
+	}
+	if query && u.RawQuery != "" {
+		out += "?" + u.RawQuery
+	}
+	return out
 }
 
 // hostOfURI is the host of a URI, "" for one without.
