@@ -79,8 +79,22 @@ func (a *Authority) amend(ctx context.Context, now time.Time, st state, in *issu
 		// It is the operator's mistake, and not that of whoever asks.
 		return nil, &Denied{change.By, "it wants what is not possible: " + pki.EscapeText(err.Error())}
 	}
+	if err := a.stillPermitted(now, in, d, asker); err != nil {
+		return nil, err
+	}
 	in.amendedBy, in.amended = change.By, change.By+" changed"+differences(template, changed)
 	return changed, nil
+}
+
+// stillPermitted refuses what a rule refuses of a draft that was changed: what is signed counts, and what was asked for is in it in part.
+func (a *Authority) stillPermitted(now time.Time, in *issuance, d *profile.Draft, asker policy.Asker) error {
+	rules := a.cfg.Rules
+	if rules == nil || rules.Set().Len() == 0 {
+		return nil
+	}
+	content := Content{Subject: d.Subject, Extensions: d.Extensions, PublicKey: d.PublicKey, Profile: in.profile, Validity: in.validity}
+	v := rules.Set().Judge(CaseOf(a.row, a.own(), content, asker, now))
+	return denied(&v)
 }
 
 // changed is the template of a draft with a change. What the profile does not let through is refused, and not left out.
