@@ -22,7 +22,7 @@ type Recipient interface {
 	Deliver(ctx context.Context, now time.Time, event []byte) error
 }
 
-// Bounds. Recipients that are away for longer than MaxAge, or for whom more than MaxPending events wait, lose some.
+// Bounds. Recipients that are away for longer than MaxAge, or for whom more than MaxPending events wait, lose some; others do not.
 const (
 	MaxAge     = 7 * 24 * time.Hour
 	MaxPending = 100_000
@@ -57,7 +57,6 @@ type Outbox struct {
 	lease lease
 	kick  chan struct{}
 
-	full    atomic.Bool // as many wait as may
 	dropped atomic.Int64
 	warned  atomic.Int64 // when the last loss was logged, in Unix seconds
 
@@ -86,11 +85,18 @@ func New(cfg Config) *Outbox {
 // Add records an event for a recipient, within the transaction that records what it is about. When as many wait as may, it is lost,
 // with a word in the log: what is told must not stop what it is told of.
 func (o *Outbox) Add(ctx context.Context, tx store.Tx, now time.Time, authority store.AuthorityName, recipient string, event []byte) error {
-	if o.full.Load() {
+	if o.full(recipient) {
 		o.lose(ctx, recipient, 1, "too many events wait")
 		return nil
 	}
 	return Record(ctx, tx, now, authority, recipient, event)
+}
+
+// full reports whether as many events wait for a recipient as may, by the last count.
+func (o *Outbox) full(recipient string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pending[recipient] >= MaxPending
 }
 
 // Record records an event that some daemon on the database delivers.
@@ -292,13 +298,15 @@ func (o *Outbox) count(ctx context.Context) {
 		}
 		return
 	}
-	total := 0
 	known := map[string]bool{}
 	for _, r := range o.cfg.Recipients() {
 		known[r.Key()] = true
 	}
 	for key, n := range counts {
-		total += n
+		if n >= MaxPending && !o.full(key) {
+			o.cfg.Log.ErrorContext(ctx, "as many events wait for a recipient as may: new ones are lost until some were delivered",
+				"recipient", pki.EscapeText(key), "waiting", n)
+		}
 		if !known[key] && o.lease.held() {
 			o.expire(ctx, key)
 		}
@@ -306,9 +314,6 @@ func (o *Outbox) count(ctx context.Context) {
 	o.mu.Lock()
 	o.pending = counts
 	o.mu.Unlock()
-	if was := o.full.Swap(total >= MaxPending); !was && total >= MaxPending {
-		o.cfg.Log.ErrorContext(ctx, "as many events wait as may: new ones are lost until some were delivered", "waiting", total)
-	}
 }
 
 // expire removes events of a recipient that is configured nowhere any more, once they are old: another daemon may know it.

@@ -248,13 +248,17 @@ func TestWhatNobodyTakes(t *testing.T) {
 	}
 }
 
-// TestThereIsABound to what waits: what comes then is lost, and certificates are issued all the same.
+// TestThereIsABound to what waits for a recipient: what comes then is lost, certificates are issued all the same, and others are told.
 func TestThereIsABound(t *testing.T) {
 	st, clk := open(t, sqltest.New(t)), clock.NewFake(start())
 	p := run(t, st, clk)
-	p.full.Store(true)
+	waitFor(t, "counted", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.pending != nil })
+	p.mu.Lock()
+	p.pending = map[string]int{"hook": MaxPending}
+	p.mu.Unlock()
 	add(t, p.Outbox, st, start(), "hook", "a", "b")
-	if all := left(t, st); len(all) > 0 || p.Dropped() != 2 || strings.Count(p.log.String(), "events are lost") != 1 {
+	add(t, p.Outbox, st, start(), "other", "c")
+	if all := left(t, st); len(all) != 1 || all[0].Hook != "other" || p.Dropped() != 2 || strings.Count(p.log.String(), "events are lost") != 1 {
 		t.Errorf("%v, %d lost\n%s", all, p.Dropped(), p.log.String())
 	}
 }

@@ -59,14 +59,18 @@ func (l *Listeners) ListenUnix(ctx context.Context, path string, mode fs.FileMod
 		return err
 	}
 	defer in.Close()
-	// Of several that begin at once, each looks after the one before it has bound.
-	turn, err := os.Open(filepath.Dir(path))
+	if err := onlySocket(path); err != nil {
+		return err
+	}
+	// Of several that begin at once, each looks after the one before it has bound. The folder would do for that, but everybody who may read it
+	// could lock it, and keep daemons from starting.
+	turn, err := os.OpenFile(path+lockSuffix, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = turn.Close() }()
 	if err := unix.Flock(int(turn.Fd()), unix.LOCK_EX); err != nil { //nolint:gosec // a descriptor fits
-		return fmt.Errorf("lock %s: %w", filepath.Dir(path), err)
+		return fmt.Errorf("lock %s: %w", turn.Name(), err)
 	}
 	if err := removeStale(path); err != nil {
 		return err
@@ -87,15 +91,27 @@ func (l *Listeners) ListenUnix(ctx context.Context, path string, mode fs.FileMod
 	return nil
 }
 
+// lockSuffix ends the name of the file beside a socket that daemons lock while they look for another one.
+const lockSuffix = ".lock"
+
+// onlySocket refuses a path at which there is something else than a socket.
+func onlySocket(path string) error {
+	switch info, err := os.Lstat(path); {
+	case err == nil && info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s%s: there is something else than a socket at that path: %w", unixPrefix, path, fs.ErrExist)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
 // removeStale removes a socket on which nobody listens any more.
 func removeStale(path string) error {
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	if err := onlySocket(path); err != nil {
 		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s%s: there is something else than a socket at that path: %w", unixPrefix, path, fs.ErrExist)
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	conn, err := net.Dial("unix", path)
 	switch {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"cauase/pkg/folder"
 )
@@ -58,6 +59,35 @@ func TestUnixSocketsAreTakenOverFromTheDeadOnly(t *testing.T) {
 	second.Close()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// TestNobodyElseKeepsADaemonFromStarting: whoever may read the folder of a socket, as the group of a web server, can lock that.
+func TestNobodyElseKeepsADaemonFromStarting(t *testing.T) {
+	dir := shortDir(t)
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "api.sock")
+	done := make(chan error, 1)
+	l := &Listeners{}
+	go func() { done <- l.ListenUnix(t.Context(), path, 0o660) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	case <-time.After(30 * time.Second):
+		t.Fatal("it waits for the lock of somebody else")
+	}
+	if info, err := os.Stat(path + lockSuffix); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
 	}
 }
 
