@@ -41,3 +41,40 @@ func TestRulesCountForWhatIsChanged(t *testing.T) {
 		}
 	}
 }
+
+// objecting is a policy with a hook that refuses or holds, whatever rules approve.
+type objecting struct {
+	rules Policy
+	to    policy.Decision
+}
+
+func (o objecting) Decide(ctx context.Context, c policy.Case) (policy.Verdict, error) {
+	v, err := o.rules.Decide(ctx, c)
+	if len(c.Names) > 0 && c.Names[0].Value == "stranger.web.example" {
+		v.Decision = o.to
+	}
+	return v, err
+}
+
+// What was not signed in the end is not counted: whoever is refused by a hook uses up nothing of what a rule approves in an hour.
+func TestRatesCountWhatIsSigned(t *testing.T) {
+	limited := policy.Config{Name: "limited", Names: "*.web.example", Decision: "approve", Rate: "2/h", AskerRate: "2/h"}
+	for _, decision := range []policy.Decision{policy.Refuse, policy.Hold} {
+		w := newWorld(t)
+		cfg := config(store.Services)
+		cfg.Rules = engine(t, limited)
+		cfg.Policy = objecting{cfg.Rules, decision}
+		a := w.open(cfg)
+		for range 3 {
+			done, err := w.submit(a, csrOf(t, "stranger.web.example", "stranger.web.example"), "")
+			if done.Issued != nil || (err != nil) != (decision == policy.Refuse) {
+				t.Fatalf("%+v %v", done, err)
+			}
+		}
+		for i, name := range []string{"a.web.example", "b.web.example", "c.web.example"} {
+			if done := w.submitted(a, csrOf(t, name, name), ""); (done.Issued != nil) != (i < 2) {
+				t.Errorf("%s: the %d. is signed: %v", decision, i+1, done.Issued != nil)
+			}
+		}
+	}
+}

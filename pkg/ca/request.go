@@ -56,6 +56,9 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		done, err = a.submit(ctx, now, st, actor, &in)
 		return err
 	})
+	if err != nil || done.again || done.Issued == nil {
+		in.uncount() // a hook has refused it, say: strangers are not to use up what others could have got
+	}
 	if errors.Is(err, ErrPolicy) {
 		return Submission{}, a.refusedByRule(ctx, now, actor, req, err)
 	}
@@ -81,6 +84,13 @@ type incoming struct {
 
 // approvedByRule reports whether it is signed at once because a rule says so.
 func (in *incoming) approvedByRule() bool { return in.verdict.Decision == policy.Approve }
+
+// uncount takes back that a rule has approved it.
+func (in *incoming) uncount() {
+	if in.verdict != nil && in.verdict.Uncount != nil {
+		in.verdict.Uncount()
+	}
+}
 
 // first reports whether it may be signed at once for being among the first, as no rule says something else.
 func (in *incoming) first() bool {
@@ -138,9 +148,14 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 	if err := a.check(now, st, req.Request, req.asked); err != nil {
 		return Submission{}, err
 	}
-	if req.verdict, err = a.decide(ctx, now, req.verdict, req.Request, req.asked, req.by); err != nil {
+	decided, err := a.decide(ctx, now, req.verdict, req.Request, req.asked, req.by)
+	if err != nil {
 		return Submission{}, err
 	}
+	if decided != req.verdict {
+		req.uncount()
+	}
+	req.verdict = decided
 	if err := denied(req.verdict); err != nil {
 		return Submission{}, err
 	}

@@ -65,6 +65,9 @@ type Verdict struct {
 
 	// Current reports whether the rules that have decided are still those that count; nil: they are. It returns at once.
 	Current func() bool
+
+	// Uncount takes back that the rule has approved this, for rates: it was not signed after all. Nil: nothing was counted.
+	Uncount func()
 }
 
 // Needed is how many users have to approve.

@@ -36,7 +36,7 @@ func (e *Engine) Replace(s *Set) {
 // Set returns the rules that count now.
 func (e *Engine) Set() *Set { return e.set.Load() }
 
-// Decide says what becomes of a request, and counts it if it is approved.
+// Decide says what becomes of a request, and counts it if it is approved: Uncount of the verdict takes that back.
 func (e *Engine) Decide(_ context.Context, c Case) (Verdict, error) {
 	s := e.set.Load()
 	v := Verdict{Decision: Hold}
@@ -45,6 +45,8 @@ func (e *Engine) Decide(_ context.Context, c Case) (Verdict, error) {
 		if r.decision == Approve && (r.rate.Count > 0 || r.askerRate.Count > 0) {
 			if full := e.tallies.take(r, &c); full != "" {
 				v.Decision, v.Reason = Hold, full
+			} else {
+				v.Uncount = sync.OnceFunc(func() { e.tallies.giveBack(r, &c) })
 			}
 		}
 	}
@@ -110,6 +112,29 @@ func (t *tallies) take(r *rule, c *Case) (full string) {
 		of.all = append(of.all, c.Time)
 	}
 	return ""
+}
+
+// giveBack takes one back that was counted.
+func (t *tallies) giveBack(r *rule, c *Case) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	of := t.byRule[string(r.digest)]
+	if of == nil {
+		return
+	}
+	without := func(times []time.Time) []time.Time {
+		if i := slices.IndexFunc(times, c.Time.Equal); i >= 0 {
+			return slices.Delete(times, i, i+1)
+		}
+		return times
+	}
+	of.all = without(of.all)
+	who := c.Asker.who()
+	if list := without(of.askers[who]); len(list) > 0 {
+		of.askers[who] = list
+	} else {
+		delete(of.askers, who)
+	}
 }
 
 // forget drops askers that have got nothing lately, and reports whether there is room then.
