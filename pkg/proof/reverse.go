@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -19,6 +20,8 @@ const (
 	maxReverse = 8
 	// maxLookups bounds how many addresses are looked up at a time: those of strangers lead to name servers of strangers, which need not answer.
 	maxLookups = 32
+	// maxOfNetwork is how many of these may be of one network, which is somebody's as a whole: others are looked up beside them.
+	maxOfNetwork = 8
 )
 
 // ErrNoAnswer says that the name servers have not told what an address is called, so that nobody knows.
@@ -45,11 +48,56 @@ type Reverse struct {
 	resolver Resolver
 	busy     chan struct{}
 	sharing  singleflight.Group // the same address is looked up once at a time
+
+	mu       sync.Mutex
+	networks map[netip.Prefix]*places // of which something is looked up, or waits for it
+}
+
+// Places of a network.
+type places struct {
+	taken chan struct{}
+	users int // those who wait included
 }
 
 // NewReverse returns one that asks this resolver.
 func NewReverse(r Resolver) *Reverse {
-	return &Reverse{resolver: r, busy: make(chan struct{}, maxLookups)}
+	return &Reverse{resolver: r, busy: make(chan struct{}, maxLookups), networks: map[netip.Prefix]*places{}}
+}
+
+// networkOf is the network whose addresses one owner is likely to have.
+func networkOf(addr netip.Addr) netip.Prefix {
+	bits := 24
+	if addr.Is6() {
+		bits = 48
+	}
+	network, _ := addr.Prefix(bits)
+	return network
+}
+
+// enter waits for a place among the lookups of a network, until ctx ends, and returns what leaves it.
+func (r *Reverse) enter(ctx context.Context, network netip.Prefix) (leave func(), ok bool) {
+	r.mu.Lock()
+	p := r.networks[network]
+	if p == nil {
+		p = &places{taken: make(chan struct{}, maxOfNetwork)}
+		r.networks[network] = p
+	}
+	p.users++
+	r.mu.Unlock()
+	gone := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if p.users--; p.users == 0 {
+			delete(r.networks, network)
+		}
+	}
+	select {
+	case p.taken <- struct{}{}:
+		return func() { <-p.taken; gone() }, true
+	case <-ctx.Done():
+		gone()
+		return nil, false
+	}
 }
 
 // Names returns the names that an address resolves to and that resolve back to it, in lower case, without the dot of the root, sorted. Whoever
@@ -67,6 +115,11 @@ func (r *Reverse) Names(ctx context.Context, text string) ([]string, error) {
 	result := r.sharing.DoChan(addr.String(), func() (any, error) {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), reverseTime)
 		defer cancel()
+		leave, ok := r.enter(shared, networkOf(addr))
+		if !ok {
+			return nil, fmt.Errorf("%w: too many others of its network are being looked up", ErrNoAnswer)
+		}
+		defer leave()
 		select {
 		case r.busy <- struct{}{}:
 			defer func() { <-r.busy }()

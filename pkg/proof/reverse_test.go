@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -150,7 +151,10 @@ func TestReverseOfSilentServers(t *testing.T) {
 		var waiting sync.WaitGroup
 		for i := range 10 * maxLookups {
 			waiting.Go(func() {
-				address := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}).String()
+				address := netip.AddrFrom4([4]byte{192, byte(i), 0, 1}).String()
+				if i >= 256 {
+					address = netip.AddrFrom4([4]byte{193, byte(i), 0, 1}).String()
+				}
 				if names, err := r.Names(t.Context(), address); !errors.Is(err, ErrNoAnswer) || names != nil {
 					t.Errorf("got %q, %v", names, err)
 				}
@@ -178,5 +182,52 @@ func TestReverseOfSilentServers(t *testing.T) {
 		if n := s.asked.Load() - asked; n != 1 {
 			t.Errorf("%d questions about one address", n)
 		}
+	})
+}
+
+// lame does not answer about one network.
+type lame struct {
+	silent
+	network netip.Prefix
+}
+
+func (l *lame) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+	if l.network.Contains(netip.MustParseAddr(addr)) {
+		return l.silent.LookupAddr(ctx, addr)
+	}
+	return []string{"a.example."}, nil
+}
+
+func (l *lame) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("2001:db8:1::1")}, nil
+}
+
+// TestReverseOfOneNetwork: whoever has a network with name servers that do not answer keeps nobody else from being looked up.
+func TestReverseOfOneNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lame{network: netip.MustParsePrefix("2001:db8:666::/48")}
+		r := NewReverse(l)
+		var waiting sync.WaitGroup
+		for i := range 4 * maxLookups {
+			waiting.Go(func() {
+				if _, err := r.Names(t.Context(), fmt.Sprintf("2001:db8:666:%x::1", i)); !errors.Is(err, ErrNoAnswer) {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if asked := l.asked.Load(); asked != maxOfNetwork {
+			t.Errorf("%d questions about one network", asked)
+		}
+		begun := time.Now()
+		if names, err := r.Names(t.Context(), "2001:db8:1::1"); err != nil || len(names) != 1 || time.Since(begun) > 0 {
+			t.Errorf("another one: %q, %v", names, err)
+		}
+		waiting.Wait()
+		synctest.Wait()
+		if r.mu.Lock(); len(r.networks) > 0 {
+			t.Errorf("%d networks are remembered", len(r.networks))
+		}
+		r.mu.Unlock()
 	})
 }
