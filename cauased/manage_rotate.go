@@ -60,7 +60,7 @@ func rotateCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 			&urfave.BoolFlag{Name: flagCompromised, Usage: "withdraw the CA certificates before it when it signs: somebody else may have their keys"},
 			&urfave.BoolFlag{Name: flagActivate, Usage: "make none, but have the newest one, which is passive, sign from now on"},
 			&urfave.BoolFlag{Name: flagStatus, Usage: "show who has the newest one, and who does not"},
-			&urfave.IntFlag{Name: flagLimit, Value: 100, Usage: "with --" + flagStatus + ": list at most `NUMBER` of those that do not"},
+			cli.Int(urfave.IntFlag{Name: flagLimit, Value: 100, Usage: "with --" + flagStatus + ": list at most `NUMBER` of those that do not"}),
 		},
 		Action: authorityAction(clk, stdout, stderr, rotate, authorityArgument),
 	}

@@ -119,6 +119,7 @@ func expected(t *testing.T, old map[string][]record) map[string][]record {
 				delete(one, "private_key")
 				one["key_ref"], one["custody"], one["state"] = row["private_key"], "row", "usable"
 				one["parent_authority"], one["parent_ca"], one["anchor"], one["parent_link"] = "", int64(0), nil, nil
+				one["activation"], one["activated_at"] = "", nil
 				if row["private_key"] == nil {
 					one["custody"], one["state"] = "", "disowned"
 					if row["not_after"].(int64) < now {
@@ -126,9 +127,10 @@ func expected(t *testing.T, old map[string][]record) map[string][]record {
 					}
 				}
 			case "request":
-				one["profile"], one["address"] = "", strings.TrimPrefix(row["submitter"].(string), "anonymous ")
+				one["profile"], one["asked"], one["address"] = "", "", strings.TrimPrefix(row["submitter"].(string), "anonymous ")
 			case "certificate":
 				one["profile"], one["validity"] = "", int64(0)
+				one["asked"], one["rule"], one["rule_digest"] = "", "", nil
 				one["lineage"] = firstOf(rows, row)
 			case "setting":
 				if row["authority"] == "cau" && slices.Contains([]any{"cors_keys", "backup_claim", "backup_last"}, row["name"]) {
