@@ -91,8 +91,8 @@ func (a *Authority) issue(ctx context.Context, now time.Time, st state, in issua
 		Asked:     in.asker,
 		Rule:      in.rule, RuleDigest: in.ruleDigest,
 	}
-	if in.validity > 0 || validity != a.spans.Leaf {
-		row.Validity = validity // otherwise renewals follow the authority's span
+	if in.validity > 0 || in.longest > 0 || validity != a.spans.Leaf {
+		row.Validity = validity // otherwise renewals follow the authority's span, which may become longer
 	}
 	if in.renews != nil {
 		row.Renews = in.renews.SerialNumber

@@ -84,6 +84,20 @@ func TestApprovedByRule(t *testing.T) {
 	}
 }
 
+// What a rule bounds stays bounded when the authority's span grows, although it made no difference before.
+func TestBoundByRuleForGood(t *testing.T) {
+	w := newWorld(t)
+	cfg := config(store.Services)
+	cfg.Rules = engine(t, policy.Config{Names: "*.web.example", Decision: "approve", MaxValidity: pki.FormatDuration(2 * cfg.row.Span)})
+	done := w.submitted(w.open(cfg), csrOf(t, "", "a.web.example"), "")
+	if done.Issued == nil {
+		t.Fatal("not approved")
+	}
+	if row := w.recorded(w.open(cfg), done.Issued.Certificate); row.Validity != cfg.row.Span {
+		t.Errorf("renewals get %v, want %v", row.Validity, cfg.row.Span)
+	}
+}
+
 // autoSigned reports whether a certificate says that nobody has looked at its request.
 func autoSigned(crt *x509.Certificate) bool {
 	for _, p := range crt.PolicyIdentifiers {
