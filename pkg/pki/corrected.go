@@ -91,6 +91,9 @@ func (c *corrector) subject(raw []byte) error {
 	}
 	var rdns [][][]byte
 	for _, attr := range attrs {
+		if !attr.joined {
+			rdns = append(rdns, nil)
+		}
 		if kind := kindsOfSubject[attr.oid.String()]; kind != "" && c.given(kind) {
 			continue
 		}
@@ -98,16 +101,11 @@ func (c *corrector) subject(raw []byte) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", attr.label(), err)
 		}
-		if corrected == nil {
-			continue
-		}
-		if attr.joined && len(rdns) > 0 {
-			last := &rdns[len(rdns)-1]
+		if last := &rdns[len(rdns)-1]; corrected != nil {
 			*last = append(*last, corrected)
-		} else {
-			rdns = append(rdns, [][]byte{corrected})
 		}
 	}
+	rdns = slices.DeleteFunc(rdns, func(rdn [][]byte) bool { return len(rdn) == 0 })
 	for i := range rdns {
 		if sorted := slices.IsSortedFunc(rdns[i], bytes.Compare); !sorted {
 			c.changed("subject: attributes of one RDN are sorted")

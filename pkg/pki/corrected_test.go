@@ -2,6 +2,9 @@ package pki
 
 import (
 	"bytes"
+	"crypto/elliptic"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +63,34 @@ func TestNamesThatAreGivenReplaceThoseThatCannotBeCorrected(t *testing.T) {
 		}
 		if c, err := CorrectRequest(text, func(k string) bool { return k == kind }); err != nil || len(c.DNSNames) > 0 {
 			t.Errorf("%s with another --%s: %v, %v", file, kind, c, err)
+		}
+	}
+}
+
+// What is left out of an RDN does not move the rest of it to the one before.
+func TestWhatIsLeftOfAnRDNStaysOne(t *testing.T) {
+	attr := func(last int, value any) pkix.AttributeTypeAndValue {
+		return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, last}, Value: value}
+	}
+	key := ecKey(t, elliptic.P256())
+	for name, test := range map[string]struct {
+		cn    string
+		given string
+	}{
+		"an empty one":      {cn: ""},
+		"one that is given": {cn: "switch", given: "cn"},
+	} {
+		subject, err := asn1.Marshal(pkix.RDNSequence{{attr(10, "Plant")}, {attr(3, test.cn), attr(11, "Switches")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := CorrectRequest(foreignCSR(t, key, subject), func(kind string) bool { return kind == test.given })
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got pkix.RDNSequence
+		if _, err := asn1.Unmarshal(c.Subject, &got); err != nil || len(got) != 2 {
+			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
 }
