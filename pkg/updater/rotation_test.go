@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,46 @@ func TestConfirmUntilHeard(t *testing.T) {
 		}
 		if held := h.daemon.CAS.Held(h.certificate(h.job.Crt).SerialNumber); held != keyIDOf(h.daemon.CAS.Newest()) {
 			t.Errorf("confirmed %q", held)
+		}
+	})
+}
+
+// TestOrphanedPatience: hosts whose CA was withdrawn come all at once. A daemon that cannot serve them yet is not asked every second.
+func TestOrphanedPatience(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = undisturbed
+		first := h.daemon.CAS.Newest()
+		a, stop := h.start()
+		defer stop()
+		time.Sleep(day)
+		second := h.daemon.CAS.Rollover()
+		h.daemon.CAS.Withdraw(first)
+		var asked atomic.Int64
+		var served atomic.Bool
+		h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/crt/renew") {
+				return false
+			}
+			if asked.Add(1); !served.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}
+			return h.daemon.CAS.RenewWithdrawn(w, r, first)
+		})
+		a.Refresh()
+		time.Sleep(6 * time.Hour)
+		if s, n := h.status(a), asked.Load(); n < 5 || n > 60 || s.State == StateOK {
+			t.Errorf("asked %d times in six hours, %s\n%s", n, s.State, h.log)
+		}
+		served.Store(true)
+		time.Sleep(2 * time.Hour)
+		if h.certificate(h.job.Crt).CheckSignatureFrom(second.Crt) != nil {
+			t.Errorf("the certificate was not exchanged\n%s", h.log)
+		}
+		if s := h.status(a); s.State != StateOK || len(s.Problems) > 0 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

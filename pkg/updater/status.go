@@ -294,7 +294,7 @@ func (w *worker) settled(state State, now time.Time) {
 		w.memory.Request = nil
 		w.save()
 	}
-	if now.Before(w.timing().RenewAt(state.Certificate, state.Jitter)) {
+	if now.Before(w.timing().RenewAt(state.Certificate, state.Jitter)) && !state.Orphaned {
 		delete(w.retries, TaskRenew)
 		w.resolved(TaskRenew)
 	}
