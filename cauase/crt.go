@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -143,10 +144,19 @@ func (t *tool) crtRenew() *cli.Command {
 	}
 }
 
-// orphaned reports whether the CA that has issued a certificate was withdrawn, as the store says that an update has left.
-func (t *tool) orphaned(crt *x509.Certificate) bool {
+// orphaned reports whether the CA that has issued a certificate was withdrawn, as those that an update has left in the store say. If they
+// cannot be asked it counts as withdrawn, and what is asked for then says why.
+func (t *tool) orphaned(ctx context.Context, crt *x509.Certificate) bool {
 	stored, err := t.caStore.ReadCertificates()
-	return err == nil && client.Orphaned(crt, stored)
+	if err != nil || !client.Orphaned(crt, stored) {
+		return false
+	}
+	c, err := t.connect()
+	if err != nil {
+		return true
+	}
+	withdrawn, err := c.IssuerWithdrawn(ctx, crt, stored)
+	return withdrawn || err != nil
 }
 
 func (t *tool) renew(c *cli.Context) error {
@@ -171,7 +181,7 @@ func (t *tool) renew(c *cli.Context) error {
 	case left < 0:
 		return manners.WithHint(fmt.Errorf("%s expired %s ago", paths.Crt, duration(-left)),
 			"an expired certificate cannot be renewed: make a new one with %s request", toolName)
-	case left >= t.threshold && !c.Bool("force") && !t.orphaned(old):
+	case left >= t.threshold && !c.Bool("force") && !t.orphaned(c.Context, old):
 		view := t.viewCertificate(old)
 		view.File = paths.Crt
 		return t.print(view, func(p *printer) {

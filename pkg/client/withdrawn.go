@@ -97,8 +97,20 @@ func (c *Client) withoutWithdrawn(ctx context.Context, known, trusted []*x509.Ce
 	return slices.DeleteFunc(known, func(crt *x509.Certificate) bool { return slices.ContainsFunc(withdrawn, crt.Equal) }), err
 }
 
-// Orphaned reports whether a certificate is of an authority of which CA certificates are trusted, but not of one of these: its CA was
-// withdrawn, and so it is to be renewed.
+// IssuerWithdrawn reports whether a certificate is Orphaned because its CA was withdrawn, as one of those trusted says. There are others:
+// whoever trusts only a CA certificate that does not sign yet has such a certificate, and would get another one like it.
+func (c *Client) IssuerWithdrawn(ctx context.Context, crt *x509.Certificate, trusted []*x509.Certificate) (bool, error) {
+	if !Orphaned(crt, trusted) {
+		return false, nil
+	}
+	statements, err := c.withdrawals(ctx)
+	return slices.ContainsFunc(statements, func(s withdrawal) bool {
+		return string(s.withdrawn.SubjectKeyId) == string(crt.AuthorityKeyId) && slices.ContainsFunc(trusted, s.by.Equal) && s.envelope.Verify(s.by.PublicKey) == nil
+	}), err
+}
+
+// Orphaned reports whether a certificate is of an authority of which CA certificates are trusted, but not of one of these: its CA may have
+// been withdrawn.
 func Orphaned(crt *x509.Certificate, trusted []*x509.Certificate) bool {
 	ours := func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crt.RawIssuer) }
 	issuer := func(ca *x509.Certificate) bool { return string(ca.SubjectKeyId) == string(crt.AuthorityKeyId) }

@@ -72,7 +72,7 @@ type State struct {
 	Certificate Life      // while Pair is PairGood
 	Jitter      float64   // of the certificate: 0 to 1, always the same
 	Revoked     bool      // the certificate is
-	Orphaned    bool      // the CA that has issued it was withdrawn
+	Orphaned    bool      // the CA that has issued it is not trusted here, and may have been withdrawn
 	Unconfirmed bool      // the daemon has not been told of the newest CA certificate on disk
 	Mendable    bool      // what is missing of the pair is known
 	Recovered   bool      // an interrupted write was looked for since Pair is what it is
@@ -118,6 +118,7 @@ const (
 	ActLists   Action = "refresh lists" // the revocation lists alone
 	ActEnrol   Action = "enrol"
 	ActRenew   Action = "renew"
+	ActReplace Action = "replace" // a certificate of a CA that was withdrawn
 	ActConfirm Action = "confirm" // to the daemon which CA certificate is on disk
 	ActHook    Action = "hook"
 )
@@ -326,21 +327,21 @@ func (p *planner) certificate(t Timing) {
 }
 
 func (p *planner) renew(t Timing) {
-	due := t.RenewAt(p.state.Certificate, p.state.Jitter)
-	if p.state.Orphaned {
-		due = p.now // nobody who has the same CA certificates as this host takes it for valid any more
+	due, how := t.RenewAt(p.state.Certificate, p.state.Jitter), ActRenew
+	if p.state.Orphaned && p.now.Before(due) {
+		due, how = p.now, ActReplace // nobody who has the same CA certificates as this host takes it for valid any more
 	}
 	due = later(due, p.state.Retry[TaskRenew])
 	if !due.After(p.now) && !p.has(ActRefresh) {
 		// The issuer may be a CA that is not known here yet.
 		p.plan.Actions = append(p.plan.Actions, ActRefresh)
 	}
-	p.at(due, ActRenew)
+	p.at(due, how)
 }
 
 // confirm tells the daemon which CA certificate is here. What is about to be fetched may be another one.
 func (p *planner) confirm() {
-	if p.state.Unconfirmed && p.state.CA == StoreGood && !p.has(ActRefresh) && !p.has(ActRenew) {
+	if p.state.Unconfirmed && p.state.CA == StoreGood && !p.has(ActRefresh) && !p.has(ActRenew) && !p.has(ActReplace) {
 		p.task(taskConfirm, p.now, ActConfirm)
 	}
 }

@@ -46,7 +46,7 @@ func TestDecide(t *testing.T) {
 		"renewal due":                   {func(s *State) { s.Certificate = Life{in(-62 * day), in(31 * day)} }, []Action{ActRefresh, ActRenew}, 0},
 		"renewal due tomorrow":          {func(s *State) { s.Certificate = Life{in(-61 * day), in(32 * day)} }, nil, day},
 		"renewal due, later for some":   {func(s *State) { s.Certificate = Life{in(-62 * day), in(31 * day)}; s.Jitter = .5 }, nil, 37*time.Hour + 12*time.Minute},
-		"its CA was withdrawn":          {func(s *State) { s.Orphaned = true }, []Action{ActRefresh, ActRenew}, 0},
+		"its CA was withdrawn":          {func(s *State) { s.Orphaned = true }, []Action{ActRefresh, ActReplace}, 0},
 		"its CA was withdrawn, failed":  {func(s *State) { s.Orphaned = true; s.Retry[TaskRenew] = in(time.Minute) }, nil, time.Minute},
 		"a new CA is on disk":           {func(s *State) { s.Unconfirmed = true }, []Action{ActConfirm}, 0},
 		"not before others are fetched": {func(s *State) { s.Unconfirmed, s.Touched = true, true }, []Action{ActRefresh}, 0},

@@ -44,6 +44,7 @@ type exchange struct {
 	enrolErr                   error
 	used                       string // id of the invitation that a request was submitted with
 	renewTried                 bool
+	spared                     string // see snapshot.orphan: of a certificate that needs no other
 	renewErr                   error
 	issue                      *enroll.Issue // nil if there is none
 	confirmed                  string        // key identifier of the CA certificate that was to be confirmed; "" if none was
@@ -66,14 +67,36 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 				x.enrolErr = x.enrol(ctx)
 			}
 		case ActRenew:
-			x.renewTried = true
-			if x.renewErr = x.caErr; !x.hopeless() {
-				// By the previous CA certificates, if the current ones could not be fetched.
-				x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
-			}
+			x.renew(ctx)
+		case ActReplace:
+			x.replace(ctx)
 		case ActConfirm:
 			x.confirm(ctx)
 		}
+	}
+}
+
+func (x *exchange) renew(ctx context.Context) {
+	x.renewTried = true
+	if x.renewErr = x.caErr; !x.hopeless() {
+		// By the previous CA certificates, if the current ones could not be fetched.
+		x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
+	}
+}
+
+// replace renews a certificate if its CA was withdrawn.
+func (x *exchange) replace(ctx context.Context) {
+	if x.caErr != nil {
+		x.renewTried, x.renewErr = true, x.caErr
+		return
+	}
+	switch withdrawn, err := x.service.IssuerWithdrawn(ctx, x.snapshot.files.Pair.Crt, x.trusted()); {
+	case err != nil:
+		x.renewTried, x.renewErr = true, err
+	case withdrawn:
+		x.renew(ctx)
+	default:
+		x.spared = x.snapshot.orphan()
 	}
 }
 

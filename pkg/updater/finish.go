@@ -48,6 +48,11 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 	if x.enrolTried {
 		w.finishEnrol(x)
 	}
+	if x.spared != "" {
+		w.spared = x.spared
+		delete(w.retries, TaskRenew)
+		w.resolved(TaskRenew)
+	}
 	if x.renewTried {
 		left := x.snapshot.files.Pair.Crt.NotAfter.Sub(now)
 		if x.renewErr == nil {

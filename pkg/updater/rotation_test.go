@@ -3,6 +3,7 @@ package updater
 import (
 	"encoding/hex"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"cauase/pkg/client/clienttest"
+	"cauase/pkg/pki"
 )
 
 // TestEarlyRotation: an agent hears of a CA certificate that was made out of turn when it looks for lists, and not weeks later; once it
@@ -72,6 +74,36 @@ func TestEarlyRotation(t *testing.T) {
 		after := h.certificate(h.job.Crt)
 		if after.CheckSignatureFrom(second.Crt) != nil {
 			t.Errorf("the certificate is still by the CA that was withdrawn\n%s", h.log)
+		}
+	})
+}
+
+// TestPassiveCAOnly: a host that was begun anew with a CA certificate which does not sign yet has a certificate of the one before. Another one
+// would be like it, and none is asked for.
+func TestPassiveCAOnly(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, dir)
+		h.o.poll = undisturbed
+		a, stop := h.start()
+		time.Sleep(time.Hour)
+		before := h.certificate(h.job.Crt)
+		stop()
+		second := h.daemon.CAS.Rollover()
+		if err := os.WriteFile(h.job.CA, pki.EncodeCertificatePEM(second.Crt.Raw), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, stop = h.start()
+		defer stop()
+		time.Sleep(day)
+		renewals := 0
+		for _, request := range h.daemon.Seen() {
+			if strings.HasSuffix(request, "/crt/renew") {
+				renewals++
+			}
+		}
+		if crt := h.certificate(h.job.Crt); renewals != 0 || !crt.Equal(before) {
+			t.Errorf("%d renewals: %+v\n%s", renewals, h.status(a), h.log)
 		}
 	})
 }

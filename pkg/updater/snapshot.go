@@ -178,9 +178,12 @@ func (s *snapshot) revoked() bool {
 // newestCA is the CA certificate on disk whose validity began last; nil if there is none.
 func (s *snapshot) newestCA() *x509.Certificate { return client.Newest(s.ca.crts) }
 
-// orphaned reports whether the CA that has issued the certificate was withdrawn.
-func (s *snapshot) orphaned() bool {
-	return s.pairState == PairGood && s.ca.state == StoreGood && client.Orphaned(s.files.Pair.Crt, s.ca.crts)
+// orphan names the CA that has issued the certificate and is not trusted here, and the newest one that is; empty: the former is trusted.
+func (s *snapshot) orphan() string {
+	if s.pairState != PairGood || s.ca.state != StoreGood || !client.Orphaned(s.files.Pair.Crt, s.ca.crts) {
+		return ""
+	}
+	return hex.EncodeToString(s.files.Pair.Crt.AuthorityKeyId) + " " + hex.EncodeToString(s.newestCA().SubjectKeyId)
 }
 
 // crlLife is the validity of the list that ends first, among those of CAs still valid.

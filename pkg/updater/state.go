@@ -76,7 +76,7 @@ func (w *worker) state(s *snapshot, now time.Time) State {
 	state := State{
 		Pair: s.pairState, Since: w.pairSince, Recovered: w.recovered,
 		Revoked:  s.revoked(),
-		Orphaned: s.orphaned(), Unconfirmed: w.unconfirmed(s),
+		Orphaned: s.orphan() != "" && s.orphan() != w.spared, Unconfirmed: w.unconfirmed(s),
 		Mendable: w.mendable(s),
 		CA:       max(s.ca.state, s.casca.state, s.root.state), CAMendable: w.caMendable(s),
 		CRL: s.crl.state, CRLMendable: w.crlMendable(s, now),

@@ -53,6 +53,7 @@ type worker struct {
 	touched   bool
 	pending   bool
 	untold    string // key identifier of a CA certificate of which the daemon does not want to be told
+	spared    string // see snapshot.orphan: its CA was not withdrawn
 	eager     bool
 	silent    bool // nothing is written
 	wrote     bool // what has changed since the last look was our doing
