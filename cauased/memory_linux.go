@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -33,15 +33,23 @@ func dropProgram() (size uintptr, err error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(maps)) {
-		var first, after uintptr
-		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &first, &after, &mode); err != nil || mode != "r-xp" || !strings.HasSuffix(line, " "+self+"\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 6 || fields[1] != "r-xp" || !strings.HasSuffix(line, " "+self+"\n") {
 			continue
 		}
-		if _, _, e := syscall.Syscall(syscall.SYS_MADVISE, first, after-first, syscall.MADV_DONTNEED); e != 0 {
+		from, to, _ := strings.Cut(fields[0], "-")
+		first, err := strconv.ParseUint(from, 16, 64)
+		if err != nil {
+			return size, err
+		}
+		after, err := strconv.ParseUint(to, 16, 64)
+		if err != nil {
+			return size, err
+		}
+		if _, _, e := syscall.Syscall(syscall.SYS_MADVISE, uintptr(first), uintptr(after-first), syscall.MADV_DONTNEED); e != 0 {
 			return size, e
 		}
-		size += after - first
+		size += uintptr(after - first)
 	}
 	return size, nil
 }
