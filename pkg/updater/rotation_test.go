@@ -85,15 +85,15 @@ func TestPassiveCAOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, dir)
 		h.o.poll = undisturbed
-		a, stop := h.start()
+		_, end := h.start()
 		time.Sleep(time.Hour)
 		before := h.certificate(h.job.Crt)
-		stop()
+		end()
 		second := h.daemon.CAS.Rollover()
 		if err := os.WriteFile(h.job.CA, pki.EncodeCertificatePEM(second.Crt.Raw), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a, stop = h.start()
+		a, stop := h.start()
 		defer stop()
 		time.Sleep(day)
 		renewals := 0
