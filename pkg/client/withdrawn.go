@@ -117,11 +117,11 @@ func Orphaned(crt *x509.Certificate, trusted []*x509.Certificate) bool {
 	return len(crt.AuthorityKeyId) > 0 && slices.ContainsFunc(trusted, ours) && !slices.ContainsFunc(trusted, issuer)
 }
 
-// Newest returns the CA certificate whose validity began last, nil if there is none.
+// Newest returns the CA certificate whose validity began last, nil if there is none; of those of one second the last, as the oldest come first.
 func Newest(cas []*x509.Certificate) *x509.Certificate {
 	var newest *x509.Certificate
 	for _, ca := range cas {
-		if newest == nil || ca.NotBefore.After(newest.NotBefore) {
+		if newest == nil || !ca.NotBefore.Before(newest.NotBefore) {
 			newest = ca
 		}
 	}
