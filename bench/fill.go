@@ -155,7 +155,7 @@ func (to *filler) learn(ctx context.Context) error {
 			if ca.ID != to.like.CAID {
 				continue
 			}
-			signer, err := keys.Row{}.Open(ctx, keys.Ref{Custody: ca.Key.Custody, Ref: ca.Key.Ref})
+			signer, err := keys.Row{}.Open(ctx, keys.Purpose{}, keys.Ref{Custody: ca.Key.Custody, Ref: ca.Key.Ref})
 			if err != nil {
 				return err
 			}

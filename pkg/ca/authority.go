@@ -236,8 +236,8 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	if err := a.expectFollowers(ctx, clk.Now()); err != nil {
 		return nil, err
 	}
-	// One whose keys, or whose parent's, are elsewhere serves what there is, and waits.
-	if _, err := a.current(ctx, clk.Now()); err != nil && !errors.Is(err, ErrSignoff) && !a.external() {
+	// One whose keys, or whose parent's, are elsewhere or locked serves what there is, and waits.
+	if _, err := a.current(ctx, clk.Now()); err != nil && !errors.Is(err, ErrSignoff) && !errors.Is(err, ErrLocked) && !a.external() {
 		return nil, err
 	}
 	return a, nil

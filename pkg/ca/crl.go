@@ -131,6 +131,10 @@ func (a *Authority) lists(ctx context.Context, ahead time.Duration, previous boo
 	var set *crlSet
 	err := a.retryStale(ctx, func() error {
 		st, err := a.current(ctx, now)
+		if errors.Is(err, ErrLocked) {
+			set, err = a.lastCRLs(ctx, now, err)
+			return err
+		}
 		if err != nil {
 			return err
 		}

@@ -119,9 +119,9 @@ func (d *Directory) each(do func(*Authority) error) error {
 }
 
 // unlessExpected returns err unless it is what has to be expected of the authority: one that is retired
-// may have no CA certificate left, and one that waits for a sign-off says so elsewhere.
+// may have no CA certificate left, and one that waits for a sign-off, or is locked, says so elsewhere.
 func (a *Authority) unlessExpected(err error) error {
-	if errors.Is(err, ErrSignoff) || errors.Is(err, ErrNoSigner) && a.retired(a.clock.Now()) {
+	if errors.Is(err, ErrSignoff) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNoSigner) && a.retired(a.clock.Now()) {
 		return nil
 	}
 	return err

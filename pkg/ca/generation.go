@@ -30,8 +30,10 @@ type generation struct {
 	anchor *x509.Certificate
 
 	ref  keys.Ref
-	key  crypto.Signer // nil unless the state is usable
+	key  crypto.Signer // nil unless the state is usable, and it is not locked
 	link []byte        // the statement of its predecessor
+
+	locked error // why the key could not be opened yet, ErrLocked; nil: it was, or there is none
 
 	// parentLink is the statement of anchor about crt. It says which parent the authority has, which a signature
 	// of the parent's does not: anybody can certify the key of another.
@@ -178,6 +180,7 @@ func (a *Authority) reload(ctx context.Context) error {
 // load reads the CA certificates. Those that memory holds are taken from there: opening a key can
 // take longer than everything else here.
 func (a *Authority) load(ctx context.Context, known *generations) (*generations, error) {
+	again := known.locked() && a.locked() == nil // they were unlocked since
 	var version int64
 	var rows []store.CA
 	var row store.Authority
@@ -185,7 +188,7 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 		if version, err = r.Counter(ctx, a.name, store.CounterCA); err != nil {
 			return err
 		}
-		if known != nil && known.version == version {
+		if known != nil && known.version == version && !again {
 			return nil
 		}
 		if row, err = r.Authority(ctx, a.name); err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -197,7 +200,7 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && known.version == version {
+	if known != nil && known.version == version && !again {
 		same := *known
 		same.list = slices.Clone(known.list)
 		return &same, nil
@@ -279,7 +282,15 @@ func (a *Authority) open(ctx context.Context, row store.CA, known *generations) 
 	if g.key != nil {
 		return g, nil
 	}
-	key, err := a.cfg.Custody.Open(ctx, g.ref)
+	purpose, err := purposeOf(a.name, row.CreatedAt, g.crt.PublicKey)
+	if err != nil {
+		return generation{}, err
+	}
+	key, err := a.cfg.Custody.Open(ctx, purpose, g.ref)
+	if errors.Is(err, ErrLocked) {
+		g.locked = err
+		return g, nil
+	}
 	if err != nil {
 		return generation{}, err
 	}

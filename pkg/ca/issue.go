@@ -104,6 +104,9 @@ func (a *Authority) issue(ctx context.Context, now time.Time, st state, in issua
 // create signs template and parses the result, which proves that what goes out can be read. A renewal may have
 // what others have put into the first of its lineage.
 func (in issuance) create(template *x509.Certificate, by generation, pub crypto.PublicKey) (*x509.Certificate, error) {
+	if by.key == nil {
+		return nil, fmt.Errorf("certificate: %w", cmp.Or(by.locked, ErrLocked))
+	}
 	der, err := pki.SignCertificate(template, by.crt, pub, by.key)
 	switch {
 	case err != nil:

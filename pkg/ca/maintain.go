@@ -40,6 +40,10 @@ func (a *Authority) Maintain(ctx context.Context) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
+	if a.locked() != nil {
+		// Nothing else can be done. What is pruned, say, would have to be followed by new lists.
+		return errors.Join(append(errs, a.recordRefusals(ctx, now, false))...)
+	}
 	errs = append(errs, a.endLineages(ctx, now), a.recordRefusals(ctx, now, false), a.recordFollower(ctx))
 	errs = append(errs, a.prepareSignoff(ctx, now))
 	errs = append(errs, a.activateWaiting(ctx, now))

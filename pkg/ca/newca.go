@@ -119,6 +119,9 @@ func (a *Authority) base() string { return "http://" + a.cfg.Netloc }
 // linkTo makes the statement by which a CA vouches for its successor. Once the key of an
 // expired CA is erased it cannot vouch any more, and hosts must be anchored anew.
 func (a *Authority) linkTo(old, next generation) ([]byte, error) {
+	if old.locked != nil {
+		return nil, fmt.Errorf("the CA before it cannot vouch for it: %w", old.locked)
+	}
 	if old.key == nil {
 		a.log.Error("the previous CA's key is erased: hosts cannot follow to the new CA by themselves",
 			"old", hex.EncodeToString(old.crt.SubjectKeyId), "new", hex.EncodeToString(next.crt.SubjectKeyId))

@@ -31,7 +31,7 @@ type Preview struct {
 // are looked at. It costs no public-key operation: anybody may look.
 func (a *Authority) Preview(ctx context.Context, how Approval, requests ...Submitted) ([]Preview, error) {
 	now := a.clock.Now()
-	st, err := a.current(ctx, now)
+	st, err := a.forReading(ctx, now)
 	if err != nil {
 		return nil, err
 	}

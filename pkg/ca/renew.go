@@ -90,7 +90,7 @@ func (a *Authority) latest(ctx context.Context, now time.Time, st state) (state,
 	if err := a.reload(ctx); err != nil {
 		return st, err
 	}
-	return a.current(ctx, now)
+	return a.forReading(ctx, now)
 }
 
 // recorded reports whether a certificate is the one that on is about, byte for byte, and valid.

@@ -43,7 +43,7 @@ func (a *Authority) Submit(ctx context.Context, actor audit.Actor, req *pki.Requ
 		return a.submitForeign(ctx, now, actor, &in)
 	}
 	err = a.retryStale(ctx, func() error {
-		st, err := a.current(ctx, now)
+		st, err := a.forReading(ctx, now)
 		if err != nil {
 			return err
 		}

@@ -28,17 +28,26 @@ func (a *Authority) current(ctx context.Context, now time.Time) (state, error) {
 	if err := a.cfg.Ready(); err != nil {
 		return state{}, fmt.Errorf("%w: %w", ErrNoSigner, err)
 	}
-	g := a.cas.Load()
-	plan := a.cfg.Decide(now, a.spans, g.times())
 	if a.external() {
 		return state{}, fmt.Errorf("%w: the keys of %s are kept elsewhere", ErrNoSigner, a.name)
 	}
+	if err := a.locked(); err != nil {
+		return state{}, err
+	}
+	g, err := a.opened(ctx)
+	if err != nil {
+		return state{}, err
+	}
+	plan := a.cfg.Decide(now, a.spans, g.times())
 	if plan.Create && !a.retired(now) && (plan.Signer == rollover.None || !a.failedLately(now)) {
 		if err := a.rollOver(ctx, now, plan.Signer == rollover.None); err != nil && plan.Signer == rollover.None {
 			return state{}, err
 		}
 		g = a.cas.Load()
 		plan = a.cfg.Decide(now, a.spans, g.times())
+	}
+	if plan.Signer != rollover.None && g.list[plan.Signer].locked != nil {
+		return state{}, fmt.Errorf("authority %s: %w", a.name, g.list[plan.Signer].locked)
 	}
 	if plan.Signer == rollover.None || g.list[plan.Signer].key == nil {
 		return state{}, fmt.Errorf("%w: %s", ErrNoSigner, now.Format(time.RFC3339))
@@ -78,8 +87,8 @@ func (a *Authority) rollOver(ctx context.Context, now time.Time, wait bool) (err
 		a.rolloverFailed.Store(nil)
 		if err != nil {
 			a.rolloverFailed.Store(&now)
-			if errors.Is(err, ErrSignoff) {
-				return // which was said when it was asked for, and is to be seen in readiness
+			if errors.Is(err, ErrSignoff) || errors.Is(err, ErrLocked) {
+				return // which was said when it was asked for, or the daemon was started, and is to be seen in readiness
 			}
 			a.log.ErrorContext(ctx, "no new CA certificate could be made", "error", err, "current_one_ends", a.ends(now))
 		}
@@ -203,7 +212,11 @@ func (a *Authority) nextGeneration(ctx context.Context, now time.Time, next *gen
 	if err != nil {
 		return generation{}, issuer{}, nil, err
 	}
-	ref, key, err := a.cfg.Custody.Generate(ctx, keyType)
+	purpose, err := purposeOf(a.name, now, nil)
+	if err != nil {
+		return generation{}, issuer{}, nil, err
+	}
+	ref, key, err := a.cfg.Custody.Generate(ctx, purpose, keyType)
 	if err != nil {
 		return generation{}, issuer{}, nil, fmt.Errorf("CA key: %w", err)
 	}

@@ -89,8 +89,11 @@ func (a *Authority) signedOff(ctx context.Context, now time.Time, older *generat
 		if pki.CheckValidity(crt, now) != nil {
 			continue
 		}
-		ref := keys.Ref(row.Key)
-		key, err := a.cfg.Custody.Open(ctx, ref)
+		purpose, err := purposeOf(a.name, row.CreatedAt, crt.PublicKey)
+		if err != nil {
+			return generation{}, nil, err
+		}
+		key, err := a.cfg.Custody.Open(ctx, purpose, keys.Ref(row.Key))
 		if err != nil {
 			return generation{}, nil, fmt.Errorf("sign-off %d of %s: %w", row.ID, a.name, err)
 		}
@@ -99,7 +102,12 @@ func (a *Authority) signedOff(ctx context.Context, now time.Time, older *generat
 		}
 		pki.AsCA(crt, crt.SubjectKeyId)
 		made, err := a.adopt(now, crt, key, older)
-		made.ref = ref
+		if err != nil {
+			return generation{}, nil, err
+		}
+		purposeNow := purpose
+		purposeNow.Generation = made.times.CreatedAt
+		made.ref, err = a.cfg.Custody.Rebind(ctx, keys.Ref(row.Key), purpose, purposeNow)
 		return made, &row, err
 	}
 	return generation{}, nil, nil
@@ -242,7 +250,11 @@ func (a *Authority) addSignoff(ctx context.Context, now time.Time, actor audit.A
 	if err != nil {
 		return err
 	}
-	ref, key, err := a.cfg.Custody.Generate(ctx, keyType)
+	purpose, err := purposeOf(a.name, now, nil)
+	if err != nil {
+		return err
+	}
+	ref, key, err := a.cfg.Custody.Generate(ctx, purpose, keyType)
 	if err != nil {
 		return fmt.Errorf("CA key: %w", err)
 	}

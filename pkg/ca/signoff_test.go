@@ -29,7 +29,9 @@ func newCeremony(t *testing.T) *ceremony {
 	c.online.put(twin.row)
 	c.bring(t)
 	c.family["home-root"] = c.online.open(twin)
-	c.lab = c.online.join(c.family, below(c.family, "lab"))
+	lab := below(c.family, "lab")
+	lab.Custody = &lockedCustody{} // which notices when a key is used for something else than it was made for
+	c.lab = c.online.join(c.family, lab)
 	return c
 }
 

@@ -45,11 +45,11 @@ func (c *slowCustody) wait() {
 	}
 }
 
-func (c *slowCustody) Generate(ctx context.Context, keyType pki.KeyType) (keys.Ref, crypto.Signer, error) {
+func (c *slowCustody) Generate(ctx context.Context, purpose keys.Purpose, keyType pki.KeyType) (keys.Ref, crypto.Signer, error) {
 	if c.generate.Load() {
 		c.wait()
 	}
-	ref, key, err := c.Row.Generate(ctx, keyType)
+	ref, key, err := c.Row.Generate(ctx, purpose, keyType)
 	return ref, slowSigner{key, c}, err
 }
 
@@ -58,8 +58,8 @@ func (c *slowCustody) Erase(ctx context.Context, ref keys.Ref) error {
 	return c.Row.Erase(ctx, ref)
 }
 
-func (c *slowCustody) Open(ctx context.Context, ref keys.Ref) (crypto.Signer, error) {
-	key, err := c.Row.Open(ctx, ref)
+func (c *slowCustody) Open(ctx context.Context, purpose keys.Purpose, ref keys.Ref) (crypto.Signer, error) {
+	key, err := c.Row.Open(ctx, purpose, ref)
 	return slowSigner{key, c}, err
 }
 

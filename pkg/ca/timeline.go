@@ -60,7 +60,7 @@ func (a *Authority) Timeline(ctx context.Context) (Timeline, error) {
 	if a.retired(now) && len(a.cas.Load().valid(now)) == 0 {
 		return Timeline{Span: a.spans.Leaf, Now: now, Role: a.row.Role, Parent: a.row.Parent}, nil
 	}
-	st, err := a.current(ctx, now)
+	st, err := a.forReading(ctx, now)
 	if err != nil {
 		return Timeline{}, err
 	}

@@ -36,7 +36,7 @@ func (a *Authority) valid(ctx context.Context) ([]generation, error) {
 	if a.external() {
 		return a.cas.Load().valid(now), nil
 	}
-	st, err := a.current(ctx, now)
+	st, err := a.forReading(ctx, now)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (a *Authority) Succession(ctx context.Context) ([][]byte, error) {
 	now := a.clock.Now()
 	known := a.cas.Load()
 	if !a.external() {
-		st, err := a.current(ctx, now)
+		st, err := a.forReading(ctx, now)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func (a *Authority) ParentStatements(ctx context.Context) ([][]byte, error) {
 // later: a user revoked now is no user at the next request.
 func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x509.Certificate) (audit.Actor, error) {
 	now := a.clock.Now()
-	st, err := a.current(ctx, now)
+	st, err := a.forReading(ctx, now)
 	if err != nil {
 		return actor, err
 	}

@@ -324,5 +324,5 @@ func (d *Daemon) welcome(ctx context.Context) {
 
 // waitsForCA reports whether there is no CA yet that could sign an invitation.
 func waitsForCA(err error) bool {
-	return errors.Is(err, ca.ErrSignoff) || errors.Is(err, ca.ErrNoSigner)
+	return errors.Is(err, ca.ErrSignoff) || errors.Is(err, ca.ErrNoSigner) || errors.Is(err, ca.ErrLocked)
 }

@@ -193,6 +193,7 @@ var reasons = [...]struct {
 	{ca.ErrInvalid, "invalid"},
 	{store.ErrUnavailable, "database unavailable"},
 	{store.ErrUncertain, "database lost"},
+	{ca.ErrLocked, "locked"},
 	{ca.ErrNoSigner, "no CA certificate"},
 	{ca.ErrSignoff, "waiting for a sign-off"},
 	{context.Canceled, "cancelled"},

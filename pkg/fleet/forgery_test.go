@@ -129,7 +129,7 @@ func (v *vault) signer() (root *x509.Certificate, key crypto.Signer, err error) 
 		if root, err = x509.ParseCertificate(newest.Certificate); err != nil {
 			return err
 		}
-		key, err = keys.Row{}.Open(v.sim.ctx, keys.Ref(newest.Key))
+		key, err = keys.Row{}.Open(v.sim.ctx, keys.Purpose{}, keys.Ref(newest.Key))
 		return err
 	})
 	return root, key, err

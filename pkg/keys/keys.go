@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	"cauase/pkg/pki"
 )
@@ -19,20 +20,42 @@ type Ref struct {
 	Ref     []byte // opaque to everybody but that implementation
 }
 
-// Custody generates and keeps private keys. Its methods may take as long as a device needs.
+// A Purpose says which key is meant: whose, of which generation, and what it is called in public. A custody may bind a key to it, so
+// that a reference that is moved to another row leads nowhere.
+type Purpose struct {
+	Authority string // of which the key is; empty: of the daemon as a whole
+
+	// Generation is when the row that holds the reference was made, its created_at, to the microsecond. That is the one thing which is
+	// known of a generation before its key is made and stays as it is in copies and backups.
+	Generation time.Time
+
+	KeyID []byte // pki.KeyID of the public key; Generate finds it out by itself
+}
+
+// Custody generates and keeps private keys. Its methods may take as long as a device needs, but for Ready.
 type Custody interface {
 	// Generate makes a key. A caller that does not keep ref has to erase the key.
-	Generate(ctx context.Context, keyType pki.KeyType) (ref Ref, signer crypto.Signer, err error)
+	Generate(ctx context.Context, purpose Purpose, keyType pki.KeyType) (ref Ref, signer crypto.Signer, err error)
 
 	// Open returns the key that ref refers to. The signer is safe for concurrent use, and may outlive ctx.
-	Open(ctx context.Context, ref Ref) (crypto.Signer, error)
+	Open(ctx context.Context, purpose Purpose, ref Ref) (crypto.Signer, error)
+
+	// Rebind returns a reference to the same key for another purpose: that of a sign-off becomes that of a generation.
+	Rebind(ctx context.Context, ref Ref, from, to Purpose) (Ref, error)
 
 	// Erase destroys a key. It is no error if the key is already gone.
 	Erase(ctx context.Context, ref Ref) error
+
+	// Ready says why no key of the authority can be used now, ErrLocked, and nil if nothing is known to be in the way. It answers at once.
+	Ready(authority string) error
 }
 
-// ErrUnusable means that a reference leads to no key.
-var ErrUnusable = errors.New("private key cannot be used")
+var (
+	// ErrUnusable means that a reference leads to no key.
+	ErrUnusable = errors.New("private key cannot be used")
+	// ErrLocked means that what opens the keys is not there yet: a secret file, a passphrase, a device. Nothing is wrong with them.
+	ErrLocked = errors.New("the private keys are locked")
+)
 
 // RowCustody is the name of Row.
 const RowCustody = "row"
@@ -42,7 +65,7 @@ const RowCustody = "row"
 type Row struct{}
 
 // Generate makes a key in memory.
-func (Row) Generate(_ context.Context, keyType pki.KeyType) (Ref, crypto.Signer, error) {
+func (Row) Generate(_ context.Context, _ Purpose, keyType pki.KeyType) (Ref, crypto.Signer, error) {
 	key, err := keyType.Generate()
 	if err != nil {
 		return Ref{}, nil, err
@@ -61,7 +84,7 @@ func RowRef(key crypto.PrivateKey) (Ref, error) {
 }
 
 // Open parses the key. Its errors do not say what is wrong with a key, as that is secret.
-func (Row) Open(_ context.Context, ref Ref) (crypto.Signer, error) {
+func (Row) Open(_ context.Context, _ Purpose, ref Ref) (crypto.Signer, error) {
 	if ref.Custody != RowCustody {
 		return nil, fmt.Errorf("%w: it is in the custody of %q", ErrUnusable, pki.EscapeText(ref.Custody))
 	}
@@ -76,5 +99,11 @@ func (Row) Open(_ context.Context, ref Ref) (crypto.Signer, error) {
 	return signer, nil
 }
 
+// Rebind returns ref: it is bound to nothing.
+func (Row) Rebind(_ context.Context, ref Ref, _, _ Purpose) (Ref, error) { return ref, nil }
+
 // Erase does nothing: the key is gone when its reference is.
 func (Row) Erase(context.Context, Ref) error { return nil }
+
+// Ready returns nil: nothing has to be opened first.
+func (Row) Ready(string) error { return nil }

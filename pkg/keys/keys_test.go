@@ -11,11 +11,11 @@ import (
 
 func TestRow(t *testing.T) {
 	for _, keyType := range []pki.KeyType{pki.KeyECDSAP256, pki.KeyECDSAP384, pki.KeyEd25519, pki.KeyRSA2048} {
-		ref, made, err := Row{}.Generate(t.Context(), keyType)
+		ref, made, err := Row{}.Generate(t.Context(), Purpose{}, keyType)
 		if err != nil {
 			t.Fatal(err)
 		}
-		opened, err := Row{}.Open(t.Context(), ref)
+		opened, err := Row{}.Open(t.Context(), Purpose{}, ref)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestRowRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, _, err := Row{}.Generate(t.Context(), pki.KeyEd25519)
+	good, _, err := Row{}.Generate(t.Context(), Purpose{}, pki.KeyEd25519)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestRowRefuses(t *testing.T) {
 		"junk":               {Custody: RowCustody, Ref: []byte("junk")},
 		"a key of no signer": noSigner,
 	} {
-		if _, err := (Row{}).Open(t.Context(), ref); !errors.Is(err, ErrUnusable) {
+		if _, err := (Row{}).Open(t.Context(), Purpose{}, ref); !errors.Is(err, ErrUnusable) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

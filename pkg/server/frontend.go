@@ -48,6 +48,9 @@ type Problem struct {
 	RetryAfter time.Duration
 }
 
+// LockedRetry is how long clients are asked to wait for somebody to unlock the keys of CAs: a person, who may be asleep.
+const LockedRetry = time.Minute
+
 // A refusal is an error that says itself how it is answered.
 type refusal struct{ Problem }
 

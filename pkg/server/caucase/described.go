@@ -126,7 +126,7 @@ func describeRequests(ctx context.Context, a Core, how ca.Approval, requests []c
 	list := make([]described, len(requests))
 	previews, err := a.Preview(ctx, how, requests...)
 	switch {
-	case errors.Is(err, ca.ErrNoSigner), errors.Is(err, ca.ErrSignoff):
+	case errors.Is(err, ca.ErrNoSigner), errors.Is(err, ca.ErrSignoff), errors.Is(err, ca.ErrLocked):
 		// They are there all the same, and can be rejected.
 		previews = make([]ca.Preview, len(requests))
 		for i := range previews {

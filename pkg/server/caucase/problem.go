@@ -41,6 +41,7 @@ var classes = [...]class{
 	{pki.ErrInvalid, http.StatusBadRequest, true, ""},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, false, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, false, "the database was lost on the way; look whether it has happened, then try again"},
+	{ca.ErrLocked, http.StatusServiceUnavailable, true, ""},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, false, "no CA certificate is valid now, try again later"},
 	{ca.ErrSignoff, http.StatusServiceUnavailable, false, "no CA certificate is valid now: one has to be signed off by the parent"},
 	{context.Canceled, http.StatusServiceUnavailable, false, "given up"},
@@ -59,6 +60,9 @@ func (f *FrontEnd) Problem(err error) server.Problem {
 		}
 		if spent := (*ca.Exhausted)(nil); errors.As(err, &spent) {
 			p.RetryAfter = spent.After
+		}
+		if c.sentinel == ca.ErrLocked {
+			p.RetryAfter = server.LockedRetry
 		}
 		return p
 	}

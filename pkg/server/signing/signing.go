@@ -175,6 +175,7 @@ var classes = [...]class{
 	{pki.ErrInvalid, http.StatusBadRequest, ""},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, "the database was lost on the way; send the same request again"},
+	{ca.ErrLocked, http.StatusServiceUnavailable, ""},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, "no CA certificate is valid now, try again later"},
 	{ca.ErrSignoff, http.StatusServiceUnavailable, "no CA certificate is valid now: one has to be signed off by the parent"},
 	{context.Canceled, http.StatusServiceUnavailable, "given up"},
@@ -190,6 +191,9 @@ func (f *FrontEnd) Problem(err error) server.Problem {
 		p := server.Problem{Status: c.status, Reason: c.reason}
 		if c.reason == "" {
 			p.Reason = pki.EscapeText(err.Error())
+		}
+		if c.sentinel == ca.ErrLocked {
+			p.RetryAfter = server.LockedRetry
 		}
 		return p
 	}
