@@ -109,7 +109,8 @@ func (t *tool) validCAs(store pemfile.Store) ([]*x509.Certificate, error) {
 	}
 	now := t.clock.Now()
 	cas = slices.DeleteFunc(cas, func(ca *x509.Certificate) bool { return !ca.IsCA || pki.CheckValidity(ca, now) != nil })
-	slices.SortStableFunc(cas, func(a, b *x509.Certificate) int { return b.NotBefore.Compare(a.NotBefore) })
+	client.ByAge(cas)
+	slices.Reverse(cas)
 	return cas, nil
 }
 

@@ -179,7 +179,7 @@ func (t *tool) surveyDaemon(ctx context.Context, o *overview, stored []*x509.Cer
 // order puts the generations in theirs and computes phases, from the certificates and
 // what the daemon said, if anything.
 func (o *overview) order(said *client.Timeline) {
-	slices.SortStableFunc(o.Generations, func(a, b generation) int { return a.crt.NotBefore.Compare(b.crt.NotBefore) })
+	slices.SortStableFunc(o.Generations, func(a, b generation) int { return client.CompareAge(a.crt, b.crt) })
 	var crts []*x509.Certificate
 	for _, g := range o.Generations {
 		crts = append(crts, g.crt)

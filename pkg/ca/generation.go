@@ -97,6 +97,18 @@ func (g *generations) listed(now time.Time, spans rollover.Spans) []generation {
 
 func (g *generations) newest() generation { return g.list[len(g.list)-1] }
 
+// successorFrom is when a generation that is made now may begin at the earliest. Clients tell which of two is newer by when they begin, in whole
+// seconds, and hence who has the say about whom; so no two begin in one, those that were withdrawn or revoked included. One from the
+// future, made while the clock was ahead, does not count: what is made now is not to be from the future, too.
+func (g *generations) successorFrom(now time.Time) (earliest time.Time) {
+	for _, c := range slices.Concat(g.list, g.revoked) {
+		if !now.Before(c.times.NotBefore) {
+			earliest = later(earliest, c.times.NotBefore.Add(time.Second))
+		}
+	}
+	return earliest
+}
+
 func certificates(list []generation) []*x509.Certificate {
 	return each(list, func(g generation) *x509.Certificate { return g.crt })
 }

@@ -17,7 +17,7 @@ import (
 
 // newGeneration makes a CA certificate for key, the successor of the newest of older.
 func (a *Authority) newGeneration(ctx context.Context, now time.Time, key crypto.Signer, older *generations, by issuer) (generation, error) {
-	draft, err := a.draftCA(ctx, now, key.Public(), older.last())
+	draft, err := a.draftCA(ctx, now, key.Public(), older)
 	if err != nil {
 		return generation{}, err
 	}
@@ -31,6 +31,9 @@ func (a *Authority) newGeneration(ctx context.Context, now time.Time, key crypto
 // adopt makes a generation of a CA certificate and its key, after a proof that they work, and has
 // the newest of older vouch for it.
 func (a *Authority) adopt(now time.Time, crt *x509.Certificate, key crypto.Signer, older *generations) (generation, error) {
+	if earliest := older.successorFrom(now); crt.NotBefore.Before(earliest) {
+		return generation{}, fmt.Errorf("%w: it begins at %s, and the CA certificate before it is not older", ErrConflict, crt.NotBefore.Format(time.RFC3339))
+	}
 	if err := a.prove(now, crt, key); err != nil {
 		return generation{}, fmt.Errorf("new CA key does not work: %w", err)
 	}
@@ -91,7 +94,7 @@ func (g *generations) last() *generation {
 }
 
 // draftCA describes a CA certificate of this authority for pub that is to be used from now on.
-func (a *Authority) draftCA(ctx context.Context, now time.Time, pub crypto.PublicKey, predecessor *generation) (profile.CA, error) {
+func (a *Authority) draftCA(ctx context.Context, now time.Time, pub crypto.PublicKey, older *generations) (profile.CA, error) {
 	permitted, err := profile.ParsePermitted(a.row.Permitted)
 	if err != nil {
 		return profile.CA{}, fmt.Errorf("%w: authority %s: %w", ErrDamaged, a.name, err)
@@ -104,10 +107,14 @@ func (a *Authority) draftCA(ctx context.Context, now time.Time, pub crypto.Publi
 		Root:       a.row.Role == store.RoleRoot,
 		Permitted:  permitted,
 	}
+	// Spans, and with them the backdating, may have grown since those before it were made, or they were made just now.
+	if draft.NotBefore = later(draft.NotBefore, older.successorFrom(now)); draft.NotBefore.After(now) {
+		return profile.CA{}, fmt.Errorf("%w: the CA certificate before this one was made just now; another one can be at %s",
+			ErrConflict, draft.NotBefore.UTC().Format(time.RFC3339))
+	}
+	predecessor := older.last()
 	if predecessor != nil {
 		draft.Predecessor = predecessor.crt
-		// Spans, and with them the backdating, may have grown since it was made; age must show.
-		draft.NotBefore = later(draft.NotBefore, predecessor.times.NotBefore)
 	}
 	draft.Subject, err = a.nextSubject(ctx, now, draft.NotBefore, pub, predecessor)
 	return draft, err

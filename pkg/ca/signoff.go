@@ -86,7 +86,7 @@ func (a *Authority) signedOff(ctx context.Context, now time.Time, older *generat
 		if err != nil {
 			return generation{}, nil, fmt.Errorf("%w: sign-off %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 		}
-		if pki.CheckValidity(crt, now) != nil {
+		if pki.CheckValidity(crt, now) != nil || crt.NotBefore.Before(older.successorFrom(now)) {
 			continue
 		}
 		purpose, err := purposeOf(a.name, row.CreatedAt, crt.PublicKey)
@@ -260,7 +260,7 @@ func (a *Authority) addSignoff(ctx context.Context, now time.Time, actor audit.A
 	}
 	row := store.Signoff{
 		Authority: a.name, CreatedAt: now, Key: store.KeyRef(ref),
-		NotBefore: from.Add(-a.cfg.Backdate).Truncate(time.Second),
+		NotBefore: later(from.Add(-a.cfg.Backdate).Truncate(time.Second), a.cas.Load().successorFrom(now)),
 		NotAfter:  from.Add(a.spans.CAValidity()).Truncate(time.Second),
 	}
 	err = a.fillSignoff(ctx, now, &row, key)

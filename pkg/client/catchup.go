@@ -16,7 +16,7 @@ import (
 // is taken to live the usual four. It returns 0 for no certificates.
 func EstimateSpan(cas []*x509.Certificate) time.Duration {
 	cas = slices.Clone(cas)
-	byAge(cas)
+	ByAge(cas)
 	for i := len(cas) - 1; i > 0; i-- {
 		if span, ok := spanBetween(cas[i-1], cas[i]); ok {
 			return span
@@ -52,7 +52,7 @@ func (c *Client) expiredAnchor(cas []*x509.Certificate, links []link, now time.T
 			return nil, why // the clock is wrong, not the host late
 		}
 	}
-	anchor := slices.MaxFunc(cas, func(a, b *x509.Certificate) int { return a.NotBefore.Compare(b.NotBefore) })
+	anchor := Newest(cas)
 	i := slices.IndexFunc(links, func(l link) bool { return l.err == nil && l.old.Equal(anchor) })
 	if i < 0 {
 		if c.options.CatchUp > 0 {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"cauase/pkg/pki"
@@ -95,9 +94,9 @@ func (c *Client) prove(request []byte, who Proving) (sent proof.Presentation, er
 
 // newestOf returns the newest CA certificate that is valid.
 func newestOf(cas []*x509.Certificate, now time.Time) (*x509.Certificate, error) {
-	valid := slices.DeleteFunc(slices.Clone(cas), func(ca *x509.Certificate) bool { return pki.CheckValidity(ca, now) != nil })
-	if len(valid) == 0 {
+	newest := newestValid(cas, now)
+	if newest == nil {
 		return nil, fmt.Errorf("%s: no CA certificate of the authority is trusted and valid", opProve)
 	}
-	return slices.MaxFunc(valid, func(a, b *x509.Certificate) int { return a.NotBefore.Compare(b.NotBefore) }), nil
+	return newest, nil
 }

@@ -47,7 +47,7 @@ func (c *Client) Survey(ctx context.Context, local []*x509.Certificate, pins []P
 	s.Others = current(s.Others, now)
 	// A CA certificate that is trusted may have withdrawn some of these.
 	all := slices.Concat(s.Others, s.Trust.CAs)
-	byAge(all)
+	ByAge(all)
 	_, withdrawn, err := c.withdraw(ctx, all)
 	s.Others = slices.DeleteFunc(s.Others, func(crt *x509.Certificate) bool { return slices.ContainsFunc(withdrawn, crt.Equal) })
 	return s, err

@@ -139,16 +139,6 @@ func (c *Client) stored(ctx context.Context, local []*x509.Certificate, pins []P
 	return cas, anchor, err
 }
 
-func newestValid(cas []*x509.Certificate, now time.Time) *x509.Certificate {
-	var newest *x509.Certificate
-	for _, ca := range cas {
-		if pki.CheckValidity(ca, now) == nil && (newest == nil || ca.NotBefore.After(newest.NotBefore)) {
-			newest = ca
-		}
-	}
-	return newest
-}
-
 // noAnchorError distinguishes a host that was away for too long from one whose clock is wrong.
 func noAnchorError(cas []*x509.Certificate, now time.Time) error {
 	last := slices.MaxFunc(cas, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
@@ -159,13 +149,9 @@ func noAnchorError(cas []*x509.Certificate, now time.Time) error {
 	return fmt.Errorf("%w: the last one: %w", ErrNoAnchor, err)
 }
 
-func byAge(cas []*x509.Certificate) {
-	slices.SortStableFunc(cas, func(a, b *x509.Certificate) int { return a.NotBefore.Compare(b.NotBefore) })
-}
-
 // current drops what has expired and what occurs twice, and sorts by age.
 func current(cas []*x509.Certificate, now time.Time) []*x509.Certificate {
-	byAge(cas)
+	ByAge(cas)
 	var kept []*x509.Certificate
 	for _, ca := range cas {
 		if errors.Is(pki.CheckValidity(ca, now), pki.ErrExpired) || slices.ContainsFunc(kept, ca.Equal) {
@@ -381,6 +367,6 @@ func (c *Client) belowPinned(ctx context.Context, served []*x509.Certificate, pi
 			}
 		}
 	}
-	byAge(found)
+	ByAge(found)
 	return found, nil
 }

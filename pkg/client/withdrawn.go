@@ -92,7 +92,7 @@ func (c *Client) withoutWithdrawn(ctx context.Context, known, trusted []*x509.Ce
 		return known, nil
 	}
 	all := slices.Concat(own, trusted)
-	byAge(all)
+	ByAge(all)
 	_, withdrawn, err := c.withdraw(ctx, all)
 	return slices.DeleteFunc(known, func(crt *x509.Certificate) bool { return slices.ContainsFunc(withdrawn, crt.Equal) }), err
 }
@@ -115,17 +115,6 @@ func Orphaned(crt *x509.Certificate, trusted []*x509.Certificate) bool {
 	ours := func(ca *x509.Certificate) bool { return pki.SameAuthority(ca.RawSubject, crt.RawIssuer) }
 	issuer := func(ca *x509.Certificate) bool { return string(ca.SubjectKeyId) == string(crt.AuthorityKeyId) }
 	return len(crt.AuthorityKeyId) > 0 && slices.ContainsFunc(trusted, ours) && !slices.ContainsFunc(trusted, issuer)
-}
-
-// Newest returns the CA certificate whose validity began last, nil if there is none; of those of one second the last, as the oldest come first.
-func Newest(cas []*x509.Certificate) *x509.Certificate {
-	var newest *x509.Certificate
-	for _, ca := range cas {
-		if newest == nil || !ca.NotBefore.Before(newest.NotBefore) {
-			newest = ca
-		}
-	}
-	return newest
 }
 
 // ErrNotTold says that a daemon does not ask which CA certificates hosts have, as no reference daemon does.
