@@ -35,6 +35,7 @@ type Actor struct {
 	Role      string   // of a user, as far as it is known; empty for everybody else
 	Authority string   // by which a user was authenticated; empty for everybody else
 	Serial    *big.Int // of the certificate shown; nil when there is none
+	Issuer    int64    // store.CA.ID of the CA that has issued the certificate shown; 0 when there is none
 	KeyID     []byte   // of the certificate shown; nil when there is none
 	Lineage   string   // of the certificate shown: id of itself and its renewals; empty when there is none
 	Address   string   // network address, without port; empty for Daemon and Operator

@@ -2,8 +2,8 @@ package ca
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math/big"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/store"
@@ -21,22 +21,28 @@ func (a *Authority) updateFor(ctx context.Context, actor audit.Actor, fn func(st
 	})
 }
 
-// stillEntitled refuses a user whose certificate has been revoked since they were authenticated. The end of a lineage revokes
-// all of its certificates. Holders are looked at by what they ask for, as it is about their certificate.
+// stillEntitled refuses a user whose certificate has been revoked, or its CA withdrawn, since they were authenticated. The end of a lineage
+// revokes all of its certificates. Holders are looked at by what they ask for, as it is about their certificate.
 func stillEntitled(ctx context.Context, r store.Reader, actor audit.Actor) error {
 	if actor.Authority == "" {
 		return nil
 	}
-	switch _, err := r.Revocation(ctx, store.AuthorityName(actor.Authority), actor.Serial); {
-	case err == nil:
-		return notEntitled(actor)
-	case !errors.Is(err, store.ErrNotFound):
-		return err
+	s, err := r.Standing(ctx, store.AuthorityName(actor.Authority), actor.Serial, actor.Issuer)
+	if err == nil && !s.Good() {
+		err = notEntitled(actor, s)
 	}
-	return nil
+	return err
 }
 
-// notEntitled is why a user whose certificate was revoked changes nothing.
-func notEntitled(actor audit.Actor) error {
-	return fmt.Errorf("%w: certificate %#x is %w", ErrUnauthorized, actor.Serial, errRevoked)
+// notEntitled is why a user changes nothing whose certificate stands like this.
+func notEntitled(actor audit.Actor, s store.Standing) error {
+	return fmt.Errorf("%w: %w", ErrUnauthorized, against(actor.Serial, s))
+}
+
+// against says what is said against the certificate with a serial number, of which something is.
+func against(serial *big.Int, s store.Standing) error {
+	if s.Revoked {
+		return fmt.Errorf("certificate %#x is %w", serial, errRevoked)
+	}
+	return fmt.Errorf("certificate %#x is of a CA that does not count any more, as it was withdrawn, revoked or set aside", serial)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 	"time"
 
 	"cauase/pkg/audit"
@@ -271,12 +270,16 @@ func (a *Authority) recordInvited(ctx context.Context, tx store.Tx, now time.Tim
 		}
 	}
 	row := use.invitation.row(at.row, by.actor)
-	row.Used++
+	which := "once more, as the CA of its certificate was withdrawn"
+	if !at.counted {
+		row.Used++
+		which = fmt.Sprintf("use %d of %d", row.Used, row.Uses)
+	}
 	if err := tx.PutInvitation(ctx, row); err != nil {
 		return err
 	}
 	e := a.entry(now, by.actor, audit.UseInvitation, audit.InvitationObject(row.ID))
-	e.Detail = fmt.Sprintf("use %d of %d: %s", row.Used, row.Uses, audit.CertificateObject(crt.ID, crt.Serial))
+	e.Detail = fmt.Sprintf("%s: %s", which, audit.CertificateObject(crt.ID, crt.Serial))
 	if err := tx.AppendAudit(ctx, e); err != nil {
 		return err
 	}
@@ -296,20 +299,24 @@ type place struct {
 	pending int64            // id of the same request, which waits; 0: it does not
 	row     store.Invitation // what is known of the invitation
 	known   bool             // there is such a row
+	counted bool             // as a use of it, this request is: it had a certificate, the CA of which was withdrawn since
 }
 
 // placeOf finds it out, and refuses a request that must not be certified.
 func (a *Authority) placeOf(ctx context.Context, r store.Reader, now time.Time, use invited) (at place, err error) {
-	switch known, err := a.knownRequest(ctx, r, now, use.Request.Digest[:]); {
-	case err == nil && known.Issued != nil:
+	switch known, knownErr := a.knownRequest(ctx, r, now, use.Request.Digest[:]); {
+	case knownErr == nil && known.Issued != nil:
 		at.issued = &known
-	case err == nil:
+	case knownErr == nil:
 		at.pending = known.ID
-	case !errors.Is(err, ErrNotFound):
-		return at, err
+	case !errors.Is(knownErr, ErrNotFound):
+		return at, knownErr
 	default:
 		// One that had a certificate, which counts no more, is not to get another without a user's knowing.
-		switch _, err := r.CertificateByCSR(ctx, a.name, use.Digest[:]); {
+		switch row, err := r.CertificateByCSR(ctx, a.name, use.Digest[:]); {
+		case err == nil && errors.Is(knownErr, errWithdrawnCA):
+			by, err := policy.ParseAsker(row.Asked)
+			at.counted = err == nil && by.Invitation == use.invitation.ID
 		case err == nil:
 			return at, fmt.Errorf("%w: the certificate for this request was revoked or has expired; make a new key and request", ErrConflict)
 		case !errors.Is(err, store.ErrNotFound):
@@ -334,7 +341,7 @@ func (p place) usable(inv Invitation) error {
 	case !p.known:
 	case !p.row.VoidedAt.IsZero():
 		return fmt.Errorf("%w: it was withdrawn", ErrUninvited)
-	case p.row.Used >= inv.Uses:
+	case p.row.Used >= inv.Uses && !p.counted:
 		return fmt.Errorf("%w: it is used up, it was good for %d", ErrUninvited, inv.Uses)
 	}
 	return nil
@@ -425,25 +432,19 @@ func (a *Authority) invitingUser(ctx context.Context, r store.Reader, now time.T
 
 // stillUser reports whether the user who has invited is still one.
 func (a *Authority) stillUser(ctx context.Context, r store.Reader, by inviter) error {
-	switch _, err := r.Revocation(ctx, by.users, by.crt.SerialNumber); {
-	case err == nil:
-		return fmt.Errorf("%w: the certificate of the user who has signed it is revoked", ErrUninvited)
-	case !errors.Is(err, store.ErrNotFound):
+	switch s, err := r.Standing(ctx, by.users, by.crt.SerialNumber, by.ca); {
+	case err != nil:
 		return err
+	case s.Revoked:
+		return fmt.Errorf("%w: the certificate of the user who has signed it is revoked", ErrUninvited)
+	case s.CA == "" || s.CA.Gone():
+		return fmt.Errorf("%w: the CA of the user who has signed it does not count any more", ErrUninvited)
 	}
 	switch l, err := r.Lineage(ctx, by.users, by.lineage); {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	case l.State != store.LineageActive:
 		return fmt.Errorf("%w: the lineage of the user who has signed it has ended", ErrUninvited)
-	}
-	cas, err := r.CAs(ctx, by.users)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(cas, func(c store.CA) bool { return c.ID == by.ca })
-	if i < 0 || slices.Contains([]store.CAState{store.CARevoked, store.CACompromised, store.CADisowned}, cas[i].State) {
-		return fmt.Errorf("%w: the CA of the user who has signed it does not count any more", ErrUninvited)
 	}
 	return nil
 }

@@ -300,12 +300,12 @@ func (a *Authority) stored(pending store.Request) (*pki.Request, error) {
 // take takes a request that was approved from those that are pending, if it still can be, with the CA certificates of st: see updateFor
 // about the user. Between submission and now the key may have been revoked as compromised, or, for a user, certified by a renewal.
 func (a *Authority) take(ctx context.Context, tx store.Tx, st state, actor audit.Actor, id int64, req *pki.Request) error {
-	on, err := tx.Approvable(ctx, a.name, id, req.KeyID, store.AuthorityName(actor.Authority), actor.Serial)
+	on, err := tx.Approvable(ctx, a.name, id, req.KeyID, store.AuthorityName(actor.Authority), actor.Serial, actor.Issuer)
 	switch {
 	case err != nil:
 		return err
-	case on.Revoked:
-		return notEntitled(actor)
+	case !on.User.Good():
+		return notEntitled(actor, on.User)
 	case on.Digest == nil:
 		return absent(store.ErrNotFound, "pending request", id)
 	case !bytes.Equal(on.Digest, req.Digest[:]):

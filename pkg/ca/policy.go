@@ -112,7 +112,7 @@ func (a *Authority) asks(ctx context.Context, by policy.Asker, actor audit.Actor
 		by.Reverse = names
 	}
 	if by.Certificate == nil && actor.Kind == audit.User && actor.Serial != nil {
-		by.Certificate = &policy.Certificate{Authority: actor.Authority, Serial: fmt.Sprintf("%#x", actor.Serial), Lineage: actor.Lineage}
+		by.Certificate = &policy.Certificate{Authority: actor.Authority, Serial: fmt.Sprintf("%#x", actor.Serial), Lineage: actor.Lineage, Issuer: actor.Issuer}
 	}
 	return by, nil
 }
@@ -218,13 +218,11 @@ func (a *Authority) stillShown(ctx context.Context, r store.Reader, by policy.As
 		}
 		return nil // of an authority elsewhere
 	}
-	switch _, err := r.Revocation(ctx, issuer, serial); {
-	case err == nil:
-		return fmt.Errorf("%w: the certificate that was shown is revoked", ErrUnauthorized)
-	case !errors.Is(err, store.ErrNotFound):
-		return err
+	s, err := r.Standing(ctx, issuer, serial, by.Certificate.Issuer)
+	if err == nil && !s.Good() {
+		err = fmt.Errorf("%w: of the certificate that was shown: %w", ErrUnauthorized, against(serial, s))
 	}
-	return nil
+	return err
 }
 
 // ruledBy says, at the end of a detail, which rule has decided.

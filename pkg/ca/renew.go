@@ -39,7 +39,7 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 	if err != nil {
 		return Holder{}, err
 	}
-	on, err := a.recognise(ctx, now, st, crt)
+	on, issuer, err := a.recognise(ctx, now, st, crt)
 	if err != nil {
 		return Holder{}, err
 	}
@@ -50,14 +50,15 @@ func (a *Authority) Holder(ctx context.Context, actor audit.Actor, crt *x509.Cer
 	if err != nil {
 		return Holder{}, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
-	actor.Kind, actor.Serial, actor.KeyID = audit.Holder, crt.SerialNumber, keyID
+	actor.Kind, actor.Serial, actor.Issuer, actor.KeyID = audit.Holder, crt.SerialNumber, issuer, keyID
 	return Holder{authority: a, actor: actor, crt: crt, on: on}, nil
 }
 
-// recognise refuses what this authority has not issued, or what is not valid, and returns what is on record of the rest.
+// recognise refuses what this authority has not issued, or what is not valid, and returns what is on record of the rest, and
+// which generation has issued it.
 // What is on record byte for byte needs no arithmetic: the signature of what is not shows that it was issued after
 // the backup that was restored.
-func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, error) {
+func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, int64, error) {
 	var on store.Renewable
 	err := store.Glance(ctx, a.store, func(r store.Reader) (err error) {
 		on, err = r.Renewable(ctx, a.name, crt.SerialNumber, nil)
@@ -65,15 +66,16 @@ func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt 
 	})
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return nil, err
+		return nil, 0, err
 	case err == nil && (st.recorded(now, on, crt) || st.exchangeable(now, on, crt)):
-		return &on, nil
+		return &on, on.Certificate.CAID, nil
 	}
 	// Another daemon may have withdrawn the CA a moment ago. What is on record is looked at again as it is renewed.
 	if st, err = a.latest(ctx, now, st); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return nil, issuedHere(now, st, crt) // which also says what is wrong with what is on record
+	by, err := issuedHere(now, st, crt) // which also says what is wrong with what is on record
+	return nil, by.id, err
 }
 
 // latest returns the state at now, given one that was looked at a moment ago: what another daemon has done meanwhile counts.
@@ -109,17 +111,28 @@ func (s state) exchangeable(now time.Time, on store.Renewable, crt *x509.Certifi
 		by >= 0 && s.revoked[by].state == store.CACompromised && rollover.Valid(now, s.revoked[by].times) && pki.CheckValidity(crt, now) == nil
 }
 
+// issuerOf returns the generation that is valid and has issued crt, which is.
+func (s state) issuerOf(now time.Time, crt *x509.Certificate) (generation, error) {
+	valid := s.valid(now)
+	by, err := pki.VerifyIssued(crt, certificates(valid), now)
+	if err != nil {
+		return generation{}, err
+	}
+	return valid[slices.IndexFunc(valid, func(g generation) bool { return g.crt.Equal(by) })], nil
+}
+
 // issuedHere refuses what this authority has not issued, or what is not valid. It has no serial number that cannot be
 // on record: others may have issued such with a key that was imported.
-func issuedHere(now time.Time, st state, crt *x509.Certificate) error {
-	if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+func issuedHere(now time.Time, st state, crt *x509.Certificate) (generation, error) {
+	by, err := st.issuerOf(now, crt)
+	if err != nil {
+		return by, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if serial := crt.SerialNumber; serial.Sign() <= 0 || serial.BitLen() > maxSerialBits {
-		return fmt.Errorf("%w: the serial number %#x is not one of 1 to 20 bytes (RFC 5280 4.1.2.2): it can be neither on record nor on a revocation list; "+
+		return by, fmt.Errorf("%w: the serial number %#x is not one of 1 to 20 bytes (RFC 5280 4.1.2.2): it can be neither on record nor on a revocation list; "+
 			"its holder has to request a new certificate", ErrInvalid, serial)
 	}
-	return nil
+	return by, nil
 }
 
 // maxSerialBits is the most a serial number may have: 20 bytes.
@@ -199,7 +212,7 @@ func (a *Authority) renew(ctx context.Context, now time.Time, h Holder, req *pki
 				done, again = minted{Certificate: *at.made}, true
 				return nil
 			}
-			if err := a.checkRenewalKey(ctx, tx, at.continuation, old, req); err != nil {
+			if err := a.checkRenewalKey(ctx, tx, at, old, req); err != nil {
 				return err
 			}
 			if err := a.budget(old, seen.record()).spendRenewal(&at.Lineage, now, sizeOf(crt.Certificate)); err != nil {
@@ -244,6 +257,7 @@ func (a *Authority) budget(old *x509.Certificate, kept store.Certificate) budget
 type standing struct {
 	continuation
 	made *store.Certificate // what the request has made of it a moment ago, to be answered again
+	lost *store.Certificate // the same, but by a CA that was withdrawn since: it is good for nothing, and another one takes its place
 }
 
 // lookAt finds the standing of old, of which on was found on record a moment ago, if it is not nil. That is fresh if it says nothing against a
@@ -284,7 +298,15 @@ func (a *Authority) standing(ctx context.Context, r store.Reader, now time.Time,
 	case replay && refusal != nil:
 		return standing{}, errReplayed
 	case replay:
-		return standing{continuation: c, made: &made}, a.repeatable(ctx, r, now, made)
+		switch err := a.repeatable(ctx, r, now, made); {
+		case !errors.Is(err, errWithdrawnCA):
+			return standing{continuation: c, made: &made}, err
+		case c.Newest.Cmp(made.Serial) == 0:
+			// Whoever asks has both keys, that of old and that of made.
+			c.fork = false
+			return standing{continuation: c, lost: &made}, nil
+		}
+		return standing{}, errReplayed
 	case refusal != nil:
 		return standing{}, refusal
 	case c.fork && a.cfg.Fork == ForkRefuse:
@@ -304,23 +326,26 @@ func (a *Authority) repeatable(ctx context.Context, r store.Reader, now time.Tim
 	if now.After(made.NotAfter) || now.Sub(made.IssuedAt) > min(replayWindow, a.spans.Leaf/4) {
 		return errReplayed
 	}
-	switch _, err := r.Revocation(ctx, a.name, made.Serial); {
-	case err == nil:
-		return errReplayed
-	case !errors.Is(err, store.ErrNotFound):
+	switch s, err := r.Standing(ctx, a.name, made.Serial, made.CAID); {
+	case err != nil:
 		return err
+	case s.Revoked:
+		return errReplayed
+	case s.CA.Gone():
+		return errWithdrawnCA
 	}
 	return nil
 }
 
-// checkRenewalKey is checkKey, but lets a user keep the key of the certificate that is renewed.
-func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, c continuation, old *x509.Certificate, req *pki.Request) (err error) {
+// checkRenewalKey is checkKey, but lets a user keep the key of the certificate that is renewed, and have another certificate for that of one that
+// was lost.
+func (a *Authority) checkRenewalKey(ctx context.Context, r store.Reader, c standing, old *x509.Certificate, req *pki.Request) (err error) {
 	if c.on != nil {
 		err = a.judgeKey(ctx, r, req.KeyID, c.on.OfCA, c.on.Compromised)
 	} else {
 		err = a.checkKey(ctx, r, req.KeyID)
 	}
-	if errors.Is(err, ErrConflict) && pki.SameKey(old.PublicKey, req.CSR.PublicKey) {
+	if errors.Is(err, ErrConflict) && (c.lost != nil || pki.SameKey(old.PublicKey, req.CSR.PublicKey)) {
 		return nil
 	}
 	return err

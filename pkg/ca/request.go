@@ -123,6 +123,8 @@ func (a *Authority) positionWith(ctx context.Context, r store.Reader, now time.T
 		switch known, err := a.knownCertificate(ctx, r, now, digest); {
 		case err == nil:
 			return position{known: &known}, nil
+		case errors.Is(err, errWithdrawnCA):
+			on.Certified = false // nobody has decided against it
 		case !errors.Is(err, ErrNotFound):
 			return position{}, err
 		}
@@ -265,7 +267,12 @@ func (a *Authority) knownCertificate(ctx context.Context, r store.Reader, now ti
 	return Submission{ID: row.ID, Issued: &issued, again: true}, err
 }
 
-// usableByCSR finds the newest certificate issued for the request with this digest, if it has neither expired nor been revoked.
+// errWithdrawnCA means that a request has a certificate that has neither expired nor been revoked, of a CA that does not count any more. There is
+// no use in handing that out: the request can get another one.
+var errWithdrawnCA = fmt.Errorf("%w: the CA that has signed the certificate was withdrawn", ErrNotFound)
+
+// usableByCSR finds the newest certificate issued for the request with this digest, if it has neither expired nor been revoked, nor its CA
+// been withdrawn.
 func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Time, digest []byte) (store.Certificate, error) {
 	crt, err := r.CertificateByCSR(ctx, a.name, digest)
 	if errors.Is(err, store.ErrNotFound) {
@@ -276,11 +283,13 @@ func (a *Authority) usableByCSR(ctx context.Context, r store.Reader, now time.Ti
 	if now.After(crt.NotAfter) {
 		return store.Certificate{}, ErrNotFound
 	}
-	switch _, err := r.Revocation(ctx, a.name, crt.Serial); {
-	case err == nil:
-		return store.Certificate{}, ErrNotFound
-	case !errors.Is(err, store.ErrNotFound):
+	switch s, err := r.Standing(ctx, a.name, crt.Serial, crt.CAID); {
+	case err != nil:
 		return store.Certificate{}, err
+	case s.Revoked:
+		return store.Certificate{}, ErrNotFound
+	case s.CA.Gone():
+		return crt, errWithdrawnCA
 	}
 	return crt, nil
 }

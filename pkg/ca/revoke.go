@@ -61,7 +61,7 @@ func (a *Authority) revokeIssued(ctx context.Context, now time.Time, actor audit
 	if err != nil {
 		return err
 	}
-	if err := issuedHere(now, st, crt); err != nil {
+	if _, err := issuedHere(now, st, crt); err != nil {
 		return err
 	}
 	return a.revoke(ctx, now, actor, crt, how)

@@ -99,20 +99,25 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 	if err != nil {
 		return actor, err
 	}
-	if on == nil {
+	issuer := int64(0)
+	if on != nil {
+		issuer = on.Certificate.CAID
+	} else {
 		if st, err = a.latest(ctx, now, st); err != nil {
 			return actor, err
 		}
-		if _, err := pki.VerifyIssued(crt, certificates(st.valid(now)), now); err != nil {
+		by, err := st.issuerOf(now, crt)
+		if err != nil {
 			return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 		}
+		issuer = by.id
 	}
 	keyID, err := pki.KeyID(crt.PublicKey)
 	if err != nil {
 		return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	user := actor
-	user.Kind, user.Serial, user.KeyID, user.Authority = audit.User, crt.SerialNumber, keyID, string(a.name)
+	user.Kind, user.Serial, user.Issuer, user.KeyID, user.Authority = audit.User, crt.SerialNumber, issuer, keyID, string(a.name)
 	var l store.Lineage
 	switch {
 	case on == nil:

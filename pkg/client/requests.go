@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -227,10 +228,15 @@ func (c *Client) renew(ctx context.Context, crt *x509.Certificate, old, key cryp
 }
 
 // renewalRequest carries the new key. The daemon takes all else from the certificate, of which a daemon may refuse
-// to be asked for the names anew; this one is there because a request has to have some.
+// to be asked for the names anew; this one is there because a request has to have some. The same key asks with the same request each time, as far
+// as it can sign without a random number (RFC 6979), so that a daemon of which the answer was lost gives it once more, and takes it for no fork.
 func renewalRequest(key crypto.Signer) ([]byte, error) {
 	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "renewal"}}
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	random := rand.Reader
+	if _, ok := key.(*ecdsa.PrivateKey); ok {
+		random = nil
+	}
+	der, err := x509.CreateCertificateRequest(random, template, key)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type Certificate struct {
 	Subject   string   `json:"subject,omitzero"`
 	Names     []string `json:"names,omitzero"`   // "DNS:a.example", as pki.SANStrings writes them
 	Lineage   string   `json:"lineage,omitzero"` // empty: of a certificate that is not ours
+	Issuer    int64    `json:"-"`                // store.CA.ID of the CA that has issued it, as long as that is asked for; 0: not known
 }
 
 // An SSHHost is an SSH host key that an asker holds.

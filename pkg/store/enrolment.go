@@ -14,9 +14,9 @@ type Submittable struct {
 
 // An Approvable is all that decides about a request which a user approves, as one snapshot.
 type Approvable struct {
-	Digest  []byte // Request.Digest of the pending request; nil: it is not pending
-	Revoked bool   // the certificate of the user is
-	CAs     int64  // CounterCA of the request's authority
+	Digest []byte   // Request.Digest of the pending request; nil: it is not pending
+	User   Standing // of the certificate of the user
+	CAs    int64    // CounterCA of the request's authority
 
 	// About the key that is to be certified.
 	OfCA        bool // see Reader.IsCAKey

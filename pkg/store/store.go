@@ -305,9 +305,10 @@ type Reader interface {
 	Request(ctx context.Context, a AuthorityName, id int64) (Request, error)
 	RequestByDigest(ctx context.Context, a AuthorityName, digest []byte) (Request, error)
 	// Submittable returns what decides about a request with this digest and key that is submitted, and Approvable what decides about
-	// the pending one with this id, which has that key, when the user with this certificate approves it. A user without one is not revoked.
+	// the pending one with this id, which has that key, when the user with this certificate approves it, which the CA with the last id has
+	// issued. Against a user without one nothing is said.
 	Submittable(ctx context.Context, a AuthorityName, digest, keyID []byte) (Submittable, error)
-	Approvable(ctx context.Context, a AuthorityName, id int64, keyID []byte, users AuthorityName, serial *big.Int) (Approvable, error)
+	Approvable(ctx context.Context, a AuthorityName, id int64, keyID []byte, users AuthorityName, serial *big.Int, ca int64) (Approvable, error)
 	// Requests returns at most limit pending requests (0: all), oldest first.
 	Requests(ctx context.Context, a AuthorityName, limit int) ([]Request, error)
 	CountRequests(ctx context.Context, a AuthorityName) (int, error)
@@ -370,6 +371,9 @@ type Reader interface {
 	LineageFaults(ctx context.Context, now time.Time, fn func(LineageFault) error) error
 
 	Revocation(ctx context.Context, a AuthorityName, serial *big.Int) (Revocation, error)
+	// Standing returns what is said against the certificate with this serial, which the CA with this id has issued; 0: that is not known.
+	// It need not be on record.
+	Standing(ctx context.Context, a AuthorityName, serial *big.Int, ca int64) (Standing, error)
 	// KeyCompromised reports whether a certificate with this key was revoked because of
 	// KeyCompromise, whichever authority on record had issued it, and the revocation is still kept.
 	KeyCompromised(ctx context.Context, keyID []byte) (bool, error)

@@ -30,22 +30,22 @@ func scanSubmittable(row scanner) (v store.Submittable, err error) {
 	return v, err
 }
 
-// approvable does so for an approval. The arguments are authority and id, authority and serial of the user, the authority, and the
+// approvable does so for an approval. The arguments are authority and id, those of standingOf about the user, the authority, and the
 // key's id, twice.
 const approvable = `SELECT
 	(SELECT q.csr_digest FROM request q WHERE q.authority = ? AND q.id = ?),
-	EXISTS (SELECT 1 FROM revocation r WHERE r.authority = ? AND r.serial = ?),
+	` + standingOf + `,
 	coalesce((SELECT n.value FROM counter n WHERE n.authority = ? AND n.name = '` + store.CounterCA + `'), 0),
 	` + ofKey
 
-func (r reader) Approvable(ctx context.Context, a store.AuthorityName, id int64, keyID []byte, users store.AuthorityName, serial *big.Int) (store.Approvable, error) {
-	user, _ := serialBytes(serial) // nobody is revoked by what is no serial number
+func (r reader) Approvable(ctx context.Context, a store.AuthorityName, id int64, keyID []byte, users store.AuthorityName, serial *big.Int, ca int64) (store.Approvable, error) {
+	user, _ := serialBytes(serial)
 	key := required(keyID)
-	return one(ctx, r.handle, scanApprovable, approvable, string(a), id, string(users), required(user), string(a), key, key)
+	return one(ctx, r.handle, scanApprovable, approvable, string(a), id, string(users), required(user), string(users), ca, string(a), key, key)
 }
 
 func scanApprovable(row scanner) (v store.Approvable, err error) {
-	err = row.Scan(&v.Digest, &v.Revoked, &v.CAs, &v.OfCA, &v.Compromised)
+	err = row.Scan(&v.Digest, &v.User.Revoked, &v.User.CA, &v.CAs, &v.OfCA, &v.Compromised)
 	return v, err
 }
 

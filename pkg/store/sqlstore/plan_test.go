@@ -111,7 +111,8 @@ func calls() map[string]func(context.Context, store.Tx) error {
 			return errors.Join(t.AddReceived(c, store.Request{Authority: a, ID: 7, Digest: []byte{7}}), t.TakeRequest(c, a, 7))
 		},
 		"Submittable": func(c ctx, t tx) error { _, err := t.Submittable(c, a, nil, nil); return err },
-		"Approvable":  func(c ctx, t tx) error { _, err := t.Approvable(c, a, 1, nil, "", nil); return err },
+		"Approvable":  func(c ctx, t tx) error { _, err := t.Approvable(c, a, 1, nil, "", nil, 1); return err },
+		"Standing":    func(c ctx, t tx) error { _, err := t.Standing(c, a, nil, 1); return err },
 		"AddFirst": func(c ctx, t tx) error {
 			l, crt := store.Lineage{Authority: a, ID: 8, Newest: serial}, store.Certificate{Authority: a, ID: 8, Serial: big.NewInt(8), CAID: 1, Lineage: 8}
 			return t.AddFirst(c, crt, l, []store.Name{{Kind: "CN", Text: "x"}})

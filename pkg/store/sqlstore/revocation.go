@@ -18,6 +18,21 @@ func (r reader) Revocation(ctx context.Context, a store.AuthorityName, serial *b
 	return one(ctx, r.handle, revocations.scan, revocations.query+`WHERE authority = ? AND serial = ?`, string(a), b)
 }
 
+// standingOf asks what is said against a certificate. The arguments are authority and serial, authority and id of its CA.
+const standingOf = `
+	EXISTS (SELECT 1 FROM revocation r WHERE r.authority = ? AND r.serial = ?),
+	coalesce((SELECT i.state FROM ca_certificate i WHERE i.authority = ? AND i.id = ?), '')`
+
+func (r reader) Standing(ctx context.Context, a store.AuthorityName, serial *big.Int, ca int64) (store.Standing, error) {
+	b, _ := serialBytes(serial) // nothing is revoked by what is no serial number
+	return one(ctx, r.handle, scanStanding, "SELECT "+standingOf, string(a), required(b), string(a), ca)
+}
+
+func scanStanding(row scanner) (v store.Standing, err error) {
+	err = row.Scan(&v.Revoked, &v.CA)
+	return v, err
+}
+
 // keyCompromised looks into the index once for each authority. The reason is written out, as the index covers no
 // other: store.KeyCompromise.
 const keyCompromised = `

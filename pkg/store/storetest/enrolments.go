@@ -72,29 +72,64 @@ func testApprovable(t *testing.T, d *db) {
 	compromised := d.compromise()
 	pending := newRequest(store.Services, 1)
 	user := newRevocation(store.Users, 5)
+	issuer := d.ca(store.Users)
+	good := store.Standing{CA: store.CAUsable}
 	d.update(func(ctx context.Context, tx store.Tx) error {
 		return errors.Join(tx.AddReceived(ctx, pending), errOf(tx.AddCounter(ctx, store.Services, store.CounterCA, 7)), errOf(tx.AddRevocation(ctx, user)))
 	})
-	ask := func(what string, a store.AuthorityName, id int64, keyID []byte, users store.AuthorityName, number int, want store.Approvable) {
+	ask := func(what string, a store.AuthorityName, id int64, keyID []byte, users store.AuthorityName, number int, ca int64, want store.Approvable) {
 		t.Helper()
 		by := serial(number)
 		if number == 0 {
 			by = nil
 		}
 		d.view(func(ctx context.Context, r store.Reader) error {
-			got, err := r.Approvable(ctx, a, id, keyID, users, by)
+			got, err := r.Approvable(ctx, a, id, keyID, users, by, ca)
 			same(t, what, got, want)
 			return err
 		})
 	}
-	ask("by nobody", store.Services, pending.ID, nil, "", 0, store.Approvable{Digest: pending.Digest, CAs: 7})
-	ask("by a user", store.Services, pending.ID, nil, store.Users, 6, store.Approvable{Digest: pending.Digest, CAs: 7})
-	ask("by one whose certificate is revoked", store.Services, pending.ID, nil, store.Users, 5, store.Approvable{Digest: pending.Digest, Revoked: true, CAs: 7})
-	ask("by one with that serial number of another authority", store.Services, pending.ID, nil, store.Services, 5, store.Approvable{Digest: pending.Digest, CAs: 7})
-	ask("what is not pending", store.Services, 99, nil, store.Users, 6, store.Approvable{CAs: 7})
-	ask("what is pending elsewhere", store.Users, pending.ID, nil, store.Users, 6, store.Approvable{})
+	ask("by nobody", store.Services, pending.ID, nil, "", 0, 0, store.Approvable{Digest: pending.Digest, CAs: 7})
+	ask("by a user", store.Services, pending.ID, nil, store.Users, 6, issuer, store.Approvable{Digest: pending.Digest, User: good, CAs: 7})
+	ask("by one whose certificate is revoked", store.Services, pending.ID, nil, store.Users, 5, issuer, store.Approvable{Digest: pending.Digest, User: store.Standing{Revoked: true, CA: store.CAUsable}, CAs: 7})
+	ask("by one with that serial number of another authority", store.Services, pending.ID, nil, store.Services, 5, issuer, store.Approvable{Digest: pending.Digest, CAs: 7})
+	ask("what is not pending", store.Services, 99, nil, store.Users, 6, issuer, store.Approvable{User: good, CAs: 7})
+	ask("what is pending elsewhere", store.Users, pending.ID, nil, store.Users, 6, issuer, store.Approvable{User: good})
 	for name, key := range keyCases(compromised) {
-		ask(name, store.Services, pending.ID, key.id, store.Users, 6, store.Approvable{Digest: pending.Digest, CAs: 7, OfCA: key.ofCA, Compromised: key.compromised})
+		ask(name, store.Services, pending.ID, key.id, store.Users, 6, issuer, store.Approvable{Digest: pending.Digest, User: good, CAs: 7, OfCA: key.ofCA, Compromised: key.compromised})
+	}
+	d.update(func(ctx context.Context, tx store.Tx) error {
+		return tx.EraseCAKey(ctx, store.Users, issuer, store.CACompromised)
+	})
+	ask("by one whose CA was withdrawn", store.Services, pending.ID, nil, store.Users, 6, issuer, store.Approvable{Digest: pending.Digest, User: store.Standing{CA: store.CACompromised}, CAs: 7})
+}
+
+// testStanding: what is said against a certificate, whether it is on record or not.
+func testStanding(t *testing.T, d *db) {
+	usable, erased := d.ca(store.Services), int64(0)
+	d.update(func(ctx context.Context, tx store.Tx) (err error) {
+		if erased, err = tx.AddCA(ctx, newCA(store.Services, 2)); err != nil {
+			return err
+		}
+		_, err = tx.AddRevocation(ctx, newRevocation(store.Services, 5))
+		return err
+	})
+	ask := func(what string, a store.AuthorityName, number int, ca int64, want store.Standing, good bool) {
+		t.Helper()
+		d.view(func(ctx context.Context, r store.Reader) error {
+			got, err := r.Standing(ctx, a, serial(number), ca)
+			same(t, what, got, want)
+			same(t, what, got.Good(), good)
+			return err
+		})
+	}
+	ask("nothing", store.Services, 6, usable, store.Standing{CA: store.CAUsable}, true)
+	ask("of an unknown CA", store.Services, 6, 0, store.Standing{}, true)
+	ask("revoked", store.Services, 5, usable, store.Standing{Revoked: true, CA: store.CAUsable}, false)
+	ask("by another authority", store.Users, 5, usable, store.Standing{}, true)
+	for state, good := range map[store.CAState]bool{store.CAErased: true, store.CACompromised: false, store.CARevoked: false, store.CADisowned: false} {
+		d.update(func(ctx context.Context, tx store.Tx) error { return tx.EraseCAKey(ctx, store.Services, erased, state) })
+		ask(string(state), store.Services, 6, erased, store.Standing{CA: state}, good)
 	}
 }
 

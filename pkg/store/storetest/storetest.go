@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"lineages that contradict themselves", testLineageFaults},
 		{"loading certificates without lineages", testLoadWithoutLineages},
 		{"revocations", testRevocations},
+		{"what is said against a certificate", testStanding},
 		{"revocations are unique", testRevocationUnique},
 		{"pruning revocations", testPruneRevocations},
 		{"compromised keys", testKeyCompromised},
