@@ -35,7 +35,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run test lint bench bench-load bench-peers bench-growth bench-profile fuzz flood soak released docs-test interop install uninstall clean
+.PHONY: help build build-pkcs11 cross run test lint bench bench-load bench-peers bench-growth bench-profile fuzz flood soak released docs-test interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ build: ## build all tools into bin/, statically
 	@for tool in $(TOOLS); do \
 		CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/$${tool#*:} ./$${tool%:*} || exit 1; \
 	done
+
+# The library of a token is a C library, so this one needs a C compiler, and the C library of the system on which it was built.
+build-pkcs11: ## build all tools, and bin/cauased with support for PKCS #11 tokens
+	@$(MAKE) --no-print-directory build
+	CGO_ENABLED=1 $(GO) build -trimpath -tags pkcs11 -o $(BIN)/cauased ./cauased
 
 # What runs on hosts. The daemon is for Linux.
 CROSS := darwin/amd64 darwin/arm64 windows/amd64
@@ -81,12 +86,14 @@ test: ## build and run the tests, with the race detector where there is a C comp
 	CGO_ENABLED=0 $(GO) build -trimpath ./...
 	$(GO) test $(RACE) -vet=off -p $(PACKAGES_AT_ONCE) -timeout 40m $(LONG) ./...
 	$(if $(RACE),CGO_ENABLED=0 $(GO) test -trimpath -vet=off -timeout 40m ./pkg/fleet/)
+	$(if $(RACE),$(GO) test $(RACE) -vet=off -tags pkcs11 ./pkg/token/)
 	$(if $(RACE),CGO_ENABLED=0 $(GO) test -trimpath -vet=off -run Allocations ./pkg/server/caucase/)
 
 lint: ## gofmt, go vet, staticcheck, and the house rules
 	@bad=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$bad" || { echo "gofmt: $$bad" >&2; exit 1; }
 	$(GO) vet -tags interop ./...
 	$(GO) run $(STATICCHECK) -tags interop ./...
+	$(if $(CC_FOUND),$(GO) vet -tags pkcs11 ./pkg/token/ && $(GO) run $(STATICCHECK) -tags pkcs11 ./pkg/token/)
 	$(GO) run $(FORBIDIGO) -set_exit_status -analyze_types -tests=false $(FORBIDDEN) -- ./...
 	$(GO) mod tidy -diff
 

@@ -50,6 +50,8 @@ type connection struct {
 	since   time.Time     // of device
 	failed  error         // of the last attempt
 	when    time.Time     // of failed
+	retired time.Time     // when others were closed for its sake
+	pause   time.Duration // until they are again
 	tried   []byte        // a fingerprint of the PIN that was read last
 	refused []byte        // that of the one that was wrong
 	salt    []byte        // of both
@@ -73,10 +75,10 @@ func (c *connection) do(ctx context.Context, f func(device) error) error {
 		gone := errors.Is(err, errLost)
 		c.release(d, gone, err)
 		switch {
+		case errors.Is(err, errBusy), gone && again:
+			return c.unavailable(err)
 		case !gone:
 			return err
-		case again:
-			return c.unavailable(err)
 		}
 	}
 }
@@ -133,13 +135,9 @@ func (c *connection) dial(closing chan struct{}) {
 	if closing != nil {
 		<-closing // a library finds a token anew when nobody has a session to the one of before
 	}
+	resume := c.retire(closing != nil)
 	d, err := c.connect(c.uri, c.pin)
-	if errors.Is(err, errAbsent) {
-		if resume := c.retire(); resume != nil {
-			d, err = c.connect(c.uri, c.pin)
-			resume()
-		}
-	}
+	resume()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = nil
@@ -170,44 +168,73 @@ func (c *connection) fail(err error) {
 	c.failed, c.when = why, c.clock.Now()
 }
 
+// maxPause is the longest time between two attempts to have a library loaded anew for a token that is away.
+const maxPause = time.Minute
+
 // retire closes the connections to other tokens by the same library, if nobody uses them just now: most libraries look for tokens when they
-// are loaded, and are not loaded anew while one of their tokens is in use. It returns what lets those be used again, nil if they could not be closed.
-func (c *connection) retire() (resume func()) {
-	var taken []*connection
-	release := func() {
-		for _, s := range taken {
-			s.mu.Lock()
-			close(s.dialing)
-			s.dialing = nil
-			s.mu.Unlock()
-		}
+// are loaded, and are not loaded anew while one of their tokens is in use. It does so for a token that was lost, and for one that stays away
+// more and more rarely, as the others have to be found again. It returns what lets those be used again.
+func (c *connection) retire(lost bool) (resume func()) {
+	resume = func() {}
+	c.mu.Lock()
+	now := c.clock.Now()
+	due := lost || c.failed != nil && (now.Before(c.retired) || now.Sub(c.retired) >= c.pause)
+	if due {
+		c.retired, c.pause = now, min(max(2*c.pause, rest), maxPause)
+	}
+	if lost {
+		c.pause = rest
+	}
+	c.mu.Unlock()
+	if !due {
+		return resume
 	}
 	var idle []*held
+	var taken []*connection
 	for _, s := range c.siblings() {
-		s.mu.Lock()
-		switch {
-		case s.dialing != nil || s.ending() || s.device != nil && s.device.users > 0:
-			s.mu.Unlock()
-			for i, d := range idle { // back to what they were
-				taken[i].mu.Lock()
-				taken[i].device = d
-				taken[i].mu.Unlock()
+		d, free := s.take()
+		if !free {
+			for i, s := range taken {
+				s.resume(idle[i])
 			}
-			release()
-			return nil
-		case s.device != nil:
-			idle, taken = append(idle, s.device), append(taken, s)
-			s.device, s.dialing = nil, make(chan struct{})
+			return resume
 		}
-		s.mu.Unlock()
-	}
-	if len(idle) == 0 {
-		return nil
+		if d != nil {
+			idle, taken = append(idle, d), append(taken, s)
+		}
 	}
 	for _, d := range idle {
 		d.Close()
 	}
-	return release
+	return func() {
+		for _, s := range taken {
+			s.resume(nil)
+		}
+	}
+}
+
+// take takes the device away from a connection that nobody uses just now, and has those who come wait for resume. It is free without a
+// device if there is none.
+func (c *connection) take() (d *held, free bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.dialing != nil || c.ending() || c.device != nil && c.device.users > 0:
+		return nil, false
+	case c.device == nil:
+		return nil, true
+	}
+	d, c.device, c.dialing = c.device, nil, make(chan struct{})
+	return d, true
+}
+
+// resume ends take. Without d the device is found anew by whoever needs it.
+func (c *connection) resume(d *held) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.device = d
+	close(c.dialing)
+	c.dialing = nil
 }
 
 // ending reports whether the device before is still being closed. The caller holds mu.

@@ -93,10 +93,9 @@ func (k *Custody) Generate(ctx context.Context, purpose keys.Purpose, keyType pk
 	if err != nil {
 		return keys.Ref{}, nil, err
 	}
-	if uri = uri.object(purpose.Authority); uri.ID == nil {
-		uri.ID = make([]byte, idLength)
-		_, _ = rand.Read(uri.ID) // which does not fail
-	}
+	uri = uri.object(purpose.Authority)
+	uri.ID = make([]byte, idLength)
+	_, _ = rand.Read(uri.ID) // which does not fail
 	var pub crypto.PublicKey
 	err = c.do(ctx, func(d device) (err error) {
 		if err := d.Supports(keyType); err != nil {
@@ -110,7 +109,7 @@ func (k *Custody) Generate(ctx context.Context, purpose keys.Purpose, keyType pk
 	}
 	ref, err := refer(uri, pub)
 	if err != nil {
-		return keys.Ref{}, nil, errors.Join(err, k.Erase(context.WithoutCancel(ctx), ref))
+		return keys.Ref{}, nil, errors.Join(err, c.do(context.WithoutCancel(ctx), func(d device) error { return d.Destroy(uri.ID) }))
 	}
 	k.use(purpose.Authority, c)
 	return ref, signer{c, uri.ID, pub}, nil

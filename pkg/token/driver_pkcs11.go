@@ -15,6 +15,7 @@ import (
 
 	"github.com/ThalesGroup/crypto11"
 	"github.com/miekg/pkcs11"
+	"github.com/thales-e-security/pool"
 
 	"cauase/pkg/keys"
 	"cauase/pkg/pki"
@@ -35,7 +36,7 @@ const (
 // and who is logged in, is of the process and not of a caller.
 type module struct {
 	uri  URI
-	pool *crypto11.Context
+	keep *crypto11.Context
 	raw  *pkcs11.Ctx
 	slot uint
 
@@ -59,7 +60,7 @@ func connect(uri URI, pin func() ([]byte, error)) (_ device, err error) {
 	if m.raw = pkcs11.New(uri.Module); m.raw == nil {
 		return nil, fmt.Errorf("the library %s cannot be loaded: it is not there, or no PKCS #11 library for this machine", shown(uri.Module))
 	}
-	if m.pool, err = crypto11.Configure(config); err != nil {
+	if m.keep, err = crypto11.Configure(config); err != nil {
 		m.raw.Destroy()
 		if strings.Contains(err.Error(), "could not find PKCS#11 token") { // a variable of its own, not exported
 			return nil, errAbsent
@@ -151,17 +152,23 @@ func lost(err error) error {
 	return fmt.Errorf("%w: %w", errLost, err)
 }
 
-// judge is lost for all errors but those that would be the same again.
+// judge is lost for what a token answers, but for what it would answer each time. What does not come from the token is not lost either.
 func judge(err error) error {
 	var code pkcs11.Error
-	if errors.As(err, &code) {
-		switch code {
-		case pkcs11.CKR_MECHANISM_INVALID, pkcs11.CKR_MECHANISM_PARAM_INVALID, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, pkcs11.CKR_KEY_TYPE_INCONSISTENT,
-			pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_TEMPLATE_INCONSISTENT, pkcs11.CKR_TEMPLATE_INCOMPLETE,
-			pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_TOKEN_WRITE_PROTECTED, pkcs11.CKR_DOMAIN_PARAMS_INVALID,
-			pkcs11.CKR_CURVE_NOT_SUPPORTED, pkcs11.CKR_FUNCTION_NOT_SUPPORTED:
-			return err
-		}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pool.ErrTimeout):
+		return fmt.Errorf("%w: none of %d sessions has become free for %v", errBusy, maxSessions, maxWait)
+	case !errors.As(err, &code):
+		return err
+	}
+	switch code {
+	case pkcs11.CKR_MECHANISM_INVALID, pkcs11.CKR_MECHANISM_PARAM_INVALID, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, pkcs11.CKR_KEY_TYPE_INCONSISTENT,
+		pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_TEMPLATE_INCONSISTENT, pkcs11.CKR_TEMPLATE_INCOMPLETE,
+		pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_TOKEN_WRITE_PROTECTED, pkcs11.CKR_DOMAIN_PARAMS_INVALID,
+		pkcs11.CKR_CURVE_NOT_SUPPORTED, pkcs11.CKR_FUNCTION_NOT_SUPPORTED:
+		return fmt.Errorf("%w: %w", errIncapable, err)
 	}
 	return lost(err)
 }
@@ -180,7 +187,7 @@ func (m *module) Close() {
 	if m.login != 0 {
 		_ = m.raw.CloseSession(m.login)
 	}
-	_ = m.pool.Close()
+	_ = m.keep.Close()
 	m.raw.Destroy()
 }
 
@@ -264,13 +271,13 @@ func (m *module) Generate(id []byte, label string, t pki.KeyType) (pub crypto.Pu
 	var key crypto11.Signer
 	switch t {
 	case pki.KeyECDSAP256:
-		key, err = m.pool.GenerateECDSAKeyPairWithAttributes(public, private, elliptic.P256())
+		key, err = m.keep.GenerateECDSAKeyPairWithAttributes(public, private, elliptic.P256())
 	case pki.KeyECDSAP384:
-		key, err = m.pool.GenerateECDSAKeyPairWithAttributes(public, private, elliptic.P384())
+		key, err = m.keep.GenerateECDSAKeyPairWithAttributes(public, private, elliptic.P384())
 	case pki.KeyRSA2048, pki.KeyRSA3072, pki.KeyRSA4096:
 		public.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false)})
 		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false)})
-		key, err = m.pool.GenerateRSAKeyPairWithAttributes(public, private, map[pki.KeyType]int{pki.KeyRSA2048: 2048, pki.KeyRSA3072: 3072, pki.KeyRSA4096: 4096}[t])
+		key, err = m.keep.GenerateRSAKeyPairWithAttributes(public, private, map[pki.KeyType]int{pki.KeyRSA2048: 2048, pki.KeyRSA3072: 3072, pki.KeyRSA4096: 4096}[t])
 	case pki.KeyEd25519:
 		return m.generateEd25519(id, public, private)
 	default:
@@ -347,7 +354,7 @@ func (m *module) key(id []byte, pub crypto.PublicKey) (crypto.Signer, error) {
 		key, err = m.findEd25519(id)
 	} else {
 		var found []crypto11.Signer
-		found, err = m.pool.FindKeyPairs(id, nil)
+		found, err = m.keep.FindKeyPairs(id, nil)
 		switch {
 		case err != nil:
 			err = judge(err)
@@ -396,4 +403,3 @@ func (m *module) Destroy(id []byte) error {
 		return errors.Join(errs...)
 	})
 }
-

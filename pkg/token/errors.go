@@ -13,6 +13,8 @@ var (
 	errAbsent = errors.New("there is no such token at the moment")
 	// errLost marks errors after which a token may answer again once it was looked for anew.
 	errLost = errors.New("the token does not answer as it should")
+	// errBusy means that others are using it.
+	errBusy = errors.New("the token has too much to do")
 	// errPIN means that the token lets nobody in.
 	errPIN = errors.New("the token lets nobody in")
 	// errWrongPIN is an errPIN because of ours.
