@@ -87,6 +87,11 @@ type Entry struct {
 	Object    Object
 	Result    Result
 	Detail    string // reason of a refusal, or what else is worth knowing; never a secret
+	Digest    []byte // SHA-256 of the certificate that was issued; nil: none was
+
+	// The store assigns these, too.
+	Leaf int64  // its place in the Merkle tree, from 0
+	Hash []byte // of the leaf; nil: it was recorded before there was a tree, and has not been entered
 }
 
 // NewEntry starts an Entry for what actor did at now.

@@ -2,7 +2,7 @@
 // stream says nothing of the database it came from, so that it can go to one of another kind. Its
 // format is described in docs/backup-format.md; what is not exactly of that form is refused:
 //
-//	{"format":"cauase-rows","version":5,"created":"2026-03-04T05:06:07Z","software":"v1.2.3"}
+//	{"format":"cauase-rows","version":6,"created":"2026-03-04T05:06:07Z","software":"v1.2.3"}
 //	{"authority":{"name":"cas",…}}
 //	…
 //	{"end":[{"kind":"authority","count":1,"sha256":"…"},…]}
@@ -22,7 +22,7 @@ import (
 )
 
 // Version is that of the format. Every change to what a line may hold is a new one.
-const Version = 5
+const Version = 6
 
 const (
 	// MaxLine bounds a line, in bytes with its end. The longest holds a certificate and the

@@ -149,7 +149,7 @@ func TestHostileLines(t *testing.T) {
 		{"end: short hash", lineEnd, `:"119a`, `:"119`, "not a SHA-256"},
 		{"end: hash in capitals", lineEnd, `:"119a90e3`, `:"119A90e3`, "/end/0/sha256"},
 		{"end: other kind", lineEnd, `"kind":"authority"`, `"kind":"cb"`, "cb against authority"},
-		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "15 kinds of rows against 16"},
+		{"end: kind missing", lineEnd, `{"kind":"authority","count":2,"sha256":"119a90e3cc0e52dda694b9339cb57e448bc4677e46e9c5a4ed8ec1a6d9156ac3"},`, ``, "19 kinds of rows against 20"},
 		{"end: too many", lineEnd, `[`, `[` + strings.Repeat(`{},`, 1e6), fmt.Sprint("more than ", len(store.Kinds()))},
 		{"end: no list", lineEnd, `[`, `{"a":[`, "not a list"},
 		{"end: not even an end", lineEnd, "\n", "", "rest was cut off"},
@@ -216,7 +216,7 @@ func TestHostileStreams(t *testing.T) {
 }
 
 func TestFirstLine(t *testing.T) {
-	const good = `{"format":"cauase-rows","version":5,"created":"2026-03-04T05:06:07.5Z","software":"v1"}` + "\n"
+	const good = `{"format":"cauase-rows","version":6,"created":"2026-03-04T05:06:07.5Z","software":"v1"}` + "\n"
 	if d, err := Read(strings.NewReader(good)); err != nil || d.Meta().Software != "v1" {
 		t.Fatal(err)
 	}
@@ -229,15 +229,15 @@ func TestFirstLine(t *testing.T) {
 		{"another format", "cauase-rows", "cauase-cows", ErrNotDump},
 		{"cut in the prefix", good, good[:20], ErrNotDump},
 		{"cut", good, good[:60], ErrInvalid},
-		{"later version", `"version":5`, `"version":6`, ErrNewer},
-		{"later version that says more", `"version":5`, `"version":99,"compression":{"is":["zstd"]}`, ErrNewer},
-		{"version 0", `"version":5`, `"version":0`, ErrInvalid},
-		{"negative version", `"version":5`, `"version":-1`, ErrInvalid},
-		{"version as a text", `"version":5`, `"version":"1"`, ErrInvalid},
-		{"version null", `"version":5`, `"version":null`, ErrInvalid},
-		{"version with a fraction", `"version":5`, `"version":1.5`, ErrInvalid},
-		{"version out of range", `"version":5`, `"version":5` + strings.Repeat("0", 100), ErrInvalid},
-		{"version twice", `"version":5`, `"version":6,"version":5`, ErrInvalid},
+		{"later version", `"version":6`, `"version":7`, ErrNewer},
+		{"later version that says more", `"version":6`, `"version":99,"compression":{"is":["zstd"]}`, ErrNewer},
+		{"version 0", `"version":6`, `"version":0`, ErrInvalid},
+		{"negative version", `"version":6`, `"version":-1`, ErrInvalid},
+		{"version as a text", `"version":6`, `"version":"1"`, ErrInvalid},
+		{"version null", `"version":6`, `"version":null`, ErrInvalid},
+		{"version with a fraction", `"version":6`, `"version":1.5`, ErrInvalid},
+		{"version out of range", `"version":6`, `"version":6` + strings.Repeat("0", 100), ErrInvalid},
+		{"version twice", `"version":6`, `"version":7,"version":6`, ErrInvalid},
 		{"unknown member", `,"created"`, `,"x":1,"created"`, ErrInvalid},
 		{"no time", `2026-03-04T05:06:07.5Z`, `yesterday`, ErrInvalid},
 		{"time elsewhere", `07.5Z`, `07.5+01:00`, ErrInvalid},
@@ -253,8 +253,8 @@ func TestFirstLine(t *testing.T) {
 			}
 		})
 	}
-	_, err := Read(strings.NewReader(strings.Replace(good, `n":5`, `n":6`, 1)))
-	for _, want := range []string{"v1", "version 6", "up to version 5", "use the version that wrote it"} {
+	_, err := Read(strings.NewReader(strings.Replace(good, `n":6`, `n":7`, 1)))
+	for _, want := range []string{"v1", "version 7", "up to version 6", "use the version that wrote it"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -317,7 +317,7 @@ func (e *endless) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if e.i == 0 {
-			e.rest = []byte(`{"format":"cauase-rows","version":5,"created":"2026-03-04T05:06:07Z","software":""}` + "\n")
+			e.rest = []byte(`{"format":"cauase-rows","version":6,"created":"2026-03-04T05:06:07Z","software":""}` + "\n")
 		} else {
 			e.rest = fmt.Appendf(nil, `{"setting":{"authority":"cas","name":"%09d","value":"%s"}}`+"\n", e.i, strings.Repeat("x", 900))
 		}

@@ -18,6 +18,7 @@ func TestRestoreReleased(t *testing.T) {
 	t.Run("layout 3", func(t *testing.T) { restoreReleased(t, "layout3.rows.caucased", "layout3.admin.pem", 7) })
 	t.Run("layout 4", func(t *testing.T) { restoreReleased(t, "layout4.rows.caucased", "layout4.admin.pem", 7) })
 	t.Run("layout 5", func(t *testing.T) { restoreReleased(t, "layout5.rows.caucased", "layout5.admin.pem", 7) })
+	t.Run("layout 7", func(t *testing.T) { restoreReleased(t, "layout7.rows.caucased", "layout7.admin.pem", 7) })
 	t.Run("layout 6", func(t *testing.T) { restoreReleased(t, "layout6.rows.caucased", "layout6.admin.pem", 7) })
 }
 

@@ -6,8 +6,8 @@ import (
 	"cauase/pkg/audit"
 )
 
-// A Row is any one thing that a store keeps: an Authority, CA, Signoff, CRL, Request, Approval, Rejection, Lineage, Adoption, Certificate,
-// Revocation, Invitation, Delivery, Counter, Setting or AuditEntry. Kinds describes them. Every store can give all of its rows away and take them in (Reader.Rows,
+// A Row is any one thing that a store keeps: an Authority, CA, Signoff, KEK, CRL, Request, Approval, Rejection, Lineage, Adoption, Certificate,
+// Revocation, Invitation, Delivery, Counter, Setting, Log, LogTile, Checkpoint or AuditEntry. Kinds describes them. Every store can give all of its rows away and take them in (Reader.Rows,
 // Tx.Load), so that what one keeps can move to another, of whatever kind.
 type Row interface{ row() }
 

@@ -386,6 +386,9 @@ type Reader interface {
 	// CountRevocations counts the revocations that are kept, for display: it reads them all.
 	CountRevocations(ctx context.Context, a AuthorityName) (int, error)
 
+	// KEKs returns all of them, by authority.
+	KEKs(ctx context.Context) ([]KEK, error)
+
 	CRL(ctx context.Context, a AuthorityName, caID int64) (CRL, error)
 
 	Invitation(ctx context.Context, a AuthorityName, id string) (Invitation, error)
@@ -511,6 +514,11 @@ type Tx interface {
 
 	// PutAdoption stores what the holder of a lineage's certificate has confirmed, in place of an earlier one. It goes with the lineage.
 	PutAdoption(ctx context.Context, v Adoption) error
+
+	// PutKEK stores one in place of the authority's earlier one.
+	PutKEK(ctx context.Context, k KEK) error
+	// PutCAKey stores where the private key of a CA that has one is now. What was there is erased as by EraseCAKey.
+	PutCAKey(ctx context.Context, a AuthorityName, id int64, key KeyRef) error
 
 	// PutCRL stores a CA's CRL in place of its older one.
 	PutCRL(ctx context.Context, c CRL) error

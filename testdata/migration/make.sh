@@ -13,8 +13,9 @@ port=${PORT:-18609}
 netloc=127.0.0.1:$port
 pid=
 
+config=() # of the daemon
 serve() { # SPAN: starts the daemon, with certificates of so many days, and waits for it
-	cauased --netloc $netloc --bind 127.0.0.1 --user-crt-validity "$1" --service-crt-validity "$1" --threshold "$2" \
+	cauased "${config[@]}" --netloc $netloc --bind 127.0.0.1 --user-crt-validity "$1" --service-crt-validity "$1" --threshold "$2" \
 		--backup-directory backups --backup-period 0.0005 --lock-auto-approve-count >>log 2>&1 &
 	pid=$!
 	for _ in $(seq 100); do
@@ -46,6 +47,30 @@ halt
 
 # Then spans as by default, once the last CA of the short ones has ended: nothing that it signs lives longer.
 sleep 80
+if [ "$layout" -ge 7 ]; then
+	# Rules, and a web server that is to be told and is not there.
+	(umask 077; echo "whsec_$(head -c 32 /dev/zero | base64)" >webhook.secret)
+	cat >rules.toml <<-TOML
+		[[policy]]
+		name      = "pages"
+		authority = "cas"
+		names     = ["*.pages.example.org"]
+		decision  = "approve"
+
+		[[policy]]
+		name      = "payments"
+		authority = "cas"
+		names     = ["*.pay.example.org"]
+		decision  = "hold"
+		approvals = 2
+
+		[[webhook]]
+		name        = "inventory"
+		url         = "http://127.0.0.1:9/"
+		secret_file = "$PWD/webhook.secret"
+	TOML
+	config=(--config rules.toml)
+fi
 serve 93 31
 if [ "$layout" -ge 3 ]; then
 	# An operator's invitation makes the first user, and one of that user's the second.
@@ -142,6 +167,18 @@ if [ "$layout" -ge 4 ]; then
 	service csr reject --reason 'ask the network team first' "$(pending)"
 	client request --cn newcomer --dns shared.example.org --crt newcomer.crt.pem --key newcomer.key.pem --csr newcomer.csr.pem || true
 fi
+if [ "$layout" -ge 7 ]; then
+	# One that a rule approves, one that has one approval of two, what has been told to nobody yet, hosts that have confirmed a
+	# generation or have not, and a generation that was withdrawn.
+	client request --cn www.pages.example.org --dns www.pages.example.org --crt www.crt.pem --key www.key.pem --csr www.csr.pem >id
+	client request --cn till.pay.example.org --dns till.pay.example.org --crt till.crt.pem --key till.key.pem --csr till.csr.pem >id || true
+	service csr sign "$(pending)" || true
+	cauased manage rotate cas --when-adopted --yes
+	sleep 2
+	client crt renew --force --key www.key.pem www.crt.pem
+	cauased manage rotate lab --compromised --now --yes
+	sleep 2
+fi
 cauased manage backup backups
 halt
 cauased manage check || true
@@ -161,6 +198,7 @@ if [ "$layout" -ge 3 ]; then
 	# One that nobody has used yet, with the first user's invitation.
 	mkdir -p new/backups
 	cd new
+	config=()
 	serve 93 31
 	halt
 	cd ..

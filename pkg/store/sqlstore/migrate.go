@@ -26,7 +26,7 @@ func migrations(d *dialect, db *sql.DB, prepared *prepared) (*goose.Provider, er
 	if err != nil {
 		return nil, err
 	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d), toRenewals(d), toPolicies(d))}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(toRows(d), toLineages(d, prepared), toRejections(d), toNames(d), toRenewals(d), toPolicies(d), toMerkle(d))}
 	if d.goose == goose.DialectPostgres {
 		// Of several who start at once, one does the work and the others wait for it.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -46,7 +46,8 @@ const (
 	layoutNames      = 5 // the names of lineages are in a table of their own
 	layoutRenewals   = 6 // renewals are in fewer indices
 	layoutPolicies   = 7 // who has asked, and what policy has decided; approvals, deliveries, adoptions
-	layoutNow        = layoutPolicies
+	layoutMerkle     = 8 // the audit log is a Merkle tree, keys of CAs can be sealed
+	layoutNow        = layoutMerkle
 )
 
 // toRows changes the layout to that of version 2, in one transaction.
@@ -123,6 +124,20 @@ func changeToPolicies(ctx context.Context, d *dialect, tx *sql.Tx) error {
 		return err
 	}
 	return runStep(ctx, d, tx, "policies")
+}
+
+// toMerkle changes the layout to that of version 8, in one transaction.
+func toMerkle(d *dialect) *goose.Migration {
+	return goose.NewGoMigration(layoutMerkle, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		return changeToMerkle(ctx, d, tx)
+	}}, nil)
+}
+
+func changeToMerkle(ctx context.Context, d *dialect, tx *sql.Tx) error {
+	if err := holdUpdates(ctx, d, tx); err != nil {
+		return err
+	}
+	return runStep(ctx, d, tx, "merkle")
 }
 
 // addColumn adds a column to a table, unless it is there; types has its type by dialect. Callers take turns.

@@ -124,7 +124,7 @@ type releasedLayout struct {
 }
 
 func layouts() []releasedLayout {
-	return []releasedLayout{layout1(), layout2(), layout3(), layout4(), layout5(), layout6()}
+	return []releasedLayout{layout1(), layout2(), layout3(), layout4(), layout5(), layout6(), layout7()}
 }
 
 // with adds tables to those of the layout before.

@@ -162,6 +162,9 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"PutDelivery":     func(c ctx, t tx) error { return t.PutDelivery(c, store.Delivery{ID: 1}) },
 		"DeleteDelivery":  func(c ctx, t tx) error { return t.DeleteDelivery(c, 1) },
 		"ActivateCA":      func(c ctx, t tx) error { return t.ActivateCA(c, a, 1, store.AtOnce, when) },
+		"KEKs":            func(c ctx, t tx) error { _, err := t.KEKs(c); return err },
+		"PutKEK":          func(c ctx, t tx) error { return t.PutKEK(c, store.KEK{}) },
+		"PutCAKey":        func(c ctx, t tx) error { return t.PutCAKey(c, a, 1, store.KeyRef{}) },
 		"DeleteSetting":   func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
 	}
 }
@@ -211,7 +214,8 @@ func TestPlans(t *testing.T) {
 	sorts := map[string]bool{"csr_digest = ?": true, ofOneLineage: true} // certificates of one request, three pages
 	scans := map[string]bool{anyRow(): true, sqliteDialect().indices: true, authorities.query + "ORDER BY name": true}
 	scans[countDeliveries] = true // which are few
-	scans[anyUnnamed] = true      // whose index is empty, as a rule
+	scans[keks.query+"ORDER BY authority"] = true
+	scans[anyUnnamed] = true // whose index is empty, as a rule
 	sorts[sqliteDialect().indices] = true
 	for _, query := range append(faults, unlisted) { // which look at all there is
 		scans[query], sorts[query] = true, true

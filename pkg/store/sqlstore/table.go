@@ -185,6 +185,7 @@ var (
 	authorities  = newTableOf[store.Authority]()
 	cas          = newTableOf[store.CA]()
 	signoffs     = newTableOf[store.Signoff]()
+	keks         = newTableOf[store.KEK]()
 	crls         = newTableOf[store.CRL]()
 	requests     = newTableOf[store.Request]()
 	approvals    = newTableOf[store.Approval]()
@@ -216,6 +217,7 @@ var (
 	insertRevocation   = revocations.insert + " ON CONFLICT DO NOTHING"
 	replaceAuthority   = authorities.insert + " ON CONFLICT (name) DO UPDATE SET " + overwrite(authorities.kind, "name")
 	replaceCRL         = crls.insert + " ON CONFLICT (authority, ca_id) DO UPDATE SET " + overwrite(crls.kind, "authority", "ca_id")
+	replaceKEK         = keks.insert + " ON CONFLICT (authority) DO UPDATE SET " + overwrite(keks.kind, "authority")
 	replaceApproval    = approvals.insert + " ON CONFLICT (authority, request, lineage) DO UPDATE SET " + overwrite(approvals.kind, "authority", "request", "lineage")
 	replaceAdoption    = adoptions.insert + " ON CONFLICT (authority, lineage) DO UPDATE SET " + overwrite(adoptions.kind, "authority", "lineage")
 	insertDelivery     = deliveries.without("id")

@@ -63,6 +63,9 @@ func (d *db) fill() {
 			try(tx.PutAuthority(ctx, newAuthority(n)))
 			get(tx.AddSignoff(ctx, newSignoff(newAuthority(n).Name, n)))
 		}
+		for _, a := range []store.AuthorityName{store.Services, ""} {
+			try(tx.PutKEK(ctx, newKEK(a, 1)))
+		}
 		for _, id := range []int64{erased, services} {
 			try(tx.PutCRL(ctx, store.CRL{Authority: store.Services, CAID: id, Number: 5, ThisUpdate: day(1), NextUpdate: day(2), Pruned: 1, Signature: []byte{1}}))
 		}
@@ -124,7 +127,7 @@ func kindsOf(rows []store.Row) (kinds []string) {
 func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
-	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.CRL", "store.Request", "store.Approval", "store.Rejection", "store.Lineage", "store.Adoption",
+	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.KEK", "store.CRL", "store.Request", "store.Approval", "store.Rejection", "store.Lineage", "store.Adoption",
 		"store.Certificate", "store.Revocation", "store.Invitation", "store.Delivery", "store.Counter", "store.Setting", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
@@ -135,6 +138,8 @@ func testRows(t *testing.T, d *db) {
 			order = append(order, fmt.Sprintf("signoff %s", v.Authority))
 		case store.CA:
 			order = append(order, fmt.Sprintf("ca %s key=%t", v.Authority, v.Key.Ref != nil))
+		case store.KEK:
+			order = append(order, fmt.Sprintf("kek %s", v.Authority))
 		case store.CRL:
 			order = append(order, fmt.Sprintf("crl %s", v.Authority))
 		case store.Request:
@@ -165,7 +170,7 @@ func testRows(t *testing.T, d *db) {
 	}
 	same(t, "order", order, []string{
 		"authority a-01", "authority a-02",
-		"ca cas key=true", "ca cau key=true", "ca cas key=false", "signoff a-01", "signoff a-02", "crl cas", "crl cas",
+		"ca cas key=true", "ca cau key=true", "ca cas key=false", "signoff a-01", "signoff a-02", "kek ", "kek cas", "crl cas", "crl cas",
 		"csr cas 1", "csr cas 2", "csr cas 3", "csr https 1", "csr https 2", "csr https 3",
 		"approval cas 1 3", "approval cas 2 3", "approval https 1 1", "approval https 1 2",
 		"rejection cas 1", "rejection cas 2", "rejection cas 3", "rejection cau 1", "rejection cau 2", "rejection cau 3",
@@ -194,7 +199,7 @@ func testLoad(t *testing.T, d *db) {
 	same(t, "rows", other.rows(), rows)
 	other.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.CertificateBySerial(ctx, store.Services, serial(4))
-		same(t, "certificate", got, rows[34])
+		same(t, "certificate", got, rows[36])
 		_, missing := r.CertificateBySerial(ctx, store.HTTPS, serial(4))
 		is(t, "certificate of another authority", missing, store.ErrNotFound)
 		return err

@@ -72,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"deliveries", testDeliveries},
 		{"adoptions", testAdoptions},
 		{"activation of a CA", testActivateCA},
+		{"keys of CAs", testCAKeys},
 		{"holders of CAs", testHolders},
 		{"counters", testCounters},
 		{"settings", testSettings},
