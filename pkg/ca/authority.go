@@ -79,7 +79,7 @@ type Config struct {
 	// Linter looks at what is to be approved; a lint.Linter of its own, made when first needed, if nil.
 	Linter Linter
 
-	// Custody keeps the keys of CAs; keys.Row if nil.
+	// Custody keeps the keys of CAs; that of the context, see keys.From, if nil.
 	Custody keys.Custody
 
 	// Parents finds the parents of authorities; nil where none has one.
@@ -210,7 +210,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 		cfg.Linter = new(lazyLinter)
 	}
 	if cfg.Custody == nil {
-		cfg.Custody = keys.Row{}
+		cfg.Custody = keys.From(ctx)
 	}
 	if cfg.Decide == nil {
 		cfg.Decide = rollover.Decide

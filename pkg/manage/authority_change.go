@@ -141,7 +141,7 @@ func dropSignoff(ctx context.Context, tx store.Tx, now time.Time, s store.Signof
 func eraseKeys(ctx context.Context, dropped []store.Signoff) error {
 	var errs []error
 	for _, s := range dropped {
-		errs = append(errs, keys.Row{}.Erase(context.WithoutCancel(ctx), keys.Ref(s.Key)))
+		errs = append(errs, keys.From(ctx).Erase(context.WithoutCancel(ctx), keys.Ref(s.Key)))
 	}
 	return errors.Join(errs...)
 }

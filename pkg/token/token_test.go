@@ -61,12 +61,12 @@ func (d *fakeDevice) there() error {
 		d.stale.Store(true)
 	}
 	if d.stale.Load() {
-		return lostNow
+		return errPulled
 	}
 	return nil
 }
 
-var lostNow = fmt.Errorf("%w: pulled out", errLost)
+var errPulled = fmt.Errorf("%w: pulled out", errLost)
 
 func (d *fakeDevice) Supports(t pki.KeyType) error {
 	if t == pki.KeyEd25519 {
