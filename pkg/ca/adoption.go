@@ -85,73 +85,10 @@ func (g *generations) soughtFrom(i int) store.Sought {
 	return s
 }
 
-// An Adoption is how far the newest CA certificate has got.
-type Adoption struct {
-	KeyID   []byte
-	Begin   store.Activation
-	Latest  time.Time // when it becomes active at the latest; zero: it is
-	Holders store.Holders
-}
-
-// Adoption counts who has the newest CA certificate; nil where nobody confirms anything.
-func (a *Authority) Adoption(ctx context.Context) (*Adoption, error) {
-	if a.external() || a.row.Role == store.RoleRoot || a.row.Role == store.RoleDaemon {
-		return nil, nil
-	}
-	now, g := a.clock.Now(), a.cas.Load()
-	newest := rollover.Newest(now, g.times())
-	if newest == rollover.None {
-		return nil, nil
-	}
-	one := g.list[newest]
-	found := &Adoption{KeyID: one.crt.SubjectKeyId, Begin: one.begin}
-	if at := rollover.ActiveAt(a.spans, one.times); now.Before(at) {
-		found.Latest = at
-	}
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		found.Holders, err = r.CountHolders(ctx, a.name, now, g.soughtFrom(newest))
-		return err
-	})
-	return found, err
-}
-
-// A recentAdoption is an Adoption that may be told again: whoever asks for the timeline, which is anybody, shall not have
-// all lineages counted.
-type recentAdoption struct {
-	making  lock
-	at      time.Time
-	version int64
-	found   *Adoption
-}
-
-// RecentAdoption is Adoption as it was a moment ago; nil also where nobody needs to know: of the only generation, and of one that has
-// existed for a span, and was met by whoever has renewed since.
-func (a *Authority) RecentAdoption(ctx context.Context) (*Adoption, error) {
-	now, g := a.clock.Now(), a.cas.Load()
-	newest := rollover.Newest(now, g.times())
-	if newest < 1 || now.Sub(g.list[newest].times.CreatedAt) > a.spans.Leaf {
-		return nil, nil
-	}
-	r := &a.adopted
-	if err := r.making.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer r.making.unlock()
-	keep := min(max(a.spans.Leaf/1000, time.Second), time.Minute)
-	if ago := now.Sub(r.at); r.version == g.version && ago >= 0 && ago < keep {
-		return r.found, nil
-	}
-	found, err := a.Adoption(ctx)
-	if err == nil {
-		r.at, r.version, r.found = now, g.version, found
-	}
-	return found, err
-}
-
-// A sought is how far it was looked who has a generation: those with a smaller id had it.
+// A sought is how far it was looked who has a generation: those before had it.
 type sought struct {
 	generation int64
-	after      int64
+	after      store.LineagePage
 }
 
 // activateWaiting has a generation that waits for hosts to have it be active once all of them do, or at its time. Of several daemons
@@ -165,7 +102,7 @@ func (a *Authority) activateWaiting(ctx context.Context, now time.Time) error {
 	newest, of := g.list[which], g.soughtFrom(which)
 	why, since := "", now
 	if at := rollover.ActiveAt(a.spans, newest.times); !now.Before(at) {
-		holders, err := a.countHolders(ctx, now, of)
+		holders, err := store.CountAllHolders(ctx, store.Views(ctx, a.store), a.name, now, of)
 		if err != nil {
 			return err
 		}
@@ -176,7 +113,7 @@ func (a *Authority) activateWaiting(ctx context.Context, now time.Time) error {
 		if err != nil || missing {
 			return err
 		}
-		holders, err := a.countHolders(ctx, now, of)
+		holders, err := store.CountAllHolders(ctx, store.Views(ctx, a.store), a.name, now, of)
 		if err != nil || holders.Missing() > 0 {
 			return err
 		}
@@ -189,14 +126,6 @@ func (a *Authority) activateWaiting(ctx context.Context, now time.Time) error {
 	return err
 }
 
-func (a *Authority) countHolders(ctx context.Context, now time.Time, of store.Sought) (h store.Holders, err error) {
-	err = a.store.View(ctx, func(r store.Reader) error {
-		h, err = r.CountHolders(ctx, a.name, now, of)
-		return err
-	})
-	return h, err
-}
-
 // someMissing reports whether somebody does not have what is sought. It goes on where it has found somebody the last time: to look through
 // millions of lineages again and again would be work for nothing.
 func (a *Authority) someMissing(ctx context.Context, now time.Time, generation int64, of store.Sought) (bool, error) {
@@ -204,32 +133,15 @@ func (a *Authority) someMissing(ctx context.Context, now time.Time, generation i
 	if at == nil || at.generation != generation {
 		at = &sought{generation: generation}
 	}
-	var found []store.Straggler
-	err := a.store.View(ctx, func(r store.Reader) (err error) {
-		found, err = r.Stragglers(ctx, a.name, now, of, at.after, 1)
-		return err
-	})
+	found, err := store.FindStragglers(ctx, store.Views(ctx, a.store), a.name, now, of, at.after, 1)
 	if err != nil {
 		return false, err
 	}
 	next := &sought{generation: generation}
 	if len(found) > 0 {
-		next.after = found[0].Lineage - 1
+		next.after = found[0].Page()
+		next.after.ID-- // it is looked at again
 	}
 	a.sought.Store(next)
 	return len(found) > 0, nil
-}
-
-// Stragglers returns at most limit lineages whose holders are not known to have the newest CA certificate, with an id larger than after, by id.
-func (a *Authority) Stragglers(ctx context.Context, after int64, limit int) (found []store.Straggler, err error) {
-	now, g := a.clock.Now(), a.cas.Load()
-	newest := rollover.Newest(now, g.times())
-	if newest == rollover.None {
-		return nil, nil
-	}
-	err = a.store.View(ctx, func(r store.Reader) error {
-		found, err = r.Stragglers(ctx, a.name, now, g.soughtFrom(newest), after, limit)
-		return err
-	})
-	return found, err
 }

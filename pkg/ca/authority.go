@@ -175,7 +175,7 @@ type Authority struct {
 
 	voucher  voucherCache
 	gone     withdrawalCache
-	adopted  recentAdoption
+	adopted  census
 	sought   atomic.Pointer[sought] // how far it was looked who has a generation that waits
 	refusals refusals
 	attended atomic.Bool // the last request was not approved automatically, though its profile allows that
@@ -224,7 +224,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
 		log:     cfg.Log.With("authority", string(row.Name)),
-		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()}, gone: withdrawalCache{making: newLock()}, adopted: recentAdoption{making: newLock()},
+		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()}, gone: withdrawalCache{making: newLock()}, adopted: census{making: newLock()},
 	}
 	a.warnOfProfiles(ctx)
 	if err := a.lockAutoApprove(ctx); err != nil {

@@ -117,15 +117,16 @@ func rotationStatus(ctx context.Context, r store.Reader, now time.Time, row stor
 	for _, later := range usable[newest:] {
 		of.KeyIDs = append(of.KeyIDs, later.KeyID)
 	}
-	h, err := r.CountHolders(ctx, row.Name, now, of)
+	within := func(fn func(store.Reader) error) error { return fn(r) }
+	h, err := store.CountAllHolders(ctx, within, row.Name, now, of)
 	if err != nil {
 		return nil, err
 	}
 	s.Hosts = HolderCounts(h)
-	if stragglers <= 0 {
-		return s, nil
+	if stragglers = min(stragglers, h.Missing()); stragglers <= 0 {
+		return s, nil // and nobody is looked for who is not there
 	}
-	found, err := r.Stragglers(ctx, row.Name, now, of, 0, stragglers)
+	found, err := store.FindStragglers(ctx, within, row.Name, now, of, store.LineagePage{}, stragglers)
 	for _, f := range found {
 		one := Straggler{
 			Lineage: fmt.Sprint(f.Lineage), Subject: f.Subject, NotAfter: f.NotAfter, AskedAt: f.AskedAt, Address: f.Address, Held: hex.EncodeToString(f.Held),

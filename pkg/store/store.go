@@ -406,10 +406,11 @@ type Reader interface {
 	// Adoption returns what one lineage has confirmed, ErrNotFound when it never has.
 	Adoption(ctx context.Context, a AuthorityName, lineage int64) (Adoption, error)
 	// CountHolders counts the lineages that are active and have a certificate that is valid at t, by what is known of their
-	// holders having one of some CAs. Stragglers returns at most limit (0: all) of those that are not known to have any of them, with an ID larger than
-	// after, by ID.
-	CountHolders(ctx context.Context, a AuthorityName, t time.Time, of Sought) (Holders, error)
-	Stragglers(ctx context.Context, a AuthorityName, t time.Time, of Sought, after int64, limit int) ([]Straggler, error)
+	// holders having one of some CAs. Stragglers returns at most limit (0: all) of those that are not known to have any of them, the oldest first. Both look
+	// at no more than so many lineages (0: all), whatever becomes of them, and return the last that they have looked at; zero: there are no
+	// more. See CountAllHolders and FindStragglers.
+	CountHolders(ctx context.Context, a AuthorityName, t time.Time, of Sought, after LineagePage, lineages int) (h Holders, last LineagePage, err error)
+	Stragglers(ctx context.Context, a AuthorityName, t time.Time, of Sought, after LineagePage, lineages, limit int) (found []Straggler, last LineagePage, err error)
 
 	// Counter returns a counter's value, 0 when it was never set.
 	Counter(ctx context.Context, a AuthorityName, name string) (int64, error)

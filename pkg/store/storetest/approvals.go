@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -118,25 +119,67 @@ func testHolders(t *testing.T, d *db) {
 	})
 	sought := store.Sought{KeyIDs: [][]byte{newer, newest}, Since: day(made)}
 	d.view(func(ctx context.Context, r store.Reader) error {
-		got, err := r.CountHolders(ctx, store.Services, day(now), sought)
+		within := func(fn func(store.Reader) error) error { return fn(r) }
+		got, err := store.CountAllHolders(ctx, within, store.Services, day(now), sought)
 		same(t, "holders", got, store.Holders{Seen: 9, Confirmed: 2, Renewed: 2, Behind: 2, Silent: 3})
 		same(t, "missing", got.Missing(), 5)
 		if err != nil {
 			return err
 		}
-		got, err = r.CountHolders(ctx, store.Services, day(now), store.Sought{KeyIDs: [][]byte{newest}, Since: day(made)})
+		got, err = store.CountAllHolders(ctx, within, store.Services, day(now), store.Sought{KeyIDs: [][]byte{newest}, Since: day(made)})
 		same(t, "holders of the newest", got, store.Holders{Seen: 9, Confirmed: 1, Renewed: 2, Behind: 3, Silent: 3})
 		if err != nil {
 			return err
 		}
-		got, err = r.CountHolders(ctx, store.HTTPS, day(now), sought)
+		got, err = store.CountAllHolders(ctx, within, store.HTTPS, day(now), sought)
 		same(t, "holders of another authority", got, store.Holders{})
 		return err
 	})
-	want := func(what string, after int64, limit int, want ...int) (found []store.Straggler) {
+	// Page by page, of which those end, too, that nobody is counted in.
+	for _, page := range []int{1, 2, 5, 11, 12} {
+		d.view(func(ctx context.Context, r store.Reader) error {
+			var sum store.Holders
+			var pages int
+			for after, more := (store.LineagePage{}), true; more; pages++ {
+				h, last, err := r.CountHolders(ctx, store.Services, day(now), sought, after, page)
+				if err != nil {
+					return err
+				}
+				if h.Seen > page {
+					t.Fatalf("of %d after %v: %+v, until %v", page, after, h, last)
+				}
+				sum, after, more = sum.Plus(h), last, last != (store.LineagePage{})
+			}
+			same(t, fmt.Sprint("holders in pages of ", page), sum, store.Holders{Seen: 9, Confirmed: 2, Renewed: 2, Behind: 2, Silent: 3})
+			same(t, fmt.Sprint("pages of ", page), pages, 11/page+1)
+			return nil
+		})
+	}
+	paged := func(lineages, limit int) (ids []int64) {
+		d.view(func(ctx context.Context, r store.Reader) error {
+			for after, more := (store.LineagePage{}), true; more; {
+				found, last, err := r.Stragglers(ctx, store.Services, day(now), sought, after, lineages, limit)
+				if err != nil {
+					return err
+				}
+				for _, s := range found {
+					ids = append(ids, s.Lineage)
+				}
+				after, more = last, last != (store.LineagePage{})
+			}
+			return nil
+		})
+		return ids
+	}
+	for _, page := range []int{0, 1, 2, 5, 11} {
+		for _, limit := range []int{0, 1, 2, 5, 6} {
+			same(t, fmt.Sprintf("stragglers in pages of %d, %d at a time", page, limit), paged(page, limit), []int64{hosts[2].ID, hosts[3].ID, hosts[4].ID, hosts[5].ID, hosts[9].ID})
+		}
+	}
+	want := func(what string, after store.LineagePage, limit int, want ...int) (found []store.Straggler) {
 		t.Helper()
 		d.view(func(ctx context.Context, r store.Reader) (err error) {
-			found, err = r.Stragglers(ctx, store.Services, day(now), sought, after, limit)
+			found, err = store.FindStragglers(ctx, func(fn func(store.Reader) error) error { return fn(r) }, store.Services, day(now), sought, after, limit)
 			var ids, wanted []int64
 			for _, s := range found {
 				ids = append(ids, s.Lineage)
@@ -149,14 +192,14 @@ func testHolders(t *testing.T, d *db) {
 		})
 		return found
 	}
-	all := want("stragglers", 0, 0, 3, 4, 5, 6, 10)
-	want("a page", 0, 2, 3, 4)
-	want("the next", hosts[3].ID, 2, 5, 6)
+	all := want("stragglers", store.LineagePage{}, 0, 3, 4, 5, 6, 10)
+	want("a page", store.LineagePage{}, 2, 3, 4)
+	want("the next", all[1].Page(), 2, 5, 6)
 	third, fifth := hosts[2], hosts[4]
 	same(t, "one that is behind", all[0], store.Straggler{
-		Lineage: third.ID, Subject: third.Subject, NotAfter: third.NotAfter, AskedAt: third.RenewedAt, Address: third.Address, Held: older, HeldAt: day(56),
+		Lineage: third.ID, CreatedAt: third.CreatedAt, Subject: third.Subject, NotAfter: third.NotAfter, AskedAt: third.RenewedAt, Address: third.Address, Held: older, HeldAt: day(56),
 	})
-	same(t, "one that is silent", all[2], store.Straggler{Lineage: fifth.ID, Subject: fifth.Subject, NotAfter: fifth.NotAfter, AskedAt: fifth.CreatedAt, Address: fifth.Address})
+	same(t, "one that is silent", all[2], store.Straggler{Lineage: fifth.ID, CreatedAt: fifth.CreatedAt, Subject: fifth.Subject, NotAfter: fifth.NotAfter, AskedAt: fifth.CreatedAt, Address: fifth.Address})
 
 	d.view(func(ctx context.Context, r store.Reader) error {
 		got, err := r.Adoption(ctx, store.Services, third.ID)
