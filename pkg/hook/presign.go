@@ -184,7 +184,7 @@ func (p *Program) presign(ctx context.Context, about Proposal) (Amendment, error
 	}
 	var answer PresignAnswer
 	var out Amendment
-	if err = p.ask(ctx, input, &answer); err == nil {
+	if err = p.ask(ctx, about.Asker.Address, input, &answer); err == nil {
 		switch answer.Decision {
 		case "", "allow":
 			if out, err = answer.amendment(); err != nil {

@@ -40,8 +40,8 @@ type Program struct {
 
 	spoken spoken
 
-	line  chan struct{} // a place for each call, those that wait included
-	slots chan struct{} // and for each that runs
+	places shares        // for calls, those that wait included
+	slots  chan struct{} // and for each that runs
 }
 
 // NewProgram returns the hook at a path, which may take so long for an event; zero: as long as is usual.
@@ -49,7 +49,7 @@ func NewProgram(event Event, path string, timeout time.Duration, log *slog.Logge
 	if timeout <= 0 {
 		timeout = event.Timeout()
 	}
-	p := &Program{event: event, path: path, timeout: timeout, line: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce)}
+	p := &Program{event: event, path: path, timeout: timeout, slots: make(chan struct{}, atOnce)}
 	p.logTo(log)
 	return p
 }
@@ -64,7 +64,12 @@ func (p *Program) Name() string { return p.path }
 // Run calls the program with input on its standard input, and returns what it has written to standard output. Every error is a
 // [Failure].
 func (p *Program) Run(ctx context.Context, input []byte) ([]byte, error) {
-	answer, err := p.run(ctx, input)
+	return p.RunFor(ctx, "", input)
+}
+
+// RunFor is Run for the client at an address, which gets no more than its share; empty: for nobody in particular.
+func (p *Program) RunFor(ctx context.Context, address string, input []byte) ([]byte, error) {
+	answer, err := p.run(ctx, address, input)
 	if err != nil {
 		return nil, p.note(ctx, err)
 	}
@@ -82,20 +87,24 @@ func (p *Program) note(ctx context.Context, err error) error {
 	return &Failure{p.event, p.path, err}
 }
 
-func (p *Program) run(ctx context.Context, input []byte) ([]byte, error) {
+func (p *Program) run(ctx context.Context, address string, input []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, ErrTimeout) // in line, too
 	defer cancel()
-	select {
-	case p.line <- struct{}{}:
-		defer func() { <-p.line }()
-	default:
+	leave, turns, ok := p.places.enter(address)
+	if !ok {
 		return nil, ErrBusy
 	}
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	defer leave()
+	for _, room := range []chan struct{}{turns, p.slots} {
+		if room == nil {
+			continue
+		}
+		select {
+		case room <- struct{}{}:
+			defer func() { <-room }()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+		}
 	}
 	// Each time: what was safe at the start may have become anybody's since.
 	if err := CheckPath(p.path); err != nil {

@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 			if public := failure.Public(); strings.Contains(public, "/") || public == "" {
 				t.Errorf("an asker is told %q", public)
 			}
-			if len(p.line) != 0 || len(p.slots) != 0 {
+			if p.places.count() != 0 || len(p.slots) != 0 {
 				t.Error("its place is not free again")
 			}
 		})
@@ -235,7 +235,7 @@ func TestACrowdBeforeAHook(t *testing.T) {
 			results <- err
 		})
 	}
-	for len(p.line) < atOnce+waiting || len(p.slots) < atOnce {
+	for p.places.count() < atOnce+waiting || len(p.slots) < atOnce {
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := p.Run(ctx, nil); !errors.Is(err, ErrBusy) {

@@ -71,7 +71,7 @@ func (p *Policy) Decide(ctx context.Context, c policy.Case) (policy.Verdict, err
 		return policy.Verdict{}, fmt.Errorf("authorize hooks: %w", err)
 	}
 	for _, program := range hooks.Authorize {
-		d, reason := program.authorize(ctx, input)
+		d, reason := program.authorize(ctx, c.Asker.Address, input)
 		if err := ctx.Err(); err != nil {
 			return policy.Verdict{}, err // which is no decision
 		}
@@ -91,9 +91,9 @@ func (p *Policy) Decide(ctx context.Context, c policy.Case) (policy.Verdict, err
 }
 
 // authorize asks an authorize hook.
-func (p *Program) authorize(ctx context.Context, input []byte) (policy.Decision, string) {
+func (p *Program) authorize(ctx context.Context, address string, input []byte) (policy.Decision, string) {
 	var answer AuthorizeAnswer
-	d, err := policy.Refuse, p.ask(ctx, input, &answer)
+	d, err := policy.Refuse, p.ask(ctx, address, input, &answer)
 	if err == nil {
 		if d, err = answer.decision(); err != nil {
 			err = p.note(ctx, err)
@@ -105,9 +105,9 @@ func (p *Program) authorize(ctx context.Context, input []byte) (policy.Decision,
 	return d, reasonOf(answer.Reason)
 }
 
-// ask runs the program and reads its answer. Every error is a [Failure].
-func (p *Program) ask(ctx context.Context, input []byte, answer any) error {
-	text, err := p.Run(ctx, input)
+// ask runs the program for the client at an address, and reads its answer. Every error is a [Failure].
+func (p *Program) ask(ctx context.Context, address string, input []byte, answer any) error {
+	text, err := p.RunFor(ctx, address, input)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"cauase/pkg/pki"
@@ -37,13 +38,31 @@ func (r *rule) identityOf(a *Asker) (id identity) {
 			id.uris = append(id.uris, canonicalURI(value))
 		}
 	}
-	if cn := commonName(shown.Subject); cn != "" {
+	// A common name says for which host or mailbox it is where no names of the certificate do (RFC 6125 6.4.4). Any other text, such as the name
+	// of a person, is one that verifiers compare with nothing.
+	switch cn := commonName(shown.Subject); {
+	case cn == "":
+	case len(shown.Names) == 0:
 		id.commonFolded = pki.FoldText(cn)
-		if len(shown.Names) == 0 { // as verifiers have it (RFC 6125 6.4.4)
-			id.add(cn)
-		}
+		id.add(cn)
+	case isPlain(cn) || names(shown.Names, cn):
+		id.commonFolded = pki.FoldText(cn)
 	}
 	return id
+}
+
+// isPlain reports whether a common name is no host, address or mailbox to anybody.
+func isPlain(cn string) bool {
+	t := newTarget(Name{Kind: KindCN, Value: cn}, nil)
+	return t.labels == nil && !t.addr.IsValid() && t.mailbox == ""
+}
+
+// names reports whether one of the names of a certificate, whatever it is of, is a certain text.
+func names(all []string, text string) bool {
+	return slices.ContainsFunc(all, func(name string) bool {
+		_, value, _ := strings.Cut(name, ":")
+		return pki.FoldText(value) == pki.FoldText(text)
+	})
 }
 
 // add adds the name or the address of a host. What stands for many is none.

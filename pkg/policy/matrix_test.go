@@ -42,6 +42,12 @@ var (
 	ptr     = Asker{FrontEnd: "caucase", Address: "10.1.2.3", Reverse: []string{"a.web.example.", "*.web.example", "ca.example"}}
 	factory = Asker{FrontEnd: "caucase", Certificate: &Certificate{Authority: "factory", Serial: "0x1", Subject: "CN=dev 7,O=Factory",
 		Names: []string{"DNS:dev7.web.example", "DNS:*.web.example", "DNS:example", "IP:10.0.0.7", "email:dev7@web.example", "URI:urn:dev:7", "DNS:ca.example"}}}
+	// What verifiers do not take for its name, as it has others.
+	misnamed = shows("CN=bank.example", "DNS:dev9.web.example")
+	misword  = shows("CN=bank", "DNS:dev9.web.example")
+	mailer   = shows("CN=pay@bank.example", "email:dev9@web.example")
+	rightly  = shows("CN=dev9.web.example", "DNS:dev9.web.example")
+	person   = shows("CN=Jane Doe", "email:jane@web.example")
 	nameless = Asker{FrontEnd: "caucase", Certificate: &Certificate{Authority: "factory", Serial: "0x2", Subject: "CN=dev8.web.example"}}
 	others   = Asker{FrontEnd: "caucase", Certificate: &Certificate{Authority: "others", Serial: "0x1", Subject: "CN=x", Names: []string{"DNS:a.web.example"}}}
 	sshd     = Asker{FrontEnd: "caucase", SSH: &SSHHost{Fingerprint: "SHA256:x", Names: []string{"a.web.example", "10.0.0.7"}}}
@@ -103,9 +109,12 @@ func TestMatrix(t *testing.T) {
 		approve + "names = [\"{identity.name}\"]\ncertificate = \"factory\"": {
 			{factory, "DNS:dev7.web.example IP:10.0.0.7 CN:Dev  7", Approve}, {factory, "DNS:a.web.example", Hold}, {factory, "DNS:*.web.example", Hold}, {factory, "DNS:example", Hold},
 			{factory, "DNS:ca.example", Hold}, {others, "DNS:a.web.example", Hold}, {near, "DNS:dev7.web.example", Hold}, {sshd, "DNS:a.web.example", Hold},
-			{factory, "email:dev7@web.example", Hold}, {nameless, "DNS:dev8.web.example", Approve}, {factory, "", Hold}},
+			{factory, "email:dev7@web.example", Hold}, {misnamed, "CN:bank.example", Hold}, {misnamed, "CN:BANK.example.", Hold}, {misnamed, "DNS:bank.example", Hold}, {misnamed, "CN:dev9.web.example", Approve},
+			{misword, "CN:bank", Hold}, {rightly, "CN:dev9.web.example DNS:dev9.web.example", Approve}, {mailer, "CN:pay@bank.example", Hold}, {person, "CN:Jane Doe", Approve}, {nameless, "DNS:dev8.web.example", Approve}, {factory, "", Hold}},
 		approve + "names = [\"email:{identity.name}\", \"uri:{identity.name}\"]\ncertificate = \"factory\"": {
 			{factory, "email:dev7@WEB.example URI:urn:dev:7", Approve}, {factory, "email:DEV7@web.example", Hold}},
+		approve + "names = [\"cn:{identity.name}\"]\ncertificate = \"factory\"": {
+			{misnamed, "CN:bank.example", Hold}, {misword, "CN:bank", Hold}, {rightly, "CN:dev9.web.example", Approve}, {nameless, "CN:dev8.web.example", Approve}, {person, "CN:jane doe", Approve}},
 		approve + "names = [\"*.{identity.name}\"]\ncertificate = \"factory\"": {{factory, "DNS:x.dev7.web.example", Approve}, {factory, "DNS:*.dev7.web.example", Hold}},
 		approve + "names = [\"{identity.name}\"]\nssh = true": {
 			{sshd, "DNS:a.web.example IP:10.0.0.7", Approve}, {sshd, "DNS:b.web.example", Hold}, {factory, "DNS:dev7.web.example", Hold}, {near, "DNS:a.web.example", Hold}},
@@ -175,4 +184,9 @@ func TestUsersAreApprovedByNameOnly(t *testing.T) {
 	if w := rules(t, "[[policy]]\ndecision = \"approve\"\nauthority = \"cau\"\nnames = \"cn:*\"").Warnings(Surroundings{Users: []string{"cau"}}); len(w) != 1 || !strings.Contains(fmt.Sprint(w), "users") {
 		t.Errorf("warnings: %v", w)
 	}
+}
+
+// shows is who shows a certificate with a subject and names.
+func shows(subject string, names ...string) Asker {
+	return Asker{FrontEnd: "caucase", Certificate: &Certificate{Authority: "factory", Serial: "0x9", Subject: subject, Names: names}}
 }

@@ -83,8 +83,8 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "crt/{aki}.crt", access: anyone, root: true, head: true, handler: f.getIssuer},
 		{method: http.MethodGet, path: "crt/{id}", access: anyone, handler: f.getCertificate},
 		{method: http.MethodPut, path: "crt/{id}", access: user, handler: f.putCertificate},
-		{method: http.MethodPut, path: "crt/renew", access: server.Holder, handler: f.putRenewal},
-		{method: http.MethodPut, path: "crt/holds", access: server.Holder, handler: f.putHolding},
-		{method: http.MethodPut, path: "crt/revoke", access: server.HolderOrUser, handler: f.putRevocation},
+		{method: http.MethodPut, path: "crt/renew", access: server.Holder, handler: f.signed(ofRenewal)},
+		{method: http.MethodPut, path: "crt/holds", access: server.Holder, handler: f.signed(ofHolding)},
+		{method: http.MethodPut, path: "crt/revoke", access: server.HolderOrUser, handler: f.signed(ofRevocation)},
 	}
 }

@@ -23,26 +23,37 @@ func holder(ctx context.Context, a Core, actor audit.Actor, crt *x509.Certificat
 	return a.Holder(ctx, actor, crt, e.Verify)
 }
 
-func (f *FrontEnd) putRenewal(x *server.Exchange) (server.Perform, error) {
-	a, err := f.authority(x)
-	if err != nil {
-		return nil, err
-	}
-	e, err := readEnvelope(x)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, actor audit.Actor) error {
-		h, req, err := renewal(ctx, a, actor, e)
+// sent is what a handler of signed messages does with one, once its form is known to be right.
+type sent func(ctx context.Context, x *server.Exchange, a Core, actor audit.Actor, e *envelope.Envelope) error
+
+// signed is a handler of signed messages: it reads one for an authority. what says what is done with it.
+func (f *FrontEnd) signed(what func(x *server.Exchange, e *envelope.Envelope) sent) func(*server.Exchange) (server.Perform, error) {
+	return func(x *server.Exchange) (server.Perform, error) {
+		a, err := f.authority(x)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		issued, err := a.Renew(ctx, h, req)
+		e, err := readEnvelope(x)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return replyIssued(x, a, issued)
-	}, nil
+		do := what(x, e)
+		return func(ctx context.Context, actor audit.Actor) error { return do(ctx, x, a, actor, e) }, nil
+	}
+}
+
+func ofRenewal(*server.Exchange, *envelope.Envelope) sent { return renew }
+
+func renew(ctx context.Context, x *server.Exchange, a Core, actor audit.Actor, e *envelope.Envelope) error {
+	h, req, err := renewal(ctx, a, actor, e)
+	if err != nil {
+		return err
+	}
+	issued, err := a.Renew(ctx, h, req)
+	if err != nil {
+		return err
+	}
+	return replyIssued(x, a, issued)
 }
 
 // renewal returns who asks for a renewal, and the request that goes with it.
@@ -64,26 +75,18 @@ func renewal(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelop
 	return h, req, nil
 }
 
-// putHolding takes the word of a holder that a CA certificate is on its host.
-func (f *FrontEnd) putHolding(x *server.Exchange) (server.Perform, error) {
-	a, err := f.authority(x)
+func ofHolding(*server.Exchange, *envelope.Envelope) sent { return hold }
+
+// hold takes the word of a holder that a CA certificate is on its host.
+func hold(ctx context.Context, x *server.Exchange, a Core, actor audit.Actor, e *envelope.Envelope) error {
+	h, keyID, err := holding(ctx, a, actor, e)
 	if err != nil {
-		return nil, err
+		return a.Refused(ctx, ca.Holder{}, audit.HoldCA, err)
 	}
-	e, err := readEnvelope(x)
-	if err != nil {
-		return nil, err
+	if err := a.Confirm(ctx, h, keyID); err != nil {
+		return err
 	}
-	return func(ctx context.Context, actor audit.Actor) error {
-		h, keyID, err := holding(ctx, a, actor, e)
-		if err != nil {
-			return a.Refused(ctx, ca.Holder{}, audit.HoldCA, err)
-		}
-		if err := a.Confirm(ctx, h, keyID); err != nil {
-			return err
-		}
-		return x.Empty(http.StatusNoContent)
-	}, nil
+	return x.Empty(http.StatusNoContent)
 }
 
 // holding returns who confirms, and the key identifier of what.
@@ -100,16 +103,8 @@ func holding(ctx context.Context, a Core, actor audit.Actor, e *envelope.Envelop
 	return h, payload.KeyID, err
 }
 
-// putRevocation revokes for a holder, who has signed, or for a user, who has not.
-func (f *FrontEnd) putRevocation(x *server.Exchange) (server.Perform, error) {
-	a, err := f.authority(x)
-	if err != nil {
-		return nil, err
-	}
-	e, err := readEnvelope(x)
-	if err != nil {
-		return nil, err
-	}
+// ofRevocation revokes for a holder, who has signed, or for a user, who has not.
+func ofRevocation(x *server.Exchange, e *envelope.Envelope) sent {
 	revoke := revokeOwn
 	if e.Null() {
 		x.Narrow(server.User)
@@ -117,12 +112,12 @@ func (f *FrontEnd) putRevocation(x *server.Exchange) (server.Perform, error) {
 	} else {
 		x.Narrow(server.Holder)
 	}
-	return func(ctx context.Context, actor audit.Actor) error {
+	return func(ctx context.Context, x *server.Exchange, a Core, actor audit.Actor, e *envelope.Envelope) error {
 		if err := revoke(ctx, a, actor, e); err != nil {
 			return err
 		}
 		return x.Empty(http.StatusNoContent)
-	}, nil
+	}
 }
 
 // revokeOwn revokes a certificate for whoever holds its key.
