@@ -80,7 +80,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Profiles:       d.cfg.Profiles,
 		Rules:          d.policy,
 		AddressNames:   d.addressNames,
-		Policy:         hookedPolicy{&hook.Policy{Rules: d.policy, Hooks: &d.hooks}},
+		Policy:         hookedPolicy{&hook.Policy{Rules: d.policy, Hooks: d.hooks}},
 		Presign:        presigner{d},
 		Announce:       d.announcer(),
 		Linter:         d.linter,

@@ -42,7 +42,7 @@ type Daemon struct {
 	authorities *ca.Directory
 	linter      *lint.Linter // of all of them
 	policy      *policy.Engine
-	hooks       hook.Holder
+	hooks       *hook.Holder
 	outbox      *outbox.Outbox
 	signing     atomic.Pointer[signing.Target] // nil: PUT /api/csr/{id} is not answered
 	known       atomic.Pointer[known]
@@ -64,6 +64,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}, policy: policy.NewEngine(cfg.Tables.Policy)}
+	d.hooks = hook.NewHolder(d.policy)
 	d.learn(cfg.Tables)
 	d.first.signed, d.news = make(chan struct{}, 1), make(chan struct{}, 1)
 	if d.listeners, err = listen(ctx, log, cfg); err != nil {
@@ -85,7 +86,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 			}
 		}
 	}()
-	d.useHooks(cfg.Tables.Hooks)
+	d.decideBy(cfg.Tables.Policy, cfg.Tables.Hooks)
 	if err := d.askToStart(ctx); err != nil {
 		return nil, err
 	}

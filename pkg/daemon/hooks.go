@@ -11,18 +11,19 @@ import (
 	"cauase/pkg/hook"
 	"cauase/pkg/outbox"
 	"cauase/pkg/pki"
+	"cauase/pkg/policy"
 )
 
 // Hooks returns those that count.
 func (d *Daemon) Hooks() *hook.Set { return d.hooks.Set() }
 
-// useHooks has hooks take the place of those before.
-func (d *Daemon) useHooks(s *hook.Set) {
+// decideBy has rules and hooks take the place of those before. No request is decided about by the ones and the others of before.
+func (d *Daemon) decideBy(rules *policy.Set, s *hook.Set) {
 	if s == nil {
 		s = &hook.Set{}
 	}
 	s.LogTo(d.log)
-	d.hooks.Replace(s)
+	d.hooks.Replace(rules, s)
 	if d.outbox != nil {
 		d.outbox.Kick()
 	}

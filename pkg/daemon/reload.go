@@ -64,10 +64,9 @@ func (d *Daemon) Policy() *policy.Engine { return d.policy }
 // Reload has tables take the place of those before. An operation under way goes by either.
 func (d *Daemon) Reload(ctx context.Context, t Tables) {
 	d.warnOfRules(ctx, t)
-	d.useHooks(t.Hooks)
 	d.useSigning(ctx, t.Signing)
 	d.learn(t)
-	d.policy.Replace(t.Policy)
+	d.decideBy(t.Policy, t.Hooks)
 	d.log.InfoContext(ctx, "configuration reloaded", "policy_rules", t.Policy.Len(), "policy_digest", hex.EncodeToString(t.Policy.Digest()), "ssh", t.Hosts.Describe())
 }
 

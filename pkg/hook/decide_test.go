@@ -56,12 +56,12 @@ func TestTheStrictestCounts(t *testing.T) {
 	hooks["writable"] = NewProgram(Authorize, writable, 0, log)
 	decide := func(rules policy.Decision, names ...string) policy.Verdict {
 		t.Helper()
-		holder := &Holder{}
+		holder := NewHolder(policy.NewEngine(nil))
 		set := &Set{}
 		for _, name := range names {
 			set.Authorize = append(set.Authorize, hooks[name])
 		}
-		holder.Replace(set)
+		holder.Replace(nil, set)
 		p := &Policy{Rules: always{Decision: rules, Rule: "rule", Digest: []byte{1}}, Hooks: holder}
 		v, err := p.Decide(t.Context(), c)
 		if err != nil {
@@ -111,14 +111,14 @@ func TestWhatAnAuthorizeHookIsTold(t *testing.T) {
 	log, _ := logged()
 	c, req := caseOf(t)
 	to := filepath.Join(t.TempDir(), "input")
-	holder := &Holder{}
-	holder.Replace(&Set{Authorize: []*Program{NewProgram(Authorize, script(t, "cat > "+to+`; echo '{"decision":"allow"}'`), 0, log)}})
+	holder := NewHolder(policy.NewEngine(nil))
+	holder.Replace(nil, &Set{Authorize: []*Program{NewProgram(Authorize, script(t, "cat > "+to+`; echo '{"decision":"allow"}'`), 0, log)}})
 	p := &Policy{Rules: always{Decision: policy.Approve, Rule: "web"}, Hooks: holder}
 	v, err := p.Decide(t.Context(), c)
 	if err != nil || v.Decision != policy.Approve || v.Rule != "web" || v.Current == nil || !v.Current() {
 		t.Fatalf("%+v %v", v, err)
 	}
-	holder.Replace(&Set{})
+	holder.Replace(nil, &Set{})
 	if v.Current() {
 		t.Error("what other hooks have decided still counts")
 	}
@@ -183,4 +183,50 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// meanwhile is a Decider during whose decision something happens.
+type meanwhile struct {
+	Decider
+	happens func()
+}
+
+func (m meanwhile) Decide(ctx context.Context, c policy.Case) (policy.Verdict, error) {
+	v, err := m.Decider.Decide(ctx, c)
+	m.happens()
+	return v, err
+}
+
+// TestReplacedInOneStep: rules that approve, beside a hook that refuses, are replaced by rules that refuse, beside no hook, in the moment between
+// the two questions. The rules of before and the hooks of now would approve: what was decided does not count.
+func TestReplacedInOneStep(t *testing.T) {
+	compile := func(decision string) *policy.Set {
+		s, err := policy.Compile([]policy.Config{{Name: "web", Names: "*.web.example", Decision: decision}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	rules := policy.NewEngine(compile("approve"))
+	holder := NewHolder(rules)
+	log, _ := logged()
+	holder.Replace(rules.Set(), &Set{Authorize: []*Program{NewProgram(Authorize, script(t, "exit 1"), 0, log)}})
+	c := policy.Case{Names: []policy.Name{{Kind: policy.KindDNS, Value: "a.web.example"}}}
+	p := &Policy{Rules: meanwhile{rules, func() { holder.Replace(compile("refuse"), &Set{}) }}, Hooks: holder}
+	v, err := p.Decide(t.Context(), c)
+	if err != nil || v.Current() {
+		t.Errorf("%s counts, %v", v.Decision, err)
+	}
+	if v, err = p.Rules.Decide(t.Context(), c); err != nil || v.Decision != policy.Refuse {
+		t.Errorf("decided anew: %s, %v", v.Decision, err)
+	}
+	// What was decided by rules that stay is out of date, too, once there is a hook.
+	rules.Replace(compile("approve"))
+	p.Rules = rules
+	if v, err = p.Decide(t.Context(), c); err != nil || v.Decision != policy.Approve || !v.Current() {
+		t.Fatalf("%s, %v", v.Decision, err)
+	}
+	if holder.Replace(rules.Set(), &Set{}); v.Current() {
+		t.Error("what was decided before there was the hook counts")
+	}
 }

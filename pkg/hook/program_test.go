@@ -277,8 +277,8 @@ func TestWhoeverHasGone(t *testing.T) {
 	log, buffer := logged()
 	c, _ := caseOf(t)
 	began := filepath.Join(t.TempDir(), "began")
-	holder := &Holder{}
-	holder.Replace(&Set{Authorize: []*Program{NewProgram(Authorize, script(t, "echo x > "+began+"; exec sleep 1000"), time.Hour, log)}})
+	holder := NewHolder(policy.NewEngine(nil))
+	holder.Replace(nil, &Set{Authorize: []*Program{NewProgram(Authorize, script(t, "echo x > "+began+"; exec sleep 1000"), time.Hour, log)}})
 	p := &Policy{Rules: always{Decision: policy.Approve}, Hooks: holder}
 	ctx, leave := context.WithCancel(t.Context())
 	go func() {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 
 	"cauase/pkg/policy"
 )
@@ -33,19 +32,22 @@ type Decider interface {
 	Decide(ctx context.Context, c policy.Case) (policy.Verdict, error)
 }
 
-// A Holder has the hooks that count now; they can be exchanged.
-type Holder struct{ set atomic.Pointer[Set] }
+// A Holder has the hooks that count now, beside the rules of an engine.
+type Holder struct{ rules *policy.Engine }
+
+// NewHolder makes one that has none.
+func NewHolder(rules *policy.Engine) *Holder { return &Holder{rules} }
 
 // Set returns the hooks that count.
 func (h *Holder) Set() *Set {
-	if s := h.set.Load(); s != nil {
+	if s, _ := h.rules.Beside().(*Set); s != nil {
 		return s
 	}
 	return &Set{}
 }
 
-// Replace has others take their place.
-func (h *Holder) Replace(s *Set) { h.set.Store(s) }
+// Replace has others, and other rules, take the place of those before, all at once.
+func (h *Holder) Replace(rules *policy.Set, s *Set) { h.rules.ReplaceWith(rules, s) }
 
 // A Policy asks hooks beside the rules of a Decider. The strictest of all counts.
 type Policy struct {

@@ -13,8 +13,14 @@ import (
 
 // An Engine decides by a set of rules that can be replaced, and counts how often each approves. It is safe for concurrent use.
 type Engine struct {
-	set atomic.Pointer[Set]
+	force atomic.Pointer[force]
 	tallies
+}
+
+// A force is what counts at one moment.
+type force struct {
+	rules  *Set
+	beside any
 }
 
 // NewEngine makes one of rules; nil: there are none.
@@ -25,20 +31,33 @@ func NewEngine(s *Set) *Engine {
 }
 
 // Replace has rules take the place of those before, all at once. What a rule that stays the same has approved goes on counting.
-func (e *Engine) Replace(s *Set) {
+func (e *Engine) Replace(s *Set) { e.ReplaceWith(s, e.Beside()) }
+
+// ReplaceWith is Replace for rules and what decides beside them, such as hooks. At no moment do the ones count with the others of before; what
+// was decided by either is out of date then.
+func (e *Engine) ReplaceWith(s *Set, beside any) {
 	if s == nil {
 		s = &Set{}
 	}
-	e.set.Store(s)
+	e.force.Store(&force{s, beside})
 	e.tallies.keep(s)
 }
 
 // Set returns the rules that count now.
-func (e *Engine) Set() *Set { return e.set.Load() }
+func (e *Engine) Set() *Set { return e.force.Load().rules }
+
+// Beside returns what decides beside the rules that count now; nil: nothing.
+func (e *Engine) Beside() any {
+	if f := e.force.Load(); f != nil {
+		return f.beside
+	}
+	return nil
+}
 
 // Decide says what becomes of a request, and counts it if it is approved: Uncount of the verdict takes that back.
 func (e *Engine) Decide(_ context.Context, c Case) (Verdict, error) {
-	s := e.set.Load()
+	f := e.force.Load()
+	s := f.rules
 	v := Verdict{Decision: Hold}
 	if r := s.judge(&c, nil); r != nil {
 		v = r.verdict()
@@ -50,7 +69,7 @@ func (e *Engine) Decide(_ context.Context, c Case) (Verdict, error) {
 			}
 		}
 	}
-	v.Current = func() bool { return e.set.Load() == s }
+	v.Current = func() bool { return e.force.Load() == f }
 	return v, nil
 }
 
