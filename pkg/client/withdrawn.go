@@ -97,6 +97,10 @@ func (c *Client) withoutWithdrawn(ctx context.Context, known, trusted []*x509.Ce
 	return slices.DeleteFunc(known, func(crt *x509.Certificate) bool { return slices.ContainsFunc(withdrawn, crt.Equal) }), err
 }
 
+// ErrIssuerWithdrawn says that a certificate is of a CA that was withdrawn, as one says that is trusted. Its holder can exchange it for another one; it
+// is good for nothing else.
+var ErrIssuerWithdrawn = errors.New("the CA that has signed it was withdrawn, as somebody else may have its key")
+
 // IssuerWithdrawn reports whether a certificate is Orphaned because its CA was withdrawn, as one of those trusted says. There are others:
 // whoever trusts only a CA certificate that does not sign yet has such a certificate, and would get another one like it.
 func (c *Client) IssuerWithdrawn(ctx context.Context, crt *x509.Certificate, trusted []*x509.Certificate) (bool, error) {

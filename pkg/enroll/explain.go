@@ -71,6 +71,7 @@ var explanations = []struct {
 	{ErrOvertaken, ClassOther, ""},
 	{client.ErrWrongKey, "wrong key", ""},
 	{client.ErrWrongNames, "wrong names", ""},
+	{client.ErrIssuerWithdrawn, "withdrawn CA", "whoever has the key of the request gets another one for it with cauase request and the same files; if that is refused, make a new request, with a new key (cauase request, cauase-rerequest)"},
 	{pki.ErrUnknownIssuer, "unknown issuer", "the CAs trusted are those in {ca}; is --mode or --authority right? If it is, " + impostor},
 	{pki.ErrNotYetValid, "not yet valid", "compare the clocks of this machine and of the CA's"},
 	{pki.ErrExpired, ClassExpired, ""},

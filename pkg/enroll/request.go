@@ -163,19 +163,40 @@ func (e *Engine) Withdraw(r *Request) error {
 }
 
 // Collect fetches the certificate of a request, once, and verifies it. While nobody has decided
-// the error is [client.ErrPending]; if somebody has decided against it, [ErrRejected].
+// the error is [client.ErrPending]; if somebody has decided against it, [ErrRejected]. One of a CA that was withdrawn since is exchanged; if
+// the daemon does not do that, the error is a [client.ErrIssuerWithdrawn] that is Refused, and only another request, with another key, can help.
 func (e *Engine) Collect(ctx context.Context, r *Request, trust Trust) (*Issue, error) {
 	issued, err := e.FetchFor(ctx, r.ID, r.Digest, trust)
-	if err != nil {
+	if withdrawn := errors.Is(err, client.ErrIssuerWithdrawn); err != nil && !withdrawn {
 		return nil, err
-	}
-	if !pki.SameKey(issued.Certificate.PublicKey, r.Key.Public()) {
+	} else if !pki.SameKey(issued.Certificate.PublicKey, r.Key.Public()) {
 		return nil, fmt.Errorf("certificate %s: %w", r.ID, client.ErrWrongKey)
+	} else if withdrawn {
+		if issued, err = e.exchange(ctx, issued, r.Key, trust, err); err != nil {
+			return nil, err
+		}
 	}
 	return &Issue{
 		Pair: pairOf(r.Key, issued), Staged: r.Staged, Before: r.From,
 		Differences: client.Differences(issued.Certificate, r.Request),
 	}, nil
+}
+
+// exchange gets another certificate, of a CA that counts, for one of a CA that was withdrawn, as why says. The key stays: nobody else ever had
+// it, and it is on disk. Whoever stole the key of the CA and answers in the daemon's place gains nothing by it, as what comes is verified.
+func (e *Engine) exchange(ctx context.Context, old client.Issued, key crypto.Signer, trust Trust, why error) (issued client.Issued, err error) {
+	if e.Chain {
+		issued, err = e.Client.RenewChain(ctx, old.Certificate, key, key, trust.CAs)
+	} else {
+		issued.Certificate, err = e.Client.Renew(ctx, old.Certificate, key, key, trust.CAs)
+	}
+	if err == nil {
+		err = e.checkChain(ctx, issued, trust, nil)
+	}
+	if err != nil {
+		return client.Issued{}, fmt.Errorf("%w; it cannot be exchanged: %w", why, err)
+	}
+	return issued, nil
 }
 
 // FetchFor is Fetch for a request of which more than the id is known. If the daemon does not have it any more, the error is
@@ -196,7 +217,7 @@ func (e *Engine) FetchFor(ctx context.Context, id client.ID, digest pki.Digest, 
 
 // Fetch fetches a certificate, with its chain if Chain says so, and verifies it, but for its key,
 // which need not be known here. Errors are those of [client.Client.Certificate] and of
-// [client.CheckIssued].
+// [client.CheckIssued], and [client.ErrIssuerWithdrawn], with which the certificate is returned that is not to be used.
 func (e *Engine) Fetch(ctx context.Context, id client.ID, trust Trust) (issued client.Issued, err error) {
 	if e.Chain {
 		issued, err = e.Client.CertificateChain(ctx, id)
@@ -208,6 +229,11 @@ func (e *Engine) Fetch(ctx context.Context, id client.ID, trust Trust) (issued c
 	}
 	if err = client.CheckIssued(issued.Certificate, nil, trust.CAs, e.Clock.Now()); err == nil {
 		err = e.checkChain(ctx, issued, trust, nil)
+	}
+	if errors.Is(err, pki.ErrUnknownIssuer) {
+		if withdrawn, failed := e.Client.IssuerWithdrawn(ctx, issued.Certificate, trust.CAs); failed == nil && withdrawn {
+			return issued, fmt.Errorf("certificate %s: %w (%w)", id, client.ErrIssuerWithdrawn, err)
+		}
 	}
 	if err != nil {
 		return client.Issued{}, fmt.Errorf("certificate %s: %w", id, err)

@@ -273,7 +273,7 @@ func (x *exchange) enrol(ctx context.Context) error {
 		}
 	}
 	issue, err := x.engine.Collect(ctx, r, x.verification())
-	if errors.Is(err, pki.ErrUnknownIssuer) && !x.refreshTried {
+	if errors.Is(err, pki.ErrUnknownIssuer) && !errors.Is(err, client.ErrIssuerWithdrawn) && !x.refreshTried {
 		// The CA may be younger than what is known.
 		x.refresh(ctx)
 		issue, err = x.engine.Collect(ctx, r, x.verification())
@@ -282,6 +282,10 @@ func (x *exchange) enrol(ctx context.Context) error {
 	case errors.Is(err, enroll.ErrRejected):
 		s.Rejected = true
 		return err
+	case errors.Is(err, client.ErrIssuerWithdrawn) && enroll.Refused(err):
+		// The daemon has it, and does not exchange it. Ask anew, with a key of which nobody has heard yet.
+		x.submission = &submission{Digest: digest, Own: true}
+		return errors.Join(err, x.engine.Withdraw(r))
 	case errors.Is(err, pki.ErrExpired) && !s.Own:
 		// The one issued long ago for the same request. Ask anew, with a new key.
 		x.submission = &submission{Digest: digest, Own: true}

@@ -85,6 +85,9 @@ func (a *Authority) Approve(id uint64) {
 	a.sign(httptest.NewRecorder(), r, id, nil)
 }
 
+// Request returns the request with an id, nil if there is none.
+func (a *Authority) Request(id uint64) []byte { return a.request(id) }
+
 // Renew answers a renewal into w, which goes on to lie about it.
 func (a *Authority) Renew(w io.Writer, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
