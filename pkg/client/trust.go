@@ -61,11 +61,17 @@ type Trust struct {
 // signed about its successor, anybody can sign with a key of his own. Hosts that need
 // them (right after a rollover, when the older one still signs) pin both.
 func (c *Client) UpdateTrust(ctx context.Context, local []*x509.Certificate, pins []Pin) (Trust, error) {
-	links, err := c.chain(ctx)
-	if err != nil {
-		return Trust{}, err
+	for again := false; ; again = true {
+		links, err := c.chain(ctx)
+		if err != nil {
+			return Trust{}, err
+		}
+		trust, err := c.follow(ctx, local, pins, links, c.options.Clock.Now())
+		if again || !errors.Is(err, ErrUnknownAnchor) {
+			return trust, err
+		}
+		// Between two answers there may have come a CA certificate. Whoever answers in the daemon's place has to lie once more.
 	}
-	return c.follow(ctx, local, pins, links, c.options.Clock.Now())
 }
 
 func (c *Client) follow(ctx context.Context, local []*x509.Certificate, pins []Pin, links []link, now time.Time) (Trust, error) {

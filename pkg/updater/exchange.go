@@ -29,6 +29,8 @@ type exchange struct {
 	submission *submission
 	pushed     *client.ServedCRLs // lists that the daemon has sent by itself, nil if there are none
 
+	afresh func(context.Context) context.Context // see network.afresh
+
 	// keep makes a submission durable.
 	keep func(submission) error
 
@@ -38,6 +40,7 @@ type exchange struct {
 	tag                        string
 	refreshTried               bool // which includes the lists
 	listsTried                 bool
+	lookedAgain                bool // see overtaken
 	strange                    bool // there are lists of a CA that is not known here
 	caErr, crlErr              error
 	enrolTried                 bool
@@ -55,7 +58,9 @@ func (x *exchange) run(ctx context.Context, actions []Action) {
 	for _, action := range actions {
 		switch action {
 		case ActRefresh:
-			x.refresh(ctx)
+			if x.refresh(ctx); errors.Is(x.caErr, client.ErrUnknownAnchor) || x.strange && x.crlErr != nil {
+				x.lookAgain(ctx)
+			}
 		case ActLists:
 			x.refreshLists(ctx)
 			if x.strange && !x.refreshTried {
@@ -81,6 +86,28 @@ func (x *exchange) renew(ctx context.Context) {
 	if x.renewErr = x.caErr; !x.hopeless() {
 		// By the previous CA certificates, if the current ones could not be fetched.
 		x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
+		if x.overtaken(ctx, x.renewErr) {
+			x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
+		}
+	}
+}
+
+// overtaken reports whether a certificate that cannot be verified may be of a CA that is younger than what was known, and is known now.
+func (x *exchange) overtaken(ctx context.Context, err error) bool {
+	if !errors.Is(err, pki.ErrUnknownIssuer) || errors.Is(err, client.ErrIssuerWithdrawn) || x.lookedAgain {
+		return false
+	}
+	before := x.trusted()
+	x.lookAgain(ctx)
+	return x.caErr == nil && !sameCertificates(before, x.trusted())
+}
+
+// lookAgain is refresh, once, where answers do not go together: between two of them a CA certificate may have been made, and others withdrawn.
+// Whoever answers in the daemon's place has to lie once more.
+func (x *exchange) lookAgain(ctx context.Context) {
+	if !x.lookedAgain {
+		x.lookedAgain = true
+		x.refresh(x.afresh(ctx))
 	}
 }
 
@@ -273,9 +300,7 @@ func (x *exchange) enrol(ctx context.Context) error {
 		}
 	}
 	issue, err := x.engine.Collect(ctx, r, x.verification())
-	if errors.Is(err, pki.ErrUnknownIssuer) && !errors.Is(err, client.ErrIssuerWithdrawn) && !x.refreshTried {
-		// The CA may be younger than what is known.
-		x.refresh(ctx)
+	if x.overtaken(ctx, err) {
 		issue, err = x.engine.Collect(ctx, r, x.verification())
 	}
 	switch {

@@ -101,6 +101,19 @@ func (n *network) talk(ctx context.Context, url string) (context.Context, func()
 	}
 }
 
+// afresh returns the context to go on with in a talk, in which what was answered so far is asked for again: between two answers
+// the daemon may have changed.
+func (n *network) afresh(ctx context.Context) context.Context {
+	t, talking := ctx.Value(talkKey{}).(*talk)
+	if !talking {
+		return ctx
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.moment++
+	return context.WithValue(ctx, talkKey{}, &talk{daemon: t.daemon, began: n.moment})
+}
+
 // rest waits as long as a daemon wants to be left alone.
 func (n *network) rest(ctx context.Context, url string) {
 	for {

@@ -203,3 +203,96 @@ func TestOrphanedPatience(t *testing.T) {
 }
 
 func keyIDOf(ca clienttest.CA) string { return hex.EncodeToString(ca.Crt.SubjectKeyId) }
+
+// TestRotationIsNoAlarm: whatever moment of an exchange a CA certificate is made or withdrawn at, the agent comes to a certificate that counts, and says
+// at no moment that something is wrong. If the CA of its certificate is one that nobody has withdrawn it does.
+func TestRotationIsNoAlarm(t *testing.T) {
+	for name, moment := range map[string]struct {
+		before string // this is answered, the CA is withdrawn
+		after  string // after the answer to this one
+		due    bool   // the certificate has to be renewed anyway
+		second bool   // there is another CA certificate
+	}{
+		"at rest":                        {},
+		"as the chain was answered":      {after: "/crt/ca.crt.json"},
+		"before lists":                   {before: "/crl"},
+		"before a renewal":               {before: "/crt/renew", due: true},
+		"before a CA certificate":        {before: "/crt/ca.crt.pem"},
+		"before withdrawals are told of": {before: "/crt/withdrawn.json", second: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(t, dir)
+				h.o.poll = undisturbed
+				first := h.daemon.CAS.Newest()
+				a, stop := h.start()
+				defer stop()
+				time.Sleep(time.Hour)
+				if moment.second {
+					h.daemon.CAS.Rollover()
+					time.Sleep(time.Hour)
+				}
+				armed := true
+				rotate := func() {
+					armed = false
+					h.daemon.CAS.Rollover()
+					h.daemon.CAS.Withdraw(first)
+					h.daemon.CAS.Renumber()
+				}
+				h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+					time.Sleep(300 * time.Millisecond)
+					path := func(of string) bool { return armed && of != "" && strings.HasSuffix(r.URL.Path, of) }
+					if path(moment.before) {
+						rotate()
+					}
+					if path(moment.after) {
+						_, _ = w.Write(h.daemon.CAS.Chain())
+						rotate()
+						return true
+					}
+					return strings.HasSuffix(r.URL.Path, "/crt/renew") && !armed && h.daemon.CAS.RenewWithdrawn(w, r, first)
+				})
+				if moment.before+moment.after == "" {
+					rotate()
+				}
+				if moment.due {
+					time.Sleep(time.Until(h.certificate(h.job.Crt).NotAfter.Add(-h.job.Threshold * 4 / 5)))
+				}
+				for range 2 {
+					a.Refresh()
+					time.Sleep(time.Hour)
+				}
+				if armed {
+					t.Fatal("it was never asked for")
+				}
+				if h.certificate(h.job.Crt).CheckSignatureFrom(h.daemon.CAS.Newest().Crt) != nil {
+					t.Errorf("the certificate was not exchanged")
+				}
+				if s := h.status(a); s.State != StateOK || len(s.Problems) > 0 {
+					t.Errorf("%+v", s)
+				}
+				if log := h.log.String(); strings.Contains(log, "level=ERROR") {
+					t.Errorf("alarmed:\n%s", log)
+				}
+			})
+		})
+	}
+	t.Run("not withdrawn", func(t *testing.T) {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t, dir)
+			h.o.poll = undisturbed
+			_, stop := h.start()
+			time.Sleep(time.Hour)
+			stop()
+			h.write("ca.pem", pki.EncodeCertificatePEM(h.daemon.CAS.Rollover().Crt.Raw))
+			a, stop := h.start()
+			defer stop()
+			time.Sleep(time.Hour)
+			if s := h.status(a); s.State == StateOK || !strings.Contains(h.log.String(), "somebody may be answering in the CA's place") {
+				t.Errorf("no alarm: %+v\n%s", s, h.log)
+			}
+		})
+	})
+}

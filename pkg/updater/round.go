@@ -94,7 +94,7 @@ func (w *worker) startExchange(ctx context.Context, s *snapshot, actions []Actio
 		return
 	}
 	x := &exchange{
-		job: w.job, engine: w.engine, service: w.service, cas: w.cas, snapshot: s, known: w.known, keep: w.keep,
+		job: w.job, engine: w.engine, service: w.service, cas: w.cas, snapshot: s, known: w.known, keep: w.keep, afresh: w.o.net.afresh,
 	}
 	if h := w.memory.Request; h != nil {
 		copied := *h

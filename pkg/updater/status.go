@@ -325,6 +325,9 @@ func (w *worker) pairCondition(s *snapshot, state State, now time.Time) (class, 
 		case now.After(state.Certificate.To):
 			return enroll.ClassExpired + ", asking", fmt.Sprintf("%s expired on %s; a new one is asked for with the names of %s", j.Crt, stamp(state.Certificate.To), j.CSR),
 				"an administrator has to sign the request"
+		case state.Orphaned && !w.silent:
+			// Which is to be replaced if its CA was withdrawn. Nothing is wrong before the daemon has said that it was not; that it
+			// cannot be asked is a problem of its own.
 		case len(s.ca.crts) > 0:
 			if err := s.checkIssued(now); err != nil {
 				class, hint = w.explain(err)
