@@ -78,12 +78,8 @@ func (t *tool) card(c *cli.Context) error {
 	}
 	view := cardView{Authority: string(t.authority), CAURL: t.caURL, QR: client.PinOf(cas[0]).String()}
 	for _, ca := range cas {
-		words, err := trustcard.Words(client.PinOf(ca))
-		if err != nil {
-			return err
-		}
 		view.Certificates = append(view.Certificates, cardEntryView{
-			Subject: pki.SubjectString(ca.RawSubject), NotAfter: ca.NotAfter.UTC(), Fingerprint: client.PinOf(ca).String(), Words: words,
+			Subject: pki.SubjectString(ca.RawSubject), NotAfter: ca.NotAfter.UTC(), Fingerprint: client.PinOf(ca).String(), Words: trustcard.Words(client.PinOf(ca)),
 		})
 	}
 	if view.Command, err = t.pinnedCommand(cas); err != nil {

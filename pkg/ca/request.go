@@ -226,6 +226,9 @@ func (a *Authority) submit(ctx context.Context, now time.Time, st state, actor a
 		a.room.received.Store(received)
 	}
 	if !approved {
+		if !done.again {
+			done.Reason = req.verdict.Reason
+		}
 		return done, nil
 	}
 	a.observe(audit.Sign, &err)

@@ -37,6 +37,7 @@ type Asked struct {
 type Submission struct {
 	ID     int64
 	Issued *Issued // nil while the request waits for a user
+	Reason string  // why it waits, where rules or hooks have just said so; it is not kept for whoever asks again
 
 	again bool // it was submitted before, and is fetched once more
 }

@@ -231,7 +231,7 @@ func TestNoSigningUnlessConfigured(t *testing.T) {
 // TestHooksDecide: nothing is issued that a hook refuses, holds, or cannot be asked about; the audit log names it.
 func TestHooksDecide(t *testing.T) {
 	authorize := hookScript(t, `case "$(cat)" in
-*'"client":"hold"'*) echo '{"decision":"hold"}';;
+*'"client":"hold"'*) echo '{"decision":"hold","reason":"the inventory is closed"}';;
 *'"client":"refuse"'*) echo '{"decision":"refuse","reason":"not in the inventory"}';;
 *'"client":"fails"'*) exit 1;;
 *'"client":"garbage"'*) echo hello;;
@@ -246,6 +246,9 @@ esac`)
 	}
 	if _, answer := r.putCSR(t, "refuse", request(t, "x.web.example")); !strings.Contains(answer["error"], "not in the inventory") {
 		t.Errorf("the asker is told %v", answer)
+	}
+	if _, answer := r.putCSR(t, "hold", request(t, "y.web.example")); answer["reason"] != "the inventory is closed" || !strings.Contains(answer["detail"], "again later") {
+		t.Errorf("who has to wait is told %v", answer)
 	}
 	if all := r.certificates(t); len(all) > 0 {
 		t.Errorf("issued: %+v", all)

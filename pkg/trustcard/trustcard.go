@@ -6,29 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tyler-smith/go-bip39"
 	"rsc.io/qr"
 )
-
-// Words are those of BIP 39's English list of 2048 for a fingerprint of SHA-256: 24, each of which stands for 11 bits. The last
-// 8 of these 264 bits are a checksum, so that a word that was misheard, or two that have changed places, are noticed by programs, too.
-func Words(fingerprint [32]byte) ([]string, error) {
-	text, err := bip39.NewMnemonic(fingerprint[:])
-	if err != nil {
-		return nil, fmt.Errorf("the words of a fingerprint: %w", err)
-	}
-	return strings.Fields(text), nil
-}
-
-// ParseWords returns the fingerprint that words stand for, in any case and with any space between them.
-func ParseWords(text string) (fingerprint [32]byte, err error) {
-	raw, err := bip39.EntropyFromMnemonic(strings.Join(strings.Fields(strings.ToLower(text)), " "))
-	if err != nil || len(raw) != len(fingerprint) {
-		return fingerprint, fmt.Errorf("not the %d words of a fingerprint, or not in their order", 24)
-	}
-	copy(fingerprint[:], raw)
-	return fingerprint, nil
-}
 
 // A Code is a QR code (ISO/IEC 18004).
 type Code struct{ code *qr.Code }

@@ -116,7 +116,7 @@ func (f *FrontEnd) put(x *server.Exchange) (server.Perform, error) {
 		}
 		if done.Issued == nil {
 			x.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-			return reply(x, http.StatusAccepted, held{"pending", strconv.FormatInt(done.ID, 10), "the request waits for a user's approval; send it again later"})
+			return reply(x, http.StatusAccepted, heldAs(done))
 		}
 		return reply(x, http.StatusOK, signed{string(pki.EncodeCertificatePEM(done.Issued.Certificate.Raw))})
 	}, nil
@@ -134,7 +134,16 @@ type signed struct {
 type held struct {
 	Status string `json:"status"`
 	ID     string `json:"request_id"`
+	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail"`
+}
+
+// heldAs says why a request waits, if that is known, and what comes of it.
+func heldAs(s ca.Submission) held {
+	return held{
+		Status: "pending", ID: strconv.FormatInt(s.ID, 10), Reason: pki.EscapeText(s.Reason),
+		Detail: "the request waits for a user's approval. Send the same request again later: the answer is its certificate once it is approved",
+	}
 }
 
 // submit submits a request. Whether there is room for it, and whether it is there already, comes before what costs more than to look.
