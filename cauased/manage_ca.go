@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/manage"
@@ -148,7 +149,7 @@ func importCRLCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command
 				done, err = manage.ImportCRLs(c.Context, db, clk, name, files, "")
 				return err
 			})
-			if errors.Is(err, manage.ErrForeignCRL) {
+			if errors.Is(err, ca.ErrForeignList) {
 				return cli.WithHint(err, "import the CA first, with cauased manage import-ca, or give --%s", flagAuthority)
 			} else if err != nil {
 				return err

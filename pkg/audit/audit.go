@@ -33,6 +33,7 @@ const (
 	ExportCA    Action = "ca.export"
 	ImportCRL   Action = "crl.import"
 	ImportAll   Action = "database.import"
+	Recover     Action = "crt.recover" // one that was issued after the backup that was restored
 
 	MakeInvitation Action = "invitation.make"
 	UseInvitation  Action = "invitation.use"
@@ -62,7 +63,7 @@ const (
 func Actions() []Action {
 	return []Action{
 		CreateCA, ExpireCA, Submit, Reject, Expire, Approve, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
-		ExportCA, ImportCRL, ImportAll, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
+		ExportCA, ImportCRL, ImportAll, Recover, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
 		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}
 }

@@ -186,7 +186,7 @@ func (a *Authority) holderNow(ctx context.Context, actor audit.Actor) (_ audit.A
 // notRefused tells whether an operation failed for reasons that are not its own, or for one that is known.
 func notRefused(why error) bool {
 	for _, kind := range []error{store.ErrUnavailable, store.ErrUncertain, ErrNoSigner, ErrSignoff, ErrLocked, context.Canceled, context.DeadlineExceeded,
-		errReplayed, errEnded, errRevoked} {
+		errReplayed, errEnded, errRevoked, ErrNothingForgotten} {
 		if errors.Is(why, kind) {
 			return true
 		}

@@ -170,7 +170,7 @@ func TestOddEntriesOfCRLs(t *testing.T) {
 	made := makeCA(t, pkitest.Key(t), nil)
 	st := importedCA(t, made)
 	list := makeCRL(t, made, 1, func(l *x509.RevocationList) {
-		l.RevokedCertificateEntries[0].ReasonCode = removeFromCRL
+		l.RevokedCertificateEntries[0].ReasonCode = 8 /* removeFromCRL */
 		l.RevokedCertificateEntries[1].SerialNumber = new(big.Int).Lsh(big.NewInt(1), 161)
 	}, 5, 6, 7)
 	done := must[ImportedCRLs](t)(importCRLs(t.Context(), st, importTime, store.Services, []File{{"one", list}}))

@@ -101,7 +101,7 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 		return Restored{}, err
 	}
 	done := Restored{Contents: contents, AutoApproval: []LockedApproval{}}
-	if done.CRLNumbers, err = jump(ctx, tx, now); err != nil {
+	if done.CRLNumbers, err = jump(ctx, tx, now, contents.Created); err != nil {
 		return done, err
 	}
 	if !in.KeepAutoApproval {
@@ -173,8 +173,9 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 	return seen.contents(o)
 }
 
-// jump numbers the next revocation lists of every authority ahead of all that may have been published.
-func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
+// jump numbers the next revocation lists of every authority ahead of all that may have been published, and has hosts asked for
+// those that were, until everything has expired that the backup does not know of.
+func jump(ctx context.Context, tx store.Tx, now time.Time, backup *time.Time) ([]Number, error) {
 	numbers := []Number{}
 	rows, err := authorities(ctx, tx)
 	if err != nil {
@@ -182,7 +183,8 @@ func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 	}
 	for _, row := range rows {
 		name := row.Name
-		switch cas, err := tx.CAs(ctx, name); {
+		cas, err := tx.CAs(ctx, name)
+		switch {
 		case err != nil:
 			return nil, err
 		case len(cas) == 0:
@@ -200,6 +202,15 @@ func jump(ctx context.Context, tx store.Tx, now time.Time) ([]Number, error) {
 			return nil, err
 		}
 		numbers = append(numbers, Number{name, number})
+		f := ca.Forgetting{RestoredAt: now, BackupOf: backup, Number: was, Next: number}
+		for _, row := range cas { // which nothing outlives that they have signed
+			if row.NotAfter.After(f.Until) {
+				f.Until = row.NotAfter
+			}
+		}
+		if err := ca.Forget(ctx, tx, name, f); err != nil {
+			return nil, err
+		}
 	}
 	return numbers, nil
 }
@@ -317,10 +328,10 @@ func (r Restored) Lost(now time.Time) []string {
 		since = r.Created.UTC().Format(time.RFC3339)
 	}
 	lost := []string{
-		"Certificates issued after " + since + " are not on record. They verify, can be renewed and can be revoked.",
+		"Certificates issued after " + since + " are not on record. They verify, can be renewed and can be revoked; agents show theirs with their next fetch.",
 		"Requests that came in after it have to be sent again.",
-		"Revocations made after it are forgotten. Hosts have the lists that name them, until they fetch the next one: " +
-			"copy the newest from a host, and give it to cauased manage import-crl before you start the daemon.",
+		"Revocations made after it are forgotten. Hosts have the lists that name them: agents of this version send the newest before they fetch the next one. " +
+			"Not to wait for them, copy the newest from a host, and give it to cauased manage import-crl before you start the daemon.",
 		"A CA certificate made after it is lost with its key. Hosts that have met it must be anchored anew.",
 	}
 	newest := map[store.AuthorityName]time.Time{}

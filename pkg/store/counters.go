@@ -25,7 +25,9 @@ const (
 	SettingConsents    = "cors/"              // and a lineage of users: what that user lets web pages of other origins do
 	// SettingStrictFollower is when a client was last seen that follows only to CA certificates of the same subject (RFC 3339), or "none".
 	SettingStrictFollower = "strict_follower"
-	SettingExternalCRL    = "external_crl/" // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
+	// SettingRestored describes, in JSON, the last restore: what may have been forgotten, and for how long hosts are asked for it.
+	SettingRestored    = "restored"
+	SettingExternalCRL = "external_crl/" // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
 )
 
 // NoStrictFollower is the value of SettingStrictFollower where there was never one.

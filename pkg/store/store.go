@@ -196,7 +196,7 @@ const (
 	Renewed      Method = "renewed"       // its predecessor's holder asked
 	Internal     Method = "internal"      // the daemon's own HTTPS certificate
 	TemplateSign Method = "template-sign" // a user approved the key, and gave the rest in a template
-	Recovered    Method = "recovered"     // after the backup that was restored; on record since it was renewed
+	Recovered    Method = "recovered"     // after the backup that was restored; on record since its holder has shown it
 	CASigned     Method = "ca"            // a CA certificate of an authority below this one
 )
 

@@ -52,6 +52,8 @@ type exchange struct {
 	issue                      *enroll.Issue // nil if there is none
 	confirmed                  string        // key identifier of the CA certificate that was to be confirmed; "" if none was
 	confirmErr                 error
+	reminded                   string // see memory.Reminded
+	reminder                   reminder
 }
 
 func (x *exchange) run(ctx context.Context, actions []Action) {
@@ -204,6 +206,7 @@ func (x *exchange) refreshLists(ctx context.Context) {
 		x.crls, x.tag, x.crlErr = x.service.TakeCRLs(trusted, have, x.pushed)
 		x.pushed = nil
 		if x.crlErr == nil {
+			x.remind(ctx, trusted, have)
 			return
 		}
 	}
@@ -215,6 +218,9 @@ func (x *exchange) refreshLists(ctx context.Context) {
 	x.crls, x.tag, served, x.crlErr = x.service.LookForCRLs(ctx, trusted, have, tag)
 	x.crls = shareLists(x.crls)
 	x.strange = served != nil && served.Strange(trusted)
+	if x.crlErr == nil {
+		x.remind(ctx, trusted, have)
+	}
 }
 
 // confirm tells the daemon which CA certificate is on disk. The snapshot was read from there.

@@ -45,6 +45,7 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 	w.finishSubmission(x)
 	w.finishInvited()
 	w.finishConfirm(x)
+	w.finishReminder(x)
 	if x.enrolTried {
 		w.finishEnrol(x)
 	}

@@ -43,6 +43,9 @@ type memory struct {
 	// Confirmed is the key identifier, in hexadecimal, of the CA certificate that the daemon was told is on disk.
 	Confirmed string `json:"confirmed_ca,omitempty"`
 
+	// Reminded says of which restore of the daemon, and of which certificate, the daemon was told.
+	Reminded string `json:"reminded,omitempty"`
+
 	Counts Counts `json:"counts,omitzero"`
 }
 
@@ -135,7 +138,7 @@ func (m *memory) plausible() bool {
 	if m.Lists != nil && !m.Lists.plausible() || !m.Counts.plausible() {
 		return false
 	}
-	return m.HookFailures >= 0 && showable(m.HookError, m.Invited)
+	return m.HookFailures >= 0 && showable(m.HookError, m.Invited, m.Reminded)
 }
 
 // maxShown bounds a text that is kept to be shown.

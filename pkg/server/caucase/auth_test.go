@@ -120,6 +120,8 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "lineage/{id}", 200, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
 		{"DELETE", "lineage/{id}", 204, func() request { _, id := newIssued(); return at("/cas/lineage/%d", id) }},
 		{"PUT", "crt/renew", 200, func() request { crt, _ := newIssued(); return json("/cas/crt/renew", renewalOf(t, crt)) }},
+		{"GET", "recover", 404, func() request { return at("/cas/recover") }},
+		{"PUT", "recover", 409, func() request { crt, _ := newIssued(); return json("/cas/recover", recoveryOf(t, crt)) }},
 		{"PUT", "crt/holds", 204, func() request {
 			crt, _ := newIssued()
 			cas, err := s.Services.CACertificates(ctx)

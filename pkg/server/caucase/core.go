@@ -66,6 +66,8 @@ type Core interface {
 	Roots(ctx context.Context) ([]*x509.Certificate, error)
 	Succession(ctx context.Context) ([][]byte, error)
 	Withdrawals(ctx context.Context) ([][]byte, error)
+	Forgotten(ctx context.Context) (*ca.Forgetting, error)
+	Recover(ctx context.Context, h ca.Holder, list *x509.RevocationList) (ca.Recalled, error)
 	NoteStrictFollower(holder bool)
 	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)
 }

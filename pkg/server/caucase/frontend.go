@@ -73,6 +73,7 @@ type FrontEnd struct {
 	whitelist map[string]bool
 
 	referenceNoticed atomic.Bool
+	recovering       chan struct{} // has room for one that takes in what a host has kept
 }
 
 // New returns a FrontEnd. An error is a mistake of the caller's.
@@ -80,7 +81,7 @@ func New(cfg Config) (*FrontEnd, error) {
 	if cfg.Clock == nil || cfg.Log == nil || cfg.Authorities == nil || cfg.ServerCAs == nil || cfg.CORSKeys == nil {
 		return nil, errors.New("caucase: incomplete configuration")
 	}
-	f := &FrontEnd{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool)}
+	f := &FrontEnd{cfg: cfg, log: cfg.Log, whitelist: make(map[string]bool), recovering: make(chan struct{}, 1)}
 	for _, origin := range cfg.CORSWhitelist {
 		if err := CheckOrigin(origin); err != nil {
 			return nil, err

@@ -30,6 +30,20 @@ func holdingOf(t *testing.T, crt *tls.Certificate, keyID []byte) string {
 	return string(data)
 }
 
+// recoveryOf is what the holder of crt has kept, without a list.
+func recoveryOf(t *testing.T, crt *tls.Certificate) string {
+	t.Helper()
+	payload, err := envelope.EncodeRecovery(envelope.Recovery{CertificatePEM: string(pki.EncodeCertificatePEM(crt.Leaf.Raw))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := envelope.Sign(crt.PrivateKey.(crypto.Signer), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 // TestHolding: hosts confirm for themselves and for nobody else, and everybody may know how many have.
 func TestHolding(t *testing.T) {
 	s := newSite(t)

@@ -63,6 +63,8 @@ func (f *FrontEnd) authorityRoutes() []route {
 		{method: http.MethodGet, path: "csr/{id}", access: anyone, handler: f.getRequest},
 		{method: http.MethodDelete, path: "csr/{id}", access: user, handler: f.deleteRequest},
 
+		{method: http.MethodGet, path: "recover", access: anyone, handler: f.getForgotten},
+		{method: http.MethodPut, path: "recover", access: server.Holder, handler: f.putRecovery},
 		{method: http.MethodPut, path: "prove", access: anyone, handler: f.putProven},
 		{method: http.MethodPut, path: "invite", access: anyone, handler: f.putInvited},
 		{method: http.MethodGet, path: "invite", access: user, handler: f.getInvitations},
