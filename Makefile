@@ -35,7 +35,7 @@ INTEROP_VENV ?= .cache/caucase
 FUZZTIME     ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-pkcs11 cross run test lint bench bench-load bench-peers bench-growth bench-profile fuzz flood soak released docs-test interop install uninstall clean
+.PHONY: help build build-pkcs11 cross run test lint bench bench-load bench-peers bench-growth bench-profile fuzz flood soak crash-matrix released docs-test interop install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,7 +70,7 @@ run: build ## start a CA on loopback with its data in ./var
 		--db $(VAR)/cauase.sqlite --server-key $(VAR)/server.key.pem --cors-key-store $(VAR)/cors.key
 
 # The packages whose tests take longest begin first, lest one of them is left to run alone at the end.
-LONG := $(addprefix ./pkg/,endtoend fleet store/sqlstore cluster manage deployment updater)
+LONG := $(addprefix ./pkg/,endtoend fleet store/sqlstore cluster crash manage deployment updater)
 
 # Some of them mostly wait, for timeouts, servers and disks: more run at once than there are processors,
 # so that others compute meanwhile.
@@ -137,6 +137,15 @@ flood: ## let crowds loose on a daemon, for long, and print how long users and o
 
 soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
 	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/
+
+# CRASH points of each story, or all; RUN selects stories, such as TestMatrix/sqlite/backup. Points that have passed with the
+# same program are not tried again: a run that was interrupted goes on. All take some three hours of one processor.
+CRASH ?= all
+RUN   ?= .
+
+crash-matrix: ## have daemon and commands die, or calls of theirs fail, at each step that changes what lasts; takes hours, and goes on where it was interrupted
+	CAUASE_CRASH=$(CRASH) CAUASE_CRASH_LEDGER=$(abspath .cache/crash-matrix) CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 24h -run '$(RUN)' ./pkg/crash/
+	CAUASE_CRASH=all $(GO) test -count=1 -timeout 1h -run TestCrash ./pkg/updater/
 
 RELEASED ?= .cache/released
 

@@ -50,7 +50,17 @@ func withDatabase(c *urfave.Context, do func(store.Store) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(db), db.Close())
+	return closed(do(db), db)
+}
+
+// closed closes the database of a command, and returns the error of both. Where only closing fails, as a file of SQLite cannot be
+// written to which nothing depends on that was done, nothing has to be undone or repeated there: it says so.
+func closed(done error, db interface{ Close() error }) error {
+	err := db.Close()
+	if done == nil && err != nil {
+		return fmt.Errorf("the database has everything on record, but could not be closed properly: %w", err)
+	}
+	return errors.Join(done, err)
 }
 
 // withAuthority does so for a command that is about the authority which --authority names. That is one of the

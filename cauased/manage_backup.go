@@ -57,7 +57,7 @@ func takeBackup(c *urfave.Context, clk clock.Clock) (_ archive.Backup, err error
 	if err != nil {
 		return archive.Backup{}, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { err = closed(err, db) }()
 	ctx, done := untilSignal(c.Context)
 	defer done()
 	b, err := archive.Take(ctx, db, clk, cli.Version(), c.Args().First())
@@ -69,9 +69,13 @@ func takeBackup(c *urfave.Context, clk clock.Clock) (_ archive.Backup, err error
 	case err != nil:
 		return b, fmt.Errorf("backup: %w", err)
 	}
-	return b, db.Update(ctx, func(tx store.Tx) error {
+	err = db.Update(ctx, func(tx store.Tx) error {
 		return b.Audit(ctx, tx, clk.Now(), audit.Actor{Kind: audit.Operator})
 	})
+	if err != nil {
+		return b, fmt.Errorf("backup: %s is complete and verified, but that it was taken is not on record: %w", b.Path, err)
+	}
+	return b, nil
 }
 
 // untilSignal returns a context that ends with the first SIGINT or SIGTERM, so that the command can clean up. A second

@@ -137,7 +137,11 @@ func makeInvitation(c *urfave.Context, clk clock.Clock, stdout, stderr io.Writer
 	text := signed.Text() + "\n"
 	asJSON, view := c.Bool("json"), viewInvitation(signed, name)
 	if out != nil {
-		if err := errors.Join(out.Set([]byte(text)), out.Publish()); err != nil {
+		// What is not whole does not get the name.
+		if err := out.Set([]byte(text)); err != nil {
+			return err
+		}
+		if err := out.Publish(); err != nil {
 			return err
 		}
 		view.File = c.String(flagOut)

@@ -36,7 +36,7 @@ func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) err
 	if err != nil {
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
-	return errors.Join(fill(db), db.Close())
+	return closed(fill(db), db)
 }
 
 // fillNew creates the file under a temporary name and renames it once it is complete. If filling it fails, it can

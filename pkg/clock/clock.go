@@ -14,15 +14,6 @@ type Clock interface {
 	Now() time.Time
 }
 
-// System returns the clock of the machine.
-func System() Clock { return system{} }
-
-type system struct{}
-
-func (system) Now() time.Time {
-	return time.Now().Round(0) //permit:time.Now
-}
-
 // A Fake is a Clock that stands still until it is set.
 // It is safe for concurrent use.
 type Fake struct {

@@ -41,7 +41,7 @@ func startDaemon(t testing.TB, dir, database string, more ...string) *daemon {
 	t.Helper()
 	d := &daemon{port: testkit.FreePorts(t, 2), log: &testkit.Buffer{}}
 	d.cmd = exec.Command(cauased, options(d.port, more)...)
-	d.cmd.Dir, d.cmd.Env, d.cmd.Stdout, d.cmd.Stderr = dir, withDatabase(database), d.log, d.log
+	d.cmd.Dir, d.cmd.Env, d.cmd.Stdout, d.cmd.Stderr = dir, environment(dir, database), d.log, d.log
 	check(t, d.cmd.Start())
 	exited := make(chan struct{})
 	d.exited = exited
@@ -63,7 +63,7 @@ func traceDaemon(t testing.TB, dir, database string, o faults.Options, more ...s
 	cmd, err := faults.Command(o, cauased, options(d.port, more)...)
 	check(t, err)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, d.log, d.log
-	cmd.Env = append(withDatabase(database), cmd.Env[len(cmd.Env)-1])
+	cmd.Env = append(environment(dir, database), cmd.Env[len(cmd.Env)-1])
 	d.process, err = faults.Start(cmd)
 	check(t, err)
 	d.cmd, d.exited = cmd, d.process.Exited()

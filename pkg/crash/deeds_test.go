@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/big"
 	"net/http"
-	"testing"
 
 	"cauase/pkg/client"
 	"cauase/pkg/pki"
@@ -94,16 +93,7 @@ func (d *daemon) quit(r *run) {
 
 // deeds are what clients ask for.
 var deeds = []story{
-	deed("submit", submit, func(v *visit) error {
-		if v.acked {
-			pem, err := v.services.Request(v.ctx, v.values["id"].(client.ID))
-			if err != nil || !bytes.Equal(pem, v.values["csr"].([]byte)) {
-				return fmt.Errorf("the request was acknowledged: %w", errors.Join(err, errOther))
-			}
-			return nil
-		}
-		return submit(v)
-	}),
+	deed("submit", submit, submitted),
 	deed("sign", func(v *visit) error { return v.session.Approve(v.ctx, v.world.waiting[0], client.Approval{}) }, func(v *visit) error {
 		if !v.acked {
 			if err := v.session.Approve(v.ctx, v.world.waiting[0], client.Approval{}); err != nil && !settled(err) {
@@ -189,6 +179,17 @@ func submit(v *visit) error {
 	id, err := v.services.Submit(v.ctx, csr)
 	v.values["id"], v.values["csr"] = id, csr
 	return err
+}
+
+func submitted(v *visit) error {
+	if !v.acked {
+		return submit(v)
+	}
+	pem, err := v.services.Request(v.ctx, v.values["id"].(client.ID))
+	if err != nil || !bytes.Equal(pem, v.values["csr"].([]byte)) {
+		return fmt.Errorf("the request was acknowledged: %w", errors.Join(err, errOther))
+	}
+	return nil
 }
 
 func renew(v *visit) error {
@@ -318,7 +319,3 @@ func seeList(v *visit) error {
 	v.values["list"] = body
 	return v.listed(v.world.held[1].crt.SerialNumber)
 }
-
-var stories = deeds
-
-var _ testing.TB = (*run)(nil)

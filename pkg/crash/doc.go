@@ -1,4 +1,3 @@
 // Package crash tests what becomes of a daemon, and of the commands that administer its database, when they die
-// or a call of theirs fails, at each step by which they change what lasts (TestMatrix), and when the machine loses its
-// power (TestPowerCuts).
+// or a call of theirs fails, at each step by which they change what lasts (TestMatrix).
 package crash

@@ -18,7 +18,7 @@ import (
 // patience is how long anything is waited for, as machines that run tests are busy.
 const patience = 2 * time.Minute
 
-// cauased is the daemon as it is shipped.
+// cauased is the daemon as it is shipped, but that its clock may be set forward.
 var cauased string
 
 // postgres is the cluster that has the databases of all points.
@@ -37,7 +37,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := testkit.BuildReleased(dir, map[string]string{"cauased": "cauased"}); err != nil {
+	if err := testkit.BuildShifted(dir, map[string]string{"cauased": "cauased"}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -45,7 +45,7 @@ func runTests(m *testing.M) int {
 	for _, v := range os.Environ() {
 		// Settings of whoever runs the tests are none of theirs.
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "CAUASED_") || strings.HasPrefix(name, "PG") {
+		if strings.HasPrefix(name, "CAUASED_") || name == "CAUASE_CLOCK_OFFSET" || strings.HasPrefix(name, "PG") {
 			os.Unsetenv(name)
 		}
 	}
@@ -56,7 +56,7 @@ func runTests(m *testing.M) int {
 func manage(t testing.TB, dir, database string, args ...string) (code int, said string) {
 	t.Helper()
 	cmd := exec.Command(cauased, append([]string{"manage"}, args...)...)
-	cmd.Dir, cmd.Env = dir, withDatabase(database)
+	cmd.Dir, cmd.Env = dir, environment(dir, database)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -75,8 +75,18 @@ func must(t testing.TB, dir, database string, args ...string) string {
 	return said
 }
 
-func withDatabase(database string) []string {
-	return append(os.Environ(), "CAUASED_DB="+database, "CAUASED_IDENTITY_PASSPHRASE=secret of the tests")
+// environment is that of programs which work in a folder, by whose clock they go.
+func environment(dir, database string) []string {
+	set := append(os.Environ(), "CAUASED_DB="+database)
+	if shifted := dir + ".clock"; exists(shifted) {
+		set = append(set, "CAUASE_CLOCK_OFFSET="+shifted)
+	}
+	return set
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // consistent has the database checked, and its log.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,11 +73,21 @@ func sqliteIn(string) func(testing.TB, string) (string, int) {
 	return func(_ testing.TB, dir string) (string, int) { return filepath.Join(dir, "cauase.sqlite"), 0 }
 }
 
-// everything says that all points are to be tried. Otherwise it is a sample, the same each time.
-func everything() bool { return os.Getenv("CAUASE_CRASH") == "all" }
-
-// sample is how many points of a story are tried in make test.
-const sample = 6
+// sample is how many points of a story are tried, the same each time: few in make test, else as many as CAUASE_CRASH
+// says, or all.
+func sample(t testing.TB) int {
+	t.Helper()
+	switch text := os.Getenv("CAUASE_CRASH"); text {
+	case "":
+		return 3
+	case "all":
+		return math.MaxInt
+	default:
+		n, err := strconv.Atoi(text)
+		check(t, err)
+		return n
+	}
+}
 
 // tally counts over all stories.
 type tally struct{ points, tried, before, missed atomic.Int64 }
@@ -84,6 +96,7 @@ type tally struct{ points, tried, before, missed atomic.Int64 }
 // call fails, once or from there on. Then cauased manage check finds nothing wrong, the daemon starts, and whatever
 // somebody was told is done. After a call that failed the daemon goes on, and the next attempt succeeds.
 func TestMatrix(t *testing.T) {
+	needTracer(t)
 	w := newWorld(t)
 	var counts tally
 	done := newLedger(t)
@@ -142,7 +155,7 @@ func walk(t *testing.T, w *world, e engine, s *story, counts *tally, done *ledge
 	}
 	t.Logf("%d steps, %d points", len(steps), len(points))
 	counts.points.Add(int64(len(points)))
-	for _, p := range pick(points, t.Name()) {
+	for _, p := range pick(points, t.Name(), sample(t)) {
 		if done.has(t.Name(), p) {
 			counts.before.Add(1)
 			continue
@@ -176,16 +189,16 @@ func (p point) name() string {
 }
 
 // pick returns those that are to be tried: all, or a sample that is the same each time, spread over the story.
-func pick(points []point, name string) []point {
-	if everything() || len(points) <= sample {
+func pick(points []point, name string, count int) []point {
+	if len(points) <= count {
 		return points
 	}
 	h := fnv.New32a()
 	h.Write([]byte(name))
 	first := int(h.Sum32() % uint32(len(points)))
 	var some []point
-	for i := range sample {
-		some = append(some, points[(first+i*len(points)/sample)%len(points)])
+	for i := range count {
+		some = append(some, points[(first+i*len(points)/count)%len(points)])
 	}
 	return some
 }

@@ -36,11 +36,12 @@ type holding struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir()}
+	w.write(t, "passphrase", []byte("secret of the tests\n"))
 	database := filepath.Join(w.dir, "cauase.sqlite")
 	d := startDaemon(t, w.dir, database)
 	w.settle(t, d)
 	check(t, d.stop())
-	must(t, w.dir, database, "backup", "backup")
+	must(t, w.dir, database, "backup", "BACKUP")
 	return w
 }
 

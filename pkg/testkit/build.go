@@ -47,6 +47,12 @@ func BuildReleased(dir string, tools map[string]string) error {
 	return build(dir, tools, asReleased, append(os.Environ(), "CGO_ENABLED=0"))
 }
 
+// BuildShifted puts tools into dir as BuildReleased does, whose clock is ahead of the machine's by the duration in a file that
+// CAUASE_CLOCK_OFFSET names.
+func BuildShifted(dir string, tools map[string]string) error {
+	return build(dir, tools, slices.Concat(asReleased, []string{"-tags=clockoffset"}), append(os.Environ(), "CGO_ENABLED=0"))
+}
+
 // build builds tools into a folder that the tests of all packages share, in which go build leaves
 // alone what is up to date, and copies them into dir.
 func build(dir string, tools map[string]string, flags, environment []string) error {
