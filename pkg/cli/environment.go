@@ -32,7 +32,7 @@ var told = []string{"CAUASE_CA", "CAUASE_CAS_CA", "CAUASE_CHANGED", "CAUASE_CRT"
 
 // foreign are variables that are nobody's settings: of the tests, and those that Kubernetes and Docker set in every container
 // for a service named cauase, or cauase-something.
-var foreign = regexp.MustCompile(`^CAUASE_((TEST|BENCH|PGTEST|VERIFIERS|FLOOD)_.+|REQUIRE_ALL|SOAK|MILLIONS|FLOOD|` +
+var foreign = regexp.MustCompile(`^CAUASE_((TEST|BENCH|PGTEST|VERIFIERS|FLOOD)_.+|REQUIRE_ALL|SOAK|MILLIONS|FLOOD|CRASH|CRASH_LEDGER|FAULTS|FAULTS_RECEIVES|CLOCK_OFFSET|` +
 	`([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP)(_(ADDR|PORT|PROTO))?)|ENV_[A-Za-z0-9_]+)$`)
 
 // Variables returns the environment variables that the options of a tool, and those of its commands, have their values from.

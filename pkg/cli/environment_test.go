@@ -40,6 +40,8 @@ func TestMisspeltVariables(t *testing.T) {
 		"CAUASE_TEST_DB":         "",
 		"CAUASE_SOAK":            "",
 		"CAUASE_FLOOD":           "",
+		"CAUASE_CRASH":           "",
+		"CAUASE_CLOCK_OFFSET":    "",
 		"CAUASE_SERVICE_HOST":    "", // Kubernetes, for a service cauase
 		"CAUASE_PORT_80_TCP":     "",
 		"CAUASE_":                "",
