@@ -21,6 +21,7 @@ import (
 	"cauase/pkg/server"
 	"cauase/pkg/server/caucase"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/token"
 )
 
 const day = 24 * time.Hour
@@ -94,6 +95,9 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 			HandshakeRate: r.count(flagHandshakes),
 			Waiting:       r.atLeast(flagWaiting, 1),
 		},
+
+		Tokens: r.tokens(),
+		Keys:   r.file.keys.places,
 
 		Profiles:      r.file.profiles,
 		Tables:        r.file.Tables,
@@ -265,6 +269,15 @@ func (r *reader) keyType() pki.KeyType {
 		r.fail(flagKeyLen, fmt.Errorf("contradicts --%s %s", flagKeyType, r.c.String(flagKeyType)))
 	}
 	return t
+}
+
+// tokens are those of --token, and of tables of authorities.
+func (r *reader) tokens() []token.URI {
+	list, err := readTokens(r.c)
+	if err != nil {
+		r.fail(flagToken, err)
+	}
+	return append(list, r.file.keys.tokens...)
 }
 
 // backdate is not capped here: the authorities do that, each by its own span.

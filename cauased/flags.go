@@ -115,6 +115,7 @@ func serveFlags() []urfave.Flag {
 		text(groupKeys, flagKeyType, string(pki.DefaultKeyType), "`TYPE` of new keys: "+keyTypes()),
 		cli.Int(urfave.IntFlag{Category: groupKeys, Name: flagKeyLen, EnvVars: env(flagKeyLen), DefaultText: "none",
 			Usage: "`BITS` of new keys, which makes them RSA; the same as --key-type rsa-BITS"}),
+		tokenFlag(),
 		float(groupKeys, flagThreshold, 31, "`DAYS` before its expiry at which our own HTTPS certificate is renewed"),
 		text(groupKeys, flagBackdate, "1m", "`DURATION` by which certificates are backdated, for peers whose clock is late; at most 1/100 of their validity"),
 		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),

@@ -27,7 +27,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		messages = cli.LogMessages(stderr, args, environmentPrefix+"LOG_FORMAT")
 	}
 	app := newApp(clock.System(), stdout, messages)
-	return cli.Report(messages, tool, cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args))))
+	err := cli.Run(ctx, app, arrangeManage(app, canonicalArgs(args)))
+	if len(args) > 1 && args[1] == "manage" {
+		err = hintTokens(err)
+	}
+	return cli.Report(messages, tool, err)
 }
 
 func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {

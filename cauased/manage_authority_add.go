@@ -71,6 +71,8 @@ func authorityAddCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Comm
 			&urfave.StringFlag{Name: flagSpan, DefaultText: "93 days", Usage: "`DURATION` or days that issued certificates are valid, unless their profile or who signs says otherwise"},
 			cli.Int(urfave.IntFlag{Name: flagLife, Value: rollover.DefaultLife, Usage: "`COUNT` of spans that its CA certificates are valid"}),
 			text("", flagKeyType, string(pki.DefaultKeyType), "`TYPE` of its first CA key: "+keyTypes()),
+			&urfave.StringFlag{Name: flagKey, DefaultText: "as [authority.NAME] in the file of --" + flagConfig + " says, or " + keyInDatabase,
+				Usage: "`URI` of the token on which its CA keys are made, pkcs11:token=LABEL;object=LABEL; --" + flagToken + " says how it is reached"},
 			&urfave.StringFlag{Name: flagProfile, DefaultText: "as-requested", Usage: "`PROFILE` of requests that name none"},
 			&urfave.StringFlag{Name: flagProfiles, Usage: "`LIST` of further profiles that may be asked for, separated by commas"},
 			cli.Int(urfave.IntFlag{Name: flagMaxPending, Value: 50, Usage: "`COUNT` of pending requests above which further ones are refused"}),
@@ -169,6 +171,12 @@ func readNewAuthority(call *authorityCall) (manage.NewAuthority, error) {
 		return in, err
 	}
 	in.Profiles = file.profiles
+	in.Key = file.keys.places[row.Name]
+	if c.IsSet(flagKey) {
+		if _, in.Key, err = readKeyPlace(c.String(flagKey)); err != nil {
+			return in, fmt.Errorf("--%s: %w", flagKey, err)
+		}
+	}
 	in.Row = row
 	return in, nil
 }

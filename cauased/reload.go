@@ -92,5 +92,8 @@ func (f settingsFile) readAgain(known func(name string) bool) (tables daemon.Tab
 	if !reflect.DeepEqual(now.profile, f.profile) {
 		later = append(later, "profile")
 	}
+	if !reflect.DeepEqual(now.keys, f.keys) {
+		later = append(later, "authority")
+	}
 	return now.Tables, later, nil
 }

@@ -142,7 +142,7 @@ func newLogger(cfg serveOptions, to *server.LogBuffer) *slog.Logger {
 func explainStart(err error) error {
 	var setting *daemon.SettingError
 	if !errors.As(err, &setting) {
-		return err
+		return hintTokens(err)
 	}
 	flagged := fmt.Errorf("--%s: %w", setting.Setting, setting.Err)
 	switch {
@@ -162,7 +162,7 @@ func explainStart(err error) error {
 	case setting.Setting == daemon.CORSKeyStore:
 		return cli.WithHint(flagged, "if this file is not needed, move it away: users will be asked for their consent again")
 	}
-	return flagged
+	return hintTokens(flagged)
 }
 
 // isElsewhere reports whether err means that an address is not one of this machine, or that a name has none.

@@ -14,7 +14,7 @@ import (
 	"cauase/pkg/store"
 )
 
-// fileTables are the tables of a configuration file, beside its settings. All but the profiles are read again while the daemon runs.
+// fileTables are the tables of a configuration file, beside its settings. All but the profiles and authorities are read again while the daemon runs.
 type fileTables struct {
 	Profiles map[string]profile.Config `toml:"profile"`
 	Policy   []policy.Config           `toml:"policy"`
@@ -23,6 +23,8 @@ type fileTables struct {
 	Signing  *signingTable             `toml:"signing"`
 	SSH      sshTable                  `toml:"ssh"`
 	DNS      dnsTable                  `toml:"dns"`
+
+	Authorities map[string]authorityTable `toml:"authority"`
 }
 
 // A signingTable has PUT /api/csr/{id} be answered.
@@ -37,6 +39,7 @@ type parsedTables struct {
 	profiles *profile.Set
 	profile  map[string]profile.Config // as they stand there
 	told     []hook.Subscriber         // of certificates
+	keys     placedKeys
 }
 
 // readTables reads the tables of a file, whole: with an error there are none.
@@ -65,10 +68,11 @@ func readAlone(path string, content []byte) (p parsedTables, file fileTables, pl
 	rules, wrong := readRules(file.Policy, places)
 	api, mistaken := readSigning(file.Signing, places)
 	server, unclear := file.DNS.server(places)
-	if err := errors.Join(err, wrong, mistaken, unclear); err != nil {
+	keys, misplaced := readPlaces(file.Authorities, places)
+	if err := errors.Join(err, wrong, mistaken, unclear, misplaced); err != nil {
 		return p, file, places, err
 	}
-	p = parsedTables{profiles: profiles, profile: file.Profiles, told: hook.Subscribers(file.Hooks, file.Webhooks)}
+	p = parsedTables{profiles: profiles, profile: file.Profiles, told: hook.Subscribers(file.Hooks, file.Webhooks), keys: keys}
 	p.Policy, p.Signing, p.NameServer = rules, api, server
 	p.PolicyAt = func(rule int, field string) string {
 		return fmt.Sprintf("%s: %v", path, places.FindTable("policy", rule, field))

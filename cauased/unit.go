@@ -35,10 +35,17 @@ func withSettings(commands []*urfave.Command, stderr io.Writer) []*urfave.Comman
 		if flagNamed(command.Flags, flagConfig) == nil {
 			command.Flags = append(command.Flags, configFlag())
 		}
-		command.Flags = append(command.Flags, &urfave.StringFlag{Category: groupFiles, Name: flagEnvironmentFile, EnvVars: env(flagEnvironmentFile), TakesFile: true,
+		keyring := tokenFlag().(*urfave.StringSliceFlag)
+		keyring.Hidden = true // few commands use keys, and they take them from the daemon's settings
+		command.Flags = append(command.Flags, keyring, &urfave.StringFlag{Category: groupFiles, Name: flagEnvironmentFile, EnvVars: env(flagEnvironmentFile), TakesFile: true,
 			DefaultText: unitEnvironment + ", if there is one and neither --" + flagDB + " nor --" + flagConfig + " is given",
 			Usage:       "`FILE` of the environment of the daemon's unit"})
-		command.Before = func(c *urfave.Context) error { return takeSettings(c, stderr) }
+		command.Before = func(c *urfave.Context) error {
+			if err := takeSettings(c, stderr); err != nil {
+				return err
+			}
+			return withCustody(c)
+		}
 	}
 	return commands
 }

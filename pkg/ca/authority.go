@@ -82,6 +82,9 @@ type Config struct {
 	// Custody keeps the keys of CAs; that of the context, see keys.From, if nil.
 	Custody keys.Custody
 
+	// KeyPlace is where keys are made as long as the store does not say: see keys.Purpose.
+	KeyPlace string
+
 	// Parents finds the parents of authorities; nil where none has one.
 	Parents Parents
 

@@ -220,6 +220,9 @@ func (a *Authority) load(ctx context.Context, known *generations) (*generations,
 	g := &generations{version: version, retiredAt: row.RetiredAt}
 	for _, row := range rows {
 		one, err := a.open(ctx, row, known)
+		if errors.Is(err, keys.ErrElsewhere) {
+			return nil, fmt.Errorf("CA certificate %d of %s: %w", row.ID, a.name, err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: CA certificate %d of %s: %w", ErrDamaged, row.ID, a.name, err)
 		}

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -208,17 +209,9 @@ func (a *Authority) nextGeneration(ctx context.Context, now time.Time, next *gen
 			return generation{}, issuer{}, nil, err
 		}
 	}
-	keyType, err := a.nextKeyType(ctx, next)
+	ref, key, err := a.nextKey(ctx, now, next)
 	if err != nil {
 		return generation{}, issuer{}, nil, err
-	}
-	purpose, err := purposeOf(a.name, now, nil)
-	if err != nil {
-		return generation{}, issuer{}, nil, err
-	}
-	ref, key, err := a.cfg.Custody.Generate(ctx, purpose, keyType)
-	if err != nil {
-		return generation{}, issuer{}, nil, fmt.Errorf("CA key: %w", err)
 	}
 	by, err = a.issuerOf(ctx, now, key)
 	if err == nil {
@@ -338,6 +331,47 @@ func (a *Authority) nextKeyType(ctx context.Context, g *generations) (pki.KeyTyp
 	default:
 		return pki.KeyTypeOf(g.newest().crt.PublicKey)
 	}
+}
+
+// nextKey makes the key of the generation that follows those of g.
+func (a *Authority) nextKey(ctx context.Context, now time.Time, g *generations) (keys.Ref, crypto.Signer, error) {
+	keyType, err := a.nextKeyType(ctx, g)
+	if err != nil {
+		return keys.Ref{}, nil, err
+	}
+	purpose, err := purposeOf(a.name, now, nil)
+	if err != nil {
+		return keys.Ref{}, nil, err
+	}
+	if purpose.Place, err = a.keyPlace(ctx); err != nil {
+		return keys.Ref{}, nil, err
+	}
+	ref, key, err := a.cfg.Custody.Generate(ctx, purpose, keyType)
+	if err != nil {
+		return keys.Ref{}, nil, fmt.Errorf("CA key: %w", err)
+	}
+	return ref, key, nil
+}
+
+// keyPlace is where the next CA key is made: see keys.Purpose.
+func (a *Authority) keyPlace(ctx context.Context) (place string, err error) {
+	err = a.store.View(ctx, func(r store.Reader) (err error) {
+		place, err = r.Setting(ctx, a.name, store.SettingKeyPlace)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return a.cfg.KeyPlace, nil
+	}
+	return place, err
+}
+
+// NextKey returns of which type the next CA key will be, and where it will be made: see keys.Purpose.
+func (a *Authority) NextKey(ctx context.Context) (keyType pki.KeyType, place string, err error) {
+	if keyType, err = a.nextKeyType(ctx, a.cas.Load()); err != nil {
+		return "", "", err
+	}
+	place, err = a.keyPlace(ctx)
+	return keyType, place, err
 }
 
 // SetNextKeyType chooses, on an operator's behalf, the type of the next CA key of an authority,

@@ -246,17 +246,9 @@ func (a *Authority) signoffNow(ctx context.Context, now time.Time, actor audit.A
 // addSignoff makes a key and a request for a CA certificate that is needed from then on. It is stored
 // if there are still as many as known.
 func (a *Authority) addSignoff(ctx context.Context, now time.Time, actor audit.Actor, from time.Time, known int) error {
-	keyType, err := a.nextKeyType(ctx, a.cas.Load())
+	ref, key, err := a.nextKey(ctx, now, a.cas.Load())
 	if err != nil {
 		return err
-	}
-	purpose, err := purposeOf(a.name, now, nil)
-	if err != nil {
-		return err
-	}
-	ref, key, err := a.cfg.Custody.Generate(ctx, purpose, keyType)
-	if err != nil {
-		return fmt.Errorf("CA key: %w", err)
 	}
 	row := store.Signoff{
 		Authority: a.name, CreatedAt: now, Key: store.KeyRef(ref),

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -199,7 +200,8 @@ type voucherCache struct {
 // VouchHTTPS returns a statement, signed by the active CA, that cas sign the daemon's own HTTPS
 // certificate: what lets a client that trusts this authority know that it talks to its daemon.
 func (a *Authority) VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error) {
-	st, err := a.current(ctx, a.clock.Now())
+	// What was signed before is as good while keys are locked.
+	st, err := a.forReading(ctx, a.clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +212,9 @@ func (a *Authority) VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]
 	defer v.making.unlock()
 	if v.made != nil && v.signer == st.signer.id && slices.EqualFunc(v.cas, cas, (*x509.Certificate).Equal) {
 		return v.made, nil
+	}
+	if st.signer.key == nil {
+		return nil, cmp.Or(a.locked(), ErrNoSigner)
 	}
 	made, err := a.cfg.Statements.ServerCA(st.signer.key, cas)
 	if err != nil {

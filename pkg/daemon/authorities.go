@@ -45,6 +45,9 @@ func (d directory) Failed(name store.AuthorityName) bool {
 // say, and opens all that are there. Without one of those it is no use to go on; the others are tried again
 // later.
 func (d *Daemon) openAuthorities(ctx context.Context) (err error) {
+	if err := d.openTokens(); err != nil {
+		return err
+	}
 	if err := d.configureAuthorities(ctx); err != nil {
 		return err
 	}
@@ -61,7 +64,7 @@ func (d *Daemon) openAuthorities(ctx context.Context) (err error) {
 		}
 	}
 	d.noticed.begin(d.clock.Now(), d.authorities.All())
-	return nil
+	return d.checkTokens(ctx)
 }
 
 // authorityConfig is what this daemon adds to an authority's row.
@@ -84,6 +87,7 @@ func (d *Daemon) authorityConfig(row store.Authority) ca.Config {
 		Presign:        presigner{d},
 		Announce:       d.announcer(),
 		Linter:         d.linter,
+		Custody:        d.custody,
 		Statements:     envelope.Statements{},
 		Ready:          d.skewed,
 		Outdated:       d.hear,

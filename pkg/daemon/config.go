@@ -12,6 +12,7 @@ import (
 	"cauase/pkg/rollover"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
+	"cauase/pkg/token"
 )
 
 // Config is what a daemon is told. Everything in it has been checked that can be without touching
@@ -54,6 +55,11 @@ type Config struct {
 	MaxSkew time.Duration
 
 	Metrics string // ADDRESS:PORT to serve metrics at; empty: nowhere
+
+	// Tokens are the PKCS #11 tokens that can be reached. Keys says of authorities where their next keys are made: a PKCS #11 URI, or "" for
+	// the database; of others the store says it.
+	Tokens []token.URI
+	Keys   map[store.AuthorityName]string
 
 	Profiles *profile.Set // what certificates may be like; nil: the built-in ones
 
@@ -108,6 +114,7 @@ const (
 	UserValidity    Setting = "user-crt-validity"
 	ServiceValidity Setting = "service-crt-validity"
 	FirstUser       Setting = "first-user-invite"
+	Token           Setting = "token"
 )
 
 // A SettingError is an error about one setting.

@@ -23,6 +23,7 @@ type configured struct {
 	// locks are the authorities whose automatic approvals have to be locked: all in one transaction, so that no crash leaves
 	// one with a number that the next start can change.
 	locks []store.Authority
+	keys  []placedKey
 	now   time.Time
 }
 
@@ -33,7 +34,7 @@ type configuredRow struct {
 }
 
 func (c configured) empty() bool {
-	return len(c.changes) == 0 && c.netloc == "" && c.users == "" && len(c.locks) == 0
+	return len(c.changes) == 0 && c.netloc == "" && c.users == "" && len(c.locks) == 0 && len(c.keys) == 0
 }
 
 // configureAuthorities makes the rows of the authorities that every daemon has, or changes them to what the
@@ -64,12 +65,15 @@ func (d *Daemon) configureAuthorities(ctx context.Context) error {
 		d.log.InfoContext(ctx, "the options decide about an authority", "authority", string(c.row.Name),
 			"action", string(c.entry.Action), "detail", c.entry.Detail)
 	}
+	for _, c := range due.keys {
+		d.log.InfoContext(ctx, "the next keys of an authority are made elsewhere than before", "authority", string(c.authority), "detail", c.entry.Detail)
+	}
 	return nil
 }
 
 // compare finds out what has to change.
-func (c Config) compare(ctx context.Context, r store.Reader, now time.Time) (configured, error) {
-	due := configured{now: now}
+func (c Config) compare(ctx context.Context, r store.Reader, now time.Time) (due configured, err error) {
+	due.now = now
 	for _, wanted := range c.rows() {
 		if c.LockAutoApprove && wanted.Role != store.RoleDaemon {
 			switch _, err := r.Setting(ctx, wanted.Name, store.SettingAutoApprove); {
@@ -113,7 +117,8 @@ func (c Config) compare(ctx context.Context, r store.Reader, now time.Time) (con
 	case known != users:
 		due.users = users
 	}
-	return due, nil
+	due.keys, err = c.comparePlaces(ctx, r, now)
+	return due, err
 }
 
 func (c configured) write(ctx context.Context, tx store.Tx) error {
@@ -122,6 +127,11 @@ func (c configured) write(ctx context.Context, tx store.Tx) error {
 			return err
 		}
 		if err := tx.AppendAudit(ctx, change.entry); err != nil {
+			return err
+		}
+	}
+	for _, change := range c.keys {
+		if err := change.write(ctx, tx); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
 	"cauase/pkg/hook"
+	"cauase/pkg/keys"
 	"cauase/pkg/lint"
 	"cauase/pkg/outbox"
 	"cauase/pkg/policy"
@@ -28,6 +29,7 @@ import (
 	"cauase/pkg/server/signing"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/token"
 )
 
 // A Daemon is everything that runs. Start makes one, Run has it answer, Close ends it.
@@ -41,6 +43,8 @@ type Daemon struct {
 	store       store.Store
 	authorities *ca.Directory
 	linter      *lint.Linter // of all of them
+	tokens      *token.Tokens
+	custody     keys.Custody
 	policy      *policy.Engine
 	hooks       *hook.Holder
 	outbox      *outbox.Outbox
@@ -202,6 +206,7 @@ func (d *Daemon) refreshHandshake(ctx context.Context) error {
 	if current == nil {
 		return err
 	}
+	d.vouch(ctx)
 	var crts []*x509.Certificate
 	for _, users := range d.withRole(store.RoleUsers) {
 		of, usersErr := users.CACertificates(ctx)
@@ -212,6 +217,19 @@ func (d *Daemon) refreshHandshake(ctx context.Context) error {
 	}
 	d.handshake.Set(current, crts)
 	return err
+}
+
+// vouch has authorities vouch for our own certificate ahead of those who ask, who otherwise could not be told while keys are locked.
+func (d *Daemon) vouch(ctx context.Context) {
+	cas, err := serverIssuer{d}.CACertificates(ctx)
+	if err != nil {
+		return // which is said elsewhere
+	}
+	for _, a := range d.authorities.All() {
+		if row := a.Row(); row.Role == store.RoleUsers || row.Role == store.RoleServices {
+			_, _ = a.VouchHTTPS(ctx, cas) // whoever needs it is told what is wrong
+		}
+	}
 }
 
 // maintain does what time makes due.
@@ -308,6 +326,9 @@ func (d *Daemon) loop(ctx context.Context, toldOf supervisor) {
 func (d *Daemon) Close() error {
 	d.listeners.Close()
 	d.metrics.Close()
+	if d.tokens != nil {
+		d.tokens.Close()
+	}
 	if d.store == nil {
 		return nil
 	}

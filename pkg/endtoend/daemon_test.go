@@ -61,11 +61,11 @@ type daemon struct {
 
 // startDaemon runs cauased in dir and returns once it reports that it is ready.
 func startDaemon(dir, netloc string, env []string, args ...string) (*daemon, error) {
-	return startDaemonOf(binDir, dir, netloc, env, args...)
+	return startDaemonOf(binDir, dir, netloc, env, false, args...)
 }
 
-// startDaemonOf runs the cauased of a folder.
-func startDaemonOf(bin, dir, netloc string, env []string, args ...string) (*daemon, error) {
+// startDaemonOf runs the cauased of a folder. One that is locked has to answer, and need not be ready.
+func startDaemonOf(bin, dir, netloc string, env []string, locked bool, args ...string) (*daemon, error) {
 	d := &daemon{netloc: netloc, exited: make(chan struct{})}
 	d.cmd = exec.Command(bin+"/cauased", append([]string{"--netloc", netloc}, args...)...)
 	d.cmd.Dir, d.cmd.Env = dir, env
@@ -77,7 +77,7 @@ func startDaemonOf(bin, dir, netloc string, env []string, args ...string) (*daem
 		_ = d.cmd.Wait() // the state is in d.cmd
 		close(d.exited)
 	}()
-	if err := d.waitReady(); err != nil {
+	if err := d.waitReady(locked); err != nil {
 		d.kill()
 		return nil, fmt.Errorf("%w\nstderr of cauased:\n%s", err, d.stderr.String())
 	}
@@ -109,7 +109,7 @@ func (d *daemon) reload(pattern string) error {
 }
 
 // waitReady polls, because nothing tells from outside when a process begins to listen.
-func (d *daemon) waitReady() error {
+func (d *daemon) waitReady(locked bool) error {
 	expired := time.After(deadline)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for {
@@ -117,7 +117,7 @@ func (d *daemon) waitReady() error {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 			// Its output comes through a pipe, with a delay.
-			if resp.StatusCode == http.StatusOK && strings.Contains(d.stdout.String(), "listening:") {
+			if (resp.StatusCode == http.StatusOK || locked) && strings.Contains(d.stdout.String(), "listening:") {
 				return nil
 			}
 		}

@@ -81,7 +81,7 @@ func followThreeRollovers(t *testing.T, daemonBin, toolBin string) {
 	ca := filepath.Join(dir, "ca")
 	check(t, os.Mkdir(ca, 0o700))
 	days := strconv.FormatFloat(span.Hours()/24, 'f', -1, 64)
-	d, err := startDaemonOf(daemonBin, ca, netloc, append(os.Environ(), "TZ=UTC"), "--service-crt-validity", days,
+	d, err := startDaemonOf(daemonBin, ca, netloc, append(os.Environ(), "TZ=UTC"), false, "--service-crt-validity", days,
 		"--service-auto-approve-count", "9", "--user-auto-approve-count", "1")
 	check(t, err)
 	defer d.kill()

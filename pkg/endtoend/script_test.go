@@ -42,8 +42,12 @@ func TestScriptsOnPostgreSQL(t *testing.T) {
 }
 
 func runScripts(t *testing.T, setup func(*testscript.Env) error, database string) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "../../testdata/script",
+	testscript.Run(t, scripts(t, "../../testdata/script", setup, database))
+}
+
+func scripts(t *testing.T, dir string, setup func(*testscript.Env) error, database string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setup,
@@ -67,12 +71,13 @@ func runScripts(t *testing.T, setup func(*testscript.Env) error, database string
 			"sql":     cmdSQL,
 			"raw":     cmdRaw,
 		},
-	})
+	}
 }
 
 // state is what a script has running.
 type state struct {
 	daemon *daemon
+	bin    string       // folder of cauased
 	answer atomic.Value // http.HandlerFunc, of serve
 	close  func()
 }
@@ -86,7 +91,7 @@ func setupScript(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	s := &state{}
+	s := &state{bin: binDir}
 	env.Values[stateKey{}] = s
 	env.Defer(func() {
 		if s.daemon != nil && s.daemon.running() {
@@ -130,6 +135,7 @@ const caDir = "ca"
 // daemon start [FLAG...] starts cauased in $WORK/ca and waits until it is ready, with what
 // it has to say in daemon.out; daemon
 // stop ends it by SIGTERM, upon which it has to exit with 0; daemon kill ends it by SIGKILL;
+// daemon start-locked starts one that need not be ready, as it has no keys;
 // daemon log [!] REGEXP looks into what it has written to stderr, daemon out into stdout; daemon told runs, in a shell, the
 // command that it tells its operator to type next; daemon reload REGEXP sends SIGHUP, and waits until it has logged that.
 func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
@@ -137,15 +143,15 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: daemon start|stop|kill|reload|log|out")
 	}
 	s := stateOf(ts)
-	if args[0] != "start" && s.daemon == nil {
+	if !strings.HasPrefix(args[0], "start") && s.daemon == nil {
 		ts.Fatalf("no daemon was started")
 	}
 	switch args[0] {
-	case "start":
+	case "start", "start-locked":
 		if s.daemon != nil && s.daemon.running() {
 			ts.Fatalf("a daemon is running")
 		}
-		d, err := startDaemon(ts.MkAbs(ts.Getenv("WORK")+"/"+caDir), ts.Getenv("NETLOC"), environ(ts), args[1:]...)
+		d, err := startDaemonOf(s.bin, ts.MkAbs(ts.Getenv("WORK")+"/"+caDir), ts.Getenv("NETLOC"), environ(ts), args[0] == "start-locked", args[1:]...)
 		ts.Check(err)
 		s.daemon = d
 		ts.Check(os.WriteFile(ts.Getenv("WORK")+"/daemon.out", []byte(d.stdout.String()), 0o600))
@@ -181,7 +187,7 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 // environ is the script's environment, of which testscript keeps the variables to itself.
 func environ(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"HOME", "PATH", "TMPDIR", "TZ", "GORACE"} {
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "TZ", "GORACE", "SOFTHSM2_CONF", "SLOW_TOKEN", "SLOW_WHILE"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	for _, flag := range []string{"NETLOC", "DB", "KEY_TYPE", "LOG_FORMAT", "LOG_LEVEL", "USER_AUTO_APPROVE_COUNT"} {

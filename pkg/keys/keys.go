@@ -30,6 +30,9 @@ type Purpose struct {
 	Generation time.Time
 
 	KeyID []byte // pki.KeyID of the public key; Generate finds it out by itself
+
+	// Place is where an operator wants the key to be made, such as a PKCS #11 URI; empty: where the custody makes keys. Only Generate asks.
+	Place string
 }
 
 // Custody generates and keeps private keys. Its methods may take as long as a device needs, but for Ready.
@@ -53,6 +56,8 @@ type Custody interface {
 var (
 	// ErrUnusable means that a reference leads to no key.
 	ErrUnusable = errors.New("private key cannot be used")
+	// ErrElsewhere means that a key is where this process does not reach, as it was built or configured. Nothing is wrong with the key.
+	ErrElsewhere = errors.New("private key is out of reach")
 	// ErrLocked means that what opens the keys is not there yet: a secret file, a passphrase, a device. Nothing is wrong with them.
 	ErrLocked = errors.New("the private keys are locked")
 )

@@ -37,6 +37,9 @@ type NewAuthority struct {
 	// Netloc is where verifiers reach the daemon, HOST[:PORT]; empty: where the daemon has said it is.
 	Netloc string
 
+	// Key is where its CA keys are made: a PKCS #11 URI; empty: in the database.
+	Key string
+
 	// Profiles are those that the row may name; nil: the built-in ones.
 	Profiles *profile.Set
 
@@ -93,6 +96,7 @@ func (in NewAuthority) add(ctx context.Context, st store.Store, clk clock.Clock,
 		return err
 	}
 	cfg := config(row)
+	cfg.KeyPlace = in.Key
 	if row.Parent != "" {
 		// What is asked of the parent is checked again in the transaction.
 		if err := st.View(ctx, func(r store.Reader) error { return checkBelow(ctx, r, now, row) }); err != nil {
@@ -222,6 +226,12 @@ func (in NewAuthority) record(ctx context.Context, tx store.Tx, now time.Time, r
 	e.Detail = "role " + string(row.Role)
 	if row.Parent != "" {
 		e.Detail += ", below " + string(row.Parent)
+	}
+	if in.Key != "" {
+		e.Detail += ", key " + in.Key
+		if err := tx.PutSetting(ctx, row.Name, store.SettingKeyPlace, in.Key); err != nil {
+			return err
+		}
 	}
 	if err := tx.AppendAudit(ctx, e); err != nil {
 		return err

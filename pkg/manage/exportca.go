@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/durable"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/token"
 )
 
 // A CAExport says what is written where.
@@ -70,9 +71,15 @@ func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport)
 
 func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (content []byte, entries []audit.Entry, err error) {
 	var buf bytes.Buffer
+	onTokens := 0
 	for _, row := range rows {
 		if row.Key.InRow() == nil {
-			done.LeftOut = append(done.LeftOut, fmt.Sprintf("CA certificate %d, valid until %s: %s", row.ID, row.NotAfter.UTC().Format(time.DateOnly), whyNoKey(row.State)))
+			why := whyNoKey(row.State)
+			if row.Key.Custody == token.Name {
+				onTokens++
+				why = "its key is on a token, which does not hand it out"
+			}
+			done.LeftOut = append(done.LeftOut, fmt.Sprintf("CA certificate %d, valid until %s: %s", row.ID, row.NotAfter.UTC().Format(time.DateOnly), why))
 			continue
 		}
 		crt, err := x509.ParseCertificate(row.Trusted())
@@ -100,6 +107,9 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		e := audit.NewEntry(now, string(out.Authority), audit.Actor{Kind: audit.Operator}, audit.ExportCA, audit.CAObject(row.KeyID))
 		e.Detail = "to " + pki.EscapeText(out.Path)
 		entries = append(entries, e)
+	}
+	if len(entries) == 0 && onTokens > 0 {
+		return nil, nil, fmt.Errorf("the keys of %s are on a token, which does not hand them out", out.Authority)
 	}
 	if len(entries) == 0 {
 		return nil, nil, fmt.Errorf("%w: authority %s has no CA with a key", store.ErrNotFound, out.Authority)

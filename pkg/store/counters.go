@@ -22,6 +22,7 @@ const KeyCompromise = 1
 const (
 	SettingAutoApprove = "auto_approve_count" // locked by --lock-auto-approve-count at its first use
 	SettingNextKeyType = "next_key_type"      // of the next CA key, set by an operator; removed when it is made
+	SettingKeyPlace    = "key_place"          // where CA keys are made: a PKCS #11 URI of a token; never set: in the database
 	SettingConsents    = "cors/"              // and a lineage of users: what that user lets web pages of other origins do
 	// SettingStrictFollower is when a client was last seen that follows only to CA certificates of the same subject (RFC 3339), or "none".
 	SettingStrictFollower = "strict_follower"

@@ -53,6 +53,11 @@ func BuildShifted(dir string, tools map[string]string) error {
 	return build(dir, tools, slices.Concat(asReleased, []string{"-tags=clockoffset"}), append(os.Environ(), "CGO_ENABLED=0"))
 }
 
+// BuildPKCS11 puts cauased into dir, made as make build-pkcs11 makes it.
+func BuildPKCS11(dir string) error {
+	return build(dir, map[string]string{"cauased": "cauased"}, append([]string{"-tags=pkcs11"}, asReleased...), append(os.Environ(), "CGO_ENABLED=1"))
+}
+
 // build builds tools into a folder that the tests of all packages share, in which go build leaves
 // alone what is up to date, and copies them into dir.
 func build(dir string, tools map[string]string, flags, environment []string) error {

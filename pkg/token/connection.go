@@ -296,12 +296,17 @@ func (c *connection) fingerprint(pin []byte) []byte {
 	return h.Sum(nil)
 }
 
-// state is why the token cannot be used, as far as is known; nil if it can, or nobody has tried.
+// state is why the token cannot be used, as far as is known; nil if it can, or nobody has tried. Whoever heeds it does not use the
+// token, so it has one that was away looked for: somebody has to.
 func (c *connection) state() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.device != nil {
+	if c.device != nil || c.failed == nil {
 		return nil
+	}
+	if c.dialing == nil && c.resting() == nil {
+		c.dialing = make(chan struct{})
+		go c.dial(c.closing)
 	}
 	return c.failed
 }

@@ -23,7 +23,6 @@ const Name = "pkcs11"
 // A Custody has keys made on tokens where that is asked for, and elsewhere otherwise.
 type Custody struct {
 	tokens *Tokens
-	place  func(ctx context.Context, authority string) (string, error)
 	next   keys.Custody
 
 	mu     sync.Mutex
@@ -31,10 +30,10 @@ type Custody struct {
 	doomed map[string]keys.Ref             // keys that could not be destroyed yet
 }
 
-// NewCustody returns the custody of keys on tokens, and of those that next keeps. The keys of an authority are made where place says: a
-// PKCS #11 URI, or "" for next.
-func NewCustody(t *Tokens, place func(ctx context.Context, authority string) (string, error), next keys.Custody) *Custody {
-	return &Custody{tokens: t, place: place, next: next, used: map[string]map[*connection]bool{}, doomed: map[string]keys.Ref{}}
+// NewCustody returns the custody of keys on tokens, and of those that next keeps. Keys whose purpose has a PKCS #11 URI for a place are made on
+// a token, the others by next.
+func NewCustody(t *Tokens, next keys.Custody) *Custody {
+	return &Custody{tokens: t, next: next, used: map[string]map[*connection]bool{}, doomed: map[string]keys.Ref{}}
 }
 
 // A reference is a Ref of a key on a token. It has the public key, so that it is known which key it is while the token is elsewhere.
@@ -73,16 +72,12 @@ func Locate(ref keys.Ref) (l Location, err error) {
 // idLength is how many octets an id has: enough that no two are the same by accident.
 const idLength = 16
 
-// Generate makes a key on the token that is meant for the authority, if there is one.
+// Generate makes a key on the token that its purpose names, if it names one.
 func (k *Custody) Generate(ctx context.Context, purpose keys.Purpose, keyType pki.KeyType) (keys.Ref, crypto.Signer, error) {
-	where, err := k.place(ctx, purpose.Authority)
-	if err != nil {
-		return keys.Ref{}, nil, err
-	}
-	if where == "" {
+	if !Is(purpose.Place) {
 		return k.next.Generate(ctx, purpose, keyType)
 	}
-	uri, err := Parse(where)
+	uri, err := Parse(purpose.Place)
 	if err == nil {
 		err = CheckPlace(uri)
 	}
@@ -143,7 +138,7 @@ func (k *Custody) Open(ctx context.Context, purpose keys.Purpose, ref keys.Ref) 
 	}
 	c, err := k.tokens.find(l.URI)
 	if err != nil {
-		return nil, fmt.Errorf("its private key is on a token: %w", err)
+		return nil, fmt.Errorf("%w: it is on a token: %w", keys.ErrElsewhere, err)
 	}
 	k.use(purpose.Authority, c)
 	return signer{c, l.URI.ID, l.Public}, nil

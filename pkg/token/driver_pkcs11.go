@@ -168,7 +168,7 @@ func judge(err error) error {
 		pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_TEMPLATE_INCONSISTENT, pkcs11.CKR_TEMPLATE_INCOMPLETE,
 		pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_TOKEN_WRITE_PROTECTED, pkcs11.CKR_DOMAIN_PARAMS_INVALID,
 		pkcs11.CKR_CURVE_NOT_SUPPORTED, pkcs11.CKR_FUNCTION_NOT_SUPPORTED:
-		return fmt.Errorf("%w: %w", errIncapable, err)
+		return fmt.Errorf("%w: %w", ErrIncapable, err)
 	}
 	return lost(err)
 }
@@ -230,16 +230,16 @@ func (m *module) Supports(t pki.KeyType) error {
 	case pki.KeyEd25519:
 		needed = []uint{mechanismEdwardsKeyPair, mechanismEdDSA}
 	default:
-		return fmt.Errorf("%w: no token is asked for keys of the type %s", errIncapable, t)
+		return fmt.Errorf("%w: no token is asked for keys of the type %s", ErrIncapable, t)
 	}
 	for _, mechanism := range needed {
 		if !has(list, mechanism) {
-			return fmt.Errorf("%w: the token %s has no %s (it lacks mechanism %#x)", errIncapable, m.uri.name(), t, mechanism)
+			return fmt.Errorf("%w: the token %s has no %s (it lacks mechanism %#x)", ErrIncapable, m.uri.name(), t, mechanism)
 		}
 	}
 	info, err := m.raw.GetMechanismInfo(m.slot, []*pkcs11.Mechanism{pkcs11.NewMechanism(needed[0], nil)})
 	if err == nil && bits > 0 && info.MaxKeySize > 0 && (bits < info.MinKeySize || bits > info.MaxKeySize) {
-		return fmt.Errorf("%w: the token %s makes keys from %d to %d bits, and %s has %d", errIncapable, m.uri.name(), info.MinKeySize, info.MaxKeySize, t, bits)
+		return fmt.Errorf("%w: the token %s makes keys from %d to %d bits, and %s has %d", ErrIncapable, m.uri.name(), info.MinKeySize, info.MaxKeySize, t, bits)
 	}
 	return nil
 }
@@ -275,8 +275,8 @@ func (m *module) Generate(id []byte, label string, t pki.KeyType) (pub crypto.Pu
 	case pki.KeyECDSAP384:
 		key, err = m.keep.GenerateECDSAKeyPairWithAttributes(public, private, elliptic.P384())
 	case pki.KeyRSA2048, pki.KeyRSA3072, pki.KeyRSA4096:
-		public.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false)})
-		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false)})
+		public.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false), pkcs11.NewAttribute(pkcs11.CKA_WRAP, false)})
+		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false), pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, false)})
 		key, err = m.keep.GenerateRSAKeyPairWithAttributes(public, private, map[pki.KeyType]int{pki.KeyRSA2048: 2048, pki.KeyRSA3072: 3072, pki.KeyRSA4096: 4096}[t])
 	case pki.KeyEd25519:
 		return m.generateEd25519(id, public, private)

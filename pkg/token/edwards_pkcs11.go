@@ -101,7 +101,7 @@ func (k edwardsKey) Public() crypto.PublicKey { return k.pub }
 // Sign signs a message, which is not hashed before.
 func (k edwardsKey) Sign(_ io.Reader, message []byte, opts crypto.SignerOpts) (signature []byte, err error) {
 	if opts != nil && opts.HashFunc() != 0 {
-		return nil, fmt.Errorf("%w: tokens are asked for Ed25519 of messages that are not hashed", errIncapable)
+		return nil, fmt.Errorf("%w: tokens are asked for Ed25519 of messages that are not hashed", ErrIncapable)
 	}
 	err = k.m.with(func(session pkcs11.SessionHandle) error {
 		if err := k.m.raw.SignInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanismEdDSA, nil)}, k.handle); err != nil {

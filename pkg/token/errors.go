@@ -19,6 +19,6 @@ var (
 	errPIN = errors.New("the token lets nobody in")
 	// errWrongPIN is an errPIN because of ours.
 	errWrongPIN = errors.New("the PIN is wrong, and is not tried again until another one is at its source: too many wrong ones would lock the token")
-	// errIncapable means that the token has no such keys.
-	errIncapable = errors.New("the token cannot do that")
+	// ErrIncapable means that the token has no such keys.
+	ErrIncapable = errors.New("the token cannot do that")
 )

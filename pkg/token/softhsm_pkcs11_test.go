@@ -3,7 +3,6 @@
 package token
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -47,39 +46,63 @@ const label = "cauase test"
 
 func newBench(t *testing.T, labels ...string) *bench {
 	t.Helper()
-	b := &bench{HSM: softhsm.New(t), t: t, clock: clock.NewFake(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}}
-	b.PINFile(softhsm.PIN)
+	softhsm.Check(t)
+	h, err := softhsm.Make(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOFTHSM2_CONF", h.Conf)
+	b := &bench{HSM: h, t: t, clock: clock.NewFake(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)), log: &testkit.Buffer{}}
+	b.pin(softhsm.PIN)
 	var uris []URI
 	for _, label := range append([]string{label}, labels...) {
-		b.Init(label)
-		uri, err := Parse(b.URI(strings.ReplaceAll(label, " ", "%20")))
+		b.init(label)
+		uri, err := Parse(b.URI(label))
 		if err != nil {
 			t.Fatal(err)
 		}
 		uris = append(uris, uri)
 	}
-	var err error
 	if b.tokens, err = New(Config{Tokens: uris, Clock: b.clock, Log: slog.New(slog.NewTextHandler(b.log, nil))}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.tokens.Close)
-	place := func(_ context.Context, authority string) (string, error) {
-		if authority == "other" {
-			return "pkcs11:token=" + labels[0], nil
-		}
-		return "pkcs11:token=cauase%20test;object=" + authority, nil
-	}
-	b.Custody = NewCustody(b.tokens, place, keys.Row{})
+	b.Custody = NewCustody(b.tokens, keys.Row{})
 	return b
+}
+
+func (b *bench) check(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) init(label string) { b.t.Helper(); b.check(b.Init(label)) }
+func (b *bench) pin(pin string)    { b.t.Helper(); b.check(b.SetPIN(pin)) }
+
+func (b *bench) run(label string, args ...string) string {
+	b.t.Helper()
+	out, err := b.Run(label, args...)
+	b.check(err)
+	return out
 }
 
 func (b *bench) generate(authority string, keyType pki.KeyType) (keys.Ref, crypto.Signer) {
 	b.t.Helper()
-	ref, key, err := b.Generate(b.t.Context(), keys.Purpose{Authority: authority}, keyType)
+	ref, key, err := b.Generate(b.t.Context(), placed(authority), keyType)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return ref, key
+}
+
+func placed(authority string) keys.Purpose {
+	place := "pkcs11:token=cauase%20test;object=" + authority
+	if authority == "other" {
+		place = "pkcs11:token=second"
+	}
+	return keys.Purpose{Authority: authority, Place: place}
 }
 
 // sign has a key sign what CAs sign, and checks it.
@@ -123,7 +146,7 @@ func TestKeysOnToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			objects := b.Run(label, "--list-objects", "--id", hex.EncodeToString(where.URI.ID))
+			objects := b.run(label, "--list-objects", "--id", hex.EncodeToString(where.URI.ID))
 			for _, want := range []string{"Private Key Object", "Public Key Object", "label:      cas", "sensitive", "always sensitive", "never extractable", "local"} {
 				if !strings.Contains(objects, want) {
 					t.Errorf("pkcs11-tool says nothing of %q:\n%s", want, objects)
@@ -133,7 +156,7 @@ func TestKeysOnToken(t *testing.T) {
 			if err := b.Erase(t.Context(), ref); err != nil {
 				t.Fatal(err)
 			}
-			if objects := b.Run(label, "--list-objects", "--id", hex.EncodeToString(where.URI.ID)); strings.Contains(objects, "Key Object") {
+			if objects := b.run(label, "--list-objects", "--id", hex.EncodeToString(where.URI.ID)); strings.Contains(objects, "Key Object") {
 				t.Errorf("it is still there:\n%s", objects)
 			}
 			if err := b.sign(key); !errors.Is(err, keys.ErrUnusable) {
@@ -198,21 +221,21 @@ func TestTokenAwayAndBack(t *testing.T) {
 	rsaRef, _ := b.generate("cau", pki.KeyRSA2048)
 	_, second := b.generate("other", pki.KeyECDSAP256)
 	for round := range 3 {
-		back := b.Pull()
+		b.check(b.Pull())
 		if err := b.sign(key); !errors.Is(err, keys.ErrLocked) {
 			t.Fatalf("round %d, away: %v", round, err)
 		}
 		if err := b.Ready("cas"); !errors.Is(err, keys.ErrLocked) {
 			t.Errorf("round %d, away: ready: %v", round, err)
 		}
-		if _, _, err := b.Generate(t.Context(), keys.Purpose{Authority: "cas"}, pki.KeyECDSAP256); !errors.Is(err, keys.ErrLocked) {
+		if _, _, err := b.Generate(t.Context(), placed("cas"), pki.KeyECDSAP256); !errors.Is(err, keys.ErrLocked) {
 			t.Errorf("round %d, away: a new key: %v", round, err)
 		}
 		other, err := b.Open(t.Context(), keys.Purpose{Authority: "cau"}, rsaRef)
 		if err != nil {
 			t.Fatalf("a key on a token that is away: %v", err)
 		}
-		back()
+		b.check(b.Put())
 		if err := b.sign(key); round == 0 && !errors.Is(err, keys.ErrLocked) {
 			t.Errorf("it was looked for at once again: %v", err)
 		}
@@ -227,7 +250,7 @@ func TestTokenAwayAndBack(t *testing.T) {
 		}
 		b.clock.Advance(time.Minute)
 		// Nobody has noticed.
-		b.Pull()()
+		b.check(errors.Join(b.Pull(), b.Put()))
 		for _, key := range []crypto.Signer{key, second} {
 			if err := b.sign(key); err != nil {
 				t.Fatalf("round %d, away and back unnoticed: %v", round, err)
@@ -245,7 +268,7 @@ func TestWrongPIN(t *testing.T) {
 	b := newBench(t)
 	ref, _ := b.generate("cas", pki.KeyECDSAP256)
 	b.tokens.Close()
-	b.PINFile("wrong")
+	b.pin("wrong")
 	key, err := b.Open(t.Context(), keys.Purpose{Authority: "cas"}, ref)
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +282,7 @@ func TestWrongPIN(t *testing.T) {
 	if n := strings.Count(b.log.String(), "the token cannot be used"); n != 1 {
 		t.Errorf("it was said %d times:\n%s", n, b.log)
 	}
-	b.PINFile(softhsm.PIN)
+	b.pin(softhsm.PIN)
 	b.clock.Advance(rest)
 	if err := b.sign(key); err != nil {
 		t.Error(err)
@@ -290,7 +313,7 @@ func TestManySignAtOnce(t *testing.T) {
 // What a token cannot do, and what is not the token that is meant, is said.
 func TestTokenRefuses(t *testing.T) {
 	b := newBench(t, "twin")
-	b.Init("twin")
+	b.init("twin")
 	junk := t.TempDir() + "/junk.so"
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
@@ -317,7 +340,7 @@ func TestTokenRefuses(t *testing.T) {
 		}
 		tokens.Close()
 	}
-	if err := b.tokens.Check(t.Context(), b.tokens.list[0].uri, "rsa-8192"); !errors.Is(err, errIncapable) {
+	if err := b.tokens.Check(t.Context(), b.tokens.list[0].uri, "rsa-8192"); !errors.Is(err, ErrIncapable) {
 		t.Errorf("a type that is none: %v", err)
 	}
 	_, key := b.generate("cas", pki.KeyRSA2048)

@@ -224,7 +224,7 @@ func (u URI) String() string {
 }
 
 // unreserved are the characters beside letters and digits that stand for themselves in a path attribute.
-const unreserved = "-._~:[]@!$'()*+,=&"
+const unreserved = "-._~:[]@!$'()*+=&" // and a comma, which separates values in the environment
 
 func encode(value string, all bool) string {
 	var out strings.Builder
