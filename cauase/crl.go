@@ -4,11 +4,14 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/big"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"cauase/pkg/client"
+	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
 
 	manners "cauase/pkg/cli"
@@ -37,6 +40,9 @@ func (t *tool) crlUpdate() *cli.Command {
 			if err := t.makeFor(t.crlStore.Path); err != nil {
 				return err
 			}
+			if err := t.keepForgotten(local, crls); err != nil {
+				return err
+			}
 			changed, err := t.crlStore.WriteCRLs(crls)
 			if changed {
 				t.changed = append(t.changed, "crl")
@@ -48,6 +54,22 @@ func (t *tool) crlUpdate() *cli.Command {
 			return t.updated(t.crlStore.Path, "crl", len(crls), "revocation list")
 		}),
 	}
+}
+
+// keepForgotten keeps the lists of before a restore of the daemon, which name what the daemon has forgotten, before new ones replace them. An agent
+// proves to be a host and tells the daemon itself; this command need not have anything to prove that with.
+func (t *tool) keepForgotten(local, crls []*x509.RevocationList) error {
+	if !client.Jumped(local, crls) {
+		return nil
+	}
+	kept := pemfile.CRLStore(filepath.Clean(t.crlStore.Path) + ".before-restore.pem")
+	kept.Attributes = t.crlStore.Attributes
+	if _, err := kept.WriteCRLs(local); err != nil {
+		return err
+	}
+	t.warn("the daemon was restored from a backup, and may have forgotten what was revoked since: unless agents have told it, have its operator run cauased manage import-crl %s, "+
+		"which is the list of before", kept.Path)
+	return nil
 }
 
 // readCRLs reads the revocation lists stored here, and tells of those that must not be there: a server that reads the

@@ -333,6 +333,7 @@ func (r Restored) Lost(now time.Time) []string {
 		"Revocations made after it are forgotten. Hosts have the lists that name them: agents of this version send the newest before they fetch the next one. " +
 			"Not to wait for them, copy the newest from a host, and give it to cauased manage import-crl before you start the daemon.",
 		"A CA certificate made after it is lost with its key. Hosts that have met it must be anchored anew.",
+		"A CA certificate that was withdrawn after it, as its key was stolen, signs again: withdraw it again, with cauased manage rotate NAME --compromised, before you start the daemon.",
 	}
 	newest := map[store.AuthorityName]time.Time{}
 	for _, c := range r.CAs {
