@@ -218,7 +218,7 @@ var kinds = []*Kind{
 		number("number", Number, func(t *LogTile) *int64 { return &t.Number }),
 		octets("hashes", func(t *LogTile) *[]byte { return &t.Hashes }),
 	)),
-	since(6, kindOf("checkpoint", "log_checkpoint", []string{"size"}, []string{"size"},
+	since(6, kindOf("checkpoint", "log_checkpoint", []string{"time"}, []string{"time"},
 		number("size", Number, func(c *Checkpoint) *int64 { return &c.Size }),
 		moment("time", func(c *Checkpoint) *time.Time { return &c.Time }),
 		octets("root", func(c *Checkpoint) *[]byte { return &c.Root }),

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/merkle"
 )
 
 // An AuthorityName names one of the certificate authorities that share a database. It is that of the
@@ -417,6 +418,19 @@ type Reader interface {
 	// Setting returns a setting's value, ErrNotFound when it was never set.
 	Setting(ctx context.Context, a AuthorityName, name string) (string, error)
 
+	// Log returns the head of the Merkle tree over the audit log, without the entries of Updates that are under way.
+	Log(ctx context.Context) (Log, error)
+	// LogHashes returns hashes of that tree by their indexes in the order of tlog.StoredHashIndex: it reads for a merkle.HashReader.
+	LogHashes(ctx context.Context, indexes []int64) ([]merkle.Hash, error)
+	// LogTile returns the hashes of a tile that there are; of level 0 only while it is complete, ErrNotFound otherwise.
+	LogTile(ctx context.Context, at merkle.Tile) ([]merkle.Hash, error)
+	// LatestCheckpoint returns the signed checkpoint of the largest tree, ErrNotFound when there is none.
+	LatestCheckpoint(ctx context.Context) (Checkpoint, error)
+	// Checkpoints returns at most limit that follow after, of whose Size and Time nothing else counts, by Size and Time.
+	Checkpoints(ctx context.Context, after Checkpoint, limit int) ([]Checkpoint, error)
+	// LogEntryByDigest returns the newest entry that issues the certificate with this SHA-256, and is in the tree.
+	LogEntryByDigest(ctx context.Context, digest []byte) (audit.Entry, error)
+
 	// Audit calls fn with each entry that f selects, in order, until fn fails.
 	Audit(ctx context.Context, f audit.Filter, fn func(audit.Entry) error) error
 
@@ -523,6 +537,15 @@ type Tx interface {
 
 	// PutCRL stores a CA's CRL in place of its older one.
 	PutCRL(ctx context.Context, c CRL) error
+
+	// Checkpoint has a checkpoint signed with the commit, as one is after entries, though nothing may have been recorded.
+	Checkpoint(ctx context.Context, now time.Time) error
+	// PruneAudit deletes at most limit entries, oldest first, that were recorded before t, and returns how many those were and the first
+	// leaf that is left. The hashes of their leaves stay, which is why they go by complete tiles.
+	PruneAudit(ctx context.Context, t time.Time, limit int) (pruned int, first int64, err error)
+	// ThinCheckpoints deletes checkpoints, so that of those from before until one is left in each span of time, and returns how many it has looked
+	// at beginning after a time, limit at most, and where it has ended.
+	ThinCheckpoints(ctx context.Context, after, until time.Time, span time.Duration, limit int) (looked int, last time.Time, err error)
 
 	// AddCounter adds delta to a counter and returns its new value.
 	AddCounter(ctx context.Context, a AuthorityName, name string, delta int64) (int64, error)

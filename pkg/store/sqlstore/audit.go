@@ -11,11 +11,21 @@ import (
 )
 
 func (t tx) AppendAudit(ctx context.Context, e audit.Entry) error {
-	args, err := auditLog.argsWithout(store.AuditEntry{Entry: e}, "seq")
+	if err := t.trunk.open(ctx, t.handle); err != nil {
+		return err
+	}
+	e.Seq, e.Leaf = t.trunk.next()
+	hash := e.LeafHash(t.trunk.head.Secret)
+	e.Hash = hash[:]
+	args, err := auditLog.args(store.AuditEntry{Entry: e})
 	if err != nil {
 		return err
 	}
-	return t.later(ctx, insertEntry, args...)
+	if err := t.later(ctx, auditLog.insert, args...); err != nil {
+		return err
+	}
+	t.trunk.append(e.Seq, e.Time, hash)
+	return nil
 }
 
 // auditPage is how many entries Audit reads at once. It does not keep a query open while fn

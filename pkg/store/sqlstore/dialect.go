@@ -26,6 +26,9 @@ type dialect struct {
 	// indices asks for name and definition of those that are made anew after loading. Empty: none.
 	indices string
 
+	// growTile adds hashes to a tile, moveHead moves the head of the tree over the audit log.
+	growTile, moveHead string
+
 	// trace, where it is not nil, is told of each trip to the database: of the statements that go together. Tests count them.
 	trace func(statements ...string)
 

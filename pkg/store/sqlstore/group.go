@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
+	"cauase/pkg/merkle"
 	"cauase/pkg/store"
 )
 
@@ -30,6 +31,9 @@ type groupWriter struct {
 	jobs    chan *job
 	glances chan *glance
 	done    chan struct{} // closed when the loop has ended
+	trunk   *trunk
+
+	sign atomic.Pointer[func(merkle.Checkpoint) ([]byte, error)] // what signs checkpoints; nil: nothing does
 }
 
 // A job is one Update. It is the writer's turn and the caller's by turns, in this order:
@@ -70,6 +74,7 @@ func newGroupWriter(s writeSession, d *dialect, log *slog.Logger) *groupWriter {
 		glances: make(chan *glance, queueLength),
 		done:    make(chan struct{}),
 	}
+	w.trunk = &trunk{sign: w.signer, log: log}
 	go w.loop()
 	return w
 }
@@ -168,6 +173,7 @@ func (w *groupWriter) group(ctx context.Context, first *job) {
 // attempt runs the jobs of group again, then first and what has queued, and commits. It
 // returns all of them.
 func (w *groupWriter) attempt(ctx context.Context, group []*job, first *job) ([]*job, error) {
+	w.trunk.reset()
 	err := w.s.begin(ctx)
 	for _, j := range group {
 		if err == nil {
@@ -190,6 +196,10 @@ func (w *groupWriter) attempt(ctx context.Context, group []*job, first *job) ([]
 		if j = w.company(); j == nil {
 			break
 		}
+	}
+	if err == nil {
+		h := &handle{s: w.s, dialect: w.dialect, write: true}
+		err = w.trunk.finish(ctx, h)
 	}
 	if err == nil {
 		err = w.s.commit(ctx)
@@ -236,7 +246,8 @@ func (w *groupWriter) run(ctx context.Context, j *job) error {
 	if err := w.s.save(ctx); err != nil {
 		return err
 	}
-	h := &handle{s: w.s, dialect: w.dialect, write: true}
+	w.trunk.begin()
+	h := &handle{s: w.s, dialect: w.dialect, write: true, trunk: w.trunk}
 	j.turn <- h
 	r := <-j.ran
 	j.err, j.gone = r.err, r.gone
@@ -254,7 +265,16 @@ func (w *groupWriter) run(ctx context.Context, j *job) error {
 		}
 		j.err = err // of what was put off
 	}
+	w.trunk.undo()
 	return w.s.undo(ctx, j.err)
+}
+
+// signer is what signs checkpoints now, or nil.
+func (w *groupWriter) signer() func(merkle.Checkpoint) ([]byte, error) {
+	if sign := w.sign.Load(); sign != nil {
+		return *sign
+	}
+	return nil
 }
 
 // fail ends a job that has not run.

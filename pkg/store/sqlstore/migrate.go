@@ -133,13 +133,6 @@ func toMerkle(d *dialect) *goose.Migration {
 	}}, nil)
 }
 
-func changeToMerkle(ctx context.Context, d *dialect, tx *sql.Tx) error {
-	if err := holdUpdates(ctx, d, tx); err != nil {
-		return err
-	}
-	return runStep(ctx, d, tx, "merkle")
-}
-
 // addColumn adds a column to a table, unless it is there; types has its type by dialect. Callers take turns.
 func addColumn(ctx context.Context, d *dialect, tx *sql.Tx, table, column string, types map[string]string) error {
 	look := `SELECT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = ?)`
@@ -195,6 +188,8 @@ func prepare(ctx context.Context, d *dialect, db *sql.DB, current int64, log *sl
 		err = prepareNames(ctx, d, db, log)
 	case current == layoutNames:
 		err = prepareRenewalIndices(ctx, d, db, log)
+	case current == layoutPolicies:
+		err = prepareTree(ctx, d, db, log)
 	}
 	return done, err // if there is nothing yet, or it is done, there is nothing to do
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"cauase/pkg/merkle"
 	"cauase/pkg/store"
 )
 
@@ -141,6 +142,16 @@ func (db *DB) ViewOne(ctx context.Context, fn func(store.Reader) error) error {
 	}
 	defer db.running.Done()
 	return guard(db.log, func() error { return glanceByReader(ctx, db.dialect, db.readers, fn) })
+}
+
+// SignCheckpoints has sign sign the checkpoint of each group of Updates that have recorded something, from now on. nil: nothing is signed until
+// this is called again; the next checkpoint then covers what was recorded meanwhile. sign is called while others wait to write.
+func (db *DB) SignCheckpoints(sign func(merkle.Checkpoint) ([]byte, error)) {
+	if sign == nil {
+		db.writer.sign.Store(nil)
+		return
+	}
+	db.writer.sign.Store(&sign)
 }
 
 // counterPing is what Ping writes: an empty transaction writes nothing, and so proves nothing.

@@ -39,7 +39,8 @@ type pgSession struct {
 type statement struct {
 	query string
 	args  []any
-	none  error // of a statement that changes no row; may be nil
+	none  error               // of a statement that changes no row; may be nil
+	into  func(scanner) error // takes the first row of the answer; may be nil
 }
 
 // What waits is sent when it is so much, that the server can work on it.
@@ -175,7 +176,12 @@ func (s *pgSession) send(ctx context.Context) *reply {
 func (r *reply) skip(n int) (tag pgconn.CommandTag, err error) {
 	var none error
 	for _, st := range r.s.waiting[:n] {
-		if tag, err = r.all.Exec(); err != nil {
+		if st.into != nil {
+			err = r.row(st.into)
+		} else {
+			tag, err = r.all.Exec()
+		}
+		if err != nil {
 			return tag, err
 		}
 		r.s.answered++
@@ -184,6 +190,22 @@ func (r *reply) skip(n int) (tag pgconn.CommandTag, err error) {
 		}
 	}
 	return tag, none
+}
+
+// row takes the answer to a query, of which the first row is of interest.
+func (r *reply) row(into func(scanner) error) error {
+	found, err := r.all.Query()
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	if found.Next() {
+		if err := into(found); err != nil {
+			return err
+		}
+	}
+	found.Close()
+	return found.Err()
 }
 
 func (r *reply) close() error {
@@ -258,7 +280,7 @@ func (s *pgSession) exec(ctx context.Context, query string, args ...any) (int64,
 }
 
 func (s *pgSession) later(ctx context.Context, none error, query string, args ...any) error {
-	s.push(statement{query, args, none})
+	s.push(statement{query: query, args: args, none: none})
 	if len(s.waiting) < maxWaiting && s.size < maxWaitingSize {
 		return nil
 	}

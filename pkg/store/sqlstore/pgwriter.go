@@ -39,7 +39,8 @@ type pgWriter struct {
 	number   int64  // of the last commit tried
 	deleted  int64  // marks up to this are gone
 
-	told   bool // the transaction has changed something worth a notification
+	at     *head // of the tree, when the transaction began; nil: not known yet
+	told   bool  // the transaction has changed something worth a notification
 	warned atomic.Bool
 
 	careful bool // every job gets a savepoint
@@ -53,9 +54,19 @@ type pgWriter struct {
 var _ writeSession = (*pgWriter)(nil)
 
 func (w *pgWriter) begin(ctx context.Context) error {
-	w.told, w.once = false, false
-	return w.pgSession.begin(ctx)
+	w.told, w.once, w.at = false, false, nil
+	if err := w.pgSession.begin(ctx); err != nil {
+		return err
+	}
+	w.push(statement{query: selectHead, into: func(row scanner) error {
+		at, err := scanHead(row)
+		w.at = &at
+		return err
+	}})
+	return nil
 }
+
+func (w *pgWriter) began() *head { return w.at }
 
 // save makes a savepoint only in a group of which a job has failed before: they are expensive, and
 // a job that fails has usually looked before it wrote, so that there is nothing to take back.

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/merkle"
 	"cauase/pkg/store"
 )
 
@@ -156,16 +157,25 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"PutAdoption": func(c ctx, t tx) error {
 			return errors.Join(t.AddLineage(c, store.Lineage{Authority: a, ID: 6, Newest: serial}, nil), t.PutAdoption(c, store.Adoption{Authority: a, Lineage: 6}))
 		},
-		"Deliveries":      func(c ctx, t tx) error { _, err := t.Deliveries(c, "x", when, 1); return err },
-		"CountDeliveries": func(c ctx, t tx) error { _, err := t.CountDeliveries(c); return err },
-		"AddDelivery":     func(c ctx, t tx) error { return t.AddDelivery(c, store.Delivery{}) },
-		"PutDelivery":     func(c ctx, t tx) error { return t.PutDelivery(c, store.Delivery{ID: 1}) },
-		"DeleteDelivery":  func(c ctx, t tx) error { return t.DeleteDelivery(c, 1) },
-		"ActivateCA":      func(c ctx, t tx) error { return t.ActivateCA(c, a, 1, store.AtOnce, when) },
-		"KEKs":            func(c ctx, t tx) error { _, err := t.KEKs(c); return err },
-		"PutKEK":          func(c ctx, t tx) error { return t.PutKEK(c, store.KEK{}) },
-		"PutCAKey":        func(c ctx, t tx) error { return t.PutCAKey(c, a, 1, store.KeyRef{}) },
-		"DeleteSetting":   func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
+		"Deliveries":       func(c ctx, t tx) error { _, err := t.Deliveries(c, "x", when, 1); return err },
+		"CountDeliveries":  func(c ctx, t tx) error { _, err := t.CountDeliveries(c); return err },
+		"AddDelivery":      func(c ctx, t tx) error { return t.AddDelivery(c, store.Delivery{}) },
+		"PutDelivery":      func(c ctx, t tx) error { return t.PutDelivery(c, store.Delivery{ID: 1}) },
+		"DeleteDelivery":   func(c ctx, t tx) error { return t.DeleteDelivery(c, 1) },
+		"ActivateCA":       func(c ctx, t tx) error { return t.ActivateCA(c, a, 1, store.AtOnce, when) },
+		"KEKs":             func(c ctx, t tx) error { _, err := t.KEKs(c); return err },
+		"PutKEK":           func(c ctx, t tx) error { return t.PutKEK(c, store.KEK{}) },
+		"PutCAKey":         func(c ctx, t tx) error { return t.PutCAKey(c, a, 1, store.KeyRef{}) },
+		"Log":              func(c ctx, t tx) error { _, err := t.Log(c); return err },
+		"LogHashes":        func(c ctx, t tx) error { _, err := t.LogHashes(c, nil); return err },
+		"LogTile":          func(c ctx, t tx) error { _, err := t.LogTile(c, merkle.Tile{}); return err },
+		"LatestCheckpoint": func(c ctx, t tx) error { _, err := t.LatestCheckpoint(c); return err },
+		"Checkpoints":      func(c ctx, t tx) error { _, err := t.Checkpoints(c, store.Checkpoint{}, 1); return err },
+		"LogEntryByDigest": func(c ctx, t tx) error { _, err := t.LogEntryByDigest(c, []byte{1}); return err },
+		"Checkpoint":       func(c ctx, t tx) error { return t.Checkpoint(c, when) },
+		"PruneAudit":       func(c ctx, t tx) error { _, _, err := t.PruneAudit(c, when, 1); return err },
+		"ThinCheckpoints":  func(c ctx, t tx) error { _, _, err := t.ThinCheckpoints(c, when, when, time.Hour, 1); return err },
+		"DeleteSetting":    func(c ctx, t tx) error { return t.DeleteSetting(c, a, "x") },
 	}
 }
 

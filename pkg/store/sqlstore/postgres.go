@@ -18,6 +18,10 @@ func pgDialect() *dialect {
 		strict:   true,
 		classify: classifyPostgres,
 		loaded:   []string{advance("ca_certificate", "id"), advance("signoff", "id"), advance("request", "seq"), advance("certificate", "seq"), advance("delivery", "id"), advance("audit_log", "seq")},
+		growTile: tiles.insert + " ON CONFLICT (level, number) DO UPDATE SET hashes = log_tile.hashes || excluded.hashes",
+		// Daemons of before have a sequence number their entries, which must not fall behind. To move it on is all that is needed of its privileges.
+		moveHead: `UPDATE log SET size = ?, seq = ?, edge = ? WHERE id = 1 AND (SELECT count(nextval(pg_get_serial_sequence('audit_log', 'seq'))) FROM
+			generate_series(coalesce(pg_sequence_last_value(pg_get_serial_sequence('audit_log', 'seq')), 0) + 1, (SELECT max(seq) FROM audit_log))) >= 0`,
 	}
 }
 

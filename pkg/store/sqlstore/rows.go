@@ -9,11 +9,14 @@ import (
 	"cauase/pkg/store"
 )
 
-// besides is what is not among the rows of a table: what Ping writes, by which two stores with the same
+// besides is what is not among the rows of a table: what Ping writes, and the head of an empty tree, by which two stores with the same
 // rows would differ.
 func besides(table string) string {
 	if table == "counter" {
 		return "WHERE name <> '" + counterPing + "' "
+	}
+	if table == logs.kind.Table {
+		return "WHERE size > 0 " // as long as the tree has no leaf, that of another database is as good
 	}
 	return ""
 }
@@ -68,6 +71,9 @@ func (t tx) Load(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 		return err
 	}
 	if err := t.namer().all(ctx); err != nil { // by an index of certificates
+		return err
+	}
+	if err := t.trunk.reopen(ctx, t.handle); err != nil {
 		return err
 	}
 	for _, statement := range t.dialect.loaded {
@@ -142,6 +148,12 @@ func (t tx) load(ctx context.Context, row store.Row, inserts map[*store.Kind]tab
 		return t.loadRevocation(ctx, v)
 	case store.Counter:
 		return t.loadCounter(ctx, v) // in place of what Ping has counted
+	case store.Log:
+		args, err := logs.args(v)
+		if err != nil {
+			return err
+		}
+		return t.run(ctx, replaceLog, args...) // in place of the one that a new database has
 	}
 	into, ok := inserts[store.KindOf(row)]
 	if !ok {

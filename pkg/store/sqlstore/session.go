@@ -98,6 +98,7 @@ type handle struct {
 	ended   atomic.Bool
 	asked   *[]statement       // not nil: queries are noted here, and not asked
 	known   map[string]*answer // to queries that were prefetched
+	trunk   *trunk             // of a writer: the tree over the audit log
 	// failed is the first error after which the transaction cannot go on. SQLite rolls a
 	// transaction back by itself on some of them (a full disk), and what fn wrote after that
 	// would be committed statement by statement.

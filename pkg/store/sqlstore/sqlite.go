@@ -39,6 +39,8 @@ func sqliteDialect() *dialect {
 		classify: classifySQLite,
 		wipe:     "PRAGMA secure_delete = ON",
 		unwipe:   "PRAGMA secure_delete = FAST",
+		growTile: tiles.insert + " ON CONFLICT (level, number) DO UPDATE SET hashes = CAST(log_tile.hashes || excluded.hashes AS BLOB)",
+		moveHead: "UPDATE log SET size = ?, seq = ?, edge = ? WHERE id = 1",
 		indices: `SELECT name, sql FROM sqlite_schema
 			WHERE type = 'index' AND tbl_name = 'certificate' AND sql IS NOT NULL ORDER BY name`,
 	}

@@ -197,12 +197,14 @@ var (
 	invitations  = newTableOf[store.Invitation]()
 	deliveries   = newTableOf[store.Delivery]()
 	auditLog     = newTableOf[store.AuditEntry]()
+	logs         = newTableOf[store.Log]()
+	tiles        = newTableOf[store.LogTile]()
+	checkpoints  = newTableOf[store.Checkpoint]()
 )
 
 // The statements that are made of them.
 var (
 	insertCA          = cas.without("id") + " RETURNING id"
-	insertEntry       = auditLog.without("seq")
 	insertRequest     = requests.insert + " ON CONFLICT DO NOTHING"
 	insertRejection   = rejections.insert + " ON CONFLICT DO NOTHING"
 	insertCertificate = certificates.insert + " ON CONFLICT DO NOTHING"
@@ -222,6 +224,8 @@ var (
 	replaceAdoption    = adoptions.insert + " ON CONFLICT (authority, lineage) DO UPDATE SET " + overwrite(adoptions.kind, "authority", "lineage")
 	insertDelivery     = deliveries.without("id")
 	updateDelivery     = deliveries.update("id")
+	replaceLog         = logs.insert + " ON CONFLICT (id) DO UPDATE SET " + overwrite(logs.kind, "id")
+	replaceCheckpoint  = checkpoints.insert + " ON CONFLICT (time) DO UPDATE SET " + overwrite(checkpoints.kind, "time")
 	replaceInvitation  = invitations.insert + " ON CONFLICT (authority, id) DO UPDATE SET " + overwrite(invitations.kind, "authority", "id")
 	selectEntry        = auditLog.query
 	certificatesByCSR  = certificates.query + "WHERE authority = ? AND csr_digest = ? AND renews IS NULL ORDER BY issued_at DESC, seq DESC LIMIT 1"

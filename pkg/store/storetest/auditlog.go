@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/merkle"
 	"cauase/pkg/store"
 )
 
@@ -49,7 +50,10 @@ func testAudit(t *testing.T, d *db) {
 		if i > 0 && got[i].Seq <= got[i-1].Seq || got[i].Seq <= 0 {
 			t.Errorf("seq %d does not grow from 1", got[i].Seq)
 		}
-		want[i].Seq = got[i].Seq
+		if got[i].Leaf != int64(i) || len(got[i].Hash) != merkle.HashSize {
+			t.Errorf("entry %d is leaf %d with hash %x", i, got[i].Leaf, got[i].Hash)
+		}
+		want[i].Seq, want[i].Leaf, want[i].Hash = got[i].Seq, got[i].Leaf, got[i].Hash
 	}
 	same(t, "entries", got, want)
 

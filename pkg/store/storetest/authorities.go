@@ -101,7 +101,7 @@ func testKinds(t *testing.T, d *db) {
 		newRequest("a-01", 1), newApproval("a-01", 1, 1), newRejection("a-01", 1), newLineage("a-01", 1), newAdoption("a-01", 1), newCertificate("a-01", 1, 1), newRevocation("a-01", 1), newInvitation("a-01", 1),
 		newDelivery(1),
 		store.Counter{Authority: "a-01", Name: "n", Value: 1}, store.Setting{Authority: "a-01", Name: "n", Value: "v"},
-		store.Log{ID: 1, Origin: "o", Secret: []byte{1}, Size: 1, Seq: 2, Edge: []byte{2}, Epoch: 3, Epochs: "[]"},
+		store.Log{ID: 1, Origin: "o", Secret: []byte{1}, Size: 1, Seq: 99, Edge: id32(2), Epoch: 3, Epochs: "[]"},
 		store.LogTile{Level: 1, Number: 2, Hashes: []byte{3}}, store.Checkpoint{Size: 1, Time: day(1), Root: []byte{1}, Epoch: 1, Signed: []byte{2}},
 		store.AuditEntry{Entry: entered(newEntry(1))}}
 	var rows []store.Row
@@ -146,7 +146,7 @@ func testKinds(t *testing.T, d *db) {
 			switch kind.Name + "." + c.Name {
 			case "kek.authority":
 				bare[j] = "b"
-			case "log_tile.number", "checkpoint.size":
+			case "log_tile.number", "checkpoint.time":
 				bare[j] = values[j].(int64) + 1
 			}
 			if kind.Name == "invitation" && c.Name == "id" {

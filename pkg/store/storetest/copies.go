@@ -128,7 +128,7 @@ func testRows(t *testing.T, d *db) {
 	d.fill()
 	rows := d.rows()
 	same(t, "kinds", kindsOf(rows), []string{"store.Authority", "store.CA", "store.Signoff", "store.KEK", "store.CRL", "store.Request", "store.Approval", "store.Rejection", "store.Lineage", "store.Adoption",
-		"store.Certificate", "store.Revocation", "store.Invitation", "store.Delivery", "store.Counter", "store.Setting", "store.AuditEntry"})
+		"store.Certificate", "store.Revocation", "store.Invitation", "store.Delivery", "store.Counter", "store.Setting", "store.Log", "store.AuditEntry"})
 	var order []string
 	for _, row := range rows {
 		switch v := row.(type) {
