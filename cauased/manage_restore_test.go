@@ -120,7 +120,7 @@ func (d desk) summary(dsn string) (sum dump.Summary) {
 }
 
 func sameBut(a, b dump.Summary, kind string) bool {
-	diff := a.Diff(b)
+	diff := strings.TrimPrefix(a.Diff(b), "log: as many rows, but not the same, ") // whose head each entry moves
 	return diff == "" || strings.HasPrefix(diff, kind+": ") && !strings.Contains(diff, ", ")
 }
 

@@ -51,6 +51,7 @@ const (
 	WithdrawCA      Action = "ca.withdraw" // somebody else may have its key
 	HoldCA          Action = "ca.hold"     // a holder has confirmed to have it; recorded if that is refused
 
+	PruneLog   Action = "log.prune"    // entries were deleted for their age; their hashes are still in the tree
 	Fork       Action = "lineage.fork" // a certificate was renewed that had been renewed before
 	EndLineage Action = "lineage.end"
 
@@ -64,7 +65,7 @@ func Actions() []Action {
 	return []Action{
 		CreateCA, ExpireCA, Submit, Reject, Expire, Approve, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
 		ExportCA, ImportCRL, ImportAll, Recover, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
-		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
+		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, PruneLog, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}
 }
 

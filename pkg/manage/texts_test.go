@@ -28,14 +28,14 @@ func TestBadTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, _ := check(t, from, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))
-	if len(found) != 1 || !strings.HasPrefix(found[0], "warning: audit 1: a text in it holds a NUL or is not UTF-8") {
+	if len(found) != 2 || found[1] != "error: audit 1: entry 1 (leaf 0) was changed: it is not what its hash was made of" || !strings.HasPrefix(found[0], "warning: audit 1: a text in it holds a NUL or is not UTF-8") {
 		t.Errorf("%q", found)
 	}
 	to := newStore(t)
 	if _, err := Copy(t.Context(), from, to, entry(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if detail := rowsOf(t, to)[0].(store.AuditEntry).Detail; detail != "a\ufffdb\ufffdc" {
+	if detail := rowsOf(t, to)[1].(store.AuditEntry).Detail; detail != "a\ufffdb\ufffdc" {
 		t.Errorf("%q", detail)
 	}
 }

@@ -65,16 +65,43 @@ func (f *Frontier) Root() Hash {
 	return root
 }
 
+// FrontierAt is the frontier that a tree had when it was of a size.
+func FrontierAt(size int64, r HashReader) (Frontier, error) {
+	if err := checkSize(size); err != nil {
+		return Frontier{}, err
+	}
+	var indexes []int64
+	start := int64(0)
+	for level := bits.Len64(uint64(size)) - 1; level >= 0; level-- {
+		if size>>level&1 == 1 {
+			indexes = append(indexes, tlog.StoredHashIndex(level, start>>level))
+			start += 1 << level
+		}
+	}
+	hashes, err := r.ReadHashes(indexes)
+	return Frontier{size, hashes}, err
+}
+
 // Append appends a leaf with this hash. If node is not nil it is called with each subtree that becomes complete and is a
 // hash of a tile above the lowest: the level of the tile, and the number of the hash among those of that level.
 func (f *Frontier) Append(leaf Hash, node func(level int, n int64, h Hash)) {
+	f.AppendAs(leaf, func(level int, n int64, h Hash) Hash {
+		if node != nil {
+			node(level, n, h)
+		}
+		return h
+	})
+}
+
+// AppendAs is Append, but goes on with what node returns in place of each such hash.
+func (f *Frontier) AppendAs(leaf Hash, node func(level int, n int64, h Hash) Hash) {
 	h, level := leaf, 0
 	for n := f.size; n&1 == 1; n >>= 1 { // each trailing 1 is a subtree as large as the one that ends here
 		last := len(f.hashes) - 1
 		h, f.hashes = tlog.NodeHash(f.hashes[last], h), f.hashes[:last]
 		level++
-		if node != nil && level%TileHeight == 0 {
-			node(level/TileHeight, n>>1, h)
+		if level%TileHeight == 0 {
+			h = node(level/TileHeight, n>>1, h)
 		}
 	}
 	f.hashes = append(f.hashes, h)
