@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cauase/pkg/ca"
+	"cauase/pkg/logkey"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -70,6 +71,11 @@ func (c *checker) setting(v store.Setting) []problem {
 	case store.SettingBackupLast, store.SettingFirstUser:
 		if !json.Valid([]byte(v.Value)) {
 			return []problem{warningf("it cannot be read")}
+		}
+	case store.SettingRestored:
+	case logkey.Setting:
+		if _, err := logkey.Parse(v.Value); err != nil {
+			return []problem{errorf("%v: no checkpoint of the audit log can be signed", err)}
 		}
 	default:
 		return []problem{warningf("this version does not know it")}
