@@ -58,18 +58,23 @@ type daemon struct {
 	cmd    *exec.Cmd
 	log    *testkit.Buffer
 	exited chan error
+	clock  string // the file that says how far its clock is ahead; empty: it goes by the machine's
 }
 
 func (d *daemon) start() {
 	d.t.Helper()
 	d.log = &testkit.Buffer{}
-	d.cmd = exec.Command(filepath.Join(bin, "cauased"), append([]string{
+	program := "cauased"
+	if d.clock != "" {
+		program = "cauased-shifted"
+	}
+	d.cmd = exec.Command(filepath.Join(bin, program), append([]string{
 		"--netloc", d.site.netloc, "--bind", "127.0.0.1", "--base-port", strconv.Itoa(d.port),
 		"--server-key", filepath.Join(d.dir, "server.key.pem"), "--cors-key-store", filepath.Join(d.dir, "cors.key"),
 		// All that a test sends comes from one address.
 		"--write-rate", "0", "--handshake-rate", "0", "--max-connections-per-address", "512", "--pending-per-address", "100000",
 	}, d.site.flags...)...)
-	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn, "CAUASED_USER_AUTO_APPROVE_COUNT=1")
+	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn, "CAUASED_USER_AUTO_APPROVE_COUNT=1", "CAUASE_CLOCK_OFFSET="+d.clock)
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = d.dir, d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)

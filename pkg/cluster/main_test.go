@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -35,7 +36,8 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := testkit.Build(dir, map[string]string{"cauased": "cauased"}); err != nil {
+	err = errors.Join(testkit.Build(dir, map[string]string{"cauased": "cauased"}), testkit.BuildShifted(dir, map[string]string{"cauased-shifted": "cauased"}))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
