@@ -135,13 +135,18 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 flood: ## let crowds loose on a daemon, for long, and print how long users and others wait meanwhile
 	CAUASE_FLOOD=long $(GO) test -count=1 -v -timeout 30m ./pkg/flood/
 
-soak: ## run the loads of many daemons on PostgreSQL for long, and with millions of certificates
-	CAUASE_SOAK=1 CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 3h ./pkg/cluster/
+# Which tests, of targets that run long.
+RUN ?= .
+
+# How long TestSoak takes, and which of the loads: RUN=TestSoak for that alone.
+SOAK ?= 30m
+
+soak: ## put a mixed load on daemons for SOAK (30m) that are killed meanwhile and watched for growth; then the loads of many daemons on PostgreSQL, and millions of certificates
+	CAUASE_SOAK=$(SOAK) CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 6h -run '$(RUN)' ./pkg/cluster/
 
 # CRASH points of each story, or all; RUN selects stories, such as TestMatrix/sqlite/backup. Points that have passed with the
 # same program are not tried again: a run that was interrupted goes on. All take some three hours of one processor.
 CRASH ?= all
-RUN   ?= .
 
 crash-matrix: ## have daemon and commands die, or calls of theirs fail, at each step that changes what lasts; takes hours, and goes on where it was interrupted
 	CAUASE_CRASH=$(CRASH) CAUASE_CRASH_LEDGER=$(abspath .cache/crash-matrix) CAUASE_REQUIRE_ALL=1 $(GO) test -count=1 -v -timeout 24h -run '$(RUN)' ./pkg/crash/

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,7 +59,8 @@ type daemon struct {
 	cmd    *exec.Cmd
 	log    *testkit.Buffer
 	exited chan error
-	clock  string // the file that says how far its clock is ahead; empty: it goes by the machine's
+	more   []string // options of its own
+	clock  string   // the file that says how far its clock is ahead; empty: it goes by the machine's
 }
 
 func (d *daemon) start() {
@@ -73,7 +75,7 @@ func (d *daemon) start() {
 		"--server-key", filepath.Join(d.dir, "server.key.pem"), "--cors-key-store", filepath.Join(d.dir, "cors.key"),
 		// All that a test sends comes from one address.
 		"--write-rate", "0", "--handshake-rate", "0", "--max-connections-per-address", "512", "--pending-per-address", "100000",
-	}, d.site.flags...)...)
+	}, slices.Concat(d.site.flags, d.more)...)...)
 	d.cmd.Env = append(os.Environ(), "CAUASED_DB="+d.dsn, "CAUASED_USER_AUTO_APPROVE_COUNT=1", "CAUASE_CLOCK_OFFSET="+d.clock)
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = d.dir, d.log, d.log
 	if err := d.cmd.Start(); err != nil {

@@ -26,9 +26,11 @@ type load struct {
 	user   *client
 	end    context.CancelFunc
 	wait   func()
-	stored atomic.Int64 // acknowledged operations
-	away   atomic.Int64 // answers that the database is away
-	silent atomic.Int64 // requests without an answer
+	pace   time.Duration // how long a worker rests between two hosts
+	spared int           // of so many hosts all but one are not revoked, if given
+	stored atomic.Int64  // acknowledged operations
+	away   atomic.Int64  // answers that the database is away
+	silent atomic.Int64  // requests without an answer
 
 	mu        sync.Mutex
 	submitted []string // ids
@@ -42,8 +44,13 @@ type load struct {
 
 // startLoad lets so many workers loose until stop.
 func startLoad(t testing.TB, s *site, user *client, workers int) *load {
+	return startGentleLoad(t, s, user, workers, 0, 0)
+}
+
+// startGentleLoad does so with workers that rest, and revoke only one of so many certificates.
+func startGentleLoad(t testing.TB, s *site, user *client, workers int, pace time.Duration, spared int) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{t: t, site: s, user: user, end: cancel}
+	l := &load{t: t, site: s, user: user, end: cancel, pace: pace, spared: spared}
 	var running sync.WaitGroup
 	for i := range workers {
 		running.Go(func() { l.work(ctx, i) })
@@ -111,11 +118,17 @@ func (l *load) acknowledged(list *[]string, what string) {
 // work does one host's life after the other.
 func (l *load) work(ctx context.Context, worker int) {
 	for n := 0; ctx.Err() == nil; n++ {
-		l.host(ctx, fmt.Sprintf("host-%d-%d", worker, n))
+		l.host(ctx, fmt.Sprintf("host-%d-%d", worker, n), l.spared == 0 || n%l.spared == 0)
+		if l.pace > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(l.pace):
+			}
+		}
 	}
 }
 
-func (l *load) host(ctx context.Context, name string) {
+func (l *load) host(ctx context.Context, name string, revoked bool) {
 	key := newKey(l.t)
 	a, ok := l.try(ctx, "PUT", "/cas/csr", "application/pkcs10", newCSR(l.t, key, name))
 	if !ok || !l.expect(a, "submit", http.StatusCreated) {
@@ -150,7 +163,9 @@ func (l *load) host(ctx context.Context, name string) {
 		return
 	}
 	l.acknowledged(&l.renewed, serialHex(successor))
-	l.revoke(ctx, crt, key)
+	if revoked {
+		l.revoke(ctx, crt, key)
+	}
 }
 
 func (l *load) revoke(ctx context.Context, crt *x509.Certificate, key crypto.Signer) {
@@ -211,19 +226,24 @@ func serialHex(crt *x509.Certificate) string { return hex.EncodeToString(crt.Ser
 // verify looks into a database for everything that was acknowledged.
 func (l *load) verify(c *pgtest.Cluster, database string) {
 	l.t.Helper()
-	set := func(sql string) map[string]int {
+	l.verifyBy(func(sql string) map[string]int {
 		found := map[string]int{}
-		for _, one := range strings.Fields(c.Query(l.t, database, "SELECT string_agg(x, ' ') FROM ("+sql+") AS found(x)")) {
+		for _, one := range strings.Fields(c.Query(l.t, database, "SELECT string_agg(x::text, ' ') FROM ("+sql+") AS found(x)")) {
 			found[one]++
 		}
 		return found
-	}
+	}, "encode(serial, 'hex')")
+}
+
+// verifyBy does so with a function that returns what a query finds, and the expression for serial numbers.
+func (l *load) verifyBy(set func(sql string) map[string]int, serial string) {
+	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	certificates := set("SELECT id::text FROM certificate WHERE authority = 'cas'")
-	requests := set("SELECT id::text FROM request WHERE authority = 'cas'")
-	serials := set("SELECT encode(serial, 'hex') FROM certificate WHERE authority = 'cas'")
-	revoked := set("SELECT encode(serial, 'hex') FROM revocation WHERE authority = 'cas'")
+	certificates := set("SELECT CAST(id AS text) FROM certificate WHERE authority = 'cas'")
+	requests := set("SELECT CAST(id AS text) FROM request WHERE authority = 'cas'")
+	serials := set("SELECT " + serial + " FROM certificate WHERE authority = 'cas'")
+	revoked := set("SELECT " + serial + " FROM revocation WHERE authority = 'cas'")
 	missing := func(what string, list []string, in ...map[string]int) {
 		lost := 0
 		for _, one := range list {
@@ -249,8 +269,8 @@ func (l *load) verify(c *pgtest.Cluster, database string) {
 		"successors of one certificate":     "SELECT renews FROM certificate WHERE renews IS NOT NULL GROUP BY 1 HAVING count(*) > 1",
 		"requests that wait and are signed": "SELECT id FROM request JOIN certificate USING (authority, id)",
 	} {
-		if got := c.Query(l.t, database, "SELECT count(*) FROM ("+sql+") x"); got != "0" {
-			l.t.Errorf("%s %s", got, what)
+		if got := set("SELECT count(*) FROM (" + sql + ") x"); got["0"] != 1 {
+			l.t.Errorf("%v %s", got, what)
 		}
 	}
 	l.t.Logf("%d answers that the database is away, %d requests without an answer, the slowest took %v; %d of %d lists were not there",
