@@ -38,11 +38,14 @@ func (x *Exchange) Body(keep int64) ([]byte, error) {
 	}
 	if err == nil {
 		if _, err = io.Copy(io.Discard, limited); err == nil {
-			return nil, Refuse(http.StatusBadRequest, "body is longer than %d bytes", keep)
+			err = io.EOF
 		}
 	}
-	if !errors.Is(err, io.EOF) {
+	switch {
+	case !errors.Is(err, io.EOF):
 		return nil, bodyError(err)
+	case int64(len(data)) > keep: // also if its end came along with the byte that is too many
+		return nil, Refuse(http.StatusBadRequest, "body is longer than %d bytes", keep)
 	}
 	return data, nil
 }

@@ -245,9 +245,11 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 		MaxHeaderBytes:               maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
-			// The smallest that there are: requests are short.
+			// The smallest that there are: requests are short. Neither can be smaller than what peers take for granted
+			// before they have read our settings (RFC 9113 6.9.2): a body that follows its request at once would be
+			// refused. A connection has what one stream has, so that streams take no more together.
 			MaxReceiveBufferPerConnection: 64 << 10,
-			MaxReceiveBufferPerStream:     16 << 10,
+			MaxReceiveBufferPerStream:     64 << 10,
 			MaxReadFrameSize:              16 << 10,
 			// Of answers, none of whose headers are worth remembering for each connection. That of requests cannot be
 			// smaller than peers take for granted before they have read our settings.
