@@ -56,11 +56,8 @@ func versionRows() []row {
 			path := filepath.Join(dir, "cauase.sqlite")
 			w.expect("exit 0", tool(w, dir, "cauased", "manage", "migrate", "--db", path))
 			db := openDB(w, path)
-			if _, err := db.Exec("PRAGMA user_version = 1000"); err != nil {
+			if _, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (1000, 1)"); err != nil {
 				w.Fatal(err)
-			}
-			if _, err := db.Exec("INSERT INTO migration SELECT 1000, 1 WHERE EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'migration')"); err != nil {
-				w.Log(err)
 			}
 			_ = db.Close()
 			return serveAlone(w, dir, path)
@@ -207,7 +204,7 @@ func listRows() []row {
 			}
 			return answer{"all listed: " + fmt.Sprint(len(w.list().RevokedCertificateEntries) >= len(hosts)), ""}
 		}, want: "all listed: true", signed: 20, revoked: 20},
-		{class: 15, name: "a client that says it has number 10^40", try: after("after=" + "1" + strings.Repeat("0", 40)), want: "304"},
+		{class: 15, name: "a client that says it has number 10^40", try: after("after=" + "1" + strings.Repeat("0", 40)), want: "400", says: "after"},
 		{class: 15, name: "a client that says it has number -1", try: after("after=-1"), want: "400", says: "after"},
 		{class: 15, name: "a number that is none", try: after("after=one"), want: "400", says: "after"},
 		{class: 15, name: "a restore: numbers are ahead of all that were published", try: func(w *world) answer {
@@ -267,6 +264,6 @@ func listRows() []row {
 			defer resp.Body.Close()
 			n := must(io.Copy(io.Discard, resp.Body))
 			return answer{strconv.Itoa(resp.StatusCode), fmt.Sprint(n)}
-		}, want: "200"},
+		}, want: "206"},
 	}
 }
