@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"crypto/x509"
 	"fmt"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/testkit/pkitest"
 )
 
 // A request that is not any more what was submitted gets no certificate, although its signature is not verified again: not for
@@ -181,4 +183,26 @@ func TestAuthenticateByRecord(t *testing.T) {
 	w.clock.Advance(94 * day)
 	_, err = users.Authenticate(w.ctx, anonymous, crt)
 	wantError(t, err, ErrUnauthorized)
+}
+
+// Whoever has a CA's key can make a certificate with the serial number of a good one, and its own key in it. A CA gives no number twice: that
+// one is no user's and no holder's, and takes no lineage over.
+func TestAnotherCertificateOfTheSameNumber(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []store.AuthorityName{store.Users, store.Services} {
+		a := w.open(config(name))
+		crt, key := w.enrol(a, "alice")
+		g := a.cas.Load().list[0]
+		stolen := newKey(t)
+		forged := pkitest.CA{Crt: g.crt, Key: g.key}.Issue(t, "mallory", stolen.Public(), func(c *x509.Certificate) {
+			c.SerialNumber, c.NotBefore, c.NotAfter = crt.SerialNumber, crt.NotBefore, crt.NotAfter
+		})
+		wantError(t, w.tryRenew(a, forged, stolen), ErrInvalid)
+		if name == store.Users {
+			_, err := a.Authenticate(w.ctx, anonymous, forged)
+			wantError(t, err, ErrUnauthorized)
+			w.user(a, crt)
+		}
+		w.successor(a, crt, key)
+	}
 }

@@ -75,6 +75,9 @@ func (a *Authority) recognise(ctx context.Context, now time.Time, st state, crt 
 		return nil, 0, err
 	}
 	by, err := issuedHere(now, st, crt) // which also says what is wrong with what is on record
+	if err == nil {
+		err = notAnotherOf(on.Certificate, by.id, crt)
+	}
 	return nil, by.id, err
 }
 

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto"
@@ -96,7 +97,7 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 	if err != nil {
 		return actor, err
 	}
-	on, err := a.onRecord(ctx, now, st, crt)
+	on, other, err := a.onRecord(ctx, now, st, crt)
 	if err != nil {
 		return actor, err
 	}
@@ -109,6 +110,9 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 		}
 		by, err := st.issuerOf(now, crt)
 		if err != nil {
+			return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		}
+		if err := notAnotherOf(other, by.id, crt); err != nil {
 			return actor, fmt.Errorf("%w: %w", ErrUnauthorized, err)
 		}
 		issuer = by.id
@@ -138,30 +142,39 @@ func (a *Authority) Authenticate(ctx context.Context, actor audit.Actor, crt *x5
 }
 
 // onRecord returns what is on record of a certificate, if it is that byte for byte and counts now, so that its signature need not be
-// verified; nil otherwise.
-func (a *Authority) onRecord(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (*store.Renewable, error) {
+// verified; otherwise nil, and what is on record under its serial number.
+func (a *Authority) onRecord(ctx context.Context, now time.Time, st state, crt *x509.Certificate) (_ *store.Renewable, other store.Certificate, err error) {
 	var on store.Renewable
-	err := store.ViewOne(ctx, a.store, func(r store.Reader) (err error) {
+	err = store.ViewOne(ctx, a.store, func(r store.Reader) (err error) {
 		on, err = r.Renewable(ctx, a.name, crt.SerialNumber, nil)
 		return err
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, nil
+		return nil, other, nil
 	case err != nil:
-		return nil, err
+		return nil, other, err
 	case on.CAs != st.version:
 		if st, err = a.latest(ctx, now, st); err != nil {
-			return nil, err
+			return nil, other, err
 		}
 	}
 	switch {
 	case st.exchangeable(now, on, crt):
-		return nil, fmt.Errorf("%w: the CA that has issued certificate %#x was withdrawn, as somebody else may have its key: renew the certificate", ErrUnauthorized, crt.SerialNumber)
+		return nil, other, fmt.Errorf("%w: the CA that has issued certificate %#x was withdrawn, as somebody else may have its key: renew the certificate", ErrUnauthorized, crt.SerialNumber)
 	case !st.recorded(now, on, crt):
-		return nil, nil
+		return nil, on.Certificate, nil
 	}
-	return &on, nil
+	return &on, other, nil
+}
+
+// notAnotherOf refuses a certificate if one of the same serial number and issuer is on record that is another. An issuer never gives a number
+// twice, so that whoever has made this one has the CA's key, or has bent the signature of the one on record.
+func notAnotherOf(on store.Certificate, issuer int64, crt *x509.Certificate) error {
+	if on.Serial == nil || on.CAID != issuer || bytes.Equal(on.DER, crt.Raw) {
+		return nil
+	}
+	return fmt.Errorf("%w: another certificate with the serial number %#x of the same CA is on record: this one was not issued here", ErrInvalid, crt.SerialNumber)
 }
 
 // unrecordedUser is for a user whose certificate is not on record as it is.
