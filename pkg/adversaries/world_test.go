@@ -75,7 +75,7 @@ func (h holding) tls() *tls.Certificate {
 func newWorld(t *testing.T, engine, dsn string, c *pgtest.Cluster) *world {
 	w := &world{T: t, outermost: t, engine: engine, dsn: dsn, cluster: c, dir: t.TempDir(), plain: &http.Client{
 		Timeout:       patience,
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 32, MaxConnsPerHost: 32} /* fewer than one address may have */,
+		Transport:     &http.Transport{MaxIdleConnsPerHost: 32, MaxConnsPerHost: 32}, /* fewer than one address may have */
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	port := testkit.FreePorts(t, 2)
