@@ -146,7 +146,7 @@ func answerRows() []row {
 		}, renewing...), want: "exit 1", says: "error", signed: 1},
 		{class: 30, name: "JSON 100,000 levels deep for the chain", try: everywhere(say(200, "application/json", strings.Repeat("[", 100_000)), "ca", "update"), want: "exit 1", says: "error", signed: 1},
 		{class: 30, name: "the agent, a server that answers 500", try: func(w *world) answer {
-			f := w.placed("?validity=50")
+			f := w.placed("?validity=864000")
 			s := httptest.NewServer(say(500, "text/plain", "oops"))
 			defer s.Close()
 			return f.unharmed(func() answer { return f.agent(s.URL) })
@@ -224,6 +224,20 @@ func swappedRows() []row {
 			})
 			return f.unharmed(func() answer { return f.run(url, "cauase", renewing...) })
 		}, want: "exit 1", says: "error", signed: 2, wild: true},
+		{class: 31, name: "a certificate that is due as soon as it is there: the agent renews once", try: func(w *world) answer {
+			f := w.placed("?validity=864000")
+			write(w, filepath.Join(f.dir, "host.crt"), pkitest.PEM(w.dueFor("placed", f.h.key.Public())))
+			renewals := 0
+			url := w.between(func(r *http.Request, body []byte) (int, string, []byte) {
+				if r.URL.Path != "/cas/crt/renew" {
+					return 0, "", nil
+				}
+				renewals++
+				return 200, "application/pkix-cert", pkitest.PEM(w.dueFor("placed", w.keyIn(body)))
+			})
+			a := f.agent(url)
+			return answer{fmt.Sprintf("%s, %d renewed", a.got, renewals), a.text}
+		}, want: "exit 0, 1 renewed", signed: 1},
 		{class: 31, name: "two certificates", try: swapped(func(f folder) []byte { return pkitest.PEM(f.h.crt, f.host.crt) }), want: "exit 1", says: "error", signed: 1},
 		{class: 31, name: "another CA", try: told("/cas/crt/ca.crt.pem", cas, func(w *world) (string, []byte) {
 			return "application/x-x509-ca-cert", pkitest.PEM(w.forgedAs().Crt)

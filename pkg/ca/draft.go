@@ -115,7 +115,6 @@ func (a *Authority) draft(now time.Time, st state, in issuance) (profile.Draft, 
 		Subject:    content.RawSubject,
 		Extensions: content.Extensions,
 		PublicKey:  content.PublicKey,
-		NotBefore:  later(now.Add(-a.cfg.Backdate), st.signer.times.NotBefore),
 		IssuerKey:  st.signer.crt.SubjectKeyId,
 		CRLURL:     a.crlURL(st.signer.crt.SubjectKeyId),
 		AutoSigned: in.method == store.AutoSigned,
@@ -140,6 +139,8 @@ func (a *Authority) draft(now time.Time, st state, in issuance) (profile.Draft, 
 			return d, 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
+	// Not by more than a part of its own validity: what lives for a minute would have half its life behind it, and be due for renewal.
+	d.NotBefore = later(now.Add(-min(a.cfg.Backdate, validity/maxBackdate)), st.signer.times.NotBefore)
 	d.NotAfter = earlier(now.Add(validity), st.signer.times.NotAfter)
 	return d, validity, nil
 }

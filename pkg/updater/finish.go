@@ -65,7 +65,22 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 			w.memory.Counts.Renewals++
 		}
 		w.tried(TaskRenew, x.renewErr, left)
+		if x.renewErr == nil {
+			w.rest(x.issue.Pair.Crt, now)
+		}
 	}
+}
+
+// longestRest is for how long a certificate is left alone that is due as soon as it is there.
+const longestRest = 10 * time.Minute
+
+// rest puts the next renewal off if a certificate is due as soon as it was issued, as one is that was backdated by more than it is valid:
+// the agent would do nothing else until the daemon has had enough.
+func (w *worker) rest(crt *x509.Certificate, now time.Time) {
+	if w.timing().RenewAt(Life{crt.NotBefore, crt.NotAfter}, 0).After(now) {
+		return
+	}
+	w.retryAt(TaskRenew, now.Add(clamp(crt.NotAfter.Sub(now)/2, time.Second, longestRest)))
 }
 
 // finishSubmission remembers what was handed in together with the invitation that went with it: what was handed in is not
