@@ -120,7 +120,8 @@ const introduction = `# What adversaries send
 Made from the table of [pkg/adversaries](../pkg/adversaries), whose test puts each line before the real binaries, with the daemon on SQLite and on PostgreSQL
 (` + "`go test -run TestPage ./pkg/adversaries/ -update`" + `). A result is an HTTP status, a tool's exit code (` + "`exit 1`" + `), or what is said in words. Unless the
 result says otherwise no certificate was signed, no request is pending and nothing is revoked afterwards. After each class the
-daemon is ready, ` + "`cauased manage check`" + ` finds no errors in its database, and its memory and descriptors are back where they were.
+daemon is ready, ` + "`cauased manage check`" + ` finds no errors in its database, the daemon has no more than 200 descriptors open, and its log
+is short and tells of no panic.
 `
 
 func onlyOn(engine string) string {

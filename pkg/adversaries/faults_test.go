@@ -173,7 +173,7 @@ func onlyThese(answers []answer, some ...string) answer {
 func postgresRows() []row {
 	const only = "PostgreSQL"
 	cut := func(w *world) {
-		w.cluster.Exec(w, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+databaseOf(w.dsn)+"' AND pid <> pg_backend_pid()")
+		w.cluster.Exec(w, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+databaseOf(w.dsn)+"' AND application_name <> '"+censor+"'")
 	}
 	altered := func(set, reset string, try func(w *world) answer) func(*world) answer {
 		return func(w *world) answer {
