@@ -58,12 +58,20 @@ func forgotten(ctx context.Context, r store.Reader, name store.AuthorityName, no
 	} else if err != nil {
 		return nil, err
 	}
-	f := new(Forgetting)
-	if err := json.Unmarshal([]byte(text), f, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%w: setting %s of %s", ErrDamaged, store.SettingRestored, name)
+	f, err := ParseForgetting(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: setting %s of %s: %w", ErrDamaged, store.SettingRestored, name, err)
 	}
 	if now.After(f.Until) {
 		return nil, nil
+	}
+	return &f, nil
+}
+
+// ParseForgetting reads what Forget has written.
+func ParseForgetting(text string) (f Forgetting, err error) {
+	if err := json.Unmarshal([]byte(text), &f, json.RejectUnknownMembers(true)); err != nil || f.RestoredAt.IsZero() || f.Number < 0 || f.Next < f.Number {
+		return f, fmt.Errorf("%.80q says nothing of a restore", text)
 	}
 	return f, nil
 }

@@ -68,11 +68,14 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := time.Parse(time.RFC3339, v.Value); err != nil {
 			return []problem{errorf("%.40q is not a time: no invitation is accepted", v.Value)}
 		}
+	case store.SettingRestored:
+		if _, err := ca.ParseForgetting(v.Value); err != nil {
+			return []problem{errorf("%v: hosts are not asked for what was forgotten", err)}
+		}
 	case store.SettingBackupLast, store.SettingFirstUser:
 		if !json.Valid([]byte(v.Value)) {
 			return []problem{warningf("it cannot be read")}
 		}
-	case store.SettingRestored:
 	case logkey.Setting:
 		if _, err := logkey.Parse(v.Value); err != nil {
 			return []problem{errorf("%v: no checkpoint of the audit log can be signed", err)}
