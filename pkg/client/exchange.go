@@ -96,15 +96,16 @@ type call struct {
 	method string
 	path   string // below the authority, "" for the page above all of them
 	query  url.Values
-	accept string // media type, "" for the daemon's choice
-	body   []byte // nil for none
-	typ    string // Content-Type of body
-	want   int    // status of success
-	limit  int64  // of the answer, maxAnswer if 0
-	large  bool   // the answer may take a while to come
-	tag    string // of the answer known already (RFC 9110 13.1.2), "" for none
-	match  string // tag of what the request is about (RFC 9110 13.1.1), "" for whatever is there
-	reason string // of a rejection, "" for none
+	accept string      // media type, "" for the daemon's choice
+	body   []byte      // nil for none
+	typ    string      // Content-Type of body
+	want   int         // status of success
+	limit  int64       // of the answer, maxAnswer if 0
+	large  bool        // the answer may take a while to come
+	tag    string      // of the answer known already (RFC 9110 13.1.2), "" for none
+	match  string      // tag of what the request is about (RFC 9110 13.1.1), "" for whatever is there
+	reason string      // of a rejection, "" for none
+	header http.Header // others
 
 	wait time.Duration // how long the daemon is asked to hold the answer back, which may be that there is none
 }
@@ -150,6 +151,9 @@ func (e *endpoint) do(ctx context.Context, c call) ([]byte, http.Header, error) 
 	}
 	if c.reason != "" {
 		req.Header.Set(headerReason, url.PathEscape(c.reason))
+	}
+	for name, values := range c.header {
+		req.Header[name] = values
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"cauase/pkg/client"
 	"cauase/pkg/pemfile"
 	"cauase/pkg/pki"
+	"cauase/pkg/witness"
 )
 
 // Classes of errors that callers ask for. An error of the same class as the one before is no
@@ -27,6 +28,7 @@ const (
 	ClassRejected = "rejected"
 	ClassExpired  = "expired"
 	ClassRevoked  = "revoked"
+	ClassFork     = "log fork"
 	ClassOther    = "other"
 )
 
@@ -54,6 +56,10 @@ var explanations = []struct {
 	{client.ErrInvitedElsewhere, "invitation", impostor + ", or {ca} is of another CA: choose another place for this one's"},
 	{client.ErrNoInvitations, "invitation", "without one a request waits until a user signs it"},
 	{client.ErrNoProofs, "proof", "without one a request waits until a user signs it"},
+	{witness.ErrFork, ClassFork, "nothing was taken from it, and nothing is until it shows the log that was seen here: ask the CA's administrators, who have cauased manage audit verify; somebody may have rewritten what the CA has done, or an old copy of its database was put in place without declaring that; cauase log check compares, and only if the new log is right, cauase log accept"},
+	{witness.ErrDamaged, "log state", "put the file of checkpoints back from a copy, or, after asking the CA's administrators, begin anew with cauase log accept"},
+	{witness.ErrAnswer, "log", impostor + "; nothing was taken from it"},
+	{client.ErrNotLogged, "not logged", "it was issued before there was a log or by a daemon of before, or with a stolen key of a CA: ask the CA's administrators"},
 	{client.ErrNotCA, ClassNotCA, "check --ca-url: it is the http:// address and port of cauased"},
 	{client.ErrTooLong, ClassNotCA, ""},
 	{client.ErrRoots, "roots", impostor + ", or the authority has got another root: then remove the file of roots after making sure; nothing has been stored"},

@@ -392,13 +392,17 @@ func lookFor(o Options, job *Job) (Status, error) {
 	if w.memory, err = loadMemory(job); err != nil {
 		w.memory = memory{}
 	}
-	w.silent = true
+	w.silent, w.logSeen = true, w.lookAtLog()
+	class, message, hint := w.logDamaged()
 	now := o.Clock.Now()
 	s := look(job, now)
 	w.refreshed, w.checked, w.recovered = w.memory.Contact, w.memory.Contact, true
 	w.pairState, w.pairSince = s.pairState, now
 	state := w.state(s, now)
 	w.conditions(s, state, now)
+	if class != "" {
+		w.condition(TaskLog, class, message, hint)
+	}
 	status := w.describe(s, state, now)
 	status.Wake = Decide(w.timing(), state, now).Wake
 	return *status, nil

@@ -60,10 +60,11 @@ const (
 	taskRequest Task = "request" // a CSR that cannot be used
 	taskTargets Task = "targets" // files that cannot be replaced
 	TaskHook    Task = "hook"    // one that could not be started
+	TaskLog     Task = "log"     // the CA's log is not what it was
 	taskConfirm Task = "confirm" // which CA certificate is on disk; nothing is wrong here if that fails
 )
 
-var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, TaskPair, TaskStores, taskUrgent, taskRequest, taskTargets, TaskHook}
+var allTasks = []Task{TaskRefresh, TaskRenew, TaskEnrol, TaskFiles, taskCRL, taskOldCRL, TaskPair, TaskStores, taskUrgent, taskRequest, taskTargets, TaskHook, TaskLog}
 
 // A State is everything that decides what is to be done.
 type State struct {

@@ -22,6 +22,7 @@ type exchange struct {
 	engine  *enroll.Engine
 	service *client.Client // of the job's authority
 	cas     *client.Client // of the authority for services; the same, or nil if not needed
+	witness enroll.Witness
 
 	// What is known.
 	snapshot   *snapshot
@@ -54,6 +55,10 @@ type exchange struct {
 	confirmErr                 error
 	reminded                   string // see memory.Reminded
 	reminder                   reminder
+
+	logTried  bool
+	logErr    error // nothing is taken from the daemon then
+	testimony enroll.Testimony
 }
 
 func (x *exchange) run(ctx context.Context, actions []Action) {
@@ -87,6 +92,9 @@ func (x *exchange) renew(ctx context.Context) {
 	x.renewTried = true
 	if x.renewErr = x.caErr; !x.hopeless() {
 		// By the previous CA certificates, if the current ones could not be fetched.
+		if x.renewErr = x.testify(ctx); x.renewErr != nil {
+			return
+		}
 		x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
 		if x.overtaken(ctx, x.renewErr) {
 			x.issue, x.renewErr = x.engine.Renew(ctx, x.snapshot.files, x.verification())
@@ -188,6 +196,11 @@ func (x *exchange) refresh(ctx context.Context) {
 	} else {
 		x.trust = trust
 	}
+	if err := x.testify(ctx); err != nil {
+		// Whoever has rewritten the log may have made CA certificates, too.
+		x.trust, x.caErr = client.Trust{}, err
+		return
+	}
 	x.refreshServices(ctx)
 	x.refreshRoots(ctx)
 	x.refreshLists(ctx)
@@ -206,7 +219,9 @@ func (x *exchange) refreshLists(ctx context.Context) {
 		x.crls, x.tag, x.crlErr = x.service.TakeCRLs(trusted, have, x.pushed)
 		x.pushed = nil
 		if x.crlErr == nil {
-			x.remind(ctx, trusted, have)
+			if x.vetLists(ctx); x.crlErr == nil {
+				x.remind(ctx, trusted, have)
+			}
 			return
 		}
 	}
@@ -218,8 +233,19 @@ func (x *exchange) refreshLists(ctx context.Context) {
 	x.crls, x.tag, served, x.crlErr = x.service.LookForCRLs(ctx, trusted, have, tag)
 	x.crls = shareLists(x.crls)
 	x.strange = served != nil && served.Strange(trusted)
+	if served != nil && x.crlErr == nil {
+		x.vetLists(ctx)
+	}
 	if x.crlErr == nil {
 		x.remind(ctx, trusted, have)
+	}
+}
+
+// vetLists drops lists that have come from a daemon whose log is not what it was. To who asks whether there are newer ones, and is told
+// that there are not, that makes no difference.
+func (x *exchange) vetLists(ctx context.Context) {
+	if err := x.testify(ctx); err != nil {
+		x.crls, x.tag, x.crlErr = nil, "", err
 	}
 }
 
@@ -322,6 +348,9 @@ func (x *exchange) enrol(ctx context.Context) error {
 		x.submission = &submission{Digest: digest, Own: true}
 		return err
 	case err != nil:
+		return err
+	}
+	if err := x.testify(ctx); err != nil {
 		return err
 	}
 	x.issue = issue // of the submission, which can be collected again until it is installed

@@ -36,6 +36,7 @@ func (w *worker) finish(ctx context.Context, x *exchange) {
 		return // cut off: no news
 	}
 	now := w.o.Clock.Now()
+	w.finishLog(x)
 	switch {
 	case x.refreshTried:
 		w.finishRefresh(x, now)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -160,12 +161,15 @@ func logOutput(r io.Reader, log *slog.Logger) {
 	}
 }
 
-func (j *Job) hookEnv(changed []string) []string {
+func (j *Job) hookEnv(changed []string, log string) []string {
 	env := []string{
 		"CAUASE_CHANGED=" + strings.Join(changed, ","),
 		"CAUASE_NAME=" + j.Name,
 		"CAUASE_CA=" + j.CA,
 		"CAUASE_CRL=" + j.CRL,
+	}
+	if slices.Contains(changed, "log") {
+		env = append(env, "CAUASE_LOG="+log)
 	}
 	if j.CASCA != "" {
 		env = append(env, "CAUASE_CAS_CA="+j.CASCA)

@@ -18,7 +18,7 @@ import (
 )
 
 // changeable are the kinds of files, as hooks hear of them.
-var changeable = []string{"ca", "crl", "crt", "key", "root"}
+var changeable = []string{"ca", "crl", "crt", "key", "log", "root"}
 
 // memory is what has to survive a restart. It holds no secrets.
 type memory struct {
@@ -27,6 +27,9 @@ type memory struct {
 	HookFailures int       `json:"hook_failures,omitempty"`
 	HookError    string    `json:"hook_error,omitempty"`
 	HookNext     time.Time `json:"hook_next,omitzero"`
+
+	// LogEvent is what the hook has to hear of the CA's log, if Changed says that there is something.
+	LogEvent string `json:"log_event,omitempty"`
 
 	// Request is the one that was handed in.
 	Request *submission `json:"request,omitempty"`
@@ -136,6 +139,9 @@ func (m *memory) plausible() bool {
 		return false
 	}
 	if m.Lists != nil && !m.Lists.plausible() || !m.Counts.plausible() {
+		return false
+	}
+	if m.LogEvent != "" && m.LogEvent != logForked && m.LogEvent != logRestored {
 		return false
 	}
 	return m.HookFailures >= 0 && showable(m.HookError, m.Invited, m.Reminded)

@@ -16,7 +16,7 @@ func (w *worker) startHook(ctx context.Context) {
 	m.HookFailures++
 	m.HookNext = w.o.Clock.Now().Add(hookDelay(m.HookFailures))
 	w.save()
-	run := HookRun{Path: w.job.OnRenew, Env: w.job.hookEnv(m.Changed), Timeout: w.job.HookTimeout, Log: w.log}
+	run := HookRun{Path: w.job.OnRenew, Env: w.job.hookEnv(m.Changed, m.LogEvent), Timeout: w.job.HookTimeout, Log: w.log}
 	w.hookBusy, w.during = true, nil
 	go func() {
 		err := w.o.Hook(ctx, run)

@@ -96,6 +96,7 @@ func (w *worker) startExchange(ctx context.Context, s *snapshot, actions []Actio
 	x := &exchange{
 		job: w.job, engine: w.engine, service: w.service, cas: w.cas, snapshot: s, known: w.known, keep: w.keep, afresh: w.o.net.afresh,
 		reminded: w.memory.Reminded,
+		witness:  w.job.witness(nil, w.o),
 	}
 	if h := w.memory.Request; h != nil {
 		copied := *h

@@ -19,6 +19,8 @@ type Counts struct {
 	Mended       int          `json:"mended"`
 	Hooks        int          `json:"hooks"`
 	HookFailures int          `json:"hook_failures"`
+	LogForks     int          `json:"log_forks"`
+	LogRestores  int          `json:"log_restores"`
 	Failures     map[Task]int `json:"failures,omitempty"`
 }
 
@@ -32,7 +34,7 @@ func (c *Counts) plausible() bool {
 			return false
 		}
 	}
-	return min(c.Renewals, c.Enrolments, c.Mended, c.Hooks, c.HookFailures) >= 0
+	return min(c.Renewals, c.Enrolments, c.Mended, c.Hooks, c.HookFailures, c.LogForks, c.LogRestores) >= 0
 }
 
 func (c *Counts) failed(task Task) {
@@ -47,6 +49,7 @@ func (c *Counts) failed(task Task) {
 // The words for how a job does, the worst that applies.
 const (
 	StateOK       = "ok"
+	StateForked   = "forked" // the CA's log is not what it was: nothing is taken from the daemon
 	StateHook     = "hook failing"
 	StatePending  = "pending"
 	StateFailing  = "failing"
@@ -69,6 +72,7 @@ type Status struct {
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	CAs         []EndStatus        `json:"ca_certificates"`
 	CRLs        []EndStatus        `json:"revocation_lists"`
+	Log         *LogStatus         `json:"log,omitempty"`      // what was seen of the CA's log
 	CRLPush     string             `json:"crl_push,omitempty"` // how a running agent hears of newer ones
 
 	// Budget is for how long the daemon may be out of reach before something here
@@ -142,7 +146,7 @@ func (w *worker) describe(s *snapshot, state State, now time.Time) *Status {
 	m := &w.memory
 	st := &Status{
 		Name: w.job.Name, CAURL: w.job.CAURL, Mode: w.job.mode(), Authority: string(w.job.Authority), CAs: []EndStatus{}, CRLs: []EndStatus{},
-		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: m.Counts,
+		Problems: []Problem{}, Contact: m.Contact, Looked: now, Counts: m.Counts, Log: w.logSeen,
 		Hook: HookStatus{Pending: slices.Clone(m.Changed), Failures: m.HookFailures, Error: m.HookError, Next: m.HookNext},
 	}
 	for _, p := range m.Problems {
@@ -203,6 +207,8 @@ func word(st *Status, state State, now time.Time) string {
 		hook = hook || p.Task == TaskHook
 	}
 	switch {
+	case classes[enroll.ClassFork]:
+		return StateForked
 	case classes[enroll.ClassRejected] || state.Request == RequestRejected && state.Pair != PairGood:
 		return StateRejected
 	case state.Revoked:
@@ -384,6 +390,8 @@ func taskVerb(task Task) string {
 		return "replace files"
 	case TaskHook:
 		return "run the hook"
+	case TaskLog:
+		return "rely on the CA's log"
 	}
 	return string(task)
 }

@@ -93,7 +93,7 @@ func clipped(text string) string {
 }
 
 // states are the words of Status.State.
-var states = []string{StateOK, StateHook, StatePending, StateFailing, StateRejected, StateRevoked, StateExpired, StateBlocked, StateLocked}
+var states = []string{StateOK, StateForked, StateHook, StatePending, StateFailing, StateRejected, StateRevoked, StateExpired, StateBlocked, StateLocked}
 
 // admit makes what an owner's process says of a job safe to show, to count and to export, beside those of
 // other jobs, or reports that it makes no sense.
@@ -101,6 +101,12 @@ func (s *Status) admit(j *Job) bool {
 	lists := [][]EndStatus{s.CAs, s.CRLs}
 	if s.CRLPush != "" && !slices.Contains(pushWords, s.CRLPush) || !s.Counts.plausible() {
 		return false
+	}
+	if s.Log != nil {
+		if !s.Log.plausible() {
+			return false
+		}
+		s.Log.File, s.Log.Root = clipped(s.Log.File), clipped(s.Log.Root)
 	}
 	if !slices.Contains(states, s.State) || len(s.Problems) > maxList || len(s.Hook.Pending) > len(changeable) || !(s.Budget >= 0) {
 		return false

@@ -48,6 +48,7 @@ type worker struct {
 	pairState PairState
 	pairSince time.Time
 	recovered bool
+	logSeen   *LogStatus // what is kept of the CA's log
 	refreshed time.Time
 	checked   time.Time
 	touched   bool
@@ -119,7 +120,7 @@ func (w *worker) open() error {
 	if w.memory, err = loadMemory(w.job); err != nil {
 		w.log.Warn("what was remembered cannot be read, and is forgotten", "file", w.job.statePath(), "error", err.Error())
 	}
-	w.saved = w.memory.Counts
+	w.saved, w.logSeen = w.memory.Counts, w.lookAtLog()
 	return nil
 }
 
