@@ -55,6 +55,8 @@ const (
 	Fork       Action = "lineage.fork" // a certificate was renewed that had been renewed before
 	EndLineage Action = "lineage.end"
 
+	DisputeLog Action = "log.dispute" // a host has shown a checkpoint, signed by our key, that the log does not have
+
 	GrantOrigin    Action = "cors.grant" // web pages of an origin may act in a user's name
 	DenyOrigin     Action = "cors.deny"
 	WithdrawOrigin Action = "cors.withdraw"
@@ -65,7 +67,7 @@ func Actions() []Action {
 	return []Action{
 		CreateCA, ExpireCA, Submit, Reject, Expire, Approve, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
 		ExportCA, ImportCRL, ImportAll, Recover, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
-		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, PruneLog, Fork, EndLineage, GrantOrigin, DenyOrigin, WithdrawOrigin,
+		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, PruneLog, Fork, EndLineage, DisputeLog, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}
 }
 

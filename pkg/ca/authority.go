@@ -127,6 +127,10 @@ type Statements interface {
 	Withdrawal(key crypto.Signer, by, withdrawn *x509.Certificate) ([]byte, error)
 	// ServerCA says that cas sign the certificates of the daemon's own listeners.
 	ServerCA(key crypto.Signer, cas []*x509.Certificate) ([]byte, error)
+	// LogKey says what payload does, about the key and the epochs of the daemon's log.
+	LogKey(key crypto.Signer, payload []byte) ([]byte, error)
+	// VouchesLog reports whether a statement is what LogKey returns for a payload, by the key with this public one.
+	VouchesLog(statement, payload []byte, by crypto.PublicKey) bool
 }
 
 func (c Config) check(row store.Authority) error {
@@ -176,13 +180,14 @@ type Authority struct {
 	crls     crlCache
 	supplied atomic.Pointer[suppliedCache] // lists of CAs that are kept elsewhere
 
-	voucher  voucherCache
-	gone     withdrawalCache
-	adopted  census
-	sought   atomic.Pointer[sought] // how far it was looked who has a generation that waits
-	refusals refusals
-	attended atomic.Bool // the last request was not approved automatically, though its profile allows that
-	room     room
+	voucher    voucherCache
+	logVoucher logVoucher
+	gone       withdrawalCache
+	adopted    census
+	sought     atomic.Pointer[sought] // how far it was looked who has a generation that waits
+	refusals   refusals
+	attended   atomic.Bool // the last request was not approved automatically, though its profile allows that
+	room       room
 
 	followers followers // who follow only to CA certificates of the same subject
 }
@@ -227,7 +232,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 	a := &Authority{
 		store: st, clock: clk, row: row, name: row.Name, spans: spansOf(row), cfg: cfg,
 		log:     cfg.Log.With("authority", string(row.Name)),
-		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()}, gone: withdrawalCache{making: newLock()}, adopted: census{making: newLock()},
+		rolling: newLock(), crls: crlCache{long: longList, making: newLock(), asked: inquiry{turn: newLock()}}, voucher: voucherCache{making: newLock()}, logVoucher: logVoucher{making: newLock()}, gone: withdrawalCache{making: newLock()}, adopted: census{making: newLock()},
 	}
 	a.warnOfProfiles(ctx)
 	if err := a.lockAutoApprove(ctx); err != nil {

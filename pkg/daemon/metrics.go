@@ -157,6 +157,13 @@ func (m *metricsServer) observeLimits() func(reason string) {
 	return m.metrics.Limited
 }
 
+func (m *metricsServer) observeDisputes() func() {
+	if m == nil {
+		return nil
+	}
+	return m.metrics.Disputed
+}
+
 // observeDeliveries counts what recipients of events were told.
 func (m *metricsServer) observeDeliveries() func(recipient string, err error) {
 	if m == nil {

@@ -54,3 +54,17 @@ func (Statements) Withdrawal(key crypto.Signer, by, withdrawn *x509.Certificate)
 	}
 	return Sign(key, payload)
 }
+
+// LogKey returns the envelope by which a CA, whose key is given, vouches for the key and epochs of the daemon's log that payload names.
+func (Statements) LogKey(key crypto.Signer, payload []byte) ([]byte, error) {
+	if _, err := DecodeLogKey(payload); err != nil {
+		return nil, err
+	}
+	return Sign(key, payload)
+}
+
+// VouchesLog reports whether statement is what LogKey has returned for this payload, by the key with this public one.
+func (Statements) VouchesLog(statement, payload []byte, by crypto.PublicKey) bool {
+	e, err := Parse(statement)
+	return err == nil && string(e.Payload()) == string(payload) && e.Verify(by) == nil
+}

@@ -71,6 +71,7 @@ type Metrics struct {
 	limited    *prometheus.CounterVec
 	awaited    *prometheus.CounterVec
 	deliveries *prometheus.CounterVec
+	disputes   prometheus.Counter
 }
 
 // New returns metrics that ask, at each scrape, those sources for the state of the authorities that there
@@ -109,6 +110,10 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 		Name: "cauase_deliveries_total",
 		Help: "Attempts to tell hooks of certificates, by recipient and outcome.",
 	}, []string{"recipient", "outcome"})
+	m.disputes = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "cauase_log_disputes_total",
+		Help: "Requests with evidence that the log was rewritten: a checkpoint signed by the daemon's key that its log does not continue.",
+	})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "cauase_build_info",
 		Help: "1, with the version of cauased.",
@@ -117,7 +122,7 @@ func New(log *slog.Logger, version string, httpsNotAfter func() time.Time, sourc
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.operations, m.refused, m.forks, m.requests, m.limited, m.awaited, m.deliveries,
+		build, m.operations, m.refused, m.forks, m.requests, m.limited, m.awaited, m.deliveries, m.disputes,
 		&stateCollector{log: log, sources: sources, httpsNotAfter: httpsNotAfter},
 	)
 	return m
@@ -134,6 +139,9 @@ func (m *Metrics) Operation(authority, operation, refusedReason string) {
 
 // Fork counts a renewal of a certificate that had been renewed before.
 func (m *Metrics) Fork(authority string) { m.forks.WithLabelValues(authority).Inc() }
+
+// Disputed counts evidence that the log was rewritten.
+func (m *Metrics) Disputed() { m.disputes.Inc() }
 
 // Request counts an HTTP request. The route is the pattern that has matched, never the path: a
 // stranger must not be able to fill the memory with label values.

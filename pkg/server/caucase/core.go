@@ -69,5 +69,6 @@ type Core interface {
 	Forgotten(ctx context.Context) (*ca.Forgetting, error)
 	Recover(ctx context.Context, h ca.Holder, list *x509.RevocationList) (ca.Recalled, error)
 	NoteStrictFollower(holder bool)
+	VouchLog(ctx context.Context, payload []byte) ([]byte, error)
 	VouchHTTPS(ctx context.Context, cas []*x509.Certificate) ([]byte, error)
 }

@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/ledger"
 	"cauase/pkg/proof"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
@@ -35,6 +36,9 @@ type Config struct {
 
 	// Hosts returns the SSH host keys that are known now, nil for none. Nil: there never are any.
 	Hosts func() *proof.Hosts
+
+	// Ledger is the log of what the daemon has done; nil: none is served.
+	Ledger *ledger.Ledger
 
 	NoPush bool // nobody is made to wait for newer revocation lists
 }

@@ -7,6 +7,7 @@ import (
 
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
+	"cauase/pkg/ledger"
 	"cauase/pkg/pki"
 	"cauase/pkg/proof"
 	"cauase/pkg/server"
@@ -25,6 +26,9 @@ type class struct {
 // not list is an internal error.
 var classes = [...]class{
 	{ca.ErrNotFound, http.StatusNotFound, false, "not found"},
+	{ledger.ErrNotLogged, http.StatusNotFound, true, ""},
+	{ledger.ErrSize, http.StatusNotFound, true, ""},
+	{ledger.ErrNone, http.StatusServiceUnavailable, true, ""},
 	{ca.ErrRetired, http.StatusGone, true, ""}, // before ErrInvalid, which it is, too
 	{ca.ErrPolicy, http.StatusForbidden, true, ""},
 	{ca.ErrUninvited, http.StatusForbidden, true, ""}, // likewise

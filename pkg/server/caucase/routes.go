@@ -58,6 +58,9 @@ func (f *FrontEnd) authorityRoutes() []route {
 
 		{method: http.MethodGet, path: "timeline", access: anyone, root: true, handler: f.getTimeline},
 
+		{method: http.MethodGet, path: "log/checkpoint", access: anyone, handler: f.getCheckpoint},
+		{method: http.MethodGet, path: "log/proof", access: anyone, handler: f.getProof},
+
 		{method: http.MethodGet, path: "csr", access: user, handler: f.getPending},
 		{method: http.MethodPut, path: "csr", access: anyone, handler: f.putRequest},
 		{method: http.MethodGet, path: "csr/{id}", access: anyone, handler: f.getRequest},
