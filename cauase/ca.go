@@ -12,7 +12,7 @@ func (t *tool) caUpdate() *cli.Command {
 			if c.NArg() > 0 {
 				return errUsage(c, "ca update takes no arguments: --ca-crt or --user-ca-crt is where they are")
 			}
-			if _, err := t.trust(c.Context); err != nil {
+			if _, err := t.witnessed(c.Context); err != nil {
 				return err
 			}
 			if err := t.saveTrust(); err != nil {
@@ -36,7 +36,7 @@ stored have signed them as their successors.`,
 			if c.NArg() > 0 {
 				return errUsage(c, "ca root takes no arguments: --root-ca is where they are")
 			}
-			if _, err := t.trust(c.Context); err != nil {
+			if _, err := t.witnessed(c.Context); err != nil {
 				return err
 			}
 			roots, err := t.followRoots(c.Context, true)

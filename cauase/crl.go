@@ -25,7 +25,7 @@ func (t *tool) crlUpdate() *cli.Command {
 			if c.NArg() > 0 {
 				return errUsage(c, "crl update takes no arguments: --crl or --user-crl is where they are")
 			}
-			service, err := t.trust(c.Context)
+			service, err := t.witnessed(c.Context)
 			if err != nil {
 				return err
 			}

@@ -188,7 +188,7 @@ func (t *tool) renew(c *cli.Context) error {
 			p.line("%s: %s; the threshold is not reached, not renewing", paths.Crt, view.Validity)
 		})
 	}
-	if engine.Client, err = t.trust(c.Context); err != nil {
+	if engine.Client, err = t.witnessed(c.Context); err != nil {
 		return err
 	}
 	engine.Chain = c.Bool("chain")

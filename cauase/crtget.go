@@ -44,7 +44,7 @@ like FILE that ends in .csr.pem or .csr.`,
 			if err != nil {
 				return err
 			}
-			service, err := t.trust(c.Context)
+			service, err := t.witnessed(c.Context)
 			if err != nil {
 				return err
 			}

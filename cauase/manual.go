@@ -26,6 +26,7 @@ func manual() manners.Manual {
 			{Code: manners.ExitPending, Text: "nothing failed, but the request is pending", Of: []string{"request", "sign", "csr send", "crt get"}},
 			{Code: manners.ExitHook, Text: "done, but the program of --on-renew failed", Of: []string{"request", "sign", "crt get", "crt renew", "ca update", "ca root", "crl update"}},
 			{Code: manners.ExitRejected, Text: "a user has rejected the request", Of: []string{"request", "sign", "csr send", "crt get"}},
+			{Code: manners.ExitForked, Text: "the CA's log is not what this host has seen of it: nothing was taken from the daemon, and no file was changed", Of: []string{"request", "crt get", "crt renew", "crt proof", "ca update", "ca root", "crl update", "log check"}},
 		},
 		Foreign: map[string]string{
 			"netloc":           "--netloc is the daemon's; the CA's address is --ca-url http://HOST[:PORT]",
@@ -53,7 +54,8 @@ func manual() manners.Manual {
 		Environment: []manners.Fact{
 			{Name: envInvite, Text: "an invitation, or the name of its file, for what --invite takes"},
 			{Name: "XDG_CONFIG_HOME", Text: "folder of the folder cauase, which has the user's configuration (default: ~/.config)"},
-			{Name: "CAUASE_CHANGED", Text: "tells the program of --on-renew what has changed: ca, crl, crt, key, root, separated by commas"},
+			{Name: "CAUASE_CHANGED", Text: "tells the program of --on-renew what has changed: ca, crl, crt, key, root, separated by commas; log if there is news of the CA's log"},
+			{Name: "CAUASE_LOG", Text: "tells that program what: forked if it is not what it was, so that nothing was taken from the CA, or restored if the CA says that it was restored from a backup"},
 			{Name: "NO_COLOR", Text: "no colours on a terminal, if it is not empty; TERM=dumb says the same"},
 		},
 		Files: []manners.Fact{

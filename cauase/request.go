@@ -169,7 +169,7 @@ func (t *tool) meet(ctx context.Context, r *enrolment, sign bool) (err error) {
 			r.engine.Client, r.engine.Again = t.client, true
 		}
 	case invitation == nil:
-		if r.engine.Client, err = t.trust(ctx); err == nil && r.engine.Proving != nil {
+		if r.engine.Client, err = t.witnessed(ctx); err == nil && r.engine.Proving != nil {
 			r.engine.Proving.CAs = t.trusted
 		}
 	case !t.clock.Now().Before(invitation.Until):

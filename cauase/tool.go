@@ -35,13 +35,15 @@ type tool struct {
 	vouched  bool                // the daemon has vouched for its HTTPS certificate
 	roots    []*x509.Certificate // what the store of roots is to hold, if anything
 
-	rootsFirst bool         // nothing but the network vouches for roots
-	known      [][]byte     // passphrases that were given in this run
-	warned     []string     // files with keys that others can read
-	changed    []string     // kinds of files that changed, for the hook
-	holder     pemfile.Pair // whose certificate was renewed, and who is to tell the daemon which CA certificates are stored
-	p12Made    *p12View     // the PKCS #12 file that this run has made beside the certificate, if any
-	corrected  []string     // of what the request asks for that is signed
+	rootsFirst bool             // nothing but the network vouches for roots
+	testimony  enroll.Testimony // of the CA's log, to be kept when the command has succeeded
+	logEvent   string           // what the hook has to hear of it
+	known      [][]byte         // passphrases that were given in this run
+	warned     []string         // files with keys that others can read
+	changed    []string         // kinds of files that changed, for the hook
+	holder     pemfile.Pair     // whose certificate was renewed, and who is to tell the daemon which CA certificates are stored
+	p12Made    *p12View         // the PKCS #12 file that this run has made beside the certificate, if any
+	corrected  []string         // of what the request asks for that is signed
 }
 
 // action adds to a command what all have in common: hints for errors
@@ -49,9 +51,15 @@ type tool struct {
 func (t *tool) action(do func(c *cli.Context) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		err := t.addHints(do(c))
+		if manners.Code(err) == manners.ExitForked {
+			t.unsaved, t.vouched, t.roots, t.testimony = false, false, nil, enroll.Testimony{}
+		}
 		// What failed leaves nothing behind. What is pending has not failed.
 		if t.unsaved && manners.Code(err) != manners.ExitError {
 			err = join(err, t.saveTrust())
+		}
+		if t.testimony.Next != nil && manners.Code(err) != manners.ExitError {
+			t.keepTestimony()
 		}
 		if err == nil && t.holder.Crt != nil {
 			t.confirm(c.Context)
@@ -278,6 +286,9 @@ func (t *tool) runHook(ctx context.Context) error {
 	// Also when interrupted: the files have changed, and no later run would notice.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), t.onRenew)
 	cmd.Env = append(os.Environ(), "CAUASE_CHANGED="+strings.Join(slices.Compact(t.changed), ","))
+	if t.logEvent != "" {
+		cmd.Env = append(cmd.Env, "CAUASE_LOG="+t.logEvent)
+	}
 	// Standard output is for what the command prints.
 	cmd.Stdout, cmd.Stderr = t.stderr, t.stderr
 	if err := manners.CheckScript(cmd.Path); err != nil {

@@ -23,6 +23,9 @@ const (
 
 	// ExitRejected is for a request that a user has decided against. The reference's tools do not have it.
 	ExitRejected = 4
+
+	// ExitForked is for a CA whose log is not what it was: nothing was taken from it, nor any file touched.
+	ExitForked = 5
 )
 
 // An Error adds to an error what its reader can do about it and what the tool exits
@@ -58,7 +61,7 @@ func WithCode(err error, code int) error {
 }
 
 // Code returns what a tool exits with for err: of errors joined by [errors.Join] the
-// most serious, which is ExitError, then ExitRejected, ExitHook and ExitPending.
+// most serious, which is ExitForked, then ExitError, ExitRejected, ExitHook and ExitPending.
 func Code(err error) int {
 	if err == nil {
 		return ExitOK
@@ -196,6 +199,8 @@ func graver(a, b int) int {
 			return 2
 		case ExitRejected:
 			return 3
+		case ExitForked:
+			return 5
 		}
 		return 4
 	}

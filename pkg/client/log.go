@@ -54,13 +54,14 @@ func (c *Client) LogHead(ctx context.Context, kept *witness.Kept, trusted []*x50
 	return head, nil
 }
 
-// LogProof asks for the proof that the log has a certificate. What is trusted vouches for the answer, which is returned as it came, too.
-func (c *Client) LogProof(ctx context.Context, crt *x509.Certificate, trusted []*x509.Certificate) (witness.Proof, witness.Inclusion, error) {
+// LogProof asks for the proof that the log has a certificate, as of a checkpoint that is known here to be part of it. What is trusted
+// vouches for the answer, which is returned as it came but for that checkpoint.
+func (c *Client) LogProof(ctx context.Context, crt *x509.Certificate, at witness.Kept, trusted []*x509.Certificate) (witness.Proof, witness.Inclusion, error) {
 	const op = "get proof of the log"
 	digest := sha256.Sum256(crt.Raw)
 	body, _, err := c.http.do(ctx, call{
 		op: op, method: http.MethodGet, path: "/log/proof", want: http.StatusOK, limit: witness.MaxAnswer,
-		query: url.Values{"digest": {hex.EncodeToString(digest[:])}},
+		query: url.Values{"digest": {hex.EncodeToString(digest[:])}, "size": {strconv.FormatInt(at.Size, 10)}},
 	})
 	if IsStatus(err, http.StatusNotFound) {
 		// Not of a daemon without a log, which has been asked for a checkpoint before.
@@ -73,6 +74,7 @@ func (c *Client) LogProof(ctx context.Context, crt *x509.Certificate, trusted []
 	if err != nil {
 		return p, witness.Inclusion{}, fmt.Errorf("%s: %w", op, err)
 	}
+	p.Check = at.Signed
 	proved, err := p.Verify(witness.Vouching{CAs: trusted, At: c.options.Clock.Now()}, crt.Raw)
 	if err != nil {
 		return p, proved, fmt.Errorf("%s: %w", op, err)

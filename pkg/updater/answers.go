@@ -26,13 +26,16 @@ type answer struct {
 	lost     bool  // as whoever asked has left
 }
 
-// shareable reports whether a request is one for CA certificates, what vouches for them, or revocation lists: those are
-// the same for all jobs.
+// shareable reports whether a request is one for CA certificates, what vouches for them, revocation lists, or a checkpoint of the log:
+// those are the same for all jobs, the last for those that keep the same.
 func shareable(r *http.Request) bool {
+	name := path.Base(r.URL.Path)
+	if r.Method == http.MethodGet && name == "checkpoint" {
+		return true
+	}
 	if r.Method != http.MethodGet || r.URL.RawQuery != "" {
 		return false
 	}
-	name := path.Base(r.URL.Path)
 	return name == "crl" || path.Ext(name) == ".pem" || path.Ext(name) == ".json"
 }
 

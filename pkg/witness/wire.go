@@ -55,6 +55,31 @@ type Proof struct {
 	Statement jsontext.Value `json:"statement"`
 }
 
+// A SavedProof is a Proof with the certificate that it is about: all that somebody needs who trusts the CA, and asks nobody.
+type SavedProof struct {
+	Version     int    `json:"version"`
+	Certificate string `json:"certificate"` // PEM
+	Proof       Proof  `json:"proof"`
+}
+
+// Encode writes what ParseSavedProof reads.
+func (s SavedProof) Encode() ([]byte, error) {
+	s.Version = version
+	text, err := json.Marshal(s, jsontext.WithIndent("  "), json.FormatNilSliceAsNull(false))
+	return append(text, '\n'), err
+}
+
+// ParseSavedProof reads a proof from a file. Errors are ErrAnswer.
+func ParseSavedProof(data []byte) (s SavedProof, err error) {
+	if err := parse(data, &s, func() bool { return s.Certificate != "" && s.Proof.Leaf != "" && len(s.Proof.Inclusion) <= maxProof }); err != nil {
+		return SavedProof{}, err
+	}
+	if s.Version != version {
+		return SavedProof{}, doubt("the proof is of version %d, and this program knows %d", s.Version, version)
+	}
+	return s, nil
+}
+
 // Encode writes what ParseAnswer reads.
 func (a Answer) Encode() ([]byte, error) { return json.Marshal(a) }
 
@@ -108,6 +133,9 @@ func (e Epoch) Began() time.Time { return time.Unix(e.Time, 0).UTC() }
 type Vouching struct {
 	CAs []*x509.Certificate
 	At  time.Time
+
+	// Then says that a CA counts also if it is not valid at At but was when the checkpoint was signed: for proofs that are kept for years.
+	Then bool
 }
 
 // Verify verifies who has signed an answer, that is, all but the proof. from is the size that was asked about. Errors are ErrAnswer.
@@ -118,6 +146,9 @@ func (a Answer) Verify(by Vouching, from int64) (Head, error) {
 }
 
 func (by Vouching) verify(statement []byte, signed string) (Head, error) {
+	if c, err := merkle.ReadCheckpoint([]byte(signed)); err == nil && by.Then {
+		by.At = c.Time // which the key says that the CA vouches for
+	}
 	key, epochs, err := by.statement(statement)
 	if err != nil {
 		return Head{}, err
