@@ -240,14 +240,14 @@ func (s *State) dropKeys() {
 // leastGap is the least time between two checkpoints that are both kept.
 const leastGap = 10 * time.Minute
 
-// thin leaves fewer checkpoints the older they are, as backups are fewer then: of an age, one for each third of it. The newest and
-// the oldest stay.
+// thin leaves fewer checkpoints the older they are, as backups are fewer then: one is dropped if those before and after it are no further
+// apart than the latter is old. So for a backup of any age there is one that is at most twice as old. The newest and the oldest stay.
 func thin(all []Kept, now time.Time) []Kept {
 	var kept []Kept
 	for i, c := range slices.Backward(all) {
 		if i < len(all)-1 && i > 0 {
-			gap := kept[len(kept)-1].Seen.Sub(c.Seen)
-			if gap < leastGap || gap < now.Sub(c.Seen)/3 {
+			after := kept[len(kept)-1].Seen
+			if gap := after.Sub(all[i-1].Seen); gap < leastGap || gap < now.Sub(after) {
 				continue
 			}
 		}
