@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,13 +29,23 @@ var (
 // That one is shown to the daemon, which may have to learn from it that its own log was rewritten. What is trusted vouches for the answer.
 // How the two compare is for [witness.State.Judge] to say.
 func (c *Client) LogHead(ctx context.Context, kept *witness.Kept, trusted []*x509.Certificate) (witness.Head, error) {
+	return c.logHead(ctx, kept, trusted, nil)
+}
+
+// LogHeadAgain is LogHead for who has just asked the same, and wants no answer that anybody has kept.
+func (c *Client) LogHeadAgain(ctx context.Context, kept *witness.Kept, trusted []*x509.Certificate) (witness.Head, error) {
+	return c.logHead(ctx, kept, trusted, http.Header{"Cache-Control": {"no-cache"}})
+}
+
+func (c *Client) logHead(ctx context.Context, kept *witness.Kept, trusted []*x509.Certificate, header http.Header) (witness.Head, error) {
 	const op = "get checkpoint of the log"
-	asked := call{op: op, method: http.MethodGet, path: "/log/checkpoint", want: http.StatusOK, limit: witness.MaxAnswer}
+	asked := call{op: op, method: http.MethodGet, path: "/log/checkpoint", want: http.StatusOK, limit: witness.MaxAnswer, header: http.Header{}}
+	maps.Copy(asked.header, header)
 	from := int64(0)
 	if kept != nil {
 		from = kept.Size
 		asked.query = url.Values{"size": {strconv.FormatInt(from, 10)}, "root": {base64.URLEncoding.EncodeToString(kept.Root[:])}}
-		asked.header = http.Header{witness.HeaderCheckpoint: {base64.StdEncoding.EncodeToString([]byte(kept.Signed))}}
+		asked.header.Set(witness.HeaderCheckpoint, base64.StdEncoding.EncodeToString([]byte(kept.Signed)))
 	}
 	body, _, err := c.http.do(ctx, asked)
 	if noSuchRoute(err) {

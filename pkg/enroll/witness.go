@@ -71,21 +71,26 @@ func (w Witness) Ask(ctx context.Context, c *client.Client, trusted []*x509.Cert
 	if err != nil {
 		return Testimony{}, err
 	}
+	get := c.LogHead
 	for try := 1; ; try++ {
-		t, err := w.ask(ctx, c, kept, trusted)
+		t, err := w.ask(ctx, get, kept, trusted)
 		var refused *witness.Refusal
 		if !errors.As(err, &refused) || refused.Reason != witness.Shorter || try == lateTries {
 			return t, err
 		}
 		select {
 		case <-time.After(latePause):
+			get = c.LogHeadAgain
 		case <-ctx.Done():
 			return t, err
 		}
 	}
 }
 
-func (w Witness) ask(ctx context.Context, c *client.Client, kept *witness.State, trusted []*x509.Certificate) (Testimony, error) {
+// getHead is what asks a daemon about its log.
+type getHead func(ctx context.Context, kept *witness.Kept, trusted []*x509.Certificate) (witness.Head, error)
+
+func (w Witness) ask(ctx context.Context, get getHead, kept *witness.State, trusted []*x509.Certificate) (Testimony, error) {
 	t := Testimony{Before: kept}
 	var about *witness.Kept
 	if kept != nil {
@@ -94,7 +99,7 @@ func (w Witness) ask(ctx context.Context, c *client.Client, kept *witness.State,
 	}
 	for range maxAsked {
 		var err error
-		t.Head, err = c.LogHead(ctx, about, trusted)
+		t.Head, err = get(ctx, about, trusted)
 		switch {
 		case errors.Is(err, client.ErrNoLog) && kept != nil:
 			return t, kept.LogGone()

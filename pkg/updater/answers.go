@@ -31,7 +31,7 @@ type answer struct {
 func shareable(r *http.Request) bool {
 	name := path.Base(r.URL.Path)
 	if r.Method == http.MethodGet && name == "checkpoint" {
-		return true
+		return r.Header.Get("Cache-Control") == ""
 	}
 	if r.Method != http.MethodGet || r.URL.RawQuery != "" {
 		return false

@@ -18,6 +18,7 @@ import (
 
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
+	"cauase/pkg/ledger/ledgertest"
 	"cauase/pkg/pki"
 )
 
@@ -34,6 +35,9 @@ type Daemon struct {
 
 	// Push has those who wait for new revocation lists hear of them. Otherwise the daemon is one of an earlier version.
 	Push bool
+
+	// Log is the log of what the daemon has done; nil: it is one of an earlier version.
+	Log *ledgertest.Log
 
 	// Reference leaves out what a reference daemon does not have.
 	Reference bool
@@ -195,6 +199,10 @@ func (d *Daemon) handle(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_, _ = w.Write(authority.Withdrawals())
+	case "GET log/checkpoint":
+		d.checkpoint(w, r, authority)
+	case "GET log/proof":
+		d.proof(w, r, authority)
 	case "PUT crt/holds":
 		if d.Reference {
 			w.WriteHeader(http.StatusUnauthorized)
