@@ -1,6 +1,7 @@
 package caucase
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"math/big"
@@ -47,8 +48,10 @@ func (s *site) certificates() map[string]*tls.Certificate {
 // TestEveryRouteForEveryCaller is the table of who may do what: each route, asked for
 // with something that exists, by each kind of caller.
 func TestEveryRouteForEveryCaller(t *testing.T) {
-	s := newSite(t)
+	s, log, _ := newLogSite(t)
 	certificates := s.certificates()
+	log.Append(s.Clock.Now(), "cas", "crt.sign", certificates["service"].Leaf.Raw)
+	logged := sha256.Sum256(certificates["service"].Leaf.Raw)
 	ctx := t.Context()
 	aki := func(pem []byte, err error) string {
 		if err != nil {
@@ -108,6 +111,8 @@ func TestEveryRouteForEveryCaller(t *testing.T) {
 		{"GET", "crt/root.pem", 200, func() request { return at("/cas/crt/root.pem") }},
 		{"GET", "crt/parent.json", 200, func() request { return at("/cas/crt/parent.json") }},
 		{"GET", "crt/withdrawn.json", 200, func() request { return at("/cas/crt/withdrawn.json") }},
+		{"GET", "log/checkpoint", 200, func() request { return at("/cas/log/checkpoint") }},
+		{"GET", "log/proof", 200, func() request { return at("/cas/log/proof?digest=%x", logged) }},
 		{"GET", "crt/{aki}.crt", 200, func() request { return at("/cas/crt/%s.crt", casAKI) }},
 		{"GET", "crt/{id}", 200, func() request { _, id := newIssued(); return at("/cas/crt/%d", id) }},
 		{"PUT", "crt/{id}", 204, func() request { return at("/cas/crt/%d", newPending()) }},
