@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"cauase/pkg/ledger/ledgertest"
+	"cauase/pkg/pemfile"
 	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/pkitest"
 
@@ -85,6 +87,17 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	check("sign", "third.csr.pem --yes", "certificate", 0)
 	check("crt show", "web.pem cas.crt.pem", "list of certificate", 0)
 	check("crt renew", "web.pem --force", "certificate", 0)
+	crts, err := pemfile.ReadCertificates("web.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.daemon.Log = ledgertest.New("key")
+	s.daemon.Log.Append(s.daemon.Clock.Now(), "cas", "crt.renew", crts[0].Raw)
+	check("log check", "", "log", 0)
+	check("crt proof", "web.pem --out web.proof", "proof", 0)
+	s.daemon.Log.Rewrite(0, s.daemon.Clock.Now())
+	check("log check", "--with cas.crt.pem.checkpoints", "log", 5)
+	check("log accept", "", "log", 0)
 	check("crt revoke", "web.pem", "list of result", 0)
 	check("ca update", "", "updated", 0)
 	check("ca root", "--root-ca root.pem", "updated", 0)

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"cauase/pkg/cli"
+	"cauase/pkg/updater"
 )
 
 // An exporter serves metrics. A nil one does nothing.
@@ -72,6 +73,10 @@ var (
 	mFailures = metric("failures_total", "Tries that failed.", "task")
 	mHooks    = metric("hook_runs_total", "Runs of the hook, by result.", "result")
 	mPending  = metric("hook_pending", "1 while the hook has yet to hear of a change.")
+	mLogSize  = metric("log_size", "Entries that the CA's log had when it was last seen.")
+	mForked   = metric("log_forked", "1 while the CA's log is not what was seen of it: nothing is taken from the daemon.")
+	mForks    = metric("log_forks_total", "How often the CA's log was found not to be what was seen of it.")
+	mRestores = metric("log_restores_total", "Restores of the CA from backups, as it has declared them.")
 	mContact  = metric("last_contact_timestamp_seconds", "When CA certificates and revocation lists were last fetched.")
 )
 
@@ -81,7 +86,7 @@ func metric(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe sends what Collect may send.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{mNotAfter, mBudget, mState, mRenewals, mEnrolled, mMended, mFailures, mHooks, mPending, mContact} {
+	for _, d := range []*prometheus.Desc{mNotAfter, mBudget, mState, mRenewals, mEnrolled, mMended, mFailures, mHooks, mPending, mLogSize, mForked, mForks, mRestores, mContact} {
 		ch <- d
 	}
 }
@@ -114,6 +119,16 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		count(mHooks, s.Counts.Hooks, "ok")
 		count(mHooks, s.Counts.HookFailures, "failed")
+		if s.Log != nil {
+			gauge(mLogSize, float64(s.Log.Size))
+		}
+		forked := 0.0
+		if s.State == updater.StateForked {
+			forked = 1
+		}
+		gauge(mForked, forked)
+		count(mForks, s.Counts.LogForks)
+		count(mRestores, s.Counts.LogRestores)
 		pending := 0.0
 		if len(s.Hook.Pending) > 0 {
 			pending = 1

@@ -80,7 +80,7 @@ func decisive(s updater.Status) *updater.Problem {
 	var first *updater.Problem
 	for i := range s.Problems {
 		p := &s.Problems[i]
-		if s.State == updater.StateRejected && p.Task == updater.TaskEnrol || s.State == updater.StateHook && p.Task == updater.TaskHook {
+		if s.State == updater.StateForked && p.Task == updater.TaskLog || s.State == updater.StateRejected && p.Task == updater.TaskEnrol || s.State == updater.StateHook && p.Task == updater.TaskHook {
 			return p
 		}
 		if first == nil && p.Task != updater.TaskHook {
@@ -124,8 +124,11 @@ func verdict(s updater.Status) error {
 		return &cli.Error{Err: fmt.Errorf("%s%s: %s", prefix, what, hookError(s)), Code: cli.ExitHook}
 	}
 	code := cli.ExitError
-	if s.State == updater.StateRejected {
+	switch s.State {
+	case updater.StateRejected:
 		code = cli.ExitRejected
+	case updater.StateForked:
+		code = cli.ExitForked
 	}
 	return &cli.Error{Err: errors.New(prefix + message), Hint: hint, Code: code}
 }
@@ -159,6 +162,12 @@ func describeBut(told string, s updater.Status, now time.Time) string {
 	}
 	for _, e := range s.CRLs {
 		field("revocations", "of %s, until %s", e.KeyID, when(e.End, now))
+	}
+	if l := s.Log; l != nil {
+		field("CA's log", "%d entries, seen %s", l.Size, when(l.Seen, now))
+		if l.Forks > 0 {
+			field("  forks", "evidence of %d in %s", l.Forks, l.File)
+		}
 	}
 	if s.CRLPush != "" && s.CRLPush != updater.PushOff {
 		field("newer lists", "%s", s.CRLPush)

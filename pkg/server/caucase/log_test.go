@@ -294,7 +294,7 @@ func TestLogStatement(t *testing.T) {
 	if statement() != second { // there is a successor, which does not sign yet
 		t.Error("signed anew")
 	}
-	s.Clock.Advance(testSpan)
+	s.Clock.Advance(testSpan + time.Hour)
 	third := statement()
 	if third == second {
 		t.Error("not by the new CA")
