@@ -19,9 +19,9 @@ import (
 
 // A proofView is what crt proof prints.
 type proofView struct {
-	File       string          `json:"file"`
-	Subject    string          `json:"subject"`
-	Serial     manners.Serial  `json:"serial"`
+	File    string `json:"file"`
+	Subject string `json:"subject"`
+	manners.Serial
 	Log        string          `json:"log"`
 	Index      int64           `json:"index"`
 	Time       string          `json:"time"`
