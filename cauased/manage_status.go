@@ -88,6 +88,9 @@ func printStatus(c *urfave.Context, w io.Writer, now time.Time, status manage.St
 	p := newPrinter(c, w)
 	d := status.Database
 	p.line("%s: %s, layout %d, %.1f MiB", place, d.Engine, d.Layout, float64(d.Bytes)/(1<<20))
+	if n := status.Disputes; n > 0 {
+		p.line("log: hosts have shown %s under our signature, the last on %s: ours was rewritten, or an old copy of the database is in use; see cauased manage audit verify", plural(n, "other log"), stamp(*status.LastDispute))
+	}
 	if b := status.LastBackup; b == nil {
 		p.line("last backup: none is recorded")
 	} else {

@@ -21,6 +21,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/hook"
 	"cauase/pkg/keys"
+	"cauase/pkg/ledger"
 	"cauase/pkg/lint"
 	"cauase/pkg/outbox"
 	"cauase/pkg/policy"
@@ -171,6 +172,9 @@ func (d *Daemon) openServer(corsKeys *caucase.CORSKeys) error {
 		CORSWhitelist: d.cfg.CORSWhitelist,
 		NoPush:        d.cfg.NoPush,
 		Hosts:         d.hosts,
+		Ledger: ledger.New(ledger.Config{
+			Source: ledger.Stored{Store: d.store}, Clock: d.clock, Log: d.log, Record: ledger.RecordIn(d.store), Disputed: d.metrics.observeDisputes(),
+		}),
 	})
 	if err != nil {
 		return err

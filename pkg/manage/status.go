@@ -9,6 +9,7 @@ import (
 
 	"cauase/pkg/archive"
 	"cauase/pkg/ca"
+	"cauase/pkg/ledger"
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
@@ -19,6 +20,10 @@ type Status struct {
 	Database    store.Description `json:"database"`
 	LastBackup  *archive.Record   `json:"last_backup"` // null when none is recorded
 	Authorities []AuthorityStatus `json:"authorities"`
+
+	// Disputes is how many other logs under our signature hosts have shown in the last 90 days, and LastDispute when the last of them was first seen.
+	Disputes    int        `json:"log_disputes"`
+	LastDispute *time.Time `json:"log_disputed_at,omitempty"`
 }
 
 // An AuthorityStatus describes the state of one authority.
@@ -117,6 +122,13 @@ func ReadStatus(ctx context.Context, s store.Store, now time.Time, spans func(st
 		}
 		if ok {
 			st.LastBackup = &last
+		}
+		disputes, err := ledger.Disputes(ctx, r, now)
+		if err != nil {
+			return err
+		}
+		if st.Disputes = len(disputes); st.Disputes > 0 {
+			st.LastDispute = &disputes[st.Disputes-1].Seen
 		}
 		rows, err := authorities(ctx, r)
 		if err != nil {
