@@ -101,6 +101,9 @@ func (in Restoration) restore(ctx context.Context, tx store.Tx, clk clock.Clock)
 		return Restored{}, err
 	}
 	done := Restored{Contents: contents, AutoApproval: []LockedApproval{}}
+	if err := tx.BeginEpoch(ctx, now); err != nil {
+		return done, err
+	}
 	if done.CRLNumbers, err = jump(ctx, tx, now, contents.Created); err != nil {
 		return done, err
 	}

@@ -172,6 +172,16 @@ func TestRestore(t *testing.T) {
 	if checked, err := Check(ctx, st, s.clock.Now(), func(f Finding) { t.Errorf("%+v", f) }, nil); err != nil || checked.Errors > 0 {
 		t.Errorf("check: %+v %v", checked, err)
 	}
+	err = st.View(ctx, func(r store.Reader) error {
+		log, err := r.Log(ctx)
+		if err == nil && (log.Epoch != 2 || !strings.Contains(log.Epochs, `"epoch":2`)) {
+			t.Errorf("the log does not say that it was restored: %d, %s", log.Epoch, log.Epochs)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	// A second one in the same place.
 	if _, err := Restore(ctx, st, s.clock, Restoration{Backup: sealedFile(path, s.key), Request: s.request(pkitest.Key(t), "x.example")}); !errors.Is(err, store.ErrExists) {
 		t.Errorf("again: %v", err)

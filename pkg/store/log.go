@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"cauase/pkg/merkle"
+)
 
 // A Log is the head of the Merkle tree over the audit log. There is one, whose ID is 1.
 type Log struct {
@@ -12,6 +16,14 @@ type Log struct {
 	Edge   []byte // the hashes of the complete subtrees that make up the tree, largest first
 	Epoch  int64  // 1 at first; one more after each restore
 	Epochs string // JSON: where each began
+}
+
+// An Epoch is one in Epochs: from this size on, other leaves may follow than there were before a restore.
+type Epoch struct {
+	Epoch int64       `json:"epoch"`
+	Size  int64       `json:"size"`
+	Root  merkle.Hash `json:"root"`
+	Time  int64       `json:"time"` // seconds since 1970
 }
 
 // A LogTile holds the hashes of one level of the tree that belong together: 256 of them.

@@ -538,6 +538,8 @@ type Tx interface {
 	// PutCRL stores a CA's CRL in place of its older one.
 	PutCRL(ctx context.Context, c CRL) error
 
+	// BeginEpoch has the tree over the audit log be in its next epoch, as after a restore: who has seen a larger one learns that it was declared.
+	BeginEpoch(ctx context.Context, now time.Time) error
 	// Checkpoint has a checkpoint signed with the commit, as one is after entries, though nothing may have been recorded.
 	Checkpoint(ctx context.Context, now time.Time) error
 	// PruneAudit deletes at most limit entries, oldest first, that were recorded before t, and returns how many those were and the first

@@ -172,6 +172,7 @@ func calls() map[string]func(context.Context, store.Tx) error {
 		"LatestCheckpoint": func(c ctx, t tx) error { _, err := t.LatestCheckpoint(c); return err },
 		"Checkpoints":      func(c ctx, t tx) error { _, err := t.Checkpoints(c, store.Checkpoint{}, 1); return err },
 		"LogEntryByDigest": func(c ctx, t tx) error { _, err := t.LogEntryByDigest(c, []byte{1}); return err },
+		"BeginEpoch":       func(c ctx, t tx) error { return t.BeginEpoch(c, when) },
 		"Checkpoint":       func(c ctx, t tx) error { return t.Checkpoint(c, when) },
 		"PruneAudit":       func(c ctx, t tx) error { _, _, err := t.PruneAudit(c, when, 1); return err },
 		"ThinCheckpoints":  func(c ctx, t tx) error { _, _, err := t.ThinCheckpoints(c, when, when, time.Hour, 1); return err },

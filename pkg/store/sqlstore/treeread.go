@@ -3,7 +3,10 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/merkle"
@@ -83,6 +86,28 @@ func (r reader) Checkpoints(ctx context.Context, after store.Checkpoint, limit i
 func (r reader) LogEntryByDigest(ctx context.Context, digest []byte) (audit.Entry, error) {
 	row, err := one(ctx, r.handle, auditLog.scan, entryByDigest, required(digest))
 	return row.Entry, err
+}
+
+const beginEpoch = "UPDATE log SET epoch = ?, epochs = ? WHERE id = 1"
+
+func (t tx) BeginEpoch(ctx context.Context, now time.Time) error {
+	if err := t.trunk.open(ctx, t.handle); err != nil {
+		return err
+	}
+	head := &t.trunk.head
+	var all []store.Epoch
+	if err := json.Unmarshal([]byte(head.Epochs), &all); err != nil {
+		return fmt.Errorf("store: the epochs of the audit log: %w", err)
+	}
+	frontier := t.trunk.growth.frontier
+	all = append(all, store.Epoch{Epoch: head.Epoch + 1, Size: frontier.Size(), Root: frontier.Root(), Time: now.Unix()})
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	head.Epoch, head.Epochs = head.Epoch+1, string(text)
+	t.trunk.at, t.trunk.wanted = now, true
+	return t.later(ctx, beginEpoch, head.Epoch, head.Epochs)
 }
 
 func (t tx) Checkpoint(ctx context.Context, now time.Time) error {

@@ -74,6 +74,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"activation of a CA", testActivateCA},
 		{"keys of CAs", testCAKeys},
 		{"tree over the audit log", testTree},
+		{"epochs of the tree", testEpochs},
 		{"tree and Updates that fail", testTreeUndo},
 		{"checkpoints", testCheckpoints},
 		{"entries of before enter the tree", testTreeEntered},

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -114,6 +115,36 @@ func testTree(t *testing.T, d *db) {
 		return nil
 	})
 	d.tree(total + 2)
+}
+
+// A restore is declared: the tree is in its next epoch, of which it is known where it began.
+func testEpochs(t *testing.T, d *db) {
+	d.append(many(3)...)
+	_, root := d.tree(3)
+	begin := func(ctx context.Context, tx store.Tx) error {
+		return errors.Join(tx.BeginEpoch(ctx, day(5)), tx.AppendAudit(ctx, newEntry(1)))
+	}
+	d.update(begin)
+	failed := errors.New("failed")
+	is(t, "one that fails", d.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(begin(t.Context(), tx), failed)
+	}), failed)
+	at, second := d.tree(4)
+	want := []store.Epoch{{Epoch: 2, Size: 3, Root: root, Time: day(5).Unix()}}
+	check := func() {
+		t.Helper()
+		var got []store.Epoch
+		if err := json.Unmarshal([]byte(at.Epochs), &got); err != nil {
+			t.Error(err)
+		}
+		same(t, "epochs", got, want)
+		same(t, "epoch", at.Epoch, want[len(want)-1].Epoch)
+	}
+	check()
+	d.update(begin)
+	at, _ = d.tree(5)
+	want = append(want, store.Epoch{Epoch: 3, Size: 4, Root: second, Time: day(5).Unix()})
+	check()
 }
 
 // What fails leaves no leaf behind, in whatever company it was; what succeeds is a leaf, even if it ran again.
