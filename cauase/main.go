@@ -9,12 +9,16 @@ import (
 	"os/signal"
 	"syscall"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 
 	manners "cauase/pkg/cli"
 )
 
-func main() { os.Exit(execute(os.Args, clock.System())) }
+func main() {
+	cli.NoCores()
+	os.Exit(execute(os.Args, clock.System()))
+}
 
 // execute runs the tool as a process of its own.
 func execute(args []string, now clock.Clock) int {

@@ -16,6 +16,8 @@ import (
 const tool = "cauased"
 
 func main() {
+	cli.NoCores()
+	hideMemory()
 	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 }
 

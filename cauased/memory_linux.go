@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // tmpfsMagic marks file systems that are in memory (statfs(2)).
@@ -18,6 +20,11 @@ func hasRoom(dir string, bytes int64) bool {
 	}
 	return int64(st.Type) == tmpfsMagic && st.Bavail > uint64(bytes)/uint64(st.Bsize) //nolint:unconvert // differs between machines
 }
+
+// hideMemory has the kernel keep other processes of the same user from reading this one's memory, and its environment and open files, and
+// attaching a debugger to it: keys of CAs are there. Root still can. It makes what /proc shows of this process root's, but for what everybody
+// may read there. Programs that it starts are not concerned.
+func hideMemory() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
 // dropProgram drops the pages of the program's code from this process: the start has run through much that is not needed again. They are read from
 // the file once more when they are, which is in the system's memory as a rule. It says how many bytes these were at most.

@@ -5,8 +5,11 @@ package main
 import (
 	"context"
 	"os"
+
+	"cauase/pkg/cli"
 )
 
 func main() {
+	cli.NoCores()
 	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 }

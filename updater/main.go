@@ -6,11 +6,13 @@ import (
 	"context"
 	"os"
 
+	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/updater"
 )
 
 func main() {
+	cli.NoCores()
 	if updater.Separated(os.Args) {
 		os.Exit(updater.ServeSeparated(clock.System()))
 	}
