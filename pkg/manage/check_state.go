@@ -10,6 +10,7 @@ import (
 	"cauase/pkg/logkey"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/token"
 )
 
 // counters are those that authorities keep.
@@ -57,6 +58,14 @@ func (c *checker) setting(v store.Setting) []problem {
 	case store.SettingNextKeyType:
 		if _, err := pki.ParseKeyType(v.Value); err != nil {
 			return []problem{errorf("%.40q is not a type of key", v.Value)}
+		}
+	case store.SettingKeyPlace:
+		uri, err := token.Parse(v.Value)
+		if err == nil {
+			err = token.CheckPlace(uri)
+		}
+		if err != nil {
+			return []problem{errorf("no new CA key can be made: %v", err)}
 		}
 	case store.SettingStrictFollower:
 		if _, err := ca.ParseStrictFollower(v.Value); err != nil {

@@ -269,6 +269,7 @@ func TestCheckFinds(t *testing.T) {
 		{"setting that is no number", setting(store.SettingAutoApprove, "many"), `error: setting cau auto_approve_count: "many" is not`},
 		{"setting of a restore", setting(store.SettingRestored, "{}"), "says nothing of a restore"},
 		{"setting that is negative", setting(store.SettingAutoApprove, "-1"), "is not a number of requests"},
+		{"setting that is no place for keys", setting(store.SettingKeyPlace, "pkcs11:object=x"), "no new CA key can be made"},
 		{"setting that is no type of key", setting(store.SettingNextKeyType, "dsa"), "is not a type of key"},
 		{"setting that is no revocation list", setting(store.SettingExternalCRL+"aa", "MAA="), "error: setting cau external_crl/aa: it is not a revocation list: "},
 		{"setting that is no time", change(func(v *store.Setting) bool {

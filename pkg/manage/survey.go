@@ -16,8 +16,10 @@ import (
 
 	"cauase/pkg/ca"
 	"cauase/pkg/dump"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/token"
 )
 
 var (
@@ -76,7 +78,8 @@ type survey struct {
 	expect  []string
 	counts  map[string]int64
 	cas     []ContentCA
-	proved  []bool // of cas: the key is in the row, and is that of the certificate
+	proved  []bool   // of cas: the key is in the row, and is that of the certificate
+	needs   []string // what a daemon needs that no backup holds
 	rows    []store.Authority
 	admins  map[store.AuthorityName]bool // authorities of users
 	holder  []store.Certificate          // that have the key
@@ -174,6 +177,10 @@ func (s *survey) lookAtCA(row store.CA) error {
 			return refuse("its self-signed certificate has another key")
 		}
 	}
+	if l, err := token.Locate(keys.Ref(row.Key)); err == nil {
+		s.needs = append(s.needs, fmt.Sprintf("the key of CA certificate %d of %s is not in the backup: it is on the token of %s, which a daemon needs in order to sign with it",
+			row.ID, row.Authority, l.URI))
+	}
 	s.proved = append(s.proved, row.Key.Custody == store.CustodyRow)
 	sum := sha256.Sum256(trusted.Raw)
 	s.cas = append(s.cas, ContentCA{
@@ -269,6 +276,7 @@ func (s *survey) contents(o *openBackup) (Contents, error) {
 		}
 		c.Notes = append(c.Notes, report.Notes...)
 	}
+	c.Notes = append(c.Notes, s.needs...)
 	crt, row, err := s.user()
 	if err != nil {
 		return c, err
