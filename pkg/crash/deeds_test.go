@@ -261,20 +261,24 @@ func together(v *visit) error {
 
 // list fetches the list of services.
 func (v *visit) list() (body []byte, list *x509.RevocationList, err error) {
-	resp, err := http.Get(v.daemon.url() + "/cas/crl")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer resp.Body.Close()
-	body, err = io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET /cas/crl: %s: %s", resp.Status, body)
-	}
-	if err != nil {
+	if body, err = fetch(v.daemon.url() + "/cas/crl"); err != nil {
 		return nil, nil, err
 	}
 	list, err = pki.ParseCRLPEM(body)
 	return body, list, err
+}
+
+func fetch(url string) ([]byte, error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", url, resp.Status, body)
+	}
+	return body, err
 }
 
 // listed checks that a serial number is in the list of services, with that which was there before.

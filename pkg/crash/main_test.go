@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/pgtest"
 	"cauase/pkg/testkit"
 	"cauase/pkg/testkit/faults"
+	"cauase/pkg/testkit/powercut"
 )
 
 // patience is how long anything is waited for, as machines that run tests are busy.
@@ -26,6 +27,7 @@ var postgres = pgtest.Shared(pgtest.Options{})
 
 func TestMain(m *testing.M) {
 	faults.Serve()
+	powercut.Serve()
 	testkit.Parallel(4) // they wait, most of the time
 	os.Exit(runTests(m))
 }

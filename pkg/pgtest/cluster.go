@@ -44,8 +44,14 @@ type Cluster struct {
 	numbers  atomic.Int64 // of databases and standbys
 }
 
-func (c *Cluster) data() string { return filepath.Join(c.dir, c.name) }
-func (c *Cluster) log() string  { return filepath.Join(c.dir, c.name+".log") }
+func (c *Cluster) data() string {
+	if c.options.Data != "" {
+		return filepath.Join(c.options.Data, c.name)
+	}
+	return filepath.Join(c.dir, c.name)
+}
+
+func (c *Cluster) log() string { return filepath.Join(c.dir, c.name+".log") }
 
 // Address is where the server listens, as host:port. It survives Restart.
 func (c *Cluster) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port)) }
@@ -224,6 +230,9 @@ func (c *Cluster) launchOnce(ctx context.Context) error {
 	cmd := exec.Command(filepath.Join(c.bin, "postgres"), "-D", c.data(),
 		"-c", "listen_addresses=127.0.0.1", "-c", fmt.Sprintf("port=%d", c.port),
 		"-c", "unix_socket_directories="+c.dir, "-c", "cluster_name="+c.name)
+	if c.options.Data != "" { // where the watchdog finds it
+		cmd.Args = append(cmd.Args, "-c", "external_pid_file="+filepath.Join(c.dir, c.name+".pid"))
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, logFile, logFile
 	// Not among the terminal's: interrupting the tests must not stop it before they do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.who, Setpgid: true}

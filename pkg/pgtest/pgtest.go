@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Durable bool     // flush to disk: for measuring, and for tests that copy files away
 	TLS     bool     // only connections over TLS; DSNs name the CA and verify the server
+	Data    string   // a folder, open to everybody, to have the cluster's data in
 	Config  []string // lines of postgresql.conf, such as "max_connections = 20"
 }
 
