@@ -32,7 +32,7 @@ FORBIDIGO   := github.com/ashanbrown/forbidigo/v2@v2.3.1
 FORBIDDEN   := '^time\.(Now|Since|Until)$$' '^log\.(Fatal|Panic)' '^math/rand' '^fmt\.Sscan'
 
 INTEROP_VENV ?= .cache/caucase
-FUZZTIME     ?= 30s
+FUZZTIME     ?= 1m
 
 .DEFAULT_GOAL := help
 .PHONY: help build build-pkcs11 cross run test lint bench bench-load bench-peers bench-growth bench-profile fuzz flood soak crash-matrix released docs-test interop install uninstall clean
@@ -124,7 +124,7 @@ $(PEERS)/step-ca:
 	@mkdir -p $(PEERS)
 	CGO_ENABLED=0 GOBIN=$(abspath $(PEERS)) $(GO) install $(STEP_CA)
 
-fuzz: ## run every fuzz target for FUZZTIME (30s)
+fuzz: ## run every fuzz target for FUZZTIME (1m)
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; \
