@@ -84,7 +84,7 @@ func (s start) story() story {
 			switch {
 			case d.running() && err == nil:
 				_ = d.process.Disarm()
-				if err := d.stop(); err != nil {
+				if err := d.stop(); err != nil && !d.process.Killed() { // which may come as it ends
 					r.Error(err)
 				}
 			case d.running():
