@@ -106,6 +106,7 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		Version:       cli.Version(),
 	}, file: r.file}
 	cfg.FirstUser = r.firstUser(cfg.Config)
+	cfg.Sealing = r.keySettings(cfg.Config)
 	cfg.Port = r.port(cfg.Netloc)
 	cfg.Bind = c.StringSlice(flagBind)
 	if len(cfg.Bind) == 0 {

@@ -115,7 +115,7 @@ func lookup(c *urfave.Context, name string) urfave.Flag {
 }
 
 // pathFlags are those whose values are paths. In a file they are relative to its folder.
-var pathFlags = []string{flagDB, flagServerKey, flagCORSKeys, flagBackupDirectory}
+var pathFlags = []string{flagDB, flagServerKey, flagCORSKeys, flagBackupDirectory, flagKeySecret, flagControl}
 
 func (f settingsFile) locate(name, text string) string {
 	if text == "" || !slices.Contains(pathFlags, name) || filepath.IsAbs(text) || sqlstore.IsURL(text) {

@@ -168,7 +168,7 @@ func TestSignals(t *testing.T) {
 	if got := <-code; got != 0 {
 		t.Errorf("exit code %d: %s", got, &stderr)
 	}
-	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "first-user.invite", "key"}) {
+	if got := testkit.Files(t, dir); !slices.Equal(got, []string{"db", "first-user.invite", "key", "key-secret"}) {
 		t.Errorf("files: %v", got)
 	}
 	for _, want := range []string{`msg="told to stop: nothing new is accepted, and requests under way are finished" signal=terminated`, "msg=stopped"} {

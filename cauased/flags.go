@@ -97,6 +97,7 @@ func serveFlags() []urfave.Flag {
 		text(groupFiles, flagConfig, "", "`FILE` (TOML) of options that are given neither here nor in the environment; paths in it are relative to its folder"),
 		dbFlag(),
 		text(groupFiles, flagServerKey, "server.key.pem", "`FILE` of our own HTTPS key and certificate"),
+		keySecretFlag(), keyPassphraseFlag(), controlFlag(),
 		text(groupFiles, flagCORSKeys, "cors.key", "`FILE` of the keys that sign users' consent to web pages; on PostgreSQL they are in the database"),
 
 		float(groupServices, flagServiceValidity, 93, "`DAYS` an issued certificate is valid"),

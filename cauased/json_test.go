@@ -129,6 +129,8 @@ func TestMovesAsJSON(t *testing.T) {
 	printsJSON(t, "CA certificates", "export-ca", "--db", db, at("cas.pem"), secret[0], secret[1])
 	printsJSON(t, "CA certificates", "import-ca", "--db", at("new.sqlite"), at("cas.pem"), secret[0], secret[1])
 	printsJSON(t, "migrated", "migrate", "--db", at("new.sqlite"))
+	printsJSON(t, "sealed", "seal", "--db", db)
+	printsJSON(t, "rekeyed", "rekey", "--db", db, "--new-secret")
 	printsJSON(t, "CA certificates", "authority", "export", "cas", "--db", db, "--out", at("out.pem"), "--crl", at("cas.crl"))
 	printsJSON(t, "imported lists", "import-crl", "--db", at("new.sqlite"), at("cas.crl"))
 }

@@ -41,7 +41,11 @@ func openWith(c *urfave.Context, options sqlstore.Options) (store.Store, error) 
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flagDB, err)
 	}
-	return db.Store(), nil
+	v, err := openVault(c, flagDB, db.Store())
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return v, nil
 }
 
 // withDatabase opens the daemon's database for a command and closes it again.
@@ -50,7 +54,7 @@ func withDatabase(c *urfave.Context, do func(store.Store) error) error {
 	if err != nil {
 		return err
 	}
-	return closed(do(db), db)
+	return withKeyHint(c, closed(do(db), db))
 }
 
 // closed closes the database of a command, and returns the error of both. Where only closing fails, as a file of SQLite cannot be

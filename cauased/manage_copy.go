@@ -15,6 +15,7 @@ import (
 	"cauase/pkg/manage"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/vault"
 )
 
 const flagTo = "to"
@@ -71,7 +72,8 @@ func copyDatabase(c *urfave.Context, clk clock.Clock, stderr io.Writer) (sum dum
 	entry := audit.NewEntry(clk.Now(), "", audit.Actor{Kind: audit.Operator}, audit.CopyDB, audit.Object{Kind: audit.KindDatabase, ID: sqlstore.Redact(to)})
 	entry.Detail = "copied from " + sqlstore.Redact(from)
 	err = fillNamed(c, flagTo, func(target store.Store) (err error) {
-		sum, err = manage.Copy(ctx, source, target, entry, meter.rows)
+		// Keys stay as they are: what opens them here does so there.
+		sum, err = manage.Copy(ctx, vault.Inner(source), vault.Inner(target), entry, meter.rows)
 		return err
 	})
 	meter.clear()

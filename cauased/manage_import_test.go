@@ -43,6 +43,7 @@ func TestImportCaucaseCommand(t *testing.T) {
 }
 
 func TestImportCaucaseIntoPostgreSQL(t *testing.T) {
+	t.Setenv("CAUASED_KEY_SECRET", filepath.Join(t.TempDir(), "secret"))
 	dsn := pgtest.Start(t, pgtest.Options{}).NewDatabase(t)
 	source := caucasetest.Unpack(t, "0.9.17", t.TempDir())
 	if stdout := manages(t, "import-caucase", "--db", dsn, source); !strings.Contains(stdout, "5 issued certificates, 1 pending request, 3 revocations") {

@@ -69,6 +69,7 @@ func (d desk) request(name string) string {
 // A backup taken on one kind of database is restored to the other, and back, each time by the user who
 // restored it last; what it holds stays the same but for what a restore changes.
 func TestRestoreAcrossDatabases(t *testing.T) {
+	t.Setenv("CAUASED_KEY_SECRET", filepath.Join(t.TempDir(), "secret"))
 	server := postgres(t)
 	d := newDesk(t)
 	key, backup := d.path("user.key"), d.path("backup")

@@ -36,7 +36,7 @@ func fillNamed(c *urfave.Context, flag string, fill func(store.Store) error) err
 	if err != nil {
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
-	return closed(fill(db), db)
+	return closed(fillVault(c, flag, db, fill), db)
 }
 
 // fillNew creates the file under a temporary name and renames it once it is complete. If filling it fails, it can
@@ -55,7 +55,7 @@ func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error)
 	if err != nil {
 		return fmt.Errorf("--%s: %w", flag, renamed{err, temp, path})
 	}
-	if err := errors.Join(fill(db), db.Close()); err != nil {
+	if err := errors.Join(fillVault(c, flag, db, fill), db.Close()); err != nil {
 		return err
 	}
 	switch err := durable.Publish(temp, path); {
@@ -65,6 +65,15 @@ func fillNew(c *urfave.Context, flag, path string, fill func(store.Store) error)
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
 	return nil
+}
+
+// fillVault calls fill with the vault of a database.
+func fillVault(c *urfave.Context, flag string, db *sqlstore.DB, fill func(store.Store) error) error {
+	v, err := openVault(c, flag, db.Store())
+	if err != nil {
+		return err
+	}
+	return withKeyHint(c, fill(v))
 }
 
 // renamed is an error about a file under its temporary name, reported under the one that the user knows.

@@ -25,6 +25,8 @@ func (r *reader) distinct(cfg daemon.Config) {
 		{flagServerKey, cfg.ServerKey, []string{""}},
 		{flagCORSKeys, cfg.CORSKeys, []string{""}},
 		{flagFirstUser, cfg.FirstUser, []string{""}},
+		{flagKeySecret, cfg.Sealing.Secret, []string{"", ".new"}},
+		{flagControl, cfg.Sealing.Socket, []string{""}},
 		{flagBackupDirectory, backups, []string{""}},
 	}
 	for i, one := range places {

@@ -19,6 +19,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"cauase/pkg/ca"
 	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 	"cauase/pkg/daemon"
@@ -274,6 +275,9 @@ func fingerprint(ctx context.Context, d *daemon.Daemon, name store.AuthorityName
 		return "", fmt.Errorf("there is no authority %s", name)
 	}
 	crts, err := a.CACertificates(ctx)
+	if errors.Is(err, ca.ErrLocked) {
+		return "locked", nil // from the beginning
+	}
 	if err != nil {
 		return "", err
 	}

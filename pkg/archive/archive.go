@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cauase/pkg/clock"
+	"cauase/pkg/keys"
 	"cauase/pkg/store"
 )
 
@@ -30,7 +31,8 @@ type Config struct {
 	Store    store.Store
 	Clock    clock.Clock
 	Log      *slog.Logger
-	Software string // version that is written into backups
+	Software string        // version that is written into backups
+	Keys     *keys.Keyring // of Store; nil: nothing in it is sealed
 
 	// Poll is how often to look what is due, at most a minute, which zero stands for.
 	Poll time.Duration
@@ -65,7 +67,7 @@ func New(cfg Config) (*Archive, error) {
 	}
 	return &Archive{
 		cfg:     cfg,
-		taker:   taker{store: cfg.Store, clock: cfg.Clock, software: cfg.Software},
+		taker:   taker{store: cfg.Store, clock: cfg.Clock, software: cfg.Software, keys: cfg.Keys},
 		place:   host + ":" + directory,
 		holder:  rand.Text(),
 		started: cfg.Clock.Now(),

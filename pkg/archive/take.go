@@ -14,7 +14,9 @@ import (
 	"cauase/pkg/backup"
 	"cauase/pkg/clock"
 	"cauase/pkg/dump"
+	"cauase/pkg/keys"
 	"cauase/pkg/store"
+	"cauase/pkg/vault"
 )
 
 // A Backup is one that was taken and verified.
@@ -32,11 +34,20 @@ type Backup struct {
 type taker struct {
 	store    store.Store
 	clock    clock.Clock
-	software string // version that is written into backups
+	software string        // version that is written into backups
+	keys     *keys.Keyring // of store, if that does not say itself
 
 	// For tests: how a file is created, and what is called before each step that changes the disk.
 	wrap func(file) file
 	step func(name string)
+}
+
+// ring is that of the store, nil if it has none.
+func (t *taker) ring() *keys.Keyring {
+	if v, ok := t.store.(*vault.Vault); ok {
+		return v.Keyring
+	}
+	return t.keys
 }
 
 func (t *taker) at(step string) {
@@ -150,8 +161,8 @@ const bufferSize = 1 << 20
 func (t *taker) write(ctx context.Context, f file, b *Backup) (*backup.Writer, error) {
 	var sealed *backup.Writer
 	err := t.store.View(ctx, func(r store.Reader) error {
-		keys, excluded, err := users(ctx, r, b.At)
-		b.Recipients, b.Excluded = len(keys), excluded
+		to, excluded, err := users(ctx, r, b.At)
+		b.Recipients, b.Excluded = len(to), excluded
 		if err != nil {
 			return err
 		}
@@ -164,11 +175,11 @@ func (t *taker) write(ctx context.Context, f file, b *Backup) (*backup.Writer, e
 			return err
 		}
 		out := bufio.NewWriterSize(f, bufferSize)
-		if sealed, err = backup.Create(out, keys); err != nil {
+		if sealed, err = backup.Create(out, to); err != nil {
 			return err
 		}
 		b.Rows, err = dump.Write(sealed, dump.Meta{Created: b.At, Software: t.software}, func(fn func(store.Row) error) error {
-			return r.Rows(ctx, fn)
+			return vault.Outgoing(ctx, t.clock, t.ring(), r, to, fn)
 		})
 		if err != nil {
 			return err

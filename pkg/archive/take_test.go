@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"cauase/pkg/backup"
 	"cauase/pkg/ca"
 	"cauase/pkg/ca/catest"
+	"cauase/pkg/dump"
 	"cauase/pkg/envelope"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -42,7 +44,8 @@ func TestTake(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 	for name, key := range map[string]any{"rsa": rsa, "p256": p256, "ed25519": ed} {
-		if got := open(t, b.Path, key); !got.Equal(w.summary()) || !got.Equal(b.Rows) {
+		// The keys are sealed in it, as they are not in this database.
+		if got := open(t, b.Path, key); !unsealed(got).Equal(unsealed(w.summary())) || !got.Equal(b.Rows) {
 			t.Errorf("%s: %s", name, got.Diff(w.summary()))
 		}
 	}
@@ -52,6 +55,11 @@ func TestTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantNames("20260501100000.rows.caucased", filepath.Base(second.Path))
+}
+
+// unsealed leaves out the kinds that have private keys.
+func unsealed(s dump.Summary) dump.Summary {
+	return slices.DeleteFunc(slices.Clone(s), func(k dump.Sum) bool { return k.Kind == "ca" || k.Kind == "kek" })
 }
 
 func TestTakeFile(t *testing.T) {

@@ -57,6 +57,10 @@ const (
 
 	DisputeLog Action = "log.dispute" // a host has shown a checkpoint, signed by our key, that the log does not have
 
+	SealKeys   Action = "keys.seal"   // private keys that were in the clear
+	RekeyKeys  Action = "keys.rekey"  // what opens private keys was changed
+	UnlockKeys Action = "keys.unlock" // or was refused
+
 	GrantOrigin    Action = "cors.grant" // web pages of an origin may act in a user's name
 	DenyOrigin     Action = "cors.deny"
 	WithdrawOrigin Action = "cors.withdraw"
@@ -67,7 +71,7 @@ func Actions() []Action {
 	return []Action{
 		CreateCA, ExpireCA, Submit, Reject, Expire, Approve, Sign, Renew, Revoke, LockAuto, MakeCRL, SetKeyType, OwnSubjects, CopyDB, TakeBackup, Restore, ImportCA,
 		ExportCA, ImportCRL, ImportAll, Recover, MakeInvitation, UseInvitation, VoidInvitation, AddAuthority, ChangeAuthority, RetireAuthority,
-		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, PruneLog, Fork, EndLineage, DisputeLog, GrantOrigin, DenyOrigin, WithdrawOrigin,
+		RequestSignoff, InstallSignoff, DropSignoff, RevokeCA, RotateCA, ActivateCA, WithdrawCA, HoldCA, PruneLog, Fork, EndLineage, DisputeLog, SealKeys, RekeyKeys, UnlockKeys, GrantOrigin, DenyOrigin, WithdrawOrigin,
 	}
 }
 

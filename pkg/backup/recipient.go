@@ -84,13 +84,24 @@ func agreementOf(pub crypto.PublicKey) (a agreement, err error) {
 	return a, err
 }
 
+// What keys that are encrypted to a recipient are for.
+const (
+	forSession   = "cauase backup session keys"
+	forTransport = "cauase backup transport key"
+)
+
 // info binds what is encrypted to its purpose, its cipher and its recipient.
-func (a agreement) info(keyID string) []byte {
-	return []byte("cauase backup session keys\x00" + a.name + "\x00" + keyID)
+func (a agreement) info(purpose, keyID string) []byte {
+	return []byte(purpose + "\x00" + a.name + "\x00" + keyID)
 }
 
 // sealKeys makes the entry of the header for pub.
 func sealKeys(keys *sessionKeys, pub crypto.PublicKey) (Recipient, error) {
+	return sealTo(forSession, keys[:], pub)
+}
+
+// sealTo encrypts keys to pub.
+func sealTo(purpose string, keys []byte, pub crypto.PublicKey) (Recipient, error) {
 	if err := Usable(pub); err != nil {
 		return Recipient{}, err
 	}
@@ -103,37 +114,47 @@ func sealKeys(keys *sessionKeys, pub crypto.PublicKey) (Recipient, error) {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:
 		r.Cipher.Name = cipherRSA
-		sealed, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, pub, keys[:], nil)
+		sealed, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, pub, keys, nil)
 	default:
 		var a agreement
 		if a, err = agreementOf(pub); err != nil {
 			return Recipient{}, err
 		}
 		r.Cipher.Name = a.name
-		sealed, err = a.seal(r.KeyID, keys[:])
+		sealed, err = a.seal(purpose, r.KeyID, keys)
 	}
 	r.Key = hex.EncodeToString(sealed)
 	return r, err
 }
 
-func (a agreement) seal(keyID string, keys []byte) ([]byte, error) {
+func (a agreement) seal(purpose, keyID string, keys []byte) ([]byte, error) {
 	to, err := hpke.NewDHKEMPublicKey(a.key)
 	if err != nil {
 		return nil, err
 	}
-	return hpke.Seal(to, a.kdf, hpke.AES256GCM(), a.info(keyID), keys)
+	return hpke.Seal(to, a.kdf, hpke.AES256GCM(), a.info(purpose, keyID), keys)
 }
 
 // openKeys returns the session keys that key gets out of the header: what each entry for it holds,
 // for there may be several, and only the payload shows which is right.
 func openKeys(h Header, key crypto.PrivateKey) ([]*sessionKeys, error) {
-	unseal, cipher, keyID, err := unsealer(key)
+	var found []*sessionKeys
+	clear, err := openTo(forSession, len(sessionKeys{}), h.Recipients, key)
+	for _, one := range clear {
+		found = append(found, (*sessionKeys)(one))
+	}
+	return found, err
+}
+
+// openTo returns what each entry for key holds that has this size.
+func openTo(purpose string, size int, recipients []Recipient, key crypto.PrivateKey) ([][]byte, error) {
+	unseal, cipher, keyID, err := unsealer(purpose, key)
 	if err != nil {
 		return nil, err
 	}
-	var found []*sessionKeys
+	var found [][]byte
 	entries, foreign := 0, ""
-	for _, r := range h.Recipients {
+	for _, r := range recipients {
 		if id, err := hex.DecodeString(r.KeyID); err != nil || !bytes.Equal(id, keyID) {
 			continue
 		}
@@ -149,9 +170,8 @@ func openKeys(h Header, key crypto.PrivateKey) ([]*sessionKeys, error) {
 			continue
 		}
 		clear, err := unseal(sealed)
-		if keys := new(sessionKeys); err == nil && len(clear) == len(keys) {
-			copy(keys[:], clear)
-			found = append(found, keys)
+		if err == nil && len(clear) == size {
+			found = append(found, clear)
 		}
 	}
 	switch {
@@ -167,7 +187,7 @@ func openKeys(h Header, key crypto.PrivateKey) ([]*sessionKeys, error) {
 
 // unsealer returns how key decrypts session keys, the name of that, and the identifier of the key.
 // An RSA key needs only to be a crypto.Decrypter: it may live in hardware.
-func unsealer(key crypto.PrivateKey) (unseal func([]byte) ([]byte, error), name string, keyID []byte, err error) {
+func unsealer(purpose string, key crypto.PrivateKey) (unseal func([]byte) ([]byte, error), name string, keyID []byte, err error) {
 	owner, ok := key.(interface{ Public() crypto.PublicKey })
 	if !ok {
 		return nil, "", nil, errCannotDecrypt
@@ -205,7 +225,7 @@ func unsealer(key crypto.PrivateKey) (unseal func([]byte) ([]byte, error), name 
 	if err != nil {
 		return nil, "", nil, err
 	}
-	info := a.info(hex.EncodeToString(keyID))
+	info := a.info(purpose, hex.EncodeToString(keyID))
 	return func(sealed []byte) ([]byte, error) {
 		return hpke.Open(from, a.kdf, hpke.AES256GCM(), info, sealed)
 	}, a.name, keyID, nil

@@ -79,7 +79,7 @@ type Config struct {
 	// Linter looks at what is to be approved; a lint.Linter of its own, made when first needed, if nil.
 	Linter Linter
 
-	// Custody keeps the keys of CAs; that of the context, see keys.From, if nil.
+	// Custody keeps the keys of CAs. If nil, the context says who does, see keys.From, or else the store; or it is keys.Row.
 	Custody keys.Custody
 
 	// KeyPlace is where keys are made as long as the store does not say: see keys.Purpose.
@@ -218,7 +218,7 @@ func Open(ctx context.Context, st store.Store, clk clock.Clock, row store.Author
 		cfg.Linter = new(lazyLinter)
 	}
 	if cfg.Custody == nil {
-		cfg.Custody = keys.From(ctx)
+		cfg.Custody = CustodyOf(ctx, st)
 	}
 	if cfg.Decide == nil {
 		cfg.Decide = rollover.Decide

@@ -10,6 +10,7 @@ import (
 // lastCRLs returns the lists that were last made, as no others can be while keys are locked, for as long as verifiers accept
 // them. Without any it fails for the reason why.
 func (a *Authority) lastCRLs(ctx context.Context, now time.Time, why error) (*crlSet, error) {
+	a.dropKeys(why)
 	number, version, err := a.numbers(ctx, now)
 	if err != nil {
 		return nil, err

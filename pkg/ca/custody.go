@@ -27,6 +27,24 @@ func purposeOf(name store.AuthorityName, created time.Time, pub crypto.PublicKey
 	return purpose, err
 }
 
+// CustodyOf returns whoever opens the keys of a store: the custody of the context, or that of the store, or of the transaction that it is made
+// of, if that knows.
+func CustodyOf(ctx context.Context, st store.Store) keys.Custody {
+	if c := keys.From(ctx); c != keys.Custody(keys.Row{}) {
+		return c
+	}
+	type keeper interface{ Custody() keys.Custody }
+	if k, ok := st.(keeper); ok {
+		return k.Custody()
+	}
+	if within, ok := st.(interface{ Tx() store.Tx }); ok {
+		if k, ok := within.Tx().(keeper); ok {
+			return k.Custody()
+		}
+	}
+	return keys.Row{}
+}
+
 // ErrLocked means that an authority cannot sign, as its keys are locked: it serves what it has signed before. Its text says what an
 // operator has to do, and may be shown to whoever asked.
 var ErrLocked = keys.ErrLocked
@@ -61,6 +79,22 @@ func (a *Authority) opened(ctx context.Context) (*generations, error) {
 // locked reports whether keys were locked when the generations were read.
 func (g *generations) locked() bool {
 	return g != nil && slices.ContainsFunc(g.list, func(c generation) bool { return c.locked != nil })
+}
+
+// dropKeys forgets the private keys that are in memory, of an authority that was unlocked for a while.
+func (a *Authority) dropKeys(why error) {
+	loaded := a.cas.Load()
+	if !slices.ContainsFunc(loaded.list, func(g generation) bool { return g.key != nil }) {
+		return
+	}
+	dropped := *loaded
+	dropped.list = slices.Clone(loaded.list)
+	for i := range dropped.list {
+		if g := &dropped.list[i]; g.key != nil {
+			g.key, g.locked = nil, why
+		}
+	}
+	a.cas.CompareAndSwap(loaded, &dropped)
 }
 
 // forReading is current for what signs nothing: while keys are locked, that goes on with the CA certificates there are.

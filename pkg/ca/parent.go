@@ -53,7 +53,7 @@ func (a *Authority) external() bool {
 }
 
 // issuerOf returns who signs a CA certificate for key. ErrSignoff if that is a parent whose key is
-// elsewhere.
+// elsewhere, or locked.
 func (a *Authority) issuerOf(ctx context.Context, now time.Time, key crypto.Signer) (issuer, error) {
 	parent, err := a.parent()
 	if err != nil {
@@ -72,6 +72,9 @@ func (a *Authority) issuerOf(ctx context.Context, now time.Time, key crypto.Sign
 		return issuer{}, fmt.Errorf("%w: the parent, %s, is retired", ErrNoSigner, parent.name)
 	}
 	st, err := parent.current(ctx, now)
+	if errors.Is(err, ErrLocked) {
+		return issuer{}, fmt.Errorf("%w of %s: %w", ErrSignoff, parent.name, err)
+	}
 	if err != nil {
 		return issuer{}, fmt.Errorf("parent %s: %w", parent.name, err)
 	}

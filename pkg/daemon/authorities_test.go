@@ -186,13 +186,13 @@ func TestDamagedAuthority(t *testing.T) {
 	}
 }
 
-// A vault is an offline root: its own database, in which nobody looks but its keepers.
-type vault struct {
+// An offlineVault is an offline root: its own database, in which nobody looks but its keepers.
+type offlineVault struct {
 	office
 	root *ca.Authority
 }
 
-func newVault(t *testing.T, d running) vault {
+func newVault(t *testing.T, d running) offlineVault {
 	t.Helper()
 	o := openOffice(t, t.TempDir()+"/root.sqlite")
 	o.put(rootRow(t))
@@ -200,11 +200,11 @@ func newVault(t *testing.T, d running) vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return vault{o, root}
+	return offlineVault{o, root}
 }
 
 // introduce has a daemon's database know the root's certificate.
-func (v vault) introduce(o office) *x509.Certificate {
+func (v offlineVault) introduce(o office) *x509.Certificate {
 	v.t.Helper()
 	crts, err := v.root.CACertificates(v.t.Context())
 	if err != nil {
@@ -225,7 +225,7 @@ func (v vault) introduce(o office) *x509.Certificate {
 }
 
 // bringList has a daemon's database have the root's newest revocation list.
-func (v vault) bringList(o office, crt *x509.Certificate) {
+func (v offlineVault) bringList(o office, crt *x509.Certificate) {
 	v.t.Helper()
 	lists, err := v.root.CRLs(v.t.Context())
 	if err != nil {
@@ -238,7 +238,7 @@ func (v vault) bringList(o office, crt *x509.Certificate) {
 }
 
 // signOff signs what the lab asks for.
-func (v vault) signOff(lab *ca.Authority) {
+func (v offlineVault) signOff(lab *ca.Authority) {
 	v.t.Helper()
 	operator := audit.Actor{Kind: audit.Operator}
 	asked, err := lab.RequestSignoffs(v.t.Context(), operator, 1)

@@ -24,6 +24,7 @@ func (d *Daemon) openArchive() (err error) {
 		Clock:     d.clock,
 		Log:       d.log,
 		Software:  d.cfg.Version,
+		Keys:      d.vault.Keyring,
 		Poll:      d.interval(),
 	})
 	return err

@@ -48,6 +48,8 @@ type Config struct {
 
 	Lineages Lineages
 
+	Sealing Sealing // of private keys
+
 	Backups *Backups // nil: none are taken
 
 	// MaxSkew is how far our clock may differ from that of a database that other daemons use, too.
@@ -115,6 +117,7 @@ const (
 	ServiceValidity Setting = "service-crt-validity"
 	FirstUser       Setting = "first-user-invite"
 	Token           Setting = "token"
+	KeySecret       Setting = "key-secret"
 )
 
 // A SettingError is an error about one setting.

@@ -19,6 +19,7 @@ import (
 	"cauase/pkg/archive"
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
+	"cauase/pkg/control"
 	"cauase/pkg/hook"
 	"cauase/pkg/keys"
 	"cauase/pkg/ledger"
@@ -31,6 +32,7 @@ import (
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
 	"cauase/pkg/token"
+	"cauase/pkg/vault"
 )
 
 // A Daemon is everything that runs. Start makes one, Run has it answer, Close ends it.
@@ -42,6 +44,9 @@ type Daemon struct {
 	listeners   *server.Listeners
 	metrics     *metricsServer // nil when not asked for
 	store       store.Store
+	vault       *vault.Vault // the private keys in it
+	operators   *control.Listener
+	unlocked    chan struct{}
 	authorities *ca.Directory
 	linter      *lint.Linter // of all of them
 	tokens      *token.Tokens
@@ -71,7 +76,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	d := &Daemon{cfg: cfg, clock: clk, log: log, handshake: &server.Handshake{}, policy: policy.NewEngine(cfg.Tables.Policy)}
 	d.hooks = hook.NewHolder(d.policy)
 	d.learn(cfg.Tables)
-	d.first.signed, d.news = make(chan struct{}, 1), make(chan struct{}, 1)
+	d.first.signed, d.news, d.unlocked = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 	if d.listeners, err = listen(ctx, log, cfg); err != nil {
 		return nil, &SettingError{Bind, err}
 	}
@@ -81,7 +86,11 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	}
 	created := missing(cfg.ServerKey, cfg.FirstUser)
 	if !sqlstore.IsURL(cfg.Database) {
-		created = append(created, missing(cfg.Database, cfg.Database+"-wal", cfg.Database+"-shm", cfg.Database+"-journal")...)
+		files := missing(cfg.Database, cfg.Database+"-wal", cfg.Database+"-shm", cfg.Database+"-journal")
+		created = append(created, files...)
+		if slices.Contains(files, cfg.Database) {
+			created = append(created, missing(cfg.Sealing.Secret)...) // nothing else can have been sealed with it
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -98,6 +107,9 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := d.openStore(ctx); err != nil {
 		return nil, &SettingError{Database, err}
 	}
+	if err := d.openKeys(ctx); err != nil {
+		return nil, err
+	}
 	d.openOutbox()
 	corsKeys, err := d.openCORSKeys(ctx)
 	if err != nil {
@@ -111,7 +123,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := d.openArchive(); err != nil {
 		return nil, &SettingError{BackupDirectory, err}
 	}
-	if err := d.openKeyPair(ctx); err != nil {
+	if err := d.openKeyPair(ctx); err != nil && !errors.Is(err, ca.ErrLocked) {
 		return nil, err
 	}
 	if err := d.openServer(corsKeys); err != nil {
@@ -121,6 +133,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := d.inviteFirstUser(ctx); err != nil && !waitsForCA(err) {
 		return nil, &SettingError{FirstUser, err}
 	}
+	d.listenToOperators(ctx)
 	return d, nil
 }
 
@@ -318,6 +331,8 @@ func (d *Daemon) loop(ctx context.Context, toldOf supervisor) {
 		case <-look.C:
 			d.maintain(ctx)
 			look.Reset(d.interval())
+		case <-d.unlocked:
+			d.maintain(ctx)
 		case <-d.first.signed:
 			d.welcome(ctx)
 		case <-heartbeat:
@@ -333,6 +348,7 @@ func (d *Daemon) Close() error {
 	if d.tokens != nil {
 		d.tokens.Close()
 	}
+	_ = d.operators.Close()
 	if d.store == nil {
 		return nil
 	}

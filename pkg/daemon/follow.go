@@ -130,6 +130,9 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	if d.skewed() != nil {
 		return nil // which was said
 	}
+	for _, name := range d.vault.Expire() {
+		d.log.InfoContext(ctx, "private keys are locked again", "authority", name)
+	}
 	changed, err := d.authorities.Refresh(ctx)
 	d.noticeRows(ctx)
 	if changed {

@@ -11,6 +11,7 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/keys"
 	"cauase/pkg/metrics"
 	"cauase/pkg/pki"
 	"cauase/pkg/server"
@@ -101,6 +102,9 @@ func (m *metricsServer) sources() (list []metrics.Source) {
 func (d *Daemon) source(a *ca.Authority) metrics.Source {
 	return func(ctx context.Context) (s metrics.State, err error) {
 		s = metrics.State{Authority: string(a.Name()), External: a.External()}
+		if why := a.Locked(); why != nil && !errors.Is(why, keys.ErrOwn) {
+			s.Locked = true
+		}
 		awaited, waiting, err := a.Awaited(ctx)
 		if err != nil {
 			return s, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cauase/pkg/ca"
+	"cauase/pkg/keys"
 	"cauase/pkg/server"
 	"cauase/pkg/store"
 )
@@ -49,6 +50,9 @@ func (d *Daemon) authorityChecks() []server.Check {
 
 // checkAuthority returns why an authority cannot do what it is for, or will not be able to.
 func (d *Daemon) checkAuthority(ctx context.Context, a *ca.Authority) error {
+	if err := a.Locked(); err != nil && !errors.Is(err, keys.ErrOwn) {
+		return &server.Explained{Err: err, Reason: "the private keys are locked"}
+	}
 	switch {
 	case a.Row().Role == store.RoleDaemon:
 		return d.keyPair.Check()
@@ -62,6 +66,9 @@ func (d *Daemon) checkAuthority(ctx context.Context, a *ca.Authority) error {
 			return nil // all that it has issued has expired
 		}
 		return err
+	}
+	if errors.Is(err, keys.ErrOwn) {
+		return server.Warn("its revocation lists have expired, or there is none: %v", err)
 	}
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func (d *Daemon) openTokens() (err error) {
 	if d.tokens, err = token.New(token.Config{Tokens: d.cfg.Tokens, Clock: d.clock, Log: d.log}); err != nil {
 		return &SettingError{Token, err}
 	}
-	d.custody = token.NewCustody(d.tokens, keys.Row{})
+	d.custody = token.NewCustody(d.tokens, d.vault.Keyring)
 	return nil
 }
 

@@ -114,10 +114,10 @@ func (d *daemon) waitReady(locked bool) error {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for {
 		if resp, err := client.Get(d.url() + "/readyz"); err == nil {
-			_, _ = io.Copy(io.Discard, resp.Body)
+			said, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			// Its output comes through a pipe, with a delay.
-			if (resp.StatusCode == http.StatusOK || locked) && strings.Contains(d.stdout.String(), "listening:") {
+			if (resp.StatusCode == http.StatusOK || locked || strings.Contains(string(said), "the private keys are locked")) && strings.Contains(d.stdout.String(), "listening:") {
 				return nil
 			}
 		}

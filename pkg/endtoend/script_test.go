@@ -111,6 +111,8 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("TZ", "UTC")
 	env.Setenv("DB", caDir+"/cauase.sqlite")
 	env.Setenv("NEW_DB", caDir+"/cauase.sqlite")
+	env.Setenv("CAUASED_KEY_SECRET", filepath.Join(env.WorkDir, caDir, "key-secret")) // where the daemon makes it
+	env.Setenv("CAUASED_CONTROL_SOCKET", filepath.Join(env.WorkDir, caDir, "cauased.sock"))
 	return os.Mkdir(filepath.Join(env.WorkDir, caDir), 0o700)
 }
 

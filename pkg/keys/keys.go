@@ -60,6 +60,8 @@ var (
 	ErrElsewhere = errors.New("private key is out of reach")
 	// ErrLocked means that what opens the keys is not there yet: a secret file, a passphrase, a device. Nothing is wrong with them.
 	ErrLocked = errors.New("the private keys are locked")
+	// ErrPassphrase is ErrLocked where all that is missing is a passphrase.
+	ErrPassphrase = fmt.Errorf("%w: their passphrase is needed", ErrLocked)
 )
 
 // RowCustody is the name of Row.
@@ -93,15 +95,7 @@ func (Row) Open(_ context.Context, _ Purpose, ref Ref) (crypto.Signer, error) {
 	if ref.Custody != RowCustody {
 		return nil, fmt.Errorf("%w: it is in the custody of %q", ErrUnusable, pki.EscapeText(ref.Custody))
 	}
-	key, err := x509.ParsePKCS8PrivateKey(ref.Ref)
-	if err != nil {
-		return nil, fmt.Errorf("%w: it cannot be parsed", ErrUnusable)
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%w: it is not of a kind that signs", ErrUnusable)
-	}
-	return signer, nil
+	return parseKey(ref.Ref)
 }
 
 // Rebind returns ref: it is bound to nothing.

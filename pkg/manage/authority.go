@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/ca"
 	"cauase/pkg/clock"
 	"cauase/pkg/envelope"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
@@ -284,6 +285,9 @@ type withFirst struct {
 	first func(context.Context, store.Tx) error
 	done  bool
 }
+
+// Custody returns whoever opens the keys of the store.
+func (j *withFirst) Custody() keys.Custody { return ca.CustodyOf(context.Background(), j.Store) }
 
 func (j *withFirst) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if j.done {

@@ -10,9 +10,12 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/dump"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/vault"
 )
 
 // A Severity says how bad a Finding is.
@@ -46,8 +49,8 @@ type CheckResult struct {
 // of them takes, and with nothing else.
 func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding), progress Progress) (CheckResult, error) {
 	c := &checker{now: now, found: found, progress: progress, cas: map[caRef]*caInfo{}, tallies: map[store.AuthorityName]*tally{},
-		externalLists: map[store.AuthorityName][]*x509.RevocationList{}}
-	if described, ok := s.(store.Described); ok {
+		externalLists: map[store.AuthorityName][]*x509.RevocationList{}, custody: ca.CustodyOf(ctx, s)}
+	if described, ok := vault.Inner(s).(store.Described); ok {
 		problems, err := described.Integrity(ctx)
 		if err != nil {
 			return c.checked, err
@@ -71,6 +74,7 @@ func Check(ctx context.Context, s store.Store, now time.Time, found func(Finding
 		}
 		return c.log(ctx, r)
 	})
+	c.reportKeys()
 	return c.checked, err
 }
 
@@ -101,6 +105,13 @@ type checker struct {
 	reporting sync.Mutex // guards found and checked
 	found     func(Finding)
 	checked   CheckResult
+
+	custody  keys.Custody
+	locked   error // why none of them can be opened
+	unopened int   // private keys that could not be looked at, as they are locked
+	exposed  int   // and that are in the clear, in a database where others are sealed
+	sealed   int
+	begun    bool // there is the KEK of the daemon
 
 	hash          *dump.Hash
 	cas           map[caRef]*caInfo
@@ -201,6 +212,8 @@ func (c *checker) row(row store.Row) []problem {
 		return c.ca(v)
 	case store.Signoff:
 		return c.signoff(v)
+	case store.KEK:
+		return c.kek(v)
 	case store.CRL:
 		return c.rememberCRL(v)
 	case store.Request:
@@ -225,7 +238,7 @@ func (c *checker) row(row store.Row) []problem {
 		return c.setting(v)
 	case store.AuditEntry:
 		return c.entry(v.Entry)
-	case store.KEK, store.Log, store.LogTile, store.Checkpoint:
+	case store.Log, store.LogTile, store.Checkpoint:
 		return nil // of which VerifyLog makes sure
 	}
 	return []problem{errorf("there is no such kind of row")}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cauase/pkg/envelope"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 )
@@ -169,7 +170,7 @@ func (c *checker) caKey(i *caInfo) []problem {
 		if !hasKey {
 			return []problem{errorf("it is recorded as usable, and has no private key")}
 		}
-		return keyFits(v.Key, i.crt.PublicKey, "its certificate")
+		return c.keyFits(v, v.Key, i.crt.PublicKey, "its certificate")
 	case store.CAErased, store.CADisowned, store.CARevoked, store.CACompromised, store.CAExternal:
 	default:
 		return []problem{errorf("there is no state %.40q", string(v.State))}
@@ -184,9 +185,14 @@ func (c *checker) caKey(i *caInfo) []problem {
 	return nil
 }
 
-// keyFits checks a private key, if it is in the row. In other custody it is not within reach.
-func keyFits(ref store.KeyRef, pub crypto.PublicKey, of string) []problem {
-	if ref.Custody != store.CustodyRow {
+// keyFits checks the private key of a row, if it is in the row. In other custody it is not within reach.
+func (c *checker) keyFits(row store.Row, ref store.KeyRef, pub crypto.PublicKey, of string) []problem {
+	switch ref.Custody {
+	case keys.SealedCustody:
+		return c.sealedFits(row, ref, pub, of)
+	case store.CustodyRow:
+		c.exposed++
+	default:
 		return nil
 	}
 	key, err := x509.ParsePKCS8PrivateKey(ref.InRow())

@@ -129,7 +129,7 @@ func (c *checker) signoff(v store.Signoff) (problems []problem) {
 	if v.Key.Custody == "" {
 		add(errorf("it has no private key"))
 	}
-	add(keyFits(v.Key, csr.PublicKey, "its request")...)
+	add(c.keyFits(v, v.Key, csr.PublicKey, "its request")...)
 	if v.Certificate == nil {
 		if !v.InstalledAt.IsZero() {
 			add(errorf("it is recorded as signed, and there is no certificate"))

@@ -9,6 +9,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/dump"
 	"cauase/pkg/store"
+	"cauase/pkg/vault"
 )
 
 // A Proof is one property of a backup that a drill has proved.
@@ -34,7 +35,8 @@ const maxFindings = 100
 
 // A drill is one Drill in progress, in a store that is thrown away.
 type drill struct {
-	store store.Store
+	raw   store.Store
+	store store.Store // with its keys
 	clock clock.Clock
 	done  *DrillResult
 	bench *workbench
@@ -44,7 +46,10 @@ type drill struct {
 // authorities do there what they do every day. It calls proved with each thing that is shown to work.
 func Drill(ctx context.Context, st store.Store, clk clock.Clock, backup Sealed, progress Progress, proved func(Proof)) (DrillResult, error) {
 	done := DrillResult{Proofs: []Proof{}}
-	d := &drill{store: st, clock: clk, done: &done}
+	// What is restored is what the backup holds, byte for byte, and its keys are opened as it has them.
+	v := vault.New(st, clk)
+	v.Use(&vault.Transport{Opener: backup.Key})
+	d := &drill{raw: st, store: v, clock: clk, done: &done}
 	prove := func(name string, run func() (string, error)) error {
 		detail, err := run()
 		if err != nil {
@@ -62,7 +67,7 @@ func Drill(ctx context.Context, st store.Store, clk clock.Clock, backup Sealed, 
 		return done, err
 	}
 	var err error
-	if d.bench, err = newWorkbench(ctx, st, clk); err != nil {
+	if d.bench, err = newWorkbench(ctx, d.store, clk); err != nil {
 		return done, err
 	}
 	store.SortForDisplay(d.bench.rows)
@@ -86,13 +91,13 @@ func (d *drill) restore(ctx context.Context, backup Sealed, progress Progress) (
 	if err != nil {
 		return "", err
 	}
-	err = d.store.Update(ctx, func(tx store.Tx) error {
+	err = d.raw.Update(ctx, func(tx store.Tx) error {
 		return tx.Load(ctx, seen.watch(o.rows(ctx, now), progress.follow("restoring")))
 	})
 	if err != nil {
 		return "", err
 	}
-	d.done.Contents, err = seen.contents(o)
+	d.done.Contents, err = seen.contents(ctx, o)
 	if err != nil {
 		return "", err
 	}

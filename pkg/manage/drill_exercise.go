@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
 	"cauase/pkg/envelope"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/profile"
 	"cauase/pkg/store"
@@ -58,6 +59,9 @@ func (d *drill) exercise(ctx context.Context, row store.Authority) (string, erro
 		return d.exerciseExternal(ctx, a)
 	case !row.RetiredAt.IsZero() && !d.clock.Now().Before(row.RetiredAt):
 		return d.retired(ctx, a)
+	}
+	if errors.Is(a.Locked(), keys.ErrOwn) {
+		return "not asked for: its keys have a passphrase of their own", nil
 	}
 	switch row.Role {
 	case store.RoleDaemon:

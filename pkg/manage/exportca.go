@@ -3,17 +3,19 @@ package manage
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
 
 	"cauase/pkg/audit"
+	"cauase/pkg/ca"
 	"cauase/pkg/durable"
+	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/token"
+	"cauase/pkg/vault"
 )
 
 // A CAExport says what is written where.
@@ -43,7 +45,7 @@ func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport)
 	if err != nil {
 		return done, err
 	}
-	content, entries, err := out.encode(now, rows, &done)
+	content, entries, err := out.encode(ctx, ca.CustodyOf(ctx, st), now, rows, &done)
 	if err != nil {
 		return done, err
 	}
@@ -69,11 +71,11 @@ func ExportCAs(ctx context.Context, st store.Store, now time.Time, out CAExport)
 	return done, f.Publish()
 }
 
-func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (content []byte, entries []audit.Entry, err error) {
+func (out CAExport) encode(ctx context.Context, custody keys.Custody, now time.Time, rows []store.CA, done *ExportedCAs) (content []byte, entries []audit.Entry, err error) {
 	var buf bytes.Buffer
 	onTokens := 0
 	for _, row := range rows {
-		if row.Key.InRow() == nil {
+		if row.Key.Custody != store.CustodyRow && row.Key.Custody != keys.SealedCustody {
 			why := whyNoKey(row.State)
 			if row.Key.Custody == token.Name {
 				onTokens++
@@ -86,13 +88,9 @@ func (out CAExport) encode(now time.Time, rows []store.CA, done *ExportedCAs) (c
 		if err != nil {
 			return nil, nil, fmt.Errorf("CA certificate %d: %w", row.ID, err)
 		}
-		key, err := x509.ParsePKCS8PrivateKey(row.Key.InRow())
+		signer, err := custody.Open(ctx, vault.PurposeOf(row), keys.Ref(row.Key))
 		if err != nil {
-			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be read", row.ID)
-		}
-		signer, ok := key.(crypto.Signer)
-		if !ok {
-			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot sign", row.ID)
+			return nil, nil, fmt.Errorf("CA certificate %d: its key cannot be read: %w", row.ID, err)
 		}
 		encrypted, err := pki.EncryptPrivateKeyPEM(signer, out.Passphrase)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"cauase/pkg/clock"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
+	"cauase/pkg/vault"
 )
 
 // crlJump is by how much revocation lists are numbered ahead after a restore. Hosts refuse a list with a
@@ -86,6 +87,9 @@ func Restore(ctx context.Context, st store.Store, clk clock.Clock, in Restoratio
 	if pki.SameKey(in.Backup.Key.Public(), in.Request.CSR.PublicKey) {
 		return Restored{}, ca.ErrKeyKept
 	}
+	if _, ok := st.(*vault.Vault); !ok {
+		st = vault.New(st, clk) // which leaves keys in the clear
+	}
 	var done Restored
 	err := st.Update(ctx, func(tx store.Tx) (err error) {
 		done, err = in.restore(ctx, tx, clk)
@@ -149,10 +153,13 @@ func (s Sealed) load(ctx context.Context, tx store.Tx, now time.Time, progress P
 	if err != nil {
 		return nil, Contents{}, err
 	}
+	if sealing, ok := tx.(*vault.Tx); ok {
+		sealing.OpenWith(s.Key)
+	}
 	if err := tx.Load(ctx, seen.watch(o.rows(ctx, now), progress.follow("restoring"))); err != nil {
 		return nil, Contents{}, err
 	}
-	contents, err := seen.contents(o)
+	contents, err := seen.contents(ctx, o)
 	return seen, contents, err
 }
 
@@ -173,7 +180,7 @@ func Inspect(ctx context.Context, now time.Time, backup Sealed, progress Progres
 			return Contents{}, err
 		}
 	}
-	return seen.contents(o)
+	return seen.contents(ctx, o)
 }
 
 // jump numbers the next revocation lists of every authority ahead of all that may have been published, and has hosts asked for

@@ -13,6 +13,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/rollover"
 	"cauase/pkg/store"
+	"cauase/pkg/vault"
 )
 
 // A Status describes what is in a store.
@@ -108,7 +109,7 @@ type CRLStatus struct {
 // ReadStatus returns what is in a store at now, given the spans with which the daemon has an authority work.
 func ReadStatus(ctx context.Context, s store.Store, now time.Time, spans func(store.Authority) rollover.Spans) (Status, error) {
 	var st Status
-	if described, ok := s.(store.Described); ok {
+	if described, ok := vault.Inner(s).(store.Described); ok {
 		d, err := described.Describe(ctx)
 		if err != nil {
 			return st, err

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -20,6 +21,7 @@ import (
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/token"
+	"cauase/pkg/vault"
 )
 
 var (
@@ -78,8 +80,11 @@ type survey struct {
 	expect  []string
 	counts  map[string]int64
 	cas     []ContentCA
-	proved  []bool   // of cas: the key is in the row, and is that of the certificate
-	needs   []string // what a daemon needs that no backup holds
+	proved  []bool           // of cas: the key is there, and is that of the certificate
+	sealed  map[int]store.CA // of cas: those whose key is sealed
+	keks    []store.KEK
+	key     crypto.Signer // of the user
+	needs   []string      // what a daemon needs that no backup holds
 	rows    []store.Authority
 	admins  map[store.AuthorityName]bool // authorities of users
 	holder  []store.Certificate          // that have the key
@@ -94,7 +99,7 @@ func newSurvey(now time.Time, s Sealed) (*survey, error) {
 	}
 	return &survey{
 		now: now, keyID: keyID, expect: s.ExpectCAs, counts: map[string]int64{}, users: map[string]string{}, revoked: map[string]bool{},
-		admins: map[store.AuthorityName]bool{},
+		admins: map[store.AuthorityName]bool{}, sealed: map[int]store.CA{}, key: s.Key,
 	}, nil
 }
 
@@ -121,6 +126,8 @@ func (s *survey) look(row store.Row) error {
 		s.admins[v.Name] = v.Role == store.RoleUsers
 	case store.CA:
 		return s.lookAtCA(v)
+	case store.KEK:
+		s.keks = append(s.keks, v)
 	case store.Certificate:
 		if !s.admins[v.Authority] {
 			return nil
@@ -181,12 +188,35 @@ func (s *survey) lookAtCA(row store.CA) error {
 		s.needs = append(s.needs, fmt.Sprintf("the key of CA certificate %d of %s is not in the backup: it is on the token of %s, which a daemon needs in order to sign with it",
 			row.ID, row.Authority, l.URI))
 	}
+	if row.Key.Custody == keys.SealedCustody {
+		s.sealed[len(s.proved)] = row
+	}
 	s.proved = append(s.proved, row.Key.Custody == store.CustodyRow)
 	sum := sha256.Sum256(trusted.Raw)
 	s.cas = append(s.cas, ContentCA{
 		Authority: row.Authority, Subject: pki.SubjectString(crt.RawSubject), Fingerprint: fmt.Sprintf("sha256:%x", sum),
 		NotAfter: row.NotAfter, HasKey: row.State == store.CAUsable,
 	})
+	return nil
+}
+
+// prove opens the keys that are sealed, as far as the key of the user does that: a root may have a passphrase of its own.
+func (s *survey) prove(ctx context.Context) error {
+	ring := vault.Opener(s.keks, s.now, &vault.Transport{Opener: s.key})
+	for i, row := range s.sealed {
+		key, err := ring.Open(ctx, vault.PurposeOf(row), keys.Ref(row.Key))
+		switch {
+		case errors.Is(err, keys.ErrLocked):
+			continue
+		case err != nil:
+			return fmt.Errorf("%w: CA certificate %d of %s: %w", ca.ErrDamaged, row.ID, row.Authority, err)
+		}
+		crt, err := x509.ParseCertificate(row.Certificate)
+		if err != nil || !pki.SameKey(key.Public(), crt.PublicKey) {
+			return fmt.Errorf("%w: CA certificate %d of %s: its private key belongs to another certificate", ca.ErrDamaged, row.ID, row.Authority)
+		}
+		s.proved[i] = true
+	}
 	return nil
 }
 
@@ -252,7 +282,10 @@ func (s *survey) user() (*x509.Certificate, store.Certificate, error) {
 }
 
 // contents returns what was read.
-func (s *survey) contents(o *openBackup) (Contents, error) {
+func (s *survey) contents(ctx context.Context, o *openBackup) (Contents, error) {
+	if err := s.prove(ctx); err != nil {
+		return Contents{}, err
+	}
 	if err := s.checkExpected(); err != nil {
 		return Contents{}, err
 	}

@@ -50,6 +50,7 @@ type State struct {
 	Span          time.Duration
 	External      bool      // its keys are elsewhere: certificates and lists are imported by operators
 	SignoffNeeded bool      // a CA certificate of its has to be signed off by the parent
+	Locked        bool      // its private keys are, so that it signs nothing
 	UsableUntil   time.Time // when the last CA certificate ends that is valid now; zero when there is none
 }
 
@@ -202,6 +203,7 @@ var (
 	httpsNotAfter = desc("cauase_https_not_after_timestamp_seconds", "Expiry of the daemon's own HTTPS certificate.")
 	span          = desc("cauase_authority_span_seconds", "Validity of issued certificates, of authorities that renew themselves.", "authority")
 	external      = desc("cauase_authority_external", "1 when people bring the CA certificates and lists of the authority, whose keys are elsewhere.", "authority")
+	locked        = desc("cauase_keys_locked", "1 while the private keys of the authority are locked, so that it signs nothing.", "authority")
 	signoffNeeded = desc("cauase_signoff_needed", "1 when a CA certificate has to be signed off by the parent.", "authority")
 	usableUntil   = desc("cauase_ca_usable_until_timestamp_seconds", "Expiry of the last CA certificate that can be used; not there when none can.", "authority")
 	hosts         = desc("cauase_ca_hosts", "Lineages with a valid certificate, by what is known of their hosts having the newest CA certificate, while not all have renewed since it was made.", "authority", "key_id", "state")
@@ -215,7 +217,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe sends what Collect may send.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{caNotAfter, crlNumber, crlThisUpdate, crlNextUpdate, revoked, pending, users, forked, httpsNotAfter, up,
-		span, external, signoffNeeded, usableUntil, hosts} {
+		span, external, signoffNeeded, locked, usableUntil, hosts} {
 		ch <- d
 	}
 }
@@ -233,6 +235,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(up, truth[err == nil], s.Authority)
 		// What is known nevertheless explains it.
 		gauge(signoffNeeded, truth[s.SignoffNeeded], s.Authority)
+		gauge(locked, truth[s.Locked], s.Authority)
 		if !s.UsableUntil.IsZero() {
 			gauge(usableUntil, float64(s.UsableUntil.Unix()), s.Authority)
 		}

@@ -29,6 +29,15 @@ type Warning struct{ Err error }
 // Warn returns a Warning of this text.
 func Warn(format string, args ...any) error { return &Warning{fmt.Errorf(format, args...)} }
 
+// An Explained is the error of a Check of which the reason may be shown, and was logged when it began.
+type Explained struct {
+	Err    error
+	Reason string
+}
+
+func (e *Explained) Error() string { return e.Err.Error() }
+func (e *Explained) Unwrap() error { return e.Err }
+
 func (w *Warning) Error() string { return w.Err.Error() }
 func (w *Warning) Unwrap() error { return w.Err }
 
@@ -94,10 +103,13 @@ func (s *Server) checkReady(ctx context.Context) (bool, []byte) {
 	for _, c := range s.cfg.Ready() {
 		outcome := "ok"
 		var warning *Warning
+		var explained *Explained
 		switch err := c.Run(ctx); {
 		case err == nil:
 		case c.Warns || errors.As(err, &warning):
 			outcome = "warning: " + pki.EscapeText(err.Error())
+		case errors.As(err, &explained):
+			ready, outcome = false, "failed: "+explained.Reason
 		default:
 			ready, outcome = false, "failed"
 			s.log.ErrorContext(ctx, "not ready", "check", c.Name, "error", err)

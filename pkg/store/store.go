@@ -288,6 +288,12 @@ type Watcher interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
+// A Scrubber is a Store that can be rid of what it has deleted.
+type Scrubber interface {
+	// Scrub rewrites what has held private keys, so that none can be read from the disk that is in no row.
+	Scrub(ctx context.Context) error
+}
+
 // A Reader answers from one snapshot.
 type Reader interface {
 	// Authorities returns all authorities, retired ones included, by name.

@@ -11,5 +11,9 @@ type within struct{ tx Tx }
 
 func (w within) View(_ context.Context, fn func(Reader) error) error { return fn(w.tx) }
 func (w within) Update(_ context.Context, fn func(Tx) error) error   { return fn(w.tx) }
-func (within) Ping(context.Context) error                            { return nil }
-func (within) Close() error                                          { return nil }
+
+// Tx returns the transaction.
+func (w within) Tx() Tx { return w.tx }
+
+func (within) Ping(context.Context) error { return nil }
+func (within) Close() error               { return nil }

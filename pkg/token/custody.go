@@ -36,6 +36,10 @@ func NewCustody(t *Tokens, next keys.Custody) *Custody {
 	return &Custody{tokens: t, next: next, used: map[string]map[*connection]bool{}, doomed: map[string]keys.Ref{}}
 }
 
+// Over has next keep the keys that are on no token, in place of what NewCustody was given: a command knows the database only later. It is
+// called before the first key is made or opened.
+func (k *Custody) Over(next keys.Custody) { k.next = next }
+
 // A reference is a Ref of a key on a token. It has the public key, so that it is known which key it is while the token is elsewhere.
 type reference struct {
 	URI    string `json:"uri"`

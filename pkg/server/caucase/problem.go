@@ -45,7 +45,7 @@ var classes = [...]class{
 	{pki.ErrInvalid, http.StatusBadRequest, true, ""},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, false, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, false, "the database was lost on the way; look whether it has happened, then try again"},
-	{ca.ErrLocked, http.StatusServiceUnavailable, true, ""},
+	{ca.ErrLocked, http.StatusServiceUnavailable, false, "the private keys of the CA are locked: an operator has to unlock them"},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, false, "no CA certificate is valid now, try again later"},
 	{ca.ErrSignoff, http.StatusServiceUnavailable, false, "no CA certificate is valid now: one has to be signed off by the parent"},
 	{context.Canceled, http.StatusServiceUnavailable, false, "given up"},

@@ -184,7 +184,7 @@ var classes = [...]class{
 	{pki.ErrInvalid, http.StatusBadRequest, ""},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, "the database was lost on the way; send the same request again"},
-	{ca.ErrLocked, http.StatusServiceUnavailable, ""},
+	{ca.ErrLocked, http.StatusServiceUnavailable, "the private keys of the CA are locked: an operator has to unlock them"},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, "no CA certificate is valid now, try again later"},
 	{ca.ErrSignoff, http.StatusServiceUnavailable, "no CA certificate is valid now: one has to be signed off by the parent"},
 	{context.Canceled, http.StatusServiceUnavailable, "given up"},

@@ -45,7 +45,8 @@ type DB struct {
 	glance  func(context.Context, func(store.Reader) error) error
 	inspect func() error // what Ping looks at besides; may be nil
 	release func() error // what is left to close in the end
-	watcher *watcher     // nil where there is nothing to watch
+	scrub   func(context.Context) error
+	watcher *watcher // nil where there is nothing to watch
 
 	mu      sync.RWMutex   // guards closed, and running.Add against running.Wait
 	running sync.WaitGroup // operations

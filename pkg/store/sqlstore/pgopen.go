@@ -75,6 +75,7 @@ func newPostgresDB(d *dialect, cfg *pgConfig, info serverInfo, opt Options) *DB 
 			return &s, nil
 		}),
 		release: func() error { g.end(); return nil },
+		scrub:   func(ctx context.Context) error { return scrubPostgres(ctx, d, cfg.dialer(d, target{patient: true})) },
 		watcher: &watcher{connect: cfg.dialer(d, target{patient: true}), channel: info.channel()},
 	}
 	db.glance = func(ctx context.Context, ask func(store.Reader) error) error {

@@ -72,6 +72,7 @@ func connectSQLite(ctx context.Context, d *dialect, path string, opt Options) (_
 		}),
 		inspect: func() error { return sameFile(path, file) },
 		release: rdb.Close,
+		scrub:   func(ctx context.Context) error { return scrubSQLite(ctx, d, path, opt.BusyTimeout) },
 	}, nil
 }
 
