@@ -99,6 +99,7 @@ func openDB(t testing.TB, dsn string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
+	db.SetMaxIdleConns(0) // as PostgreSQL is stopped between two questions
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
