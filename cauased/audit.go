@@ -19,11 +19,12 @@ import (
 )
 
 // auditCommand lists the audit log. It may do so while the daemon runs.
-func auditCommand(clk clock.Clock, stdout io.Writer) *urfave.Command {
+func auditCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Command {
 	return &urfave.Command{
 		Name:            "audit",
 		Usage:           "list who did what to what, and when",
 		HideHelpCommand: true,
+		Subcommands:     []*urfave.Command{auditVerifyCommand(clk, stdout, stderr), auditExportCommand(stdout)},
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print a JSON object for each entry, one a line"},

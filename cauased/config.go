@@ -79,6 +79,7 @@ func readOptions(c *urfave.Context) (serveOptions, error) {
 		Backdate:       r.backdate(),
 		Retention:      r.days(flagRetention),
 		ChainRetention: r.days(flagChain),
+		AuditKeep:      r.days(flagAuditKeep),
 		PendingTTL:     r.days(flagPendingTTL),
 		PendingShare:   r.count(flagShare),
 

@@ -38,6 +38,7 @@ const (
 	flagRetention = "retention"
 	flagLogFormat = "log-format"
 	flagChain     = "chain-retention"
+	flagAuditKeep = "audit-keep"
 	flagMetrics   = "metrics-bind"
 	flagLogLevel  = "log-level"
 	flagFirstUser = "first-user-invite"
@@ -122,6 +123,8 @@ func serveFlags() []urfave.Flag {
 		float(groupKeys, flagRetention, 30, "`DAYS` an expired certificate stays on record"),
 
 		float(groupKeys, flagChain, 3650, "`DAYS` for which an expired CA's word for its successor is still served, to hosts that were away; 0 means always"),
+
+		float(groupKeys, flagAuditKeep, 0, "`DAYS` for which entries of the audit log are kept; 0 means for ever. Their hashes stay, so that the rest can be verified"),
 
 		text(groupLineages, flagFork, string(ca.ForkFlag), "`POLICY` for a certificate that is renewed again, by a restored host or with a copied key: flag (serve it, and say so), refuse or allow"),
 		text(groupLineages, flagRevocation, revokeLineage, "what a revocation withdraws: the `lineage` of the certificate, or that certificate only"),

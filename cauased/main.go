@@ -73,7 +73,7 @@ func newApp(clk clock.Clock, stdout, stderr io.Writer) *urfave.App {
 					rotateCommand(clk, stdout, stderr),
 					inviteCommand(clk, stdout, stderr),
 					approveCommand(clk, stdout),
-					auditCommand(clk, stdout),
+					auditCommand(clk, stdout, stderr),
 					lineageCommand(clk, stdout),
 					keyTypeCommand(clk, stdout),
 					ownSubjectsCommand(clk, stdout),

@@ -23,12 +23,13 @@ const (
 	KindLineage     ObjectKind = "lineage"
 	KindOrigin      ObjectKind = "origin"
 	KindInvitation  ObjectKind = "invitation"
+	KindLog         ObjectKind = "log" // this log
 )
 
 // ObjectKinds returns all kinds of objects.
 func ObjectKinds() []ObjectKind {
 	return []ObjectKind{KindRequest, KindCertificate, KindCA, KindCRL, KindSetting, KindBackup, KindDatabase, KindAuthority, KindLineage,
-		KindOrigin, KindInvitation}
+		KindOrigin, KindInvitation, KindLog}
 }
 
 // An Object is what something was done to.
@@ -74,6 +75,9 @@ func OriginObject(origin string) Object { return Object{Kind: KindOrigin, ID: or
 
 // AuthorityObject is the authority of this name.
 func AuthorityObject(name string) Object { return Object{Kind: KindAuthority, ID: name} }
+
+// LogObject is the audit log from a leaf on.
+func LogObject(leaf int64) Object { return Object{Kind: KindLog, ID: strconv.FormatInt(leaf, 10)} }
 
 // InvitationObject is the invitation with this id.
 func InvitationObject(id string) Object { return Object{Kind: KindInvitation, ID: id} }

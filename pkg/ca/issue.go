@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -167,12 +168,19 @@ func (a *Authority) recordRenewal(ctx context.Context, tx store.Tx, now time.Tim
 // issuedEntry is the entry about a certificate that has been issued.
 func (a *Authority) issuedEntry(now time.Time, actor audit.Actor, action audit.Action, crt store.Certificate) audit.Entry {
 	e := a.entry(now, actor, action, audit.CertificateObject(crt.ID, crt.Serial).Of(crt.Lineage))
+	e.Digest = digestOf(crt.DER)
 	e.Detail = describe(crt.Subject, crt.SANs) + chosen(crt) + ruledBy(crt.Rule, crt.RuleDigest)
 	if crt.Renews != nil {
 		e.Detail += " renews serial=" + pki.FormatSerial(crt.Renews)
 	}
 	e.Detail += " lineage=" + lineageText(crt.Lineage)
 	return e
+}
+
+// digestOf is by what the log can be asked for a certificate.
+func digestOf(der []byte) []byte {
+	digest := sha256.Sum256(der)
+	return digest[:]
 }
 
 // chosen says what is out of the ordinary in how a request was approved.

@@ -277,6 +277,7 @@ func (a *Authority) addGeneration(ctx context.Context, tx store.Tx, now time.Tim
 		return 0, 0, err
 	}
 	e := a.entry(now, audit.Actor{Kind: audit.Daemon}, audit.CreateCA, audit.CAObject(made.crt.SubjectKeyId))
+	e.Digest = digestOf(made.crt.Raw)
 	e.Detail = "valid until " + made.times.NotAfter.Format(time.RFC3339)
 	return id, version, tx.AppendAudit(ctx, e)
 }

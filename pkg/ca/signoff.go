@@ -335,6 +335,7 @@ func (a *Authority) InstallSignoff(ctx context.Context, actor audit.Actor, crt *
 				return err
 			}
 			e := a.entry(now, actor, audit.InstallSignoff, audit.CAObject(keyID))
+			e.Digest = digestOf(crt.Raw)
 			e.Detail = "valid from " + crt.NotBefore.UTC().Format(time.RFC3339) + " until " + crt.NotAfter.UTC().Format(time.RFC3339)
 			return tx.AppendAudit(ctx, e)
 		}

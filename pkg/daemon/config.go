@@ -46,6 +46,8 @@ type Config struct {
 	PendingShare   int           // how many pending requests of an authority may be of one address; 0: a part of all
 	ChainRetention time.Duration // how long an expired CA's word for its successor is served; 0: always
 
+	AuditKeep time.Duration // how long entries of the audit log are kept; 0: for ever
+
 	Lineages Lineages
 
 	Sealing Sealing // of private keys

@@ -54,6 +54,7 @@ type Daemon struct {
 	policy      *policy.Engine
 	hooks       *hook.Holder
 	outbox      *outbox.Outbox
+	audit       auditLog
 	signing     atomic.Pointer[signing.Target] // nil: PUT /api/csr/{id} is not answered
 	known       atomic.Pointer[known]
 	noticed     noticed
@@ -118,6 +119,7 @@ func Start(ctx context.Context, cfg Config, clk clock.Clock, log *slog.Logger) (
 	if err := d.openAuthorities(ctx); err != nil {
 		return nil, err
 	}
+	d.signLog(ctx)
 	d.warnOfRules(ctx, cfg.Tables)
 	d.useSigning(ctx, cfg.Tables.Signing)
 	if err := d.openArchive(); err != nil {
@@ -254,6 +256,8 @@ func (d *Daemon) maintain(ctx context.Context) {
 	if err := d.authorities.Maintain(ctx); err != nil && ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "maintenance failed", "error", err)
 	}
+	d.signLog(ctx)
+	d.tendLog(ctx)
 	d.welcome(ctx)
 	d.measureLists()
 	d.noticeRows(ctx)
