@@ -9,14 +9,13 @@ import (
 	"os/signal"
 	"syscall"
 
-	"cauase/pkg/cli"
 	"cauase/pkg/clock"
 
 	manners "cauase/pkg/cli"
 )
 
 func main() {
-	cli.NoCores()
+	manners.NoCores()
 	os.Exit(execute(os.Args, clock.System()))
 }
 

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"cauase/pkg/clock"
+
 	"github.com/go-json-experiment/json"
 )
 
@@ -108,7 +110,7 @@ func converse(ctx context.Context, conn *net.UnixConn, answer func(context.Conte
 	if CheckPeer(conn) != nil {
 		return
 	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(clock.System().Now().Add(patience))
 	in := bufio.NewReaderSize(conn, maxLine)
 	line, err := in.ReadSlice('\n')
 	if err != nil {
@@ -119,7 +121,7 @@ func converse(ctx context.Context, conn *net.UnixConn, answer func(context.Conte
 	if err != nil {
 		return
 	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(clock.System().Now().Add(patience))
 	_, _ = conn.Write(append(text, '\n'))
 }
 

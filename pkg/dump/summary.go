@@ -84,6 +84,15 @@ func (s Summary) String() string {
 func SummarizeAs(ctx context.Context, r store.Reader, version int) (Summary, error) {
 	h := NewHash()
 	err := r.Rows(ctx, func(row store.Row) error {
+		if version < 6 {
+			switch v := row.(type) {
+			case store.Log, store.LogTile, store.Checkpoint:
+				return nil
+			case store.AuditEntry:
+				v.Digest, v.Leaf, v.Hash = nil, 0, nil
+				return h.Add(v)
+			}
+		}
 		if version < 3 {
 			switch v := row.(type) {
 			case store.Lineage:

@@ -40,7 +40,7 @@ func Parse(value string) (Record, error) {
 	if err := json.Unmarshal([]byte(value), &r, json.RejectUnknownMembers(true)); err != nil {
 		return r, fmt.Errorf("setting %s: it cannot be read", Setting) // and may hold a key
 	}
-	_, err := r.public()
+	_, err := r.PublicKey()
 	return r, err
 }
 
@@ -50,7 +50,8 @@ func (r Record) Value() (string, error) {
 	return string(text), err
 }
 
-func (r Record) public() (ed25519.PublicKey, error) {
+// PublicKey is the public key.
+func (r Record) PublicKey() (ed25519.PublicKey, error) {
 	key, err := x509.ParsePKIXPublicKey(r.Public)
 	public, ok := key.(ed25519.PublicKey)
 	if err != nil || !ok {
@@ -65,7 +66,7 @@ func (r Record) KeyRef() keys.Ref { return keys.Ref{Custody: r.Custody, Ref: r.R
 // Purpose is what the key is for.
 func (r Record) Purpose() keys.Purpose {
 	p := keys.Purpose{Generation: r.CreatedAt}
-	if public, err := r.public(); err == nil {
+	if public, err := r.PublicKey(); err == nil {
 		p.KeyID, _ = pki.KeyID(public) // which is known of each such key
 	}
 	return p
@@ -90,7 +91,7 @@ func Public(ctx context.Context, r store.Reader) (merkle.Key, error) {
 	if err != nil {
 		return merkle.Key{}, err
 	}
-	public, err := record.public()
+	public, err := record.PublicKey()
 	return merkle.Key{Origin: log.Origin, Public: public}, err
 }
 
@@ -108,7 +109,7 @@ func Open(ctx context.Context, db store.Store, custody keys.Custody, now time.Ti
 	if err != nil {
 		return nil, err
 	}
-	public, err := record.public()
+	public, err := record.PublicKey()
 	if err == nil && !public.Equal(signer.Public()) {
 		err = fmt.Errorf("setting %s: the private key is another one", Setting)
 	}

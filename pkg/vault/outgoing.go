@@ -73,6 +73,12 @@ func Outgoing(ctx context.Context, clk clock.Clock, ring *keys.Keyring, r store.
 			if err := giveKEKs(); err != nil {
 				return err
 			}
+			if setting, ok := row.(store.Setting); ok {
+				if _, err := staging.sealLogKey(ctx, &setting); err != nil {
+					return err
+				}
+				row = setting
+			}
 		}
 		return fn(row)
 	})

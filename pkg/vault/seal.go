@@ -101,6 +101,17 @@ func (v *Vault) sealRows(ctx context.Context, tx *Tx) (n int, err error) {
 			}
 		}
 	}
+	setting, err := readLogKey(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	switch changed, err := tx.sealLogKey(ctx, &setting); {
+	case err != nil:
+		return 0, err
+	case changed:
+		n++
+		return n, tx.PutSetting(ctx, "", setting.Name, setting.Value)
+	}
 	return n, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"cauase/pkg/keys"
+	"cauase/pkg/logkey"
 	"cauase/pkg/store"
 )
 
@@ -184,6 +185,12 @@ func eachKey(ctx context.Context, r store.Reader, fn func(store.KeyRef)) error {
 		for _, one := range signoffs {
 			fn(one.Key)
 		}
+	}
+	switch record, err := logkey.Read(ctx, r); {
+	case err == nil:
+		fn(store.KeyRef(record.KeyRef()))
+	case !errors.Is(err, store.ErrNotFound):
+		return err
 	}
 	return nil
 }

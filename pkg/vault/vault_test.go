@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -13,12 +14,14 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"cauase/pkg/audit"
 	"cauase/pkg/clock"
 	"cauase/pkg/keys"
+	"cauase/pkg/logkey"
 	"cauase/pkg/pgtest"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
@@ -155,14 +158,24 @@ func open(t *testing.T, v *vault.Vault) (*ecdsa.PrivateKey, error) {
 func sealedStore(t *testing.T, st store.Store, scan string, skip string) {
 	key := clear(t, st)
 	sought := traces(t, key)
+	// The key of the log, too, which is base64 in a setting.
+	logged, err := logkey.Open(t.Context(), st, keys.Row{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := keys.RowRef(logged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sought["the key of the log"] = []byte(base64.StdEncoding.EncodeToString(ref.Ref))
 	secret := filepath.Join(t.TempDir(), "secret")
 	clk := clock.NewFake(now)
 	v := vault.New(st, clk, vault.SecretFile(secret, passphrase("p")))
-	if found := grep(t, scan, sought, skip); len(found) == 0 {
+	if found := strings.Join(grep(t, scan, sought, skip), " "); !strings.Contains(found, "DER") || !strings.Contains(found, "the key of the log") {
 		t.Fatal("the key is not found where it is: nothing would be proved")
 	}
 	n, err := v.SealAll(t.Context(), operator)
-	if err != nil || n != 2 {
+	if err != nil || n != 3 {
 		t.Fatalf("sealed %d: %v", n, err)
 	}
 	if found := grep(t, scan, sought, skip); len(found) > 0 {
@@ -174,6 +187,9 @@ func sealedStore(t *testing.T, st store.Store, scan string, skip string) {
 	again := vault.New(st, clk, vault.SecretFile(secret, passphrase("p")))
 	if opened, err := open(t, again); err != nil || !opened.Equal(key) {
 		t.Errorf("opened: %v", err)
+	}
+	if opened, err := logkey.Open(t.Context(), st, again.Custody(), now); err != nil || !pki.SameKey(opened.Public(), logged.Public()) {
+		t.Errorf("the key of the log: %v", err)
 	}
 	for name, other := range map[string]*vault.Vault{
 		"without the passphrase": vault.New(st, clk, vault.SecretFile(secret, none)),

@@ -14,8 +14,11 @@ import (
 // errReaders means that the log of a SQLite file could not be emptied, as somebody reads what is in it.
 var errReaders = fmt.Errorf("%w: others go on using the database, so that its log could not be emptied", store.ErrUnavailable)
 
-// scrubPatience is how long to wait for those who read.
-const scrubPatience = 10 * time.Second
+// For those who read is waited ten seconds.
+const (
+	scrubTries = 100
+	scrubPause = 100 * time.Millisecond
+)
 
 // Scrub rewrites what has held private keys, so that nothing of a key is left that is no longer in a row. With PostgreSQL its own log still
 // has it, until the server needs the room, and so have copies that were made of that.
@@ -39,7 +42,7 @@ func scrubSQLite(ctx context.Context, d *dialect, path string, busy time.Duratio
 			return d.wrap(err)
 		}
 	}
-	for end := time.Now().Add(scrubPatience); ; {
+	for tries := scrubTries; ; tries-- {
 		var blocked, pages, moved int
 		if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &pages, &moved); err != nil {
 			return d.wrap(err)
@@ -47,13 +50,13 @@ func scrubSQLite(ctx context.Context, d *dialect, path string, busy time.Duratio
 		if blocked == 0 {
 			return nil
 		}
-		if !time.Now().Before(end) {
+		if tries == 0 {
 			return errReaders
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(scrubPatience / 100):
+		case <-time.After(scrubPause):
 		}
 	}
 }
