@@ -10,9 +10,6 @@ import (
 	"cauase/pkg/store"
 )
 
-// settingLogStatement is the last statement about the log's key, for daemons that cannot sign one.
-const settingLogStatement = "log-statement"
-
 // logVoucher keeps the last statement about the daemon's log.
 type logVoucher struct {
 	making  lock
@@ -58,7 +55,7 @@ func (a *Authority) VouchLog(ctx context.Context, payload []byte) ([]byte, error
 		return nil, err
 	}
 	err = a.store.Update(ctx, func(tx store.Tx) error {
-		return tx.PutSetting(ctx, a.name, settingLogStatement, string(made))
+		return tx.PutSetting(ctx, a.name, store.SettingLogStatement, string(made))
 	})
 	if err != nil {
 		return nil, err
@@ -84,7 +81,7 @@ func (a *Authority) vouchedLog(ctx context.Context, payload []byte, locked error
 
 func (a *Authority) keptStatement(ctx context.Context) (kept []byte, err error) {
 	err = store.ViewOne(ctx, a.store, func(r store.Reader) error {
-		text, err := r.Setting(ctx, a.name, settingLogStatement)
+		text, err := r.Setting(ctx, a.name, store.SettingLogStatement)
 		kept = []byte(text)
 		return err
 	})

@@ -95,9 +95,6 @@ func (s *recent) add(sum [sha256.Size]byte) bool {
 	return true
 }
 
-// settingDisputes is the evidence that is on record.
-const settingDisputes = "log-disputes"
-
 // disputesFor is how long evidence stays on record.
 const disputesFor = 90 * 24 * time.Hour
 
@@ -105,7 +102,7 @@ const disputesFor = 90 * 24 * time.Hour
 func Disputes(ctx context.Context, r interface {
 	Setting(ctx context.Context, a store.AuthorityName, name string) (string, error)
 }, now time.Time) (all []Dispute, err error) {
-	text, err := r.Setting(ctx, "", settingDisputes)
+	text, err := r.Setting(ctx, "", store.SettingLogDisputes)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, nil
@@ -113,7 +110,7 @@ func Disputes(ctx context.Context, r interface {
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
-		return nil, fmt.Errorf("setting %s: %w", settingDisputes, err)
+		return nil, fmt.Errorf("setting %s: %w", store.SettingLogDisputes, err)
 	}
 	return slices.DeleteFunc(all, func(d Dispute) bool { return now.Sub(d.Seen) > disputesFor }), nil
 }
@@ -135,7 +132,7 @@ func RecordIn(st store.Store) func(ctx context.Context, actor audit.Actor, d Dis
 			if err != nil {
 				return err
 			}
-			if err := tx.PutSetting(ctx, "", settingDisputes, string(text)); err != nil {
+			if err := tx.PutSetting(ctx, "", store.SettingLogDisputes, string(text)); err != nil {
 				return err
 			}
 			e := audit.NewEntry(d.Seen, "", actor, audit.DisputeLog, audit.Object{Kind: audit.KindDatabase})

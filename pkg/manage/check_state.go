@@ -71,7 +71,7 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := ca.ParseStrictFollower(v.Value); err != nil {
 			return []problem{errorf("%v: no new CA certificate can be made", err)}
 		}
-	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc, store.SettingOutboxLease:
+	case store.SettingCORSKeys, store.SettingBackupClaim, store.SettingNetloc, store.SettingOutboxLease, store.SettingLogStatement:
 		// Whoever uses them makes them anew when they cannot be read.
 	case store.SettingInvitationsSince:
 		if _, err := time.Parse(time.RFC3339, v.Value); err != nil {
@@ -81,7 +81,7 @@ func (c *checker) setting(v store.Setting) []problem {
 		if _, err := ca.ParseForgetting(v.Value); err != nil {
 			return []problem{errorf("%v: hosts are not asked for what was forgotten", err)}
 		}
-	case store.SettingBackupLast, store.SettingFirstUser:
+	case store.SettingBackupLast, store.SettingFirstUser, store.SettingLogDisputes:
 		if !json.Valid([]byte(v.Value)) {
 			return []problem{warningf("it cannot be read")}
 		}

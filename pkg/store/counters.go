@@ -26,6 +26,8 @@ const (
 	SettingConsents    = "cors/"              // and a lineage of users: what that user lets web pages of other origins do
 	// SettingStrictFollower is when a client was last seen that follows only to CA certificates of the same subject (RFC 3339), or "none".
 	SettingStrictFollower = "strict_follower"
+	// SettingLogStatement is the last signed statement about the key of the daemon's log, for daemons that cannot sign one.
+	SettingLogStatement = "log-statement"
 	// SettingRestored describes, in JSON, the last restore: what may have been forgotten, and for how long hosts are asked for it.
 	SettingRestored    = "restored"
 	SettingExternalCRL = "external_crl/" // and a key identifier in hex: the list of a CA that is kept elsewhere, DER in base64
@@ -46,6 +48,8 @@ const (
 	SettingInvitationsSince = "invitations_since"
 	// SettingMaxUsers is how many lineages of users there may be at once, as the last daemon to start was told.
 	SettingMaxUsers = "max_users"
+	// SettingLogDisputes is evidence, in JSON, that hosts have seen another log.
+	SettingLogDisputes = "log-disputes"
 	// SettingOutboxLease says which daemon delivers events, and until when.
 	SettingOutboxLease = "outbox_lease"
 	SettingNetloc      = "netloc" // HOST[:PORT] at which verifiers reach the daemons, as the last one to start was told
