@@ -49,6 +49,9 @@ func CustodyOf(ctx context.Context, st store.Store) keys.Custody {
 // operator has to do, and may be shown to whoever asked.
 var ErrLocked = keys.ErrLocked
 
+// ErrToken is an ErrLocked, where it is a token that would have to sign and cannot.
+var ErrToken = keys.ErrToken
+
 // locked says why the keys of the authority cannot be used, if they are locked.
 func (a *Authority) locked() error {
 	if err := a.cfg.Custody.Ready(string(a.name)); err != nil {

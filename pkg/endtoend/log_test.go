@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"cauase/pkg/audit"
-	"cauase/pkg/keys"
+	"cauase/pkg/clock"
 	"cauase/pkg/logkey"
 	"cauase/pkg/merkle"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/vault"
 )
 
 // rewrite is the attacker: who has the database and the daemon's own keys edits one old row, and computes all anew that follows from it,
@@ -27,7 +28,11 @@ func rewrite(t *testing.T, path string, seq int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := logkey.Open(ctx, db.Store(), keys.Row{}, time.Now())
+	ring := vault.New(db.Store(), clock.System(), vault.SecretFile(filepath.Join(filepath.Dir(path), "key-secret"), func() ([]byte, error) { return nil, nil }))
+	if err := ring.Unlock(ctx); err != nil {
+		t.Fatal(err)
+	}
+	key, err := logkey.Open(ctx, db.Store(), ring.Custody(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,8 @@ var (
 	ErrLocked = errors.New("the private keys are locked")
 	// ErrPassphrase is ErrLocked where all that is missing is a passphrase.
 	ErrPassphrase = fmt.Errorf("%w: their passphrase is needed", ErrLocked)
+	// ErrToken is ErrLocked where they are on a token that cannot be used now.
+	ErrToken = fmt.Errorf("%w: the token cannot be used", ErrLocked)
 )
 
 // RowCustody is the name of Row.

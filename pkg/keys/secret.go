@@ -104,7 +104,16 @@ func NewSecret() (*Secret, error) {
 func (s *Secret) Write(path string) error {
 	text := append([]byte(secretPrefix), base64.StdEncoding.EncodeToString(s[:])...)
 	defer clear(text)
-	if err := durable.WriteNew(path, append(text, '\n'), durable.Options{}); err != nil {
+	f, err := durable.Create(path, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if err := f.Set(append(text, '\n')); err != nil {
+		return err
+	}
+	// A part of it would be one that opens nothing, and that nothing replaces.
+	if err := f.Publish(); err != nil {
 		return err
 	}
 	return durable.SyncFolder(filepath.Dir(path))

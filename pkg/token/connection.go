@@ -85,7 +85,7 @@ func (c *connection) do(ctx context.Context, f func(device) error) error {
 
 // unavailable is why the token cannot be used now: a reason that may go away by itself.
 func (c *connection) unavailable(err error) error {
-	return fmt.Errorf("%w: token %s: %w", keys.ErrLocked, c.uri.name(), err)
+	return fmt.Errorf("%w: token %s: %w", keys.ErrToken, c.uri.name(), err)
 }
 
 // acquire returns the token, found first if need be.

@@ -45,6 +45,7 @@ var classes = [...]class{
 	{pki.ErrInvalid, http.StatusBadRequest, true, ""},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, false, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, false, "the database was lost on the way; look whether it has happened, then try again"},
+	{ca.ErrToken, http.StatusServiceUnavailable, false, "the private keys of the CA are on a token that cannot be used now: an operator has to look"},
 	{ca.ErrLocked, http.StatusServiceUnavailable, false, "the private keys of the CA are locked: an operator has to unlock them"},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, false, "no CA certificate is valid now, try again later"},
 	{ca.ErrSignoff, http.StatusServiceUnavailable, false, "no CA certificate is valid now: one has to be signed off by the parent"},
@@ -65,7 +66,7 @@ func (f *FrontEnd) Problem(err error) server.Problem {
 		if spent := (*ca.Exhausted)(nil); errors.As(err, &spent) {
 			p.RetryAfter = spent.After
 		}
-		if c.sentinel == ca.ErrLocked {
+		if errors.Is(err, ca.ErrLocked) {
 			p.RetryAfter = server.LockedRetry
 		}
 		return p

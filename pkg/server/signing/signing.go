@@ -184,6 +184,7 @@ var classes = [...]class{
 	{pki.ErrInvalid, http.StatusBadRequest, ""},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "the database is not available, try again"},
 	{store.ErrUncertain, http.StatusServiceUnavailable, "the database was lost on the way; send the same request again"},
+	{ca.ErrToken, http.StatusServiceUnavailable, "the private keys of the CA are on a token that cannot be used now: an operator has to look"},
 	{ca.ErrLocked, http.StatusServiceUnavailable, "the private keys of the CA are locked: an operator has to unlock them"},
 	{ca.ErrNoSigner, http.StatusServiceUnavailable, "no CA certificate is valid now, try again later"},
 	{ca.ErrSignoff, http.StatusServiceUnavailable, "no CA certificate is valid now: one has to be signed off by the parent"},
@@ -201,7 +202,7 @@ func (f *FrontEnd) Problem(err error) server.Problem {
 		if c.reason == "" {
 			p.Reason = pki.EscapeText(err.Error())
 		}
-		if c.sentinel == ca.ErrLocked {
+		if errors.Is(err, ca.ErrLocked) {
 			p.RetryAfter = server.LockedRetry
 		}
 		return p
