@@ -187,7 +187,7 @@ func TestFilledDatabaseIsSound(t *testing.T) {
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(b.daemon, "manage", "check", "--db", d.database.dsn).CombinedOutput()
+	out, err := exec.Command(b.daemon, "manage", "check", "--db", d.database.dsn, "--key-secret", d.database.secret).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "0 errors, 0 warnings") {
 		t.Errorf("manage check: %v\n%s", err, out)
 	}

@@ -68,10 +68,11 @@ func (b *bench) startDaemon(ctx context.Context, dir string, db database, keyTyp
 
 // startDaemonAt starts it on given ports.
 func (b *bench) startDaemonAt(ctx context.Context, dir string, port int, db database, keyType pki.KeyType, flags ...string) (*daemon, error) {
+	db.secret = filepath.Join(b.dir, "key-secret")
 	d := newDaemon("cauased "+db.engine, port, db, keyType)
 	var err error
 	args := slices.Concat([]string{"--netloc", d.host, "--server-key", "server.key.pem", "--key-type", string(keyType)}, unlimited(), flags)
-	if d.process, err = start(dir, b.daemon, args, append([]string{"CAUASED_DB=" + db.dsn}, b.environment...)); err != nil {
+	if d.process, err = start(dir, b.daemon, args, append([]string{"CAUASED_DB=" + db.dsn, "CAUASED_KEY_SECRET=" + db.secret}, b.environment...)); err != nil {
 		return nil, err
 	}
 	ready := request("GET", "/readyz", d.host, "", nil)

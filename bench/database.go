@@ -19,6 +19,7 @@ type database struct {
 	engine string
 	dsn    string
 	server *process // nil where the daemon has the engine in itself
+	secret string   // the file that opens the private keys in it
 }
 
 func (d database) servers() []*process {

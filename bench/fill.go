@@ -17,10 +17,12 @@ import (
 
 	"cauase/pkg/audit"
 	"cauase/pkg/ca"
+	"cauase/pkg/clock"
 	"cauase/pkg/keys"
 	"cauase/pkg/pki"
 	"cauase/pkg/store"
 	"cauase/pkg/store/sqlstore"
+	"cauase/pkg/vault"
 )
 
 // A filling is what is added to the database of a daemon that has issued a certificate and was stopped: what it would have
@@ -42,6 +44,7 @@ type filler struct {
 	authority store.AuthorityName
 	caID      int64
 	like      store.Certificate
+	custody   keys.Custody
 	parsed    *x509.Certificate
 	mould     *mould
 	count     int
@@ -54,7 +57,11 @@ func fill(ctx context.Context, db database, f filling) (hosts []host, err error)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	to := &filler{st: st}
+	ring := vault.New(st, clock.System(), vault.SecretFile(db.secret, func() ([]byte, error) { return nil, nil }))
+	if err := ring.Unlock(ctx); err != nil {
+		return nil, err
+	}
+	to := &filler{st: st, custody: ring.Custody()}
 	if err := to.learn(ctx); err != nil {
 		return nil, err
 	}
@@ -155,7 +162,7 @@ func (to *filler) learn(ctx context.Context) error {
 			if ca.ID != to.like.CAID {
 				continue
 			}
-			signer, err := keys.Row{}.Open(ctx, keys.Purpose{}, keys.Ref{Custody: ca.Key.Custody, Ref: ca.Key.Ref})
+			signer, err := to.custody.Open(ctx, vault.PurposeOf(ca), keys.Ref(ca.Key))
 			if err != nil {
 				return err
 			}

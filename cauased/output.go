@@ -80,7 +80,7 @@ func jsonFlag() urfave.Flag { return &urfave.BoolFlag{Name: "json", Usage: "prin
 func withNotations(commands []*urfave.Command) []*urfave.Command {
 	for _, command := range commands {
 		withNotations(command.Subcommands)
-		if len(command.Subcommands) > 0 {
+		if len(command.Subcommands) > 0 && flagNamed(command.Flags, "json") == nil { // else it does something by itself, too
 			continue
 		}
 		if flagNamed(command.Flags, "json") == nil {

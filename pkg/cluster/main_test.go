@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,8 @@ func runTests(m *testing.M) int {
 			os.Unsetenv(name)
 		}
 	}
+	// Whichever of several daemons on one database is first makes it, and others need the same.
+	os.Setenv("CAUASED_KEY_SECRET", filepath.Join(dir, "key-secret"))
 	return m.Run()
 }
 

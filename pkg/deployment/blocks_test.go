@@ -16,6 +16,8 @@ var notRun = map[string]string{
 	"README.md: make run     # builds":                    "the tour begins with it; make test is what runs this",
 	"README.md: cauase-updater --ca-url":                  "stays in the foreground; docs/updater.md is run",
 	"docs/architecture.md: cauased ─→":                    "a drawing",
+	"docs/audit-log.md: cauased manage audit verify":      "tests of cauased verify logs",
+	"docs/audit-log.md: cauase.log/":                      "a note",
 	"docs/cauase.md: cauase init --ca-url":                "scripts of testdata/script configure clients",
 	"docs/cauase.md: cauase config show":                  "scripts of testdata/script configure clients",
 	"docs/cauase.md: cauase init --config":                "for root, in /etc",

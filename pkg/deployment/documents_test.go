@@ -133,7 +133,7 @@ var completions = []completion{
 	{words: []string{"cauased", "--fork", "re"}, want: []string{"refuse"}},
 	{words: []string{"cauased", "--log-level", "w"}, want: []string{"warn"}},
 	{words: []string{"cauased", "manage", "authority", "a"}, want: []string{"add"}},
-	{words: []string{"cauased", "manage", "authority", "add", "--ro"}, want: []string{"--role"}},
+	{words: []string{"cauased", "manage", "authority", "add", "--rol"}, want: []string{"--role"}},
 	{words: []string{"cauased", "manage", "authority", "add", "--role", "r"}, want: []string{"root"}},
 	{words: []string{"cauased", "--config", "w"}, among: []string{"www.toml"}, not: []string{"www.pem"}},
 	{words: []string{"cauase-updater", "--mode", "u"}, want: []string{"user"}},

@@ -39,7 +39,7 @@ func (c *checker) sealedFits(row store.Row, ref store.KeyRef, pub crypto.PublicK
 func (c *checker) kek(v store.KEK) []problem {
 	problems := c.notFuture("when it was made", v.CreatedAt)
 	if _, ok := c.rowOf[v.Authority]; !ok && v.Authority != "" {
-		problems = append(problems, warningf("there is no authority %s", v.Authority))
+		problems = append(problems, warningf("there is no authority %s: one was to be added, and was not", v.Authority))
 	}
 	if v.Authority == "" {
 		c.begun = true

@@ -233,16 +233,17 @@ func TestRotationIsNoAlarm(t *testing.T) {
 					h.daemon.CAS.Rollover()
 					time.Sleep(time.Hour)
 				}
-				armed := true
+				var armed atomic.Bool // handlers of requests look at it
+				armed.Store(true)
 				rotate := func() {
-					armed = false
+					armed.Store(false)
 					h.daemon.CAS.Rollover()
 					h.daemon.CAS.Withdraw(first)
 					h.daemon.CAS.Renumber()
 				}
 				h.daemon.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 					time.Sleep(300 * time.Millisecond)
-					path := func(of string) bool { return armed && of != "" && strings.HasSuffix(r.URL.Path, of) }
+					path := func(of string) bool { return armed.Load() && of != "" && strings.HasSuffix(r.URL.Path, of) }
 					if path(moment.before) {
 						rotate()
 					}
@@ -251,7 +252,7 @@ func TestRotationIsNoAlarm(t *testing.T) {
 						rotate()
 						return true
 					}
-					return strings.HasSuffix(r.URL.Path, "/crt/renew") && !armed && h.daemon.CAS.RenewWithdrawn(w, r, first)
+					return strings.HasSuffix(r.URL.Path, "/crt/renew") && !armed.Load() && h.daemon.CAS.RenewWithdrawn(w, r, first)
 				})
 				if moment.before+moment.after == "" {
 					rotate()
@@ -263,7 +264,7 @@ func TestRotationIsNoAlarm(t *testing.T) {
 					a.Refresh()
 					time.Sleep(time.Hour)
 				}
-				if armed {
+				if armed.Load() {
 					t.Fatal("it was never asked for")
 				}
 				if h.certificate(h.job.Crt).CheckSignatureFrom(h.daemon.CAS.Newest().Crt) != nil {
