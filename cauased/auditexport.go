@@ -31,7 +31,7 @@ func auditExportCommand(stdout io.Writer) *urfave.Command {
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.StringFlag{Name: "format", Value: "json", Usage: "`FORM` of a line: json or syslog"},
-			&urfave.Int64Flag{Name: "after-leaf", Value: -1, DefaultText: "all", Usage: "only leaves after this `NUMBER`"},
+			cli.Int(urfave.IntFlag{Name: "after-leaf", Value: -1, DefaultText: "all", Usage: "only leaves after this `NUMBER`"}),
 		},
 		Action: func(c *urfave.Context) error {
 			if c.Args().Present() {
@@ -59,7 +59,7 @@ func exportAudit(c *urfave.Context, format string, stdout io.Writer) error {
 		}
 		var line []byte
 		return r.Audit(c.Context, audit.Filter{}, func(e audit.Entry) error {
-			if e.Hash == nil || e.Leaf <= c.Int64("after-leaf") {
+			if e.Hash == nil || e.Leaf <= int64(c.Int("after-leaf")) {
 				return nil
 			}
 			if format == "syslog" {

@@ -35,7 +35,7 @@ func auditVerifyCommand(clk clock.Clock, stdout, stderr io.Writer) *urfave.Comma
 		Flags: []urfave.Flag{
 			dbFlag(),
 			&urfave.BoolFlag{Name: "json", Usage: "print the result and the faults as a JSON object"},
-			&urfave.Int64Flag{Name: "from", Usage: "only from the tree of this `SIZE` on, which is taken for granted"},
+			cli.Int(urfave.IntFlag{Name: "from", Usage: "only from the tree of this `SIZE` on, which is taken for granted"}),
 			&urfave.StringFlag{Name: "against", Usage: "compare with the signed checkpoint in `FILE`, which was kept elsewhere"},
 			&urfave.StringFlag{Name: "key", Usage: "the `KEY` of the log, as verify and agents show it, in place of the one on record"},
 		},
@@ -55,7 +55,7 @@ func unverified(err error) error {
 
 // verifyOptions reads the flags.
 func verifyOptions(c *urfave.Context) (opt manage.LogOptions, err error) {
-	if opt.From = c.Int64("from"); opt.From < 0 {
+	if opt.From = int64(c.Int("from")); opt.From < 0 {
 		return opt, fmt.Errorf("--from: %d is negative", opt.From)
 	}
 	if text := c.String("key"); text != "" {

@@ -54,6 +54,8 @@ func runTests(m *testing.M) int {
 			os.Unsetenv(name)
 		}
 	}
+	// Whatever moves a database, or opens one from elsewhere, needs what opens the keys in it.
+	os.Setenv("CAUASED_KEY_SECRET", filepath.Join(dir, "key-secret"))
 	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
 	return m.Run()
 }
@@ -196,7 +198,7 @@ func (w *world) judge(r row) {
 			t.Error("says nothing")
 		}
 		if !strings.Contains(a.text, r.says) {
-			t.Errorf("says %q, and not %q", shorten(a.text), r.says)
+			t.Errorf("says %q, and not %q", a.text, r.says)
 		}
 		if unprintable.MatchString(a.text) {
 			t.Errorf("unprintable: %q", shorten(a.text))

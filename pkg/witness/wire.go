@@ -181,7 +181,11 @@ func (by Vouching) statement(text []byte) (merkle.Key, []Epoch, error) {
 	vouched := slices.ContainsFunc(by.CAs, func(ca *x509.Certificate) bool {
 		return pki.CheckValidity(ca, by.At) == nil && message.Verify(ca.PublicKey) == nil
 	})
-	if !vouched {
+	switch valid := func(ca *x509.Certificate) bool { return pki.CheckValidity(ca, by.At) == nil }; {
+	case vouched:
+	case !slices.ContainsFunc(by.CAs, valid):
+		return none, nil, doubt("the CA certificates that are trusted here have expired, so that nobody vouches for the key of the log")
+	default:
 		return none, nil, doubt("no trusted CA vouches for the key of the log")
 	}
 	payload, err := envelope.DecodeLogKey(message.Payload())
